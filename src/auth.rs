@@ -1,0 +1,173 @@
+//! Who is asking: the operator's admin token, wherever clients are able to put it.
+
+use crate::headers::Headers;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// The SHA-256 of a token. Tokens themselves are not kept.
+#[derive(Clone, Copy)]
+pub struct TokenDigest([u8; 32]);
+
+/// The headers a client can bring our token in. Vendor SDKs have no setting for `cf-aig-authorization`, but all of
+/// them send an API key.
+const TOKEN_HEADERS: &[&str] = &["cf-aig-authorization", "authorization", "x-api-key", "api-key"];
+
+/// Browsers cannot set headers on a WebSocket; the token comes as a subprotocol `cf-aig-authorization.<token>`.
+const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";
+
+const MIN_TOKEN_LENGTH: usize = 16;
+
+/// Values from tutorials and examples, which whoever scans for open gateways tries first.
+const WELL_KNOWN: &[&str] = &[
+    "changeme", "change-me", "change_me", "admin", "password", "secret", "default", "example", "test", "token", "your-", "your_",
+    "sk-1234", "tollgate", "letmein", "qwerty", "0123456789", "1234567890", "abcdefgh",
+];
+
+/// What the presented headers prove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presented {
+    pub is_admin: bool,
+    /// Headers that hold our token; they must never reach a provider.
+    pub carriers: Vec<&'static str>,
+}
+
+/// Checks that a token is fit to guard a gateway; otherwise says what is wrong with it.
+pub fn admin_digest(token: Option<&str>) -> Result<TokenDigest, String> {
+    const HOW: &str = "Set a long random one with `wrangler secret put ADMIN_TOKEN`, or in .dev.vars for local use.";
+    let token = token.map(str::trim).filter(|token| !token.is_empty());
+    let Some(token) = token else { return Err(format!("ADMIN_TOKEN is not set. {HOW}")) };
+    if token.len() < MIN_TOKEN_LENGTH {
+        return Err(format!("ADMIN_TOKEN is shorter than {MIN_TOKEN_LENGTH} characters. {HOW}"));
+    }
+    if is_well_known(token) {
+        return Err(format!("ADMIN_TOKEN is a well-known example. {HOW}"));
+    }
+    Ok(TokenDigest::of(token))
+}
+
+/// True for tokens made of example words or of hardly any different characters.
+fn is_well_known(token: &str) -> bool {
+    let lower = token.to_ascii_lowercase();
+    let mut left = lower.clone();
+    for word in WELL_KNOWN {
+        left = left.replace(word, "");
+    }
+    let distinct = lower.bytes().collect::<std::collections::BTreeSet<_>>().len();
+    distinct < 6 || left.bytes().filter(u8::is_ascii_alphanumeric).count() < MIN_TOKEN_LENGTH / 2
+}
+
+/// Looks for the admin token in every place a client may put it.
+pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
+    let mut found = Presented::default();
+    for name in TOKEN_HEADERS {
+        if headers.get(name).is_some_and(|value| admin.matches(bare(value))) {
+            found.is_admin = true;
+            found.carriers.push(name);
+        }
+    }
+    if let Some(protocols) = headers.get("sec-websocket-protocol")
+        && protocols.split(',').filter_map(|entry| entry.trim().strip_prefix(TOKEN_PROTOCOL)).any(|token| admin.matches(token))
+    {
+        found.is_admin = true;
+    }
+    found
+}
+
+/// The control plane takes a bearer token, or Cloudflare's older pair of e-mail address and key.
+pub fn is_control_admin(headers: &Headers, admin: &TokenDigest) -> bool {
+    let bearer = headers.get("authorization").is_some_and(|value| has_scheme(value) && admin.matches(bare(value)));
+    let key = headers.get("x-auth-email").is_some() && headers.get("x-auth-key").is_some_and(|key| admin.matches(key));
+    bearer || key
+}
+
+/// The subprotocols that go on to the provider: all but the one that carries our token.
+pub fn provider_protocols(protocols: &str) -> String {
+    let kept: Vec<&str> =
+        protocols.split(',').map(str::trim).filter(|entry| !entry.is_empty() && !entry.starts_with(TOKEN_PROTOCOL)).collect();
+    kept.join(", ")
+}
+
+fn has_scheme(value: &str) -> bool {
+    value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
+}
+
+/// The token of `Bearer <token>`, or of a bare token.
+fn bare(value: &str) -> &str {
+    let value = value.trim();
+    if has_scheme(value) { value.get(7..).unwrap_or("").trim() } else { value }
+}
+
+// === impl TokenDigest ===
+
+impl TokenDigest {
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    fn matches(&self, token: &str) -> bool {
+        self.0.ct_eq(&Self::of(token).0).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "f3a9c1d27b604e8895aa01bc";
+
+    fn presents(name: &str, value: &str) -> Presented {
+        presented(&Headers(vec![(name.to_owned(), value.to_owned())]), &admin_digest(Some(TOKEN)).unwrap())
+    }
+
+    #[test]
+    fn weak_tokens_are_refused_with_the_reason() {
+        for (token, reason) in [
+            (None, "not set"),
+            (Some("   "), "not set"),
+            (Some("f3a9c1d27b604e8"), "shorter"),
+            (Some("changeme-changeme"), "well-known"),
+            (Some("0000000000000000"), "well-known"),
+            (Some("your-admin-token-here"), "well-known"),
+            (Some("sk-1234567890abcdefgh"), "well-known"),
+        ] {
+            assert!(admin_digest(token).err().unwrap().contains(reason), "{token:?}");
+        }
+        assert!(admin_digest(Some(TOKEN)).is_ok());
+    }
+
+    #[test]
+    fn the_token_is_found_wherever_a_client_can_put_it() {
+        for name in TOKEN_HEADERS {
+            for value in [TOKEN.to_owned(), format!("Bearer {TOKEN}"), format!("bearer  {TOKEN} ")] {
+                assert_eq!(presents(name, &value), Presented { is_admin: true, carriers: vec![name] });
+            }
+        }
+        assert!(presents("sec-websocket-protocol", &format!("realtime, cf-aig-authorization.{TOKEN}")).is_admin);
+    }
+
+    #[test]
+    fn tokens_that_share_a_beginning_are_different() {
+        for value in [&TOKEN[..20], &format!("{TOKEN}x"), "", "Bearer", "Bearer ", "Bearer é"] {
+            assert!(!presents("authorization", value).is_admin, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_control_plane_takes_bearer_or_email_and_key() {
+        let admin = admin_digest(Some(TOKEN)).unwrap();
+        let check = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            is_control_admin(&Headers(pairs), &admin)
+        };
+        assert!(check(&[("authorization", &format!("Bearer {TOKEN}"))]));
+        assert!(check(&[("x-auth-email", "a@b.c"), ("x-auth-key", TOKEN)]));
+        assert!(!check(&[("x-auth-key", TOKEN)]));
+        assert!(!check(&[("x-api-key", TOKEN)]));
+        assert!(!check(&[("authorization", TOKEN)]));
+    }
+
+    #[test]
+    fn our_subprotocol_is_not_passed_on() {
+        assert_eq!(provider_protocols("realtime, cf-aig-authorization.abc, openai-beta.v1"), "realtime, openai-beta.v1");
+    }
+}

@@ -1,0 +1,108 @@
+//! The Worker's variables and secrets, read once per isolate.
+
+use crate::auth::{self, TokenDigest};
+use crate::metadata;
+use serde_json::Value;
+
+/// Every variable Tollgate knows. The README describes each.
+pub struct Config {
+    /// The admin token's digest, or why there is none to work with.
+    pub admin: Result<TokenDigest, String>,
+    /// (provider slug, base URL), from `PROVIDER_BASE_URLS`.
+    base_urls: Vec<(String, String)>,
+    /// `METADATA_MAX_ENTRIES`: how many entries of `cf-aig-metadata` are kept.
+    pub max_metadata_entries: usize,
+}
+
+/// An operator may raise the number of metadata entries this far: each is a row in D1.
+const MAX_METADATA_ENTRIES: usize = 64;
+
+impl Config {
+    /// Reads variables through `get`. A variable that makes no sense stops the Worker with the reason, for a gateway
+    /// that silently ignores its operator is worse than one that does not start.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Self {
+        let admin = auth::admin_digest(get("ADMIN_TOKEN").as_deref());
+        let base_urls = base_urls(get("PROVIDER_BASE_URLS").as_deref());
+        let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
+        let fault = base_urls.as_ref().err().or(entries.as_ref().err()).cloned();
+        Self {
+            admin: fault.map_or(admin, Err),
+            base_urls: base_urls.unwrap_or_default(),
+            max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
+        }
+    }
+
+    pub fn base_url(&self, slug: &str) -> Option<&str> {
+        self.base_urls.iter().find(|(known, _)| known == slug).map(|(_, url)| url.as_str())
+    }
+}
+
+fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else { return Ok(Vec::new()) };
+    let Ok(Value::Object(object)) = serde_json::from_str(value) else {
+        return Err("PROVIDER_BASE_URLS is not a JSON object of provider slugs and base URLs.".to_owned());
+    };
+    object
+        .into_iter()
+        .map(|(slug, url)| {
+            if crate::providers::find(&slug).is_none_or(|provider| provider.slug != slug) {
+                return Err(format!("PROVIDER_BASE_URLS names '{slug}', which is no provider's slug."));
+            }
+            match url {
+                Value::String(url) if is_base_url(&url) => Ok((slug, url)),
+                _ => Err(format!("PROVIDER_BASE_URLS: the value of '{slug}' must be an http:// or https:// URL without query.")),
+            }
+        })
+        .collect()
+}
+
+fn is_base_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.starts_with('/') && !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\'))
+    })
+}
+
+fn entries(value: Option<&str>) -> Result<usize, String> {
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else { return Ok(metadata::DEFAULT_ENTRIES) };
+    match value.parse() {
+        Ok(number) if number <= MAX_METADATA_ENTRIES => Ok(number),
+        _ => Err(format!("METADATA_MAX_ENTRIES must be a number from 0 to {MAX_METADATA_ENTRIES}.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "f3a9c1d27b604e8895aa01bc";
+
+    fn config(name: &str, value: &str) -> Config {
+        Config::read(|wanted| match wanted {
+            "ADMIN_TOKEN" => Some(TOKEN.to_owned()),
+            _ => (wanted == name).then(|| value.to_owned()),
+        })
+    }
+
+    #[test]
+    fn base_urls_are_read_for_known_providers() {
+        let config = config("PROVIDER_BASE_URLS", r#"{"openai":"http://127.0.0.1:11434/v1"}"#);
+        assert!(config.admin.is_ok());
+        assert_eq!(config.base_url("openai"), Some("http://127.0.0.1:11434/v1"));
+        assert_eq!(config.base_url("anthropic"), None);
+    }
+
+    #[test]
+    fn what_an_operator_mistyped_stops_the_worker() {
+        for (name, value, reason) in [
+            ("PROVIDER_BASE_URLS", "[]", "JSON object"),
+            ("PROVIDER_BASE_URLS", r#"{"opnai":"http://x"}"#, "'opnai'"),
+            ("PROVIDER_BASE_URLS", r#"{"openai":"ftp://x"}"#, "http://"),
+            ("PROVIDER_BASE_URLS", r#"{"openai":"https://user@x"}"#, "http://"),
+            ("METADATA_MAX_ENTRIES", "many", "0 to 64"),
+        ] {
+            assert!(config(name, value).admin.err().unwrap().contains(reason), "{value}");
+        }
+        assert_eq!(config("METADATA_MAX_ENTRIES", "20").max_metadata_entries, 20);
+    }
+}

@@ -1,0 +1,112 @@
+//! A request's or an answer's headers as plain data, and which of them may go on to a provider.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+/// Lower-case names with their values, in the order the runtime gave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+/// Headers that concern one connection only (RFC 9110, section 7.6.1), or that the runtime sets itself.
+const OF_THE_CONNECTION: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers that tell the provider who our client is, or how it reached us.
+const OF_THE_CLIENT: &[&str] = &["cdn-loop", "forwarded", "true-client-ip", "x-fal-target-url", "x-real-ip"];
+
+const OURS: &[&str] = &["cf-", "x-forwarded-"];
+
+// === impl Headers ===
+
+impl Headers {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The names of those headers that must not reach a provider.
+    pub fn not_forwarded(&self) -> impl Iterator<Item = &str> {
+        let named_by_connection = self.get("connection").unwrap_or("");
+        self.0.iter().map(|(name, _)| name.as_str()).filter(move |name| {
+            OF_THE_CONNECTION.contains(name)
+                || OF_THE_CLIENT.contains(name)
+                || OURS.iter().any(|prefix| name.starts_with(prefix))
+                || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// The id the provider gave the request in its headers.
+    pub fn provider_request_id(&self) -> Option<&str> {
+        ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id", "cf-ray"]
+            .iter()
+            .find_map(|name| self.get(name))
+    }
+
+    pub fn content_length(&self) -> Option<u64> {
+        self.get("content-length")?.trim().parse().ok()
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Headers;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object of header names and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut pairs = Vec::with_capacity(map.size_hint().unwrap_or(16));
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Headers(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> Headers {
+        Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn what_is_between_us_and_the_client_stays_there() {
+        let all = headers(&[
+            ("authorization", "Bearer sk"),
+            ("cf-aig-metadata", "{}"),
+            ("cf-connecting-ip", "1.2.3.4"),
+            ("connection", "keep-alive, X-Hop"),
+            ("x-hop", "1"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("host", "localhost"),
+            ("accept", "*/*"),
+        ]);
+        let dropped: Vec<_> = all.not_forwarded().collect();
+        assert_eq!(dropped, ["cf-aig-metadata", "cf-connecting-ip", "connection", "x-hop", "x-forwarded-for", "host"]);
+    }
+
+    #[test]
+    fn headers_are_read_from_a_json_object() {
+        let read: Headers = serde_json::from_str(r#"{"a":"1","content-length":"12"}"#).unwrap();
+        assert_eq!((read.get("a"), read.content_length()), (Some("1"), Some(12)));
+    }
+}

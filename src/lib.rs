@@ -1,0 +1,48 @@
+//! Tollgate, an LLM gateway: the events the runtime calls us with. What happens to a request is in `proxy` for the
+//! data plane and in `control` for the control plane; `router` lists every URL.
+
+mod api;
+mod auth;
+mod body;
+mod config;
+mod control;
+mod envelope;
+mod headers;
+mod id;
+mod log_batch;
+mod metadata;
+mod model;
+mod options;
+mod page;
+mod platform;
+mod price;
+mod providers;
+mod proxy;
+mod query;
+mod record;
+mod refusal;
+mod router;
+mod store;
+mod timestamp;
+mod wire;
+
+use platform::{Around, serve};
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{Request, Response};
+use worker::{Context, Env, Result, event};
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+    let around = Rc::new(Around::new(env, context));
+    let kept = Rc::clone(&around);
+    // As background work the request is carried to its end, and logged, although its client may have left.
+    let answered = future_to_promise(async move { Ok(JsValue::from(serve::request(request, &around).await)) });
+    let waited = JsFuture::from(answered.clone());
+    kept.context.wait_until(async move {
+        let _ = waited.await;
+    });
+    let answer = JsFuture::from(answered).await.map_err(worker::Error::from)?;
+    Ok(Response::from(answer))
+}

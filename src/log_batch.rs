@@ -1,0 +1,364 @@
+//! Group commit: the records of an isolate are gathered for a moment and written together, one statement per table.
+//!
+//! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
+//! is written; the timer and the database come from the shell.
+
+use crate::record::LogRecord;
+use crate::store::{Bind, Statement, Store};
+use serde_json::{Value, json};
+
+/// How long the first record waits for company, in milliseconds.
+pub const WINDOW_MS: u64 = 20;
+
+const MAX_RECORDS: usize = 100;
+
+/// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
+const MAX_JSON: usize = 1_000_000;
+
+/// The longest piece of a body. Request and response share a row, and D1 limits a row to 2 MB.
+const PIECE: usize = 900_000;
+
+/// Above this many bytes waiting in an isolate of 128 MB, records are kept without their bodies.
+const MAX_WAITING: usize = 32 * 1024 * 1024;
+
+/// Pauses before a failed write is tried again, in milliseconds: 27 s, because the platform ends background work
+/// 30 s after the response.
+const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
+
+/// After this many failures records are written one by one, so that one that D1 refuses does not take others along.
+const FAILURES_TOGETHER: usize = 3;
+
+/// The records of an isolate on their way to the database. Plain data: no request may touch another's JS handles.
+#[derive(Default)]
+pub struct Waiting {
+    records: Vec<LogRecord>,
+    /// True while a request has promised to write what is waiting.
+    has_leader: bool,
+    /// Bytes waiting or being written.
+    weight: usize,
+    /// Records that will never be written, since the isolate started.
+    pub lost: u64,
+}
+
+/// A record that could not be written, with the reason, for the operator's log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub id: String,
+    pub reason: String,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Adds a record. True means: the caller leads, and has to [`Waiting::take`] and write after [`WINDOW_MS`].
+    pub fn push(&mut self, mut record: LogRecord) -> bool {
+        if self.weight + record.weight() > MAX_WAITING {
+            record.request_body = None;
+            record.response_body = None;
+        }
+        self.weight += record.weight();
+        self.records.push(record);
+        !std::mem::replace(&mut self.has_leader, true)
+    }
+
+    /// Everything that waits, in groups to be written each in one transaction. The next record elects a new leader.
+    pub fn take(&mut self) -> Vec<Vec<LogRecord>> {
+        self.has_leader = false;
+        let mut groups: Vec<Vec<LogRecord>> = Vec::new();
+        let mut weight = 0;
+        for record in self.records.drain(..) {
+            weight += record.weight();
+            match groups.last_mut() {
+                Some(group) if group.len() < MAX_RECORDS && weight <= MAX_JSON => group.push(record),
+                _ => {
+                    weight = record.weight();
+                    groups.push(vec![record]);
+                }
+            }
+        }
+        groups
+    }
+
+    /// A group has been written, or given up.
+    pub fn settled(&mut self, weight: usize, lost: usize) {
+        self.weight = self.weight.saturating_sub(weight);
+        self.lost += lost as u64;
+    }
+}
+
+/// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
+/// milliseconds. A write that took effect although it reported an error is recognised by its ids and not repeated.
+pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncFn(u64)) -> Vec<Lost> {
+    let mut parts = vec![group];
+    let mut pauses = PAUSES_MS.iter();
+    let mut failures = 0;
+    loop {
+        let mut failed = Vec::new();
+        let mut reason = String::new();
+        for part in parts {
+            if let Err(error) = store.batch(statements(&part)).await {
+                reason = error.0;
+                failed.push(part);
+            }
+        }
+        if failed.is_empty() {
+            return Vec::new();
+        }
+        failures += 1;
+        let Some(wait) = pauses.next() else {
+            let lost = failed.into_iter().flatten();
+            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
+        };
+        pause(*wait).await;
+        parts = if failures == FAILURES_TOGETHER { failed.into_iter().flatten().map(|record| vec![record]).collect() } else { failed };
+    }
+}
+
+/// The statements that write a group. Every one leaves rows alone that are already there.
+pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
+    let mut statements = vec![Statement::new(insert_logs(), [Bind::Text(json_array(group.iter().filter_map(|record| serde_json::to_string(record).ok())))])];
+    let entries: Vec<String> = group.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
+    if !entries.is_empty() {
+        statements.push(Statement::new(INSERT_METADATA, [Bind::Text(json_array(entries))]));
+    }
+    let mut together: Vec<String> = Vec::new();
+    let mut length = 0;
+    for (row, size) in group.iter().flat_map(body_rows) {
+        if size > MAX_JSON / 4 {
+            statements.push(Statement::new(INSERT_BODY, row));
+            continue;
+        }
+        let row = as_json(&row).to_string();
+        if length + row.len() > MAX_JSON && !together.is_empty() {
+            statements.push(Statement::new(INSERT_BODIES, [Bind::Text(json_array(together.drain(..)))]));
+            length = 0;
+        }
+        length += row.len();
+        together.push(row);
+    }
+    if !together.is_empty() {
+        statements.push(Statement::new(INSERT_BODIES, [Bind::Text(json_array(together))]));
+    }
+    statements
+}
+
+/// The columns of `logs`, each named like the field of [`LogRecord`] it takes.
+const COLUMNS: &[&str] = &[
+    "id", "gateway", "created_at", "provider", "model", "model_type", "path", "request_type", "status_code", "success", "cached",
+    "step", "error", "duration", "first_byte", "tokens_in", "tokens_out", "total_tokens", "tokens_cached", "tokens_cache_write",
+    "tokens_reasoning", "cost", "custom_cost", "finish_reason", "event_id", "response_id", "provider_request_id", "user_agent",
+    "authentication", "request_content_type", "response_content_type", "request_size", "response_size", "metadata",
+];
+
+const INSERT_METADATA: &str = "INSERT OR IGNORE INTO log_metadata (log_id, key, kind, value, gateway, created_at) \
+     SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?1)";
+
+const INSERT_BODIES: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
+     SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)";
+
+const INSERT_BODY: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) VALUES (?1, ?2, ?3, ?4)";
+
+fn insert_logs() -> String {
+    let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
+    format!("INSERT OR IGNORE INTO logs ({}) SELECT {} FROM json_each(?1)", COLUMNS.join(", "), values.join(", "))
+}
+
+fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
+    record.metadata_entries.iter().map(|(key, value)| {
+        let kind = match value {
+            Value::Bool(_) => "b",
+            Value::Number(_) => "n",
+            _ => "s",
+        };
+        json!([record.id, key, kind, value, record.gateway, record.created_at])
+    })
+}
+
+/// The rows of a record's bodies, each with about its size in bytes.
+fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
+    let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
+    let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
+    // An empty body that was kept differs from one that was not: it has a row with an empty text.
+    if record.request_body.is_some() && requests.is_empty() {
+        requests.push("");
+    }
+    if record.response_body.is_some() && responses.is_empty() {
+        responses.push("");
+    }
+    let rows = requests.len().max(responses.len());
+    (0..rows)
+        .map(|seq| {
+            let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
+            let size = request.map_or(0, str::len) + response.map_or(0, str::len);
+            (vec![Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()], size)
+        })
+        .collect()
+}
+
+/// A text in pieces of at most [`PIECE`] bytes, none of which ends within a character.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut end = rest.len().min(PIECE);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+fn as_json(row: &[Bind]) -> Value {
+    row.iter()
+        .map(|bind| match bind {
+            Bind::Null => Value::Null,
+            Bind::Int(value) => json!(value),
+            Bind::Real(value) => json!(value),
+            Bind::Text(value) => json!(value),
+        })
+        .collect()
+}
+
+fn json_array(rows: impl IntoIterator<Item = String>) -> String {
+    let rows: Vec<String> = rows.into_iter().collect();
+    format!("[{}]", rows.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata;
+    use crate::record::tests::{answered, call};
+    use crate::record::Call;
+    use crate::store::sqlite::{Faulty, Sqlite};
+    use crate::wire::Facts;
+    use pollster::block_on;
+    use serde::Deserialize;
+    use std::cell::RefCell;
+
+    #[derive(Deserialize)]
+    struct Count {
+        n: u64,
+    }
+
+    fn record(id: &str) -> LogRecord {
+        let tags = metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5);
+        let mut outcome = answered(Facts::default());
+        outcome.body = Some(r#"{"ok":"ü"}"#.to_owned());
+        LogRecord::new(Call { metadata: tags, ..call(id) }, outcome)
+    }
+
+    fn count(store: &impl Store, sql: &'static str) -> u64 {
+        block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n
+    }
+
+    #[test]
+    fn the_first_record_leads_until_the_buffer_is_taken() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(record("a")) && !waiting.push(record("b")));
+        assert_eq!(waiting.take().iter().map(Vec::len).sum::<usize>(), 2);
+        assert!(waiting.push(record("c")));
+    }
+
+    #[test]
+    fn groups_are_bounded_in_number_and_size() {
+        let mut waiting = Waiting::default();
+        for n in 0..250 {
+            waiting.push(record(&n.to_string()));
+        }
+        let mut long = record("long");
+        long.response_body = Some("x".repeat(3_000_000));
+        waiting.push(long);
+        let sizes: Vec<usize> = waiting.take().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [100, 100, 50, 1]);
+    }
+
+    #[test]
+    fn a_full_isolate_keeps_the_row_and_drops_the_bodies() {
+        let mut waiting = Waiting::default();
+        for n in 0..5 {
+            let mut long = record(&n.to_string());
+            long.response_body = Some("x".repeat(9_000_000));
+            waiting.push(long);
+        }
+        let kept: Vec<bool> = waiting.take().into_iter().flatten().map(|record| record.response_body.is_some()).collect();
+        assert_eq!(kept, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_group_is_written_to_every_table_with_its_types() {
+        let store = Sqlite::new();
+        let lost = block_on(write(&store, vec![record("a"), record("b")], async |_| {}));
+        assert_eq!(lost, []);
+        assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
+        assert_eq!(count(&store, "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"), 2);
+        for (condition, kind) in [("value = 'AI'", "text"), ("value = 12345", "integer"), ("kind = 'b' AND value = 1", "integer")] {
+            let sql = format!("SELECT count(*) AS n FROM log_metadata WHERE {condition} AND typeof(value) = '{kind}'");
+            let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
+            assert_eq!(found, 2, "{condition}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_record_has_its_column() {
+        let fields = serde_json::to_value(record("a")).unwrap();
+        let mut fields: Vec<&str> = fields.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut columns = COLUMNS.to_vec();
+        fields.sort_unstable();
+        columns.sort_unstable();
+        assert_eq!(fields, columns);
+    }
+
+    #[test]
+    fn long_bodies_are_cut_between_characters_and_come_back_whole() {
+        let store = Sqlite::new();
+        let mut long = record("a");
+        let text = "aü€😀".repeat(300_000);
+        long.response_body = Some(text.clone());
+        block_on(write(&store, vec![long], async |_| {}));
+        #[derive(Deserialize)]
+        struct Piece {
+            response: Option<String>,
+        }
+        let pieces: Vec<Piece> = block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
+        assert!(pieces.len() > 3);
+        assert_eq!(pieces.into_iter().filter_map(|piece| piece.response).collect::<String>(), text);
+    }
+
+    #[test]
+    fn a_failed_write_is_repeated_without_doubling_rows() {
+        for took_effect in [false, true] {
+            let store = Faulty::new(Sqlite::new());
+            if took_effect { store.fail_after(1) } else { store.fail_before(1) }
+            let pauses = RefCell::new(Vec::new());
+            let lost = block_on(write(&store, vec![record("a"), record("b")], async |ms| pauses.borrow_mut().push(ms)));
+            assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
+            assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
+            assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
+        }
+    }
+
+    #[test]
+    fn one_refused_record_does_not_take_the_others_along() {
+        struct Picky(Sqlite);
+        impl Store for Picky {
+            async fn rows<T: serde::de::DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, crate::store::StoreError> {
+                self.0.rows(statement).await
+            }
+            async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, crate::store::StoreError> {
+                let poisoned = |bind: &Bind| matches!(bind, Bind::Text(text) if text.contains("poison"));
+                if statements.iter().flat_map(|statement| &statement.binds).any(poisoned) {
+                    return Err(crate::store::StoreError("refused".to_owned()));
+                }
+                self.0.batch(statements).await
+            }
+        }
+        let store = Picky(Sqlite::new());
+        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")], async |_| {}));
+        assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
+        assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
+    }
+}

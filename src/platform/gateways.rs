@@ -1,0 +1,81 @@
+//! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
+
+use super::{Around, now, random};
+use crate::api::gateways::{self, Gateway};
+use crate::id;
+use crate::store::StoreError;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// How long a change made through another isolate may go unnoticed, in milliseconds.
+const FRESH_MS: u64 = 5_000;
+
+/// Unknown ids are remembered too, and callers can make them up: the cache starts anew rather than grow.
+const MAX_ENTRIES: usize = 1_000;
+
+/// The gateway every account has: it comes into being when an authenticated request names it.
+const DEFAULT: &str = "default";
+
+struct Entry {
+    gateway: Option<Rc<Gateway>>,
+    read_at: u64,
+}
+
+thread_local! {
+    static CACHE: RefCell<HashMap<String, Entry>> = RefCell::new(HashMap::new());
+}
+
+/// The gateway a request names, or `None` if there is no such gateway. While D1 does not answer, settings that were
+/// read before go on to hold: a database in trouble is no reason to refuse a request.
+pub async fn settings(around: &Around, account: &str, gateway: &str, is_admin: bool) -> Result<Option<Rc<Gateway>>, StoreError> {
+    if !gateways::is_account_id(account) || !gateways::is_gateway_id(gateway) {
+        return Ok(None);
+    }
+    let name = format!("{account}/{gateway}");
+    let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.gateway.clone(), entry.read_at)));
+    if let Some((found, read_at)) = &kept
+        && now().saturating_sub(*read_at) < FRESH_MS
+        && (found.is_some() || !(is_admin && gateway == DEFAULT))
+    {
+        return Ok(found.clone());
+    }
+    let store = around.database();
+    let read = match gateways::find(&store, account, gateway).await {
+        Ok(None) if is_admin && gateway == DEFAULT => {
+            gateways::create_default(&store, account, now(), id::mint(now(), random())).await.map(Some)
+        }
+        read => read,
+    };
+    match (read, kept) {
+        (Ok(found), _) => {
+            let found = found.map(Rc::new);
+            keep(name, found.clone());
+            Ok(found)
+        }
+        (Err(_), Some((Some(found), _))) => {
+            keep(name, Some(Rc::clone(&found)));
+            Ok(Some(found))
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Forgets a gateway that was just changed here, so that the change holds at once in this isolate.
+pub fn forget(account: &str, gateway: &str) {
+    CACHE.with_borrow_mut(|cache| cache.remove(&format!("{account}/{gateway}")));
+}
+
+/// Forgets all, for what was created has been remembered as unknown under a name that only its body told.
+pub fn forget_all() {
+    CACHE.with_borrow_mut(HashMap::clear);
+}
+
+fn keep(name: String, gateway: Option<Rc<Gateway>>) {
+    CACHE.with_borrow_mut(|cache| {
+        if cache.len() >= MAX_ENTRIES {
+            cache.clear();
+        }
+        cache.insert(name, Entry { gateway, read_at: now() });
+    });
+}

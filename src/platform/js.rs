@@ -1,0 +1,102 @@
+//! The runtime's objects as plain values, with as few crossings between wasm and JavaScript as possible.
+
+use crate::envelope::Reply;
+use crate::headers::Headers;
+use js_sys::{ArrayBuffer, JSON, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{ReadableStream, RequestInit, Response, ResponseInit, WritableStream};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = fetch)]
+    fn global_fetch(url: &str, init: &RequestInit) -> Promise;
+
+    /// The runtime's native pipe. <https://developers.cloudflare.com/workers/runtime-apis/streams/transformstream/>
+    pub type IdentityTransformStream;
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> IdentityTransformStream;
+    #[wasm_bindgen(method, getter)]
+    pub fn readable(this: &IdentityTransformStream) -> ReadableStream;
+    #[wasm_bindgen(method, getter)]
+    pub fn writable(this: &IdentityTransformStream) -> WritableStream;
+
+    /// The same for a known number of bytes: the answer keeps its content-length.
+    pub type FixedLengthStream;
+    #[wasm_bindgen(constructor)]
+    pub fn new(length: f64) -> FixedLengthStream;
+    #[wasm_bindgen(method, getter, js_name = readable)]
+    pub fn fixed_readable(this: &FixedLengthStream) -> ReadableStream;
+    #[wasm_bindgen(method, getter, js_name = writable)]
+    pub fn fixed_writable(this: &FixedLengthStream) -> WritableStream;
+}
+
+/// Sends a request upstream. The error is the runtime's own text.
+pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, String> {
+    let answer = JsFuture::from(global_fetch(url, init)).await.map_err(|error| message(&error))?;
+    answer.dyn_into().map_err(|_| "the runtime answered with something that is no response".to_owned())
+}
+
+/// All headers in two crossings, instead of one or more for each of them.
+pub fn headers(headers: &web_sys::Headers) -> Headers {
+    let text = Object::from_entries(headers).and_then(|object| JSON::stringify(&object));
+    text.ok().and_then(|text| serde_json::from_str(&String::from(text)).ok()).unwrap_or_default()
+}
+
+/// The text of something that was thrown.
+pub fn message(error: &JsValue) -> String {
+    let text = Reflect::get(error, &JsValue::from_str("message")).ok().and_then(|text| text.as_string());
+    text.or_else(|| error.as_string()).unwrap_or_else(|| "unknown error".to_owned())
+}
+
+pub fn bytes(buffer: &ArrayBuffer) -> Vec<u8> {
+    Uint8Array::new(buffer).to_vec()
+}
+
+/// Part of a buffer, for bodies that are not worth copying as a whole.
+pub fn slice(buffer: &ArrayBuffer, from: u32, to: u32) -> Vec<u8> {
+    Uint8Array::new(buffer).subarray(from, to).to_vec()
+}
+
+/// An answer of our own.
+pub fn response(reply: &Reply) -> Response {
+    let init = ResponseInit::new();
+    init.set_status(reply.status);
+    if let Ok(headers) = web_sys::Headers::new() {
+        let _ = headers.set("content-type", reply.content_type);
+        for (name, value) in &reply.headers {
+            let _ = headers.set(name, value);
+        }
+        init.set_headers(&headers);
+    }
+    Response::new_with_opt_str_and_init(Some(&reply.body), &init).unwrap_or_else(|_| Response::error())
+}
+
+/// An answer with a body that stays a JavaScript value: a stream, a buffer or nothing.
+pub fn answer(body: &JsValue, status: u16, status_text: &str, headers: &web_sys::Headers) -> Result<Response, String> {
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_name = Response)]
+        type AnyResponse;
+        #[wasm_bindgen(constructor, catch, js_class = "Response")]
+        fn new(body: &JsValue, init: &ResponseInit) -> Result<AnyResponse, JsValue>;
+    }
+    let init = ResponseInit::new();
+    init.set_status(status);
+    init.set_status_text(status_text);
+    init.set_headers(headers);
+    let made = AnyResponse::new(body, &init).map_err(|error| message(&error))?;
+    Ok(JsValue::from(made).unchecked_into())
+}
+
+/// Hands a WebSocket that the provider accepted to our client; the runtime passes the frames on.
+pub fn upgraded(upstream: &Response, headers: &web_sys::Headers) -> Result<Response, String> {
+    let name = JsValue::from_str("webSocket");
+    let socket = Reflect::get(upstream, &name).map_err(|error| message(&error))?;
+    let init = ResponseInit::new();
+    init.set_status(101);
+    init.set_headers(headers);
+    Reflect::set(&init, &name, &socket).map_err(|error| message(&error))?;
+    Response::new_with_opt_str_and_init(None, &init).map_err(|error| message(&error))
+}

@@ -1,0 +1,41 @@
+//! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
+
+use super::d1::D1Store;
+use super::pause;
+use crate::log_batch::{self, Waiting};
+use crate::record::LogRecord;
+use futures_util::future::join_all;
+use serde_json::json;
+use std::cell::RefCell;
+
+thread_local! {
+    static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
+}
+
+/// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, so this
+/// has to run as background work of a request.
+pub async fn submit(record: LogRecord, store: &D1Store) {
+    let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record));
+    if !leads {
+        return;
+    }
+    pause(log_batch::WINDOW_MS).await;
+    // Each group retries on its own, so that none waits until the platform ends the background work.
+    let groups = WAITING.with_borrow_mut(Waiting::take);
+    join_all(groups.into_iter().map(|group| write(group, store))).await;
+}
+
+async fn write(group: Vec<LogRecord>, store: &D1Store) {
+    let weight = group.iter().map(LogRecord::weight).sum();
+    let lost = log_batch::write(store, group, pause).await;
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
+    for record in lost {
+        let line = json!({ "level": "error", "event": "log_lost", "id": record.id, "reason": record.reason, "lost": self::lost() });
+        worker::console_error!("{line}");
+    }
+}
+
+/// How many records this isolate has lost for good.
+pub fn lost() -> u64 {
+    WAITING.with_borrow(|waiting| waiting.lost)
+}

@@ -1,0 +1,59 @@
+//! The Workers platform: everything that only exists inside the runtime.
+
+pub mod d1;
+pub mod gateways;
+pub mod js;
+pub mod log_writer;
+pub mod serve;
+
+use crate::config::Config;
+use js_sys::{Date, Reflect};
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::time::Duration;
+use wasm_bindgen::JsValue;
+use worker::{Context, Delay, Env};
+
+/// What a request finds around it.
+pub struct Around {
+    pub env: Env,
+    pub context: Context,
+    pub config: Rc<Config>,
+}
+
+thread_local! {
+    static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
+}
+
+impl Around {
+    pub fn new(env: Env, context: Context) -> Self {
+        // Variables cannot change within an isolate: a new version of them comes with new isolates.
+        let config = CONFIG.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(Config::read(|name| variable(&env, name))))));
+        Self { env, context, config }
+    }
+
+    pub fn database(&self) -> d1::D1Store {
+        d1::D1Store::new(&self.env)
+    }
+}
+
+fn variable(env: &JsValue, name: &str) -> Option<String> {
+    Reflect::get(env, &JsValue::from_str(name)).ok()?.as_string()
+}
+
+/// Milliseconds since 1970. The runtime's clock stands still between I/O, so this measures waiting, not computing.
+pub fn now() -> u64 {
+    Date::now() as u64
+}
+
+pub async fn pause(milliseconds: u64) {
+    Delay::from(Duration::from_millis(milliseconds)).await;
+}
+
+/// The random part of an id.
+pub fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // Without randomness ids of one millisecond would collide; crypto.getRandomValues does not fail in the runtime.
+    let _ = getrandom::fill(&mut bytes);
+    u128::from_le_bytes(bytes)
+}

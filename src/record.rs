@@ -1,0 +1,306 @@
+//! What one proxied request becomes in the database: [`LogRecord`].
+
+use crate::metadata::Metadata;
+use crate::model;
+use crate::price::{self, CustomCost};
+use crate::wire::request::RequestFacts;
+use crate::wire::{Facts, Usage};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Bodies up to this many bytes are copied for the log, in either direction.
+pub const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// A request as it was sent.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: String,
+    /// The `key` of the gateway's row.
+    pub gateway: i64,
+    pub created_at: u64,
+    pub provider: String,
+    /// The path after the provider, raw.
+    pub rest: String,
+    /// The query with its `?`, raw: it may hold credentials and is masked before it is stored.
+    pub query: String,
+    pub request_type: RequestType,
+    pub event_id: String,
+    pub metadata: Metadata,
+    pub custom_cost: Option<CustomCost>,
+    pub user_agent: Option<String>,
+    /// True when the caller proved itself with a token.
+    pub authentication: bool,
+    pub request_content_type: Option<String>,
+    pub request_size: Option<u64>,
+    pub facts: RequestFacts,
+    /// The body as it is stored; `None` when it is not text, too long, or not wanted.
+    pub body: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestType {
+    Native,
+    WebSocket,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub status: Option<u16>,
+    pub content_type: Option<String>,
+    pub size: Option<u64>,
+    pub body: Option<String>,
+    pub facts: Facts,
+    pub provider_request_id: Option<String>,
+    /// Milliseconds to the head of the answer.
+    pub first_byte: Option<u64>,
+    pub duration: u64,
+    pub failure: Option<Failure>,
+}
+
+/// Who ended a request before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The client went away before it had the whole answer.
+    ClientLeft,
+    /// No answer came, or it broke off.
+    Upstream(String),
+    /// The gateway refused.
+    Gateway(String),
+}
+
+/// A row of `logs`, with the rows of `log_metadata` and `log_bodies` that belong to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct LogRecord {
+    pub id: String,
+    pub gateway: i64,
+    pub created_at: u64,
+    pub provider: String,
+    pub model: Option<String>,
+    pub model_type: Option<&'static str>,
+    pub path: String,
+    pub request_type: &'static str,
+    pub status_code: Option<u16>,
+    pub success: bool,
+    pub cached: bool,
+    pub step: u32,
+    pub error: Option<String>,
+    pub duration: u64,
+    pub first_byte: Option<u64>,
+    pub tokens_in: Option<u64>,
+    pub tokens_out: Option<u64>,
+    pub total_tokens: Option<u64>,
+    pub tokens_cached: Option<u64>,
+    pub tokens_cache_write: Option<u64>,
+    pub tokens_reasoning: Option<u64>,
+    pub cost: Option<f64>,
+    pub custom_cost: bool,
+    pub finish_reason: Option<String>,
+    pub event_id: String,
+    pub response_id: Option<String>,
+    pub provider_request_id: Option<String>,
+    pub user_agent: Option<String>,
+    pub authentication: bool,
+    pub request_content_type: Option<String>,
+    pub response_content_type: Option<String>,
+    pub request_size: Option<u64>,
+    pub response_size: Option<u64>,
+    pub metadata: Option<String>,
+    #[serde(skip)]
+    pub metadata_entries: Vec<(String, Value)>,
+    #[serde(skip)]
+    pub request_body: Option<String>,
+    #[serde(skip)]
+    pub response_body: Option<String>,
+}
+
+// === impl LogRecord ===
+
+impl LogRecord {
+    pub fn new(call: Call, outcome: Outcome) -> Self {
+        let Outcome { facts, status, failure, .. } = outcome;
+        let usage = trusted(&facts, failure.as_ref());
+        let model = call
+            .facts
+            .model
+            .clone()
+            .or_else(|| model::from_path(&call.provider, &call.rest, &call.query))
+            .or_else(|| facts.model.clone());
+        let cost = cost(&call, model.as_deref(), facts.model.as_deref(), &usage);
+        let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
+        Self {
+            id: call.id,
+            gateway: call.gateway,
+            created_at: call.created_at,
+            model: model.map(|model| clipped(&model)),
+            model_type: model::kind(&call.rest),
+            path: model::stored_path(&call.rest, &call.query),
+            provider: call.provider,
+            request_type: call.request_type.name(),
+            status_code: status,
+            success,
+            cached: false,
+            step: 0,
+            error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
+            duration: outcome.duration,
+            first_byte: outcome.first_byte,
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            total_tokens: usage.total_tokens,
+            tokens_cached: usage.cached,
+            tokens_cache_write: usage.cache_write,
+            tokens_reasoning: usage.reasoning,
+            cost,
+            custom_cost: call.custom_cost.is_some(),
+            finish_reason: facts.finish_reason.map(|reason| clipped(&reason)),
+            event_id: call.event_id,
+            response_id: facts.response_id.map(|id| clipped(&id)),
+            provider_request_id: outcome.provider_request_id.map(|id| clipped(&id)),
+            user_agent: call.user_agent.map(|agent| clipped(&agent)),
+            authentication: call.authentication,
+            request_content_type: call.request_content_type.map(|kind| clipped(&kind)),
+            response_content_type: outcome.content_type.map(|kind| clipped(&kind)),
+            request_size: call.request_size,
+            response_size: outcome.size,
+            metadata: call.metadata.to_json(),
+            metadata_entries: call.metadata.entries,
+            request_body: call.body,
+            response_body: outcome.body,
+        }
+    }
+
+    /// About how many bytes the record takes in memory and on its way to the database.
+    pub fn weight(&self) -> usize {
+        let body = |body: &Option<String>| body.as_ref().map_or(0, String::len);
+        1_000 + body(&self.metadata) * 2 + body(&self.request_body) + body(&self.response_body)
+    }
+}
+
+/// The figures of an answer that broke off are those of its beginning: Anthropic opens a stream with one output token.
+/// Unless the model had finished, how much came out is unknown.
+fn trusted(facts: &Facts, failure: Option<&Failure>) -> Usage {
+    if failure.is_some() && facts.finish_reason.is_none() {
+        return Usage { tokens_out: None, total_tokens: None, reasoning: None, cost: None, ..facts.usage };
+    }
+    facts.usage
+}
+
+fn cost(call: &Call, model: Option<&str>, answered: Option<&str>, usage: &Usage) -> Option<f64> {
+    if let Some(custom) = &call.custom_cost {
+        return price::custom_cost(custom, usage);
+    }
+    // The answer names the model more exactly than the request: a dated version, or what an alias stood for.
+    usage.cost.or_else(|| {
+        [answered, model].into_iter().flatten().find_map(|name| price::cost(usage, price::rates(&call.provider, name)?))
+    })
+}
+
+fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
+    let text = match failure {
+        Some(Failure::ClientLeft) => "client: went away before the answer was complete".to_owned(),
+        Some(Failure::Upstream(cause)) => format!("upstream: {cause}"),
+        Some(Failure::Gateway(cause)) => format!("gateway: {cause}"),
+        None => match (status, reported) {
+            (_, Some(reported)) => format!("provider: {reported}"),
+            (Some(status), None) => format!("provider: answered {status}"),
+            (None, None) => "provider: no answer".to_owned(),
+        },
+    };
+    text.chars().take(1_000).collect()
+}
+
+/// Names from outside have no business being long.
+fn clipped(text: &str) -> String {
+    text.chars().take(256).collect()
+}
+
+// === impl RequestType ===
+
+impl RequestType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn call(id: &str) -> Call {
+        Call {
+            id: id.to_owned(),
+            gateway: 1,
+            created_at: 1_700_000_000_000,
+            provider: "openai".to_owned(),
+            rest: "chat/completions".to_owned(),
+            query: String::new(),
+            request_type: RequestType::Native,
+            event_id: id.to_owned(),
+            metadata: Metadata::default(),
+            custom_cost: None,
+            user_agent: None,
+            authentication: true,
+            request_content_type: Some("application/json".to_owned()),
+            request_size: Some(2),
+            facts: RequestFacts { model: Some("gpt-4o".to_owned()), stream: false },
+            body: Some("{}".to_owned()),
+        }
+    }
+
+    pub fn answered(facts: Facts) -> Outcome {
+        Outcome { status: Some(200), facts, duration: 5, ..Outcome::default() }
+    }
+
+    fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
+        Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
+    }
+
+    #[test]
+    fn a_known_model_has_a_cost_and_an_unknown_one_has_none() {
+        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
+        let known = LogRecord::new(call("a"), answered(facts.clone()));
+        let rates = price::rates("openai", "gpt-4o").unwrap();
+        assert_eq!(known.cost, price::cost(&facts.usage, rates));
+        assert!(known.cost.unwrap() > 0.0 && known.success && known.error.is_none());
+
+        let mut unknown = call("b");
+        unknown.facts.model = Some("never-heard-of".to_owned());
+        let unknown = LogRecord::new(unknown, answered(facts));
+        assert_eq!((unknown.cost, unknown.tokens_in), (None, Some(1_000)));
+    }
+
+    #[test]
+    fn the_callers_and_the_providers_own_cost_come_first() {
+        let facts = Facts { usage: Usage { cost: Some(0.25), ..usage(10, 10) }, ..Facts::default() };
+        assert_eq!(LogRecord::new(call("a"), answered(facts.clone())).cost, Some(0.25));
+        let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
+        let record = LogRecord::new(custom, answered(facts));
+        assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
+    }
+
+    #[test]
+    fn a_broken_answer_is_no_success_and_its_figures_are_unknown() {
+        let facts = Facts { usage: usage(12, 1), ..Facts::default() };
+        for failure in [Failure::ClientLeft, Failure::Upstream("reset".to_owned())] {
+            let outcome = Outcome { failure: Some(failure), ..answered(facts.clone()) };
+            let record = LogRecord::new(call("a"), outcome);
+            assert_eq!((record.success, record.tokens_in, record.tokens_out, record.cost), (false, Some(12), None, None));
+        }
+        let finished = Facts { finish_reason: Some("stop".to_owned()), ..facts };
+        let outcome = Outcome { failure: Some(Failure::ClientLeft), ..answered(finished) };
+        assert_eq!(LogRecord::new(call("a"), outcome).tokens_out, Some(1));
+    }
+
+    #[test]
+    fn the_error_names_the_layer() {
+        let error = |outcome| LogRecord::new(call("a"), outcome).error.unwrap();
+        let refused = Facts { error: Some("no such model".to_owned()), ..Facts::default() };
+        assert_eq!(error(Outcome { status: Some(404), ..answered(refused) }), "provider: no such model");
+        assert_eq!(error(Outcome { status: Some(500), ..answered(Facts::default()) }), "provider: answered 500");
+        let broken = Outcome { failure: Some(Failure::Upstream("reset".to_owned())), ..answered(Facts::default()) };
+        assert_eq!(error(broken), "upstream: reset");
+    }
+}

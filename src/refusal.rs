@@ -1,0 +1,85 @@
+//! Why the gateway itself, and not a provider, answers a request on the data plane.
+
+use crate::envelope::Reply;
+use serde_json::json;
+
+/// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: u32,
+    /// The general text that goes with the code; some clients compare it.
+    pub message: &'static str,
+    /// What was wrong with this request, and what to do about it.
+    pub description: String,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn new(status: u16, code: u32, message: &'static str, description: impl Into<String>) -> Self {
+        Self { status, code, message, description: description.into() }
+    }
+
+    pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
+        let description = format!(
+            "Tollgate has no gateway '{gateway}' in account '{account}'. Create it with POST \
+             /accounts/{account}/ai-gateway/gateways, or use the gateway 'default' with a token."
+        );
+        Self::new(400, 2001, "Please configure AI Gateway in the Cloudflare dashboard", description)
+    }
+
+    pub fn unreachable(description: impl Into<String>) -> Self {
+        Self::new(400, 2005, "Failed to get response from provider", description)
+    }
+
+    pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
+        let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
+        let description = format!("Tollgate knows no provider '{slug}'.{hint} The README lists all of them.");
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    /// A path, or a header that stands for one, that cannot be sent upstream.
+    pub fn bad_path(description: impl Into<String>) -> Self {
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn unauthorized(description: impl Into<String>) -> Self {
+        Self::new(401, 2009, "Unauthorized", description)
+    }
+
+    pub fn not_found(path: &str) -> Self {
+        let description = format!("Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…");
+        Self::new(404, 7002, "Not Found", description)
+    }
+
+    pub fn not_available(description: impl Into<String>) -> Self {
+        Self::new(501, 7001, "Not Implemented", description)
+    }
+
+    pub fn body_too_large(description: impl Into<String>) -> Self {
+        Self::new(413, 7001, "Request body too large", description)
+    }
+
+    /// The gateway cannot work now: it is not configured, or its database does not answer.
+    pub fn unavailable(description: impl Into<String>) -> Self {
+        Self::new(503, 7000, "Service unavailable", description)
+    }
+
+    pub fn reply(&self) -> Reply {
+        Reply::json(
+            self.status,
+            &json!({
+                "success": false,
+                "result": [],
+                "messages": [],
+                "error": [{ "code": self.code, "message": self.message }],
+                "name": "AiGatewayError",
+                "httpCode": self.status,
+                "internalCode": self.code,
+                "message": self.message,
+                "description": self.description,
+            }),
+        )
+    }
+}

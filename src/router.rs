@@ -1,0 +1,195 @@
+//! Every URL Tollgate serves, in one table: [`ENDPOINTS`].
+//!
+//! Matching works on the raw path, split at `/` and never decoded, so that the check of who may call a route and
+//! the route itself cannot disagree about what was asked for.
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, even while the Worker has no usable admin token.
+    Open,
+    /// Whoever the gateway's own `authentication` setting lets in.
+    Gateway,
+    /// A token that may read.
+    Read,
+    /// A token that may change things.
+    Edit,
+}
+
+/// Which of the two error formats a caller expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plane {
+    Data,
+    Control,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Health,
+    Proxy,
+    Universal,
+    ListGateways,
+    CreateGateway,
+    GetGateway,
+    UpdateGateway,
+    DeleteGateway,
+    GetUrl,
+    ListLogs,
+    GetLog,
+    GetLogRequest,
+    GetLogResponse,
+}
+
+use Access::{Edit, Gateway, Open, Read};
+
+/// (endpoint, method, path, access). `{name}` takes one segment, `{rest...}` takes all that follows.
+/// `*` as a method takes any. Paths below `/accounts` are served under `/client/v4` as well.
+pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
+    // For operators.
+    (Endpoint::Health, "GET", "/health", Open),
+    // The data plane: what applications call.
+    (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),
+    (Endpoint::Universal, "*", "/v1/{account}/{gateway}", Gateway),
+    // The control plane: gateways.
+    (Endpoint::ListGateways, "GET", "/accounts/{account}/ai-gateway/gateways", Read),
+    (Endpoint::CreateGateway, "POST", "/accounts/{account}/ai-gateway/gateways", Edit),
+    (Endpoint::GetGateway, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}", Read),
+    (Endpoint::UpdateGateway, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
+    (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
+    (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
+    // The control plane: logs.
+    (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
+    (Endpoint::GetLog, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Read),
+    (Endpoint::GetLogRequest, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request", Read),
+    (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", Read),
+];
+
+/// A matched request. Segments the path does not have are empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    pub endpoint: Endpoint,
+    pub access: Access,
+    pub account: &'a str,
+    pub gateway: &'a str,
+    pub provider: &'a str,
+    /// A log, as given: Tollgate's own ids and UUIDs are both accepted, and neither is interpreted here.
+    pub id: &'a str,
+    /// What follows the provider, without its leading slash.
+    pub rest: &'a str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    NotFound(Plane),
+    /// The path exists, but not with this method; the methods it has, for the `allow` header.
+    MethodNotAllowed(Plane, Vec<&'static str>),
+}
+
+/// Finds the endpoint of a method and a raw path (without query).
+pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
+    let path = path.strip_prefix("/client/v4").filter(|rest| rest.starts_with("/accounts/")).unwrap_or(path);
+    let plane = if path.starts_with("/accounts/") { Plane::Control } else { Plane::Data };
+    let mut allowed = Vec::new();
+    for (endpoint, wanted, template, access) in ENDPOINTS {
+        let Some(route) = matched(*endpoint, *access, template, path) else { continue };
+        if *wanted == "*" || *wanted == method || (*wanted == "GET" && method == "HEAD") {
+            return Ok(route);
+        }
+        allowed.push(*wanted);
+    }
+    Err(if allowed.is_empty() { NoRoute::NotFound(plane) } else { NoRoute::MethodNotAllowed(plane, allowed) })
+}
+
+fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str) -> Option<Route<'a>> {
+    let mut route = Route { endpoint, access, account: "", gateway: "", provider: "", id: "", rest: "" };
+    let mut remaining = path.strip_prefix('/');
+    for wanted in template.split('/').skip(1) {
+        let text = remaining?;
+        if wanted == "{rest...}" {
+            route.rest = text;
+            return Some(route);
+        }
+        let (segment, after) = match text.split_once('/') {
+            Some((segment, after)) => (segment, Some(after)),
+            None => (text, None),
+        };
+        if segment.is_empty() {
+            return None;
+        }
+        match wanted {
+            "{account}" => route.account = segment,
+            "{gateway}" => route.gateway = segment,
+            "{provider}" => route.provider = segment,
+            "{id}" => route.id = segment,
+            literal if literal == segment => {}
+            _ => return None,
+        }
+        remaining = after;
+    }
+    // One trailing slash is forgiven: clients that join a base URL and an empty path send it.
+    matches!(remaining, None | Some("")).then_some(route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_proxied_path_is_taken_as_it_is() {
+        let route = route("POST", "/v1/acct/gw/openai/v1//chat/%2e%2e/completions").unwrap();
+        assert_eq!((route.endpoint, route.account, route.gateway), (Endpoint::Proxy, "acct", "gw"));
+        assert_eq!((route.provider, route.rest), ("openai", "v1//chat/%2e%2e/completions"));
+    }
+
+    #[test]
+    fn both_prefixes_reach_the_control_plane() {
+        for prefix in ["", "/client/v4"] {
+            let path = format!("{prefix}/accounts/a/ai-gateway/gateways/g/logs/01J/response");
+            let route = route("GET", &path).unwrap();
+            assert_eq!((route.endpoint, route.gateway, route.id), (Endpoint::GetLogResponse, "g", "01J"));
+        }
+        assert_eq!(route("GET", "/client/v4/health"), Err(NoRoute::NotFound(Plane::Data)));
+    }
+
+    #[test]
+    fn a_wrong_method_names_the_right_ones() {
+        let refused = route("PATCH", "/accounts/a/ai-gateway/gateways/g");
+        assert_eq!(refused, Err(NoRoute::MethodNotAllowed(Plane::Control, vec!["GET", "PUT", "DELETE"])));
+    }
+
+    #[test]
+    fn empty_segments_match_nothing() {
+        for path in ["", "/", "//", "/v1//gw/openai/x", "/v1/acct//openai/x", "/accounts//ai-gateway/gateways"] {
+            assert!(route("GET", path).is_err(), "{path}");
+        }
+        assert_eq!(route("GET", "/v1/a/g/").unwrap().endpoint, Endpoint::Universal);
+    }
+
+    #[test]
+    fn every_endpoint_is_reached_by_its_own_template() {
+        for (endpoint, method, template, access) in ENDPOINTS {
+            let path = template.replace(['{', '}'], "").replace("...", "");
+            let method = if *method == "*" { "POST" } else { method };
+            let found = route(method, &path).unwrap();
+            assert_eq!((found.endpoint, found.access), (*endpoint, *access), "{template}");
+        }
+    }
+
+    /// The end-to-end matrix of routes and tokens reads this file, so a new route is in it by being in the table.
+    #[test]
+    fn the_list_for_the_end_to_end_tests_is_current() {
+        let lines: Vec<String> = ENDPOINTS
+            .iter()
+            .map(|(endpoint, method, template, access)| {
+                format!(r#"  ["{endpoint:?}", "{method}", "{template}", "{access:?}"]"#)
+            })
+            .collect();
+        let wanted = format!("[\n{}\n]\n", lines.join(",\n"));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/routes.json");
+        if std::env::var_os("UPDATE_ROUTES").is_some() {
+            std::fs::write(file, &wanted).unwrap();
+        }
+        let found = std::fs::read_to_string(file).unwrap_or_default();
+        assert_eq!(found, wanted, "run `UPDATE_ROUTES=1 cargo test the_list` to renew tests/e2e/routes.json");
+    }
+}
