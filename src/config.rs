@@ -33,12 +33,17 @@ impl Config {
     }
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
-        self.base_urls.iter().find(|(known, _)| known == slug).map(|(_, url)| url.as_str())
+        self.base_urls
+            .iter()
+            .find(|(known, _)| known == slug)
+            .map(|(_, url)| url.as_str())
     }
 }
 
 fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
-    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else { return Ok(Vec::new()) };
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
+        return Ok(Vec::new());
+    };
     let Ok(Value::Object(object)) = serde_json::from_str(value) else {
         return Err("PROVIDER_BASE_URLS is not a JSON object of provider slugs and base URLs.".to_owned());
     };
@@ -46,11 +51,15 @@ fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
         .into_iter()
         .map(|(slug, url)| {
             if crate::providers::find(&slug).is_none_or(|provider| provider.slug != slug) {
-                return Err(format!("PROVIDER_BASE_URLS names '{slug}', which is no provider's slug."));
+                return Err(format!(
+                    "PROVIDER_BASE_URLS names '{slug}', which is no provider's slug."
+                ));
             }
             match url {
                 Value::String(url) if is_base_url(&url) => Ok((slug, url)),
-                _ => Err(format!("PROVIDER_BASE_URLS: the value of '{slug}' must be an http:// or https:// URL without query.")),
+                _ => Err(format!(
+                    "PROVIDER_BASE_URLS: the value of '{slug}' must be an http:// or https:// URL without query."
+                )),
             }
         })
         .collect()
@@ -59,15 +68,23 @@ fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
 fn is_base_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| {
-        !rest.starts_with('/') && !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\'))
+        !rest.starts_with('/')
+            && !rest.is_empty()
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\'))
     })
 }
 
 fn entries(value: Option<&str>) -> Result<usize, String> {
-    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else { return Ok(metadata::DEFAULT_ENTRIES) };
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
+        return Ok(metadata::DEFAULT_ENTRIES);
+    };
     match value.parse() {
         Ok(number) if number <= MAX_METADATA_ENTRIES => Ok(number),
-        _ => Err(format!("METADATA_MAX_ENTRIES must be a number from 0 to {MAX_METADATA_ENTRIES}.")),
+        _ => Err(format!(
+            "METADATA_MAX_ENTRIES must be a number from 0 to {MAX_METADATA_ENTRIES}."
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The control plane: from a matched route to a reply, over any [`Store`].
 
+use crate::api::logs::Part;
 use crate::api::{gateways, logs};
 use crate::envelope::{ApiError, Reply};
 use crate::id;
@@ -50,8 +51,8 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
             arrived(store, key, id, request.now_ms, pause).await?;
             match route.endpoint {
                 Endpoint::GetLog => logs::get(store, key, id).await,
-                Endpoint::GetLogRequest => logs::request_body(store, key, id).await,
-                _ => logs::response_body(store, key, id).await,
+                Endpoint::GetLogRequest => logs::body(store, key, id, Part::Request).await,
+                _ => logs::body(store, key, id, Part::Response).await,
             }
         }
         Endpoint::Health | Endpoint::Proxy | Endpoint::Universal => Err(ApiError::not_found()),
@@ -60,13 +61,23 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
 
 /// The key of a gateway that exists.
 async fn known(store: &impl Store, account: &str, gateway: &str) -> Result<i64, ApiError> {
-    gateways::find(store, account, gateway).await?.map(|gateway| gateway.key).ok_or_else(ApiError::not_found)
+    gateways::find(store, account, gateway)
+        .await?
+        .map(|gateway| gateway.key)
+        .ok_or_else(ApiError::not_found)
 }
 
 /// Waits for the row of a log whose id was handed out a moment ago: rows are written behind the answers, and a caller
 /// must not have to guess how far behind.
-async fn arrived(store: &impl Store, key: i64, id: &str, now_ms: u64, pause: impl AsyncFn(u64)) -> Result<(), StoreError> {
-    let recent = id::minted_at(id).is_some_and(|minted| minted <= now_ms + 1_000 && now_ms.saturating_sub(minted) < ARRIVAL_AGE_MS);
+async fn arrived(
+    store: &impl Store,
+    key: i64,
+    id: &str,
+    now_ms: u64,
+    pause: impl AsyncFn(u64),
+) -> Result<(), StoreError> {
+    let recent = id::minted_at(id)
+        .is_some_and(|minted| minted <= now_ms + 1_000 && now_ms.saturating_sub(minted) < ARRIVAL_AGE_MS);
     if !recent {
         return Ok(());
     }
@@ -110,7 +121,10 @@ mod tests {
         let store = Sqlite::new();
         let body = r#"{"id":"gw","cache_ttl":0,"collect_logs":true,"cache_invalidate_on_update":false,
             "rate_limiting_interval":0,"rate_limiting_limit":0}"#;
-        assert_eq!(ask(&store, "POST", "/accounts/a/ai-gateway/gateways", body, async |_| {}).status, 200);
+        assert_eq!(
+            ask(&store, "POST", "/accounts/a/ai-gateway/gateways", body, async |_| {}).status,
+            200
+        );
         store
     }
 
@@ -133,7 +147,12 @@ mod tests {
     #[test]
     fn an_id_that_cannot_be_on_its_way_is_refused_at_once() {
         let store = with_gateway();
-        for id in [id::mint(NOW - ARRIVAL_AGE_MS, 7), id::mint(NOW + 60_000, 7), "0197f3c0-0000-7000-8000-000000000000".to_owned(), "x'--".to_owned()] {
+        for id in [
+            id::mint(NOW - ARRIVAL_AGE_MS, 7),
+            id::mint(NOW + 60_000, 7),
+            "0197f3c0-0000-7000-8000-000000000000".to_owned(),
+            "x'--".to_owned(),
+        ] {
             let path = format!("/accounts/a/ai-gateway/gateways/gw/logs/{id}");
             let paused = Cell::new(false);
             let reply = ask(&store, "GET", &path, "", async |_| paused.set(true));
@@ -144,7 +163,13 @@ mod tests {
     #[test]
     fn an_id_of_another_gateway_is_not_found() {
         let store = with_gateway();
-        let record = LogRecord::new(crate::record::Call { gateway: 99, ..call("0197f3c0") }, answered(Facts::default()));
+        let record = LogRecord::new(
+            crate::record::Call {
+                gateway: 99,
+                ..call("0197f3c0")
+            },
+            answered(Facts::default()),
+        );
         block_on(log_batch::write(&store, vec![record], async |_| {}));
         for suffix in ["", "/request", "/response"] {
             let path = format!("/accounts/a/ai-gateway/gateways/gw/logs/0197f3c0{suffix}");

@@ -107,17 +107,35 @@ pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncF
         failures += 1;
         let Some(wait) = pauses.next() else {
             let lost = failed.into_iter().flatten();
-            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
+            return lost
+                .map(|record| Lost {
+                    id: record.id,
+                    reason: reason.clone(),
+                })
+                .collect();
         };
         pause(*wait).await;
-        parts = if failures == FAILURES_TOGETHER { failed.into_iter().flatten().map(|record| vec![record]).collect() } else { failed };
+        parts = if failures == FAILURES_TOGETHER {
+            failed.into_iter().flatten().map(|record| vec![record]).collect()
+        } else {
+            failed
+        };
     }
 }
 
 /// The statements that write a group. Every one leaves rows alone that are already there.
 pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
-    let mut statements = vec![Statement::new(insert_logs(), [Bind::Text(json_array(group.iter().filter_map(|record| serde_json::to_string(record).ok())))])];
-    let entries: Vec<String> = group.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
+    let mut statements = vec![Statement::new(
+        insert_logs(),
+        [Bind::Text(json_array(
+            group.iter().filter_map(|record| serde_json::to_string(record).ok()),
+        ))],
+    )];
+    let entries: Vec<String> = group
+        .iter()
+        .flat_map(metadata_rows)
+        .map(|row| row.to_string())
+        .collect();
     if !entries.is_empty() {
         statements.push(Statement::new(INSERT_METADATA, [Bind::Text(json_array(entries))]));
     }
@@ -130,7 +148,10 @@ pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
         }
         let row = as_json(&row).to_string();
         if length + row.len() > MAX_JSON && !together.is_empty() {
-            statements.push(Statement::new(INSERT_BODIES, [Bind::Text(json_array(together.drain(..)))]));
+            statements.push(Statement::new(
+                INSERT_BODIES,
+                [Bind::Text(json_array(together.drain(..)))],
+            ));
             length = 0;
         }
         length += row.len();
@@ -144,10 +165,40 @@ pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
 
 /// The columns of `logs`, each named like the field of [`LogRecord`] it takes.
 const COLUMNS: &[&str] = &[
-    "id", "gateway", "created_at", "provider", "model", "model_type", "path", "request_type", "status_code", "success", "cached",
-    "step", "error", "duration", "first_byte", "tokens_in", "tokens_out", "total_tokens", "tokens_cached", "tokens_cache_write",
-    "tokens_reasoning", "cost", "custom_cost", "finish_reason", "event_id", "response_id", "provider_request_id", "user_agent",
-    "authentication", "request_content_type", "response_content_type", "request_size", "response_size", "metadata",
+    "id",
+    "gateway",
+    "created_at",
+    "provider",
+    "model",
+    "model_type",
+    "path",
+    "request_type",
+    "status_code",
+    "success",
+    "cached",
+    "step",
+    "error",
+    "duration",
+    "first_byte",
+    "tokens_in",
+    "tokens_out",
+    "total_tokens",
+    "tokens_cached",
+    "tokens_cache_write",
+    "tokens_reasoning",
+    "cost",
+    "custom_cost",
+    "finish_reason",
+    "event_id",
+    "response_id",
+    "provider_request_id",
+    "user_agent",
+    "authentication",
+    "request_content_type",
+    "response_content_type",
+    "request_size",
+    "response_size",
+    "metadata",
 ];
 
 const INSERT_METADATA: &str = "INSERT OR IGNORE INTO log_metadata (log_id, key, kind, value, gateway, created_at) \
@@ -160,7 +211,11 @@ const INSERT_BODY: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, reques
 
 fn insert_logs() -> String {
     let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
-    format!("INSERT OR IGNORE INTO logs ({}) SELECT {} FROM json_each(?1)", COLUMNS.join(", "), values.join(", "))
+    format!(
+        "INSERT OR IGNORE INTO logs ({}) SELECT {} FROM json_each(?1)",
+        COLUMNS.join(", "),
+        values.join(", ")
+    )
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
@@ -190,7 +245,15 @@ fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
         .map(|seq| {
             let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
             let size = request.map_or(0, str::len) + response.map_or(0, str::len);
-            (vec![Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()], size)
+            (
+                vec![
+                    Bind::from(record.id.as_str()),
+                    Bind::Int(seq as i64),
+                    request.into(),
+                    response.into(),
+                ],
+                size,
+            )
         })
         .collect()
 }
@@ -231,8 +294,8 @@ fn json_array(rows: impl IntoIterator<Item = String>) -> String {
 mod tests {
     use super::*;
     use crate::metadata;
-    use crate::record::tests::{answered, call};
     use crate::record::Call;
+    use crate::record::tests::{answered, call};
     use crate::store::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;
@@ -248,11 +311,20 @@ mod tests {
         let tags = metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5);
         let mut outcome = answered(Facts::default());
         outcome.body = Some(r#"{"ok":"ü"}"#.to_owned());
-        LogRecord::new(Call { metadata: tags, ..call(id) }, outcome)
+        LogRecord::new(
+            Call {
+                metadata: tags,
+                ..call(id)
+            },
+            outcome,
+        )
     }
 
     fn count(store: &impl Store, sql: &'static str) -> u64 {
-        block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n
+        block_on(store.row::<Count>(Statement::new(sql, [])))
+            .unwrap()
+            .unwrap()
+            .n
     }
 
     #[test]
@@ -284,7 +356,12 @@ mod tests {
             long.response_body = Some("x".repeat(9_000_000));
             waiting.push(long);
         }
-        let kept: Vec<bool> = waiting.take().into_iter().flatten().map(|record| record.response_body.is_some()).collect();
+        let kept: Vec<bool> = waiting
+            .take()
+            .into_iter()
+            .flatten()
+            .map(|record| record.response_body.is_some())
+            .collect();
         assert_eq!(kept, [true, true, true, false, false]);
     }
 
@@ -293,11 +370,30 @@ mod tests {
         let store = Sqlite::new();
         let lost = block_on(write(&store, vec![record("a"), record("b")], async |_| {}));
         assert_eq!(lost, []);
-        assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
-        assert_eq!(count(&store, "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"), 2);
-        for (condition, kind) in [("value = 'AI'", "text"), ("value = 12345", "integer"), ("kind = 'b' AND value = 1", "integer")] {
+        assert_eq!(
+            count(
+                &store,
+                "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"
+            ),
+            2
+        );
+        assert_eq!(
+            count(
+                &store,
+                "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"
+            ),
+            2
+        );
+        for (condition, kind) in [
+            ("value = 'AI'", "text"),
+            ("value = 12345", "integer"),
+            ("kind = 'b' AND value = 1", "integer"),
+        ] {
             let sql = format!("SELECT count(*) AS n FROM log_metadata WHERE {condition} AND typeof(value) = '{kind}'");
-            let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
+            let found = block_on(store.row::<Count>(Statement::new(sql, [])))
+                .unwrap()
+                .unwrap()
+                .n;
             assert_eq!(found, 2, "{condition}");
         }
     }
@@ -323,18 +419,31 @@ mod tests {
         struct Piece {
             response: Option<String>,
         }
-        let pieces: Vec<Piece> = block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
+        let pieces: Vec<Piece> =
+            block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
         assert!(pieces.len() > 3);
-        assert_eq!(pieces.into_iter().filter_map(|piece| piece.response).collect::<String>(), text);
+        assert_eq!(
+            pieces
+                .into_iter()
+                .filter_map(|piece| piece.response)
+                .collect::<String>(),
+            text
+        );
     }
 
     #[test]
     fn a_failed_write_is_repeated_without_doubling_rows() {
         for took_effect in [false, true] {
             let store = Faulty::new(Sqlite::new());
-            if took_effect { store.fail_after(1) } else { store.fail_before(1) }
+            if took_effect {
+                store.fail_after(1)
+            } else {
+                store.fail_before(1)
+            }
             let pauses = RefCell::new(Vec::new());
-            let lost = block_on(write(&store, vec![record("a"), record("b")], async |ms| pauses.borrow_mut().push(ms)));
+            let lost = block_on(write(&store, vec![record("a"), record("b")], async |ms| {
+                pauses.borrow_mut().push(ms)
+            }));
             assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
             assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
             assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
@@ -345,7 +454,10 @@ mod tests {
     fn one_refused_record_does_not_take_the_others_along() {
         struct Picky(Sqlite);
         impl Store for Picky {
-            async fn rows<T: serde::de::DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, crate::store::StoreError> {
+            async fn rows<T: serde::de::DeserializeOwned>(
+                &self,
+                statement: Statement,
+            ) -> Result<Vec<T>, crate::store::StoreError> {
                 self.0.rows(statement).await
             }
             async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, crate::store::StoreError> {
@@ -357,8 +469,18 @@ mod tests {
             }
         }
         let store = Picky(Sqlite::new());
-        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")], async |_| {}));
-        assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
+        let lost = block_on(write(
+            &store,
+            vec![record("a"), record("poison"), record("b")],
+            async |_| {},
+        ));
+        assert_eq!(
+            lost,
+            [Lost {
+                id: "poison".to_owned(),
+                reason: "refused".to_owned()
+            }]
+        );
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }
 }

@@ -1,5 +1,7 @@
 //! Which model a request is for, and what kind of work it asks for, as far as its path tells.
 
+use crate::query::percent_decoded;
+
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
 pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
@@ -9,23 +11,35 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
     };
     let named = match provider {
         // …/models/gemini-2.5-flash:generateContent
-        "google-ai-studio" | "google-vertex-ai" => after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned()),
+        "google-ai-studio" | "google-vertex-ai" => {
+            after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned())
+        }
         "azure-openai" => segments.get(1).map(|deployment| (*deployment).to_owned()),
         "aws-bedrock" | "baseten" => after("model").map(str::to_owned),
         "huggingface" => match segments.strip_prefix(&["models"]).unwrap_or(&segments) {
             [organisation, model, ..] => Some(format!("{organisation}/{model}")),
             _ => None,
         },
-        "workers-ai" => rest.find("@cf/").or_else(|| rest.find("@hf/")).and_then(|at| rest.get(at..)).map(str::to_owned),
+        "workers-ai" => rest
+            .find("@cf/")
+            .or_else(|| rest.find("@hf/"))
+            .and_then(|at| rest.get(at..))
+            .map(str::to_owned),
         "replicate" => match segments.as_slice() {
             [.., "models", owner, name, "predictions"] => Some(format!("{owner}/{name}")),
             _ => None,
         },
         "fal" => (!rest.is_empty()).then(|| rest.trim_end_matches('/').to_owned()),
-        "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
+        "ideogram" => segments
+            .iter()
+            .find(|segment| segment.starts_with("ideogram-"))
+            .map(|model| (*model).to_owned()),
         _ => None,
     };
-    named.or_else(|| parameter(query, "model")).map(|model| decoded(&model)).filter(|model| !model.is_empty())
+    named
+        .or_else(|| parameter(query, "model"))
+        .map(|model| decoded(&model))
+        .filter(|model| !model.is_empty())
 }
 
 /// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
@@ -49,32 +63,22 @@ pub fn kind(rest: &str) -> Option<&'static str> {
 
 fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.strip_prefix('?').unwrap_or(query).split('&');
-    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
 }
 
-/// Percent-decoding for a name: what is no UTF-8 afterwards stays encoded.
+/// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, hex) {
-            (b'%', Some(value)) => {
-                bytes.push(value);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    String::from_utf8(percent_decoded(text)).unwrap_or_else(|_| text.to_owned())
 }
 
 /// A path as it may be stored: the values of query parameters that look like credentials are masked.
 pub fn stored_path(rest: &str, query: &str) -> String {
-    let Some(query) = query.strip_prefix('?').filter(|query| !query.is_empty()) else { return clipped(rest) };
+    let Some(query) = query.strip_prefix('?').filter(|query| !query.is_empty()) else {
+        return clipped(rest);
+    };
     let masked: Vec<String> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
@@ -105,10 +109,30 @@ mod tests {
     #[test]
     fn models_are_found_in_paths() {
         for (provider, rest, query, wanted) in [
-            ("google-ai-studio", "v1beta/models/gemini-2.5-flash:generateContent", "", "gemini-2.5-flash"),
-            ("google-vertex-ai", "v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:streamGenerateContent", "?alt=sse", "gemini-2.5-pro"),
-            ("azure-openai", "res/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
-            ("aws-bedrock", "bedrock-runtime/us-east-1/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse", "", "us.anthropic.claude-sonnet-4-5-v1:0"),
+            (
+                "google-ai-studio",
+                "v1beta/models/gemini-2.5-flash:generateContent",
+                "",
+                "gemini-2.5-flash",
+            ),
+            (
+                "google-vertex-ai",
+                "v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:streamGenerateContent",
+                "?alt=sse",
+                "gemini-2.5-pro",
+            ),
+            (
+                "azure-openai",
+                "res/my-gpt/chat/completions",
+                "?api-version=1",
+                "my-gpt",
+            ),
+            (
+                "aws-bedrock",
+                "bedrock-runtime/us-east-1/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse",
+                "",
+                "us.anthropic.claude-sonnet-4-5-v1:0",
+            ),
             ("huggingface", "models/bigscience/bloom", "", "bigscience/bloom"),
             ("huggingface", "bigscience/bloom", "", "bigscience/bloom"),
             ("workers-ai", "run/@cf/meta/llama-3-8b", "", "@cf/meta/llama-3-8b"),
@@ -124,7 +148,10 @@ mod tests {
     #[test]
     fn credentials_in_the_query_are_masked() {
         assert_eq!(
-            stored_path("v1beta/models/m:generateContent", "?key=AIza&alt=sse&API_KEY=x&X-Amz-Signature=y&a%75th=z&model=m"),
+            stored_path(
+                "v1beta/models/m:generateContent",
+                "?key=AIza&alt=sse&API_KEY=x&X-Amz-Signature=y&a%75th=z&model=m"
+            ),
             "v1beta/models/m:generateContent?key=***&alt=sse&API_KEY=***&X-Amz-Signature=***&a%75th=***&model=m"
         );
         assert_eq!(stored_path("chat/completions", ""), "chat/completions");

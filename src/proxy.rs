@@ -17,10 +17,13 @@ use crate::refusal::Refusal;
 use crate::router::Route;
 use crate::wire::{self, Facts};
 use js_sys::ArrayBuffer;
+use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, AbortSignal, ReadableStream, Request, RequestInit, RequestRedirect, Response, StreamPipeOptions};
+use web_sys::{
+    AbortController, AbortSignal, ReadableStream, Request, RequestInit, RequestRedirect, Response, StreamPipeOptions,
+};
 
 /// The status of a row whose client left before there was an answer, as nginx writes it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -81,14 +84,27 @@ struct Prepared {
 }
 
 /// Finds the gateway and checks that the caller may use it.
-async fn authorised(headers: &Headers, route: &Route<'_>, around: &Around) -> Result<(Rc<Gateway>, Presented), Refusal> {
-    let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
+async fn authorised(
+    headers: &Headers,
+    route: &Route<'_>,
+    around: &Around,
+) -> Result<(Rc<Gateway>, Presented), Refusal> {
+    let admin = around
+        .config
+        .admin
+        .as_ref()
+        .map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let presented = auth::presented(headers, admin);
     let found = gateways::settings(around, route.account, route.gateway, presented.is_admin).await;
     let gateway = found
         .map_err(|error| {
-            worker::console_error!("{}", serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 }));
-            Refusal::unavailable("Tollgate's database does not answer, so the settings of the gateway are unknown. Try again.")
+            worker::console_error!(
+                "{}",
+                serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 })
+            );
+            Refusal::unavailable(
+                "Tollgate's database does not answer, so the settings of the gateway are unknown. Try again.",
+            )
         })?
         .ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if gateway.settings.authentication && !presented.is_admin {
@@ -110,18 +126,28 @@ fn call(
     arrived: u64,
 ) -> Call {
     let id = id::mint(arrived, random());
-    let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    let upgrade = headers
+        .get("upgrade")
+        .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Call {
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
         id,
         gateway: gateway.key,
         created_at: arrived,
-        provider: providers::find(route.provider).map_or(route.provider, |provider| provider.slug).chars().take(64).collect(),
+        provider: providers::find(route.provider)
+            .map_or(route.provider, |provider| provider.slug)
+            .chars()
+            .take(64)
+            .collect(),
         rest: route.rest.to_owned(),
         query: query.to_owned(),
-        request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
+        request_type: if upgrade {
+            RequestType::WebSocket
+        } else {
+            RequestType::Native
+        },
         metadata: options.metadata.clone(),
-        custom_cost: options.custom_cost.clone(),
+        custom_cost: options.custom_cost,
         user_agent: headers.get("user-agent").map(str::to_owned),
         authentication: presented.is_admin,
         request_content_type: headers.get("content-type").map(str::to_owned),
@@ -132,8 +158,15 @@ fn call(
 }
 
 fn notes(options: &Options) -> Vec<(&'static str, String)> {
-    let notes = [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
-    notes.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
+    let notes = [
+        ("cf-aig-metadata-dropped", &options.metadata.dropped),
+        ("cf-aig-warning", &options.warning),
+    ];
+    notes
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(name, text)| (name, text.clone()))
+        .collect()
 }
 
 /// Makes the upstream request: where it goes, with which headers, and with the client's own body.
@@ -166,8 +199,16 @@ async fn prepare(
 }
 
 /// The headers that go upstream: the client's own, less what is between it and us.
-fn forwarded(request: &Request, headers: &Headers, provider: &Provider, presented: &Presented, job: &Job) -> web_sys::Headers {
-    let Ok(outgoing) = web_sys::Headers::new_with_headers(&request.headers()) else { return request.headers() };
+fn forwarded(
+    request: &Request,
+    headers: &Headers,
+    provider: &Provider,
+    presented: &Presented,
+    job: &Job,
+) -> web_sys::Headers {
+    let Ok(outgoing) = web_sys::Headers::new_with_headers(&request.headers()) else {
+        return request.headers();
+    };
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
     }
@@ -186,7 +227,9 @@ fn forwarded(request: &Request, headers: &Headers, provider: &Provider, presente
     }
     if provider.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
-        && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
+        && let Some(key) = headers
+            .get("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")
     {
         let _ = outgoing.set("x-api-key", key);
@@ -202,11 +245,18 @@ async fn taken(request: &Request, headers: &Headers, job: &mut Job) -> Result<Op
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(None);
     }
-    let copying = if job.collect_log { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = if job.collect_log {
+        body::request_copying(headers)
+    } else {
+        Copying::Nothing
+    };
     if copying == Copying::Nothing {
         return Ok(Some(stream.into()));
     }
-    let whole = request.array_buffer().map(JsFuture::from).map_err(|error| js::message(&error));
+    let whole = request
+        .array_buffer()
+        .map(JsFuture::from)
+        .map_err(|error| js::message(&error));
     let whole = match whole {
         Ok(whole) => whole.await.map_err(|error| js::message(&error)),
         Err(error) => Err(error),
@@ -251,13 +301,20 @@ async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Respo
         ..Outcome::default()
     };
     if status == 101 {
-        return js::upgraded(&upstream, &outgoing).map(|response| job.finish(outcome, response)).map_err(|cause| broken_socket(&cause));
+        return js::upgraded(&upstream, &outgoing)
+            .map(|response| job.finish(outcome, response))
+            .map_err(|cause| broken_socket(&cause));
     }
     let text = upstream.status_text();
     let made = |body: &JsValue| js::answer(body, status, &text, &outgoing);
     let Some(stream) = upstream.body() else {
-        let size = headers.content_length().filter(|_| request.method() == "HEAD").map_or(Some(0), |_| None);
-        return made(&JsValue::NULL).map(|response| job.finish(Outcome { size, ..outcome }, response)).map_err(|cause| broken_socket(&cause));
+        let size = headers
+            .content_length()
+            .filter(|_| request.method() == "HEAD")
+            .map_or(Some(0), |_| None);
+        return made(&JsValue::NULL)
+            .map(|response| job.finish(Outcome { size, ..outcome }, response))
+            .map_err(|cause| broken_socket(&cause));
     };
     if !job.collect_log {
         return made(&stream.into()).map_err(|cause| broken_socket(&cause));
@@ -307,9 +364,16 @@ async fn short(
 /// A stream is split natively. The client's branch goes through a pipe of its own, whose end tells whether the client
 /// stayed. The log's branch must not be read with `text()` or `arrayBuffer()` directly: the runtime would then fill
 /// 128 KiB before either branch gets a byte, and the client would see no stream. Through a pipe there is no such wait.
-fn teed(stream: ReadableStream, client: AbortSignal, reader: Reader, job: Job, made: impl Fn(&JsValue) -> Result<Response, String>) -> Response {
+fn teed(
+    stream: ReadableStream,
+    client: AbortSignal,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Response {
     let branches = stream.tee();
-    let (ours, theirs): (ReadableStream, ReadableStream) = (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
+    let (ours, theirs): (ReadableStream, ReadableStream) =
+        (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
     let copy = IdentityTransformStream::new();
     let options = StreamPipeOptions::new();
     // When the source breaks the copy stays usable, so that the log can tell what had come until then.
@@ -319,7 +383,9 @@ fn teed(stream: ReadableStream, client: AbortSignal, reader: Reader, job: Job, m
         options.set_signal(&stop.signal());
     }
     let copied = JsFuture::from(ours.pipe_to_with_options(&copy.writable(), &options));
-    let collected = Response::new_with_opt_readable_stream(Some(&copy.readable())).and_then(|copy| copy.array_buffer()).map(JsFuture::from);
+    let collected = Response::new_with_opt_readable_stream(Some(&copy.readable()))
+        .and_then(|copy| copy.array_buffer())
+        .map(JsFuture::from);
     let (body, sent) = piped(theirs, &reader.headers);
     let response = match made(&body) {
         Ok(response) => response,
@@ -338,7 +404,12 @@ fn teed(stream: ReadableStream, client: AbortSignal, reader: Reader, job: Job, m
             }
         }
         if let Err(error) = copied.await {
-            failure = failure.or_else(|| Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))));
+            failure = failure.or_else(|| {
+                Some(Failure::Upstream(format!(
+                    "the answer broke off: {}",
+                    js::message(&error)
+                )))
+            });
             let _ = JsFuture::from(copy.writable().close()).await;
         }
         let collected = match collected {
@@ -355,22 +426,49 @@ fn teed(stream: ReadableStream, client: AbortSignal, reader: Reader, job: Job, m
 }
 
 /// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
-fn passed(stream: ReadableStream, client: AbortSignal, reader: Reader, job: Job, made: impl Fn(&JsValue) -> Result<Response, String>) -> Response {
-    let length = reader.headers.content_length().filter(|_| reader.headers.get("content-encoding").is_none());
-    let (body, sent) = piped(stream, &reader.headers);
+fn passed(
+    stream: ReadableStream,
+    client: AbortSignal,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Response {
+    let length = reader.headers.content_length();
+    let plain = reader.headers.get("content-encoding").is_none();
+    let count = Cell::new(0);
+    let pipe = (plain && length.is_none()).then(IdentityTransformStream::new);
+    let (body, sent) = match &pipe {
+        Some(pipe) => (pipe.readable().into(), None),
+        None => piped(stream.clone(), &reader.headers),
+    };
     let response = match made(&body) {
         Ok(response) => response,
         Err(cause) => return broken_socket(&cause),
     };
     job.later(|job| async move {
-        let failure = match sent {
-            Some(sent) => sent.await.err().map(|error| {
-                if client.aborted() { Failure::ClientLeft } else { Failure::Upstream(format!("the answer broke off: {}", js::message(&error))) }
-            }),
-            None => None,
+        let delivered = match (pipe, sent) {
+            (Some(pipe), _) => js::counted(&stream, &pipe.writable(), &count).await,
+            (None, Some(sent)) => sent.await.map(|_| ()),
+            (None, None) => Ok(()),
         };
-        let size = if failure.is_none() { length } else { None };
-        job.log(Outcome { size, failure, ..reader.outcome }).await;
+        let failure = delivered.err().map(|error| {
+            if client.aborted() {
+                Failure::ClientLeft
+            } else {
+                Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))
+            }
+        });
+        let size = match length {
+            Some(length) if plain && failure.is_none() => Some(length),
+            None if plain => Some(count.get()),
+            _ => None,
+        };
+        job.log(Outcome {
+            size,
+            failure,
+            ..reader.outcome
+        })
+        .await;
     });
     response
 }
@@ -409,13 +507,18 @@ impl Reader {
         let content_type = self.headers.get("content-type").unwrap_or("");
         let status = self.outcome.status.unwrap_or(0);
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
-        let mut outcome = Outcome { size: Some(u64::from(length)), ..self.outcome };
+        let mut outcome = Outcome {
+            size: Some(u64::from(length)),
+            ..self.outcome
+        };
         if length as usize <= crate::record::MAX_BODY {
             let bytes = js::bytes(buffer);
             outcome.facts = wire::read(framing, status, &bytes);
             outcome.body = (collect_payload && framing != wire::Framing::AwsEventStream).then(|| body::text(bytes));
         } else if framing == wire::Framing::Sse {
-            outcome.facts = body::merged(body::ends(length).map(|(from, to)| wire::read(framing, status, &js::slice(buffer, from, to))));
+            outcome.facts = body::merged(
+                body::ends(length).map(|(from, to)| wire::read(framing, status, &js::slice(buffer, from, to))),
+            );
         }
         outcome.facts.usage = body::with_headers(outcome.facts.usage, &self.headers);
         outcome
@@ -479,7 +582,10 @@ impl Job {
 
     /// Nobody is there to read an answer any more; the row still says what happened.
     fn abandon(self) -> Response {
-        let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
+        let refusal = Refusal {
+            status: CLIENT_CLOSED_REQUEST,
+            ..Refusal::unreachable("the client went away")
+        };
         self.refuse(&refusal, Failure::ClientLeft)
     }
 }

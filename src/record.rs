@@ -2,7 +2,7 @@
 
 use crate::metadata::Metadata;
 use crate::model;
-use crate::price::{self, CustomCost};
+use crate::price::{self, CustomCost, Price};
 use crate::wire::request::RequestFacts;
 use crate::wire::{Facts, Usage};
 use serde::Serialize;
@@ -118,15 +118,25 @@ pub struct LogRecord {
 
 impl LogRecord {
     pub fn new(call: Call, outcome: Outcome) -> Self {
-        let Outcome { facts, status, failure, .. } = outcome;
-        let usage = trusted(&facts, failure.as_ref());
+        let Outcome {
+            facts, status, failure, ..
+        } = outcome;
+        let broken = failure.is_some() && facts.finish_reason.is_none();
+        let usage = if broken { begun(facts.usage) } else { facts.usage };
         let model = call
             .facts
             .model
             .clone()
             .or_else(|| model::from_path(&call.provider, &call.rest, &call.query))
             .or_else(|| facts.model.clone());
-        let cost = cost(&call, model.as_deref(), facts.model.as_deref(), &usage);
+        let cost = match &call.custom_cost {
+            Some(CustomCost::Total(total)) => Some(*total),
+            _ if broken => None,
+            Some(custom) => price::custom_cost(custom, &usage),
+            None => usage
+                .cost
+                .or_else(|| listed(&call.provider, [facts.model.as_deref(), model.as_deref()])?.cost(&usage)),
+        };
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
@@ -178,21 +188,23 @@ impl LogRecord {
 
 /// The figures of an answer that broke off are those of its beginning: Anthropic opens a stream with one output token.
 /// Unless the model had finished, how much came out is unknown.
-fn trusted(facts: &Facts, failure: Option<&Failure>) -> Usage {
-    if failure.is_some() && facts.finish_reason.is_none() {
-        return Usage { tokens_out: None, total_tokens: None, reasoning: None, cost: None, ..facts.usage };
+fn begun(usage: Usage) -> Usage {
+    Usage {
+        tokens_out: None,
+        total_tokens: None,
+        reasoning: None,
+        cost: None,
+        ..usage
     }
-    facts.usage
 }
 
-fn cost(call: &Call, model: Option<&str>, answered: Option<&str>, usage: &Usage) -> Option<f64> {
-    if let Some(custom) = &call.custom_cost {
-        return price::custom_cost(custom, usage);
-    }
-    // The answer names the model more exactly than the request: a dated version, or what an alias stood for.
-    usage.cost.or_else(|| {
-        [answered, model].into_iter().flatten().find_map(|name| price::cost(usage, price::rates(&call.provider, name)?))
-    })
+/// The price of the first model that has one. The answer names the model more exactly than the request: a dated version,
+/// or what an alias stood for.
+fn listed(provider: &str, models: [Option<&str>; 2]) -> Option<&'static Price> {
+    models
+        .into_iter()
+        .flatten()
+        .find_map(|model| price::find(provider, model))
 }
 
 fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
@@ -245,25 +257,39 @@ pub mod tests {
             authentication: true,
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
-            facts: RequestFacts { model: Some("gpt-4o".to_owned()), stream: false },
+            facts: RequestFacts {
+                model: Some("gpt-4o".to_owned()),
+                stream: false,
+            },
             body: Some("{}".to_owned()),
         }
     }
 
     pub fn answered(facts: Facts) -> Outcome {
-        Outcome { status: Some(200), facts, duration: 5, ..Outcome::default() }
+        Outcome {
+            status: Some(200),
+            facts,
+            duration: 5,
+            ..Outcome::default()
+        }
     }
 
     fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
-        Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
+        Usage {
+            tokens_in: Some(tokens_in),
+            tokens_out: Some(tokens_out),
+            ..Usage::default()
+        }
     }
 
     #[test]
     fn a_known_model_has_a_cost_and_an_unknown_one_has_none() {
-        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
+        let facts = Facts {
+            usage: usage(1_000, 100),
+            ..Facts::default()
+        };
         let known = LogRecord::new(call("a"), answered(facts.clone()));
-        let rates = price::rates("openai", "gpt-4o").unwrap();
-        assert_eq!(known.cost, price::cost(&facts.usage, rates));
+        assert_eq!(known.cost, price::find("openai", "gpt-4o").unwrap().cost(&facts.usage));
         assert!(known.cost.unwrap() > 0.0 && known.success && known.error.is_none());
 
         let mut unknown = call("b");
@@ -274,33 +300,75 @@ pub mod tests {
 
     #[test]
     fn the_callers_and_the_providers_own_cost_come_first() {
-        let facts = Facts { usage: Usage { cost: Some(0.25), ..usage(10, 10) }, ..Facts::default() };
+        let facts = Facts {
+            usage: Usage {
+                cost: Some(0.25),
+                ..usage(10, 10)
+            },
+            ..Facts::default()
+        };
         assert_eq!(LogRecord::new(call("a"), answered(facts.clone())).cost, Some(0.25));
-        let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
+        let custom = Call {
+            custom_cost: Some(CustomCost::Total(3.0)),
+            ..call("b")
+        };
         let record = LogRecord::new(custom, answered(facts));
         assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
     }
 
     #[test]
     fn a_broken_answer_is_no_success_and_its_figures_are_unknown() {
-        let facts = Facts { usage: usage(12, 1), ..Facts::default() };
+        let facts = Facts {
+            usage: usage(12, 1),
+            ..Facts::default()
+        };
         for failure in [Failure::ClientLeft, Failure::Upstream("reset".to_owned())] {
-            let outcome = Outcome { failure: Some(failure), ..answered(facts.clone()) };
+            let outcome = Outcome {
+                failure: Some(failure),
+                ..answered(facts.clone())
+            };
             let record = LogRecord::new(call("a"), outcome);
-            assert_eq!((record.success, record.tokens_in, record.tokens_out, record.cost), (false, Some(12), None, None));
+            assert_eq!(
+                (record.success, record.tokens_in, record.tokens_out, record.cost),
+                (false, Some(12), None, None)
+            );
         }
-        let finished = Facts { finish_reason: Some("stop".to_owned()), ..facts };
-        let outcome = Outcome { failure: Some(Failure::ClientLeft), ..answered(finished) };
+        let finished = Facts {
+            finish_reason: Some("stop".to_owned()),
+            ..facts
+        };
+        let outcome = Outcome {
+            failure: Some(Failure::ClientLeft),
+            ..answered(finished)
+        };
         assert_eq!(LogRecord::new(call("a"), outcome).tokens_out, Some(1));
     }
 
     #[test]
     fn the_error_names_the_layer() {
         let error = |outcome| LogRecord::new(call("a"), outcome).error.unwrap();
-        let refused = Facts { error: Some("no such model".to_owned()), ..Facts::default() };
-        assert_eq!(error(Outcome { status: Some(404), ..answered(refused) }), "provider: no such model");
-        assert_eq!(error(Outcome { status: Some(500), ..answered(Facts::default()) }), "provider: answered 500");
-        let broken = Outcome { failure: Some(Failure::Upstream("reset".to_owned())), ..answered(Facts::default()) };
+        let refused = Facts {
+            error: Some("no such model".to_owned()),
+            ..Facts::default()
+        };
+        assert_eq!(
+            error(Outcome {
+                status: Some(404),
+                ..answered(refused)
+            }),
+            "provider: no such model"
+        );
+        assert_eq!(
+            error(Outcome {
+                status: Some(500),
+                ..answered(Facts::default())
+            }),
+            "provider: answered 500"
+        );
+        let broken = Outcome {
+            failure: Some(Failure::Upstream("reset".to_owned())),
+            ..answered(Facts::default())
+        };
         assert_eq!(error(broken), "upstream: reset");
     }
 }

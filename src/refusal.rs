@@ -18,7 +18,12 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(status: u16, code: u32, message: &'static str, description: impl Into<String>) -> Self {
-        Self { status, code, message, description: description.into() }
+        Self {
+            status,
+            code,
+            message,
+            description: description.into(),
+        }
     }
 
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
@@ -26,7 +31,12 @@ impl Refusal {
             "Tollgate has no gateway '{gateway}' in account '{account}'. Create it with POST \
              /accounts/{account}/ai-gateway/gateways, or use the gateway 'default' with a token."
         );
-        Self::new(400, 2001, "Please configure AI Gateway in the Cloudflare dashboard", description)
+        Self::new(
+            400,
+            2001,
+            "Please configure AI Gateway in the Cloudflare dashboard",
+            description,
+        )
     }
 
     pub fn unreachable(description: impl Into<String>) -> Self {
@@ -49,7 +59,9 @@ impl Refusal {
     }
 
     pub fn not_found(path: &str) -> Self {
-        let description = format!("Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…");
+        let description = format!(
+            "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"
+        );
         Self::new(404, 7002, "Not Found", description)
     }
 

@@ -1,7 +1,7 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
 use super::{Around, now, random};
-use crate::api::gateways::{self, Gateway};
+use crate::api::gateways::{self, DEFAULT, Gateway};
 use crate::id;
 use crate::store::StoreError;
 use std::cell::RefCell;
@@ -14,9 +14,6 @@ const FRESH_MS: u64 = 5_000;
 /// Unknown ids are remembered too, and callers can make them up: the cache starts anew rather than grow.
 const MAX_ENTRIES: usize = 1_000;
 
-/// The gateway every account has: it comes into being when an authenticated request names it.
-const DEFAULT: &str = "default";
-
 struct Entry {
     gateway: Option<Rc<Gateway>>,
     read_at: u64,
@@ -28,7 +25,12 @@ thread_local! {
 
 /// The gateway a request names, or `None` if there is no such gateway. While D1 does not answer, settings that were
 /// read before go on to hold: a database in trouble is no reason to refuse a request.
-pub async fn settings(around: &Around, account: &str, gateway: &str, is_admin: bool) -> Result<Option<Rc<Gateway>>, StoreError> {
+pub async fn settings(
+    around: &Around,
+    account: &str,
+    gateway: &str,
+    is_admin: bool,
+) -> Result<Option<Rc<Gateway>>, StoreError> {
     if !gateways::is_account_id(account) || !gateways::is_gateway_id(gateway) {
         return Ok(None);
     }
@@ -43,7 +45,9 @@ pub async fn settings(around: &Around, account: &str, gateway: &str, is_admin: b
     let store = around.database();
     let read = match gateways::find(&store, account, gateway).await {
         Ok(None) if is_admin && gateway == DEFAULT => {
-            gateways::create_default(&store, account, now(), id::mint(now(), random())).await.map(Some)
+            gateways::create_default(&store, account, now(), id::mint(now(), random()))
+                .await
+                .map(Some)
         }
         read => read,
     };
@@ -76,6 +80,12 @@ fn keep(name: String, gateway: Option<Rc<Gateway>>) {
         if cache.len() >= MAX_ENTRIES {
             cache.clear();
         }
-        cache.insert(name, Entry { gateway, read_at: now() });
+        cache.insert(
+            name,
+            Entry {
+                gateway,
+                read_at: now(),
+            },
+        );
     });
 }

@@ -3,10 +3,11 @@
 use crate::envelope::Reply;
 use crate::headers::Headers;
 use js_sys::{ArrayBuffer, JSON, Object, Promise, Reflect, Uint8Array};
+use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStream, RequestInit, Response, ResponseInit, WritableStream};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, RequestInit, Response, ResponseInit, WritableStream};
 
 #[wasm_bindgen]
 extern "C" {
@@ -34,20 +35,29 @@ extern "C" {
 
 /// Sends a request upstream. The error is the runtime's own text.
 pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, String> {
-    let answer = JsFuture::from(global_fetch(url, init)).await.map_err(|error| message(&error))?;
-    answer.dyn_into().map_err(|_| "the runtime answered with something that is no response".to_owned())
+    let answer = JsFuture::from(global_fetch(url, init))
+        .await
+        .map_err(|error| message(&error))?;
+    answer
+        .dyn_into()
+        .map_err(|_| "the runtime answered with something that is no response".to_owned())
 }
 
 /// All headers in two crossings, instead of one or more for each of them.
 pub fn headers(headers: &web_sys::Headers) -> Headers {
     let text = Object::from_entries(headers).and_then(|object| JSON::stringify(&object));
-    text.ok().and_then(|text| serde_json::from_str(&String::from(text)).ok()).unwrap_or_default()
+    text.ok()
+        .and_then(|text| serde_json::from_str(&String::from(text)).ok())
+        .unwrap_or_default()
 }
 
 /// The text of something that was thrown.
 pub fn message(error: &JsValue) -> String {
-    let text = Reflect::get(error, &JsValue::from_str("message")).ok().and_then(|text| text.as_string());
-    text.or_else(|| error.as_string()).unwrap_or_else(|| "unknown error".to_owned())
+    let text = Reflect::get(error, &JsValue::from_str("message"))
+        .ok()
+        .and_then(|text| text.as_string());
+    text.or_else(|| error.as_string())
+        .unwrap_or_else(|| "unknown error".to_owned())
 }
 
 pub fn bytes(buffer: &ArrayBuffer) -> Vec<u8> {
@@ -57,6 +67,32 @@ pub fn bytes(buffer: &ArrayBuffer) -> Vec<u8> {
 /// Part of a buffer, for bodies that are not worth copying as a whole.
 pub fn slice(buffer: &ArrayBuffer, from: u32, to: u32) -> Vec<u8> {
     Uint8Array::new(buffer).subarray(from, to).to_vec()
+}
+
+/// Moves a stream into a pipe chunk by chunk and counts its bytes, without looking at any of them. Where the length is
+/// known beforehand the native `pipeTo` is cheaper.
+pub async fn counted(stream: &ReadableStream, pipe: &WritableStream, count: &Cell<u64>) -> Result<(), JsValue> {
+    let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
+    let writer = pipe.get_writer()?;
+    let moved = async {
+        loop {
+            let read = JsFuture::from(reader.read()).await?;
+            if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
+                return JsFuture::from(writer.close()).await.map(|_| ());
+            }
+            let chunk: Uint8Array = Reflect::get(&read, &JsValue::from_str("value"))?.unchecked_into();
+            let length = chunk.byte_length();
+            JsFuture::from(writer.write_with_chunk(&chunk)).await?;
+            count.set(count.get() + u64::from(length));
+        }
+    };
+    let moved: Result<(), JsValue> = moved.await;
+    if let Err(error) = &moved {
+        // Whichever side is left learns of it: the client sees the break, or the provider is told to stop.
+        let _ = JsFuture::from(writer.abort_with_reason(error)).await;
+        let _ = JsFuture::from(reader.cancel_with_reason(error)).await;
+    }
+    moved
 }
 
 /// An answer of our own.

@@ -7,12 +7,12 @@ pub mod log_writer;
 pub mod serve;
 
 use crate::config::Config;
-use js_sys::{Date, Reflect};
+use js_sys::{Date, Function, Promise, Reflect};
 use std::cell::OnceCell;
 use std::rc::Rc;
-use std::time::Duration;
-use wasm_bindgen::JsValue;
-use worker::{Context, Delay, Env};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::{Context, Env};
 
 /// What a request finds around it.
 pub struct Around {
@@ -28,7 +28,8 @@ thread_local! {
 impl Around {
     pub fn new(env: Env, context: Context) -> Self {
         // Variables cannot change within an isolate: a new version of them comes with new isolates.
-        let config = CONFIG.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(Config::read(|name| variable(&env, name))))));
+        let config =
+            CONFIG.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(Config::read(|name| variable(&env, name))))));
         Self { env, context, config }
     }
 
@@ -47,7 +48,15 @@ pub fn now() -> u64 {
 }
 
 pub async fn pause(milliseconds: u64) {
-    Delay::from(Duration::from_millis(milliseconds)).await;
+    // Not worker::Delay: it unwraps the number that setTimeout used to return, which is an object by now.
+    let elapsed = Promise::new(&mut |resolve, _| set_timeout(&resolve, milliseconds as f64));
+    let _ = JsFuture::from(elapsed).await;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &Function, milliseconds: f64);
 }
 
 /// The random part of an id.

@@ -6,6 +6,7 @@ use crate::auth;
 use crate::control;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
+use crate::price;
 use crate::proxy;
 use crate::query::Query;
 use crate::refusal::Refusal;
@@ -28,30 +29,58 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let (origin, path, query) = split(&url);
     let method = request.method();
     let route = router::route(&method, path);
-    if !matches!(&route, Ok(Route { access: Access::Open, .. }))
-        && let Err(reason) = &around.config.admin
+    if !matches!(
+        &route,
+        Ok(Route {
+            access: Access::Open,
+            ..
+        })
+    ) && let Err(reason) = &around.config.admin
     {
         return js::response(&unconfigured(path, reason));
     }
     match route {
-        Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
-        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => proxy::handle(request, route, query, around).await,
-        Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => js::response(&universal(&route).reply()),
+        Ok(Route {
+            endpoint: Endpoint::Health,
+            ..
+        }) => js::response(&health(around)),
+        Ok(
+            route @ Route {
+                endpoint: Endpoint::Proxy,
+                ..
+            },
+        ) => proxy::handle(request, route, query, around).await,
+        Ok(
+            route @ Route {
+                endpoint: Endpoint::Universal,
+                ..
+            },
+        ) => js::response(&universal(&route).reply()),
         Ok(route) => js::response(&controlled(&request, route, origin, query, around).await),
-        Err(NoRoute::NotFound(Plane::Data)) => js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply()),
-        Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
-        Err(NoRoute::MethodNotAllowed(_, allowed)) => {
-            js::response(&ApiError::method_not_allowed(&method).reply().with_header("allow", allowed.join(", ")))
+        Err(NoRoute::NotFound(Plane::Data)) => {
+            js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
+        Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
+        Err(NoRoute::MethodNotAllowed(_, allowed)) => js::response(
+            &ApiError::method_not_allowed(&method)
+                .reply()
+                .with_header("allow", allowed.join(", ")),
+        ),
     }
 }
 
 /// `(scheme and host, path, query with its '?')`.
 fn split(url: &str) -> (&str, &str, &str) {
     let host = url.find("://").map_or(0, |at| at + 3);
-    let path = url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at);
+    let path = url
+        .get(host..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(url.len(), |at| host + at);
     let (origin, rest) = url.split_at_checked(path).unwrap_or((url, ""));
-    let (path, query) = rest.find('?').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
+    let (path, query) = rest
+        .find('?')
+        .and_then(|at| rest.split_at_checked(at))
+        .unwrap_or((rest, ""));
     (origin, if path.is_empty() { "/" } else { path }, query)
 }
 
@@ -59,13 +88,23 @@ fn health(around: &Around) -> Reply {
     let lost = log_writer::lost();
     let version = env!("CARGO_PKG_VERSION");
     match &around.config.admin {
-        Ok(_) => Reply::json(200, &json!({ "status": "ok", "version": version, "logs_lost": lost })),
-        Err(reason) => Reply::json(200, &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost })),
+        Ok(_) => Reply::json(
+            200,
+            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost }),
+        ),
+        Err(reason) => Reply::json(
+            200,
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost }),
+        ),
     }
 }
 
 fn unconfigured(path: &str, reason: &str) -> Reply {
-    if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
+    if path.starts_with("/v1/") {
+        Refusal::unavailable(reason).reply()
+    } else {
+        ApiError::unavailable(reason).reply()
+    }
 }
 
 fn universal(route: &Route<'_>) -> Refusal {
@@ -82,18 +121,35 @@ async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &s
     };
     answered.unwrap_or_else(|error| {
         if let Some(cause) = &error.cause {
-            worker::console_error!("{}", json!({ "level": "error", "event": "request_failed", "cause": cause }));
+            worker::console_error!(
+                "{}",
+                json!({ "level": "error", "event": "request_failed", "cause": cause })
+            );
         }
         error.reply()
     })
 }
 
 fn admitted(request: &Request, around: &Around) -> Result<(), ApiError> {
-    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
-    if auth::is_control_admin(&js::headers(&request.headers()), admin) { Ok(()) } else { Err(ApiError::unauthenticated()) }
+    let admin = around
+        .config
+        .admin
+        .as_ref()
+        .map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    if auth::is_control_admin(&js::headers(&request.headers()), admin) {
+        Ok(())
+    } else {
+        Err(ApiError::unauthenticated())
+    }
 }
 
-async fn carried_out(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Result<Reply, ApiError> {
+async fn carried_out(
+    request: &Request,
+    route: Route<'_>,
+    origin: &str,
+    query: &str,
+    around: &Rc<Around>,
+) -> Result<Reply, ApiError> {
     let body = body(request).await?;
     let store = around.database();
     let asked = control::Request {
@@ -130,11 +186,23 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::invalid(["body"], format!("The body must not be longer than {MAX_BODY} bytes"));
-    if js::headers(&request.headers()).content_length().is_some_and(|length| length > MAX_BODY) {
+    if js::headers(&request.headers())
+        .content_length()
+        .is_some_and(|length| length > MAX_BODY)
+    {
         return Err(too_long());
     }
-    let unreadable = |error: &wasm_bindgen::JsValue| ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)));
+    let unreadable = |error: &wasm_bindgen::JsValue| {
+        ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)))
+    };
     let promise = request.array_buffer().map_err(|error| unreadable(&error))?;
-    let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(|error| unreadable(&error))?.unchecked_into();
-    if u64::from(buffer.byte_length()) > MAX_BODY { Err(too_long()) } else { Ok(js::bytes(&buffer)) }
+    let buffer: ArrayBuffer = JsFuture::from(promise)
+        .await
+        .map_err(|error| unreadable(&error))?
+        .unchecked_into();
+    if u64::from(buffer.byte_length()) > MAX_BODY {
+        Err(too_long())
+    } else {
+        Ok(js::bytes(&buffer))
+    }
 }

@@ -1,0 +1,51 @@
+// Keeps the Workers runtime in a thin shell, so that everything else can be tested on the host.
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { Failure, main, root } from "./toolchain.mjs";
+
+/** A directory ends in a slash and stands for every file in it. */
+const SHELL = ["src/lib.rs", "src/proxy.rs", "src/platform/"];
+const CRATES = "worker|web_sys|js_sys|wasm_bindgen|wasm_bindgen_futures";
+/** A path into one of the crates, or a `use` of a whole one; `crate::worker::x` is neither. */
+const USE_OF_CRATE = new RegExp(
+  `(?<![\\w:]|\\w::)(?:::)?\\b(${CRATES})\\s*::|\\b(?:use|extern\\s+crate)\\s+(?:::)?(${CRATES})\\s*(?:;|as\\b)`,
+  "g",
+);
+/** Raw strings, strings, characters and comments, where the name of a crate means nothing. */
+const NOT_CODE = /\br(#*)"[^]*?"\1|"(?:\\[^]|[^"\\])*"|'(?:\\[^']+|[^'\\])'|\/\/.*|\/\*[^]*?\*\//g;
+
+function sourceFiles(directory) {
+  return fs
+    .readdirSync(join(root, directory), { withFileTypes: true })
+    .flatMap((entry) => {
+      const path = `${directory}/${entry.name}`;
+      return entry.isDirectory() ? sourceFiles(path) : path.endsWith(".rs") ? [path] : [];
+    })
+    .sort();
+}
+
+function isShell(path) {
+  return SHELL.some((part) => (part.endsWith("/") ? path.startsWith(part) : path === part));
+}
+
+function usesIn(path) {
+  const blank = (text) => text.replace(/[^\n]/g, " ");
+  const code = fs.readFileSync(join(root, path), "utf8").replace(NOT_CODE, blank);
+  return [...code.matchAll(USE_OF_CRATE)].map((match) => {
+    const line = code.slice(0, match.index).split("\n").length;
+    return `${path}:${line}: uses the crate ${match[1] ?? match[2]}`;
+  });
+}
+
+await main(import.meta.url, () => {
+  const missing = SHELL.filter((path) => !path.endsWith("/") && !fs.existsSync(join(root, path)));
+  const problems = [
+    ...missing.map((path) => `${path}: does not exist; take it off the list in scripts/check-shell.mjs`),
+    ...sourceFiles("src")
+      .filter((path) => !isShell(path))
+      .flatMap(usesIn),
+  ];
+  if (problems.length === 0) return;
+  problems.forEach((problem) => console.log(problem));
+  throw new Failure(`code for the Workers runtime belongs in ${SHELL.join(", ")}; the rest must run on the host.`);
+});

@@ -1,0 +1,163 @@
+// `node scripts/setup.mjs` installs whatever Tollgate needs and this machine lacks; `build [--dev]` then builds the
+// Worker, and `packages` stops after the npm packages.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { complaint, ensureToolchain, Failure, main, quietly, readText, root, say, withLock } from "./toolchain.mjs";
+
+/** The Node of the npm packages: wrangler wants at least version 22, whatever the machine has. */
+export const nodeProgram = join(root, "node_modules/.bin/node");
+const WRANGLER = join(root, "node_modules/wrangler/bin/wrangler.js");
+const BUILT_FILES = ["build/index.js", "build/index_bg.wasm"];
+const BUILT_FROM = join(root, "build/.built-from");
+const WASM_TARGET = join(root, "target/wasm");
+const SETUP_LOCK = join(root, "target/.setup-lock");
+const INPUTS = [
+  "Cargo.toml",
+  "Cargo.lock",
+  "package-lock.json",
+  "rust-toolchain.toml",
+  ".cargo",
+  "build.rs",
+  "src",
+  "data",
+  "migrations",
+  "scripts/setup.mjs",
+  "scripts/toolchain.mjs",
+];
+
+/** Wrangler's command line, run by a Node that is new enough for it. */
+export function wrangler(...args) {
+  return { command: nodeProgram, args: [WRANGLER, ...args] };
+}
+
+export function wranglerEnv() {
+  const path = [dirname(nodeProgram), process.env.PATH].join(delimiter);
+  // Without the second, wrangler asks Cloudflare where this machine is, and offline warns that it got no answer.
+  return { ...process.env, PATH: path, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
+}
+
+function readJson(path) {
+  const text = readText(join(root, path));
+  return text === null ? null : JSON.parse(text);
+}
+
+/** Compares package-lock.json with the record that npm leaves in node_modules when it has finished. */
+function packagesAreInstalled() {
+  const wanted = readJson("package-lock.json")?.packages;
+  const installed = readJson("node_modules/.package-lock.json")?.packages;
+  if (!wanted || !installed || !fs.existsSync(nodeProgram)) return false;
+  return Object.entries(wanted).every(([path, { version, optional, devOptional }]) => {
+    if (path === "") return true;
+    return installed[path] ? installed[path].version === version : optional || devOptional;
+  });
+}
+
+export function ensurePackages() {
+  if (packagesAreInstalled()) return;
+  withLock(SETUP_LOCK, () => {
+    if (!packagesAreInstalled()) installPackages();
+  });
+}
+
+function installPackages() {
+  say("installing npm packages (about half a minute)");
+  // npm replaces node_modules, so it must not run on the Node inside it.
+  const inside = dirname(nodeProgram);
+  const path = (process.env.PATH ?? "").split(delimiter).filter((directory) => directory !== inside);
+  const options = { cwd: root, env: { ...process.env, PATH: path.join(delimiter) } };
+  const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
+  // `npm ci` refuses a lock file written where the registry lacked the packages of some other platform; `npm install`
+  // takes the same locked versions. Without a lock file it also writes one.
+  if (complaint("npm", ["ci", ...quiet], options) !== null) {
+    const keepLock = fs.existsSync(join(root, "package-lock.json")) ? ["--no-save"] : [];
+    quietly("npm", ["install", ...keepLock, ...quiet], "Check that the npm registry can be reached.", options);
+  }
+  if (!fs.existsSync(nodeProgram)) {
+    throw new Failure(
+      "npm installed the packages without running their install scripts, so Node 22 for wrangler is missing. " +
+        "Run `npm ci --ignore-scripts=false`.",
+    );
+  }
+}
+
+/** Every file under a path, or the path itself; nothing when it does not exist. */
+function filesUnder(path) {
+  const stat = fs.statSync(join(root, path), { throwIfNoEntry: false });
+  if (!stat) return [];
+  if (!stat.isDirectory()) return [path];
+  return fs
+    .readdirSync(join(root, path))
+    .sort()
+    .flatMap((name) => filesUnder(join(path, name)));
+}
+
+/** Identifies what a build is made from, so that an unchanged one need not even start cargo. */
+function fingerprint(profile) {
+  const hash = createHash("sha256");
+  hash.update(JSON.stringify([profile, process.env.RUSTFLAGS ?? null]));
+  for (const path of INPUTS.flatMap(filesUnder)) {
+    const content = fs.readFileSync(join(root, path));
+    hash.update(`\0${path}\0${content.length}\0`).update(content);
+  }
+  return hash.digest("hex");
+}
+
+function isBuilt(wanted) {
+  return BUILT_FILES.every((path) => fs.existsSync(join(root, path))) && readText(BUILT_FROM) === wanted;
+}
+
+/** Builds build/index.js and build/index_bg.wasm, unless they are made from exactly these sources already. */
+export function build({ dev = false } = {}) {
+  ensurePackages();
+  const profile = dev ? "dev" : "release";
+  if (isBuilt(fingerprint(profile))) return;
+  const toolchain = ensureToolchain();
+  withLock(SETUP_LOCK, () => {
+    // Taken before the build: a file that changes while it runs leaves a fingerprint that is out of date.
+    const wanted = fingerprint(profile);
+    if (!isBuilt(wanted)) compile(profile, wanted, toolchain);
+  });
+}
+
+function compile(profile, wanted, { env, library, workerBuild }) {
+  const cold = prepareTarget(library);
+  const time = cold ? "1 to 3 minutes the first time" : "up to half a minute";
+  say(`building the Worker, ${profile} profile (${time})`);
+  fs.rmSync(BUILT_FROM, { force: true });
+  const result = spawnSync(workerBuild, [`--${profile}`], {
+    cwd: root,
+    // Apart from ./target, where the host's cargo may be another version and would wait for the same lock.
+    // Without backtraces, which would bury the compiler's messages under worker-build's own frames.
+    env: { ...env, CARGO_TARGET_DIR: WASM_TARGET, RUST_BACKTRACE: "0" },
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  if (result.error) {
+    throw new Failure(`${workerBuild} cannot be run: ${result.error.message}. Delete its directory and try again.`);
+  }
+  if (result.status !== 0) throw new Failure("the Worker does not build; the messages above say why.");
+  fs.writeFileSync(BUILT_FROM, wanted);
+}
+
+/** Cargo does not notice a standard library of the same version built anew, so its earlier output has to go. */
+function prepareTarget(library) {
+  const marker = join(WASM_TARGET, ".standard-library");
+  const identity = `${library} ${fs.statSync(library).mtimeMs}`;
+  const before = readText(marker);
+  if (before !== null && before !== identity) fs.rmSync(WASM_TARGET, { recursive: true, force: true });
+  fs.mkdirSync(WASM_TARGET, { recursive: true });
+  fs.writeFileSync(marker, identity);
+  return before !== identity;
+}
+
+await main(import.meta.url, ([command, ...options]) => {
+  if (command === "build" && options.every((option) => option === "--dev")) {
+    return build({ dev: options.length > 0 });
+  }
+  if (command !== undefined && command !== "packages") {
+    throw new Failure("usage: node scripts/setup.mjs [packages | build [--dev]]");
+  }
+  ensurePackages();
+  if (command === undefined) ensureToolchain();
+});

@@ -1,0 +1,43 @@
+// `npm test`: the host tests, then the end-to-end tests against the built Worker.
+// `npm test -- host` and `npm test -- e2e [part of a file name]` run one of the two.
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { build, nodeProgram, wranglerEnv } from "./setup.mjs";
+import { Failure, main, root, say } from "./toolchain.mjs";
+
+const END_TO_END = "tests/e2e";
+
+function succeeds(command, args, env) {
+  const result = spawnSync(command, args, { cwd: root, env, stdio: "inherit" });
+  if (result.error) throw new Failure(`${command} cannot be run: ${result.error.message}`);
+  return result.status === 0;
+}
+
+function testHost() {
+  say("host tests (cargo test)");
+  return succeeds("cargo", ["test", "--locked"], process.env);
+}
+
+function endToEndFiles(part) {
+  const directory = join(root, END_TO_END);
+  const names = fs.existsSync(directory) ? fs.readdirSync(directory).sort() : [];
+  const chosen = names.filter((name) => name.endsWith(".test.mjs") && name.includes(part));
+  return chosen.map((name) => join(END_TO_END, name));
+}
+
+function testEndToEnd(part = "") {
+  const files = endToEndFiles(part);
+  if (files.length === 0) throw new Failure(`no file in ${END_TO_END} matches *${part}*.test.mjs`);
+  build();
+  say("end-to-end tests (node --test)");
+  return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...files], wranglerEnv());
+}
+
+await main(import.meta.url, ([suite, part]) => {
+  if (![undefined, "host", "e2e"].includes(suite)) throw new Failure("usage: npm test -- [host | e2e [file]]");
+  const failed = [];
+  if (suite !== "e2e" && !testHost()) failed.push("host");
+  if (suite !== "host" && !testEndToEnd(part)) failed.push("end-to-end");
+  if (failed.length > 0) throw new Failure(`these tests failed: ${failed.join(", ")}`);
+});

@@ -1,0 +1,269 @@
+//! The settings of a gateway: every field, type and bound of Cloudflare AI Gateway's API.
+//! <https://developers.cloudflare.com/api/resources/ai_gateway/>
+
+use crate::envelope::ApiError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What an operator can set. Fields whose function Tollgate does not have yet are stored and shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GatewaySettings {
+    pub authentication: bool,
+    pub byok_only: bool,
+    pub cache_invalidate_on_update: bool,
+    pub cache_ttl: u64,
+    pub collect_logs: bool,
+    pub dlp: Value,
+    pub guardrails: Value,
+    pub log_classification: bool,
+    pub log_management: Option<u64>,
+    pub log_management_strategy: Option<String>,
+    pub logpush: bool,
+    pub logpush_public_key: Option<String>,
+    pub otel: Value,
+    pub rate_limiting_interval: u64,
+    pub rate_limiting_limit: u64,
+    pub rate_limiting_technique: String,
+    pub retry_backoff: Option<String>,
+    pub retry_delay: Option<u64>,
+    pub retry_max_attempts: Option<u64>,
+    pub spend_limits: Value,
+    pub store_id: Option<String>,
+    pub stripe: Value,
+    pub workers_ai_billing_mode: String,
+    pub zdr: bool,
+}
+
+/// Spend limits have at most this many rules.
+const MAX_SPEND_RULES: usize = 20;
+
+impl GatewaySettings {
+    /// What `default` has when a request brings it into being.
+    pub fn of_default_gateway() -> Self {
+        Self {
+            authentication: true,
+            ..Self::empty()
+        }
+    }
+
+    fn empty() -> Self {
+        Self {
+            authentication: false,
+            byok_only: false,
+            cache_invalidate_on_update: false,
+            cache_ttl: 0,
+            collect_logs: true,
+            dlp: Value::Null,
+            guardrails: Value::Null,
+            log_classification: false,
+            log_management: None,
+            log_management_strategy: None,
+            logpush: false,
+            logpush_public_key: None,
+            otel: Value::Null,
+            rate_limiting_interval: 0,
+            rate_limiting_limit: 0,
+            rate_limiting_technique: "fixed".to_owned(),
+            retry_backoff: None,
+            retry_delay: None,
+            retry_max_attempts: None,
+            spend_limits: Value::Null,
+            store_id: None,
+            stripe: Value::Null,
+            workers_ai_billing_mode: "postpaid".to_owned(),
+            zdr: false,
+        }
+    }
+
+    /// Reads the body of POST and PUT. A field that is missing or null has its default, because SDKs of different ages
+    /// send and require different ones; fields that are not settings are ignored, so that what GET shows can be PUT.
+    pub fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
+        let fields = Fields(body);
+        let defaults = Self::empty();
+        Ok(Self {
+            authentication: fields.boolean("authentication", defaults.authentication)?,
+            byok_only: fields.boolean("byok_only", defaults.byok_only)?,
+            cache_invalidate_on_update: fields
+                .boolean("cache_invalidate_on_update", defaults.cache_invalidate_on_update)?,
+            cache_ttl: fields.integer("cache_ttl", 0, MAX_INTEGER)?.unwrap_or(0),
+            collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
+            dlp: fields.json("dlp", Value::is_object, "an object")?,
+            guardrails: fields.json("guardrails", Value::is_object, "an object")?,
+            log_classification: fields.boolean("log_classification", defaults.log_classification)?,
+            log_management: fields.integer("log_management", 10_000, 10_000_000)?,
+            log_management_strategy: fields.one_of("log_management_strategy", &["STOP_INSERTING", "DELETE_OLDEST"])?,
+            logpush: fields.boolean("logpush", defaults.logpush)?,
+            logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
+            otel: fields.json("otel", Value::is_array, "an array")?,
+            rate_limiting_interval: fields.integer("rate_limiting_interval", 0, MAX_INTEGER)?.unwrap_or(0),
+            rate_limiting_limit: fields.integer("rate_limiting_limit", 0, MAX_INTEGER)?.unwrap_or(0),
+            rate_limiting_technique: fields
+                .one_of("rate_limiting_technique", &["fixed", "sliding"])?
+                .unwrap_or(defaults.rate_limiting_technique),
+            retry_backoff: fields.one_of("retry_backoff", &["constant", "linear", "exponential"])?,
+            retry_delay: fields.integer("retry_delay", 0, 60_000)?,
+            retry_max_attempts: fields.integer("retry_max_attempts", 1, 5)?,
+            spend_limits: fields.spend_limits()?,
+            store_id: fields.text("store_id", 1, 1_024)?,
+            stripe: fields.json("stripe", Value::is_object, "an object")?,
+            workers_ai_billing_mode: fields
+                .one_of("workers_ai_billing_mode", &["postpaid", "unified"])?
+                .unwrap_or(defaults.workers_ai_billing_mode),
+            zdr: fields.boolean("zdr", defaults.zdr)?,
+        })
+    }
+}
+
+/// Integers travel through D1 as floating point, which holds them exactly up to here.
+const MAX_INTEGER: u64 = 1 << 53;
+
+/// The members of a body, read with their types and bounds.
+struct Fields<'a>(&'a Map<String, Value>);
+
+// === impl Fields ===
+
+impl Fields<'_> {
+    fn given(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn boolean(&self, name: &str, default: bool) -> Result<bool, ApiError> {
+        match self.given(name) {
+            None => Ok(default),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(_) => Err(expected(name, "true or false")),
+        }
+    }
+
+    fn integer(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.given(name) else { return Ok(None) };
+        // JSON does not tell 60 from 60.0.
+        let whole = value.as_u64().or_else(|| {
+            value
+                .as_f64()
+                .filter(|number| number.fract() == 0.0 && *number >= 0.0)
+                .map(|number| number as u64)
+        });
+        match whole {
+            Some(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(expected(name, &format!("an integer from {min} to {max}, or null"))),
+        }
+    }
+
+    fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<String>, ApiError> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(value)) if allowed.contains(&value.as_str()) => Ok(Some(value.clone())),
+            Some(_) => Err(expected(name, &format!("one of {}, or null", allowed.join(", ")))),
+        }
+    }
+
+    fn text(&self, name: &str, min: usize, max: usize) -> Result<Option<String>, ApiError> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(value)) if (min..=max).contains(&value.chars().count()) => Ok(Some(value.clone())),
+            Some(_) => Err(expected(
+                name,
+                &format!("a string of {min} to {max} characters, or null"),
+            )),
+        }
+    }
+
+    fn json(&self, name: &str, accepts: fn(&Value) -> bool, what: &str) -> Result<Value, ApiError> {
+        match self.given(name) {
+            None => Ok(Value::Null),
+            Some(value) if accepts(value) => Ok(value.clone()),
+            Some(_) => Err(expected(name, &format!("{what}, or null"))),
+        }
+    }
+
+    fn spend_limits(&self) -> Result<Value, ApiError> {
+        let limits = self.json("spend_limits", Value::is_object, "an object")?;
+        match limits.get("rules").and_then(Value::as_array) {
+            Some(rules) if rules.len() > MAX_SPEND_RULES => Err(ApiError::invalid(
+                ["body", "spend_limits", "rules"],
+                format!("Expected at most {MAX_SPEND_RULES} rules"),
+            )),
+            _ => Ok(limits),
+        }
+    }
+}
+
+fn expected(name: &str, what: &str) -> ApiError {
+    ApiError::invalid(["body", name], format!("Expected {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(body: Value) -> Result<GatewaySettings, ApiError> {
+        GatewaySettings::parse(body.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_is_missing_or_null_has_its_default() {
+        let nulls: Map<String, Value> = serde_json::to_value(GatewaySettings::empty())
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|key| (key.clone(), Value::Null))
+            .collect();
+        assert_eq!(parse(json!({})).unwrap(), GatewaySettings::empty());
+        assert_eq!(parse(Value::Object(nulls)).unwrap(), GatewaySettings::empty());
+    }
+
+    #[test]
+    fn every_field_is_kept_as_given() {
+        let given = json!({
+            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "collect_logs": false,
+            "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_classification": true, "log_management": 10_000,
+            "log_management_strategy": "DELETE_OLDEST", "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
+            "rate_limiting_interval": 60, "rate_limiting_limit": 10, "rate_limiting_technique": "sliding", "retry_backoff": "linear",
+            "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
+            "stripe": {"authorization": "a"}, "workers_ai_billing_mode": "unified", "zdr": true,
+        });
+        assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
+    }
+
+    #[test]
+    fn wrong_types_and_bounds_name_the_field() {
+        for (field, wrong) in [
+            ("authentication", json!("true")),
+            ("cache_ttl", json!(-1)),
+            ("cache_ttl", json!(1.5)),
+            ("cache_ttl", json!("60")),
+            ("cache_ttl", json!(1e300)),
+            ("collect_logs", json!(1)),
+            ("dlp", json!([])),
+            ("guardrails", json!("x")),
+            ("log_management", json!(9_999)),
+            ("log_management", json!(10_000_001)),
+            ("log_management_strategy", json!("delete_oldest")),
+            ("logpush_public_key", json!("short")),
+            ("otel", json!({})),
+            ("rate_limiting_limit", json!([1])),
+            ("rate_limiting_technique", json!("leaky")),
+            ("retry_backoff", json!(1)),
+            ("retry_delay", json!(60_001)),
+            ("retry_max_attempts", json!(0)),
+            ("retry_max_attempts", json!(6)),
+            ("store_id", json!("")),
+            ("stripe", json!(true)),
+            ("workers_ai_billing_mode", json!("free")),
+            ("zdr", json!("no")),
+        ] {
+            let error = parse(json!({ field: wrong })).unwrap_err();
+            assert_eq!(
+                (error.status, error.code, error.path),
+                (400, 7001, vec!["body".to_owned(), field.to_owned()]),
+                "{wrong}"
+            );
+        }
+        let rules: Vec<Value> = vec![json!({}); 21];
+        assert!(parse(json!({ "spend_limits": { "rules": rules } })).is_err());
+        assert_eq!(parse(json!({ "cache_ttl": 60.0 })).unwrap().cache_ttl, 60);
+    }
+}

@@ -1,0 +1,456 @@
+//! `/accounts/{account}/ai-gateway/gateways`.
+
+use super::gateway_settings::GatewaySettings;
+use crate::envelope::{ApiError, Reply};
+use crate::page::Page;
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store, StoreError};
+use crate::timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// A gateway: the settings under which an application's requests run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// What other tables refer to; see the migrations for why it is no id.
+    pub key: i64,
+    pub account_id: String,
+    pub id: String,
+    pub internal_id: String,
+    pub created_at: u64,
+    pub modified_at: u64,
+    pub settings: GatewaySettings,
+}
+
+/// The gateway that authenticated requests bring into being.
+pub const DEFAULT: &str = "default";
+
+#[derive(Deserialize)]
+struct Row {
+    key: i64,
+    account_id: String,
+    id: String,
+    internal_id: String,
+    created_at: u64,
+    modified_at: u64,
+    settings: String,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: u64,
+}
+
+const SELECT: &str = "SELECT key, account_id, id, internal_id, created_at, modified_at, settings FROM gateways";
+
+const MAX_PER_PAGE: u64 = 100;
+
+/// 1 to 64 characters: lower-case letters, digits and `_`, with single hyphens between them.
+pub fn is_gateway_id(id: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    (1..=64).contains(&id.len()) && id.split('-').all(word)
+}
+
+/// 1 to 64 letters, digits, `-` and `_`: Cloudflare's ids, and names of one's own.
+pub fn is_account_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<Gateway>, StoreError> {
+    let statement = Statement::new(
+        format!("{SELECT} WHERE account_id = ?1 AND id = ?2"),
+        [account.into(), id.into()],
+    );
+    store.row::<Row>(statement).await?.map(Gateway::read).transpose()
+}
+
+/// Makes the account's `default` gateway, or finds the one that another request made meanwhile.
+pub async fn create_default(
+    store: &impl Store,
+    account: &str,
+    now_ms: u64,
+    internal_id: String,
+) -> Result<Gateway, StoreError> {
+    let settings = GatewaySettings::of_default_gateway();
+    store
+        .batch(vec![insert(account, DEFAULT, &internal_id, now_ms, &settings)])
+        .await?;
+    find(store, account, DEFAULT)
+        .await?
+        .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))
+}
+
+pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let search = query.get("search").unwrap_or("");
+    let condition = "WHERE account_id = ?1 AND instr(id, lower(?2)) > 0";
+    let count = Statement::new(
+        format!("SELECT count(*) AS n FROM gateways {condition}"),
+        [account.into(), search.into()],
+    );
+    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+    let rows = Statement::new(
+        format!("{SELECT} {condition} ORDER BY created_at, key LIMIT ?3 OFFSET ?4"),
+        [account.into(), search.into(), page.limit().into(), page.offset().into()],
+    );
+    let rows: Vec<Row> = store.rows(rows).await?;
+    let gateways = rows
+        .into_iter()
+        .map(|row| Ok(Gateway::read(row)?.show()))
+        .collect::<Result<Vec<Value>, StoreError>>()?;
+    let info = page.info(gateways.len(), total);
+    Ok(Reply::list(gateways, info))
+}
+
+pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+    Ok(Reply::result(existing(store, account, id).await?.show()))
+}
+
+pub async fn create(
+    store: &impl Store,
+    account: &str,
+    body: &[u8],
+    now_ms: u64,
+    internal_id: String,
+) -> Result<Reply, ApiError> {
+    let body = object(body)?;
+    let id = match body.get("id") {
+        Some(Value::String(id)) if is_gateway_id(id) => id.as_str(),
+        _ => {
+            let rule =
+                "Expected 1 to 64 characters: lower-case letters, digits and _, with single hyphens between them";
+            return Err(ApiError::invalid(["body", "id"], rule));
+        }
+    };
+    let settings = GatewaySettings::parse(&body)?;
+    let changed = store
+        .batch(vec![insert(account, id, &internal_id, now_ms, &settings)])
+        .await?;
+    if changed.first() != Some(&1) {
+        return Err(ApiError::invalid(
+            ["body", "id"],
+            format!("A gateway with the id '{id}' already exists"),
+        ));
+    }
+    get(store, account, id).await
+}
+
+/// Replaces all settings. What the body does not name has its default afterwards.
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], now_ms: u64) -> Result<Reply, ApiError> {
+    let gateway = existing(store, account, id).await?;
+    let settings = GatewaySettings::parse(&object(body)?)?;
+    let sql = "UPDATE gateways SET settings = ?2, modified_at = ?3 WHERE key = ?1";
+    store
+        .batch(vec![Statement::new(
+            sql,
+            [gateway.key.into(), stored(&settings).into(), time(now_ms)],
+        )])
+        .await?;
+    get(store, account, id).await
+}
+
+/// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`delete_logs_slice`] removes them.
+pub async fn delete(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+    let gateway = existing(store, account, id).await?;
+    store
+        .batch(vec![Statement::new(
+            "DELETE FROM gateways WHERE key = ?1",
+            [gateway.key.into()],
+        )])
+        .await?;
+    Ok(Reply::result(gateway.show()))
+}
+
+/// Removes up to `limit` logs of a deleted gateway, with their metadata and bodies. True when there may be more.
+pub async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
+    let slice = "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2";
+    let delete = |sql: String| Statement::new(sql, [Bind::Int(key), Bind::Int(i64::from(limit))]);
+    let changed = store
+        .batch(vec![
+            delete(format!("DELETE FROM log_bodies WHERE log_id IN ({slice})")),
+            delete(format!("DELETE FROM log_metadata WHERE log_id IN ({slice})")),
+            delete(format!("DELETE FROM logs WHERE id IN ({slice})")),
+        ])
+        .await?;
+    Ok(changed.last() == Some(&u64::from(limit)))
+}
+
+/// The base URL to give to a provider's SDK; `universal` has no provider, and its URL ends with a slash.
+pub fn url(origin: &str, account: &str, gateway: &str, provider: &str) -> Result<Reply, ApiError> {
+    let base = format!("{origin}/v1/{account}/{gateway}/");
+    if provider == "universal" {
+        return Ok(Reply::result(base));
+    }
+    match crate::providers::find(provider) {
+        Some(_) => Ok(Reply::result(format!("{base}{provider}"))),
+        None => Err(ApiError::not_found()),
+    }
+}
+
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway, ApiError> {
+    find(store, account, id).await?.ok_or_else(ApiError::not_found)
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::invalid(["body"], "Expected a JSON object")),
+        Err(error) => Err(ApiError::invalid(["body"], format!("Expected a JSON object: {error}"))),
+    }
+}
+
+fn insert(account: &str, id: &str, internal_id: &str, now_ms: u64, settings: &GatewaySettings) -> Statement {
+    Statement::new(
+        "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings) \
+         VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (account_id, id) DO NOTHING",
+        [
+            account.into(),
+            id.into(),
+            internal_id.into(),
+            time(now_ms),
+            stored(settings).into(),
+        ],
+    )
+}
+
+fn stored(settings: &GatewaySettings) -> String {
+    // Settings are plain values with string keys, which always serialize.
+    serde_json::to_string(settings).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn time(now_ms: u64) -> Bind {
+    Bind::Int(now_ms as i64)
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    fn read(row: Row) -> Result<Self, StoreError> {
+        let settings = serde_json::from_str(&row.settings)
+            .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
+        let Row {
+            key,
+            account_id,
+            id,
+            internal_id,
+            created_at,
+            modified_at,
+            ..
+        } = row;
+        Ok(Self {
+            key,
+            account_id,
+            id,
+            internal_id,
+            created_at,
+            modified_at,
+            settings,
+        })
+    }
+
+    /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
+    fn show(&self) -> Value {
+        let mut shown = serde_json::to_value(&self.settings).unwrap_or_default();
+        if let Some(fields) = shown.as_object_mut() {
+            fields.extend([
+                ("id".to_owned(), json!(self.id)),
+                ("account_id".to_owned(), json!(self.account_id)),
+                ("account_tag".to_owned(), json!(self.account_id)),
+                ("internal_id".to_owned(), json!(self.internal_id)),
+                ("is_default".to_owned(), json!(self.id == DEFAULT)),
+                ("created_at".to_owned(), json!(timestamp::format(self.created_at))),
+                ("modified_at".to_owned(), json!(timestamp::format(self.modified_at))),
+            ]);
+        }
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_batch;
+    use crate::record::tests::{answered, call};
+    use crate::record::{Call, LogRecord};
+    use crate::store::sqlite::{Faulty, Sqlite};
+    use crate::wire::Facts;
+    use pollster::block_on;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn made(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+        let body = json!({ "id": id, "cache_ttl": null, "collect_logs": true }).to_string();
+        block_on(create(store, account, body.as_bytes(), NOW, format!("internal-{id}")))
+    }
+
+    fn result(reply: Result<Reply, ApiError>) -> Value {
+        let reply = reply.unwrap();
+        assert_eq!(reply.status, 200);
+        serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone()
+    }
+
+    #[test]
+    fn ids_follow_their_pattern() {
+        for good in ["a", "my-gateway", "a_b-c1", &"x".repeat(64)] {
+            assert!(is_gateway_id(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", "a--b", "A", "a b", "ä", "a/b", "a'", &"x".repeat(65)] {
+            assert!(!is_gateway_id(bad), "{bad}");
+        }
+        assert!(is_account_id("0123456789abcdef0123456789ABCDEF") && !is_account_id("a.b") && !is_account_id(""));
+    }
+
+    #[test]
+    fn a_gateway_is_made_shown_changed_and_deleted() {
+        let store = Sqlite::new();
+        let shown = result(made(&store, "acct", "gw"));
+        assert_eq!(
+            (&shown["id"], &shown["account_tag"], &shown["cache_ttl"]),
+            (&json!("gw"), &json!("acct"), &json!(0))
+        );
+        assert_eq!(shown["created_at"], "2023-11-14T22:13:20.000Z");
+        // What GET shows can be PUT back, and changes nothing but the time.
+        let again = result(block_on(update(
+            &store,
+            "acct",
+            "gw",
+            shown.to_string().as_bytes(),
+            NOW + 5,
+        )));
+        let mut wanted = shown.clone();
+        wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
+        assert_eq!(again, wanted);
+        assert_eq!(result(block_on(delete(&store, "acct", "gw"))), wanted);
+        assert_eq!(block_on(get(&store, "acct", "gw")).unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn an_id_is_taken_once_in_each_account() {
+        let store = Sqlite::new();
+        made(&store, "one", "gw").unwrap();
+        made(&store, "two", "gw").unwrap();
+        let error = made(&store, "one", "gw").unwrap_err();
+        assert_eq!(
+            (error.status, error.code, error.path.as_slice()),
+            (400, 7001, ["body".to_owned(), "id".to_owned()].as_slice())
+        );
+        for wrong in [
+            json!({}),
+            json!({ "id": 1 }),
+            json!({ "id": "No" }),
+            json!([]),
+            json!("x"),
+        ] {
+            assert_eq!(
+                block_on(create(&store, "one", wrong.to_string().as_bytes(), NOW, String::new()))
+                    .unwrap_err()
+                    .code,
+                7001
+            );
+        }
+        assert_eq!(
+            block_on(create(&store, "one", b"{\"id\":", NOW, String::new()))
+                .unwrap_err()
+                .path,
+            ["body"]
+        );
+    }
+
+    #[test]
+    fn other_accounts_and_hostile_ids_are_not_found() {
+        let store = Sqlite::new();
+        made(&store, "one", "gw").unwrap();
+        for (account, id) in [("two", "gw"), ("one", "gw' OR '1'='1"), ("one' --", "gw"), ("one", "")] {
+            assert_eq!(block_on(get(&store, account, id)).unwrap_err().status, 404);
+            assert_eq!(
+                block_on(update(&store, account, id, b"{}", NOW)).unwrap_err().status,
+                404
+            );
+            assert_eq!(block_on(delete(&store, account, id)).unwrap_err().status, 404);
+        }
+        assert!(block_on(get(&store, "one", "gw")).is_ok());
+    }
+
+    #[test]
+    fn lists_are_searched_and_paged() {
+        let store = Sqlite::new();
+        for id in ["alpha", "beta", "gamma"] {
+            made(&store, "acct", id).unwrap();
+        }
+        let ids = |query: &str| -> Vec<String> {
+            let found = result(block_on(list(&store, "acct", &Query::parse(query))));
+            found
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|gateway| gateway["id"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(ids(""), ["alpha", "beta", "gamma"]);
+        assert_eq!(ids("search=ET"), ["beta"]);
+        assert_eq!(ids("page=2&per_page=2"), ["gamma"]);
+        assert!(ids("page=9").is_empty() && ids("search=%25").is_empty() && ids("search=') OR 1=1 --").is_empty());
+    }
+
+    #[test]
+    fn the_default_gateway_is_made_once() {
+        let store = Sqlite::new();
+        let first = block_on(create_default(&store, "acct", NOW, "a".to_owned())).unwrap();
+        let second = block_on(create_default(&store, "acct", NOW + 1, "b".to_owned())).unwrap();
+        assert_eq!(first, second);
+        assert!(first.settings.authentication && first.settings.collect_logs);
+    }
+
+    #[test]
+    fn a_new_gateway_of_the_same_name_has_none_of_the_old_logs() {
+        let store = Sqlite::new();
+        made(&store, "acct", "gw").unwrap();
+        let old = block_on(find(&store, "acct", "gw")).unwrap().unwrap().key;
+        let records = (0..5)
+            .map(|n| {
+                LogRecord::new(
+                    Call {
+                        gateway: old,
+                        ..call(&n.to_string())
+                    },
+                    answered(Facts::default()),
+                )
+            })
+            .collect();
+        block_on(log_batch::write(&store, records, async |_| {}));
+        block_on(delete(&store, "acct", "gw")).unwrap();
+        made(&store, "acct", "gw").unwrap();
+        assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
+        let rounds: Vec<bool> = (0..3)
+            .map(|_| block_on(delete_logs_slice(&store, old, 2)).unwrap())
+            .collect();
+        assert_eq!(rounds, [true, true, false]);
+        let left = "SELECT (SELECT count(*) FROM logs) + (SELECT count(*) FROM log_bodies) AS n";
+        assert_eq!(
+            block_on(store.row::<Count>(Statement::new(left, [])))
+                .unwrap()
+                .unwrap()
+                .n,
+            0
+        );
+    }
+
+    #[test]
+    fn a_failing_database_leaves_nothing_half_done() {
+        let store = Faulty::new(Sqlite::new());
+        store.fail_before(1);
+        assert_eq!(made(&store, "acct", "gw").unwrap_err().status, 500);
+        made(&store, "acct", "gw").unwrap();
+        store.fail_before(2);
+        assert_eq!(block_on(delete(&store, "acct", "gw")).unwrap_err().status, 500);
+        assert!(block_on(get(&store, "acct", "gw")).is_ok());
+    }
+}

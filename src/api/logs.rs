@@ -1,0 +1,500 @@
+//! `/accounts/{account}/ai-gateway/gateways/{gateway}/logs`: what requests left behind.
+
+use crate::envelope::{ApiError, Reply};
+use crate::page::Page;
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store, StoreError};
+use crate::timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+const MAX_PER_PAGE: u64 = 50;
+
+/// How many characters of a body its log shows.
+const HEAD: usize = 2_000;
+
+/// The columns a list can be ordered by, under their public names.
+const ORDERS: &[&str] = &["created_at", "provider", "model", "model_type", "success", "cached"];
+
+const COLUMNS: &str = "id, created_at, provider, model, model_type, path, request_type, status_code, success, cached, step, error, \
+     duration, first_byte, tokens_in, tokens_out, total_tokens, tokens_cached, tokens_cache_write, tokens_reasoning, cost, custom_cost, \
+     finish_reason, event_id, response_id, provider_request_id, user_agent, authentication, request_content_type, \
+     response_content_type, request_size, response_size, metadata";
+
+/// A row of `logs`, as the database gives it: booleans are numbers there.
+#[derive(Debug, Deserialize)]
+struct Row {
+    id: String,
+    created_at: u64,
+    provider: String,
+    model: Option<String>,
+    model_type: Option<String>,
+    path: String,
+    request_type: String,
+    status_code: Option<u16>,
+    success: u8,
+    cached: u8,
+    step: u32,
+    error: Option<String>,
+    duration: u64,
+    first_byte: Option<u64>,
+    tokens_in: Option<u64>,
+    tokens_out: Option<u64>,
+    total_tokens: Option<u64>,
+    tokens_cached: Option<u64>,
+    tokens_cache_write: Option<u64>,
+    tokens_reasoning: Option<u64>,
+    cost: Option<f64>,
+    custom_cost: u8,
+    finish_reason: Option<String>,
+    event_id: String,
+    response_id: Option<String>,
+    provider_request_id: Option<String>,
+    user_agent: Option<String>,
+    authentication: u8,
+    request_content_type: Option<String>,
+    response_content_type: Option<String>,
+    request_size: Option<u64>,
+    response_size: Option<u64>,
+    metadata: Option<String>,
+}
+
+/// The beginning of a log's two bodies.
+#[derive(Debug, Default, Deserialize)]
+struct Heads {
+    request: Option<String>,
+    request_complete: Option<u8>,
+    response: Option<String>,
+    response_complete: Option<u8>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: u64,
+}
+
+/// Which of the two bodies of a log.
+#[derive(Clone, Copy)]
+pub enum Part {
+    Request,
+    Response,
+}
+
+/// Lists logs, newest first unless the caller says otherwise: the original leaves the direction open, and the latest
+/// requests are what people look for.
+pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let order = chosen(query, "order_by", ORDERS)?;
+    let direction = match query.get("order_by_direction") {
+        None => "DESC",
+        Some(_) => chosen(query, "order_by_direction", &["asc", "desc"])?,
+    };
+    let condition = condition(gateway);
+    let count = Statement {
+        sql: format!("SELECT count(*) AS n FROM logs WHERE {}", condition.sql).into(),
+        ..condition.clone()
+    };
+    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+    // Ties are broken by time and id, so that no log is on two pages or on none.
+    let order = if order == "created_at" {
+        format!("created_at {direction}, id {direction}")
+    } else {
+        format!("{order} {direction}, created_at DESC, id DESC")
+    };
+    let next = condition.binds.len() + 1;
+    let rows = Statement::new(
+        format!(
+            "SELECT {COLUMNS} FROM logs WHERE {} ORDER BY {order} LIMIT ?{next} OFFSET ?{}",
+            condition.sql,
+            next + 1
+        ),
+        condition
+            .binds
+            .into_iter()
+            .chain([page.limit().into(), page.offset().into()]),
+    );
+    let rows: Vec<Row> = store.rows(rows).await?;
+    let shown: Vec<Value> = rows.iter().map(|row| Value::Object(row.show())).collect();
+    let info = page.info(shown.len(), total);
+    Ok(Reply::list(shown, info))
+}
+
+/// Which logs a request is about. Filters join here.
+fn condition(gateway: i64) -> Statement {
+    Statement::new("gateway = ?1", [Bind::Int(gateway)])
+}
+
+pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, ApiError> {
+    let row = Statement::new(
+        format!("SELECT {COLUMNS} FROM logs WHERE id = ?1 AND gateway = ?2"),
+        [id.into(), gateway.into()],
+    );
+    let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
+    let heads = Statement::new(
+        "SELECT substr(request, 1, ?2) AS request, length(request) <= ?2 AS request_complete, \
+         substr(response, 1, ?2) AS response, length(response) <= ?2 AS response_complete FROM log_bodies WHERE log_id = ?1 AND seq = 0",
+        [id.into(), Bind::Int(HEAD as i64)],
+    );
+    let heads = store.row::<Heads>(heads).await?.unwrap_or_default();
+    let mut shown = row.show();
+    shown.extend([
+        ("request_size".to_owned(), json!(row.request_size)),
+        ("response_size".to_owned(), json!(row.response_size)),
+        (
+            "request_head_complete".to_owned(),
+            json!(heads.request_complete == Some(1)),
+        ),
+        (
+            "response_head_complete".to_owned(),
+            json!(heads.response_complete == Some(1)),
+        ),
+    ]);
+    for (name, head) in [("request_head", heads.request), ("response_head", heads.response)] {
+        if let Some(head) = head {
+            shown.insert(name.to_owned(), json!(head));
+        }
+    }
+    Ok(Reply::result(shown))
+}
+
+/// Whether a log's row is there. Rows are written behind the answers, so `control` asks before it looks.
+pub async fn exists(store: &impl Store, gateway: i64, id: &str) -> Result<bool, StoreError> {
+    let count = Statement::new(
+        "SELECT count(*) AS n FROM logs WHERE id = ?1 AND gateway = ?2",
+        [id.into(), gateway.into()],
+    );
+    Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
+}
+
+/// A stored body as it was received, with its own content type and without an envelope.
+pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Result<Reply, ApiError> {
+    #[derive(Deserialize)]
+    struct Piece {
+        content_type: Option<String>,
+        data: String,
+    }
+    let sql = match part {
+        Part::Request => {
+            "SELECT logs.request_content_type AS content_type, log_bodies.request AS data FROM logs \
+             JOIN log_bodies ON log_bodies.log_id = logs.id \
+             WHERE logs.id = ?1 AND logs.gateway = ?2 AND log_bodies.request IS NOT NULL ORDER BY log_bodies.seq"
+        }
+        Part::Response => {
+            "SELECT logs.response_content_type AS content_type, log_bodies.response AS data FROM logs \
+             JOIN log_bodies ON log_bodies.log_id = logs.id \
+             WHERE logs.id = ?1 AND logs.gateway = ?2 AND log_bodies.response IS NOT NULL ORDER BY log_bodies.seq"
+        }
+    };
+    let pieces: Vec<Piece> = store.rows(Statement::new(sql, [id.into(), gateway.into()])).await?;
+    let content_type = match pieces.first() {
+        None => return Err(ApiError::not_found()),
+        Some(piece) => shown_as(piece.content_type.as_deref()),
+    };
+    let body = pieces.into_iter().map(|piece| piece.data).collect();
+    // The text comes from outside: no browser may take it for a page of ours.
+    let headers = vec![("x-content-type-options", "nosniff".to_owned())];
+    Ok(Reply {
+        status: 200,
+        content_type,
+        headers,
+        body,
+    })
+}
+
+/// The content type a stored body is given out with: a known harmless one, whatever a provider called it.
+fn shown_as(content_type: Option<&str>) -> &'static str {
+    let kind = content_type
+        .unwrap_or("application/json")
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    if kind == "text/event-stream" {
+        "text/event-stream; charset=utf-8"
+    } else if kind == "application/json" || kind.ends_with("+json") {
+        "application/json"
+    } else {
+        "text/plain; charset=utf-8"
+    }
+}
+
+/// One of the allowed values of a query parameter; the first where it is not given.
+fn chosen(query: &Query, name: &str, allowed: &'static [&'static str]) -> Result<&'static str, ApiError> {
+    let wanted = query.get(name).or(allowed.first().copied());
+    allowed
+        .iter()
+        .copied()
+        .find(|value| Some(*value) == wanted)
+        .ok_or_else(|| {
+            let values: Vec<String> = allowed.iter().map(|value| format!("'{value}'")).collect();
+            ApiError::invalid(
+                ["query", name],
+                format!("Invalid enum value. Expected {}", values.join(" | ")),
+            )
+        })
+}
+
+// === impl Row ===
+
+impl Row {
+    /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
+    /// stand beside them.
+    fn show(&self) -> Map<String, Value> {
+        let metadata: Value = self
+            .metadata
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or(Value::Null);
+        let shown = json!({
+            "id": self.id,
+            "created_at": timestamp::format(self.created_at),
+            "provider": self.provider,
+            "model": self.model.as_deref().unwrap_or(""),
+            "model_type": self.model_type.as_deref().unwrap_or(""),
+            "path": self.path,
+            "request_type": self.request_type,
+            "request_content_type": self.request_content_type.as_deref().unwrap_or(""),
+            "response_content_type": self.response_content_type.as_deref().unwrap_or(""),
+            "status_code": self.status_code,
+            "success": self.success == 1,
+            "cached": self.cached == 1,
+            "duration": self.duration,
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "cost": self.cost,
+            "custom_cost": self.custom_cost == 1,
+            "metadata": metadata,
+            "step": self.step,
+            "event_id": self.event_id,
+            "usage_metadata": {
+                "input_tokens": self.tokens_in,
+                "output_tokens": self.tokens_out,
+                "total_tokens": self.total_tokens,
+                "input_cached_tokens": self.tokens_cached,
+                "input_cache_write_tokens": self.tokens_cache_write,
+                "output_reasoning_tokens": self.tokens_reasoning,
+            },
+            "timings": { "total": self.duration, "latency": self.first_byte },
+            "user_agent": self.user_agent,
+            "authentication": self.authentication == 1,
+            "wholesale": false,
+            "feedback": null,
+            "score": null,
+            "request": "",
+            "response": "",
+            "error": self.error,
+            "finish_reason": self.finish_reason,
+            "response_id": self.response_id,
+            "provider_request_id": self.provider_request_id,
+        });
+        match shown {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_batch;
+    use crate::metadata;
+    use crate::record::tests::{answered, call};
+    use crate::record::{Call, LogRecord};
+    use crate::store::sqlite::Sqlite;
+    use crate::wire::{Facts, Usage};
+    use pollster::block_on;
+
+    const GATEWAY: i64 = 1;
+
+    fn with_logs(records: Vec<LogRecord>) -> Sqlite {
+        let store = Sqlite::new();
+        block_on(log_batch::write(&store, records, async |_| {}));
+        store
+    }
+
+    fn at(id: &str, created_at: u64) -> LogRecord {
+        LogRecord::new(Call { created_at, ..call(id) }, answered(Facts::default()))
+    }
+
+    fn read(reply: Result<Reply, ApiError>) -> Value {
+        serde_json::from_str(&reply.unwrap().body).unwrap()
+    }
+
+    fn ids(store: &Sqlite, query: &str) -> Vec<String> {
+        let list = read(block_on(list(store, GATEWAY, &Query::parse(query))));
+        list["result"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|log| log["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_log_has_every_field_with_its_type() {
+        let usage = Usage {
+            tokens_in: Some(10),
+            tokens_out: Some(3),
+            cached: Some(4),
+            ..Usage::default()
+        };
+        let facts = Facts {
+            usage,
+            response_id: Some("chatcmpl-1".to_owned()),
+            ..Facts::default()
+        };
+        let mut outcome = answered(facts);
+        outcome.body = Some("x".repeat(3_000));
+        outcome.size = Some(3_000);
+        let tagged = Call {
+            metadata: metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5),
+            ..call("a")
+        };
+        let store = with_logs(vec![LogRecord::new(tagged, outcome)]);
+        let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
+        assert_eq!(log["metadata"], json!({ "team": "AI", "user": 12345, "test": true }));
+        assert_eq!(
+            (&log["success"], &log["cached"], &log["custom_cost"]),
+            (&json!(true), &json!(false), &json!(false))
+        );
+        assert_eq!(
+            (&log["tokens_in"], &log["tokens_out"], &log["step"]),
+            (&json!(10), &json!(3), &json!(0))
+        );
+        assert_eq!(log["usage_metadata"]["input_cached_tokens"], 4);
+        assert_eq!(
+            (&log["request_head"], &log["request_head_complete"]),
+            (&json!("{}"), &json!(true))
+        );
+        assert_eq!(
+            (
+                log["response_head"].as_str().unwrap().len(),
+                &log["response_head_complete"]
+            ),
+            (HEAD, &json!(false))
+        );
+        assert_eq!(
+            (&log["response_size"], &log["response_id"]),
+            (&json!(3_000), &json!("chatcmpl-1"))
+        );
+        assert!(log["cost"].is_number() && log["created_at"] == "2023-11-14T22:13:20.000Z");
+    }
+
+    #[test]
+    fn what_is_unknown_is_null_and_never_zero() {
+        let unknown = Call {
+            facts: Default::default(),
+            body: None,
+            ..call("a")
+        };
+        let store = with_logs(vec![LogRecord::new(unknown, answered(Facts::default()))]);
+        let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
+        for field in [
+            "tokens_in",
+            "tokens_out",
+            "cost",
+            "metadata",
+            "response_id",
+            "error",
+            "response_size",
+        ] {
+            assert!(log[field].is_null(), "{field}");
+        }
+        assert_eq!(
+            (&log["model"], &log["request_head_complete"]),
+            (&json!(""), &json!(false))
+        );
+        assert!(log.get("request_head").is_none());
+    }
+
+    #[test]
+    fn lists_are_newest_first_and_their_pages_do_not_overlap() {
+        let store = with_logs((0..7).map(|n| at(&format!("log{n}"), 1_000 + n / 3)).collect());
+        assert_eq!(
+            ids(&store, ""),
+            ["log6", "log5", "log4", "log3", "log2", "log1", "log0"]
+        );
+        assert_eq!(
+            ids(&store, "order_by_direction=asc&per_page=2&page=2"),
+            ["log2", "log3"]
+        );
+        for order in ORDERS {
+            let mut seen: Vec<String> = (1..=4)
+                .flat_map(|page| ids(&store, &format!("order_by={order}&per_page=2&page={page}")))
+                .collect();
+            seen.sort();
+            assert_eq!(seen.len(), 7, "{order}");
+            seen.dedup();
+            assert_eq!(seen.len(), 7, "{order}");
+        }
+        let past = read(block_on(list(&store, GATEWAY, &Query::parse("page=99"))));
+        assert_eq!(
+            past["result_info"],
+            json!({ "count": 0, "page": 99, "per_page": 20, "total_count": 7 })
+        );
+    }
+
+    #[test]
+    fn what_a_list_cannot_be_ordered_by_is_refused() {
+        let store = with_logs(vec![]);
+        for query in [
+            "order_by=path",
+            "order_by=id;DROP TABLE logs",
+            "order_by_direction=up",
+            "per_page=51",
+        ] {
+            let error = block_on(list(&store, GATEWAY, &Query::parse(query))).unwrap_err();
+            assert_eq!((error.status, error.code), (400, 7001), "{query}");
+        }
+    }
+
+    #[test]
+    fn logs_of_another_gateway_are_not_found() {
+        let store = with_logs(vec![at("a", 1)]);
+        for id in ["a", "a' OR 1=1 --", ""] {
+            assert_eq!(block_on(get(&store, 2, id)).unwrap_err().status, 404);
+            assert_eq!(block_on(body(&store, 2, id, Part::Request)).unwrap_err().status, 404);
+            assert!(!block_on(exists(&store, 2, id)).unwrap());
+        }
+        assert!(block_on(exists(&store, GATEWAY, "a")).unwrap());
+    }
+
+    #[test]
+    fn bodies_come_back_as_they_were() {
+        let stream = "data: {\"n\":1}\r\n\r\n".repeat(200_000);
+        let mut outcome = answered(Facts::default());
+        outcome.body = Some(stream.clone());
+        outcome.content_type = Some("text/event-stream".to_owned());
+        let store = with_logs(vec![LogRecord::new(call("a"), outcome), at("b", 1)]);
+        let reply = block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap();
+        assert_eq!(
+            (reply.body == stream, reply.content_type),
+            (true, "text/event-stream; charset=utf-8")
+        );
+        assert_eq!(block_on(body(&store, GATEWAY, "a", Part::Request)).unwrap().body, "{}");
+        assert_eq!(
+            block_on(body(&store, GATEWAY, "b", Part::Response)).unwrap_err().status,
+            404
+        );
+        assert_eq!(shown_as(Some("text/html")), "text/plain; charset=utf-8");
+    }
+
+    #[test]
+    fn the_first_page_is_read_from_the_index() {
+        let store = with_logs(vec![at("a", 1)]);
+        let by_time = Statement::new(
+            format!(
+                "SELECT {COLUMNS} FROM logs WHERE {} ORDER BY created_at DESC, id DESC LIMIT 20",
+                condition(1).sql
+            ),
+            [Bind::Int(GATEWAY)],
+        );
+        let plan = store.plan(&by_time);
+        assert!(
+            plan.contains("USING INDEX logs_by_time") && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"),
+            "{plan}"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! Pages of a list: `page` and `per_page`, with bounds.
+
+use crate::envelope::{ApiError, ResultInfo};
+use crate::query::Query;
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub page: u64,
+    pub per_page: u64,
+}
+
+/// No list has more pages; a larger number is a page past the end.
+const MAX_PAGE: u64 = 1 << 40;
+
+impl Page {
+    /// Reads a page of `per_page` entries (20 where the caller does not say), of which `max` are allowed.
+    pub fn parse(query: &Query, max: u64) -> Result<Self, ApiError> {
+        let page = number(query, "page", 1, MAX_PAGE)?.unwrap_or(1);
+        let per_page = number(query, "per_page", 1, max)?.unwrap_or(20);
+        Ok(Self { page, per_page })
+    }
+
+    pub fn limit(self) -> i64 {
+        self.per_page as i64
+    }
+
+    pub fn offset(self) -> i64 {
+        (self.page - 1).saturating_mul(self.per_page) as i64
+    }
+
+    pub fn info(self, count: usize, total_count: u64) -> ResultInfo {
+        ResultInfo {
+            count: count as u64,
+            page: self.page,
+            per_page: self.per_page,
+            total_count,
+        }
+    }
+}
+
+fn number(query: &Query, name: &str, min: u64, max: u64) -> Result<Option<u64>, ApiError> {
+    let Some(text) = query.get(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
+        _ => Err(ApiError::invalid(
+            ["query", name],
+            format!("Expected an integer from {min} to {max}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_kept_and_named() {
+        let parse = |text| Page::parse(&Query::parse(text), 50);
+        assert_eq!(parse("").unwrap(), Page { page: 1, per_page: 20 });
+        assert_eq!(parse("page=3&per_page=50").unwrap().offset(), 100);
+        for wrong in [
+            "per_page=51",
+            "per_page=0",
+            "page=0",
+            "page=-1",
+            "page=x",
+            "page=",
+            "page=99999999999999999999",
+        ] {
+            let error = parse(wrong).unwrap_err();
+            let field = wrong.split('=').next().unwrap();
+            assert_eq!(
+                (error.status, error.code, error.path.last().map(String::as_str)),
+                (400, 7001, Some(field))
+            );
+        }
+        assert!(parse(&format!("page={MAX_PAGE}")).unwrap().offset() > 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! The query string of a control-plane request.
+
+/// Names and values in the order they were sent, decoded. A name may occur several times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads what follows the `?`.
+    pub fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decoded(name), decoded(value)))
+                .collect(),
+        )
+    }
+
+    /// The last value of a name, as a later option overrides an earlier one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Percent-decoding with `+` as a space. What is no UTF-8 is replaced.
+fn decoded(text: &str) -> String {
+    String::from_utf8_lossy(&percent_decoded(&text.replace('+', " "))).into_owned()
+}
+
+/// The bytes behind `%XX`; a `%` that introduces nothing stays.
+pub fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let value = hex
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (byte, value) {
+            (b'%', Some(value)) => {
+                bytes.push(value);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        let query = Query::parse("a=1&b=x+y%20z%26&c&a=2&%C3%BC=%zz");
+        assert_eq!(
+            (query.get("a"), query.get("b"), query.get("c")),
+            (Some("2"), Some("x y z&"), Some(""))
+        );
+        assert_eq!((query.get("ü"), query.get("d")), (Some("%zz"), None));
+        assert_eq!(Query::parse("").get(""), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! [`Store`] on SQLite, for tests on the host, with D1's limits where they are tighter.
+
+use super::{Bind, Statement, Store, StoreError};
+use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::{Connection, params_from_iter};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::cell::{Cell, RefCell};
+
+/// D1 allows no more bound parameters in a statement.
+const MAX_BINDS: usize = 100;
+
+/// A database in memory with all migrations applied.
+pub struct Sqlite(RefCell<Connection>);
+
+/// A store whose n-th call fails, before or after it took effect.
+pub struct Faulty<S> {
+    inner: S,
+    calls: Cell<u32>,
+    before: Cell<Option<u32>>,
+    after: Cell<Option<u32>>,
+}
+
+// === impl Sqlite ===
+
+impl Sqlite {
+    pub fn new() -> Self {
+        let connection = Connection::open_in_memory().unwrap();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        for file in files {
+            connection
+                .execute_batch(&std::fs::read_to_string(file).unwrap())
+                .unwrap();
+        }
+        Self(RefCell::new(connection))
+    }
+
+    /// How SQLite would run a statement, for tests that no table is scanned.
+    pub fn plan(&self, statement: &Statement) -> String {
+        let explain = Statement {
+            sql: format!("EXPLAIN QUERY PLAN {}", statement.sql).into(),
+            ..statement.clone()
+        };
+        let steps = select(&self.0.borrow(), &explain).unwrap();
+        let details: Vec<_> = steps
+            .iter()
+            .filter_map(|step| step.get("detail")?.as_str().map(str::to_owned))
+            .collect();
+        details.join("\n")
+    }
+}
+
+impl Store for Sqlite {
+    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        let rows = select(&self.0.borrow(), &statement)?;
+        rows.into_iter()
+            .map(|row| serde_json::from_value(Value::Object(row)).map_err(|error| StoreError(error.to_string())))
+            .collect()
+    }
+
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        let mut connection = self.0.borrow_mut();
+        let transaction = connection.transaction().map_err(failed)?;
+        let mut changed = Vec::new();
+        for statement in &statements {
+            assert!(
+                statement.binds.len() <= MAX_BINDS,
+                "D1 refuses {} binds",
+                statement.binds.len()
+            );
+            let values = params_from_iter(statement.binds.iter().map(value));
+            changed.push(transaction.execute(&statement.sql, values).map_err(failed)? as u64);
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(changed)
+    }
+}
+
+fn select(connection: &Connection, statement: &Statement) -> Result<Vec<Map<String, Value>>, StoreError> {
+    assert!(
+        statement.binds.len() <= MAX_BINDS,
+        "D1 refuses {} binds",
+        statement.binds.len()
+    );
+    let mut prepared = connection.prepare(&statement.sql).map_err(failed)?;
+    let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
+    let mut rows = prepared
+        .query(params_from_iter(statement.binds.iter().map(value)))
+        .map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let columns = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (name.clone(), json(row.get_ref(index).unwrap())));
+        found.push(columns.collect());
+    }
+    Ok(found)
+}
+
+fn value(bind: &Bind) -> Sql {
+    match bind {
+        Bind::Null => Sql::Null,
+        // As D1 does it: every number arrives as floating point.
+        Bind::Int(value) => Sql::Real(*value as f64),
+        Bind::Real(value) => Sql::Real(*value),
+        Bind::Text(value) => Sql::Text(value.clone()),
+    }
+}
+
+fn json(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => value.into(),
+        ValueRef::Real(value) => value.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
+        ValueRef::Blob(_) => panic!("no column holds a blob"),
+    }
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError(error.to_string())
+}
+
+// === impl Faulty ===
+
+impl<S> Faulty<S> {
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            calls: Cell::new(0),
+            before: Cell::new(None),
+            after: Cell::new(None),
+        }
+    }
+
+    /// The n-th call from now fails and leaves no trace.
+    pub fn fail_before(&self, n: u32) {
+        self.before.set(Some(self.calls.get() + n));
+    }
+
+    /// The n-th call from now takes effect, and reports a failure.
+    pub fn fail_after(&self, n: u32) {
+        self.after.set(Some(self.calls.get() + n));
+    }
+
+    fn fault(&self, at: &Cell<Option<u32>>) -> Result<(), StoreError> {
+        if at.get() == Some(self.calls.get()) {
+            Err(StoreError("the test pulled the plug".to_owned()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl<S: Store> Store for Faulty<S> {
+    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        self.calls.set(self.calls.get() + 1);
+        self.fault(&self.before)?;
+        let rows = self.inner.rows(statement).await?;
+        self.fault(&self.after)?;
+        Ok(rows)
+    }
+
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        self.calls.set(self.calls.get() + 1);
+        self.fault(&self.before)?;
+        let changed = self.inner.batch(statements).await?;
+        self.fault(&self.after)?;
+        Ok(changed)
+    }
+}

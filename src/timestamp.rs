@@ -1,0 +1,39 @@
+//! Times as the API shows them: RFC 3339 in UTC with milliseconds. In the database they are milliseconds since 1970.
+
+use time::{Duration, OffsetDateTime};
+
+/// `2026-11-21T06:48:53.123Z`. Times outside of the years 1 to 9999 do not occur, and become 1970.
+pub fn format(milliseconds: u64) -> String {
+    let since = i64::try_from(milliseconds).unwrap_or(0);
+    let time = OffsetDateTime::UNIX_EPOCH
+        .checked_add(Duration::milliseconds(since))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second, millisecond) = time.to_hms_milli();
+    format!(
+        "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z",
+        u8::from(month)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use time::format_description::well_known::Rfc3339;
+
+    #[test]
+    fn milliseconds_always_have_three_digits() {
+        assert_eq!(format(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(format(1_795_246_348_081), "2026-11-21T07:32:28.081Z");
+        assert_eq!(format(u64::MAX), "1970-01-01T00:00:00.000Z");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_can_be_read_back(milliseconds in 0u64..253_402_300_799_999) {
+            let read = OffsetDateTime::parse(&format(milliseconds), &Rfc3339).unwrap();
+            prop_assert_eq!(read.unix_timestamp_nanos() / 1_000_000, i128::from(milliseconds));
+        }
+    }
+}

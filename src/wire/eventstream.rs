@@ -1,0 +1,188 @@
+//! Amazon's binary event stream: frames of a length, headers, a payload and checksums, all big-endian.
+//! <https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream>
+//!
+//! Checksums are not verified: TLS has done that, and a frame that makes no sense only costs the log a figure.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+/// One frame's payload, and whether it reports an exception.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    pub payload: &'a [u8],
+    pub is_exception: bool,
+}
+
+/// The complete frames of a body.
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+/// Length of the frame, length of its headers, checksum of the two.
+const PRELUDE: usize = 12;
+
+const CHECKSUM: usize = 4;
+
+/// A frame is at most 16 MB.
+const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+/// The header type of strings, the only one that matters here.
+const STRING: u8 = 7;
+
+impl<'a> Frames<'a> {
+    pub fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let length = number(self.rest)?;
+        let headers = number(self.rest.get(4..)?)?;
+        if !(PRELUDE + CHECKSUM..=MAX_FRAME).contains(&length) || headers > length - PRELUDE - CHECKSUM {
+            self.rest = &[];
+            return None;
+        }
+        let (frame, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        let (headers, payload) = frame.get(PRELUDE..length - CHECKSUM)?.split_at_checked(headers)?;
+        Some(Frame {
+            payload,
+            is_exception: is_exception(headers),
+        })
+    }
+}
+
+/// What a payload says: the model's own JSON, which `InvokeModelWithResponseStream` wraps in base64.
+pub fn unwrapped(payload: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Chunk<'a> {
+        bytes: &'a str,
+    }
+    let chunk: Chunk<'_> = serde_json::from_slice(payload).ok()?;
+    STANDARD.decode(chunk.bytes).ok()
+}
+
+fn number(bytes: &[u8]) -> Option<usize> {
+    let bytes: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(bytes)).ok()
+}
+
+/// Looks for the header `:message-type` with the value `exception` or `error`.
+fn is_exception(mut headers: &[u8]) -> bool {
+    while let Some((name, kind, value, rest)) = header(headers) {
+        if name == b":message-type" && kind == STRING {
+            return value == b"exception" || value == b"error";
+        }
+        headers = rest;
+    }
+    false
+}
+
+/// Name, type and value of the first header, and what follows it.
+type Header<'a> = (&'a [u8], u8, &'a [u8], &'a [u8]);
+
+fn header(headers: &[u8]) -> Option<Header<'_>> {
+    let (length, rest) = headers.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (kind, rest) = rest.split_first()?;
+    let (length, rest) = match kind {
+        0 | 1 => (0, rest),
+        2 => (1, rest),
+        3 => (2, rest),
+        4 => (4, rest),
+        5 | 8 => (8, rest),
+        9 => (16, rest),
+        6 | 7 => {
+            let length: [u8; 2] = rest.get(..2)?.try_into().ok()?;
+            (usize::from(u16::from_be_bytes(length)), rest.get(2..)?)
+        }
+        _ => return None,
+    };
+    let (value, rest) = rest.split_at_checked(length)?;
+    Some((name, *kind, value, rest))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A frame as Amazon would send it, with empty checksums.
+    pub fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+        let mut head = Vec::new();
+        for (name, value) in headers {
+            head.push(u8::try_from(name.len()).unwrap());
+            head.extend(name.as_bytes());
+            head.push(STRING);
+            head.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+            head.extend(value.as_bytes());
+        }
+        let length = u32::try_from(PRELUDE + head.len() + payload.len() + CHECKSUM).unwrap();
+        let mut frame = length.to_be_bytes().to_vec();
+        frame.extend(u32::try_from(head.len()).unwrap().to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(head);
+        frame.extend(payload);
+        frame.extend([0; 4]);
+        frame
+    }
+
+    #[test]
+    fn frames_are_found_and_exceptions_told_apart() {
+        let mut body = frame(&[(":event-type", "chunk"), (":message-type", "event")], b"{\"a\":1}");
+        body.extend(frame(&[(":message-type", "exception")], b"{\"message\":\"slow down\"}"));
+        let frames: Vec<_> = Frames::new(&body).collect();
+        assert_eq!(
+            frames,
+            [
+                Frame {
+                    payload: b"{\"a\":1}",
+                    is_exception: false
+                },
+                Frame {
+                    payload: b"{\"message\":\"slow down\"}",
+                    is_exception: true
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_body_cut_at_any_byte_yields_the_frames_before_the_cut() {
+        let mut body = Vec::new();
+        for payload in ["{}", "{\"text\":\"é😀\"}", "{\"usage\":{}}"] {
+            body.extend(frame(&[(":event-type", "x")], payload.as_bytes()));
+        }
+        let whole: Vec<_> = Frames::new(&body).collect();
+        assert_eq!(whole.len(), 3);
+        for cut in 0..=body.len() {
+            let seen: Vec<_> = Frames::new(&body[..cut]).collect();
+            assert_eq!(seen, whole[..seen.len()], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_payload_is_unwrapped() {
+        assert_eq!(
+            unwrapped(br#"{"bytes":"eyJhIjoxfQ==","p":"abc"}"#).as_deref(),
+            Some(b"{\"a\":1}".as_slice())
+        );
+        assert_eq!(unwrapped(br#"{"usage":{}}"#), None);
+        assert_eq!(unwrapped(br#"{"bytes":"***"}"#), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(body in prop::collection::vec(any::<u8>(), 0..200), length in 0u32..300, headers in 0u32..300) {
+            let _ = Frames::new(&body).count();
+            let mut framed = length.to_be_bytes().to_vec();
+            framed.extend(headers.to_be_bytes());
+            framed.extend(body);
+            let _ = Frames::new(&framed).count();
+        }
+    }
+}
