@@ -14,6 +14,12 @@ CREATE TABLE gateways (
   UNIQUE (account_id, id)
 );
 
+-- Gateways whose logs are still to be removed, a slice at a time.
+CREATE TABLE deleted_gateways (
+  key INTEGER PRIMARY KEY,
+  deleted_at INTEGER NOT NULL
+);
+
 CREATE TABLE logs (
   id TEXT PRIMARY KEY,
   gateway INTEGER NOT NULL,

@@ -40,7 +40,7 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
         Endpoint::CreateGateway => gateways::create(store, account, body, request.now_ms, request.new_id.clone()).await,
         Endpoint::GetGateway => gateways::get(store, account, gateway).await,
         Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, request.now_ms).await,
-        Endpoint::DeleteGateway => gateways::delete(store, account, gateway).await,
+        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, request.now_ms).await,
         Endpoint::GetUrl => {
             known(store, account, gateway).await?;
             gateways::url(request.origin, account, gateway, route.provider)

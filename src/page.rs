@@ -10,15 +10,18 @@ pub struct Page {
     pub per_page: u64,
 }
 
-/// No list has more pages; a larger number is a page past the end.
+/// No list has more pages. A larger number is read as this one, which is a page past the end as well.
 const MAX_PAGE: u64 = 1 << 40;
 
 impl Page {
     /// Reads a page of `per_page` entries (20 where the caller does not say), of which `max` are allowed.
     pub fn parse(query: &Query, max: u64) -> Result<Self, ApiError> {
-        let page = number(query, "page", 1, MAX_PAGE)?.unwrap_or(1);
+        let page = number(query, "page", 1, u64::MAX)?.unwrap_or(1);
         let per_page = number(query, "per_page", 1, max)?.unwrap_or(20);
-        Ok(Self { page, per_page })
+        Ok(Self {
+            page: page.min(MAX_PAGE),
+            per_page,
+        })
     }
 
     pub fn limit(self) -> i64 {
@@ -75,6 +78,9 @@ mod tests {
                 (400, 7001, Some(field))
             );
         }
-        assert!(parse(&format!("page={MAX_PAGE}")).unwrap().offset() > 0);
+        for far in [MAX_PAGE, u64::MAX] {
+            let text = format!("page={far}");
+            assert_eq!(Page::parse(&Query::parse(&text), 50).unwrap().page, MAX_PAGE);
+        }
     }
 }

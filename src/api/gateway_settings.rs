@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What an operator can set. Fields whose function Tollgate does not have yet are stored and shown.
+///
+/// A row written before a field existed has that field's default, so that an upgrade leaves every gateway readable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GatewaySettings {
     pub authentication: bool,
     pub byok_only: bool,
@@ -37,16 +40,8 @@ pub struct GatewaySettings {
 /// Spend limits have at most this many rules.
 const MAX_SPEND_RULES: usize = 20;
 
-impl GatewaySettings {
-    /// What `default` has when a request brings it into being.
-    pub fn of_default_gateway() -> Self {
-        Self {
-            authentication: true,
-            ..Self::empty()
-        }
-    }
-
-    fn empty() -> Self {
+impl Default for GatewaySettings {
+    fn default() -> Self {
         Self {
             authentication: false,
             byok_only: false,
@@ -74,12 +69,22 @@ impl GatewaySettings {
             zdr: false,
         }
     }
+}
+
+impl GatewaySettings {
+    /// What `default` has when a request brings it into being.
+    pub fn of_default_gateway() -> Self {
+        Self {
+            authentication: true,
+            ..Self::default()
+        }
+    }
 
     /// Reads the body of POST and PUT. A field that is missing or null has its default, because SDKs of different ages
     /// send and require different ones; fields that are not settings are ignored, so that what GET shows can be PUT.
     pub fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
         let fields = Fields(body);
-        let defaults = Self::empty();
+        let defaults = Self::default();
         Ok(Self {
             authentication: fields.boolean("authentication", defaults.authentication)?,
             byok_only: fields.boolean("byok_only", defaults.byok_only)?,
@@ -204,15 +209,36 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_null_has_its_default() {
-        let nulls: Map<String, Value> = serde_json::to_value(GatewaySettings::empty())
+        let nulls: Map<String, Value> = serde_json::to_value(GatewaySettings::default())
             .unwrap()
             .as_object()
             .unwrap()
             .keys()
             .map(|key| (key.clone(), Value::Null))
             .collect();
-        assert_eq!(parse(json!({})).unwrap(), GatewaySettings::empty());
-        assert_eq!(parse(Value::Object(nulls)).unwrap(), GatewaySettings::empty());
+        assert_eq!(parse(json!({})).unwrap(), GatewaySettings::default());
+        assert_eq!(parse(Value::Object(nulls)).unwrap(), GatewaySettings::default());
+    }
+
+    #[test]
+    fn settings_stored_by_another_version_are_read() {
+        let whole = serde_json::to_value(GatewaySettings::of_default_gateway()).unwrap();
+        for name in whole
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| *name != "authentication")
+        {
+            let mut older = whole.clone();
+            older.as_object_mut().unwrap().remove(name);
+            let read: GatewaySettings = serde_json::from_value(older).unwrap();
+            assert_eq!(read, GatewaySettings::of_default_gateway(), "{name}");
+        }
+        let newer = json!({ "authentication": true, "of_a_later_version": 1 });
+        assert_eq!(
+            serde_json::from_value::<GatewaySettings>(newer).unwrap(),
+            GatewaySettings::of_default_gateway()
+        );
     }
 
     #[test]

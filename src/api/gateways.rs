@@ -45,6 +45,9 @@ const SELECT: &str = "SELECT key, account_id, id, internal_id, created_at, modif
 
 const MAX_PER_PAGE: u64 = 100;
 
+/// How long after its deletion a gateway may still get logs, in milliseconds.
+const LAST_LOGS_MS: u64 = 60 * 60 * 1_000;
+
 /// 1 to 64 characters: lower-case letters, digits and `_`, with single hyphens between them.
 pub fn is_gateway_id(id: &str) -> bool {
     let word = |word: &str| {
@@ -143,10 +146,17 @@ pub async fn create(
     get(store, account, id).await
 }
 
-/// Replaces all settings. What the body does not name has its default afterwards.
+/// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
+/// a gateway by not knowing `authentication`; null resets a field to its default.
 pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], now_ms: u64) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
-    let settings = GatewaySettings::parse(&object(body)?)?;
+    let mut fields = object(body)?;
+    if let Ok(Value::Object(current)) = serde_json::to_value(&gateway.settings) {
+        for (name, value) in current {
+            fields.entry(name).or_insert(value);
+        }
+    }
+    let settings = GatewaySettings::parse(&fields)?;
     let sql = "UPDATE gateways SET settings = ?2, modified_at = ?3 WHERE key = ?1";
     store
         .batch(vec![Statement::new(
@@ -157,20 +167,41 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], no
     get(store, account, id).await
 }
 
-/// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`delete_logs_slice`] removes them.
-pub async fn delete(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+/// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`sweep`] removes them.
+pub async fn delete(store: &impl Store, account: &str, id: &str, now_ms: u64) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
+    let key = || [gateway.key.into()];
+    let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at) VALUES (?1, ?2)";
     store
-        .batch(vec![Statement::new(
-            "DELETE FROM gateways WHERE key = ?1",
-            [gateway.key.into()],
-        )])
+        .batch(vec![
+            Statement::new(deleted, key().into_iter().chain([time(now_ms)])),
+            Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
+        ])
         .await?;
     Ok(Reply::result(gateway.show()))
 }
 
+/// Removes the logs of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
+/// because answers that were under way then leave their logs when they end.
+pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), StoreError> {
+    #[derive(Deserialize)]
+    struct Deleted {
+        key: i64,
+        deleted_at: u64,
+    }
+    let all = Statement::new("SELECT key, deleted_at FROM deleted_gateways ORDER BY deleted_at", []);
+    for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
+        while delete_logs_slice(store, key, limit).await? {}
+        if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
+            let done = Statement::new("DELETE FROM deleted_gateways WHERE key = ?1", [key.into()]);
+            store.batch(vec![done]).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes up to `limit` logs of a deleted gateway, with their metadata and bodies. True when there may be more.
-pub async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
+async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
     let slice = "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2";
     let delete = |sql: String| Statement::new(sql, [Bind::Int(key), Bind::Int(i64::from(limit))]);
     let changed = store
@@ -328,7 +359,7 @@ mod tests {
         let mut wanted = shown.clone();
         wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
         assert_eq!(again, wanted);
-        assert_eq!(result(block_on(delete(&store, "acct", "gw"))), wanted);
+        assert_eq!(result(block_on(delete(&store, "acct", "gw", NOW))), wanted);
         assert_eq!(block_on(get(&store, "acct", "gw")).unwrap_err().status, 404);
     }
 
@@ -374,7 +405,7 @@ mod tests {
                 block_on(update(&store, account, id, b"{}", NOW)).unwrap_err().status,
                 404
             );
-            assert_eq!(block_on(delete(&store, account, id)).unwrap_err().status, 404);
+            assert_eq!(block_on(delete(&store, account, id, NOW)).unwrap_err().status, 404);
         }
         assert!(block_on(get(&store, "one", "gw")).is_ok());
     }
@@ -426,7 +457,7 @@ mod tests {
             })
             .collect();
         block_on(log_batch::write(&store, records, async |_| {}));
-        block_on(delete(&store, "acct", "gw")).unwrap();
+        block_on(delete(&store, "acct", "gw", NOW)).unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
         let rounds: Vec<bool> = (0..3)
@@ -443,14 +474,67 @@ mod tests {
         );
     }
 
+    /// Whether a call reported success, and whether the gateway is there afterwards, for each way a statement can fail.
     #[test]
     fn a_failing_database_leaves_nothing_half_done() {
+        type Outcome = (bool, bool);
+        let create = |store: &Faulty<Sqlite>| made(store, "acct", "gw").is_ok();
+        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", NOW)).is_ok();
+        let there = |store: &Faulty<Sqlite>| block_on(find(&store.inner, "acct", "gw")).unwrap().is_some();
+        // (statement, fails before it took effect, fails after it took effect)
+        let creating: [(u32, Outcome, Outcome); 2] =
+            [(1, (false, false), (false, true)), (2, (false, true), (false, true))];
+        let deleting: [(u32, Outcome, Outcome); 2] =
+            [(1, (false, true), (false, true)), (2, (false, true), (false, false))];
+        for (n, before, after) in creating {
+            let store = Faulty::new(Sqlite::new());
+            store.fail_before(n);
+            assert_eq!((create(&store), there(&store)), before, "create, before {n}");
+            let store = Faulty::new(Sqlite::new());
+            store.fail_after(n);
+            assert_eq!((create(&store), there(&store)), after, "create, after {n}");
+        }
+        for (n, before, after) in deleting {
+            let store = Faulty::new(Sqlite::new());
+            assert!(create(&store));
+            store.fail_before(n);
+            assert_eq!((delete(&store), there(&store)), before, "delete, before {n}");
+            let store = Faulty::new(Sqlite::new());
+            assert!(create(&store));
+            store.fail_after(n);
+            assert_eq!((delete(&store), there(&store)), after, "delete, after {n}");
+        }
+    }
+
+    #[test]
+    fn a_slice_goes_from_all_three_tables_or_from_none() {
         let store = Faulty::new(Sqlite::new());
+        let log = |id: &str, gateway| {
+            let metadata = crate::metadata::parse(r#"{"a":"b"}"#, 5);
+            LogRecord::new(
+                Call {
+                    gateway,
+                    metadata,
+                    ..call(id)
+                },
+                answered(Facts::default()),
+            )
+        };
+        let records = vec![log("a", 1), log("b", 1), log("c", 1), log("kept", 2)];
+        block_on(log_batch::write(&store, records, async |_| {}));
+        let left = || -> Vec<u64> {
+            ["logs", "log_metadata", "log_bodies"]
+                .map(|table| Statement::new(format!("SELECT count(*) AS n FROM {table}"), []))
+                .map(|count| block_on(store.inner.row::<Count>(count)).unwrap().unwrap().n)
+                .to_vec()
+        };
         store.fail_before(1);
-        assert_eq!(made(&store, "acct", "gw").unwrap_err().status, 500);
-        made(&store, "acct", "gw").unwrap();
-        store.fail_before(2);
-        assert_eq!(block_on(delete(&store, "acct", "gw")).unwrap_err().status, 500);
-        assert!(block_on(get(&store, "acct", "gw")).is_ok());
+        assert!(block_on(delete_logs_slice(&store, 1, 2)).is_err());
+        assert_eq!(left(), [4, 4, 4]);
+        store.fail_after(1);
+        assert!(block_on(delete_logs_slice(&store, 1, 2)).is_err());
+        assert_eq!(left(), [2, 2, 2]);
+        assert!(!block_on(delete_logs_slice(&store, 1, 2)).unwrap());
+        assert_eq!(left(), [1, 1, 1]);
     }
 }

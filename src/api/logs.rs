@@ -130,9 +130,10 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
         [id.into(), gateway.into()],
     );
     let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
+    // SQLite's substr and length end at a NUL character, comparison does not: a head cut there is not called complete.
     let heads = Statement::new(
-        "SELECT substr(request, 1, ?2) AS request, length(request) <= ?2 AS request_complete, \
-         substr(response, 1, ?2) AS response, length(response) <= ?2 AS response_complete FROM log_bodies WHERE log_id = ?1 AND seq = 0",
+        "SELECT substr(request, 1, ?2) AS request, substr(request, 1, ?2) = request AS request_complete, \
+         substr(response, 1, ?2) AS response, substr(response, 1, ?2) = response AS response_complete FROM log_bodies WHERE log_id = ?1 AND seq = 0",
         [id.into(), Bind::Int(HEAD as i64)],
     );
     let heads = store.row::<Heads>(heads).await?.unwrap_or_default();
@@ -459,6 +460,49 @@ mod tests {
             assert!(!block_on(exists(&store, 2, id)).unwrap());
         }
         assert!(block_on(exists(&store, GATEWAY, "a")).unwrap());
+    }
+
+    #[test]
+    fn a_head_that_ends_at_a_nul_character_is_not_complete() {
+        let mut outcome = answered(Facts::default());
+        outcome.body = Some("data: a\0b".to_owned());
+        let store = with_logs(vec![LogRecord::new(call("a"), outcome)]);
+        let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
+        assert_eq!(
+            (&log["request_head_complete"], &log["response_head_complete"]),
+            (&json!(true), &json!(false))
+        );
+        assert_eq!(
+            block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap().body,
+            "data: a\0b"
+        );
+    }
+
+    #[test]
+    fn parameters_never_become_sql() {
+        let store = with_logs(vec![at("a", 1)]);
+        for hostile in [
+            "'",
+            "\"",
+            "';DROP TABLE logs;--",
+            "1 OR 1=1",
+            "\0",
+            "%",
+            "?1",
+            "created_at desc--",
+        ] {
+            let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            for name in ["order_by", "order_by_direction", "page", "per_page"] {
+                let query = Query::parse(&format!("{name}={encoded}"));
+                assert_eq!(
+                    block_on(list(&store, GATEWAY, &query)).unwrap_err().code,
+                    7001,
+                    "{name}={hostile}"
+                );
+            }
+            assert_eq!(block_on(get(&store, GATEWAY, hostile)).unwrap_err().status, 404);
+        }
+        assert_eq!(ids(&store, ""), ["a"]);
     }
 
     #[test]

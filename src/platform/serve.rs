@@ -160,25 +160,26 @@ async fn carried_out(
         now_ms: now(),
         new_id: id::mint(now(), random()),
     };
-    let doomed = match route.endpoint {
-        Endpoint::DeleteGateway => api::gateways::find(&store, route.account, route.gateway).await?,
-        _ => None,
-    };
-    let reply = control::handle(&store, &asked, pause).await?;
-    if matches!(route.endpoint, Endpoint::CreateGateway) {
-        gateways::forget_all();
-    } else if matches!(route.endpoint, Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
-        gateways::forget(route.account, route.gateway);
+    let reply = control::handle(&store, &asked, pause).await;
+    // Also after a failure, which may be reported of a change that took effect.
+    match route.endpoint {
+        Endpoint::CreateGateway => gateways::forget_all(),
+        Endpoint::UpdateGateway => gateways::forget(route.account, route.gateway),
+        Endpoint::DeleteGateway => {
+            gateways::forget(route.account, route.gateway);
+            let kept = Rc::clone(around);
+            around.context.wait_until(async move {
+                if let Err(error) = api::gateways::sweep(&kept.database(), now(), DELETED_AT_ONCE).await {
+                    worker::console_error!(
+                        "{}",
+                        json!({ "level": "error", "event": "sweep_failed", "cause": error.0 })
+                    );
+                }
+            });
+        }
+        _ => {}
     }
-    if let Some(gateway) = doomed {
-        let around = Rc::clone(around);
-        let kept = Rc::clone(&around);
-        around.context.wait_until(async move {
-            let store = kept.database();
-            while let Ok(true) = api::gateways::delete_logs_slice(&store, gateway.key, DELETED_AT_ONCE).await {}
-        });
-    }
-    Ok(reply)
+    reply
 }
 
 async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {

@@ -15,7 +15,8 @@ pub struct Sqlite(RefCell<Connection>);
 
 /// A store whose n-th call fails, before or after it took effect.
 pub struct Faulty<S> {
-    inner: S,
+    /// The store itself, to look at it past the faults.
+    pub inner: S,
     calls: Cell<u32>,
     before: Cell<Option<u32>>,
     after: Cell<Option<u32>>,

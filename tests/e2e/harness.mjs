@@ -1,0 +1,169 @@
+// The built Worker in workerd, listening on a real port, with a D1 of its own and a stand-in for the providers.
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { request as httpRequest } from "node:http";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
+import { Upstream } from "../upstream.mjs";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+export const TOKEN = "f3a9c1d27b604e8895aa01bc7d";
+export const ACCOUNT = "acct";
+
+/** Subclasses the Worker so that its database fails when a test says so; see `fault` below. */
+const FAULTY = `
+import Worker from "./index.js";
+export * from "./index.js";
+const plan = { fail: 0, after: false };
+function faulty(db) {
+  const guarded = async (run) => {
+    if (plan.fail > 0 && !plan.after) { plan.fail -= 1; throw new Error("D1_ERROR: the test pulled the plug"); }
+    const result = await run();
+    if (plan.fail > 0) { plan.fail -= 1; throw new Error("D1_ERROR: the test pulled the plug, too late"); }
+    return result;
+  };
+  // Only writes of logs are made to fail, so that a test can count them.
+  return { prepare: (sql) => db.prepare(sql), batch: (statements) => guarded(() => db.batch(statements)) };
+}
+export default class extends Worker {
+  constructor(ctx, env) { super(ctx, { ...env, DB: faulty(env.DB) }); }
+  async fetch(request) {
+    const url = new URL(request.url);
+    if (url.pathname !== "/__fault") return super.fetch(request);
+    Object.assign(plan, await request.json());
+    return new Response("ok");
+  }
+}`;
+
+export class Gateway {
+  /** Lines the Worker printed, which tests may look through. */
+  output = [];
+
+  static async start({ bindings = {}, faulty = false, upstream } = {}) {
+    const gateway = new Gateway();
+    gateway.upstream = upstream ?? (await Upstream.start());
+    const file = (name) => join(root, "build", name);
+    const modules = [
+      { type: "ESModule", path: file("index.js") },
+      { type: "CompiledWasm", path: file("index_bg.wasm") },
+    ];
+    if (faulty) modules.unshift({ type: "ESModule", path: file("faulty.mjs"), contents: FAULTY });
+    const { date, flags } = compatibility();
+    gateway.miniflare = new Miniflare(
+      convertV4MiniflareOptions({
+        host: "127.0.0.1",
+        log: new Log(LogLevel.ERROR),
+        handleRuntimeStdio: (stdout, stderr) => [stdout, stderr].forEach((stream) => stream.on("data", (data) => gateway.output.push(String(data)))),
+        workers: [
+          {
+            name: "tollgate",
+            modules,
+            modulesRoot: join(root, "build"),
+            compatibilityDate: date,
+            compatibilityFlags: flags,
+            d1Databases: ["DB"],
+            bindings: { ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings },
+          },
+        ],
+      }),
+    );
+    gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
+    gateway.db = await gateway.miniflare.getD1Database("DB");
+    for (const statement of migrations()) await gateway.db.prepare(statement).run();
+    return gateway;
+  }
+
+  async stop() {
+    await this.miniflare.dispose();
+    await this.upstream.stop();
+    const panics = this.output.filter((line) => /panick|uncaught|unreachable/i.test(line));
+    assert.deepEqual(panics, [], "the Worker panicked");
+  }
+
+  /** Makes a gateway; without `authentication` its callers need no token. */
+  async create(id, settings = {}) {
+    const made = await this.api("/gateways", { method: "POST", body: JSON.stringify({ id, collect_logs: true, ...settings }) });
+    assert.equal(made.status, 200, await made.clone().text());
+    return id;
+  }
+
+  /** A request to the control plane as the admin. */
+  api(path, { headers, account = ACCOUNT, ...init } = {}) {
+    return fetch(`${this.url}/accounts/${account}/ai-gateway${path}`, { ...init, headers: { authorization: `Bearer ${TOKEN}`, ...headers } });
+  }
+
+  async result(path) {
+    const answer = await this.api(path);
+    assert.equal(answer.status, 200, await answer.clone().text());
+    return (await answer.json()).result;
+  }
+
+  /** A request to a provider through a gateway. */
+  call(path, { gateway = "gw", json, headers, ...init } = {}) {
+    const body = json === undefined ? {} : { method: "POST", body: JSON.stringify(json) };
+    const type = json === undefined ? {} : { "content-type": "application/json" };
+    return fetch(`${this.url}/v1/${ACCOUNT}/${gateway}/${path}`, { redirect: "manual", ...body, ...init, headers: { ...type, ...headers } });
+  }
+
+  /** The log of an answer. The Worker waits for a row that is on its way; a broken answer may take longer than that. */
+  async logOf(answer, gateway = "gw") {
+    const id = answer.headers.get?.("cf-aig-log-id") ?? answer.headers["cf-aig-log-id"];
+    assert.match(id, /^[0-9A-Z]{26}$/);
+    for (let attempt = 1; ; attempt += 1) {
+      const found = await this.api(`/gateways/${gateway}/logs/${id}`);
+      if (found.status === 200 || attempt === 15) {
+        assert.equal(found.status, 200, `log ${id} did not appear`);
+        return (await found.json()).result;
+      }
+    }
+  }
+
+  async rows(sql, ...binds) {
+    return (await this.db.prepare(sql).bind(...binds).all()).results;
+  }
+
+  /** Lets the next `fail` writes of logs fail, before they take effect or after. */
+  async fault(fail, after = false) {
+    await fetch(`${this.url}/__fault`, { method: "POST", body: JSON.stringify({ fail, after }) });
+  }
+}
+
+/** A request by node:http, which shows what fetch hides: raw bytes, broken connections, single chunks. */
+export function raw(url, { method = "GET", headers = {}, body, onData, onHeaders } = {}) {
+  return new Promise((resolve) => {
+    const request = httpRequest(url, { method, headers, agent: false }, (answer) => {
+      const chunks = [];
+      const done = (broken) => resolve({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks), broken });
+      onHeaders?.(answer, request);
+      answer.on("data", (chunk) => {
+        chunks.push(chunk);
+        onData?.(chunk, request);
+      });
+      answer.on("end", () => done(!answer.complete));
+      answer.on("error", () => done(true));
+    });
+    request.on("error", (error) => resolve({ error: error.code, broken: true }));
+    request.end(body);
+  });
+}
+
+/** Waits for something that happens elsewhere, such as the stand-in noticing a closed connection. */
+export async function until(condition, what) {
+  for (let waited = 0; waited < 10_000; waited += 20) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.fail(`waited in vain for ${what}`);
+}
+
+function compatibility() {
+  const config = readFileSync(join(root, "wrangler.toml"), "utf8");
+  return { date: config.match(/^compatibility_date = "(.*)"/m)[1], flags: JSON.parse(config.match(/^compatibility_flags = (\[.*\])/m)[1]) };
+}
+
+function migrations() {
+  const folder = join(root, "migrations");
+  const sql = readdirSync(folder).sort().map((file) => readFileSync(join(folder, file), "utf8").replace(/^\s*--.*$/gm, ""));
+  return sql.join("\n").split(";").map((statement) => statement.replace(/\s+/g, " ").trim()).filter(Boolean);
+}

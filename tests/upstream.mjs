@@ -1,0 +1,159 @@
+// A stand-in for the model providers on loopback. It answers with the fixtures, in the provider's own format and at the
+// provider's own paths, keeps what it was sent, and misbehaves when a test tells it to.
+//
+//   node tests/upstream.mjs --port 9100        for trying the README by hand
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+export const fixtures = fileURLToPath(new URL("fixtures", import.meta.url));
+
+export const CONTENT_TYPES = {
+  json: "application/json",
+  sse: "text/event-stream",
+  ndjson: "application/x-ndjson",
+  eventstream: "application/vnd.amazon.eventstream",
+};
+
+/** The part of a provider's base URL that follows its host, which the stand-in keeps below `/{slug}`. */
+const PREFIXES = {
+  openai: "/v1",
+  grok: "/v1",
+  groq: "/openai/v1",
+  openrouter: "/api/v1",
+  cerebras: "/v1",
+  fireworks: "/inference/v1",
+  replicate: "/v1",
+  huggingface: "/models",
+  baseten: "/v1",
+  "workers-ai": "/ai",
+};
+
+export class Upstream {
+  /** Everything that was received: `{provider, method, url, headers, body, closed}`. */
+  requests = [];
+  #behaviours = [];
+  #server;
+
+  static async start(port = 0) {
+    const upstream = new Upstream();
+    upstream.#server = createServer((request, response) => upstream.#serve(request, response));
+    upstream.#server.on("upgrade", (request, socket) => upstream.#upgrade(request, socket));
+    await new Promise((resolve) => upstream.#server.listen(port, "127.0.0.1", resolve));
+    return upstream;
+  }
+
+  get origin() {
+    return `http://127.0.0.1:${this.#server.address().port}`;
+  }
+
+  /** A value for PROVIDER_BASE_URLS that leads every provider here. */
+  get baseUrls() {
+    return Object.fromEntries(readdirSync(fixtures).map((slug) => [slug, `${this.origin}/${slug}${PREFIXES[slug] ?? ""}`]));
+  }
+
+  /**
+   * What the next request that nothing was said about gets. One of:
+   * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
+   * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers.
+   */
+  next(behaviour) {
+    this.#behaviours.push(behaviour);
+  }
+
+  /** The last request. */
+  get last() {
+    return this.requests.at(-1);
+  }
+
+  async stop() {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #serve(request, response) {
+    const [, provider] = request.url.split("/");
+    const seen = { provider, method: request.method, url: request.url.slice(provider.length + 1), headers: request.headers, closed: false };
+    this.requests.push(seen);
+    response.on("close", () => (seen.closed = !response.writableFinished));
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    seen.body = Buffer.concat(chunks);
+    const behaviour = this.#behaviours.shift() ?? usual(provider, seen);
+    try {
+      await answer(behaviour, request, response, seen);
+    } catch {
+      response.destroy();
+    }
+  }
+
+  /** A WebSocket that says back whatever it is told (RFC 6455, short frames only). */
+  #upgrade(request, socket) {
+    const [, provider] = request.url.split("/");
+    this.requests.push({ provider, method: "GET", url: request.url.slice(provider.length + 1), headers: request.headers });
+    const accept = createHash("sha1").update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+    const protocol = request.headers["sec-websocket-protocol"]?.split(",")[0].trim();
+    const head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${accept}`];
+    if (protocol) head.push(`Sec-WebSocket-Protocol: ${protocol}`);
+    socket.write(`${head.join("\r\n")}\r\n\r\n`);
+    socket.on("error", () => {});
+    socket.on("data", (frame) => {
+      const length = frame[1] & 127;
+      const [mask, payload] = [frame.subarray(2, 6), frame.subarray(6, 6 + length)];
+      const plain = Buffer.from(payload.map((byte, index) => byte ^ mask[index % 4]));
+      socket.write(Buffer.concat([Buffer.from([frame[0], length]), plain]));
+      if ((frame[0] & 15) === 8) socket.end();
+    });
+  }
+}
+
+/** What a provider says when a test did not ask for anything else: its first fixture that fits the request. */
+function usual(provider, { url, body }) {
+  const text = body.toString("latin1");
+  const streams = /"stream"\s*:\s*true/.test(text) || /[sS]tream/.test(url);
+  const extension = streams ? /\.(sse|eventstream|ndjson)$/ : /\.json$/;
+  const expected = JSON.parse(readFileSync(join(fixtures, provider, "expected.json"), "utf8"));
+  const path = url.replace(/^.*?\/(v\d[a-z]*|models|ai)\//, "").split("?")[0];
+  const files = Object.keys(expected).filter((file) => extension.test(file) && (expected[file].status ?? 200) === 200);
+  const fits = files.filter((file) => expected[file].path.split("?")[0].endsWith(path));
+  const file = fits.find((file) => text.includes(`"${expected[file].request_model}"`)) ?? fits[0] ?? files[0];
+  return file ? { file: `${provider}/${file}` } : { status: 404, headers: { "content-type": "application/json" }, body: '{"error":{"message":"no fixture"}}' };
+}
+
+async function answer(behaviour, request, response, seen) {
+  if (behaviour.reset) return response.destroy();
+  if (behaviour.hang) return undefined;
+  const { status = 200, headers, events, pause = 0 } = behaviour;
+  if (events) {
+    response.writeHead(status, { "content-type": "text/event-stream", "x-request-id": "req_standin", ...headers });
+    for (const [index, event] of events.entries()) {
+      if (index === behaviour.cut || seen.closed) return response.destroy();
+      response.write(event);
+      seen.sent = index + 1;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+    return response.end();
+  }
+  let body = behaviour.file ? readFileSync(join(fixtures, behaviour.file)) : Buffer.from(behaviour.body ?? "");
+  const type = behaviour.file && { "content-type": CONTENT_TYPES[behaviour.file.split(".").at(-1)] };
+  const encoding = behaviour.gzip && { "content-encoding": "gzip" };
+  if (behaviour.gzip) body = gzipSync(body);
+  const length = !behaviour.chunked && (behaviour.file?.endsWith(".json") || !behaviour.file) && { "content-length": body.length };
+  const none = status === 204 || status === 304;
+  response.writeHead(status, { "x-request-id": "req_standin", ...type, ...encoding, ...(none ? {} : length), ...headers });
+  if (request.method === "HEAD" || none) return response.end();
+  if (behaviour.cut !== undefined) {
+    await new Promise((resolve) => response.write(body.subarray(0, behaviour.cut), resolve));
+    return setTimeout(() => response.destroy(), 20);
+  }
+  return response.end(body);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const port = Number(process.argv[process.argv.indexOf("--port") + 1] || 9100);
+  const upstream = await Upstream.start(port);
+  console.log(`standing in for the providers on ${upstream.origin}; for .dev.vars:\n\nPROVIDER_BASE_URLS='${JSON.stringify(upstream.baseUrls)}'`);
+}
