@@ -65,10 +65,6 @@ impl Refusal {
         Self::new(404, 7002, "Not Found", description)
     }
 
-    pub fn not_available(description: impl Into<String>) -> Self {
-        Self::new(501, 7001, "Not Implemented", description)
-    }
-
     pub fn body_too_large(description: impl Into<String>) -> Self {
         Self::new(413, 7001, "Request body too large", description)
     }

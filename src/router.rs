@@ -27,7 +27,6 @@ pub enum Plane {
 pub enum Endpoint {
     Health,
     Proxy,
-    Universal,
     ListGateways,
     CreateGateway,
     GetGateway,
@@ -54,7 +53,6 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
         "/v1/{account}/{gateway}/{provider}/{rest...}",
         Gateway,
     ),
-    (Endpoint::Universal, "*", "/v1/{account}/{gateway}", Gateway),
     // The control plane: gateways.
     (
         Endpoint::ListGateways,
@@ -254,7 +252,7 @@ mod tests {
         ] {
             assert!(route("GET", path).is_err(), "{path}");
         }
-        assert_eq!(route("GET", "/v1/a/g/").unwrap().endpoint, Endpoint::Universal);
+        assert!(route("GET", "/v1/a/g/").is_err());
     }
 
     #[test]

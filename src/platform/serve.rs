@@ -50,12 +50,6 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
                 ..
             },
         ) => proxy::handle(request, route, query, around).await,
-        Ok(
-            route @ Route {
-                endpoint: Endpoint::Universal,
-                ..
-            },
-        ) => js::response(&universal(&route).reply()),
         Ok(route) => js::response(&controlled(&request, route, origin, query, around).await),
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
@@ -105,13 +99,6 @@ fn unconfigured(path: &str, reason: &str) -> Reply {
     } else {
         ApiError::unavailable(reason).reply()
     }
-}
-
-fn universal(route: &Route<'_>) -> Refusal {
-    Refusal::not_available(format!(
-        "The universal endpoint is not there yet. Call a provider: /v1/{}/{}/<provider>/…",
-        route.account, route.gateway
-    ))
 }
 
 async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Reply {

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Gateway, TOKEN, raw } from "./harness.mjs";
+
+let gw;
+before(async () => {
+  gw = await Gateway.start();
+  await gw.create("gw", { authentication: true });
+});
+after(() => gw.stop());
+
+test("no credential reaches a row or a line of output", async () => {
+  const headers = { "content-type": "application/json", "cf-aig-authorization": `Bearer ${TOKEN}` };
+  for (const name of ["authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key", "proxy-authorization", "cookie", "x-amz-security-token", "openai-organization"]) {
+    headers[name] = `Bearer sk-CANARY-${name}`;
+  }
+  const query = ["key", "api_key", "apikey", "access_token", "token", "X-Amz-Signature", "X-Amz-Credential", "a%75th"].map((name) => `${name}=sk-CANARY-query`).join("&");
+  const requests = [
+    ["openai/chat/completions", {}],
+    ["openai/chat/completions", { stream: true }],
+    ["google-ai-studio/v1beta/models/gemini-2.5-flash:generateContent", {}],
+    ["opnai/chat/completions", {}],
+    ["azure-openai/a.b/c/d", {}],
+  ];
+  gw.upstream.next({ reset: true });
+  for (const [path, body] of [["openai/reset", {}], ...requests]) {
+    const answer = await raw(`${gw.url}/v1/acct/gw/${path}?alt=1&${query}`, { method: "POST", headers, body: JSON.stringify({ model: "gpt-4o", ...body }) });
+    const log = await gw.logOf(answer);
+    assert.match(log.path, /\?alt=1&key=\*\*\*&api_key=\*\*\*/);
+    assert.ok(!JSON.stringify(log).includes("CANARY"));
+  }
+  // The provider's answer may not give a credential back to the log by way of headers either.
+  gw.upstream.next({ body: "{}", headers: { "content-type": "application/json", "set-cookie": "session=sk-CANARY-answer" } });
+  await gw.logOf(await raw(`${gw.url}/v1/acct/gw/openai/models`, { headers }));
+
+  const tables = await gw.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'");
+  assert.ok(tables.length >= 5);
+  for (const { name } of tables) {
+    const text = JSON.stringify(await gw.rows(`SELECT * FROM "${name}"`));
+    assert.ok(!text.includes("CANARY") && !text.includes(TOKEN), name);
+  }
+  assert.ok(!gw.output.join("").includes("CANARY") && !gw.output.join("").includes(TOKEN));
+  // The keys did reach the provider, or the test would prove nothing.
+  assert.equal(gw.upstream.last.headers["x-api-key"], "Bearer sk-CANARY-x-api-key");
+});
