@@ -3,6 +3,11 @@
 use crate::envelope::Reply;
 use serde_json::json;
 
+/// The beginning of something that a caller sent: enough to recognise it by.
+fn shortened(text: &str) -> &str {
+    text.split_at_checked(64).map_or(text, |(start, _)| start)
+}
+
 /// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -29,7 +34,9 @@ impl Refusal {
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
         let description = format!(
             "Tollgate has no gateway '{gateway}' in account '{account}'. Create it with POST \
-             /accounts/{account}/ai-gateway/gateways, or use the gateway 'default' with a token."
+             /accounts/{account}/ai-gateway/gateways, or use the gateway 'default' with a token.",
+            account = shortened(account),
+            gateway = shortened(gateway),
         );
         Self::new(
             400,

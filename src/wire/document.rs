@@ -150,7 +150,7 @@ enum Name {
     TitanTotal,
     #[serde(rename = "tokenCount")]
     TitanOut,
-    #[serde(rename = "error", alias = "errors")]
+    #[serde(rename = "error", alias = "errors", alias = "err_msg")]
     Error,
     #[serde(rename = "detail")]
     Detail,

@@ -63,7 +63,7 @@ export class Gateway {
             compatibilityDate: date,
             compatibilityFlags: flags,
             d1Databases: ["DB"],
-            bindings: { ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings },
+            bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
           },
         ],
       }),
@@ -155,6 +155,11 @@ export async function until(condition, what) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assert.fail(`waited in vain for ${what}`);
+}
+
+/** A variable that is undefined is one that is not set. */
+function defined(bindings) {
+  return Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined));
 }
 
 function compatibility() {

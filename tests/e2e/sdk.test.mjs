@@ -58,7 +58,7 @@ test("anthropic: messages, whole and streamed", async () => {
   const whole = await anthropic.messages.create({ model: "claude-sonnet-4-5", max_tokens: 50, messages }).withResponse();
   assert.equal(whole.data.content[0].text, "Ramen.");
   assert.deepEqual(await logged(whole.response), [true, 20, 12]);
-  assert.equal(gw.upstream.last.headers["x-api-key"], "sk-ant-test");
+  assert.equal(gw.upstream.last.headers.authorization, "Bearer sk-ant-test");
 
   const stream = anthropic.messages.stream({ model: "claude-sonnet-4-5", max_tokens: 50, messages });
   const final = await stream.finalMessage();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { WebSocket } from "undici";
-import { Gateway, TOKEN } from "./harness.mjs";
+import { Gateway, TOKEN, until } from "./harness.mjs";
 
 let gw;
 before(async () => {
@@ -29,7 +29,8 @@ test("a WebSocket is relayed and leaves one row", async () => {
   assert.equal(socket.protocol, "realtime");
   const { url: seen, headers } = gw.upstream.last;
   assert.deepEqual([seen, headers.authorization, headers["sec-websocket-protocol"]], ["/v1/realtime?model=gpt-realtime", "Bearer sk-test", "realtime"]);
-  const logs = await gw.result("/gateways/gw/logs");
+  let logs = [];
+  await until(async () => (logs = await gw.result("/gateways/gw/logs")).length > 0, "the row");
   assert.deepEqual(logs.map((log) => [log.request_type, log.model, log.status_code, log.success]), [["websocket", "gpt-realtime", 101, true]]);
 });
 
