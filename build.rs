@@ -28,11 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Value::Null => "None".to_owned(),
             above => format!("Some(Tier {{ tokens: {}, rates: {} }})", above["tokens"], rates(above)),
         };
-        writeln!(
-            code,
-            "Price {{ provider: {provider:?}, model: {model:?}, rates: {}, above: {above} }},",
-            rates(row)
-        )?;
+        writeln!(code, "Price {{ provider: {provider:?}, model: {model:?}, rates: {}, above: {above} }},", rates(row))?;
     }
     writeln!(code, "];")?;
     let file = Path::new(&env::var("OUT_DIR")?).join("prices.rs");
@@ -41,11 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn rates(row: &Value) -> String {
-    let rate = |name: &str| {
-        row[name]
-            .as_f64()
-            .map_or("None".to_owned(), |rate| format!("Some({rate:?})"))
-    };
+    let rate = |name: &str| row[name].as_f64().map_or("None".to_owned(), |rate| format!("Some({rate:?})"));
     let names = ["input", "output", "cached", "cache_write", "reasoning"];
     let fields: Vec<String> = names.iter().map(|name| format!("{name}: {}", rate(name))).collect();
     format!("Rates {{ {} }}", fields.join(", "))

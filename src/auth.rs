@@ -56,9 +56,7 @@ pub fn admin_digest(token: Option<&str>) -> Result<TokenDigest, String> {
         return Err(format!("ADMIN_TOKEN is not set. {HOW}"));
     };
     if token.len() < MIN_TOKEN_LENGTH {
-        return Err(format!(
-            "ADMIN_TOKEN is shorter than {MIN_TOKEN_LENGTH} characters. {HOW}"
-        ));
+        return Err(format!("ADMIN_TOKEN is shorter than {MIN_TOKEN_LENGTH} characters. {HOW}"));
     }
     if is_well_known(token) {
         return Err(format!("ADMIN_TOKEN is a well-known example. {HOW}"));
@@ -99,9 +97,7 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
 
 /// The control plane takes a bearer token, or Cloudflare's older pair of e-mail address and key.
 pub fn is_control_admin(headers: &Headers, admin: &TokenDigest) -> bool {
-    let bearer = headers
-        .get("authorization")
-        .is_some_and(|value| has_scheme(value) && admin.matches(bare(value)));
+    let bearer = headers.get("authorization").is_some_and(|value| has_scheme(value) && admin.matches(bare(value)));
     let key = headers.get("x-auth-email").is_some() && headers.get("x-auth-key").is_some_and(|key| admin.matches(key));
     bearer || key
 }
@@ -117,19 +113,13 @@ pub fn provider_protocols(protocols: &str) -> String {
 }
 
 fn has_scheme(value: &str) -> bool {
-    value
-        .get(..7)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
+    value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
 }
 
 /// The token of `Bearer <token>`, or of a bare token.
 fn bare(value: &str) -> &str {
     let value = value.trim();
-    if has_scheme(value) {
-        value.get(7..).unwrap_or("").trim()
-    } else {
-        value
-    }
+    if has_scheme(value) { value.get(7..).unwrap_or("").trim() } else { value }
 }
 
 // === impl TokenDigest ===
@@ -151,10 +141,7 @@ mod tests {
     const TOKEN: &str = "f3a9c1d27b604e8895aa01bc";
 
     fn presents(name: &str, value: &str) -> Presented {
-        presented(
-            &Headers(vec![(name.to_owned(), value.to_owned())]),
-            &admin_digest(Some(TOKEN)).unwrap(),
-        )
+        presented(&Headers(vec![(name.to_owned(), value.to_owned())]), &admin_digest(Some(TOKEN)).unwrap())
     }
 
     #[test]
@@ -177,34 +164,15 @@ mod tests {
     fn the_token_is_found_wherever_a_client_can_put_it() {
         for name in TOKEN_HEADERS {
             for value in [TOKEN.to_owned(), format!("Bearer {TOKEN}"), format!("bearer  {TOKEN} ")] {
-                assert_eq!(
-                    presents(name, &value),
-                    Presented {
-                        is_admin: true,
-                        carriers: vec![name]
-                    }
-                );
+                assert_eq!(presents(name, &value), Presented { is_admin: true, carriers: vec![name] });
             }
         }
-        assert!(
-            presents(
-                "sec-websocket-protocol",
-                &format!("realtime, cf-aig-authorization.{TOKEN}")
-            )
-            .is_admin
-        );
+        assert!(presents("sec-websocket-protocol", &format!("realtime, cf-aig-authorization.{TOKEN}")).is_admin);
     }
 
     #[test]
     fn tokens_that_share_a_beginning_are_different() {
-        for value in [
-            TOKEN.strip_suffix("01bc").unwrap(),
-            &format!("{TOKEN}x"),
-            "",
-            "Bearer",
-            "Bearer ",
-            "Bearer é",
-        ] {
+        for value in [TOKEN.strip_suffix("01bc").unwrap(), &format!("{TOKEN}x"), "", "Bearer", "Bearer ", "Bearer é"] {
             assert!(!presents("authorization", value).is_admin, "{value}");
         }
     }
@@ -213,10 +181,7 @@ mod tests {
     fn the_control_plane_takes_bearer_or_email_and_key() {
         let admin = admin_digest(Some(TOKEN)).unwrap();
         let check = |pairs: &[(&str, &str)]| {
-            let pairs = pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             is_control_admin(&Headers(pairs), &admin)
         };
         assert!(check(&[("authorization", &format!("Bearer {TOKEN}"))]));

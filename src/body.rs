@@ -33,11 +33,7 @@ pub fn request_copying(headers: &Headers) -> Copying {
 pub fn response_copying(headers: &Headers) -> Copying {
     let short = headers.content_length().is_none_or(|length| length <= MAX_BODY as u64);
     let text = headers.get("content-type").is_none_or(is_text);
-    if short && text {
-        Copying::Whole
-    } else {
-        Copying::Nothing
-    }
+    if short && text { Copying::Whole } else { Copying::Nothing }
 }
 
 fn is_text(content_type: &str) -> bool {
@@ -45,10 +41,7 @@ fn is_text(content_type: &str) -> bool {
     Framing::of(&kind).is_some()
         || kind.starts_with("text/")
         || kind.ends_with("+xml")
-        || matches!(
-            &*kind,
-            "application/xml" | "application/x-www-form-urlencoded" | "application/javascript"
-        )
+        || matches!(&*kind, "application/xml" | "application/x-www-form-urlencoded" | "application/javascript")
 }
 
 /// A body as the database keeps it. Bytes that are no UTF-8 are replaced: a row must stay readable.
@@ -68,11 +61,7 @@ pub fn merged(parts: impl Iterator<Item = Facts>) -> Facts {
     parts.fold(Facts::default(), |all, part| Facts {
         model: part.model.or(all.model),
         response_id: all.response_id.or(part.response_id),
-        usage: if part.usage == Usage::default() {
-            all.usage
-        } else {
-            part.usage
-        },
+        usage: if part.usage == Usage::default() { all.usage } else { part.usage },
         finish_reason: part.finish_reason.or(all.finish_reason),
         error: part.error.or(all.error),
     })
@@ -84,11 +73,7 @@ pub fn with_headers(usage: Usage, headers: &Headers) -> Usage {
         return usage;
     }
     let counted = wire::usage::from_headers(|name| headers.get(name));
-    if counted.tokens_in.is_none() && counted.tokens_out.is_none() {
-        usage
-    } else {
-        counted
-    }
+    if counted.tokens_in.is_none() && counted.tokens_out.is_none() { usage } else { counted }
 }
 
 #[cfg(test)]
@@ -96,12 +81,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> Headers {
-        Headers(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-        )
+        Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
@@ -119,14 +99,8 @@ mod tests {
                 "{kind}"
             );
         }
-        assert_eq!(
-            request_copying(&headers(&[("content-type", "multipart/form-data; boundary=x")])),
-            Copying::Ends
-        );
-        assert_eq!(
-            request_copying(&headers(&[("content-type", "audio/wav")])),
-            Copying::Nothing
-        );
+        assert_eq!(request_copying(&headers(&[("content-type", "multipart/form-data; boundary=x")])), Copying::Ends);
+        assert_eq!(request_copying(&headers(&[("content-type", "audio/wav")])), Copying::Nothing);
     }
 
     #[test]

@@ -33,10 +33,7 @@ impl Config {
     }
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
-        self.base_urls
-            .iter()
-            .find(|(known, _)| known == slug)
-            .map(|(_, url)| url.as_str())
+        self.base_urls.iter().find(|(known, _)| known == slug).map(|(_, url)| url.as_str())
     }
 }
 
@@ -51,9 +48,7 @@ fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
         .into_iter()
         .map(|(slug, url)| {
             if crate::providers::find(&slug).is_none_or(|provider| provider.slug != slug) {
-                return Err(format!(
-                    "PROVIDER_BASE_URLS names '{slug}', which is no provider's slug."
-                ));
+                return Err(format!("PROVIDER_BASE_URLS names '{slug}', which is no provider's slug."));
             }
             match url {
                 Value::String(url) if is_base_url(&url) => Ok((slug, url)),
@@ -70,9 +65,7 @@ fn is_base_url(url: &str) -> bool {
     rest.is_some_and(|rest| {
         !rest.starts_with('/')
             && !rest.is_empty()
-            && rest
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\'))
+            && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\'))
     })
 }
 
@@ -82,9 +75,7 @@ fn entries(value: Option<&str>) -> Result<usize, String> {
     };
     match value.parse() {
         Ok(number) if number <= MAX_METADATA_ENTRIES => Ok(number),
-        _ => Err(format!(
-            "METADATA_MAX_ENTRIES must be a number from 0 to {MAX_METADATA_ENTRIES}."
-        )),
+        _ => Err(format!("METADATA_MAX_ENTRIES must be a number from 0 to {MAX_METADATA_ENTRIES}.")),
     }
 }
 

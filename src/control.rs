@@ -61,10 +61,7 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
 
 /// The key of a gateway that exists.
 async fn known(store: &impl Store, account: &str, gateway: &str) -> Result<i64, ApiError> {
-    gateways::find(store, account, gateway)
-        .await?
-        .map(|gateway| gateway.key)
-        .ok_or_else(ApiError::not_found)
+    gateways::find(store, account, gateway).await?.map(|gateway| gateway.key).ok_or_else(ApiError::not_found)
 }
 
 /// Waits for the row of a log whose id was handed out a moment ago: rows are written behind the answers, and a caller
@@ -121,10 +118,7 @@ mod tests {
         let store = Sqlite::new();
         let body = r#"{"id":"gw","cache_ttl":0,"collect_logs":true,"cache_invalidate_on_update":false,
             "rate_limiting_interval":0,"rate_limiting_limit":0}"#;
-        assert_eq!(
-            ask(&store, "POST", "/accounts/a/ai-gateway/gateways", body, async |_| {}).status,
-            200
-        );
+        assert_eq!(ask(&store, "POST", "/accounts/a/ai-gateway/gateways", body, async |_| {}).status, 200);
         store
     }
 
@@ -163,13 +157,8 @@ mod tests {
     #[test]
     fn an_id_of_another_gateway_is_not_found() {
         let store = with_gateway();
-        let record = LogRecord::new(
-            crate::record::Call {
-                gateway: 99,
-                ..call("0197f3c0")
-            },
-            answered(Facts::default()),
-        );
+        let record =
+            LogRecord::new(crate::record::Call { gateway: 99, ..call("0197f3c0") }, answered(Facts::default()));
         block_on(log_batch::write(&store, vec![record], async |_| {}));
         for suffix in ["", "/request", "/response"] {
             let path = format!("/accounts/a/ai-gateway/gateways/gw/logs/0197f3c0{suffix}");

@@ -38,19 +38,11 @@ pub struct ApiError {
 
 impl Reply {
     pub fn json(status: u16, body: &Value) -> Self {
-        Self {
-            status,
-            content_type: "application/json",
-            headers: Vec::new(),
-            body: body.to_string(),
-        }
+        Self { status, content_type: "application/json", headers: Vec::new(), body: body.to_string() }
     }
 
     pub fn result(result: impl Serialize) -> Self {
-        Self::json(
-            200,
-            &json!({ "result": to_value(result), "success": true, "errors": [], "messages": [] }),
-        )
+        Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": [] }))
     }
 
     pub fn list(result: impl Serialize, info: ResultInfo) -> Self {
@@ -76,22 +68,13 @@ fn to_value(value: impl Serialize) -> Value {
 
 impl ApiError {
     fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            path: Vec::new(),
-            cause: None,
-        }
+        Self { status, code, message: message.into(), path: Vec::new(), cause: None }
     }
 
     /// The input at `path` is wrong; the message says what is allowed there.
     pub fn invalid<'a>(path: impl IntoIterator<Item = &'a str>, message: impl Into<String>) -> Self {
         let path = path.into_iter().map(str::to_owned).collect();
-        Self {
-            path,
-            ..Self::new(400, 7001, message)
-        }
+        Self { path, ..Self::new(400, 7001, message) }
     }
 
     pub fn not_found() -> Self {
@@ -111,10 +94,7 @@ impl ApiError {
     }
 
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self {
-            cause: Some(cause.into()),
-            ..Self::new(500, 7000, "Internal Error")
-        }
+        Self { cause: Some(cause.into()), ..Self::new(500, 7000, "Internal Error") }
     }
 
     pub fn reply(&self) -> Reply {
@@ -122,10 +102,7 @@ impl ApiError {
         if let (Some(error), false) = (error.as_object_mut(), self.path.is_empty()) {
             error.insert("path".to_owned(), json!(self.path));
         }
-        Reply::json(
-            self.status,
-            &json!({ "result": null, "success": false, "errors": [error], "messages": [] }),
-        )
+        Reply::json(self.status, &json!({ "result": null, "success": false, "errors": [error], "messages": [] }))
     }
 }
 

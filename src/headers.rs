@@ -24,13 +24,7 @@ const OF_THE_CONNECTION: &[&str] = &[
 ];
 
 /// Headers that tell the provider who our client is, or how it reached us.
-const OF_THE_CLIENT: &[&str] = &[
-    "cdn-loop",
-    "forwarded",
-    "true-client-ip",
-    "x-fal-target-url",
-    "x-real-ip",
-];
+const OF_THE_CLIENT: &[&str] = &["cdn-loop", "forwarded", "true-client-ip", "x-fal-target-url", "x-real-ip"];
 
 const OURS: &[&str] = &["cf-", "x-forwarded-"];
 
@@ -38,10 +32,7 @@ const OURS: &[&str] = &["cf-", "x-forwarded-"];
 
 impl Headers {
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The names of those headers that must not reach a provider.
@@ -51,24 +42,15 @@ impl Headers {
             OF_THE_CONNECTION.contains(name)
                 || OF_THE_CLIENT.contains(name)
                 || OURS.iter().any(|prefix| name.starts_with(prefix))
-                || named_by_connection
-                    .split(',')
-                    .any(|named| named.trim().eq_ignore_ascii_case(name))
+                || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
         })
     }
 
     /// The id the provider gave the request in its headers.
     pub fn provider_request_id(&self) -> Option<&str> {
-        [
-            "x-request-id",
-            "request-id",
-            "x-amzn-requestid",
-            "apim-request-id",
-            "x-goog-request-id",
-            "cf-ray",
-        ]
-        .iter()
-        .find_map(|name| self.get(name))
+        ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id", "cf-ray"]
+            .iter()
+            .find_map(|name| self.get(name))
     }
 
     pub fn content_length(&self) -> Option<u64> {
@@ -103,12 +85,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> Headers {
-        Headers(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-        )
+        Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
@@ -124,17 +101,7 @@ mod tests {
             ("accept", "*/*"),
         ]);
         let dropped: Vec<_> = all.not_forwarded().collect();
-        assert_eq!(
-            dropped,
-            [
-                "cf-aig-metadata",
-                "cf-connecting-ip",
-                "connection",
-                "x-hop",
-                "x-forwarded-for",
-                "host"
-            ]
-        );
+        assert_eq!(dropped, ["cf-aig-metadata", "cf-connecting-ip", "connection", "x-hop", "x-forwarded-for", "host"]);
     }
 
     #[test]

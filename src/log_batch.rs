@@ -107,12 +107,7 @@ pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncF
         failures += 1;
         let Some(wait) = pauses.next() else {
             let lost = failed.into_iter().flatten();
-            return lost
-                .map(|record| Lost {
-                    id: record.id,
-                    reason: reason.clone(),
-                })
-                .collect();
+            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
         };
         pause(*wait).await;
         parts = if failures == FAILURES_TOGETHER {
@@ -127,15 +122,9 @@ pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncF
 pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
     let mut statements = vec![Statement::new(
         insert_logs(),
-        [Bind::Text(json_array(
-            group.iter().filter_map(|record| serde_json::to_string(record).ok()),
-        ))],
+        [Bind::Text(json_array(group.iter().filter_map(|record| serde_json::to_string(record).ok())))],
     )];
-    let entries: Vec<String> = group
-        .iter()
-        .flat_map(metadata_rows)
-        .map(|row| row.to_string())
-        .collect();
+    let entries: Vec<String> = group.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
     if !entries.is_empty() {
         statements.push(Statement::new(INSERT_METADATA, [Bind::Text(json_array(entries))]));
     }
@@ -148,10 +137,7 @@ pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
         }
         let row = as_json(&row).to_string();
         if length + row.len() > MAX_JSON && !together.is_empty() {
-            statements.push(Statement::new(
-                INSERT_BODIES,
-                [Bind::Text(json_array(together.drain(..)))],
-            ));
+            statements.push(Statement::new(INSERT_BODIES, [Bind::Text(json_array(together.drain(..)))]));
             length = 0;
         }
         length += row.len();
@@ -211,11 +197,7 @@ const INSERT_BODY: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, reques
 
 fn insert_logs() -> String {
     let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
-    format!(
-        "INSERT OR IGNORE INTO logs ({}) SELECT {} FROM json_each(?1)",
-        COLUMNS.join(", "),
-        values.join(", ")
-    )
+    format!("INSERT OR IGNORE INTO logs ({}) SELECT {} FROM json_each(?1)", COLUMNS.join(", "), values.join(", "))
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
@@ -245,15 +227,7 @@ fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
         .map(|seq| {
             let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
             let size = request.map_or(0, str::len) + response.map_or(0, str::len);
-            (
-                vec![
-                    Bind::from(record.id.as_str()),
-                    Bind::Int(seq as i64),
-                    request.into(),
-                    response.into(),
-                ],
-                size,
-            )
+            (vec![Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()], size)
         })
         .collect()
 }
@@ -311,20 +285,11 @@ mod tests {
         let tags = metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5);
         let mut outcome = answered(Facts::default());
         outcome.body = Some(r#"{"ok":"ü"}"#.to_owned());
-        LogRecord::new(
-            Call {
-                metadata: tags,
-                ..call(id)
-            },
-            outcome,
-        )
+        LogRecord::new(Call { metadata: tags, ..call(id) }, outcome)
     }
 
     fn count(store: &impl Store, sql: &'static str) -> u64 {
-        block_on(store.row::<Count>(Statement::new(sql, [])))
-            .unwrap()
-            .unwrap()
-            .n
+        block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n
     }
 
     #[test]
@@ -356,12 +321,8 @@ mod tests {
             long.response_body = Some("x".repeat(9_000_000));
             waiting.push(long);
         }
-        let kept: Vec<bool> = waiting
-            .take()
-            .into_iter()
-            .flatten()
-            .map(|record| record.response_body.is_some())
-            .collect();
+        let kept: Vec<bool> =
+            waiting.take().into_iter().flatten().map(|record| record.response_body.is_some()).collect();
         assert_eq!(kept, [true, true, true, false, false]);
     }
 
@@ -370,30 +331,16 @@ mod tests {
         let store = Sqlite::new();
         let lost = block_on(write(&store, vec![record("a"), record("b")], async |_| {}));
         assert_eq!(lost, []);
+        assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
         assert_eq!(
-            count(
-                &store,
-                "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"
-            ),
+            count(&store, "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"),
             2
         );
-        assert_eq!(
-            count(
-                &store,
-                "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"
-            ),
-            2
-        );
-        for (condition, kind) in [
-            ("value = 'AI'", "text"),
-            ("value = 12345", "integer"),
-            ("kind = 'b' AND value = 1", "integer"),
-        ] {
+        for (condition, kind) in
+            [("value = 'AI'", "text"), ("value = 12345", "integer"), ("kind = 'b' AND value = 1", "integer")]
+        {
             let sql = format!("SELECT count(*) AS n FROM log_metadata WHERE {condition} AND typeof(value) = '{kind}'");
-            let found = block_on(store.row::<Count>(Statement::new(sql, [])))
-                .unwrap()
-                .unwrap()
-                .n;
+            let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
             assert_eq!(found, 2, "{condition}");
         }
     }
@@ -422,13 +369,7 @@ mod tests {
         let pieces: Vec<Piece> =
             block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
         assert!(pieces.len() > 3);
-        assert_eq!(
-            pieces
-                .into_iter()
-                .filter_map(|piece| piece.response)
-                .collect::<String>(),
-            text
-        );
+        assert_eq!(pieces.into_iter().filter_map(|piece| piece.response).collect::<String>(), text);
     }
 
     #[test]
@@ -441,9 +382,7 @@ mod tests {
                 store.fail_before(1)
             }
             let pauses = RefCell::new(Vec::new());
-            let lost = block_on(write(&store, vec![record("a"), record("b")], async |ms| {
-                pauses.borrow_mut().push(ms)
-            }));
+            let lost = block_on(write(&store, vec![record("a"), record("b")], async |ms| pauses.borrow_mut().push(ms)));
             assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
             assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
             assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
@@ -469,18 +408,8 @@ mod tests {
             }
         }
         let store = Picky(Sqlite::new());
-        let lost = block_on(write(
-            &store,
-            vec![record("a"), record("poison"), record("b")],
-            async |_| {},
-        ));
-        assert_eq!(
-            lost,
-            [Lost {
-                id: "poison".to_owned(),
-                reason: "refused".to_owned()
-            }]
-        );
+        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")], async |_| {}));
+        assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }
 }

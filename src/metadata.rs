@@ -22,14 +22,10 @@ pub fn parse(header: &str, max: usize) -> Metadata {
         Ok(Pairs(all)) => all,
         Err(_) => return void("not a JSON object"),
     };
-    if let Some((key, _)) = all
-        .iter()
-        .find(|(_, value)| !matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)))
+    if let Some((key, _)) =
+        all.iter().find(|(_, value)| !matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)))
     {
-        return void(&format!(
-            "{} is neither a string nor a number nor a boolean",
-            shown(key)
-        ));
+        return void(&format!("{} is neither a string nor a number nor a boolean", shown(key)));
     }
     let mut metadata = Metadata::default();
     let mut reasons: Vec<String> = Vec::new();
@@ -54,10 +50,7 @@ pub fn parse(header: &str, max: usize) -> Metadata {
 const MAX_EXPLANATION: usize = 1_000;
 
 fn void(reason: &str) -> Metadata {
-    Metadata {
-        entries: Vec::new(),
-        dropped: format!("all: {reason}"),
-    }
+    Metadata { entries: Vec::new(), dropped: format!("all: {reason}") }
 }
 
 /// A key as it may stand in a response header: printable ASCII, and short.
@@ -114,11 +107,7 @@ mod tests {
         let read = parse(r#"{"team": "AI", "user": 12345, "test":true}"#, DEFAULT_ENTRIES);
         assert_eq!(
             read.entries,
-            [
-                ("team".into(), json!("AI")),
-                ("user".into(), json!(12345)),
-                ("test".into(), json!(true))
-            ]
+            [("team".into(), json!("AI")), ("user".into(), json!(12345)), ("test".into(), json!(true))]
         );
         assert_eq!(read.dropped, "");
     }
@@ -141,16 +130,7 @@ mod tests {
 
     #[test]
     fn one_wrong_value_voids_the_header() {
-        for header in [
-            r#"{"a":1,"b":null}"#,
-            r#"{"a":{}}"#,
-            r#"{"a":[1]}"#,
-            "[1]",
-            "x",
-            "",
-            "{\"a\":1",
-            "null",
-        ] {
+        for header in [r#"{"a":1,"b":null}"#, r#"{"a":{}}"#, r#"{"a":[1]}"#, "[1]", "x", "", "{\"a\":1", "null"] {
             let read = parse(header, DEFAULT_ENTRIES);
             assert!(read.entries.is_empty() && read.dropped.starts_with("all: "), "{header}");
         }

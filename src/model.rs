@@ -20,26 +20,18 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
             [organisation, model, ..] => Some(format!("{organisation}/{model}")),
             _ => None,
         },
-        "workers-ai" => rest
-            .find("@cf/")
-            .or_else(|| rest.find("@hf/"))
-            .and_then(|at| rest.get(at..))
-            .map(str::to_owned),
+        "workers-ai" => {
+            rest.find("@cf/").or_else(|| rest.find("@hf/")).and_then(|at| rest.get(at..)).map(str::to_owned)
+        }
         "replicate" => match segments.as_slice() {
             [.., "models", owner, name, "predictions"] => Some(format!("{owner}/{name}")),
             _ => None,
         },
         "fal" => (!rest.is_empty()).then(|| rest.trim_end_matches('/').to_owned()),
-        "ideogram" => segments
-            .iter()
-            .find(|segment| segment.starts_with("ideogram-"))
-            .map(|model| (*model).to_owned()),
+        "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
         _ => None,
     };
-    named
-        .or_else(|| parameter(query, "model"))
-        .map(|model| decoded(&model))
-        .filter(|model| !model.is_empty())
+    named.or_else(|| parameter(query, "model")).map(|model| decoded(&model)).filter(|model| !model.is_empty())
 }
 
 /// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
@@ -63,10 +55,7 @@ pub fn kind(rest: &str) -> Option<&'static str> {
 
 fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.strip_prefix('?').unwrap_or(query).split('&');
-    pairs
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.to_owned())
+    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 /// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
@@ -109,24 +98,14 @@ mod tests {
     #[test]
     fn models_are_found_in_paths() {
         for (provider, rest, query, wanted) in [
-            (
-                "google-ai-studio",
-                "v1beta/models/gemini-2.5-flash:generateContent",
-                "",
-                "gemini-2.5-flash",
-            ),
+            ("google-ai-studio", "v1beta/models/gemini-2.5-flash:generateContent", "", "gemini-2.5-flash"),
             (
                 "google-vertex-ai",
                 "v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:streamGenerateContent",
                 "?alt=sse",
                 "gemini-2.5-pro",
             ),
-            (
-                "azure-openai",
-                "res/my-gpt/chat/completions",
-                "?api-version=1",
-                "my-gpt",
-            ),
+            ("azure-openai", "res/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
             (
                 "aws-bedrock",
                 "bedrock-runtime/us-east-1/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse",

@@ -34,15 +34,13 @@ impl Options {
         let mut warnings = Vec::new();
         let collect_log = boolean(headers, "cf-aig-collect-log", &mut warnings).unwrap_or(defaults.collect_logs);
         let collect_payload = boolean(headers, "cf-aig-collect-log-payload", &mut warnings).unwrap_or(true);
-        let custom_cost = headers
-            .get("cf-aig-custom-cost")
-            .and_then(|value| match price::parse_custom(value) {
-                Ok(cost) => Some(cost),
-                Err(reason) => {
-                    warnings.push(format!("cf-aig-custom-cost: {reason}"));
-                    None
-                }
-            });
+        let custom_cost = headers.get("cf-aig-custom-cost").and_then(|value| match price::parse_custom(value) {
+            Ok(cost) => Some(cost),
+            Err(reason) => {
+                warnings.push(format!("cf-aig-custom-cost: {reason}"));
+                None
+            }
+        });
         let event_id = headers.get("cf-aig-event-id").and_then(|value| {
             let printable = value.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
             if value.is_empty() || value.len() > MAX_EVENT_ID || !printable {
@@ -57,14 +55,7 @@ impl Options {
             .get("cf-aig-metadata")
             .map(|value| metadata::parse(value, defaults.max_metadata_entries))
             .unwrap_or_default();
-        Self {
-            metadata,
-            collect_log,
-            collect_payload,
-            custom_cost,
-            event_id,
-            warning: ascii(&warnings.join("; ")),
-        }
+        Self { metadata, collect_log, collect_payload, custom_cost, event_id, warning: ascii(&warnings.join("; ")) }
     }
 }
 
@@ -82,10 +73,7 @@ fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<
 
 /// A response header takes printable ASCII only.
 fn ascii(text: &str) -> String {
-    text.chars()
-        .take(1_000)
-        .map(|char| if matches!(char, ' '..='~') { char } else { '?' })
-        .collect()
+    text.chars().take(1_000).map(|char| if matches!(char, ' '..='~') { char } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -93,25 +81,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DEFAULTS: Defaults = Defaults {
-        collect_logs: true,
-        max_metadata_entries: 5,
-    };
+    const DEFAULTS: Defaults = Defaults { collect_logs: true, max_metadata_entries: 5 };
 
     fn parse(pairs: &[(&str, &str)], defaults: Defaults) -> Options {
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Options::parse(&Headers(pairs), defaults)
     }
 
     #[test]
     fn a_request_overrides_its_gateway_either_way() {
-        let off = Defaults {
-            collect_logs: false,
-            ..DEFAULTS
-        };
+        let off = Defaults { collect_logs: false, ..DEFAULTS };
         assert!(parse(&[], DEFAULTS).collect_log && !parse(&[], off).collect_log);
         assert!(!parse(&[("cf-aig-collect-log", "false")], DEFAULTS).collect_log);
         assert!(parse(&[("cf-aig-collect-log", "True")], off).collect_log);
@@ -121,11 +100,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_named_and_ignored() {
         let read = parse(
-            &[
-                ("cf-aig-collect-log", "maybe"),
-                ("cf-aig-custom-cost", "cheap"),
-                ("cf-aig-event-id", "a b"),
-            ],
+            &[("cf-aig-collect-log", "maybe"), ("cf-aig-custom-cost", "cheap"), ("cf-aig-event-id", "a b")],
             DEFAULTS,
         );
         assert!(read.collect_log && read.custom_cost.is_none() && read.event_id.is_none());

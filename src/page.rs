@@ -18,10 +18,7 @@ impl Page {
     pub fn parse(query: &Query, max: u64) -> Result<Self, ApiError> {
         let page = number(query, "page", 1, u64::MAX)?.unwrap_or(1);
         let per_page = number(query, "per_page", 1, max)?.unwrap_or(20);
-        Ok(Self {
-            page: page.min(MAX_PAGE),
-            per_page,
-        })
+        Ok(Self { page: page.min(MAX_PAGE), per_page })
     }
 
     pub fn limit(self) -> i64 {
@@ -33,12 +30,7 @@ impl Page {
     }
 
     pub fn info(self, count: usize, total_count: u64) -> ResultInfo {
-        ResultInfo {
-            count: count as u64,
-            page: self.page,
-            per_page: self.per_page,
-            total_count,
-        }
+        ResultInfo { count: count as u64, page: self.page, per_page: self.per_page, total_count }
     }
 }
 
@@ -46,10 +38,7 @@ fn number(query: &Query, name: &str, min: u64, max: u64) -> Result<Option<u64>, 
     let Some(text) = query.get(name) else { return Ok(None) };
     match text.parse() {
         Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
-        _ => Err(ApiError::invalid(
-            ["query", name],
-            format!("Expected an integer from {min} to {max}"),
-        )),
+        _ => Err(ApiError::invalid(["query", name], format!("Expected an integer from {min} to {max}"))),
     }
 }
 
@@ -62,21 +51,11 @@ mod tests {
         let parse = |text| Page::parse(&Query::parse(text), 50);
         assert_eq!(parse("").unwrap(), Page { page: 1, per_page: 20 });
         assert_eq!(parse("page=3&per_page=50").unwrap().offset(), 100);
-        for wrong in [
-            "per_page=51",
-            "per_page=0",
-            "page=0",
-            "page=-1",
-            "page=x",
-            "page=",
-            "page=99999999999999999999",
-        ] {
+        for wrong in ["per_page=51", "per_page=0", "page=0", "page=-1", "page=x", "page=", "page=99999999999999999999"]
+        {
             let error = parse(wrong).unwrap_err();
             let field = wrong.split('=').next().unwrap();
-            assert_eq!(
-                (error.status, error.code, error.path.last().map(String::as_str)),
-                (400, 7001, Some(field))
-            );
+            assert_eq!((error.status, error.code, error.path.last().map(String::as_str)), (400, 7001, Some(field)));
         }
         for far in [MAX_PAGE, u64::MAX] {
             let text = format!("page={far}");

@@ -36,12 +36,7 @@ struct Tier {
 /// The header `cf-aig-custom-cost`, in US dollars.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CustomCost {
-    PerToken {
-        input: Option<f64>,
-        output: Option<f64>,
-        cache_read: Option<f64>,
-        cache_write: Option<f64>,
-    },
+    PerToken { input: Option<f64>, output: Option<f64>, cache_read: Option<f64>, cache_write: Option<f64> },
     Total(f64),
 }
 
@@ -63,13 +58,10 @@ pub fn find(provider: &str, model: &str) -> Option<&'static Price> {
     let model = model.to_ascii_lowercase();
     let mut name = bare(provider, &model);
     loop {
-        let elsewhere = SAME_PRICES
-            .iter()
-            .find(|(platform, _)| *platform == provider)
-            .map_or(&[][..], |(_, others)| others);
-        let found = std::iter::once(provider)
-            .chain(elsewhere.iter().copied())
-            .find_map(|provider| exact(provider, name));
+        let elsewhere =
+            SAME_PRICES.iter().find(|(platform, _)| *platform == provider).map_or(&[][..], |(_, others)| others);
+        let found =
+            std::iter::once(provider).chain(elsewhere.iter().copied()).find_map(|provider| exact(provider, name));
         if found.is_some() {
             return found;
         }
@@ -78,9 +70,7 @@ pub fn find(provider: &str, model: &str) -> Option<&'static Price> {
 }
 
 fn exact(provider: &str, model: &str) -> Option<&'static Price> {
-    let found = PRICES
-        .binary_search_by(|price| (price.provider, price.model).cmp(&(provider, model)))
-        .ok()?;
+    let found = PRICES.binary_search_by(|price| (price.provider, price.model).cmp(&(provider, model))).ok()?;
     PRICES.get(found)
 }
 
@@ -88,14 +78,8 @@ fn exact(provider: &str, model: &str) -> Option<&'static Price> {
 fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
     match provider {
         "google-ai-studio" | "google-vertex-ai" => model.rsplit_once("models/").map_or(model, |(_, name)| name),
-        "aws-bedrock" => BEDROCK_REGIONS
-            .iter()
-            .find_map(|region| model.strip_prefix(region))
-            .unwrap_or(model),
-        _ => model
-            .strip_prefix(provider)
-            .and_then(|name| name.strip_prefix('/'))
-            .unwrap_or(model),
+        "aws-bedrock" => BEDROCK_REGIONS.iter().find_map(|region| model.strip_prefix(region)).unwrap_or(model),
+        _ => model.strip_prefix(provider).and_then(|name| name.strip_prefix('/')).unwrap_or(model),
     }
 }
 
@@ -135,10 +119,7 @@ impl Price {
             0
         };
         let input = usage.tokens_in.unwrap_or(0).saturating_add(outside);
-        self.above
-            .as_ref()
-            .filter(|tier| input > tier.tokens)
-            .map_or(&self.rates, |tier| &tier.rates)
+        self.above.as_ref().filter(|tier| input > tier.tokens).map_or(&self.rates, |tier| &tier.rates)
     }
 }
 
@@ -157,19 +138,20 @@ impl Rates {
             (None, Some(0.0)) => 0.0,
             _ => return None,
         };
-        Some((input + output) / 1e6)
+        Some(rounded((input + output) / 1e6))
     }
+}
+
+/// To a millionth of a millionth of a dollar: what lies beyond is the noise of floating point.
+fn rounded(cost: f64) -> f64 {
+    (cost * 1e12).round() / 1e12
 }
 
 /// Input tokens times their rates. Whether cached ones are inside the count or beside it is the provider's way.
 fn priced_input(usage: &Usage, input: f64, cached: Option<f64>, cache_write: Option<f64>) -> Option<f64> {
     let total = usage.tokens_in?;
     let (read, written) = (usage.cached.unwrap_or(0), usage.cache_write.unwrap_or(0));
-    let fresh = if usage.cached_outside {
-        total
-    } else {
-        total.saturating_sub(read).saturating_sub(written)
-    };
+    let fresh = if usage.cached_outside { total } else { total.saturating_sub(read).saturating_sub(written) };
     Some(fresh as f64 * input + read as f64 * cached.unwrap_or(input) + written as f64 * cache_write.unwrap_or(input))
 }
 
@@ -192,15 +174,10 @@ pub fn parse_custom(header: &str) -> Result<CustomCost, String> {
     let (cache_read, cache_write) = (number("per_cache_read_token")?, number("per_cache_write_token")?);
     if input.or(output).or(cache_read).or(cache_write).is_none() {
         return Err(
-            "wants total_cost, or per_token_in, per_token_out, per_cache_read_token, per_cache_write_token".to_owned(),
+            "wants total_cost, or per_token_in, per_token_out, per_cache_read_token, per_cache_write_token".to_owned()
         );
     }
-    Ok(CustomCost::PerToken {
-        input,
-        output,
-        cache_read,
-        cache_write,
-    })
+    Ok(CustomCost::PerToken { input, output, cache_read, cache_write })
 }
 
 /// What the caller's own rates make of an answer. A rate that is not given is 0, except that cached tokens cost what
@@ -208,12 +185,7 @@ pub fn parse_custom(header: &str) -> Result<CustomCost, String> {
 pub fn custom_cost(custom: &CustomCost, usage: &Usage) -> Option<f64> {
     match custom {
         CustomCost::Total(total) => Some(*total),
-        CustomCost::PerToken {
-            input,
-            output,
-            cache_read,
-            cache_write,
-        } => {
+        CustomCost::PerToken { input, output, cache_read, cache_write } => {
             let taken = match priced_input(usage, input.unwrap_or(0.0), *cache_read, *cache_write) {
                 None if input.or(*cache_read).or(*cache_write).is_some() => return None,
                 taken => taken.unwrap_or(0.0),
@@ -233,20 +205,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RATES: Rates = Rates {
-        input: Some(3.0),
-        output: Some(15.0),
-        cached: Some(0.3),
-        cache_write: Some(3.75),
-        reasoning: None,
-    };
+    const RATES: Rates =
+        Rates { input: Some(3.0), output: Some(15.0), cached: Some(0.3), cache_write: Some(3.75), reasoning: None };
 
     fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
-        Usage {
-            tokens_in: Some(tokens_in),
-            tokens_out: Some(tokens_out),
-            ..Usage::default()
-        }
+        Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
     }
 
     fn named(provider: &str, model: &str) -> Option<&'static str> {
@@ -255,18 +218,10 @@ mod tests {
 
     #[test]
     fn cached_tokens_are_inside_the_input_or_beside_it() {
-        let inside = Usage {
-            cached: Some(600),
-            ..usage(1_000, 100)
-        };
+        let inside = Usage { cached: Some(600), ..usage(1_000, 100) };
         // 400 × 3 + 600 × 0.3 + 100 × 15 = 2880 millionths.
         assert_eq!(RATES.cost(&inside), Some(0.00288));
-        let beside = Usage {
-            cached: Some(600),
-            cache_write: Some(200),
-            cached_outside: true,
-            ..usage(1_000, 100)
-        };
+        let beside = Usage { cached: Some(600), cache_write: Some(200), cached_outside: true, ..usage(1_000, 100) };
         // 1000 × 3 + 600 × 0.3 + 200 × 3.75 + 100 × 15 = 5430.
         assert_eq!(RATES.cost(&beside), Some(0.00543));
         let unlisted = Rates { cached: None, ..RATES };
@@ -275,46 +230,18 @@ mod tests {
 
     #[test]
     fn reasoning_has_its_own_rate_where_there_is_one() {
-        let thought = Usage {
-            reasoning: Some(80),
-            ..usage(0, 100)
-        };
+        let thought = Usage { reasoning: Some(80), ..usage(0, 100) };
         assert_eq!(RATES.cost(&thought), Some(0.0015));
-        assert_eq!(
-            Rates {
-                reasoning: Some(30.0),
-                ..RATES
-            }
-            .cost(&thought),
-            Some((20.0 * 15.0 + 80.0 * 30.0) / 1e6)
-        );
+        assert_eq!(Rates { reasoning: Some(30.0), ..RATES }.cost(&thought), Some((20.0 * 15.0 + 80.0 * 30.0) / 1e6));
     }
 
     #[test]
     fn a_cost_that_would_leave_something_out_is_unknown() {
-        assert_eq!(
-            RATES.cost(&Usage {
-                tokens_in: Some(5),
-                ..Usage::default()
-            }),
-            None
-        );
-        assert_eq!(
-            RATES.cost(&Usage {
-                tokens_out: Some(5),
-                ..Usage::default()
-            }),
-            None
-        );
+        assert_eq!(RATES.cost(&Usage { tokens_in: Some(5), ..Usage::default() }), None);
+        assert_eq!(RATES.cost(&Usage { tokens_out: Some(5), ..Usage::default() }), None);
         assert_eq!(RATES.cost(&Usage::default()), None);
         let embedding = Rates { output: None, ..RATES };
-        assert_eq!(
-            embedding.cost(&Usage {
-                tokens_in: Some(10),
-                ..Usage::default()
-            }),
-            Some(0.00003)
-        );
+        assert_eq!(embedding.cost(&Usage { tokens_in: Some(10), ..Usage::default() }), Some(0.00003));
         assert_eq!(embedding.cost(&usage(10, 3)), None);
     }
 
@@ -322,14 +249,8 @@ mod tests {
     fn long_requests_have_the_rates_of_their_tier() {
         let tiered = PRICES.iter().find(|price| price.above.is_some()).unwrap();
         let tier = tiered.above.as_ref().unwrap();
-        assert_eq!(
-            tiered.cost(&usage(tier.tokens, 1)),
-            tiered.rates.cost(&usage(tier.tokens, 1))
-        );
-        assert_eq!(
-            tiered.cost(&usage(tier.tokens + 1, 1)),
-            tier.rates.cost(&usage(tier.tokens + 1, 1))
-        );
+        assert_eq!(tiered.cost(&usage(tier.tokens, 1)), tiered.rates.cost(&usage(tier.tokens, 1)));
+        assert_eq!(tiered.cost(&usage(tier.tokens + 1, 1)), tier.rates.cost(&usage(tier.tokens + 1, 1)));
     }
 
     #[test]
@@ -343,11 +264,7 @@ mod tests {
             ("anthropic", "claude-sonnet-4-5-20310131", "claude-sonnet-4-5"),
             ("google-ai-studio", "models/gemini-2.5-flash", "gemini-2.5-flash"),
             ("google-ai-studio", "gemini-2.5-flash-001", "gemini-2.5-flash"),
-            (
-                "google-vertex-ai",
-                "publishers/google/models/gemini-2.5-flash",
-                "gemini-2.5-flash",
-            ),
+            ("google-vertex-ai", "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
             ("google-vertex-ai", "claude-sonnet-4-5@20310131", "claude-sonnet-4-5"),
             ("azure-openai", "gpt-4o-2031-01-31", "gpt-4o"),
         ] {
@@ -376,27 +293,15 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_sane() {
-        assert!(
-            PRICES
-                .windows(2)
-                .all(|pair| (pair[0].provider, pair[0].model) < (pair[1].provider, pair[1].model))
-        );
+        assert!(PRICES.windows(2).all(|pair| (pair[0].provider, pair[0].model) < (pair[1].provider, pair[1].model)));
         assert!(PRICES.len() > 300 && AS_OF.len() == 10);
         for price in &PRICES {
             assert!(crate::providers::find(price.provider).is_some(), "{}", price.provider);
             let tier = price.above.as_ref().map(|tier| tier.rates);
             for rates in [Some(price.rates), tier].into_iter().flatten() {
-                let all = [
-                    rates.input,
-                    rates.output,
-                    rates.cached,
-                    rates.cache_write,
-                    rates.reasoning,
-                ];
+                let all = [rates.input, rates.output, rates.cached, rates.cache_write, rates.reasoning];
                 assert!(
-                    all.into_iter()
-                        .flatten()
-                        .all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)),
+                    all.into_iter().flatten().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)),
                     "{}",
                     price.model
                 );
@@ -407,10 +312,7 @@ mod tests {
 
     #[test]
     fn a_custom_cost_is_read_in_both_forms() {
-        assert_eq!(
-            parse_custom(r#"{"total_cost":0.0001234567}"#),
-            Ok(CustomCost::Total(0.000_123_456_7))
-        );
+        assert_eq!(parse_custom(r#"{"total_cost":0.0001234567}"#), Ok(CustomCost::Total(0.000_123_456_7)));
         let per_token = parse_custom(r#"{"per_token_in":0.000001,"per_token_out":0.00002}"#).unwrap();
         assert!((custom_cost(&per_token, &usage(10, 5)).unwrap() - 0.000_11).abs() < 1e-12);
         assert_eq!(custom_cost(&per_token, &Usage::default()), None);

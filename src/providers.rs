@@ -41,12 +41,7 @@ pub enum Paths {
 use Paths::{Azure, Baseten, Bedrock, Fal, Optional, Plain, Vertex, WorkersAi};
 
 const fn row(slug: &'static str, base: &'static str, paths: Paths) -> Provider {
-    Provider {
-        slug,
-        aliases: &[],
-        base,
-        paths,
-    }
+    Provider { slug, aliases: &[], base, paths }
 }
 
 /// Sorted by slug.
@@ -62,11 +57,7 @@ pub const PROVIDERS: &[Provider] = &[
     row("deepseek", "https://api.deepseek.com", Plain),
     row("elevenlabs", "https://api.elevenlabs.io", Plain),
     row("fal", "https://fal.run", Fal),
-    row(
-        "fireworks",
-        "https://api.fireworks.ai/inference/v1",
-        Optional(&["inference/v1/", "v1/"]),
-    ),
+    row("fireworks", "https://api.fireworks.ai/inference/v1", Optional(&["inference/v1/", "v1/"])),
     Provider {
         slug: "google-ai-studio",
         aliases: &["google"],
@@ -75,16 +66,8 @@ pub const PROVIDERS: &[Provider] = &[
     },
     row("google-vertex-ai", "https://{region-}aiplatform.googleapis.com", Vertex),
     row("grok", "https://api.x.ai/v1", Optional(&["v1/"])),
-    row(
-        "groq",
-        "https://api.groq.com/openai/v1",
-        Optional(&["openai/v1/", "v1/"]),
-    ),
-    row(
-        "huggingface",
-        "https://api-inference.huggingface.co/models",
-        Optional(&["models/"]),
-    ),
+    row("groq", "https://api.groq.com/openai/v1", Optional(&["openai/v1/", "v1/"])),
+    row("huggingface", "https://api-inference.huggingface.co/models", Optional(&["models/"])),
     row("ideogram", "https://api.ideogram.ai", Plain),
     row("mistral", "https://api.mistral.ai", Plain),
     row("openai", "https://api.openai.com/v1", Optional(&["v1/"])),
@@ -92,11 +75,7 @@ pub const PROVIDERS: &[Provider] = &[
     row("parallel", "https://api.parallel.ai", Plain),
     row("perplexity-ai", "https://api.perplexity.ai", Plain),
     row("replicate", "https://api.replicate.com/v1", Optional(&["v1/"])),
-    row(
-        "workers-ai",
-        "https://api.cloudflare.com/client/v4/accounts/{account}/ai",
-        WorkersAi,
-    ),
+    row("workers-ai", "https://api.cloudflare.com/client/v4/accounts/{account}/ai", WorkersAi),
 ];
 
 /// What of a request decides where it goes.
@@ -114,9 +93,7 @@ pub struct Target<'a> {
 }
 
 pub fn find(slug: &str) -> Option<&'static Provider> {
-    PROVIDERS
-        .iter()
-        .find(|provider| provider.slug == slug || provider.aliases.contains(&slug))
+    PROVIDERS.iter().find(|provider| provider.slug == slug || provider.aliases.contains(&slug))
 }
 
 /// The slug somebody probably meant, if one is near enough to be worth saying.
@@ -166,9 +143,7 @@ impl Provider {
             Fal => fal(self.base, rest, target.fal_target)?,
             Baseten => baseten(self.base, rest)?,
         };
-        let base = target
-            .base_override
-            .map_or(base.as_str(), |base| base.trim_end_matches('/'));
+        let base = target.base_override.map_or(base.as_str(), |base| base.trim_end_matches('/'));
         // A target given to fal brings its own query.
         let query = if path.contains('?') { "" } else { target.query };
         Ok(format!("{base}/{path}{query}"))
@@ -183,15 +158,8 @@ impl Provider {
 
 /// Refuses what an upstream or its proxies could read as another path than we did.
 fn checked(rest: &str) -> Result<&str, Refusal> {
-    let bad = |what: &str| {
-        Err(Refusal::bad_path(format!(
-            "the path after the provider contains {what}"
-        )))
-    };
-    if rest
-        .bytes()
-        .any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\' || byte == b'#')
-    {
+    let bad = |what: &str| Err(Refusal::bad_path(format!("the path after the provider contains {what}")));
+    if rest.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\' || byte == b'#') {
         return bad("a control character, a space, a backslash or '#'; percent-encode it");
     }
     let lower = rest.to_ascii_lowercase();
@@ -215,9 +183,7 @@ fn without<'a>(rest: &'a str, prefixes: &[&str]) -> &'a str {
 }
 
 fn undoubled(rest: &str) -> &str {
-    rest.strip_prefix("v1/")
-        .filter(|inner| inner.starts_with("v1/"))
-        .unwrap_or(rest)
+    rest.strip_prefix("v1/").filter(|inner| inner.starts_with("v1/")).unwrap_or(rest)
 }
 
 /// `(segment, what follows)`; nothing follows the last one.
@@ -252,27 +218,20 @@ fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
             "azure-openai/{resource}/{deployment}/…: the deployment must be 1 to 64 letters, digits, '-', '_' or '.'",
         ));
     }
-    Ok((
-        base.replace("{resource}", resource),
-        format!("openai/deployments/{deployment}/{path}"),
-    ))
+    Ok((base.replace("{resource}", resource), format!("openai/deployments/{deployment}/{path}")))
 }
 
 fn bedrock(rest: &str) -> Result<(String, String), Refusal> {
     let (service, after) = segment(rest);
     let (region, path) = segment(after);
     if !is_region(region) {
-        return Err(Refusal::bad_path(
-            "aws-bedrock/{service}/{region}/…: the region must be one like us-east-1",
-        ));
+        return Err(Refusal::bad_path("aws-bedrock/{service}/{region}/…: the region must be one like us-east-1"));
     }
     let host = match service {
         "bedrock-runtime" => format!("https://bedrock-runtime.{region}.amazonaws.com"),
         "bedrock-mantle" => format!("https://bedrock-mantle.{region}.api.aws"),
         _ => {
-            return Err(Refusal::bad_path(
-                "aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle",
-            ));
+            return Err(Refusal::bad_path("aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle"));
         }
     };
     Ok((host, path.to_owned()))
@@ -284,20 +243,15 @@ fn vertex(rest: &str) -> Result<(String, String), Refusal> {
         None | Some("global") => "https://aiplatform.googleapis.com".to_owned(),
         Some(region) if is_region(region) => format!("https://{region}-aiplatform.googleapis.com"),
         Some(_) => {
-            return Err(Refusal::bad_path(
-                "…/locations/{region}/…: the region must be one like us-central1 or global",
-            ));
+            return Err(Refusal::bad_path("…/locations/{region}/…: the region must be one like us-central1 or global"));
         }
     };
     Ok((host, rest.to_owned()))
 }
 
 fn workers_ai(base: &str, account: &str, rest: &str) -> (String, String) {
-    let path = if rest.starts_with("@cf/") || rest.starts_with("@hf/") {
-        format!("run/{rest}")
-    } else {
-        rest.to_owned()
-    };
+    let path =
+        if rest.starts_with("@cf/") || rest.starts_with("@hf/") { format!("run/{rest}") } else { rest.to_owned() };
     (base.replace("{account}", account), path)
 }
 
@@ -309,20 +263,14 @@ fn fal(base: &str, rest: &str, target: Option<&str>) -> Result<(String, String),
     let after = target.strip_prefix("https://").ok_or_else(refused)?;
     let (host, path) = segment(after);
     let ours = ["fal.run", "fal.ai"].iter().any(|domain| {
-        host == *domain
-            || host
-                .strip_suffix(domain)
-                .is_some_and(|sub| sub.ends_with('.') && sub.len() > 1)
+        host == *domain || host.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.') && sub.len() > 1)
     });
     if !ours || !host.split('.').all(is_label) {
         return Err(refused());
     }
     let (path_only, _) = path.split_once('?').unwrap_or((path, ""));
     checked(path_only)?;
-    if path
-        .bytes()
-        .any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'#' || byte == b'\\')
-    {
+    if path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'#' || byte == b'\\') {
         return Err(refused());
     }
     Ok((format!("https://{host}"), path.to_owned()))
@@ -334,9 +282,7 @@ fn baseten(base: &str, rest: &str) -> Result<(String, String), Refusal> {
     };
     let (model, path) = segment(after);
     if !is_label(model) {
-        return Err(Refusal::bad_path(
-            "baseten/model/{id}: the id must be letters, digits and hyphens",
-        ));
+        return Err(Refusal::bad_path("baseten/model/{id}: the id must be letters, digits and hyphens"));
     }
     let path = if path.is_empty() { "production/predict" } else { path };
     Ok((format!("https://model-{model}.api.baseten.co"), path.to_owned()))
@@ -348,13 +294,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn url(slug: &str, rest: &str) -> Result<String, Refusal> {
-        let target = Target {
-            account: "acct",
-            rest,
-            query: "",
-            base_override: None,
-            fal_target: None,
-        };
+        let target = Target { account: "acct", rest, query: "", base_override: None, fal_target: None };
         find(slug).unwrap().url(&target)
     }
 
@@ -377,11 +317,7 @@ mod tests {
         sorted.dedup();
         assert_eq!(slugs, sorted);
         for provider in PROVIDERS {
-            assert!(
-                provider.base.starts_with("https://") && !provider.base.ends_with('/'),
-                "{}",
-                provider.slug
-            );
+            assert!(provider.base.starts_with("https://") && !provider.base.ends_with('/'), "{}", provider.slug);
             assert!(provider.aliases.iter().all(|alias| !slugs.contains(alias)));
         }
     }
@@ -393,60 +329,26 @@ mod tests {
         for provider in PROVIDERS {
             let expected = format!("{root}tests/fixtures/{}/expected.json", provider.slug);
             assert!(std::fs::exists(&expected).unwrap(), "{expected} is missing");
-            assert!(
-                readme.contains(&format!("| `{}` |", provider.slug)),
-                "{} is not in the README",
-                provider.slug
-            );
+            assert!(readme.contains(&format!("| `{}` |", provider.slug)), "{} is not in the README", provider.slug);
         }
     }
 
     #[test]
     fn both_path_forms_reach_the_same_url() {
         for (slug, bare, versioned, wanted) in [
-            (
-                "openai",
-                "chat/completions",
-                "v1/chat/completions",
-                "https://api.openai.com/v1/chat/completions",
-            ),
-            (
-                "openai",
-                "responses",
-                "v1/v1/responses",
-                "https://api.openai.com/v1/responses",
-            ),
+            ("openai", "chat/completions", "v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
+            ("openai", "responses", "v1/v1/responses", "https://api.openai.com/v1/responses"),
             ("grok", "messages", "v1/messages", "https://api.x.ai/v1/messages"),
-            (
-                "openrouter",
-                "models",
-                "v1/models",
-                "https://openrouter.ai/api/v1/models",
-            ),
-            (
-                "cerebras",
-                "chat/completions",
-                "v1/chat/completions",
-                "https://api.cerebras.ai/v1/chat/completions",
-            ),
-            (
-                "replicate",
-                "predictions",
-                "v1/predictions",
-                "https://api.replicate.com/v1/predictions",
-            ),
+            ("openrouter", "models", "v1/models", "https://openrouter.ai/api/v1/models"),
+            ("cerebras", "chat/completions", "v1/chat/completions", "https://api.cerebras.ai/v1/chat/completions"),
+            ("replicate", "predictions", "v1/predictions", "https://api.replicate.com/v1/predictions"),
             (
                 "groq",
                 "chat/completions",
                 "openai/v1/chat/completions",
                 "https://api.groq.com/openai/v1/chat/completions",
             ),
-            (
-                "huggingface",
-                "org/model",
-                "models/org/model",
-                "https://api-inference.huggingface.co/models/org/model",
-            ),
+            ("huggingface", "org/model", "models/org/model", "https://api-inference.huggingface.co/models/org/model"),
         ] {
             assert_eq!(url(slug, bare).unwrap(), wanted);
             assert_eq!(url(slug, versioned).unwrap(), wanted);
@@ -491,16 +393,8 @@ mod tests {
                 "v1/chat/completions",
                 "https://api.cloudflare.com/client/v4/accounts/acct/ai/v1/chat/completions",
             ),
-            (
-                "baseten",
-                "model/abc123",
-                "https://model-abc123.api.baseten.co/production/predict",
-            ),
-            (
-                "baseten",
-                "v1/chat/completions",
-                "https://inference.baseten.co/v1/chat/completions",
-            ),
+            ("baseten", "model/abc123", "https://model-abc123.api.baseten.co/production/predict"),
+            ("baseten", "v1/chat/completions", "https://inference.baseten.co/v1/chat/completions"),
         ] {
             assert_eq!(url(slug, rest).unwrap(), wanted);
         }
@@ -508,14 +402,8 @@ mod tests {
 
     #[test]
     fn an_override_takes_the_place_of_the_whole_base() {
-        assert_eq!(
-            overridden("openai", "v1/chat/completions"),
-            "http://localhost:1/x/chat/completions?a=b"
-        );
-        assert_eq!(
-            overridden("azure-openai", "r/d/chat"),
-            "http://localhost:1/x/openai/deployments/d/chat?a=b"
-        );
+        assert_eq!(overridden("openai", "v1/chat/completions"), "http://localhost:1/x/chat/completions?a=b");
+        assert_eq!(overridden("azure-openai", "r/d/chat"), "http://localhost:1/x/openai/deployments/d/chat?a=b");
         assert_eq!(
             overridden("aws-bedrock", "bedrock-runtime/us-east-1/model/m/invoke"),
             "http://localhost:1/x/model/m/invoke?a=b"
@@ -547,23 +435,12 @@ mod tests {
     #[test]
     fn fal_targets_stay_with_fal() {
         let fal = |target| {
-            let target = Target {
-                account: "",
-                rest: "",
-                query: "?own=1",
-                base_override: None,
-                fal_target: Some(target),
-            };
+            let target =
+                Target { account: "", rest: "", query: "?own=1", base_override: None, fal_target: Some(target) };
             find("fal").unwrap().url(&target)
         };
-        assert_eq!(
-            fal("https://queue.fal.run/fal-ai/x?y=1").unwrap(),
-            "https://queue.fal.run/fal-ai/x?y=1"
-        );
-        assert_eq!(
-            fal("https://rest.alpha.fal.ai/x").unwrap(),
-            "https://rest.alpha.fal.ai/x?own=1"
-        );
+        assert_eq!(fal("https://queue.fal.run/fal-ai/x?y=1").unwrap(), "https://queue.fal.run/fal-ai/x?y=1");
+        assert_eq!(fal("https://rest.alpha.fal.ai/x").unwrap(), "https://rest.alpha.fal.ai/x?own=1");
         for evil in [
             "http://fal.run/x",
             "https://fal.run.evil.com/x",

@@ -89,11 +89,7 @@ async fn authorised(
     route: &Route<'_>,
     around: &Around,
 ) -> Result<(Rc<Gateway>, Presented), Refusal> {
-    let admin = around
-        .config
-        .admin
-        .as_ref()
-        .map_err(|reason| Refusal::unavailable(reason.clone()))?;
+    let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let presented = auth::presented(headers, admin);
     let found = gateways::settings(around, route.account, route.gateway, presented.is_admin).await;
     let gateway = found
@@ -126,9 +122,7 @@ fn call(
     arrived: u64,
 ) -> Call {
     let id = id::mint(arrived, random());
-    let upgrade = headers
-        .get("upgrade")
-        .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Call {
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
         id,
@@ -141,11 +135,7 @@ fn call(
             .collect(),
         rest: route.rest.to_owned(),
         query: query.to_owned(),
-        request_type: if upgrade {
-            RequestType::WebSocket
-        } else {
-            RequestType::Native
-        },
+        request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
         metadata: options.metadata.clone(),
         custom_cost: options.custom_cost,
         user_agent: headers.get("user-agent").map(str::to_owned),
@@ -158,15 +148,8 @@ fn call(
 }
 
 fn notes(options: &Options) -> Vec<(&'static str, String)> {
-    let notes = [
-        ("cf-aig-metadata-dropped", &options.metadata.dropped),
-        ("cf-aig-warning", &options.warning),
-    ];
-    notes
-        .into_iter()
-        .filter(|(_, text)| !text.is_empty())
-        .map(|(name, text)| (name, text.clone()))
-        .collect()
+    let notes = [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
+    notes.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
 }
 
 /// Makes the upstream request: where it goes, with which headers, and with the client's own body.
@@ -227,9 +210,7 @@ fn forwarded(
     }
     if provider.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
-        && let Some(key) = headers
-            .get("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "))
+        && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")
     {
         let _ = outgoing.set("x-api-key", key);
@@ -245,18 +226,11 @@ async fn taken(request: &Request, headers: &Headers, job: &mut Job) -> Result<Op
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(None);
     }
-    let copying = if job.collect_log {
-        body::request_copying(headers)
-    } else {
-        Copying::Nothing
-    };
+    let copying = if job.collect_log { body::request_copying(headers) } else { Copying::Nothing };
     if copying == Copying::Nothing {
         return Ok(Some(stream.into()));
     }
-    let whole = request
-        .array_buffer()
-        .map(JsFuture::from)
-        .map_err(|error| js::message(&error));
+    let whole = request.array_buffer().map(JsFuture::from).map_err(|error| js::message(&error));
     let whole = match whole {
         Ok(whole) => whole.await.map_err(|error| js::message(&error)),
         Err(error) => Err(error),
@@ -308,10 +282,7 @@ async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Respo
     let text = upstream.status_text();
     let made = |body: &JsValue| js::answer(body, status, &text, &outgoing);
     let Some(stream) = upstream.body() else {
-        let size = headers
-            .content_length()
-            .filter(|_| request.method() == "HEAD")
-            .map_or(Some(0), |_| None);
+        let size = headers.content_length().filter(|_| request.method() == "HEAD").map_or(Some(0), |_| None);
         return made(&JsValue::NULL)
             .map(|response| job.finish(Outcome { size, ..outcome }, response))
             .map_err(|cause| broken_socket(&cause));
@@ -404,12 +375,8 @@ fn teed(
             }
         }
         if let Err(error) = copied.await {
-            failure = failure.or_else(|| {
-                Some(Failure::Upstream(format!(
-                    "the answer broke off: {}",
-                    js::message(&error)
-                )))
-            });
+            failure =
+                failure.or_else(|| Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))));
             let _ = JsFuture::from(copy.writable().close()).await;
         }
         let collected = match collected {
@@ -463,12 +430,7 @@ fn passed(
             None if plain => Some(count.get()),
             _ => None,
         };
-        job.log(Outcome {
-            size,
-            failure,
-            ..reader.outcome
-        })
-        .await;
+        job.log(Outcome { size, failure, ..reader.outcome }).await;
     });
     response
 }
@@ -507,10 +469,7 @@ impl Reader {
         let content_type = self.headers.get("content-type").unwrap_or("");
         let status = self.outcome.status.unwrap_or(0);
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
-        let mut outcome = Outcome {
-            size: Some(u64::from(length)),
-            ..self.outcome
-        };
+        let mut outcome = Outcome { size: Some(u64::from(length)), ..self.outcome };
         if length as usize <= crate::record::MAX_BODY {
             let bytes = js::bytes(buffer);
             outcome.facts = wire::read(framing, status, &bytes);
@@ -582,10 +541,7 @@ impl Job {
 
     /// Nobody is there to read an answer any more; the row still says what happened.
     fn abandon(self) -> Response {
-        let refusal = Refusal {
-            status: CLIENT_CLOSED_REQUEST,
-            ..Refusal::unreachable("the client went away")
-        };
+        let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
         self.refuse(&refusal, Failure::ClientLeft)
     }
 }

@@ -18,11 +18,7 @@ impl Query {
 
     /// The last value of a name, as a later option overrides an earlier one.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -37,9 +33,7 @@ pub fn percent_decoded(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         let hex = after.get(..2).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-        let value = hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let value = hex.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (byte, value) {
             (b'%', Some(value)) => {
                 bytes.push(value);
@@ -61,10 +55,7 @@ mod tests {
     #[test]
     fn names_and_values_are_decoded() {
         let query = Query::parse("a=1&b=x+y%20z%26&c&a=2&%C3%BC=%zz");
-        assert_eq!(
-            (query.get("a"), query.get("b"), query.get("c")),
-            (Some("2"), Some("x y z&"), Some(""))
-        );
+        assert_eq!((query.get("a"), query.get("b"), query.get("c")), (Some("2"), Some("x y z&"), Some("")));
         assert_eq!((query.get("ü"), query.get("d")), (Some("%zz"), None));
         assert_eq!(Query::parse("").get(""), None);
     }

@@ -118,9 +118,7 @@ pub struct LogRecord {
 
 impl LogRecord {
     pub fn new(call: Call, outcome: Outcome) -> Self {
-        let Outcome {
-            facts, status, failure, ..
-        } = outcome;
+        let Outcome { facts, status, failure, .. } = outcome;
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let usage = if broken { begun(facts.usage) } else { facts.usage };
         let model = call
@@ -133,9 +131,9 @@ impl LogRecord {
             Some(CustomCost::Total(total)) => Some(*total),
             _ if broken => None,
             Some(custom) => price::custom_cost(custom, &usage),
-            None => usage
-                .cost
-                .or_else(|| listed(&call.provider, [facts.model.as_deref(), model.as_deref()])?.cost(&usage)),
+            None => {
+                usage.cost.or_else(|| listed(&call.provider, [facts.model.as_deref(), model.as_deref()])?.cost(&usage))
+            }
         };
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
@@ -189,22 +187,13 @@ impl LogRecord {
 /// The figures of an answer that broke off are those of its beginning: Anthropic opens a stream with one output token.
 /// Unless the model had finished, how much came out is unknown.
 fn begun(usage: Usage) -> Usage {
-    Usage {
-        tokens_out: None,
-        total_tokens: None,
-        reasoning: None,
-        cost: None,
-        ..usage
-    }
+    Usage { tokens_out: None, total_tokens: None, reasoning: None, cost: None, ..usage }
 }
 
 /// The price of the first model that has one. The answer names the model more exactly than the request: a dated version,
 /// or what an alias stood for.
 fn listed(provider: &str, models: [Option<&str>; 2]) -> Option<&'static Price> {
-    models
-        .into_iter()
-        .flatten()
-        .find_map(|model| price::find(provider, model))
+    models.into_iter().flatten().find_map(|model| price::find(provider, model))
 }
 
 fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
@@ -257,37 +246,22 @@ pub mod tests {
             authentication: true,
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
-            facts: RequestFacts {
-                model: Some("gpt-4o".to_owned()),
-                stream: false,
-            },
+            facts: RequestFacts { model: Some("gpt-4o".to_owned()), stream: false },
             body: Some("{}".to_owned()),
         }
     }
 
     pub fn answered(facts: Facts) -> Outcome {
-        Outcome {
-            status: Some(200),
-            facts,
-            duration: 5,
-            ..Outcome::default()
-        }
+        Outcome { status: Some(200), facts, duration: 5, ..Outcome::default() }
     }
 
     fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
-        Usage {
-            tokens_in: Some(tokens_in),
-            tokens_out: Some(tokens_out),
-            ..Usage::default()
-        }
+        Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
     }
 
     #[test]
     fn a_known_model_has_a_cost_and_an_unknown_one_has_none() {
-        let facts = Facts {
-            usage: usage(1_000, 100),
-            ..Facts::default()
-        };
+        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
         let known = LogRecord::new(call("a"), answered(facts.clone()));
         assert_eq!(known.cost, price::find("openai", "gpt-4o").unwrap().cost(&facts.usage));
         assert!(known.cost.unwrap() > 0.0 && known.success && known.error.is_none());
@@ -300,75 +274,36 @@ pub mod tests {
 
     #[test]
     fn the_callers_and_the_providers_own_cost_come_first() {
-        let facts = Facts {
-            usage: Usage {
-                cost: Some(0.25),
-                ..usage(10, 10)
-            },
-            ..Facts::default()
-        };
+        let facts = Facts { usage: Usage { cost: Some(0.25), ..usage(10, 10) }, ..Facts::default() };
         assert_eq!(LogRecord::new(call("a"), answered(facts.clone())).cost, Some(0.25));
-        let custom = Call {
-            custom_cost: Some(CustomCost::Total(3.0)),
-            ..call("b")
-        };
+        let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
         let record = LogRecord::new(custom, answered(facts));
         assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
     }
 
     #[test]
     fn a_broken_answer_is_no_success_and_its_figures_are_unknown() {
-        let facts = Facts {
-            usage: usage(12, 1),
-            ..Facts::default()
-        };
+        let facts = Facts { usage: usage(12, 1), ..Facts::default() };
         for failure in [Failure::ClientLeft, Failure::Upstream("reset".to_owned())] {
-            let outcome = Outcome {
-                failure: Some(failure),
-                ..answered(facts.clone())
-            };
+            let outcome = Outcome { failure: Some(failure), ..answered(facts.clone()) };
             let record = LogRecord::new(call("a"), outcome);
             assert_eq!(
                 (record.success, record.tokens_in, record.tokens_out, record.cost),
                 (false, Some(12), None, None)
             );
         }
-        let finished = Facts {
-            finish_reason: Some("stop".to_owned()),
-            ..facts
-        };
-        let outcome = Outcome {
-            failure: Some(Failure::ClientLeft),
-            ..answered(finished)
-        };
+        let finished = Facts { finish_reason: Some("stop".to_owned()), ..facts };
+        let outcome = Outcome { failure: Some(Failure::ClientLeft), ..answered(finished) };
         assert_eq!(LogRecord::new(call("a"), outcome).tokens_out, Some(1));
     }
 
     #[test]
     fn the_error_names_the_layer() {
         let error = |outcome| LogRecord::new(call("a"), outcome).error.unwrap();
-        let refused = Facts {
-            error: Some("no such model".to_owned()),
-            ..Facts::default()
-        };
-        assert_eq!(
-            error(Outcome {
-                status: Some(404),
-                ..answered(refused)
-            }),
-            "provider: no such model"
-        );
-        assert_eq!(
-            error(Outcome {
-                status: Some(500),
-                ..answered(Facts::default())
-            }),
-            "provider: answered 500"
-        );
-        let broken = Outcome {
-            failure: Some(Failure::Upstream("reset".to_owned())),
-            ..answered(Facts::default())
-        };
+        let refused = Facts { error: Some("no such model".to_owned()), ..Facts::default() };
+        assert_eq!(error(Outcome { status: Some(404), ..answered(refused) }), "provider: no such model");
+        assert_eq!(error(Outcome { status: Some(500), ..answered(Facts::default()) }), "provider: answered 500");
+        let broken = Outcome { failure: Some(Failure::Upstream("reset".to_owned())), ..answered(Facts::default()) };
         assert_eq!(error(broken), "upstream: reset");
     }
 }

@@ -23,12 +23,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(status: u16, code: u32, message: &'static str, description: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message,
-            description: description.into(),
-        }
+        Self { status, code, message, description: description.into() }
     }
 
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
@@ -38,12 +33,7 @@ impl Refusal {
             account = shortened(account),
             gateway = shortened(gateway),
         );
-        Self::new(
-            400,
-            2001,
-            "Please configure AI Gateway in the Cloudflare dashboard",
-            description,
-        )
+        Self::new(400, 2001, "Please configure AI Gateway in the Cloudflare dashboard", description)
     }
 
     pub fn unreachable(description: impl Into<String>) -> Self {

@@ -47,74 +47,19 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     // For operators.
     (Endpoint::Health, "GET", "/health", Open),
     // The data plane: what applications call.
-    (
-        Endpoint::Proxy,
-        "*",
-        "/v1/{account}/{gateway}/{provider}/{rest...}",
-        Gateway,
-    ),
+    (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),
     // The control plane: gateways.
-    (
-        Endpoint::ListGateways,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways",
-        Read,
-    ),
-    (
-        Endpoint::CreateGateway,
-        "POST",
-        "/accounts/{account}/ai-gateway/gateways",
-        Edit,
-    ),
-    (
-        Endpoint::GetGateway,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}",
-        Read,
-    ),
-    (
-        Endpoint::UpdateGateway,
-        "PUT",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}",
-        Edit,
-    ),
-    (
-        Endpoint::DeleteGateway,
-        "DELETE",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}",
-        Edit,
-    ),
-    (
-        Endpoint::GetUrl,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}",
-        Read,
-    ),
+    (Endpoint::ListGateways, "GET", "/accounts/{account}/ai-gateway/gateways", Read),
+    (Endpoint::CreateGateway, "POST", "/accounts/{account}/ai-gateway/gateways", Edit),
+    (Endpoint::GetGateway, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}", Read),
+    (Endpoint::UpdateGateway, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
+    (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
+    (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
     // The control plane: logs.
-    (
-        Endpoint::ListLogs,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/logs",
-        Read,
-    ),
-    (
-        Endpoint::GetLog,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}",
-        Read,
-    ),
-    (
-        Endpoint::GetLogRequest,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request",
-        Read,
-    ),
-    (
-        Endpoint::GetLogResponse,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response",
-        Read,
-    ),
+    (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
+    (Endpoint::GetLog, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Read),
+    (Endpoint::GetLogRequest, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request", Read),
+    (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", Read),
 ];
 
 /// A matched request. Segments the path does not have are empty.
@@ -140,15 +85,8 @@ pub enum NoRoute {
 
 /// Finds the endpoint of a method and a raw path (without query).
 pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
-    let path = path
-        .strip_prefix("/client/v4")
-        .filter(|rest| rest.starts_with("/accounts/"))
-        .unwrap_or(path);
-    let plane = if path.starts_with("/accounts/") {
-        Plane::Control
-    } else {
-        Plane::Data
-    };
+    let path = path.strip_prefix("/client/v4").filter(|rest| rest.starts_with("/accounts/")).unwrap_or(path);
+    let plane = if path.starts_with("/accounts/") { Plane::Control } else { Plane::Data };
     let mut allowed = Vec::new();
     for (endpoint, wanted, template, access) in ENDPOINTS {
         let Some(route) = matched(*endpoint, *access, template, path) else {
@@ -159,23 +97,11 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
         }
         allowed.push(*wanted);
     }
-    Err(if allowed.is_empty() {
-        NoRoute::NotFound(plane)
-    } else {
-        NoRoute::MethodNotAllowed(plane, allowed)
-    })
+    Err(if allowed.is_empty() { NoRoute::NotFound(plane) } else { NoRoute::MethodNotAllowed(plane, allowed) })
 }
 
 fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str) -> Option<Route<'a>> {
-    let mut route = Route {
-        endpoint,
-        access,
-        account: "",
-        gateway: "",
-        provider: "",
-        id: "",
-        rest: "",
-    };
+    let mut route = Route { endpoint, access, account: "", gateway: "", provider: "", id: "", rest: "" };
     let mut remaining = path.strip_prefix('/');
     for wanted in template.split('/').skip(1) {
         let text = remaining?;
@@ -211,10 +137,7 @@ mod tests {
     #[test]
     fn the_rest_of_a_proxied_path_is_taken_as_it_is() {
         let route = route("POST", "/v1/acct/gw/openai/v1//chat/%2e%2e/completions").unwrap();
-        assert_eq!(
-            (route.endpoint, route.account, route.gateway),
-            (Endpoint::Proxy, "acct", "gw")
-        );
+        assert_eq!((route.endpoint, route.account, route.gateway), (Endpoint::Proxy, "acct", "gw"));
         assert_eq!((route.provider, route.rest), ("openai", "v1//chat/%2e%2e/completions"));
     }
 
@@ -223,10 +146,7 @@ mod tests {
         for prefix in ["", "/client/v4"] {
             let path = format!("{prefix}/accounts/a/ai-gateway/gateways/g/logs/01J/response");
             let route = route("GET", &path).unwrap();
-            assert_eq!(
-                (route.endpoint, route.gateway, route.id),
-                (Endpoint::GetLogResponse, "g", "01J")
-            );
+            assert_eq!((route.endpoint, route.gateway, route.id), (Endpoint::GetLogResponse, "g", "01J"));
         }
         assert_eq!(route("GET", "/client/v4/health"), Err(NoRoute::NotFound(Plane::Data)));
     }
@@ -234,22 +154,12 @@ mod tests {
     #[test]
     fn a_wrong_method_names_the_right_ones() {
         let refused = route("PATCH", "/accounts/a/ai-gateway/gateways/g");
-        assert_eq!(
-            refused,
-            Err(NoRoute::MethodNotAllowed(Plane::Control, vec!["GET", "PUT", "DELETE"]))
-        );
+        assert_eq!(refused, Err(NoRoute::MethodNotAllowed(Plane::Control, vec!["GET", "PUT", "DELETE"])));
     }
 
     #[test]
     fn empty_segments_match_nothing() {
-        for path in [
-            "",
-            "/",
-            "//",
-            "/v1//gw/openai/x",
-            "/v1/acct//openai/x",
-            "/accounts//ai-gateway/gateways",
-        ] {
+        for path in ["", "/", "//", "/v1//gw/openai/x", "/v1/acct//openai/x", "/accounts//ai-gateway/gateways"] {
             assert!(route("GET", path).is_err(), "{path}");
         }
         assert!(route("GET", "/v1/a/g/").is_err());
@@ -280,9 +190,6 @@ mod tests {
             std::fs::write(file, &wanted).unwrap();
         }
         let found = std::fs::read_to_string(file).unwrap_or_default();
-        assert_eq!(
-            found, wanted,
-            "run `UPDATE_ROUTES=1 cargo test the_list` to renew tests/e2e/routes.json"
-        );
+        assert_eq!(found, wanted, "run `UPDATE_ROUTES=1 cargo test the_list` to renew tests/e2e/routes.json");
     }
 }

@@ -82,10 +82,7 @@ impl<T: Into<Bind>> From<Option<T>> for Bind {
 
 impl Statement {
     pub fn new(sql: impl Into<Cow<'static, str>>, binds: impl IntoIterator<Item = Bind>) -> Self {
-        Self {
-            sql: sql.into(),
-            binds: binds.into_iter().collect(),
-        }
+        Self { sql: sql.into(), binds: binds.into_iter().collect() }
     }
 }
 

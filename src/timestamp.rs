@@ -5,15 +5,11 @@ use time::{Duration, OffsetDateTime};
 /// `2026-11-21T06:48:53.123Z`. Times outside of the years 1 to 9999 do not occur, and become 1970.
 pub fn format(milliseconds: u64) -> String {
     let since = i64::try_from(milliseconds).unwrap_or(0);
-    let time = OffsetDateTime::UNIX_EPOCH
-        .checked_add(Duration::milliseconds(since))
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let time =
+        OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(since)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second, millisecond) = time.to_hms_milli();
-    format!(
-        "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z",
-        u8::from(month)
-    )
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
 #[cfg(test)]

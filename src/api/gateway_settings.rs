@@ -74,10 +74,7 @@ impl Default for GatewaySettings {
 impl GatewaySettings {
     /// What `default` has when a request brings it into being.
     pub fn of_default_gateway() -> Self {
-        Self {
-            authentication: true,
-            ..Self::default()
-        }
+        Self { authentication: true, ..Self::default() }
     }
 
     /// Reads the body of POST and PUT. A field that is missing or null has its default, because SDKs of different ages
@@ -144,10 +141,7 @@ impl Fields<'_> {
         let Some(value) = self.given(name) else { return Ok(None) };
         // JSON does not tell 60 from 60.0.
         let whole = value.as_u64().or_else(|| {
-            value
-                .as_f64()
-                .filter(|number| number.fract() == 0.0 && *number >= 0.0)
-                .map(|number| number as u64)
+            value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0).map(|number| number as u64)
         });
         match whole {
             Some(number) if (min..=max).contains(&number) => Ok(Some(number)),
@@ -167,10 +161,7 @@ impl Fields<'_> {
         match self.given(name) {
             None => Ok(None),
             Some(Value::String(value)) if (min..=max).contains(&value.chars().count()) => Ok(Some(value.clone())),
-            Some(_) => Err(expected(
-                name,
-                &format!("a string of {min} to {max} characters, or null"),
-            )),
+            Some(_) => Err(expected(name, &format!("a string of {min} to {max} characters, or null"))),
         }
     }
 
@@ -223,22 +214,14 @@ mod tests {
     #[test]
     fn settings_stored_by_another_version_are_read() {
         let whole = serde_json::to_value(GatewaySettings::of_default_gateway()).unwrap();
-        for name in whole
-            .as_object()
-            .unwrap()
-            .keys()
-            .filter(|name| *name != "authentication")
-        {
+        for name in whole.as_object().unwrap().keys().filter(|name| *name != "authentication") {
             let mut older = whole.clone();
             older.as_object_mut().unwrap().remove(name);
             let read: GatewaySettings = serde_json::from_value(older).unwrap();
             assert_eq!(read, GatewaySettings::of_default_gateway(), "{name}");
         }
         let newer = json!({ "authentication": true, "of_a_later_version": 1 });
-        assert_eq!(
-            serde_json::from_value::<GatewaySettings>(newer).unwrap(),
-            GatewaySettings::of_default_gateway()
-        );
+        assert_eq!(serde_json::from_value::<GatewaySettings>(newer).unwrap(), GatewaySettings::of_default_gateway());
     }
 
     #[test]

@@ -51,27 +51,18 @@ const LAST_LOGS_MS: u64 = 60 * 60 * 1_000;
 /// 1 to 64 characters: lower-case letters, digits and `_`, with single hyphens between them.
 pub fn is_gateway_id(id: &str) -> bool {
     let word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     (1..=64).contains(&id.len()) && id.split('-').all(word)
 }
 
 /// 1 to 64 letters, digits, `-` and `_`: Cloudflare's ids, and names of one's own.
 pub fn is_account_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<Gateway>, StoreError> {
-    let statement = Statement::new(
-        format!("{SELECT} WHERE account_id = ?1 AND id = ?2"),
-        [account.into(), id.into()],
-    );
+    let statement = Statement::new(format!("{SELECT} WHERE account_id = ?1 AND id = ?2"), [account.into(), id.into()]);
     store.row::<Row>(statement).await?.map(Gateway::read).transpose()
 }
 
@@ -83,9 +74,7 @@ pub async fn create_default(
     internal_id: String,
 ) -> Result<Gateway, StoreError> {
     let settings = GatewaySettings::of_default_gateway();
-    store
-        .batch(vec![insert(account, DEFAULT, &internal_id, now_ms, &settings)])
-        .await?;
+    store.batch(vec![insert(account, DEFAULT, &internal_id, now_ms, &settings)]).await?;
     find(store, account, DEFAULT)
         .await?
         .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))
@@ -95,20 +84,16 @@ pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Re
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let search = query.get("search").unwrap_or("");
     let condition = "WHERE account_id = ?1 AND instr(id, lower(?2)) > 0";
-    let count = Statement::new(
-        format!("SELECT count(*) AS n FROM gateways {condition}"),
-        [account.into(), search.into()],
-    );
+    let count =
+        Statement::new(format!("SELECT count(*) AS n FROM gateways {condition}"), [account.into(), search.into()]);
     let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
     let rows = Statement::new(
         format!("{SELECT} {condition} ORDER BY created_at, key LIMIT ?3 OFFSET ?4"),
         [account.into(), search.into(), page.limit().into(), page.offset().into()],
     );
     let rows: Vec<Row> = store.rows(rows).await?;
-    let gateways = rows
-        .into_iter()
-        .map(|row| Ok(Gateway::read(row)?.show()))
-        .collect::<Result<Vec<Value>, StoreError>>()?;
+    let gateways =
+        rows.into_iter().map(|row| Ok(Gateway::read(row)?.show())).collect::<Result<Vec<Value>, StoreError>>()?;
     let info = page.info(gateways.len(), total);
     Ok(Reply::list(gateways, info))
 }
@@ -134,14 +119,9 @@ pub async fn create(
         }
     };
     let settings = GatewaySettings::parse(&body)?;
-    let changed = store
-        .batch(vec![insert(account, id, &internal_id, now_ms, &settings)])
-        .await?;
+    let changed = store.batch(vec![insert(account, id, &internal_id, now_ms, &settings)]).await?;
     if changed.first() != Some(&1) {
-        return Err(ApiError::invalid(
-            ["body", "id"],
-            format!("A gateway with the id '{id}' already exists"),
-        ));
+        return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
     }
     get(store, account, id).await
 }
@@ -158,12 +138,7 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], no
     }
     let settings = GatewaySettings::parse(&fields)?;
     let sql = "UPDATE gateways SET settings = ?2, modified_at = ?3 WHERE key = ?1";
-    store
-        .batch(vec![Statement::new(
-            sql,
-            [gateway.key.into(), stored(&settings).into(), time(now_ms)],
-        )])
-        .await?;
+    store.batch(vec![Statement::new(sql, [gateway.key.into(), stored(&settings).into(), time(now_ms)])]).await?;
     get(store, account, id).await
 }
 
@@ -242,13 +217,7 @@ fn insert(account: &str, id: &str, internal_id: &str, now_ms: u64, settings: &Ga
     Statement::new(
         "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings) \
          VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (account_id, id) DO NOTHING",
-        [
-            account.into(),
-            id.into(),
-            internal_id.into(),
-            time(now_ms),
-            stored(settings).into(),
-        ],
+        [account.into(), id.into(), internal_id.into(), time(now_ms), stored(settings).into()],
     )
 }
 
@@ -267,24 +236,8 @@ impl Gateway {
     fn read(row: Row) -> Result<Self, StoreError> {
         let settings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
-        let Row {
-            key,
-            account_id,
-            id,
-            internal_id,
-            created_at,
-            modified_at,
-            ..
-        } = row;
-        Ok(Self {
-            key,
-            account_id,
-            id,
-            internal_id,
-            created_at,
-            modified_at,
-            settings,
-        })
+        let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
@@ -349,13 +302,7 @@ mod tests {
         );
         assert_eq!(shown["created_at"], "2023-11-14T22:13:20.000Z");
         // What GET shows can be PUT back, and changes nothing but the time.
-        let again = result(block_on(update(
-            &store,
-            "acct",
-            "gw",
-            shown.to_string().as_bytes(),
-            NOW + 5,
-        )));
+        let again = result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), NOW + 5)));
         let mut wanted = shown.clone();
         wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
         assert_eq!(again, wanted);
@@ -373,26 +320,13 @@ mod tests {
             (error.status, error.code, error.path.as_slice()),
             (400, 7001, ["body".to_owned(), "id".to_owned()].as_slice())
         );
-        for wrong in [
-            json!({}),
-            json!({ "id": 1 }),
-            json!({ "id": "No" }),
-            json!([]),
-            json!("x"),
-        ] {
+        for wrong in [json!({}), json!({ "id": 1 }), json!({ "id": "No" }), json!([]), json!("x")] {
             assert_eq!(
-                block_on(create(&store, "one", wrong.to_string().as_bytes(), NOW, String::new()))
-                    .unwrap_err()
-                    .code,
+                block_on(create(&store, "one", wrong.to_string().as_bytes(), NOW, String::new())).unwrap_err().code,
                 7001
             );
         }
-        assert_eq!(
-            block_on(create(&store, "one", b"{\"id\":", NOW, String::new()))
-                .unwrap_err()
-                .path,
-            ["body"]
-        );
+        assert_eq!(block_on(create(&store, "one", b"{\"id\":", NOW, String::new())).unwrap_err().path, ["body"]);
     }
 
     #[test]
@@ -401,10 +335,7 @@ mod tests {
         made(&store, "one", "gw").unwrap();
         for (account, id) in [("two", "gw"), ("one", "gw' OR '1'='1"), ("one' --", "gw"), ("one", "")] {
             assert_eq!(block_on(get(&store, account, id)).unwrap_err().status, 404);
-            assert_eq!(
-                block_on(update(&store, account, id, b"{}", NOW)).unwrap_err().status,
-                404
-            );
+            assert_eq!(block_on(update(&store, account, id, b"{}", NOW)).unwrap_err().status, 404);
             assert_eq!(block_on(delete(&store, account, id, NOW)).unwrap_err().status, 404);
         }
         assert!(block_on(get(&store, "one", "gw")).is_ok());
@@ -418,12 +349,7 @@ mod tests {
         }
         let ids = |query: &str| -> Vec<String> {
             let found = result(block_on(list(&store, "acct", &Query::parse(query))));
-            found
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|gateway| gateway["id"].as_str().unwrap().to_owned())
-                .collect()
+            found.as_array().unwrap().iter().map(|gateway| gateway["id"].as_str().unwrap().to_owned()).collect()
         };
         assert_eq!(ids(""), ["alpha", "beta", "gamma"]);
         assert_eq!(ids("search=ET"), ["beta"]);
@@ -446,32 +372,16 @@ mod tests {
         made(&store, "acct", "gw").unwrap();
         let old = block_on(find(&store, "acct", "gw")).unwrap().unwrap().key;
         let records = (0..5)
-            .map(|n| {
-                LogRecord::new(
-                    Call {
-                        gateway: old,
-                        ..call(&n.to_string())
-                    },
-                    answered(Facts::default()),
-                )
-            })
+            .map(|n| LogRecord::new(Call { gateway: old, ..call(&n.to_string()) }, answered(Facts::default())))
             .collect();
         block_on(log_batch::write(&store, records, async |_| {}));
         block_on(delete(&store, "acct", "gw", NOW)).unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
-        let rounds: Vec<bool> = (0..3)
-            .map(|_| block_on(delete_logs_slice(&store, old, 2)).unwrap())
-            .collect();
+        let rounds: Vec<bool> = (0..3).map(|_| block_on(delete_logs_slice(&store, old, 2)).unwrap()).collect();
         assert_eq!(rounds, [true, true, false]);
         let left = "SELECT (SELECT count(*) FROM logs) + (SELECT count(*) FROM log_bodies) AS n";
-        assert_eq!(
-            block_on(store.row::<Count>(Statement::new(left, [])))
-                .unwrap()
-                .unwrap()
-                .n,
-            0
-        );
+        assert_eq!(block_on(store.row::<Count>(Statement::new(left, []))).unwrap().unwrap().n, 0);
     }
 
     /// Whether a call reported success, and whether the gateway is there afterwards, for each way a statement can fail.
@@ -511,14 +421,7 @@ mod tests {
         let store = Faulty::new(Sqlite::new());
         let log = |id: &str, gateway| {
             let metadata = crate::metadata::parse(r#"{"a":"b"}"#, 5);
-            LogRecord::new(
-                Call {
-                    gateway,
-                    metadata,
-                    ..call(id)
-                },
-                answered(Facts::default()),
-            )
+            LogRecord::new(Call { gateway, metadata, ..call(id) }, answered(Facts::default()))
         };
         let records = vec![log("a", 1), log("b", 1), log("c", 1), log("kept", 2)];
         block_on(log_batch::write(&store, records, async |_| {}));

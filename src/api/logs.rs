@@ -108,10 +108,7 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
             condition.sql,
             next + 1
         ),
-        condition
-            .binds
-            .into_iter()
-            .chain([page.limit().into(), page.offset().into()]),
+        condition.binds.into_iter().chain([page.limit().into(), page.offset().into()]),
     );
     let rows: Vec<Row> = store.rows(rows).await?;
     let shown: Vec<Value> = rows.iter().map(|row| Value::Object(row.show())).collect();
@@ -141,14 +138,8 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
     shown.extend([
         ("request_size".to_owned(), json!(row.request_size)),
         ("response_size".to_owned(), json!(row.response_size)),
-        (
-            "request_head_complete".to_owned(),
-            json!(heads.request_complete == Some(1)),
-        ),
-        (
-            "response_head_complete".to_owned(),
-            json!(heads.response_complete == Some(1)),
-        ),
+        ("request_head_complete".to_owned(), json!(heads.request_complete == Some(1))),
+        ("response_head_complete".to_owned(), json!(heads.response_complete == Some(1))),
     ]);
     for (name, head) in [("request_head", heads.request), ("response_head", heads.response)] {
         if let Some(head) = head {
@@ -160,10 +151,8 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
 
 /// Whether a log's row is there. Rows are written behind the answers, so `control` asks before it looks.
 pub async fn exists(store: &impl Store, gateway: i64, id: &str) -> Result<bool, StoreError> {
-    let count = Statement::new(
-        "SELECT count(*) AS n FROM logs WHERE id = ?1 AND gateway = ?2",
-        [id.into(), gateway.into()],
-    );
+    let count =
+        Statement::new("SELECT count(*) AS n FROM logs WHERE id = ?1 AND gateway = ?2", [id.into(), gateway.into()]);
     Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
 }
 
@@ -194,23 +183,12 @@ pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Res
     let body = pieces.into_iter().map(|piece| piece.data).collect();
     // The text comes from outside: no browser may take it for a page of ours.
     let headers = vec![("x-content-type-options", "nosniff".to_owned())];
-    Ok(Reply {
-        status: 200,
-        content_type,
-        headers,
-        body,
-    })
+    Ok(Reply { status: 200, content_type, headers, body })
 }
 
 /// The content type a stored body is given out with: a known harmless one, whatever a provider called it.
 fn shown_as(content_type: Option<&str>) -> &'static str {
-    let kind = content_type
-        .unwrap_or("application/json")
-        .split(';')
-        .next()
-        .unwrap_or("")
-        .trim()
-        .to_ascii_lowercase();
+    let kind = content_type.unwrap_or("application/json").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     if kind == "text/event-stream" {
         "text/event-stream; charset=utf-8"
     } else if kind == "application/json" || kind.ends_with("+json") {
@@ -223,17 +201,10 @@ fn shown_as(content_type: Option<&str>) -> &'static str {
 /// One of the allowed values of a query parameter; the first where it is not given.
 fn chosen(query: &Query, name: &str, allowed: &'static [&'static str]) -> Result<&'static str, ApiError> {
     let wanted = query.get(name).or(allowed.first().copied());
-    allowed
-        .iter()
-        .copied()
-        .find(|value| Some(*value) == wanted)
-        .ok_or_else(|| {
-            let values: Vec<String> = allowed.iter().map(|value| format!("'{value}'")).collect();
-            ApiError::invalid(
-                ["query", name],
-                format!("Invalid enum value. Expected {}", values.join(" | ")),
-            )
-        })
+    allowed.iter().copied().find(|value| Some(*value) == wanted).ok_or_else(|| {
+        let values: Vec<String> = allowed.iter().map(|value| format!("'{value}'")).collect();
+        ApiError::invalid(["query", name], format!("Invalid enum value. Expected {}", values.join(" | ")))
+    })
 }
 
 // === impl Row ===
@@ -242,11 +213,8 @@ impl Row {
     /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
     /// stand beside them.
     fn show(&self) -> Map<String, Value> {
-        let metadata: Value = self
-            .metadata
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or(Value::Null);
+        let metadata: Value =
+            self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
         let shown = json!({
             "id": self.id,
             "created_at": timestamp::format(self.created_at),
@@ -325,34 +293,17 @@ mod tests {
 
     fn ids(store: &Sqlite, query: &str) -> Vec<String> {
         let list = read(block_on(list(store, GATEWAY, &Query::parse(query))));
-        list["result"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|log| log["id"].as_str().unwrap().to_owned())
-            .collect()
+        list["result"].as_array().unwrap().iter().map(|log| log["id"].as_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn a_log_has_every_field_with_its_type() {
-        let usage = Usage {
-            tokens_in: Some(10),
-            tokens_out: Some(3),
-            cached: Some(4),
-            ..Usage::default()
-        };
-        let facts = Facts {
-            usage,
-            response_id: Some("chatcmpl-1".to_owned()),
-            ..Facts::default()
-        };
+        let usage = Usage { tokens_in: Some(10), tokens_out: Some(3), cached: Some(4), ..Usage::default() };
+        let facts = Facts { usage, response_id: Some("chatcmpl-1".to_owned()), ..Facts::default() };
         let mut outcome = answered(facts);
         outcome.body = Some("x".repeat(3_000));
         outcome.size = Some(3_000);
-        let tagged = Call {
-            metadata: metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5),
-            ..call("a")
-        };
+        let tagged = Call { metadata: metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5), ..call("a") };
         let store = with_logs(vec![LogRecord::new(tagged, outcome)]);
         let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
         assert_eq!(log["metadata"], json!({ "team": "AI", "user": 12345, "test": true }));
@@ -360,92 +311,50 @@ mod tests {
             (&log["success"], &log["cached"], &log["custom_cost"]),
             (&json!(true), &json!(false), &json!(false))
         );
-        assert_eq!(
-            (&log["tokens_in"], &log["tokens_out"], &log["step"]),
-            (&json!(10), &json!(3), &json!(0))
-        );
+        assert_eq!((&log["tokens_in"], &log["tokens_out"], &log["step"]), (&json!(10), &json!(3), &json!(0)));
         assert_eq!(log["usage_metadata"]["input_cached_tokens"], 4);
+        assert_eq!((&log["request_head"], &log["request_head_complete"]), (&json!("{}"), &json!(true)));
         assert_eq!(
-            (&log["request_head"], &log["request_head_complete"]),
-            (&json!("{}"), &json!(true))
-        );
-        assert_eq!(
-            (
-                log["response_head"].as_str().unwrap().len(),
-                &log["response_head_complete"]
-            ),
+            (log["response_head"].as_str().unwrap().len(), &log["response_head_complete"]),
             (HEAD, &json!(false))
         );
-        assert_eq!(
-            (&log["response_size"], &log["response_id"]),
-            (&json!(3_000), &json!("chatcmpl-1"))
-        );
+        assert_eq!((&log["response_size"], &log["response_id"]), (&json!(3_000), &json!("chatcmpl-1")));
         assert!(log["cost"].is_number() && log["created_at"] == "2023-11-14T22:13:20.000Z");
     }
 
     #[test]
     fn what_is_unknown_is_null_and_never_zero() {
-        let unknown = Call {
-            facts: Default::default(),
-            body: None,
-            ..call("a")
-        };
+        let unknown = Call { facts: Default::default(), body: None, ..call("a") };
         let store = with_logs(vec![LogRecord::new(unknown, answered(Facts::default()))]);
         let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
-        for field in [
-            "tokens_in",
-            "tokens_out",
-            "cost",
-            "metadata",
-            "response_id",
-            "error",
-            "response_size",
-        ] {
+        for field in ["tokens_in", "tokens_out", "cost", "metadata", "response_id", "error", "response_size"] {
             assert!(log[field].is_null(), "{field}");
         }
-        assert_eq!(
-            (&log["model"], &log["request_head_complete"]),
-            (&json!(""), &json!(false))
-        );
+        assert_eq!((&log["model"], &log["request_head_complete"]), (&json!(""), &json!(false)));
         assert!(log.get("request_head").is_none());
     }
 
     #[test]
     fn lists_are_newest_first_and_their_pages_do_not_overlap() {
         let store = with_logs((0..7).map(|n| at(&format!("log{n}"), 1_000 + n / 3)).collect());
-        assert_eq!(
-            ids(&store, ""),
-            ["log6", "log5", "log4", "log3", "log2", "log1", "log0"]
-        );
-        assert_eq!(
-            ids(&store, "order_by_direction=asc&per_page=2&page=2"),
-            ["log2", "log3"]
-        );
+        assert_eq!(ids(&store, ""), ["log6", "log5", "log4", "log3", "log2", "log1", "log0"]);
+        assert_eq!(ids(&store, "order_by_direction=asc&per_page=2&page=2"), ["log2", "log3"]);
         for order in ORDERS {
-            let mut seen: Vec<String> = (1..=4)
-                .flat_map(|page| ids(&store, &format!("order_by={order}&per_page=2&page={page}")))
-                .collect();
+            let mut seen: Vec<String> =
+                (1..=4).flat_map(|page| ids(&store, &format!("order_by={order}&per_page=2&page={page}"))).collect();
             seen.sort();
             assert_eq!(seen.len(), 7, "{order}");
             seen.dedup();
             assert_eq!(seen.len(), 7, "{order}");
         }
         let past = read(block_on(list(&store, GATEWAY, &Query::parse("page=99"))));
-        assert_eq!(
-            past["result_info"],
-            json!({ "count": 0, "page": 99, "per_page": 20, "total_count": 7 })
-        );
+        assert_eq!(past["result_info"], json!({ "count": 0, "page": 99, "per_page": 20, "total_count": 7 }));
     }
 
     #[test]
     fn what_a_list_cannot_be_ordered_by_is_refused() {
         let store = with_logs(vec![]);
-        for query in [
-            "order_by=path",
-            "order_by=id;DROP TABLE logs",
-            "order_by_direction=up",
-            "per_page=51",
-        ] {
+        for query in ["order_by=path", "order_by=id;DROP TABLE logs", "order_by_direction=up", "per_page=51"] {
             let error = block_on(list(&store, GATEWAY, &Query::parse(query))).unwrap_err();
             assert_eq!((error.status, error.code), (400, 7001), "{query}");
         }
@@ -468,37 +377,18 @@ mod tests {
         outcome.body = Some("data: a\0b".to_owned());
         let store = with_logs(vec![LogRecord::new(call("a"), outcome)]);
         let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
-        assert_eq!(
-            (&log["request_head_complete"], &log["response_head_complete"]),
-            (&json!(true), &json!(false))
-        );
-        assert_eq!(
-            block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap().body,
-            "data: a\0b"
-        );
+        assert_eq!((&log["request_head_complete"], &log["response_head_complete"]), (&json!(true), &json!(false)));
+        assert_eq!(block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap().body, "data: a\0b");
     }
 
     #[test]
     fn parameters_never_become_sql() {
         let store = with_logs(vec![at("a", 1)]);
-        for hostile in [
-            "'",
-            "\"",
-            "';DROP TABLE logs;--",
-            "1 OR 1=1",
-            "\0",
-            "%",
-            "?1",
-            "created_at desc--",
-        ] {
+        for hostile in ["'", "\"", "';DROP TABLE logs;--", "1 OR 1=1", "\0", "%", "?1", "created_at desc--"] {
             let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
             for name in ["order_by", "order_by_direction", "page", "per_page"] {
                 let query = Query::parse(&format!("{name}={encoded}"));
-                assert_eq!(
-                    block_on(list(&store, GATEWAY, &query)).unwrap_err().code,
-                    7001,
-                    "{name}={hostile}"
-                );
+                assert_eq!(block_on(list(&store, GATEWAY, &query)).unwrap_err().code, 7001, "{name}={hostile}");
             }
             assert_eq!(block_on(get(&store, GATEWAY, hostile)).unwrap_err().status, 404);
         }
@@ -513,15 +403,9 @@ mod tests {
         outcome.content_type = Some("text/event-stream".to_owned());
         let store = with_logs(vec![LogRecord::new(call("a"), outcome), at("b", 1)]);
         let reply = block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap();
-        assert_eq!(
-            (reply.body == stream, reply.content_type),
-            (true, "text/event-stream; charset=utf-8")
-        );
+        assert_eq!((reply.body == stream, reply.content_type), (true, "text/event-stream; charset=utf-8"));
         assert_eq!(block_on(body(&store, GATEWAY, "a", Part::Request)).unwrap().body, "{}");
-        assert_eq!(
-            block_on(body(&store, GATEWAY, "b", Part::Response)).unwrap_err().status,
-            404
-        );
+        assert_eq!(block_on(body(&store, GATEWAY, "b", Part::Response)).unwrap_err().status, 404);
         assert_eq!(shown_as(Some("text/html")), "text/plain; charset=utf-8");
     }
 
@@ -529,10 +413,7 @@ mod tests {
     fn the_first_page_is_read_from_the_index() {
         let store = with_logs(vec![at("a", 1)]);
         let by_time = Statement::new(
-            format!(
-                "SELECT {COLUMNS} FROM logs WHERE {} ORDER BY created_at DESC, id DESC LIMIT 20",
-                condition(1).sql
-            ),
+            format!("SELECT {COLUMNS} FROM logs WHERE {} ORDER BY created_at DESC, id DESC LIMIT 20", condition(1).sql),
             [Bind::Int(GATEWAY)],
         );
         let plan = store.plan(&by_time);

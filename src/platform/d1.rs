@@ -37,17 +37,13 @@ impl D1Store {
 
     fn prepared(&self, statement: &Statement) -> Result<Prepared, StoreError> {
         if self.0.is_undefined() {
-            return Err(StoreError(
-                "the Worker has no D1 binding named DB; see wrangler.toml".to_owned(),
-            ));
+            return Err(StoreError("the Worker has no D1 binding named DB; see wrangler.toml".to_owned()));
         }
         let prepared = self.0.prepare(&statement.sql).map_err(failed)?;
         if statement.binds.is_empty() {
             return Ok(prepared);
         }
-        prepared
-            .bind(&statement.binds.iter().map(value).collect())
-            .map_err(failed)
+        prepared.bind(&statement.binds.iter().map(value).collect()).map_err(failed)
     }
 }
 
@@ -66,17 +62,12 @@ impl Store for D1Store {
         for statement in &statements {
             prepared.push(self.prepared(statement)?.as_ref());
         }
-        let answers = JsFuture::from(self.0.batch(&prepared).map_err(failed)?)
-            .await
-            .map_err(failed)?;
+        let answers = JsFuture::from(self.0.batch(&prepared).map_err(failed)?).await.map_err(failed)?;
         let changes = |answer: JsValue| {
             let meta = Reflect::get(&answer, &JsValue::from_str("meta")).ok()?;
             Reflect::get(&meta, &JsValue::from_str("changes")).ok()?.as_f64()
         };
-        Ok(Array::from(&answers)
-            .iter()
-            .map(|answer| changes(answer).unwrap_or(0.0) as u64)
-            .collect())
+        Ok(Array::from(&answers).iter().map(|answer| changes(answer).unwrap_or(0.0) as u64).collect())
     }
 }
 

@@ -45,9 +45,7 @@ pub async fn settings(
     let store = around.database();
     let read = match gateways::find(&store, account, gateway).await {
         Ok(None) if is_admin && gateway == DEFAULT => {
-            gateways::create_default(&store, account, now(), id::mint(now(), random()))
-                .await
-                .map(Some)
+            gateways::create_default(&store, account, now(), id::mint(now(), random())).await.map(Some)
         }
         read => read,
     };
@@ -80,12 +78,6 @@ fn keep(name: String, gateway: Option<Rc<Gateway>>) {
         if cache.len() >= MAX_ENTRIES {
             cache.clear();
         }
-        cache.insert(
-            name,
-            Entry {
-                gateway,
-                read_at: now(),
-            },
-        );
+        cache.insert(name, Entry { gateway, read_at: now() });
     });
 }

@@ -35,29 +35,20 @@ extern "C" {
 
 /// Sends a request upstream. The error is the runtime's own text.
 pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, String> {
-    let answer = JsFuture::from(global_fetch(url, init))
-        .await
-        .map_err(|error| message(&error))?;
-    answer
-        .dyn_into()
-        .map_err(|_| "the runtime answered with something that is no response".to_owned())
+    let answer = JsFuture::from(global_fetch(url, init)).await.map_err(|error| message(&error))?;
+    answer.dyn_into().map_err(|_| "the runtime answered with something that is no response".to_owned())
 }
 
 /// All headers in two crossings, instead of one or more for each of them.
 pub fn headers(headers: &web_sys::Headers) -> Headers {
     let text = Object::from_entries(headers).and_then(|object| JSON::stringify(&object));
-    text.ok()
-        .and_then(|text| serde_json::from_str(&String::from(text)).ok())
-        .unwrap_or_default()
+    text.ok().and_then(|text| serde_json::from_str(&String::from(text)).ok()).unwrap_or_default()
 }
 
 /// The text of something that was thrown.
 pub fn message(error: &JsValue) -> String {
-    let text = Reflect::get(error, &JsValue::from_str("message"))
-        .ok()
-        .and_then(|text| text.as_string());
-    text.or_else(|| error.as_string())
-        .unwrap_or_else(|| "unknown error".to_owned())
+    let text = Reflect::get(error, &JsValue::from_str("message")).ok().and_then(|text| text.as_string());
+    text.or_else(|| error.as_string()).unwrap_or_else(|| "unknown error".to_owned())
 }
 
 pub fn bytes(buffer: &ArrayBuffer) -> Vec<u8> {

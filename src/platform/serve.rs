@@ -29,52 +29,31 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let (origin, path, query) = split(&url);
     let method = request.method();
     let route = router::route(&method, path);
-    if !matches!(
-        &route,
-        Ok(Route {
-            access: Access::Open,
-            ..
-        })
-    ) && let Err(reason) = &around.config.admin
+    if !matches!(&route, Ok(Route { access: Access::Open, .. }))
+        && let Err(reason) = &around.config.admin
     {
         return js::response(&unconfigured(path, reason));
     }
     match route {
-        Ok(Route {
-            endpoint: Endpoint::Health,
-            ..
-        }) => js::response(&health(around)),
-        Ok(
-            route @ Route {
-                endpoint: Endpoint::Proxy,
-                ..
-            },
-        ) => proxy::handle(request, route, query, around).await,
+        Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
+        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => proxy::handle(request, route, query, around).await,
         Ok(route) => js::response(&controlled(&request, route, origin, query, around).await),
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
         Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
-        Err(NoRoute::MethodNotAllowed(_, allowed)) => js::response(
-            &ApiError::method_not_allowed(&method)
-                .reply()
-                .with_header("allow", allowed.join(", ")),
-        ),
+        Err(NoRoute::MethodNotAllowed(_, allowed)) => {
+            js::response(&ApiError::method_not_allowed(&method).reply().with_header("allow", allowed.join(", ")))
+        }
     }
 }
 
 /// `(scheme and host, path, query with its '?')`.
 fn split(url: &str) -> (&str, &str, &str) {
     let host = url.find("://").map_or(0, |at| at + 3);
-    let path = url
-        .get(host..)
-        .and_then(|rest| rest.find('/'))
-        .map_or(url.len(), |at| host + at);
+    let path = url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at);
     let (origin, rest) = url.split_at_checked(path).unwrap_or((url, ""));
-    let (path, query) = rest
-        .find('?')
-        .and_then(|at| rest.split_at_checked(at))
-        .unwrap_or((rest, ""));
+    let (path, query) = rest.find('?').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
     (origin, if path.is_empty() { "/" } else { path }, query)
 }
 
@@ -94,11 +73,7 @@ fn health(around: &Around) -> Reply {
 }
 
 fn unconfigured(path: &str, reason: &str) -> Reply {
-    if path.starts_with("/v1/") {
-        Refusal::unavailable(reason).reply()
-    } else {
-        ApiError::unavailable(reason).reply()
-    }
+    if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
 }
 
 async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Reply {
@@ -108,21 +83,14 @@ async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &s
     };
     answered.unwrap_or_else(|error| {
         if let Some(cause) = &error.cause {
-            worker::console_error!(
-                "{}",
-                json!({ "level": "error", "event": "request_failed", "cause": cause })
-            );
+            worker::console_error!("{}", json!({ "level": "error", "event": "request_failed", "cause": cause }));
         }
         error.reply()
     })
 }
 
 fn admitted(request: &Request, around: &Around) -> Result<(), ApiError> {
-    let admin = around
-        .config
-        .admin
-        .as_ref()
-        .map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     if auth::is_control_admin(&js::headers(&request.headers()), admin) {
         Ok(())
     } else {
@@ -174,23 +142,13 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::invalid(["body"], format!("The body must not be longer than {MAX_BODY} bytes"));
-    if js::headers(&request.headers())
-        .content_length()
-        .is_some_and(|length| length > MAX_BODY)
-    {
+    if js::headers(&request.headers()).content_length().is_some_and(|length| length > MAX_BODY) {
         return Err(too_long());
     }
     let unreadable = |error: &wasm_bindgen::JsValue| {
         ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)))
     };
     let promise = request.array_buffer().map_err(|error| unreadable(&error))?;
-    let buffer: ArrayBuffer = JsFuture::from(promise)
-        .await
-        .map_err(|error| unreadable(&error))?
-        .unchecked_into();
-    if u64::from(buffer.byte_length()) > MAX_BODY {
-        Err(too_long())
-    } else {
-        Ok(js::bytes(&buffer))
-    }
+    let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(|error| unreadable(&error))?.unchecked_into();
+    if u64::from(buffer.byte_length()) > MAX_BODY { Err(too_long()) } else { Ok(js::bytes(&buffer)) }
 }

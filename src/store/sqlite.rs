@@ -28,30 +28,19 @@ impl Sqlite {
     pub fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-        let mut files: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         for file in files {
-            connection
-                .execute_batch(&std::fs::read_to_string(file).unwrap())
-                .unwrap();
+            connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
         }
         Self(RefCell::new(connection))
     }
 
     /// How SQLite would run a statement, for tests that no table is scanned.
     pub fn plan(&self, statement: &Statement) -> String {
-        let explain = Statement {
-            sql: format!("EXPLAIN QUERY PLAN {}", statement.sql).into(),
-            ..statement.clone()
-        };
+        let explain = Statement { sql: format!("EXPLAIN QUERY PLAN {}", statement.sql).into(), ..statement.clone() };
         let steps = select(&self.0.borrow(), &explain).unwrap();
-        let details: Vec<_> = steps
-            .iter()
-            .filter_map(|step| step.get("detail")?.as_str().map(str::to_owned))
-            .collect();
+        let details: Vec<_> = steps.iter().filter_map(|step| step.get("detail")?.as_str().map(str::to_owned)).collect();
         details.join("\n")
     }
 }
@@ -69,11 +58,7 @@ impl Store for Sqlite {
         let transaction = connection.transaction().map_err(failed)?;
         let mut changed = Vec::new();
         for statement in &statements {
-            assert!(
-                statement.binds.len() <= MAX_BINDS,
-                "D1 refuses {} binds",
-                statement.binds.len()
-            );
+            assert!(statement.binds.len() <= MAX_BINDS, "D1 refuses {} binds", statement.binds.len());
             let values = params_from_iter(statement.binds.iter().map(value));
             changed.push(transaction.execute(&statement.sql, values).map_err(failed)? as u64);
         }
@@ -83,22 +68,13 @@ impl Store for Sqlite {
 }
 
 fn select(connection: &Connection, statement: &Statement) -> Result<Vec<Map<String, Value>>, StoreError> {
-    assert!(
-        statement.binds.len() <= MAX_BINDS,
-        "D1 refuses {} binds",
-        statement.binds.len()
-    );
+    assert!(statement.binds.len() <= MAX_BINDS, "D1 refuses {} binds", statement.binds.len());
     let mut prepared = connection.prepare(&statement.sql).map_err(failed)?;
     let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
-    let mut rows = prepared
-        .query(params_from_iter(statement.binds.iter().map(value)))
-        .map_err(failed)?;
+    let mut rows = prepared.query(params_from_iter(statement.binds.iter().map(value))).map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let columns = names
-            .iter()
-            .enumerate()
-            .map(|(index, name)| (name.clone(), json(row.get_ref(index).unwrap())));
+        let columns = names.iter().enumerate().map(|(index, name)| (name.clone(), json(row.get_ref(index).unwrap())));
         found.push(columns.collect());
     }
     Ok(found)
@@ -132,12 +108,7 @@ fn failed(error: rusqlite::Error) -> StoreError {
 
 impl<S> Faulty<S> {
     pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            calls: Cell::new(0),
-            before: Cell::new(None),
-            after: Cell::new(None),
-        }
+        Self { inner, calls: Cell::new(0), before: Cell::new(None), after: Cell::new(None) }
     }
 
     /// The n-th call from now fails and leaves no trace.
@@ -151,11 +122,7 @@ impl<S> Faulty<S> {
     }
 
     fn fault(&self, at: &Cell<Option<u32>>) -> Result<(), StoreError> {
-        if at.get() == Some(self.calls.get()) {
-            Err(StoreError("the test pulled the plug".to_owned()))
-        } else {
-            Ok(())
-        }
+        if at.get() == Some(self.calls.get()) { Err(StoreError("the test pulled the plug".to_owned())) } else { Ok(()) }
     }
 }
 

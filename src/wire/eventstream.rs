@@ -49,10 +49,7 @@ impl<'a> Iterator for Frames<'a> {
         let (frame, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         let (headers, payload) = frame.get(PRELUDE..length - CHECKSUM)?.split_at_checked(headers)?;
-        Some(Frame {
-            payload,
-            is_exception: is_exception(headers),
-        })
+        Some(Frame { payload, is_exception: is_exception(headers) })
     }
 }
 
@@ -139,14 +136,8 @@ pub mod tests {
         assert_eq!(
             frames,
             [
-                Frame {
-                    payload: b"{\"a\":1}",
-                    is_exception: false
-                },
-                Frame {
-                    payload: b"{\"message\":\"slow down\"}",
-                    is_exception: true
-                }
+                Frame { payload: b"{\"a\":1}", is_exception: false },
+                Frame { payload: b"{\"message\":\"slow down\"}", is_exception: true }
             ]
         );
     }
@@ -167,10 +158,7 @@ pub mod tests {
 
     #[test]
     fn a_wrapped_payload_is_unwrapped() {
-        assert_eq!(
-            unwrapped(br#"{"bytes":"eyJhIjoxfQ==","p":"abc"}"#).as_deref(),
-            Some(b"{\"a\":1}".as_slice())
-        );
+        assert_eq!(unwrapped(br#"{"bytes":"eyJhIjoxfQ==","p":"abc"}"#).as_deref(), Some(b"{\"a\":1}".as_slice()));
         assert_eq!(unwrapped(br#"{"usage":{}}"#), None);
         assert_eq!(unwrapped(br#"{"bytes":"***"}"#), None);
     }

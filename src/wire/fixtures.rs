@@ -43,10 +43,7 @@ fn root() -> PathBuf {
 }
 
 fn providers() -> Vec<String> {
-    fs::read_dir(root())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
+    fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 fn framing(file: &str) -> Framing {
@@ -66,10 +63,8 @@ fn each(check: impl Fn(&str, &str, &Expected, &[u8])) {
             .unwrap_or_else(|error| panic!("{provider}/expected.json: {error}"));
         let expected: BTreeMap<String, Expected> =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{provider}/expected.json: {error}"));
-        let mut files: Vec<String> = fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut files: Vec<String> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         files.retain(|file| file != "expected.json");
         files.sort();
         assert_eq!(
@@ -90,11 +85,8 @@ fn every_fixture_says_what_is_expected() {
         let facts = read(framing(file), expected.status, body);
         let usage = facts.usage;
         let (rest, query) = expected.path.split_once('?').unwrap_or((&expected.path, ""));
-        let model = expected
-            .request_model
-            .clone()
-            .or_else(|| model::from_path(provider, rest, query))
-            .or(facts.model.clone());
+        let model =
+            expected.request_model.clone().or_else(|| model::from_path(provider, rest, query)).or(facts.model.clone());
         let price = [facts.model.as_deref(), model.as_deref()]
             .into_iter()
             .flatten()
@@ -115,9 +107,7 @@ fn every_fixture_says_what_is_expected() {
             error: facts.error,
         };
         if found != *expected {
-            wrong
-                .borrow_mut()
-                .push(format!("{provider}/{file}\n   found {found:?}\n  wanted {expected:?}"));
+            wrong.borrow_mut().push(format!("{provider}/{file}\n   found {found:?}\n  wanted {expected:?}"));
         }
     });
     let wrong = wrong.into_inner();
@@ -136,10 +126,9 @@ fn a_stream_cut_at_any_byte_says_what_had_come() {
         let mut states: Vec<Facts> = Vec::new();
         for cut in 0..=body.len() {
             let facts = read(&body[..cut]);
-            for (now, end) in [
-                (facts.model.as_ref(), whole.model.as_ref()),
-                (facts.response_id.as_ref(), whole.response_id.as_ref()),
-            ] {
+            for (now, end) in
+                [(facts.model.as_ref(), whole.model.as_ref()), (facts.response_id.as_ref(), whole.response_id.as_ref())]
+            {
                 assert!(now.is_none() || now == end, "{provider}/{file} cut at {cut}");
             }
             if states.last() != Some(&facts) {
@@ -176,10 +165,7 @@ fn garbage_says_nothing() {
             );
         }
     }
-    assert_eq!(
-        read(Framing::Sse, 200, b"data: \xff\xfe\n\ndata: {\"id\":\"a\xff\"}\n\n"),
-        Facts::default()
-    );
+    assert_eq!(read(Framing::Sse, 200, b"data: \xff\xfe\n\ndata: {\"id\":\"a\xff\"}\n\n"), Facts::default());
 }
 
 #[test]
@@ -197,9 +183,7 @@ fn text_that_looks_like_figures_is_not_taken_for_them() {
     assert!(!super::is_telling(event));
     assert!(super::is_telling(br#"{"usage" : {"prompt_tokens":9}}"#));
     assert!(super::is_telling(br#"{"choices":[{"finish_reason":"stop"}]}"#));
-    assert!(!super::is_telling(
-        br#"{"choices":[{"finish_reason":null}],"usage":null,"error":null}"#
-    ));
+    assert!(!super::is_telling(br#"{"choices":[{"finish_reason":null}],"usage":null,"error":null}"#));
 }
 
 #[test]

@@ -63,11 +63,7 @@ pub enum Framing {
 /// Reads an answer. A body that broke off says what its complete part said.
 pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
     let mut facts = Facts::default();
-    let mut reader = Reader {
-        facts: &mut facts,
-        failed: status >= 400,
-        documents: 0,
-    };
+    let mut reader = Reader { facts: &mut facts, failed: status >= 400, documents: 0 };
     match sniffed(framing, body) {
         Framing::Json => reader.document(body),
         Framing::Lines => body.split(|byte| *byte == b'\n').for_each(|line| reader.event(line)),
@@ -88,9 +84,7 @@ pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
 fn sniffed(framing: Framing, body: &[u8]) -> Framing {
     let start = body.trim_ascii_start();
     let json = matches!(start.first(), Some(b'{' | b'['));
-    let sse = [&b"data:"[..], b"event:", b"id:", b": ", b":\n"]
-        .iter()
-        .any(|prefix| start.starts_with(prefix));
+    let sse = [&b"data:"[..], b"event:", b"id:", b": ", b":\n"].iter().any(|prefix| start.starts_with(prefix));
     match framing {
         Framing::Json if sse => Framing::Sse,
         Framing::Sse if json => Framing::Json,
@@ -99,11 +93,8 @@ fn sniffed(framing: Framing, body: &[u8]) -> Framing {
 }
 
 fn total(usage: &Usage) -> Option<u64> {
-    let outside = if usage.cached_outside {
-        usage.cached.unwrap_or(0).checked_add(usage.cache_write.unwrap_or(0))?
-    } else {
-        0
-    };
+    let outside =
+        if usage.cached_outside { usage.cached.unwrap_or(0).checked_add(usage.cache_write.unwrap_or(0))? } else { 0 };
     usage.tokens_in?.checked_add(usage.tokens_out?)?.checked_add(outside)
 }
 
@@ -151,11 +142,8 @@ impl Reader<'_> {
     fn take(&mut self, document: Document, depth: u32) {
         let facts = &mut *self.facts;
         // A model or an id inside a message or a choice belongs to that; only these are the answer's own.
-        let is_answer = depth == 0
-            || document
-                .kind
-                .as_deref()
-                .is_some_and(|kind| kind == "message" || kind == "response");
+        let is_answer =
+            depth == 0 || document.kind.as_deref().is_some_and(|kind| kind == "message" || kind == "response");
         if is_answer {
             facts.model = document.model.or(facts.model.take());
             facts.response_id = facts.response_id.take().or(document.id);
@@ -186,9 +174,9 @@ fn explained(error: &Value) -> Option<String> {
     match error {
         Value::String(text) => Some(text.clone()),
         Value::Array(errors) => errors.first().and_then(explained),
-        Value::Object(fields) => ["message", "detail", "error", "code", "type"]
-            .iter()
-            .find_map(|name| explained(fields.get(*name)?)),
+        Value::Object(fields) => {
+            ["message", "detail", "error", "code", "type"].iter().find_map(|name| explained(fields.get(*name)?))
+        }
         _ => None,
     }
 }
@@ -210,9 +198,7 @@ fn is_telling(data: &[u8]) -> bool {
 /// merely looks like a member there is not taken for one.
 fn value_after(data: &[u8], at: usize) -> Option<u8> {
     let rest = data.get(at..)?;
-    let name = rest
-        .iter()
-        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'-')?;
+    let name = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'-')?;
     let rest = match rest.get(name..)? {
         [b'"', rest @ ..] => rest,
         rest => rest,

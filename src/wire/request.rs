@@ -24,10 +24,9 @@ pub fn read_request(content_type: Option<&str>, body: &[u8]) -> RequestFacts {
         };
     }
     match serde_json::from_slice(body) {
-        Ok(Found::Document(document)) => RequestFacts {
-            model: document.model.or(document.version),
-            stream: document.stream,
-        },
+        Ok(Found::Document(document)) => {
+            RequestFacts { model: document.model.or(document.version), stream: document.stream }
+        }
         _ => RequestFacts::default(),
     }
 }
@@ -37,9 +36,7 @@ fn boundary(content_type: &str) -> Option<&str> {
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let value = parameters
-        .split(';')
-        .find_map(|parameter| parameter.trim().strip_prefix("boundary="))?;
+    let value = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("boundary="))?;
     Some(value.trim_matches('"')).filter(|boundary| !boundary.is_empty())
 }
 
@@ -48,22 +45,19 @@ fn boundary(content_type: &str) -> Option<&str> {
 fn field(body: &[u8], boundary: &str, name: &str) -> Option<String> {
     let delimiter = format!("--{boundary}\r\n");
     let starts = memmem::find_iter(body, delimiter.as_bytes());
-    starts
-        .filter_map(|start| body.get(start + delimiter.len()..))
-        .find_map(|part| {
-            let (headers, content) = split(part, b"\r\n\r\n")?;
-            let headers = std::str::from_utf8(headers).ok()?;
-            let disposition = headers.split("\r\n").find(|line| {
-                line.get(..20)
-                    .is_some_and(|start| start.eq_ignore_ascii_case("content-disposition:"))
-            })?;
-            let parameters: Vec<&str> = disposition.split(';').map(str::trim).collect();
-            let is_field = parameters.contains(&&*format!("name=\"{name}\""))
-                && !parameters.iter().any(|parameter| parameter.starts_with("filename"));
-            let (value, _) = split(content, b"\r\n--")?;
-            let short = is_field && !value.is_empty() && value.len() <= MAX_FIELD;
-            short.then(|| String::from_utf8(value.to_vec()).ok()).flatten()
-        })
+    starts.filter_map(|start| body.get(start + delimiter.len()..)).find_map(|part| {
+        let (headers, content) = split(part, b"\r\n\r\n")?;
+        let headers = std::str::from_utf8(headers).ok()?;
+        let disposition = headers
+            .split("\r\n")
+            .find(|line| line.get(..20).is_some_and(|start| start.eq_ignore_ascii_case("content-disposition:")))?;
+        let parameters: Vec<&str> = disposition.split(';').map(str::trim).collect();
+        let is_field = parameters.contains(&&*format!("name=\"{name}\""))
+            && !parameters.iter().any(|parameter| parameter.starts_with("filename"));
+        let (value, _) = split(content, b"\r\n--")?;
+        let short = is_field && !value.is_empty() && value.len() <= MAX_FIELD;
+        short.then(|| String::from_utf8(value.to_vec()).ok()).flatten()
+    })
 }
 
 fn split<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
@@ -85,13 +79,7 @@ mod tests {
         let facts = json(
             r#"{"messages":[{"role":"user","content":"\"model\":\"x\"","model":"y"}],"model":"gpt-4o","stream":true}"#,
         );
-        assert_eq!(
-            facts,
-            RequestFacts {
-                model: Some("gpt-4o".to_owned()),
-                stream: true
-            }
-        );
+        assert_eq!(facts, RequestFacts { model: Some("gpt-4o".to_owned()), stream: true });
         assert_eq!(json(r#"{"model_id":"eleven_v3"}"#).model.as_deref(), Some("eleven_v3"));
         for odd in [
             r#"{"model":5}"#,
@@ -111,17 +99,8 @@ mod tests {
         let body = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nname=\"model\"\r\n\r\nfake\r\n\
             --XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--XX\r\ncontent-disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--XX--\r\n";
         for boundary in ["XX", "\"XX\""] {
-            let facts = read_request(
-                Some(&format!("multipart/form-data; boundary={boundary}")),
-                body.as_bytes(),
-            );
-            assert_eq!(
-                facts,
-                RequestFacts {
-                    model: Some("whisper-1".to_owned()),
-                    stream: true
-                }
-            );
+            let facts = read_request(Some(&format!("multipart/form-data; boundary={boundary}")), body.as_bytes());
+            assert_eq!(facts, RequestFacts { model: Some("whisper-1".to_owned()), stream: true });
         }
         for cut in 0..body.len() {
             let facts = read_request(Some("multipart/form-data; boundary=XX"), &body.as_bytes()[..cut]);

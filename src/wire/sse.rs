@@ -14,10 +14,7 @@ pub struct Events<'a> {
 
 impl<'a> Events<'a> {
     pub fn new(body: &'a [u8]) -> Self {
-        Self {
-            body: body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body),
-            at: 0,
-        }
+        Self { body: body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), at: 0 }
     }
 
     /// What follows the last complete event: nothing, or an event that broke off or lacks its blank line.
@@ -91,9 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn texts(body: &[u8]) -> Vec<String> {
-        Events::new(body)
-            .map(|data| String::from_utf8(data.into_owned()).unwrap())
-            .collect()
+        Events::new(body).map(|data| String::from_utf8(data.into_owned()).unwrap()).collect()
     }
 
     #[test]
@@ -111,10 +106,7 @@ mod tests {
     fn an_event_without_its_blank_line_is_the_rest() {
         for body in ["data: a\n\ndata: b", "data: a\n\ndata: b\n"] {
             let mut events = Events::new(body.as_bytes());
-            assert_eq!(
-                (events.by_ref().count(), events.rest().as_deref()),
-                (1, Some(b"b".as_slice()))
-            );
+            assert_eq!((events.by_ref().count(), events.rest().as_deref()), (1, Some(b"b".as_slice())));
         }
         let mut events = Events::new(b"data: a\n\n: bye\n");
         assert_eq!((events.by_ref().count(), events.rest()), (1, None));

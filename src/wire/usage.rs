@@ -11,15 +11,9 @@ const USD_PER_TICK: f64 = 1e-10;
 pub fn read(usage: &Value) -> Usage {
     if has(usage, &["prompt_tokens", "completion_tokens"]) {
         openai_chat(usage)
-    } else if has(
-        usage,
-        &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"],
-    ) {
+    } else if has(usage, &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"]) {
         gemini(usage)
-    } else if has(
-        usage,
-        &["inputTokens", "outputTokens", "inputTokenCount", "outputTokenCount"],
-    ) {
+    } else if has(usage, &["inputTokens", "outputTokens", "inputTokenCount", "outputTokenCount"]) {
         bedrock(usage)
     } else if has(usage, &["billed_units", "tokens"]) {
         cohere(usage)
@@ -33,10 +27,7 @@ pub fn read(usage: &Value) -> Usage {
             ..Usage::default()
         }
     } else {
-        Usage {
-            cost: cost(usage),
-            ..Usage::default()
-        }
+        Usage { cost: cost(usage), ..Usage::default() }
     }
 }
 
@@ -64,11 +55,7 @@ pub fn merge(into: &mut Usage, later: Usage) {
         cached: later.cached.or(into.cached),
         cache_write: later.cache_write.or(into.cache_write),
         reasoning: later.reasoning.or(into.reasoning),
-        cached_outside: if counted {
-            later.cached_outside
-        } else {
-            into.cached_outside
-        },
+        cached_outside: if counted { later.cached_outside } else { into.cached_outside },
         cost: later.cost.or(into.cost),
     };
 }
@@ -77,12 +64,8 @@ fn openai_chat(usage: &Value) -> Usage {
     let tokens_in = count(usage, "prompt_tokens");
     let mut tokens_out = count(usage, "completion_tokens");
     let total_tokens = count(usage, "total_tokens");
-    let reasoning = detail(
-        usage,
-        &["completion_tokens_details", "output_tokens_details"],
-        "reasoning_tokens",
-    )
-    .or_else(|| count(usage, "reasoning_tokens"));
+    let reasoning = detail(usage, &["completion_tokens_details", "output_tokens_details"], "reasoning_tokens")
+        .or_else(|| count(usage, "reasoning_tokens"));
     // xAI counts reasoning beside the completion, the others within; the total tells which.
     if let (Some(input), Some(output), Some(total), Some(thought)) = (tokens_in, tokens_out, total_tokens, reasoning)
         && thought > 0
@@ -108,14 +91,7 @@ fn openai_chat(usage: &Value) -> Usage {
 /// OpenAI's responses, images and transcriptions, and Anthropic's messages: the same names, but Anthropic counts cached
 /// tokens beside the input.
 fn input_output(usage: &Value) -> Usage {
-    let anthropic = has(
-        usage,
-        &[
-            "cache_read_input_tokens",
-            "cache_creation_input_tokens",
-            "cache_creation",
-        ],
-    );
+    let anthropic = has(usage, &["cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"]);
     let details = ["input_tokens_details", "input_token_details"];
     Usage {
         tokens_in: count(usage, "input_tokens"),
@@ -165,11 +141,7 @@ fn cohere(usage: &Value) -> Usage {
         .filter(|units| has(units, &["input_tokens", "output_tokens"]))
         .or_else(|| usage.get("tokens"));
     let units = units.unwrap_or(&Value::Null);
-    Usage {
-        tokens_in: count(units, "input_tokens"),
-        tokens_out: count(units, "output_tokens"),
-        ..Usage::default()
-    }
+    Usage { tokens_in: count(units, "input_tokens"), tokens_out: count(units, "output_tokens"), ..Usage::default() }
 }
 
 /// The provider's own price for the answer, in US dollars.
@@ -209,21 +181,10 @@ mod tests {
 
     #[test]
     fn hostile_figures_are_unknown() {
-        for wrong in [
-            json!(-1),
-            json!(1.5),
-            json!("12"),
-            json!(null),
-            json!([1]),
-            json!(u64::MAX),
-        ] {
+        for wrong in [json!(-1), json!(1.5), json!("12"), json!(null), json!([1]), json!(u64::MAX)] {
             let usage =
                 read(&json!({ "prompt_tokens": wrong, "completion_tokens": 2, "total_tokens": wrong, "cost": wrong }));
-            assert_eq!(
-                (usage.tokens_in, usage.tokens_out, usage.total_tokens),
-                (None, Some(2), None),
-                "{wrong}"
-            );
+            assert_eq!((usage.tokens_in, usage.tokens_out, usage.total_tokens), (None, Some(2), None), "{wrong}");
         }
         assert_eq!(read(&json!("x")), Usage::default());
     }
@@ -232,10 +193,7 @@ mod tests {
     fn reasoning_beside_the_completion_is_added_to_it() {
         let beside = json!({ "prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 241, "completion_tokens_details": { "reasoning_tokens": 228 } });
         let within = json!({ "prompt_tokens": 12, "completion_tokens": 300, "total_tokens": 312, "completion_tokens_details": { "reasoning_tokens": 228 } });
-        assert_eq!(
-            (read(&beside).tokens_out, read(&within).tokens_out),
-            (Some(229), Some(300))
-        );
+        assert_eq!((read(&beside).tokens_out, read(&within).tokens_out), (Some(229), Some(300)));
     }
 
     #[test]
@@ -245,9 +203,6 @@ mod tests {
             "x-amzn-bedrock-output-token-count" => Some(" 3"),
             _ => None,
         });
-        assert_eq!(
-            (usage.tokens_in, usage.tokens_out, usage.cached),
-            (Some(7), Some(3), None)
-        );
+        assert_eq!((usage.tokens_in, usage.tokens_out, usage.cached), (Some(7), Some(3), None));
     }
 }

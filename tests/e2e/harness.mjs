@@ -40,7 +40,7 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  static async start({ bindings = {}, faulty = false, upstream } = {}) {
+  static async start({ bindings = {}, faulty = false, upstream, others = [] } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -65,6 +65,7 @@ export class Gateway {
             d1Databases: ["DB"],
             bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
           },
+          ...others,
         ],
       }),
     );
