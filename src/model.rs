@@ -53,6 +53,11 @@ pub fn kind(rest: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a path names a streaming variant: Gemini's `:streamGenerateContent`, Bedrock's `converse-stream`.
+pub fn asks_for_stream(rest: &str) -> bool {
+    rest.rsplit(['/', ':']).next().is_some_and(|verb| verb.to_ascii_lowercase().contains("stream"))
+}
+
 fn parameter(query: &str, name: &str) -> Option<String> {
     let pairs = query.strip_prefix('?').unwrap_or(query).split('&');
     pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
@@ -122,6 +127,13 @@ mod tests {
             assert_eq!(from_path(provider, rest, query).as_deref(), Some(wanted));
         }
         assert_eq!(from_path("openai", "chat/completions", "?a=b"), None);
+    }
+
+    #[test]
+    fn streaming_paths_are_recognised() {
+        assert!(asks_for_stream("v1beta/models/gemini-2.5-flash:streamGenerateContent"));
+        assert!(asks_for_stream("bedrock-runtime/us-east-1/model/m/invoke-with-response-stream"));
+        assert!(!asks_for_stream("v1/streams/chat/completions"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Headers;
 use crate::id;
+use crate::model;
 use crate::options::{Defaults, Options};
 use crate::platform::js::{self, FixedLengthStream, IdentityTransformStream};
 use crate::platform::{Around, gateways, log_writer, now, random};
@@ -177,7 +178,7 @@ async fn prepare(
     if let Some(body) = taken(request, headers, job).await? {
         init.set_body(&body);
     }
-    init.set_headers(&forwarded(request, headers, provider, presented, job));
+    init.set_headers(forwarded(request, headers, provider, presented, job)?.as_ref());
     Ok(Prepared { url, init })
 }
 
@@ -188,10 +189,10 @@ fn forwarded(
     provider: &Provider,
     presented: &Presented,
     job: &Job,
-) -> web_sys::Headers {
-    let Ok(outgoing) = web_sys::Headers::new_with_headers(&request.headers()) else {
-        return request.headers();
-    };
+) -> Result<web_sys::Headers, Refusal> {
+    let copied = web_sys::Headers::new_with_headers(&request.headers());
+    let outgoing = copied
+        .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
     }
@@ -204,7 +205,7 @@ fn forwarded(
             };
         }
     }
-    if job.call.facts.stream {
+    if job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
         // The runtime can only tell that a client left, and pass events on as they come, in a stream it need not unpack.
         let _ = outgoing.set("accept-encoding", "identity");
     }
@@ -216,7 +217,7 @@ fn forwarded(
         let _ = outgoing.set("x-api-key", key);
         let _ = outgoing.delete("authorization");
     }
-    outgoing
+    Ok(outgoing)
 }
 
 /// The client's body for the upstream request. What the log wants to know is read from a copy; the bytes that go
