@@ -10,7 +10,8 @@ pub struct TokenDigest([u8; 32]);
 
 /// The headers a client can bring our token in. Vendor SDKs have no setting for `cf-aig-authorization`, but all of
 /// them send an API key.
-const TOKEN_HEADERS: &[&str] = &["cf-aig-authorization", "authorization", "x-api-key", "api-key"];
+const TOKEN_HEADERS: &[&str] =
+    &["cf-aig-authorization", "authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key"];
 
 /// Browsers cannot set headers on a WebSocket; the token comes as a subprotocol `cf-aig-authorization.<token>`.
 const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";

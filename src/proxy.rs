@@ -208,6 +208,10 @@ fn forwarded(
     if job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
         // The runtime can only tell that a client left, and pass events on as they come, in a stream it need not unpack.
         let _ = outgoing.set("accept-encoding", "identity");
+    } else if let Some(accepted) = js::client_accept_encoding(request) {
+        // Without this a provider may compress for a client that cannot unpack.
+        let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
+        let _ = outgoing.set("accept-encoding", accepted);
     }
     if provider.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
@@ -276,20 +280,22 @@ async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Respo
         ..Outcome::default()
     };
     if status == 101 {
-        return js::upgraded(&upstream, &outgoing)
-            .map(|response| job.finish(outcome, response))
-            .map_err(|cause| broken_socket(&cause));
+        return match js::upgraded(&upstream, &outgoing) {
+            Ok(response) => Ok(job.finish(outcome, response)),
+            Err(cause) => Err(job.broken(&cause)),
+        };
     }
     let text = upstream.status_text();
     let made = |body: &JsValue| js::answer(body, status, &text, &outgoing);
     let Some(stream) = upstream.body() else {
         let size = headers.content_length().filter(|_| request.method() == "HEAD").map_or(Some(0), |_| None);
-        return made(&JsValue::NULL)
-            .map(|response| job.finish(Outcome { size, ..outcome }, response))
-            .map_err(|cause| broken_socket(&cause));
+        return match made(&JsValue::NULL) {
+            Ok(response) => Ok(job.finish(Outcome { size, ..outcome }, response)),
+            Err(cause) => Err(job.broken(&cause)),
+        };
     };
     if !job.collect_log {
-        return made(&stream.into()).map_err(|cause| broken_socket(&cause));
+        return made(&stream.into()).map_err(|cause| job.broken(&cause));
     }
     let reader = Reader { headers, outcome };
     match body::response_copying(&reader.headers) {
@@ -297,10 +303,6 @@ async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Respo
         Copying::Whole => Ok(teed(stream, request.signal(), reader, job, made)),
         _ => Ok(passed(stream, request.signal(), reader, job, made)),
     }
-}
-
-fn broken_socket(cause: &str) -> Response {
-    js::response(&Refusal::unreachable(format!("the answer could not be passed on: {cause}")).reply())
 }
 
 /// What is known of an answer before its body.
@@ -325,7 +327,10 @@ async fn short(
         Ok(buffer) => buffer.unchecked_into(),
         Err(error) => return Err(job.broken(&format!("the answer broke off: {}", js::message(&error)))),
     };
-    let response = made(&buffer).map_err(|cause| broken_socket(&cause))?;
+    let response = match made(&buffer) {
+        Ok(response) => response,
+        Err(cause) => return Err(job.broken(&cause)),
+    };
     job.later(|job| async move {
         let outcome = reader.read(&buffer, job.collect_payload);
         job.log(outcome).await;
@@ -361,7 +366,7 @@ fn teed(
     let (body, sent) = piped(theirs, &reader.headers);
     let response = match made(&body) {
         Ok(response) => response,
-        Err(cause) => return broken_socket(&cause),
+        Err(cause) => return job.broken(&cause),
     };
     job.later(|job| async move {
         let mut failure = None;
@@ -411,7 +416,7 @@ fn passed(
     };
     let response = match made(&body) {
         Ok(response) => response,
-        Err(cause) => return broken_socket(&cause),
+        Err(cause) => return job.broken(&cause),
     };
     job.later(|job| async move {
         let delivered = match (pipe, sent) {

@@ -45,6 +45,12 @@ pub fn headers(headers: &web_sys::Headers) -> Headers {
     text.ok().and_then(|text| serde_json::from_str(&String::from(text)).ok()).unwrap_or_default()
 }
 
+/// What the client itself accepts. Front ends put their own list into `accept-encoding`, and keep the client's here.
+pub fn client_accept_encoding(request: &web_sys::Request) -> Option<String> {
+    let details = Reflect::get(request, &JsValue::from_str("cf")).ok().filter(JsValue::is_object)?;
+    Reflect::get(&details, &JsValue::from_str("clientAcceptEncoding")).ok()?.as_string()
+}
+
 /// The text of something that was thrown.
 pub fn message(error: &JsValue) -> String {
     let text = Reflect::get(error, &JsValue::from_str("message")).ok().and_then(|text| text.as_string());
