@@ -35,6 +35,8 @@ const PREFIXES = {
 export class Upstream {
   /** Everything that was received: `{provider, method, url, headers, body, closed}`. */
   requests = [];
+  /** `{status, body}` that WebSockets are refused with. */
+  refuse;
   #behaviours = [];
   #server;
 
@@ -80,11 +82,10 @@ export class Upstream {
     this.requests.push(seen);
     response.on("close", () => (seen.closed = !response.writableFinished));
     const chunks = [];
-    for await (const chunk of request) chunks.push(chunk);
-    seen.body = Buffer.concat(chunks);
-    const behaviour = this.#behaviours.shift() ?? usual(provider, seen);
     try {
-      await answer(behaviour, request, response, seen);
+      for await (const chunk of request) chunks.push(chunk);
+      seen.body = Buffer.concat(chunks);
+      await answer(this.#behaviours.shift() ?? usual(provider, seen), request, response, seen);
     } catch {
       response.destroy();
     }
@@ -94,6 +95,10 @@ export class Upstream {
   #upgrade(request, socket) {
     const [, provider] = request.url.split("/");
     this.requests.push({ provider, method: "GET", url: request.url.slice(provider.length + 1), headers: request.headers });
+    if (this.refuse) {
+      const { status, body } = this.refuse;
+      return socket.end(`HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    }
     const accept = createHash("sha1").update(`${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
     const protocol = request.headers["sec-websocket-protocol"]?.split(",")[0].trim();
     const head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${accept}`];

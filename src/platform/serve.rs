@@ -142,9 +142,7 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::invalid(["body"], format!("The body must not be longer than {MAX_BODY} bytes"));
-    if js::headers(&request.headers()).content_length().is_some_and(|length| length > MAX_BODY) {
-        return Err(too_long());
-    }
+    // Read whole although it may be refused: an answer before the end of the request would cost the client its connection.
     let unreadable = |error: &wasm_bindgen::JsValue| {
         ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)))
     };

@@ -7,7 +7,7 @@ before(async () => {
   gw = await Gateway.start({ faulty: true });
   await gw.create("gw");
 });
-after(() => gw.stop());
+after(() => gw.stop(/"event":"(gateway_unreadable|request_failed)"/));
 
 const CHAT = { model: "gpt-4o", messages: [] };
 
@@ -37,6 +37,7 @@ for (const [name, fail, after] of [["before it takes effect", 1, false], ["after
     assert.deepEqual(logs.map((log) => log.metadata.tag), [1, 2, 3]);
     const [{ n }] = await gw.rows("SELECT count(*) AS n FROM logs");
     assert.equal(n, before + 3);
+    assert.equal(await gw.faultsLeft(), 0, "the failures that were asked for did happen");
     assert.equal((await (await fetch(`${gw.url}/health`)).json()).logs_lost, 0);
   });
 }
@@ -48,4 +49,23 @@ test("a fresh log can be read at once, again and again", async () => {
     const found = await gw.api(`/gateways/gw/logs/${answer.headers.get("cf-aig-log-id")}`);
     assert.equal(found.status, 200);
   }
+});
+
+test("a database that is down for longer than settings are kept costs no answer and no row", async () => {
+  await gw.logOf(await tagged(0));
+  const [{ n: before }] = await gw.rows("SELECT count(*) AS n FROM logs");
+  await gw.fault(1e9, false, true);
+  const answers = [];
+  // Settings are kept for five seconds.
+  for (const end = Date.now() + 6_500; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 250))) answers.push(await tagged(answers.length));
+  const unknown = await gw.call("openai/models", { gateway: "never-seen" });
+  assert.deepEqual([unknown.status, (await unknown.json()).internalCode], [503, 7000]);
+  const refused = await gw.api("/gateways/gw/logs");
+  assert.deepEqual([refused.status, (await refused.json()).errors], [500, [{ code: 7000, message: "Internal Error" }]]);
+  assert.ok(gw.output.some((line) => line.includes("the test pulled the plug")), "the operator is told the cause");
+  await gw.fault(0);
+  const logs = await Promise.all(answers.map((answer) => gw.logOf(answer)));
+  assert.deepEqual(logs.map((log) => log.metadata.tag), answers.map((_, tag) => tag));
+  assert.equal((await gw.rows("SELECT count(*) AS n FROM logs"))[0].n, before + answers.length);
+  assert.equal((await (await fetch(`${gw.url}/health`)).json()).logs_lost, 0);
 });

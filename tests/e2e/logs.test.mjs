@@ -105,3 +105,34 @@ test("default comes into being with the first authenticated request", async () =
   assert.deepEqual([made.authentication, made.collect_logs, made.is_default], [true, true, true]);
   assert.equal((await gw.call("openai/models", { gateway: "default" })).status, 401);
 });
+
+test("bodies of every length and alphabet come back as they were", async () => {
+  // D1 takes them in pieces of 900,000 bytes, none of which may end within a character; a head has 2,000 characters.
+  for (const size of [0, 1, 1_999, 2_001, 899_999, 900_001, 1_800_001, 5_000_000]) {
+    for (const letter of ["x", "é", "🥚"]) {
+      const text = size < 30 ? "7".repeat(size) : JSON.stringify({ model: "gpt-4o", text: letter.repeat((size - 30) / Buffer.byteLength(letter)) });
+      gw.upstream.next({ body: text, headers: { "content-type": "application/json" } });
+      const answer = await gw.call("openai/chat/completions", { method: "POST", body: text, headers: { "content-type": "application/json" } });
+      const log = await gw.logOf(answer);
+      const characters = [...text];
+      for (const part of ["request", "response"]) {
+        const stored = await gw.api(`/gateways/gw/logs/${log.id}/${part}`);
+        assert.deepEqual([stored.status, await stored.text() === text], [200, true], `${part} of ${size} ${letter}`);
+        assert.equal(log[`${part}_size`], Buffer.byteLength(text));
+        assert.equal(log[`${part}_head`], characters.slice(0, 2_000).join(""));
+        assert.equal(log[`${part}_head_complete`], characters.length <= 2_000);
+      }
+    }
+  }
+});
+
+test("a provider's page is not handed out as a page", async () => {
+  const page = "<script>alert(1)</script>";
+  gw.upstream.next({ status: 502, body: page, headers: { "content-type": "text/html" } });
+  const answer = await gw.call("openai/models");
+  assert.deepEqual([answer.status, answer.headers.get("content-type"), await answer.text()], [502, "text/html", page]);
+  const { id, error } = await gw.logOf(answer);
+  assert.equal(error, "provider: answered 502");
+  const stored = await gw.api(`/gateways/gw/logs/${id}/response`);
+  assert.deepEqual([stored.headers.get("content-type"), stored.headers.get("x-content-type-options"), await stored.text()], ["text/plain; charset=utf-8", "nosniff", page]);
+});

@@ -99,3 +99,27 @@ test("no field of a request chooses the upstream host", async () => {
   assert.deepEqual([answer.status, gw.upstream.requests.length], [200, seen + 1]);
   assert.equal(gw.upstream.last.headers.authorization, "Bearer sk-mine");
 });
+
+test("clients that send the version and clients that do not reach the same address", async () => {
+  const both = { openai: "/v1", grok: "/v1", openrouter: "/api/v1", cerebras: "/v1", replicate: "/v1", groq: "/openai/v1", fireworks: "/inference/v1" };
+  for (const [provider, base] of Object.entries(both)) {
+    for (const path of ["models", "v1/models"]) {
+      const answer = await gw.call(`${provider}/${path}?v=v1/`);
+      assert.equal(gw.upstream.last.url, `${base}/models?v=v1/`, `${provider}/${path}`);
+      assert.equal((await gw.logOf(answer)).path, `${path}?v=v1/`);
+    }
+  }
+  for (const provider of ["anthropic", "deepseek", "mistral", "cohere", "perplexity-ai"]) {
+    await gw.call(`${provider}/v1/models`);
+    assert.equal(gw.upstream.last.url, "/v1/models", provider);
+  }
+});
+
+test("no target but fal's own hosts by https is taken from a header", async () => {
+  const bad = ["http://fal.run/x", "https://fal.run@evil.example/x", "https://evil.example/fal.run", "https://evil.example#.fal.run/x", "https://fal.run:444/x", "https://notfal.run/x", "//fal.run/x", "fal.run/x", "https://127.0.0.1/x", "https://fal.run/a/../b", "https://fal.run%2f.evil.example/x"];
+  for (const target of bad) {
+    const seen = gw.upstream.requests.length;
+    const answer = await gw.call("fal/", { json: {}, headers: { "x-fal-target-url": target } });
+    assert.deepEqual([answer.status, (await answer.json()).internalCode, gw.upstream.requests.length], [400, 2008, seen], target);
+  }
+});

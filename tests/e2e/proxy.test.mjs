@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { gunzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
+import { fixtures } from "../upstream.mjs";
 import { Gateway, TOKEN, raw } from "./harness.mjs";
 
 let gw;
@@ -99,11 +103,18 @@ test("HEAD keeps the length it was told", async () => {
 });
 
 test("compressed answers are passed on byte for byte and logged unpacked", async () => {
-  gw.upstream.next({ file: "openai/chat.json", gzip: true });
-  const answer = await raw(`${gw.url}/v1/acct/gw/openai/chat/completions`, { headers: { "accept-encoding": "gzip" } });
-  assert.equal(answer.headers["content-encoding"], "gzip");
-  assert.equal(JSON.parse(gunzipSync(answer.body)).id, "chatcmpl-Tg01");
-  assert.equal((await gw.logOf(answer)).tokens_in, 17);
+  // The level is not the usual one, so that a body packed anew would have other bytes.
+  for (const file of ["chat.json", "chat.sse"]) {
+    const packed = gzipSync(readFileSync(join(fixtures, "openai", file)), { level: 1 });
+    const type = file.endsWith("sse") ? "text/event-stream" : "application/json";
+    for (const chunked of [false, true]) {
+      gw.upstream.next({ body: packed, chunked, headers: { "content-type": type, "content-encoding": "gzip" } });
+      const answer = await raw(`${gw.url}/v1/acct/gw/openai/chat/completions`, { headers: { "accept-encoding": "gzip" } });
+      assert.equal(answer.headers["content-encoding"], "gzip");
+      assert.ok(answer.body.equals(packed), `${file} ${chunked}`);
+      assert.equal((await gw.logOf(answer)).tokens_in, 17);
+    }
+  }
 });
 
 test("multipart and binary bodies arrive whole, and the form's model is found", async () => {
@@ -202,5 +213,55 @@ test("the gateway's own token opens every header and is never forwarded", async 
     const body = await answer.json();
     assert.deepEqual([answer.status, body.internalCode, body.httpCode, body.error[0].code, gw.upstream.requests.length], [401, 2009, 401, 2009, seen]);
     assert.match(body.description, /cf-aig-authorization/);
+  }
+});
+
+test("every method goes through, and every body goes upstream once", async () => {
+  const answered = { body: "{}", headers: { "content-type": "application/json" } };
+  for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+    const body = ["GET", "OPTIONS"].includes(method) ? undefined : `{"model":"gpt-4o","by":"${method}"}`;
+    for (const framing of body ? [{ "content-length": body.length }, { "transfer-encoding": "chunked" }] : [{}]) {
+      const seen = gw.upstream.requests.length;
+      gw.upstream.next(answered);
+      const answer = await raw(`${gw.url}/v1/acct/gw/openai/files/f`, { method, body, headers: body ? { "content-type": "application/json", ...framing } : {} });
+      const log = await gw.logOf(answer);
+      assert.equal(gw.upstream.requests.length, seen + 1);
+      assert.deepEqual([answer.status, gw.upstream.last.method, gw.upstream.last.body.toString()], [200, method, body ?? ""]);
+      assert.deepEqual([log.success, log.model, log.request_head], [true, body ? "gpt-4o" : "", body]);
+    }
+  }
+});
+
+test("an upstream that is not there is error 2005", async () => {
+  const gone = createServer();
+  await new Promise((resolve) => gone.listen(0, "127.0.0.1", resolve));
+  const { port } = gone.address();
+  await new Promise((resolve) => gone.close(resolve));
+  const other = await Gateway.start({ upstream: gw.upstream, bindings: { PROVIDER_BASE_URLS: JSON.stringify({ openai: `http://127.0.0.1:${port}/v1` }) } });
+  try {
+    await other.create("gw");
+    const answer = await other.call("openai/chat/completions?api_key=sk-CANARY", { json: CHAT });
+    const body = await answer.json();
+    assert.deepEqual([answer.status, body.internalCode, body.httpCode, body.error], [400, 2005, 400, [{ code: 2005, message: "Failed to get response from provider" }]]);
+    assert.match(body.description, /^openai did not answer: ./);
+    const log = await other.logOf(answer);
+    assert.deepEqual([log.success, log.status_code, log.model], [false, 400, "gpt-4o"]);
+    assert.match(log.error, /^upstream: ./);
+    assert.ok(!JSON.stringify([body, log]).includes("CANARY"));
+  } finally {
+    await other.miniflare.dispose();
+  }
+});
+
+test("an operator may allow more metadata; reserved keys are never kept", async () => {
+  const other = await Gateway.start({ upstream: gw.upstream, bindings: { METADATA_MAX_ENTRIES: "7" } });
+  try {
+    await other.create("gw");
+    const kept = { a: 1, b: "2", c: true, d: 1.5, e: -3, f: "x".repeat(600), g: 0 };
+    const answer = await other.call("openai/models", { headers: { "cf-aig-metadata": JSON.stringify({ "cf.user_id": "me", ...kept, h: 1 }) } });
+    assert.equal(answer.headers.get("cf-aig-metadata-dropped"), "cf.user_id is reserved; h is beyond the first 7");
+    assert.deepEqual((await other.logOf(answer)).metadata, kept);
+  } finally {
+    await other.miniflare.dispose();
   }
 });

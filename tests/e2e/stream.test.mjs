@@ -111,3 +111,33 @@ test("events from a stream of bytes cut anywhere are counted", async () => {
   assert.ok(answer.body.equals(bytes));
   assert.deepEqual([(await gw.logOf(answer)).tokens_in, (await gw.logOf(answer)).tokens_out], [5, 100]);
 });
+
+test("whenever the client leaves, the upstream request ends and the log says so", async () => {
+  const paced = () => gw.upstream.next({ events: words(300), pause: 10 });
+  for (const after of [0, 1, 2, 10]) {
+    paced();
+    let headers;
+    let received = 0;
+    const leave = (request) => received >= after && request.destroy();
+    await stream({ onHeaders: (head, request) => { headers = head.headers; leave(request); }, onData: (_, request) => { received += 1; leave(request); } });
+    await until(() => gw.upstream.last.closed, `the upstream request to end after ${after} pieces`);
+    assert.ok(gw.upstream.last.sent < 150);
+    const log = await gw.logOf({ headers });
+    assert.deepEqual([log.success, log.error], [false, "client: went away before the answer was complete"]);
+  }
+  paced();
+  await stream({ onData: (_, request) => request.destroy() }, { "cf-aig-collect-log": "false" });
+  await until(() => gw.upstream.last.closed, "the upstream request to end without a log");
+  assert.ok(gw.upstream.last.sent < 150);
+});
+
+test("a stream longer than what is kept arrives whole, and its figures are read", async () => {
+  const word = chunk({ choices: [{ index: 0, delta: { content: "x".repeat(60_000) } }] });
+  const events = [...words(1), ...Array(200).fill(word), ...ending];
+  gw.upstream.next({ events });
+  const answer = await stream({});
+  assert.ok(answer.body.equals(Buffer.from(events.join(""))));
+  const log = await gw.logOf(answer);
+  assert.deepEqual([log.success, log.response_size, log.tokens_in, log.tokens_out], [true, answer.body.length, 5, 100]);
+  assert.deepEqual([log.response_id, log.response_head], ["chatcmpl-paced", undefined]);
+});
