@@ -117,10 +117,14 @@ fn has_scheme(value: &str) -> bool {
     value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
 }
 
-/// The token of `Bearer <token>`, or of a bare token.
+/// The token of `Bearer <token>` or another scheme, or of a bare token.
 fn bare(value: &str) -> &str {
-    let value = value.trim();
-    if has_scheme(value) { value.get(7..).unwrap_or("").trim() } else { value }
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if ["bearer", "token", "key"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+            token.trim()
+        }
+        _ => value.trim(),
+    }
 }
 
 // === impl TokenDigest ===

@@ -8,7 +8,7 @@ use crate::wire::{self, Facts, Framing, Usage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copying {
     Nothing,
-    /// The model's name, which a form has somewhere near its beginning or its end.
+    /// The model's name, which a form has somewhere near its beginning or its end, and the size, if no header tells it.
     Ends,
     Whole,
 }
@@ -25,6 +25,8 @@ pub fn request_copying(headers: &Headers) -> Copying {
         Copying::Ends
     } else if is_text(content_type) {
         Copying::Whole
+    } else if headers.content_length().is_none() {
+        Copying::Ends
     } else {
         Copying::Nothing
     }
@@ -100,7 +102,10 @@ mod tests {
             );
         }
         assert_eq!(request_copying(&headers(&[("content-type", "multipart/form-data; boundary=x")])), Copying::Ends);
-        assert_eq!(request_copying(&headers(&[("content-type", "audio/wav")])), Copying::Nothing);
+        assert_eq!(
+            request_copying(&headers(&[("content-type", "audio/wav"), ("content-length", "9")])),
+            Copying::Nothing
+        );
     }
 
     #[test]

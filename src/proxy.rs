@@ -49,9 +49,11 @@ pub async fn handle(request: Request, route: Route<'_>, query: &str, around: &Rc
         collect_payload: options.collect_payload,
         notes: notes(&options),
         arrived,
+        client_left: false,
     };
     let prepared = match prepare(&request, &headers, &route, query, &presented, &mut job).await {
         Ok(prepared) => prepared,
+        Err(_) if job.client_left => return job.abandon(),
         Err(refusal) => return job.refuse(&refusal, Failure::Gateway(refusal.description.clone())),
     };
     let upstream = match js::fetch(&prepared.url, &prepared.init).await {
@@ -77,6 +79,8 @@ struct Job {
     /// Response headers that tell the caller what the gateway made of its request.
     notes: Vec<(&'static str, String)>,
     arrived: u64,
+    /// True when the client went away while it was sending.
+    client_left: bool,
 }
 
 struct Prepared {
@@ -240,6 +244,8 @@ async fn taken(request: &Request, headers: &Headers, job: &mut Job) -> Result<Op
         Ok(whole) => whole.await.map_err(|error| js::message(&error)),
         Err(error) => Err(error),
     };
+    // The other reason for a body not to arrive is a limit of the runtime, which its message names.
+    job.client_left = whole.as_ref().is_err_and(|cause| !cause.to_ascii_lowercase().contains("limit"));
     let buffer: ArrayBuffer = whole
         .map_err(|cause| Refusal::body_too_large(format!("Tollgate could not take in the request body: {cause}")))?
         .unchecked_into();
@@ -499,6 +505,9 @@ impl Job {
             let _ = headers.set("cf-aig-log-id", &self.call.id);
         } else {
             let _ = headers.delete("cf-aig-log-id");
+        }
+        for name in ["cf-aig-metadata-dropped", "cf-aig-warning"] {
+            let _ = headers.delete(name);
         }
         let _ = headers.set("cf-aig-event-id", &self.call.event_id);
         let _ = headers.set("cf-aig-request-id", &self.call.id);
