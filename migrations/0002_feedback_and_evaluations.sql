@@ -133,6 +133,8 @@ CREATE TABLE verdicts (
   PRIMARY KEY (evaluation_id, evaluation_type_id, log_id)
 ) WITHOUT ROWID;
 
+CREATE INDEX verdicts_by_log ON verdicts (log_id);
+
 CREATE TABLE tokens (
   id TEXT PRIMARY KEY,
   account_id TEXT NOT NULL,

@@ -1,6 +1,9 @@
-//! Who is asking: the operator's admin token, wherever clients are able to put it.
+//! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
 use crate::headers::Headers;
+use crate::id::MarkKey;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -15,6 +18,10 @@ const TOKEN_HEADERS: &[&str] =
 
 /// Browsers cannot set headers on a WebSocket; the token comes as a subprotocol `cf-aig-authorization.<token>`.
 const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";
+
+/// How the tokens begin that the control plane makes: nothing else is looked up in the database, and nothing that looks
+/// like one is ever sent to a provider.
+const TOKEN_PREFIX: &str = "tgt_";
 
 const MIN_TOKEN_LENGTH: usize = 16;
 
@@ -45,6 +52,8 @@ const WELL_KNOWN: &[&str] = &[
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
     pub is_admin: bool,
+    /// A token that may be one of ours.
+    pub token: Option<String>,
     /// Headers that hold our token; they must never reach a provider.
     pub carriers: Vec<&'static str>,
 }
@@ -76,31 +85,41 @@ fn is_well_known(token: &str) -> bool {
     distinct < 6 || left.bytes().filter(u8::is_ascii_alphanumeric).count() < MIN_TOKEN_LENGTH / 2
 }
 
-/// Looks for the admin token in every place a client may put it.
+/// Looks for our tokens in every place a client may put them. The first of them counts.
 pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
     let mut found = Presented::default();
     for name in TOKEN_HEADERS {
-        if headers.get(name).is_some_and(|value| admin.matches(bare(value))) {
-            found.is_admin = true;
+        if headers.get(name).is_some_and(|value| found.takes(bare(value), admin)) {
             found.carriers.push(name);
         }
     }
-    if let Some(protocols) = headers.get("sec-websocket-protocol")
-        && protocols
-            .split(',')
-            .filter_map(|entry| entry.trim().strip_prefix(TOKEN_PROTOCOL))
-            .any(|token| admin.matches(token))
-    {
-        found.is_admin = true;
+    let protocols = headers.get("sec-websocket-protocol").unwrap_or("");
+    for token in protocols.split(',').filter_map(|entry| entry.trim().strip_prefix(TOKEN_PROTOCOL)) {
+        found.takes(token, admin);
     }
     found
 }
 
 /// The control plane takes a bearer token, or Cloudflare's older pair of e-mail address and key.
-pub fn is_control_admin(headers: &Headers, admin: &TokenDigest) -> bool {
-    let bearer = headers.get("authorization").is_some_and(|value| has_scheme(value) && admin.matches(bare(value)));
-    let key = headers.get("x-auth-email").is_some() && headers.get("x-auth-key").is_some_and(|key| admin.matches(key));
-    bearer || key
+pub fn control(headers: &Headers, admin: &TokenDigest) -> Presented {
+    let mut found = Presented::default();
+    if let Some(value) = headers.get("authorization").filter(|value| has_scheme(value)) {
+        found.takes(bare(value), admin);
+    } else if let (Some(_), Some(key)) = (headers.get("x-auth-email"), headers.get("x-auth-key")) {
+        found.takes(key, admin);
+    }
+    found
+}
+
+/// A new token.
+pub fn token(entropy: &[u8; 32]) -> String {
+    format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(entropy))
+}
+
+/// What is stored of a token: its SHA-256 in hexadecimal. A token has 256 random bits, so nobody can guess their way
+/// from the one to the other.
+pub fn digest_text(token: &str) -> String {
+    TokenDigest::of(token).0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The subprotocols that go on to the provider: all but the one that carries our token.
@@ -127,9 +146,32 @@ fn bare(value: &str) -> &str {
     }
 }
 
+// === impl Presented ===
+
+impl Presented {
+    /// Takes note of a token that is ours, or looks like it.
+    fn takes(&mut self, token: &str, admin: &TokenDigest) -> bool {
+        if admin.matches(token) {
+            self.is_admin = true;
+            return true;
+        }
+        if token.starts_with(TOKEN_PREFIX) {
+            self.token.get_or_insert_with(|| token.to_owned());
+            return true;
+        }
+        false
+    }
+}
+
 // === impl TokenDigest ===
 
 impl TokenDigest {
+    /// What log ids are marked with. It changes with the admin token, and with it ends only that feedback is accepted for
+    /// logs that are still being written.
+    pub fn mark_key(&self) -> MarkKey {
+        MarkKey(Sha256::new().chain_update(self.0).chain_update(b"log ids").finalize().into())
+    }
+
     fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
@@ -169,7 +211,7 @@ mod tests {
     fn the_token_is_found_wherever_a_client_can_put_it() {
         for name in TOKEN_HEADERS {
             for value in [TOKEN.to_owned(), format!("Bearer {TOKEN}"), format!("bearer  {TOKEN} ")] {
-                assert_eq!(presents(name, &value), Presented { is_admin: true, carriers: vec![name] });
+                assert_eq!(presents(name, &value), Presented { is_admin: true, token: None, carriers: vec![name] });
             }
         }
         assert!(presents("sec-websocket-protocol", &format!("realtime, cf-aig-authorization.{TOKEN}")).is_admin);
@@ -187,13 +229,24 @@ mod tests {
         let admin = admin_digest(Some(TOKEN)).unwrap();
         let check = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            is_control_admin(&Headers(pairs), &admin)
+            control(&Headers(pairs), &admin).is_admin
         };
         assert!(check(&[("authorization", &format!("Bearer {TOKEN}"))]));
         assert!(check(&[("x-auth-email", "a@b.c"), ("x-auth-key", TOKEN)]));
         assert!(!check(&[("x-auth-key", TOKEN)]));
         assert!(!check(&[("x-api-key", TOKEN)]));
         assert!(!check(&[("authorization", TOKEN)]));
+    }
+
+    #[test]
+    fn whatever_looks_like_a_token_of_ours_stays_here() {
+        let value = token(&[7; 32]);
+        assert_eq!((value.len(), digest_text(&value).len()), (47, 64));
+        for name in TOKEN_HEADERS {
+            let found = presents(name, &format!("Bearer {value}"));
+            assert_eq!(found, Presented { is_admin: false, token: Some(value.clone()), carriers: vec![name] });
+        }
+        assert_eq!(presents("authorization", "Bearer sk-proj-1").carriers, Vec::<&str>::new());
     }
 
     #[test]

@@ -1,23 +1,33 @@
 //! The control plane: from a matched route to a reply, over any [`Store`].
 
+use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
-use crate::api::{gateways, logs};
+use crate::api::{
+    Place, audit, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, tokens,
+};
+use crate::audit::By;
+use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
-use crate::id;
-use crate::query::Query;
+use crate::id::{self, MarkKey};
+use crate::query::{Query, percent_decoded};
 use crate::router::{Endpoint, Route};
 use crate::store::{Store, StoreError};
 
-/// A request of the control plane whose caller has been let in.
+/// A request of the control plane whose caller is known.
 pub struct Request<'a> {
     pub route: Route<'a>,
     pub query: Query,
     pub body: &'a [u8],
+    pub caller: &'a Caller,
     /// Scheme and host the caller used, for URLs in answers.
     pub origin: &'a str,
     pub now_ms: u64,
     /// An id for whatever the request creates.
     pub new_id: String,
+    /// Randomness for a token.
+    pub entropy: [u8; 32],
+    /// What log ids are marked with.
+    pub mark: MarkKey,
 }
 
 /// Pauses between looks for a log that is on its way, in milliseconds: about two seconds in all, a hundred times the
@@ -30,38 +40,131 @@ const ARRIVAL_AGE_MS: u64 = 10 * 60 * 1_000;
 
 /// Carries out a request. `pause` waits so many milliseconds.
 pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u64)) -> Result<Reply, ApiError> {
-    let Request { route, query, body, .. } = request;
+    let Request { route, query, body, caller, .. } = request;
     let (account, gateway, id) = (route.account, route.gateway, route.id);
-    if !gateways::is_account_id(account) {
+    if !account.is_empty() && !gateways::is_account_id(account) {
         return Err(ApiError::not_found());
     }
+    caller.admit(route)?;
+    let by = request.by();
+    let new_id = request.new_id.as_str();
     match route.endpoint {
-        Endpoint::ListGateways => gateways::list(store, account, query).await,
-        Endpoint::CreateGateway => gateways::create(store, account, body, request.now_ms, request.new_id.clone()).await,
+        Endpoint::ListGateways => gateways::list(store, account, query, caller).await,
+        Endpoint::CreateGateway => gateways::create(store, account, body, &by, request.new_id.clone()).await,
         Endpoint::GetGateway => gateways::get(store, account, gateway).await,
-        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, request.now_ms).await,
-        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, request.now_ms).await,
-        Endpoint::GetUrl => {
-            known(store, account, gateway).await?;
-            gateways::url(request.origin, account, gateway, route.provider)
+        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, &by).await,
+        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, &by).await,
+        Endpoint::ListEvaluationTypes => evaluation_types::list(query),
+        Endpoint::ListTokens => tokens::list(store, account, query).await,
+        Endpoint::CreateToken => tokens::create(store, account, body, new_id, &request.entropy, &by).await,
+        Endpoint::GetToken => tokens::get(store, account, id).await,
+        Endpoint::RollToken => tokens::roll(store, account, id, &request.entropy, &by).await,
+        Endpoint::RevokeToken => tokens::revoke(store, account, id, &by).await,
+        Endpoint::ListAudit => audit::list(store, account, query).await,
+        Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk | Endpoint::GetFeedback | Endpoint::TakeFeedbackBack => {
+            judged(store, request, pause).await
         }
-        Endpoint::ListLogs => logs::list(store, known(store, account, gateway).await?, query).await,
-        Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse => {
-            let key = known(store, account, gateway).await?;
-            arrived(store, key, id, request.now_ms, pause).await?;
-            match route.endpoint {
-                Endpoint::GetLog => logs::get(store, key, id).await,
-                Endpoint::GetLogRequest => logs::body(store, key, id, Part::Request).await,
-                _ => logs::body(store, key, id, Part::Response).await,
-            }
-        }
-        Endpoint::Health | Endpoint::Proxy => Err(ApiError::not_found()),
+        _ => within_gateway(store, request, pause).await,
     }
 }
 
-/// The key of a gateway that exists.
-async fn known(store: &impl Store, account: &str, gateway: &str) -> Result<i64, ApiError> {
-    gateways::find(store, account, gateway).await?.map(|gateway| gateway.key).ok_or_else(ApiError::not_found)
+/// What is about one gateway, which has to exist.
+async fn within_gateway(
+    store: &impl Store,
+    request: &Request<'_>,
+    pause: impl AsyncFn(u64),
+) -> Result<Reply, ApiError> {
+    let Request { route, query, body, .. } = request;
+    let id = route.id;
+    let by = request.by();
+    let new_id = request.new_id.as_str();
+    let place = place(store, route).await?;
+    match route.endpoint {
+        Endpoint::GetUrl => gateways::url(request.origin, place.account, place.gateway, route.provider),
+        Endpoint::ListLogs => log_list::list(store, place.key, query).await,
+        Endpoint::DeleteLogs => log_list::delete(store, place.key, query).await,
+        Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
+        Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse | Endpoint::PatchLog => {
+            arrived(store, place.key, id, request.now_ms, pause).await?;
+            match route.endpoint {
+                Endpoint::GetLog => {
+                    if is_recent(id, request.now_ms) {
+                        feedback::settle(store, Some(id), request.now_ms).await?;
+                    }
+                    logs::get(store, place.key, id).await
+                }
+                Endpoint::GetLogRequest => logs::body(store, place.key, id, Part::Request).await,
+                Endpoint::GetLogResponse => logs::body(store, place.key, id, Part::Response).await,
+                _ => logs::patch(store, &place, id, body, &request.judging()).await,
+            }
+        }
+        Endpoint::ListDatasets => datasets::list(store, &place, query).await,
+        Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &by).await,
+        Endpoint::GetDataset => datasets::get(store, &place, id).await,
+        Endpoint::UpdateDataset => datasets::update(store, &place, id, body, &by).await,
+        Endpoint::DeleteDataset => datasets::delete(store, &place, id, &by).await,
+        Endpoint::ListEvaluations => evaluations::list(store, &place, query).await,
+        Endpoint::CreateEvaluation => evaluations::create(store, &place, body, new_id, &by).await,
+        Endpoint::CompareEvaluations => evaluations::compare(store, &place, query).await,
+        Endpoint::GetEvaluation => evaluations::get(store, &place, id).await,
+        Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &by).await,
+        Endpoint::ListVerdicts => evaluations::verdicts(store, &place, id, query).await,
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// An export that the shell sends piece by piece, for a caller who may see it.
+pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<Export, ApiError> {
+    if !gateways::is_account_id(request.route.account) {
+        return Err(ApiError::not_found());
+    }
+    request.caller.admit(&request.route)?;
+    let place = place(store, &request.route).await?;
+    Export::parse(place.key, &request.query)
+}
+
+/// The gateway of a route, if it exists.
+async fn place<'a>(store: &impl Store, route: &Route<'a>) -> Result<Place<'a>, ApiError> {
+    let found = gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)?;
+    Ok(Place { account: route.account, gateway: route.gateway, key: found.key })
+}
+
+/// Feedback on whatever log an id means. The answer has just gone out when the first feedback comes, so the log is
+/// awaited.
+async fn judged(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u64)) -> Result<Reply, ApiError> {
+    let context = request.judging();
+    let find = async |id: &str| -> Result<Option<feedback::Found>, ApiError> {
+        let mut found = feedback::locate(store, id, &context).await?;
+        // Other ids than ours do not tell their age.
+        if id::minted_at(id).is_none() || is_recent(id, request.now_ms) {
+            for wait in ARRIVAL_PAUSES_MS {
+                if found.is_some() {
+                    break;
+                }
+                pause(*wait).await;
+                found = feedback::locate(store, id, &context).await?;
+            }
+        }
+        Ok(found)
+    };
+    if request.route.endpoint == Endpoint::GiveFeedbackInBulk {
+        return feedback::bulk(store, request.body, &context, find).await;
+    }
+    let id = String::from_utf8(percent_decoded(request.route.id)).map_err(|_| ApiError::not_found())?;
+    let found = find(&id).await?;
+    match request.route.endpoint {
+        Endpoint::GiveFeedback => feedback::give(store, &id, found, request.body, &context).await,
+        Endpoint::GetFeedback => {
+            let found = found.ok_or_else(ApiError::not_found)?;
+            feedback::settle(store, Some(&found.id), request.now_ms).await?;
+            feedback::show(store, &found).await
+        }
+        _ => feedback::take_back(store, &found.ok_or_else(ApiError::not_found)?, &context).await,
+    }
+}
+
+fn is_recent(id: &str, now_ms: u64) -> bool {
+    id::minted_at(id).is_some_and(|minted| minted <= now_ms + 1_000 && now_ms.saturating_sub(minted) < ARRIVAL_AGE_MS)
 }
 
 /// Waits for the row of a log whose id was handed out a moment ago: rows are written behind the answers, and a caller
@@ -73,9 +176,7 @@ async fn arrived(
     now_ms: u64,
     pause: impl AsyncFn(u64),
 ) -> Result<(), StoreError> {
-    let recent = id::minted_at(id)
-        .is_some_and(|minted| minted <= now_ms + 1_000 && now_ms.saturating_sub(minted) < ARRIVAL_AGE_MS);
-    if !recent {
+    if !is_recent(id, now_ms) {
         return Ok(());
     }
     for wait in ARRIVAL_PAUSES_MS {
@@ -85,6 +186,24 @@ async fn arrived(
         pause(*wait).await;
     }
     Ok(())
+}
+
+// === impl Request ===
+
+impl Request<'_> {
+    fn by(&self) -> By<'_> {
+        By { actor: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
+    }
+
+    fn judging(&self) -> feedback::Context<'_> {
+        feedback::Context {
+            caller: self.caller,
+            query: &self.query,
+            mark: &self.mark,
+            now_ms: self.now_ms,
+            entry: self.new_id.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,9 +226,12 @@ mod tests {
             route: router::route(method, path).unwrap(),
             query: Query::parse(query),
             body: body.as_bytes(),
+            caller: &Caller::Admin,
             origin: "http://localhost",
             now_ms: NOW,
             new_id: "new".to_owned(),
+            entropy: [7; 32],
+            mark: MarkKey([7; 32]),
         };
         block_on(handle(store, &request, pause)).unwrap_or_else(|error| error.reply())
     }

@@ -45,7 +45,7 @@ impl Reply {
         Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": [] }))
     }
 
-    pub fn list(result: impl Serialize, info: ResultInfo) -> Self {
+    pub fn list(result: impl Serialize, info: impl Serialize) -> Self {
         let (result, info) = (to_value(result), to_value(info));
         Self::json(
             200,
@@ -87,6 +87,14 @@ impl ApiError {
 
     pub fn unauthenticated() -> Self {
         Self::new(401, 10000, "Authentication error")
+    }
+
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(403, 10000, message)
+    }
+
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self { path: vec!["body".to_owned()], ..Self::new(413, 7001, message) }
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {

@@ -2,18 +2,25 @@
 //! data plane and in `control` for the control plane; `router` lists every URL.
 
 mod api;
+mod audit;
 mod auth;
 mod body;
+mod caller;
 mod config;
 mod control;
+mod conversation;
 mod envelope;
+mod evaluate;
+mod filter;
 mod headers;
 mod id;
+mod judgement;
 mod log_batch;
 mod metadata;
 mod model;
 mod options;
 mod page;
+mod params;
 mod platform;
 mod price;
 mod providers;

@@ -3,6 +3,7 @@
 //! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
 //! is written; the timer and the database come from the shell.
 
+use crate::metadata;
 use crate::record::LogRecord;
 use crate::store::{Bind, Statement, Store};
 use serde_json::{Value, json};
@@ -187,8 +188,8 @@ const COLUMNS: &[&str] = &[
     "metadata",
 ];
 
-const INSERT_METADATA: &str = "INSERT OR IGNORE INTO log_metadata (log_id, key, kind, value, gateway, created_at) \
-     SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?1)";
+const INSERT_METADATA: &str = "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) \
+     SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1)";
 
 const INSERT_BODIES: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
      SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)";
@@ -201,14 +202,10 @@ fn insert_logs() -> String {
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
-    record.metadata_entries.iter().map(|(key, value)| {
-        let kind = match value {
-            Value::Bool(_) => "b",
-            Value::Number(_) => "n",
-            _ => "s",
-        };
-        json!([record.id, key, kind, value, record.gateway, record.created_at])
-    })
+    record
+        .metadata_entries
+        .iter()
+        .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
 }
 
 /// The rows of a record's bodies, each with about its size in bytes.
@@ -267,7 +264,6 @@ fn json_array(rows: impl IntoIterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata;
     use crate::record::Call;
     use crate::record::tests::{answered, call};
     use crate::store::sqlite::{Faulty, Sqlite};
@@ -337,7 +333,7 @@ mod tests {
             2
         );
         for (condition, kind) in
-            [("value = 'AI'", "text"), ("value = 12345", "integer"), ("kind = 'b' AND value = 1", "integer")]
+            [("value = 'AI'", "text"), ("value = 12345", "integer"), ("value = 'true'", "text")]
         {
             let sql = format!("SELECT count(*) AS n FROM log_metadata WHERE {condition} AND typeof(value) = '{kind}'");
             let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
@@ -393,11 +389,11 @@ mod tests {
     fn one_refused_record_does_not_take_the_others_along() {
         struct Picky(Sqlite);
         impl Store for Picky {
-            async fn rows<T: serde::de::DeserializeOwned>(
+            async fn counted<T: serde::de::DeserializeOwned>(
                 &self,
                 statement: Statement,
-            ) -> Result<Vec<T>, crate::store::StoreError> {
-                self.0.rows(statement).await
+            ) -> Result<(Vec<T>, u64), crate::store::StoreError> {
+                self.0.counted(statement).await
             }
             async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, crate::store::StoreError> {
                 let poisoned = |bind: &Bind| matches!(bind, Bind::Text(text) if text.contains("poison"));

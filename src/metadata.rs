@@ -58,6 +58,28 @@ fn shown(key: &str) -> String {
     key.chars().take(40).flat_map(char::escape_default).collect()
 }
 
+/// Texts beyond this many bytes are stored and shown, but not found by their value.
+const MAX_SEARCHABLE: usize = 512;
+
+/// A value as it is compared in searches. People write `5` and `true` into a query whatever type was sent, so a text that
+/// is a number counts as that number, and booleans as the words.
+pub fn searchable(value: &Value) -> Value {
+    match value {
+        Value::Bool(value) => Value::from(if *value { "true" } else { "false" }),
+        Value::String(text) => match text.parse::<f64>() {
+            // Only where nothing is lost: "007" and "1e3" are names rather than numbers.
+            Ok(number) if number.to_string() == *text && number.is_finite() => {
+                text.parse::<i64>().map_or_else(|_| Value::from(number), Value::from)
+            }
+            // SQLite takes a NUL for the end of a text.
+            _ if text.len() > MAX_SEARCHABLE || text.contains('\0') => Value::Null,
+            _ => value.clone(),
+        },
+        Value::Number(_) => value.clone(),
+        Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
+    }
+}
+
 // === impl Metadata ===
 
 impl Metadata {

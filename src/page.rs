@@ -1,6 +1,7 @@
 //! Pages of a list: `page` and `per_page`, with bounds.
 
 use crate::envelope::{ApiError, ResultInfo};
+use crate::params::number;
 use crate::query::Query;
 
 /// Which part of a list is wanted.
@@ -31,14 +32,6 @@ impl Page {
 
     pub fn info(self, count: usize, total_count: u64) -> ResultInfo {
         ResultInfo { count: count as u64, page: self.page, per_page: self.per_page, total_count }
-    }
-}
-
-fn number(query: &Query, name: &str, min: u64, max: u64) -> Result<Option<u64>, ApiError> {
-    let Some(text) = query.get(name) else { return Ok(None) };
-    match text.parse() {
-        Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
-        _ => Err(ApiError::invalid(["query", name], format!("Expected an integer from {min} to {max}"))),
     }
 }
 

@@ -10,10 +10,16 @@ pub enum Access {
     Open,
     /// Whoever the gateway's own `authentication` setting lets in.
     Gateway,
-    /// A token that may read.
+    /// A token that may read or edit.
     Read,
-    /// A token that may change things.
+    /// A token that may edit.
     Edit,
+    /// A token that may run or edit: who sends requests may say what came of them.
+    Give,
+    /// Any valid token.
+    See,
+    /// The admin token alone.
+    Admin,
 }
 
 /// Which of the two error formats a caller expects.
@@ -37,9 +43,34 @@ pub enum Endpoint {
     GetLog,
     GetLogRequest,
     GetLogResponse,
+    DeleteLogs,
+    ExportLogs,
+    PatchLog,
+    GiveFeedback,
+    GiveFeedbackInBulk,
+    GetFeedback,
+    TakeFeedbackBack,
+    ListDatasets,
+    CreateDataset,
+    GetDataset,
+    UpdateDataset,
+    DeleteDataset,
+    ListEvaluationTypes,
+    ListEvaluations,
+    CreateEvaluation,
+    CompareEvaluations,
+    GetEvaluation,
+    DeleteEvaluation,
+    ListVerdicts,
+    ListTokens,
+    CreateToken,
+    GetToken,
+    RollToken,
+    RevokeToken,
+    ListAudit,
 }
 
-use Access::{Edit, Gateway, Open, Read};
+use Access::{Admin, Edit, Gateway, Give, Open, Read, See};
 
 /// (endpoint, method, path, access). `{name}` takes one segment, `{rest...}` takes all that follows.
 /// `*` as a method takes any. Paths below `/accounts` are served under `/client/v4` as well.
@@ -57,9 +88,38 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
     // The control plane: logs.
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
+    (Endpoint::DeleteLogs, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Edit),
+    // Before the log of that name.
+    (Endpoint::ExportLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/export", Read),
     (Endpoint::GetLog, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Read),
     (Endpoint::GetLogRequest, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request", Read),
     (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", Read),
+    (Endpoint::PatchLog, "PATCH", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Edit),
+    // The control plane: feedback, under whatever id the application knows an answer by.
+    (Endpoint::GiveFeedback, "POST", "/feedback/{id}", Give),
+    (Endpoint::GiveFeedbackInBulk, "POST", "/feedback", Give),
+    (Endpoint::GetFeedback, "GET", "/feedback/{id}", See),
+    (Endpoint::TakeFeedbackBack, "DELETE", "/feedback/{id}", Give),
+    // The control plane: datasets and evaluations.
+    (Endpoint::ListDatasets, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/datasets", Read),
+    (Endpoint::CreateDataset, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/datasets", Edit),
+    (Endpoint::GetDataset, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/datasets/{id}", Read),
+    (Endpoint::UpdateDataset, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}/datasets/{id}", Edit),
+    (Endpoint::DeleteDataset, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/datasets/{id}", Edit),
+    (Endpoint::ListEvaluationTypes, "GET", "/accounts/{account}/ai-gateway/evaluation-types", Read),
+    (Endpoint::ListEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations", Read),
+    (Endpoint::CreateEvaluation, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations", Edit),
+    (Endpoint::CompareEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare", Read),
+    (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
+    (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
+    (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", Read),
+    // The control plane: who may do what, and who did.
+    (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
+    (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),
+    (Endpoint::GetToken, "GET", "/accounts/{account}/ai-gateway/tokens/{id}", Admin),
+    (Endpoint::RollToken, "POST", "/accounts/{account}/ai-gateway/tokens/{id}/roll", Admin),
+    (Endpoint::RevokeToken, "DELETE", "/accounts/{account}/ai-gateway/tokens/{id}", Admin),
+    (Endpoint::ListAudit, "GET", "/accounts/{account}/ai-gateway/audit", Admin),
 ];
 
 /// A matched request. Segments the path does not have are empty.
@@ -70,7 +130,7 @@ pub struct Route<'a> {
     pub account: &'a str,
     pub gateway: &'a str,
     pub provider: &'a str,
-    /// A log, as given: Tollgate's own ids and UUIDs are both accepted, and neither is interpreted here.
+    /// A log, a dataset or whatever else the path is about, as given and not interpreted here.
     pub id: &'a str,
     /// What follows the provider, without its leading slash.
     pub rest: &'a str,
@@ -86,7 +146,8 @@ pub enum NoRoute {
 /// Finds the endpoint of a method and a raw path (without query).
 pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
     let path = path.strip_prefix("/client/v4").filter(|rest| rest.starts_with("/accounts/")).unwrap_or(path);
-    let plane = if path.starts_with("/accounts/") { Plane::Control } else { Plane::Data };
+    let control = ["/accounts/", "/feedback"].iter().any(|start| path.starts_with(start));
+    let plane = if control { Plane::Control } else { Plane::Data };
     let mut allowed = Vec::new();
     for (endpoint, wanted, template, access) in ENDPOINTS {
         let Some(route) = matched(*endpoint, *access, template, path) else {
@@ -168,7 +229,7 @@ mod tests {
     #[test]
     fn every_endpoint_is_reached_by_its_own_template() {
         for (endpoint, method, template, access) in ENDPOINTS {
-            let path = template.replace(['{', '}'], "").replace("...", "");
+            let path = template.replace("{id}", "1").replace(['{', '}'], "").replace("...", "");
             let method = if *method == "*" { "POST" } else { method };
             let found = route(method, &path).unwrap();
             assert_eq!((found.endpoint, found.access), (*endpoint, *access), "{template}");

@@ -29,7 +29,12 @@ pub struct StoreError(pub String);
 
 pub trait Store {
     /// Runs one statement and returns its rows.
-    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError>;
+    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        Ok(self.counted(statement).await?.0)
+    }
+
+    /// Runs one statement and returns its rows, and how many rows of tables and indexes the database read for them.
+    async fn counted<T: DeserializeOwned>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError>;
 
     /// Runs statements in one transaction: all take effect or none. Returns how many rows each changed.
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError>;

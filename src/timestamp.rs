@@ -1,5 +1,6 @@
 //! Times as the API shows them: RFC 3339 in UTC with milliseconds. In the database they are milliseconds since 1970.
 
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 /// `2026-11-21T06:48:53.123Z`. Times outside of the years 1 to 9999 do not occur, and become 1970.
@@ -12,11 +13,22 @@ pub fn format(milliseconds: u64) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
+/// Milliseconds of an RFC 3339 time, of a date alone (which is its midnight in UTC), or of digits alone.
+pub fn parse(text: &str) -> Option<u64> {
+    if text.len() > 10 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let time = match text.len() {
+        10 => OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339),
+        _ => OffsetDateTime::parse(text, &Rfc3339),
+    };
+    u64::try_from(time.ok()?.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use time::format_description::well_known::Rfc3339;
 
     #[test]
     fn milliseconds_always_have_three_digits() {
@@ -25,11 +37,20 @@ mod tests {
         assert_eq!(format(u64::MAX), "1970-01-01T00:00:00.000Z");
     }
 
+    #[test]
+    fn times_of_other_zones_and_dates_alone_are_read() {
+        for text in ["2026-11-21T01:00:00+01:00", "2026-11-21", "1795219200000", "2026-11-21T00:00:00.000Z"] {
+            assert_eq!(parse(text), Some(1_795_219_200_000), "{text}");
+        }
+        for text in ["", "today", "2026-13-01", "1969-12-31", "2026-11-21T00:00:00"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_can_be_read_back(milliseconds in 0u64..253_402_300_799_999) {
-            let read = OffsetDateTime::parse(&format(milliseconds), &Rfc3339).unwrap();
-            prop_assert_eq!(read.unix_timestamp_nanos() / 1_000_000, i128::from(milliseconds));
+            prop_assert_eq!(parse(&format(milliseconds)), Some(milliseconds));
         }
     }
 }

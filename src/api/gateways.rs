@@ -1,6 +1,9 @@
 //! `/accounts/{account}/ai-gateway/gateways`.
 
 use super::gateway_settings::GatewaySettings;
+use super::{log_list, object};
+use crate::audit::{self, By, Change};
+use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::page::Page;
 use crate::query::Query;
@@ -70,26 +73,28 @@ pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<
 pub async fn create_default(
     store: &impl Store,
     account: &str,
-    now_ms: u64,
+    by: &By<'_>,
     internal_id: String,
 ) -> Result<Gateway, StoreError> {
     let settings = GatewaySettings::of_default_gateway();
-    store.batch(vec![insert(account, DEFAULT, &internal_id, now_ms, &settings)]).await?;
+    let row = by.row(&change("gateway.create", account, DEFAULT, &Map::new()));
+    store.batch(vec![insert(account, DEFAULT, &internal_id, by.now_ms, &settings), row]).await?;
     find(store, account, DEFAULT)
         .await?
         .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))
 }
 
-pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
+/// Lists the gateways that the caller can reach.
+pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Caller) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let search = query.get("search").unwrap_or("");
-    let condition = "WHERE account_id = ?1 AND instr(id, lower(?2)) > 0";
-    let count =
-        Statement::new(format!("SELECT count(*) AS n FROM gateways {condition}"), [account.into(), search.into()]);
+    let condition = "WHERE account_id = ?1 AND instr(id, lower(?2)) > 0 AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))";
+    let binds = [account.into(), search.into(), caller.gateways().into()];
+    let count = Statement::new(format!("SELECT count(*) AS n FROM gateways {condition}"), binds.clone());
     let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
     let rows = Statement::new(
-        format!("{SELECT} {condition} ORDER BY created_at, key LIMIT ?3 OFFSET ?4"),
-        [account.into(), search.into(), page.limit().into(), page.offset().into()],
+        format!("{SELECT} {condition} ORDER BY created_at, key LIMIT ?4 OFFSET ?5"),
+        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
     );
     let rows: Vec<Row> = store.rows(rows).await?;
     let gateways =
@@ -106,7 +111,7 @@ pub async fn create(
     store: &impl Store,
     account: &str,
     body: &[u8],
-    now_ms: u64,
+    by: &By<'_>,
     internal_id: String,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -119,7 +124,8 @@ pub async fn create(
         }
     };
     let settings = GatewaySettings::parse(&body)?;
-    let changed = store.batch(vec![insert(account, id, &internal_id, now_ms, &settings)]).await?;
+    let row = by.row(&change("gateway.create", account, id, &body));
+    let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings), row]).await?;
     if changed.first() != Some(&1) {
         return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
     }
@@ -128,9 +134,16 @@ pub async fn create(
 
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
 /// a gateway by not knowing `authentication`; null resets a field to its default.
-pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], now_ms: u64) -> Result<Reply, ApiError> {
+pub async fn update(
+    store: &impl Store,
+    account: &str,
+    id: &str,
+    body: &[u8],
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
-    let mut fields = object(body)?;
+    let given = object(body)?;
+    let mut fields = given.clone();
     if let Ok(Value::Object(current)) = serde_json::to_value(&gateway.settings) {
         for (name, value) in current {
             fields.entry(name).or_insert(value);
@@ -138,19 +151,21 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], no
     }
     let settings = GatewaySettings::parse(&fields)?;
     let sql = "UPDATE gateways SET settings = ?2, modified_at = ?3 WHERE key = ?1";
-    store.batch(vec![Statement::new(sql, [gateway.key.into(), stored(&settings).into(), time(now_ms)])]).await?;
+    let update = Statement::new(sql, [gateway.key.into(), stored(&settings).into(), time(by.now_ms)]);
+    store.batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
     get(store, account, id).await
 }
 
 /// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`sweep`] removes them.
-pub async fn delete(store: &impl Store, account: &str, id: &str, now_ms: u64) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let key = || [gateway.key.into()];
     let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at) VALUES (?1, ?2)";
     store
         .batch(vec![
-            Statement::new(deleted, key().into_iter().chain([time(now_ms)])),
+            Statement::new(deleted, key().into_iter().chain([time(by.now_ms)])),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
+            by.row(&change("gateway.delete", account, id, &Map::new())),
         ])
         .await?;
     Ok(Reply::result(gateway.show()))
@@ -167,6 +182,7 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
     let all = Statement::new("SELECT key, deleted_at FROM deleted_gateways ORDER BY deleted_at", []);
     for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
         while delete_logs_slice(store, key, limit).await? {}
+        delete_evaluations(store, key).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
             let done = Statement::new("DELETE FROM deleted_gateways WHERE key = ?1", [key.into()]);
             store.batch(vec![done]).await?;
@@ -175,18 +191,30 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
     Ok(())
 }
 
-/// Removes up to `limit` logs of a deleted gateway, with their metadata and bodies. True when there may be more.
+/// Removes up to `limit` logs of a deleted gateway with all that belongs to them. True when there may be more.
 async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
-    let slice = "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2";
-    let delete = |sql: String| Statement::new(sql, [Bind::Int(key), Bind::Int(i64::from(limit))]);
-    let changed = store
-        .batch(vec![
-            delete(format!("DELETE FROM log_bodies WHERE log_id IN ({slice})")),
-            delete(format!("DELETE FROM log_metadata WHERE log_id IN ({slice})")),
-            delete(format!("DELETE FROM logs WHERE id IN ({slice})")),
-        ])
-        .await?;
-    Ok(changed.last() == Some(&u64::from(limit)))
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    let slice = Statement::new(
+        "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2",
+        [key.into(), Bind::Int(i64::from(limit))],
+    );
+    let ids: Vec<String> = store.rows::<Id>(slice).await?.into_iter().map(|row| row.id).collect();
+    log_list::remove(store, &ids).await?;
+    Ok(ids.len() == limit as usize)
+}
+
+/// Removes the datasets and evaluations of a deleted gateway.
+async fn delete_evaluations(store: &impl Store, key: i64) -> Result<(), StoreError> {
+    let statements = [
+        "DELETE FROM verdicts WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
+        "DELETE FROM evaluation_results WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
+        "DELETE FROM evaluations WHERE gateway = ?1",
+        "DELETE FROM datasets WHERE gateway = ?1",
+    ];
+    store.batch(statements.map(|sql| Statement::new(sql, [key.into()])).into()).await.map(drop)
 }
 
 /// The base URL to give to a provider's SDK; `universal` has no provider, and its URL ends with a slash.
@@ -201,16 +229,12 @@ pub fn url(origin: &str, account: &str, gateway: &str, provider: &str) -> Result
     }
 }
 
-async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway, ApiError> {
-    find(store, account, id).await?.ok_or_else(ApiError::not_found)
+fn change<'a>(action: &'static str, account: &'a str, id: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
+    Change { action, account, gateway: Some(id), target: id, fields: audit::fields(body) }
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(ApiError::invalid(["body"], "Expected a JSON object")),
-        Err(error) => Err(ApiError::invalid(["body"], format!("Expected a JSON object: {error}"))),
-    }
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway, ApiError> {
+    find(store, account, id).await?.ok_or_else(ApiError::not_found)
 }
 
 fn insert(account: &str, id: &str, internal_id: &str, now_ms: u64, settings: &GatewaySettings) -> Statement {
@@ -270,9 +294,13 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000;
 
+    fn by(entry: &str, now_ms: u64) -> By<'static> {
+        By { actor: "admin", now_ms, entry: entry.to_owned() }
+    }
+
     fn made(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
         let body = json!({ "id": id, "cache_ttl": null, "collect_logs": true }).to_string();
-        block_on(create(store, account, body.as_bytes(), NOW, format!("internal-{id}")))
+        block_on(create(store, account, body.as_bytes(), &by(id, NOW), format!("internal-{id}")))
     }
 
     fn result(reply: Result<Reply, ApiError>) -> Value {
@@ -302,11 +330,11 @@ mod tests {
         );
         assert_eq!(shown["created_at"], "2023-11-14T22:13:20.000Z");
         // What GET shows can be PUT back, and changes nothing but the time.
-        let again = result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), NOW + 5)));
+        let again = result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), &by("u", NOW + 5))));
         let mut wanted = shown.clone();
         wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
         assert_eq!(again, wanted);
-        assert_eq!(result(block_on(delete(&store, "acct", "gw", NOW))), wanted);
+        assert_eq!(result(block_on(delete(&store, "acct", "gw", &by("d", NOW)))), wanted);
         assert_eq!(block_on(get(&store, "acct", "gw")).unwrap_err().status, 404);
     }
 
@@ -322,11 +350,11 @@ mod tests {
         );
         for wrong in [json!({}), json!({ "id": 1 }), json!({ "id": "No" }), json!([]), json!("x")] {
             assert_eq!(
-                block_on(create(&store, "one", wrong.to_string().as_bytes(), NOW, String::new())).unwrap_err().code,
+                block_on(create(&store, "one", wrong.to_string().as_bytes(), &by("w", NOW), String::new())).unwrap_err().code,
                 7001
             );
         }
-        assert_eq!(block_on(create(&store, "one", b"{\"id\":", NOW, String::new())).unwrap_err().path, ["body"]);
+        assert_eq!(block_on(create(&store, "one", b"{\"id\":", &by("w", NOW), String::new())).unwrap_err().path, ["body"]);
     }
 
     #[test]
@@ -335,8 +363,8 @@ mod tests {
         made(&store, "one", "gw").unwrap();
         for (account, id) in [("two", "gw"), ("one", "gw' OR '1'='1"), ("one' --", "gw"), ("one", "")] {
             assert_eq!(block_on(get(&store, account, id)).unwrap_err().status, 404);
-            assert_eq!(block_on(update(&store, account, id, b"{}", NOW)).unwrap_err().status, 404);
-            assert_eq!(block_on(delete(&store, account, id, NOW)).unwrap_err().status, 404);
+            assert_eq!(block_on(update(&store, account, id, b"{}", &by("u", NOW))).unwrap_err().status, 404);
+            assert_eq!(block_on(delete(&store, account, id, &by("d", NOW))).unwrap_err().status, 404);
         }
         assert!(block_on(get(&store, "one", "gw")).is_ok());
     }
@@ -348,7 +376,7 @@ mod tests {
             made(&store, "acct", id).unwrap();
         }
         let ids = |query: &str| -> Vec<String> {
-            let found = result(block_on(list(&store, "acct", &Query::parse(query))));
+            let found = result(block_on(list(&store, "acct", &Query::parse(query), &Caller::Admin)));
             found.as_array().unwrap().iter().map(|gateway| gateway["id"].as_str().unwrap().to_owned()).collect()
         };
         assert_eq!(ids(""), ["alpha", "beta", "gamma"]);
@@ -360,8 +388,8 @@ mod tests {
     #[test]
     fn the_default_gateway_is_made_once() {
         let store = Sqlite::new();
-        let first = block_on(create_default(&store, "acct", NOW, "a".to_owned())).unwrap();
-        let second = block_on(create_default(&store, "acct", NOW + 1, "b".to_owned())).unwrap();
+        let first = block_on(create_default(&store, "acct", &by("a", NOW), "a".to_owned())).unwrap();
+        let second = block_on(create_default(&store, "acct", &by("b", NOW + 1), "b".to_owned())).unwrap();
         assert_eq!(first, second);
         assert!(first.settings.authentication && first.settings.collect_logs);
     }
@@ -375,7 +403,7 @@ mod tests {
             .map(|n| LogRecord::new(Call { gateway: old, ..call(&n.to_string()) }, answered(Facts::default())))
             .collect();
         block_on(log_batch::write(&store, records, async |_| {}));
-        block_on(delete(&store, "acct", "gw", NOW)).unwrap();
+        block_on(delete(&store, "acct", "gw", &by("d", NOW))).unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
         let rounds: Vec<bool> = (0..3).map(|_| block_on(delete_logs_slice(&store, old, 2)).unwrap()).collect();
@@ -389,7 +417,7 @@ mod tests {
     fn a_failing_database_leaves_nothing_half_done() {
         type Outcome = (bool, bool);
         let create = |store: &Faulty<Sqlite>| made(store, "acct", "gw").is_ok();
-        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", NOW)).is_ok();
+        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", &by("d", NOW))).is_ok();
         let there = |store: &Faulty<Sqlite>| block_on(find(&store.inner, "acct", "gw")).unwrap().is_some();
         // (statement, fails before it took effect, fails after it took effect)
         let creating: [(u32, Outcome, Outcome); 2] =

@@ -1,30 +1,29 @@
-//! `/accounts/{account}/ai-gateway/gateways/{gateway}/logs`: what requests left behind.
+//! `…/logs/{id}`: what one request left behind.
 
+use super::{Place, feedback, object};
 use crate::envelope::{ApiError, Reply};
-use crate::page::Page;
-use crate::query::Query;
+use crate::judgement::Judgement;
 use crate::store::{Bind, Statement, Store, StoreError};
 use crate::timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-const MAX_PER_PAGE: u64 = 50;
-
 /// How many characters of a body its log shows.
 const HEAD: usize = 2_000;
 
-/// The columns a list can be ordered by, under their public names.
-const ORDERS: &[&str] = &["created_at", "provider", "model", "model_type", "success", "cached"];
-
-const COLUMNS: &str = "id, created_at, provider, model, model_type, path, request_type, status_code, success, cached, step, error, \
-     duration, first_byte, tokens_in, tokens_out, total_tokens, tokens_cached, tokens_cache_write, tokens_reasoning, cost, custom_cost, \
-     finish_reason, event_id, response_id, provider_request_id, user_agent, authentication, request_content_type, \
-     response_content_type, request_size, response_size, metadata";
+/// The columns of [`Row`].
+pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.model_type, logs.path, logs.request_type, \
+     logs.status_code, logs.success, logs.cached, logs.step, logs.error, logs.duration, logs.first_byte, logs.tokens_in, \
+     logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, logs.tokens_reasoning, logs.cost, \
+     logs.custom_cost, logs.finish_reason, logs.event_id, logs.response_id, logs.provider_request_id, logs.user_agent, \
+     logs.authentication, logs.request_content_type, logs.response_content_type, logs.request_size, logs.response_size, \
+     logs.metadata, logs.feedback, logs.score, logs.evaluation_id, \
+     (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 /// A row of `logs`, as the database gives it: booleans are numbers there.
 #[derive(Debug, Deserialize)]
-struct Row {
-    id: String,
+pub struct Row {
+    pub id: String,
     created_at: u64,
     provider: String,
     model: Option<String>,
@@ -57,6 +56,11 @@ struct Row {
     request_size: Option<u64>,
     response_size: Option<u64>,
     metadata: Option<String>,
+    feedback: Option<f64>,
+    score: Option<f64>,
+    evaluation_id: Option<String>,
+    /// The merged feedback, a JSON object.
+    said: String,
 }
 
 /// The beginning of a log's two bodies.
@@ -80,50 +84,9 @@ pub enum Part {
     Response,
 }
 
-/// Lists logs, newest first unless the caller says otherwise: the original leaves the direction open, and the latest
-/// requests are what people look for.
-pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Reply, ApiError> {
-    let page = Page::parse(query, MAX_PER_PAGE)?;
-    let order = chosen(query, "order_by", ORDERS)?;
-    let direction = match query.get("order_by_direction") {
-        None => "DESC",
-        Some(_) => chosen(query, "order_by_direction", &["asc", "desc"])?,
-    };
-    let condition = condition(gateway);
-    let count = Statement {
-        sql: format!("SELECT count(*) AS n FROM logs WHERE {}", condition.sql).into(),
-        ..condition.clone()
-    };
-    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
-    // Ties are broken by time and id, so that no log is on two pages or on none.
-    let order = if order == "created_at" {
-        format!("created_at {direction}, id {direction}")
-    } else {
-        format!("{order} {direction}, created_at DESC, id DESC")
-    };
-    let next = condition.binds.len() + 1;
-    let rows = Statement::new(
-        format!(
-            "SELECT {COLUMNS} FROM logs WHERE {} ORDER BY {order} LIMIT ?{next} OFFSET ?{}",
-            condition.sql,
-            next + 1
-        ),
-        condition.binds.into_iter().chain([page.limit().into(), page.offset().into()]),
-    );
-    let rows: Vec<Row> = store.rows(rows).await?;
-    let shown: Vec<Value> = rows.iter().map(|row| Value::Object(row.show())).collect();
-    let info = page.info(shown.len(), total);
-    Ok(Reply::list(shown, info))
-}
-
-/// Which logs a request is about. Filters join here.
-fn condition(gateway: i64) -> Statement {
-    Statement::new("gateway = ?1", [Bind::Int(gateway)])
-}
-
 pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, ApiError> {
     let row = Statement::new(
-        format!("SELECT {COLUMNS} FROM logs WHERE id = ?1 AND gateway = ?2"),
+        format!("SELECT {COLUMNS} FROM logs WHERE logs.id = ?1 AND logs.gateway = ?2"),
         [id.into(), gateway.into()],
     );
     let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
@@ -154,6 +117,23 @@ pub async fn exists(store: &impl Store, gateway: i64, id: &str) -> Result<bool, 
     let count =
         Statement::new("SELECT count(*) AS n FROM logs WHERE id = ?1 AND gateway = ?2", [id.into(), gateway.into()]);
     Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
+}
+
+/// Changes what people say about a log: thumbs, score and tags. A body that is wrong changes nothing.
+pub async fn patch(
+    store: &impl Store,
+    place: &Place<'_>,
+    id: &str,
+    body: &[u8],
+    context: &feedback::Context<'_>,
+) -> Result<Reply, ApiError> {
+    let judgement = Judgement::patch(&Value::Object(object(body)?))?;
+    if !exists(store, place.key, id).await? {
+        return feedback::keep(store, id, &judgement, Some(place), context).await;
+    }
+    feedback::settle(store, Some(id), context.now_ms).await?;
+    store.batch(judgement.statements(id, &context.giver())).await?;
+    Ok(Reply::result(json!({})))
 }
 
 /// A stored body as it was received, with its own content type and without an envelope.
@@ -198,21 +178,12 @@ fn shown_as(content_type: Option<&str>) -> &'static str {
     }
 }
 
-/// One of the allowed values of a query parameter; the first where it is not given.
-fn chosen(query: &Query, name: &str, allowed: &'static [&'static str]) -> Result<&'static str, ApiError> {
-    let wanted = query.get(name).or(allowed.first().copied());
-    allowed.iter().copied().find(|value| Some(*value) == wanted).ok_or_else(|| {
-        let values: Vec<String> = allowed.iter().map(|value| format!("'{value}'")).collect();
-        ApiError::invalid(["query", name], format!("Invalid enum value. Expected {}", values.join(" | ")))
-    })
-}
-
 // === impl Row ===
 
 impl Row {
     /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
     /// stand beside them.
-    fn show(&self) -> Map<String, Value> {
+    pub fn show(&self) -> Map<String, Value> {
         let metadata: Value =
             self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
         let shown = json!({
@@ -248,14 +219,16 @@ impl Row {
             "user_agent": self.user_agent,
             "authentication": self.authentication == 1,
             "wholesale": false,
-            "feedback": null,
-            "score": null,
+            "feedback": self.feedback,
+            "score": self.score,
+            "feedback_data": serde_json::from_str(&self.said).unwrap_or(Value::Null),
             "request": "",
             "response": "",
             "error": self.error,
             "finish_reason": self.finish_reason,
             "response_id": self.response_id,
             "provider_request_id": self.provider_request_id,
+            "evaluation_id": self.evaluation_id,
         });
         match shown {
             Value::Object(fields) => fields,
@@ -289,11 +262,6 @@ mod tests {
 
     fn read(reply: Result<Reply, ApiError>) -> Value {
         serde_json::from_str(&reply.unwrap().body).unwrap()
-    }
-
-    fn ids(store: &Sqlite, query: &str) -> Vec<String> {
-        let list = read(block_on(list(store, GATEWAY, &Query::parse(query))));
-        list["result"].as_array().unwrap().iter().map(|log| log["id"].as_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -335,32 +303,6 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_newest_first_and_their_pages_do_not_overlap() {
-        let store = with_logs((0..7).map(|n| at(&format!("log{n}"), 1_000 + n / 3)).collect());
-        assert_eq!(ids(&store, ""), ["log6", "log5", "log4", "log3", "log2", "log1", "log0"]);
-        assert_eq!(ids(&store, "order_by_direction=asc&per_page=2&page=2"), ["log2", "log3"]);
-        for order in ORDERS {
-            let mut seen: Vec<String> =
-                (1..=4).flat_map(|page| ids(&store, &format!("order_by={order}&per_page=2&page={page}"))).collect();
-            seen.sort();
-            assert_eq!(seen.len(), 7, "{order}");
-            seen.dedup();
-            assert_eq!(seen.len(), 7, "{order}");
-        }
-        let past = read(block_on(list(&store, GATEWAY, &Query::parse("page=99"))));
-        assert_eq!(past["result_info"], json!({ "count": 0, "page": 99, "per_page": 20, "total_count": 7 }));
-    }
-
-    #[test]
-    fn what_a_list_cannot_be_ordered_by_is_refused() {
-        let store = with_logs(vec![]);
-        for query in ["order_by=path", "order_by=id;DROP TABLE logs", "order_by_direction=up", "per_page=51"] {
-            let error = block_on(list(&store, GATEWAY, &Query::parse(query))).unwrap_err();
-            assert_eq!((error.status, error.code), (400, 7001), "{query}");
-        }
-    }
-
-    #[test]
     fn logs_of_another_gateway_are_not_found() {
         let store = with_logs(vec![at("a", 1)]);
         for id in ["a", "a' OR 1=1 --", ""] {
@@ -382,20 +324,6 @@ mod tests {
     }
 
     #[test]
-    fn parameters_never_become_sql() {
-        let store = with_logs(vec![at("a", 1)]);
-        for hostile in ["'", "\"", "';DROP TABLE logs;--", "1 OR 1=1", "\0", "%", "?1", "created_at desc--"] {
-            let encoded: String = hostile.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            for name in ["order_by", "order_by_direction", "page", "per_page"] {
-                let query = Query::parse(&format!("{name}={encoded}"));
-                assert_eq!(block_on(list(&store, GATEWAY, &query)).unwrap_err().code, 7001, "{name}={hostile}");
-            }
-            assert_eq!(block_on(get(&store, GATEWAY, hostile)).unwrap_err().status, 404);
-        }
-        assert_eq!(ids(&store, ""), ["a"]);
-    }
-
-    #[test]
     fn bodies_come_back_as_they_were() {
         let stream = "data: {\"n\":1}\r\n\r\n".repeat(200_000);
         let mut outcome = answered(Facts::default());
@@ -407,19 +335,5 @@ mod tests {
         assert_eq!(block_on(body(&store, GATEWAY, "a", Part::Request)).unwrap().body, "{}");
         assert_eq!(block_on(body(&store, GATEWAY, "b", Part::Response)).unwrap_err().status, 404);
         assert_eq!(shown_as(Some("text/html")), "text/plain; charset=utf-8");
-    }
-
-    #[test]
-    fn the_first_page_is_read_from_the_index() {
-        let store = with_logs(vec![at("a", 1)]);
-        let by_time = Statement::new(
-            format!("SELECT {COLUMNS} FROM logs WHERE {} ORDER BY created_at DESC, id DESC LIMIT 20", condition(1).sql),
-            [Bind::Int(GATEWAY)],
-        );
-        let plan = store.plan(&by_time);
-        assert!(
-            plan.contains("USING INDEX logs_by_time") && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"),
-            "{plan}"
-        );
     }
 }

@@ -1,5 +1,44 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
+pub mod audit;
+pub mod datasets;
+pub mod evaluation_types;
+pub mod evaluations;
+pub mod feedback;
 pub mod gateway_settings;
 pub mod gateways;
+pub mod log_export;
+pub mod log_list;
 pub mod logs;
+pub mod tokens;
+
+use crate::audit::Change;
+use crate::envelope::ApiError;
+use serde_json::{Map, Value};
+
+/// A gateway that a request is about, and that exists.
+pub struct Place<'a> {
+    pub account: &'a str,
+    pub gateway: &'a str,
+    /// The `key` of the gateway's row.
+    pub key: i64,
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// The audit row of a change within the gateway.
+    pub fn change<'a>(&'a self, action: &'static str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
+        let fields = crate::audit::fields(body);
+        Change { action, account: self.account, gateway: Some(self.gateway), target, fields }
+    }
+}
+
+/// A body that has to be a JSON object.
+fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ApiError::invalid(["body"], "Expected a JSON object")),
+        Err(error) => Err(ApiError::invalid(["body"], format!("Expected a JSON object: {error}"))),
+    }
+}

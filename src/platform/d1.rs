@@ -48,13 +48,15 @@ impl D1Store {
 }
 
 impl Store for D1Store {
-    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+    async fn counted<T: DeserializeOwned>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         let promise = self.prepared(&statement)?.all().map_err(failed)?;
         let answer = JsFuture::from(promise).await.map_err(failed)?;
         let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(failed)?;
         // One string across the border costs less than a crossing for each value.
         let text = String::from(JSON::stringify(&rows).map_err(failed)?);
-        serde_json::from_str(&text).map_err(|error| StoreError(format!("a row has an unexpected shape: {error}")))
+        let rows = serde_json::from_str(&text)
+            .map_err(|error| StoreError(format!("a row has an unexpected shape: {error}")))?;
+        Ok((rows, meta(&answer, "rows_read")))
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
@@ -63,12 +65,15 @@ impl Store for D1Store {
             prepared.push(self.prepared(statement)?.as_ref());
         }
         let answers = JsFuture::from(self.0.batch(&prepared).map_err(failed)?).await.map_err(failed)?;
-        let changes = |answer: JsValue| {
-            let meta = Reflect::get(&answer, &JsValue::from_str("meta")).ok()?;
-            Reflect::get(&meta, &JsValue::from_str("changes")).ok()?.as_f64()
-        };
-        Ok(Array::from(&answers).iter().map(|answer| changes(answer).unwrap_or(0.0) as u64).collect())
+        Ok(Array::from(&answers).iter().map(|answer| meta(&answer, "changes")).collect())
     }
+}
+
+/// A figure that D1 reports of a statement.
+fn meta(answer: &JsValue, name: &str) -> u64 {
+    let meta = Reflect::get(answer, &JsValue::from_str("meta"));
+    let figure = meta.and_then(|meta| Reflect::get(&meta, &JsValue::from_str(name))).ok();
+    figure.and_then(|figure| figure.as_f64()).unwrap_or(0.0) as u64
 }
 
 fn value(bind: &Bind) -> JsValue {

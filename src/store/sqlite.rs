@@ -46,11 +46,15 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+    /// SQLite itself does not count rows read; what is returned counts at least.
+    async fn counted<T: DeserializeOwned>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         let rows = select(&self.0.borrow(), &statement)?;
-        rows.into_iter()
+        let count = rows.len() as u64;
+        let typed: Result<Vec<T>, StoreError> = rows
+            .into_iter()
             .map(|row| serde_json::from_value(Value::Object(row)).map_err(|error| StoreError(error.to_string())))
-            .collect()
+            .collect();
+        Ok((typed?, count))
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
@@ -127,10 +131,10 @@ impl<S> Faulty<S> {
 }
 
 impl<S: Store> Store for Faulty<S> {
-    async fn rows<T: DeserializeOwned>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+    async fn counted<T: DeserializeOwned>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         self.calls.set(self.calls.get() + 1);
         self.fault(&self.before)?;
-        let rows = self.inner.rows(statement).await?;
+        let rows = self.inner.counted(statement).await?;
         self.fault(&self.after)?;
         Ok(rows)
     }

@@ -1,0 +1,213 @@
+//! `…/datasets`: named sets of filters. They are evaluated live: a dataset has the logs that match when it is used.
+
+use super::{Place, object};
+use crate::audit::By;
+use crate::envelope::{ApiError, Reply};
+use crate::filter::{self, Filters};
+use crate::page::Page;
+use crate::params::flag;
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store, StoreError};
+use crate::timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+const MAX_PER_PAGE: u64 = 100;
+
+const SELECT: &str = "SELECT id, name, enable, filters, created_at, modified_at FROM datasets";
+
+#[derive(Debug, Deserialize)]
+pub struct Dataset {
+    pub id: String,
+    pub name: String,
+    enable: u8,
+    filters: String,
+    created_at: u64,
+    modified_at: u64,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: u64,
+}
+
+/// The fields that a caller sets.
+struct Draft {
+    name: String,
+    enable: bool,
+    filters: Value,
+}
+
+pub async fn find(store: &impl Store, gateway: i64, id: &str) -> Result<Option<Dataset>, StoreError> {
+    store.row(Statement::new(format!("{SELECT} WHERE id = ?1 AND gateway = ?2"), [id.into(), gateway.into()])).await
+}
+
+async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Dataset, ApiError> {
+    find(store, place.key, id).await?.ok_or_else(ApiError::not_found)
+}
+
+pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let condition = "gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR enable = ?3) AND (?4 IS NULL \
+         OR instr(lower(id), ?4) > 0 OR instr(lower(name), ?4) > 0 OR instr(lower(filters), ?4) > 0)";
+    let binds = [
+        place.key.into(),
+        query.get("name").into(),
+        flag(query, "enable")?.into(),
+        query.get("search").map(str::to_ascii_lowercase).into(),
+    ];
+    let count = Statement::new(format!("SELECT count(*) AS n FROM datasets WHERE {condition}"), binds.clone());
+    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+    let rows = Statement::new(
+        format!("{SELECT} WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ?5 OFFSET ?6"),
+        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
+    );
+    let rows: Vec<Dataset> = store.rows(rows).await?;
+    let shown: Vec<Value> = rows.iter().map(|row| row.show(place)).collect();
+    let info = page.info(shown.len(), total);
+    Ok(Reply::list(shown, info))
+}
+
+pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
+    Ok(Reply::result(existing(store, place, id).await?.show(place)))
+}
+
+pub async fn create(
+    store: &impl Store,
+    place: &Place<'_>,
+    body: &[u8],
+    id: &str,
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    let body = object(body)?;
+    let draft = Draft::parse(&body, None)?;
+    let insert = Statement::new(
+        "INSERT INTO datasets (id, gateway, name, enable, filters, created_at, modified_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (gateway, name) DO NOTHING",
+        [
+            id.into(),
+            place.key.into(),
+            draft.name.as_str().into(),
+            draft.enable.into(),
+            draft.filters.to_string().into(),
+            Bind::Int(by.now_ms as i64),
+        ],
+    );
+    let row = by.row(&place.change("dataset.create", id, &body));
+    if store.batch(vec![insert, row]).await?.first() != Some(&1) {
+        return Err(taken(&draft.name));
+    }
+    get(store, place, id).await
+}
+
+pub async fn update(
+    store: &impl Store,
+    place: &Place<'_>,
+    id: &str,
+    body: &[u8],
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    let current = existing(store, place, id).await?;
+    let body = object(body)?;
+    let draft = Draft::parse(&body, Some(&current))?;
+    // A name of another dataset leaves everything as it is.
+    let update = Statement::new(
+        "UPDATE OR IGNORE datasets SET name = ?3, enable = ?4, filters = ?5, modified_at = ?6 WHERE id = ?1 AND gateway = ?2",
+        [
+            id.into(),
+            place.key.into(),
+            draft.name.as_str().into(),
+            draft.enable.into(),
+            draft.filters.to_string().into(),
+            Bind::Int(by.now_ms as i64),
+        ],
+    );
+    let row = by.row(&place.change("dataset.update", id, &body));
+    if store.batch(vec![update, row]).await?.first() != Some(&1) {
+        return Err(taken(&draft.name));
+    }
+    get(store, place, id).await
+}
+
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+    let dataset = existing(store, place, id).await?;
+    let delete = Statement::new("DELETE FROM datasets WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);
+    store.batch(vec![delete, by.row(&place.change("dataset.delete", id, &Map::new()))]).await?;
+    Ok(Reply::result(dataset.show(place)))
+}
+
+fn taken(name: &str) -> ApiError {
+    ApiError::invalid(["body", "name"], format!("A dataset with the name '{name}' already exists"))
+}
+
+// === impl Dataset ===
+
+impl Dataset {
+    pub fn is_enabled(&self) -> bool {
+        self.enable == 1
+    }
+
+    pub fn show(&self, place: &Place<'_>) -> Value {
+        json!({
+            "id": self.id,
+            "gateway_id": place.gateway,
+            "account_id": place.account,
+            "account_tag": place.account,
+            "name": self.name,
+            "enable": self.enable == 1,
+            "filters": serde_json::from_str::<Value>(&self.filters).unwrap_or(Value::Null),
+            "created_at": timestamp::format(self.created_at),
+            "modified_at": timestamp::format(self.modified_at),
+        })
+    }
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// Fields that are not given keep their value.
+    fn parse(body: &Map<String, Value>, current: Option<&Dataset>) -> Result<Self, ApiError> {
+        let name = match (body.get("name"), current) {
+            (None, Some(current)) => current.name.clone(),
+            (Some(Value::String(name)), _) if (1..=200).contains(&name.trim().chars().count()) => name.trim().to_owned(),
+            _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
+        };
+        let enable = match (body.get("enable"), current) {
+            (None, Some(current)) => current.is_enabled(),
+            (None, None) => true,
+            (Some(Value::Bool(enable)), _) => *enable,
+            _ => return Err(ApiError::invalid(["body", "enable"], "Expected true or false")),
+        };
+        let filters = match (body.get("filters"), current) {
+            (None, Some(current)) => serde_json::from_str(&current.filters).unwrap_or_default(),
+            (None, None) => return Err(ApiError::invalid(["body", "filters"], "Expected an array of filters; [] means every log")),
+            (Some(filters), _) => {
+                let _: Filters = filter::from_json(filters, &["body", "filters"])?;
+                arrays(filters)
+            }
+        };
+        Ok(Self { name, enable, filters })
+    }
+}
+
+/// The filters with every `value` as an array, which clients of the API rely on.
+fn arrays(filters: &Value) -> Value {
+    match filters {
+        Value::Array(list) => list.iter().map(arrays).collect(),
+        Value::Object(filter) => {
+            let mut filter = filter.clone();
+            if let Some(alternatives) = filter.get("or").map(arrays) {
+                filter.insert("or".to_owned(), alternatives);
+            } else {
+                let value = match filter.remove("value") {
+                    Some(Value::Array(values)) => Value::Array(values),
+                    Some(value) => Value::Array(vec![value]),
+                    None => Value::Array(Vec::new()),
+                };
+                filter.insert("value".to_owned(), value);
+            }
+            Value::Object(filter)
+        }
+        other => other.clone(),
+    }
+}

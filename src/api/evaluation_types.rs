@@ -1,0 +1,66 @@
+//! `/accounts/{account}/ai-gateway/evaluation-types`: what an evaluation can measure.
+
+use crate::envelope::{ApiError, Reply};
+use crate::evaluate::TYPES;
+use crate::page::Page;
+use crate::params::chosen;
+use crate::query::Query;
+use serde_json::{Value, json};
+
+const MAX_PER_PAGE: u64 = 50;
+
+/// When the types came into being; they are part of the program.
+const SINCE: &str = "2026-11-21T00:00:00.000Z";
+
+pub fn list(query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let order = chosen(query, "order_by", &["mandatory", "id", "name", "type"])?;
+    let descending = chosen(query, "order_by_direction", &["asc", "desc"])? == "desc";
+    let mut types: Vec<_> = TYPES.iter().collect();
+    match order {
+        // The mandatory ones first, otherwise in the order of the table.
+        "mandatory" => types.sort_by_key(|known| !known.mandatory),
+        "id" => types.sort_by_key(|known| known.id),
+        "name" => types.sort_by_key(|known| known.name),
+        _ => types.sort_by_key(|known| known.kind),
+    }
+    if descending {
+        types.reverse();
+    }
+    let shown: Vec<Value> = types
+        .iter()
+        .skip(page.offset() as usize)
+        .take(page.per_page as usize)
+        .map(|known| {
+            json!({
+                "id": known.id,
+                "name": known.name,
+                "description": known.description,
+                "type": known.kind,
+                "enable": true,
+                "mandatory": known.mandatory,
+                "created_at": SINCE,
+                "modified_at": SINCE,
+            })
+        })
+        .collect();
+    let info = page.info(shown.len(), TYPES.len() as u64);
+    Ok(Reply::list(shown, info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_of_the_original_come_first() {
+        let ids = |query: &str| -> Vec<String> {
+            let reply: Value = serde_json::from_str(&list(&Query::parse(query)).unwrap().body).unwrap();
+            reply["result"].as_array().unwrap().iter().map(|kind| kind["id"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(ids("per_page=5")[..3], ["cost", "speed", "human_feedback"]);
+        assert_eq!(ids("per_page=50").len(), TYPES.len());
+        assert!(ids("page=9").is_empty());
+        assert_eq!(ids("order_by=id")[0], "answer_matches");
+    }
+}

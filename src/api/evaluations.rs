@@ -1,0 +1,352 @@
+//! `…/evaluations`: what came out when the logs of datasets were measured. The work itself is in [`crate::evaluate`].
+
+use super::{Place, datasets, object};
+use crate::audit::By;
+use crate::envelope::{ApiError, Reply};
+use crate::evaluate::run::Status;
+use crate::evaluate::{Plan, TYPES};
+use crate::page::Page;
+use crate::params::flag;
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store};
+use crate::timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+const MAX_PER_PAGE: u64 = 100;
+
+const MAX_DATASETS: usize = 10;
+
+const MAX_COMPARED: usize = 10;
+
+const SELECT: &str = "SELECT id, name, processed, total_logs, datasets, plan, progress ->> 'rows_read' AS rows_read, \
+     progress IS NOT NULL OR runner IS NOT NULL AS begun, created_at, modified_at FROM evaluations";
+
+#[derive(Deserialize)]
+struct Evaluation {
+    id: String,
+    name: String,
+    processed: u8,
+    total_logs: u64,
+    datasets: String,
+    plan: String,
+    rows_read: Option<u64>,
+    begun: u8,
+    created_at: u64,
+    modified_at: u64,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    id: String,
+    evaluation_id: String,
+    evaluation_type_id: String,
+    status: u8,
+    status_description: String,
+    result: String,
+    total_logs: u64,
+    detail: String,
+    created_at: u64,
+    modified_at: u64,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: u64,
+}
+
+pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let condition = "gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR processed = ?3) \
+         AND (?4 IS NULL OR instr(lower(id), ?4) > 0 OR instr(lower(name), ?4) > 0)";
+    let binds = [
+        place.key.into(),
+        query.get("name").into(),
+        flag(query, "processed")?.into(),
+        query.get("search").map(str::to_ascii_lowercase).into(),
+    ];
+    let count = Statement::new(format!("SELECT count(*) AS n FROM evaluations WHERE {condition}"), binds.clone());
+    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+    let rows = Statement::new(
+        format!("{SELECT} WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ?5 OFFSET ?6"),
+        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
+    );
+    let rows: Vec<Evaluation> = store.rows(rows).await?;
+    let shown = with_results(store, place, &rows).await?;
+    let info = page.info(shown.len(), total);
+    Ok(Reply::list(shown, info))
+}
+
+pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
+    let evaluation = existing(store, place, id).await?;
+    Ok(Reply::result(with_results(store, place, &[evaluation]).await?.pop()))
+}
+
+async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Evaluation, ApiError> {
+    let row = Statement::new(format!("{SELECT} WHERE id = ?1 AND gateway = ?2"), [id.into(), place.key.into()]);
+    store.row::<Evaluation>(row).await?.ok_or_else(ApiError::not_found)
+}
+
+async fn results(store: &impl Store, ids: &[&str]) -> Result<Vec<Outcome>, ApiError> {
+    let rows = Statement::new(
+        "SELECT id, evaluation_id, evaluation_type_id, status, status_description, result, total_logs, detail, created_at, modified_at \
+         FROM evaluation_results WHERE evaluation_id IN (SELECT value FROM json_each(?1)) ORDER BY evaluation_id, position",
+        [Value::from(ids).to_string().into()],
+    );
+    Ok(store.rows(rows).await?)
+}
+
+async fn with_results(store: &impl Store, place: &Place<'_>, rows: &[Evaluation]) -> Result<Vec<Value>, ApiError> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let outcomes = results(store, &ids).await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let own = outcomes.iter().filter(|outcome| outcome.evaluation_id == row.id);
+            row.show(place, own.map(|outcome| outcome.show(row.begun == 1)).collect())
+        })
+        .collect())
+}
+
+/// Makes an evaluation. The logs that are there already are what it is about; it runs behind the answer.
+pub async fn create(
+    store: &impl Store,
+    place: &Place<'_>,
+    body: &[u8],
+    id: &str,
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    let body = object(body)?;
+    let name = match body.get("name") {
+        Some(Value::String(name)) if (1..=200).contains(&name.trim().chars().count()) => name.trim(),
+        _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
+    };
+    let plan = Plan::parse(&body)?;
+    let datasets = chosen(store, place, &body).await?;
+    let kept: Map<String, Value> = ["evaluation_type_ids", "settings", "group_by"]
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), body.get(*name)?.clone())))
+        .collect();
+    let insert = Statement::new(
+        "INSERT INTO evaluations (id, gateway, name, processed, total_logs, datasets, plan, lease_until, created_at, modified_at) \
+         VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, 0, ?6, ?6) ON CONFLICT (gateway, name) DO NOTHING",
+        [
+            id.into(),
+            place.key.into(),
+            name.into(),
+            Value::from(datasets).to_string().into(),
+            Value::Object(kept).to_string().into(),
+            Bind::Int(by.now_ms as i64),
+        ],
+    );
+    let types: Vec<Value> = plan
+        .evaluators
+        .iter()
+        .enumerate()
+        .map(|(position, (kind, evaluator))| json!([format!("{id}-{position:02}"), position, kind, json!({ "unit": evaluator.unit() }).to_string()]))
+        .collect();
+    // Only where the insert above took effect, and not for the evaluation that has the name already.
+    let results = Statement::new(
+        "INSERT INTO evaluation_results (id, evaluation_id, position, evaluation_type_id, status, status_description, result, total_logs, detail, created_at, modified_at) \
+         SELECT value->>0, ?1, value->>1, value->>2, ?4, 'pending', '', 0, value->>3, ?3, ?3 FROM json_each(?2) \
+         WHERE EXISTS (SELECT 1 FROM evaluations WHERE id = ?1)",
+        [id.into(), Value::from(types).to_string().into(), Bind::Int(by.now_ms as i64), Bind::Int(Status::Pending as i64)],
+    );
+    let row = by.row(&place.change("evaluation.create", id, &body));
+    if store.batch(vec![insert, row, results]).await?.first() != Some(&1) {
+        return Err(ApiError::invalid(["body", "name"], format!("An evaluation with the name '{name}' already exists")));
+    }
+    get(store, place, id).await
+}
+
+/// The datasets of a new evaluation, as they are now.
+async fn chosen(store: &impl Store, place: &Place<'_>, body: &Map<String, Value>) -> Result<Vec<Value>, ApiError> {
+    let ids = body.get("dataset_ids").and_then(Value::as_array).filter(|ids| (1..=MAX_DATASETS).contains(&ids.len()));
+    let Some(ids) = ids else {
+        let rule = format!("Expected an array of 1 to {MAX_DATASETS} ids of datasets");
+        return Err(ApiError::invalid(["body", "dataset_ids"], rule));
+    };
+    let mut found = Vec::new();
+    for (index, id) in ids.iter().enumerate() {
+        let index = index.to_string();
+        let wrong = |rule: &str| ApiError::invalid(["body", "dataset_ids", &index], rule);
+        let id = id.as_str().ok_or_else(|| wrong("Expected the id of a dataset"))?;
+        let dataset = datasets::find(store, place.key, id).await?.ok_or_else(|| wrong("There is no such dataset in this gateway"))?;
+        if !dataset.is_enabled() {
+            return Err(wrong("This dataset is disabled"));
+        }
+        found.push(dataset.show(place));
+    }
+    Ok(found)
+}
+
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+    let evaluation = existing(store, place, id).await?;
+    let shown = with_results(store, place, &[evaluation]).await?.pop();
+    let delete = |sql: &'static str| Statement::new(sql, [id.into()]);
+    store
+        .batch(vec![
+            delete("DELETE FROM evaluations WHERE id = ?1"),
+            by.row(&place.change("evaluation.delete", id, &Map::new())),
+            delete("DELETE FROM evaluation_results WHERE evaluation_id = ?1"),
+            delete("DELETE FROM verdicts WHERE evaluation_id = ?1"),
+        ])
+        .await?;
+    Ok(Reply::result(shown))
+}
+
+/// What judges and tests said of single logs: those of one evaluator with `?evaluation_type_id=`.
+pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Query) -> Result<Reply, ApiError> {
+    #[derive(Deserialize)]
+    struct Row {
+        evaluation_type_id: String,
+        log_id: String,
+        value: Option<f64>,
+        reason: Option<String>,
+        cost: Option<f64>,
+        judge_log_id: Option<String>,
+        created_at: u64,
+    }
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    existing(store, place, id).await?;
+    let condition = "evaluation_id = ?1 AND (?2 IS NULL OR evaluation_type_id = ?2)";
+    let binds = [id.into(), query.get("evaluation_type_id").into()];
+    let count = Statement::new(format!("SELECT count(*) AS n FROM verdicts WHERE {condition}"), binds.clone());
+    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+    let rows = Statement::new(
+        format!(
+            "SELECT evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at FROM verdicts WHERE {condition} \
+             ORDER BY evaluation_type_id, log_id DESC LIMIT ?3 OFFSET ?4"
+        ),
+        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
+    );
+    let shown: Vec<Value> = store
+        .rows::<Row>(rows)
+        .await?
+        .into_iter()
+        .map(|row| {
+            json!({
+                "evaluation_type_id": row.evaluation_type_id,
+                "log_id": row.log_id,
+                "verdict": row.value,
+                "reason": row.reason,
+                "cost": row.cost,
+                "judge_log_id": row.judge_log_id,
+                "created_at": timestamp::format(row.created_at),
+            })
+        })
+        .collect();
+    let info = page.info(shown.len(), total);
+    Ok(Reply::list(shown, info))
+}
+
+/// The figures of several evaluations side by side.
+pub async fn compare(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
+    let ids: Vec<&str> =
+        query.get("ids").unwrap_or("").split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    if !(1..=MAX_COMPARED).contains(&ids.len()) {
+        let rule = format!("Expected the ids of 1 to {MAX_COMPARED} evaluations, with commas between them");
+        return Err(ApiError::invalid(["query", "ids"], rule));
+    }
+    let mut evaluations = Vec::new();
+    for id in &ids {
+        evaluations.push(existing(store, place, id).await?);
+    }
+    let outcomes = results(store, &ids).await?;
+    let mut kinds: Vec<&str> = Vec::new();
+    for id in &ids {
+        for outcome in outcomes.iter().filter(|outcome| outcome.evaluation_id == *id) {
+            if !kinds.contains(&outcome.evaluation_type_id.as_str()) {
+                kinds.push(&outcome.evaluation_type_id);
+            }
+        }
+    }
+    let figures: Vec<Value> = kinds
+        .iter()
+        .map(|kind| {
+            let base = kind.split(':').next().unwrap_or(kind);
+            let name = TYPES.iter().find(|known| known.id == base).map_or(*kind, |known| known.name);
+            let own: Vec<(&Evaluation, Option<&Outcome>)> = evaluations
+                .iter()
+                .map(|evaluation| {
+                    let outcome = outcomes
+                        .iter()
+                        .find(|outcome| outcome.evaluation_id == evaluation.id && outcome.evaluation_type_id == *kind);
+                    (evaluation, outcome)
+                })
+                .collect();
+            let unit = own.iter().find_map(|(_, outcome)| outcome.map(|outcome| outcome.detail()["unit"].clone()));
+            let values: Vec<Value> = own
+                .iter()
+                .map(|(evaluation, outcome)| match outcome {
+                    None => json!({ "evaluation_id": evaluation.id, "result": null, "total_logs": 0, "confidence_interval": null, "groups": [], "status": null, "status_description": "not measured" }),
+                    Some(outcome) => {
+                        let shown = outcome.show(evaluation.begun == 1);
+                        let figure = outcome.result.parse::<f64>().ok();
+                        json!({ "evaluation_id": evaluation.id, "result": figure, "total_logs": outcome.total_logs,
+                            "confidence_interval": shown["confidence_interval"], "groups": shown["groups"],
+                            "status": shown["status"], "status_description": shown["status_description"] })
+                    }
+                })
+                .collect();
+            json!({ "evaluation_type_id": kind, "name": name, "unit": unit, "values": values })
+        })
+        .collect();
+    let heads: Vec<Value> = evaluations
+        .iter()
+        .map(|row| json!({ "id": row.id, "name": row.name, "processed": row.processed == 1, "total_logs": row.total_logs, "created_at": timestamp::format(row.created_at) }))
+        .collect();
+    Ok(Reply::result(json!({ "evaluations": heads, "figures": figures })))
+}
+
+// === impl Evaluation ===
+
+impl Evaluation {
+    fn show(&self, place: &Place<'_>, results: Vec<Value>) -> Value {
+        let plan: Value = serde_json::from_str(&self.plan).unwrap_or_default();
+        json!({
+            "id": self.id,
+            "gateway_id": place.gateway,
+            "name": self.name,
+            "processed": self.processed == 1,
+            "total_logs": self.total_logs,
+            "datasets": serde_json::from_str::<Value>(&self.datasets).unwrap_or_default(),
+            "results": results,
+            "settings": plan.get("settings").cloned().unwrap_or_else(|| json!({})),
+            "group_by": plan.get("group_by"),
+            "rows_read": self.rows_read.unwrap_or(0),
+            "created_at": timestamp::format(self.created_at),
+            "modified_at": timestamp::format(self.modified_at),
+        })
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn detail(&self) -> Value {
+        serde_json::from_str(&self.detail).unwrap_or_default()
+    }
+
+    fn show(&self, begun: bool) -> Value {
+        let running = begun && self.status == Status::Pending as u8;
+        let mut shown = json!({
+            "id": self.id,
+            "evaluation_id": self.evaluation_id,
+            "evaluation_type_id": self.evaluation_type_id,
+            "status": if running { 1 } else { self.status },
+            "status_description": if running { "running" } else { self.status_description.as_str() },
+            "result": self.result,
+            "total_logs": self.total_logs,
+            "created_at": timestamp::format(self.created_at),
+            "modified_at": timestamp::format(self.modified_at),
+            "unit": null,
+            "confidence_interval": null,
+            "groups": [],
+        });
+        if let (Some(shown), Value::Object(detail)) = (shown.as_object_mut(), self.detail()) {
+            shown.extend(detail);
+        }
+        shown
+    }
+}

@@ -1,0 +1,376 @@
+//! `/feedback/{request_id}`: what users say about an answer, under whatever id the application knows it by. The format is
+//! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
+
+use super::Place;
+use crate::caller::Caller;
+use crate::envelope::{ApiError, Reply};
+use crate::id::{self, MarkKey};
+use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store, StoreError};
+use crate::timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
+const MAX_KEYS: u64 = 1_000;
+const MAX_BYTES: u64 = 1_000_000;
+
+/// Lines of one bulk request: each takes some statements, and an invocation may run a thousand.
+const MAX_LINES: usize = 200;
+
+/// How long after an id was handed out its row may still come, in milliseconds.
+const PENDING_MS: u64 = 60 * 60 * 1_000;
+
+/// How long a judgement waits for a row, in milliseconds. A row that has not come by then was lost.
+const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Who gives feedback, and what they may reach.
+pub struct Context<'a> {
+    pub caller: &'a Caller,
+    pub query: &'a Query,
+    pub mark: &'a MarkKey,
+    pub now_ms: u64,
+    /// For the row of the history.
+    pub entry: String,
+}
+
+/// The log that an id means.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Found {
+    pub id: String,
+    rank: u8,
+    /// How many logs have the id; the newest of them is the one that is meant.
+    #[serde(default)]
+    matches: u64,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: u64,
+    #[serde(default)]
+    bytes: Option<u64>,
+}
+
+/// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the
+/// newest is meant; `?account=` and `?gateway=` narrow the search.
+pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>) -> Result<Option<Found>, StoreError> {
+    let arm = |rank: u8, condition: &str| {
+        format!(
+            "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at FROM logs JOIN gateways ON gateways.key = logs.gateway \
+             WHERE {condition} AND (?2 IS NULL OR gateways.account_id = ?2) AND (?3 IS NULL OR gateways.account_id = ?3) \
+             AND (?4 IS NULL OR gateways.id = ?4) AND (?5 IS NULL OR gateways.id IN (SELECT value FROM json_each(?5)))"
+        )
+    };
+    let sql = format!(
+        "{} UNION ALL {} UNION ALL {} ORDER BY rank, at DESC, id DESC LIMIT 1000",
+        arm(0, "logs.id = ?1"),
+        arm(1, "logs.response_id = ?1"),
+        arm(2, "logs.event_id = ?1 AND logs.event_id <> logs.id"),
+    );
+    let binds = [
+        request_id.into(),
+        context.caller.account().into(),
+        context.query.get("account").into(),
+        context.query.get("gateway").into(),
+        context.caller.gateways().into(),
+    ];
+    let found: Vec<Found> = store.rows(Statement::new(sql, binds)).await?;
+    let rank = found.first().map(|first| first.rank);
+    let matches = found.iter().filter(|candidate| Some(candidate.rank) == rank).count() as u64;
+    Ok(found.into_iter().next().map(|first| Found { matches, ..first }))
+}
+
+/// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
+pub async fn give(
+    store: &impl Store,
+    request_id: &str,
+    found: Option<Found>,
+    body: &[u8],
+    context: &Context<'_>,
+) -> Result<Reply, ApiError> {
+    let judgement = read(body)?;
+    match found {
+        Some(found) => {
+            settle(store, Some(&found.id), context.now_ms).await?;
+            enough_room(store, &found.id, &judgement).await?;
+            store.batch(judgement.statements(&found.id, &context.giver())).await?;
+            show(store, &found).await
+        }
+        None => keep(store, request_id, &judgement, None, context).await,
+    }
+}
+
+fn read(body: &[u8]) -> Result<Judgement, ApiError> {
+    if body.len() > MAX_FEEDBACK {
+        return Err(ApiError::too_large(format!("Feedback must not be longer than {MAX_FEEDBACK} bytes")));
+    }
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid(["body"], format!("Expected a JSON object {{\"data\": {{…}}}}: {error}")))?;
+    Judgement::merge(&body)
+}
+
+/// Refuses what would make the merged feedback of a log too large to be shown.
+async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Result<(), ApiError> {
+    let Judgement::Merge(data) = judgement else { return Ok(()) };
+    let keys: Vec<&str> = data.keys().map(String::as_str).collect();
+    let others = Statement::new(
+        "SELECT count(*) AS n, sum(length(json)) AS bytes FROM log_feedback WHERE log_id = ?1 AND key NOT IN (SELECT value FROM json_each(?2))",
+        [log.into(), Value::from(keys).to_string().into()],
+    );
+    let others = store.row::<Count>(others).await?.unwrap_or(Count { n: 0, bytes: None });
+    let bytes: usize = data.values().map(|value| value.to_string().len()).sum();
+    if others.n + data.len() as u64 > MAX_KEYS || others.bytes.unwrap_or(0) + bytes as u64 > MAX_BYTES {
+        let rule = format!("The feedback of one log may have {MAX_KEYS} keys and {MAX_BYTES} bytes in all");
+        return Err(ApiError::too_large(rule));
+    }
+    Ok(())
+}
+
+/// Keeps a judgement for a log whose id was handed out and whose row is not written yet.
+pub async fn keep(
+    store: &impl Store,
+    log: &str,
+    judgement: &Judgement,
+    place: Option<&Place<'_>>,
+    context: &Context<'_>,
+) -> Result<Reply, ApiError> {
+    if !may_come(log, context.mark, context.now_ms) {
+        return Err(ApiError::not_found());
+    }
+    let account = place.map(|place| place.account).or(context.caller.account()).or(context.query.get("account"));
+    let gateway = place.map(|place| place.gateway).or(context.query.get("gateway"));
+    // A caller who is bound to certain gateways and names another finds nothing.
+    let gateways = match (gateway, context.caller) {
+        (Some(gateway), Caller::Token(token)) if !token.reaches(account.unwrap_or(""), gateway) => {
+            return Err(ApiError::not_found());
+        }
+        (Some(gateway), _) => Some(json!([gateway]).to_string()),
+        (None, caller) => caller.gateways(),
+    };
+    let insert = Statement::new(
+        "INSERT OR IGNORE INTO pending_feedback (id, log_id, account, gateways, given_at, given_by, kind, data) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        [
+            context.entry.as_str().into(),
+            log.into(),
+            account.into(),
+            gateways.into(),
+            Bind::Int(context.now_ms as i64),
+            context.caller.actor().into(),
+            judgement.kind().into(),
+            judgement.data().to_string().into(),
+        ],
+    );
+    store.batch(vec![insert]).await?;
+    let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
+    Ok(Reply { status: 202, ..Reply::result(kept) })
+}
+
+/// Whether the row of an id can still come.
+pub fn may_come(log: &str, mark: &MarkKey, now_ms: u64) -> bool {
+    let recent = id::minted_at(log).is_some_and(|at| at <= now_ms + 1_000 && now_ms.saturating_sub(at) < PENDING_MS);
+    recent && id::is_ours(log, mark)
+}
+
+/// Makes kept judgements part of their logs, where these are there by now: of one log, or of all. Returns how many are
+/// still waiting.
+pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<u64, StoreError> {
+    #[derive(Deserialize)]
+    struct Pending {
+        id: String,
+        log_id: String,
+        given_at: u64,
+        given_by: String,
+        kind: String,
+        data: String,
+        /// Null while there is no row; 0 where it turned out to be of another account or gateway.
+        allowed: Option<u8>,
+    }
+    let pending = Statement::new(
+        "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
+         (SELECT (pending.account IS NULL OR gateways.account_id = pending.account) AND (pending.gateways IS NULL \
+          OR gateways.id IN (SELECT value FROM json_each(pending.gateways))) \
+          FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
+         FROM pending_feedback AS pending WHERE ?1 IS NULL OR pending.log_id = ?1 ORDER BY pending.given_at, pending.id LIMIT 200",
+        [log.into()],
+    );
+    let mut waiting = 0;
+    for row in store.rows::<Pending>(pending).await? {
+        let mut statements = Vec::new();
+        match row.allowed {
+            None if now_ms.saturating_sub(row.given_at) < KEPT_MS => {
+                waiting += 1;
+                continue;
+            }
+            Some(1) => {
+                let giver = Giver { actor: &row.given_by, at: row.given_at, id: row.id.clone() };
+                let data = serde_json::from_str(&row.data).unwrap_or(Value::Null);
+                if let Ok(judgement) = Judgement::restore(&row.kind, data) {
+                    statements = judgement.statements(&row.log_id, &giver);
+                }
+            }
+            _ => {}
+        }
+        statements.push(Statement::new("DELETE FROM pending_feedback WHERE id = ?1", [row.id.into()]));
+        store.batch(statements).await?;
+    }
+    Ok(waiting)
+}
+
+#[derive(Deserialize)]
+struct Judged {
+    feedback: Option<f64>,
+    score: Option<f64>,
+    said: String,
+}
+
+async fn judged(store: &impl Store, log: &str) -> Result<Judged, ApiError> {
+    let row = Statement::new(
+        "SELECT feedback, score, (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_id = logs.id) AS said \
+         FROM logs WHERE id = ?1",
+        [log.into()],
+    );
+    store.row::<Judged>(row).await?.ok_or_else(ApiError::not_found)
+}
+
+/// The merged state and how it came about.
+pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> {
+    #[derive(Deserialize)]
+    struct Entry {
+        given_at: u64,
+        given_by: String,
+        kind: String,
+        data: String,
+    }
+    let judged = judged(store, &found.id).await?;
+    let history = Statement::new(
+        "SELECT given_at, given_by, kind, data FROM feedback_history WHERE log_id = ?1 ORDER BY id DESC LIMIT 100",
+        [found.id.as_str().into()],
+    );
+    let history: Vec<Value> = store
+        .rows::<Entry>(history)
+        .await?
+        .into_iter()
+        .map(|entry| {
+            json!({
+                "given_at": timestamp::format(entry.given_at),
+                "given_by": entry.given_by,
+                "kind": entry.kind,
+                "data": serde_json::from_str::<Value>(&entry.data).unwrap_or(Value::Null),
+            })
+        })
+        .collect();
+    Ok(Reply::result(json!({
+        "log_id": found.id,
+        "matches": found.matches,
+        "pending": false,
+        "feedback": judged.feedback,
+        "score": judged.score,
+        "data": serde_json::from_str::<Value>(&judged.said).unwrap_or(Value::Null),
+        "history": history,
+    })))
+}
+
+/// Takes back one key (`?key=`) or all feedback of a log.
+pub async fn take_back(store: &impl Store, found: &Found, context: &Context<'_>) -> Result<Reply, ApiError> {
+    settle(store, Some(&found.id), context.now_ms).await?;
+    let judged = judged(store, &found.id).await?;
+    let all: Map<String, Value> = serde_json::from_str(&judged.said).unwrap_or_default();
+    let key = context.query.get("key");
+    let (taken, remaining): (Map<_, _>, Map<_, _>) =
+        all.into_iter().partition(|(name, _)| key.is_none_or(|key| key == name));
+    if taken.is_empty() {
+        return if key.is_some() { Err(ApiError::not_found()) } else { show(store, found).await };
+    }
+    store.batch(judgement::take_back(&found.id, key, &taken, &remaining, &context.giver())).await?;
+    show(store, found).await
+}
+
+/// One line of a bulk request, as far as it can be understood.
+pub struct Line<'a> {
+    number: usize,
+    request_id: String,
+    body: &'a str,
+}
+
+/// The lines of NDJSON: `{"request_id": "…", "data": {…}}` each. Empty lines do not count.
+pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(default)]
+        request_id: String,
+    }
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid(["body"], "Expected NDJSON in UTF-8"))?;
+    let lines: Vec<Line<'_>> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(index, line)| {
+            let request_id = serde_json::from_str::<Named>(line).map(|named| named.request_id).unwrap_or_default();
+            Line { number: index + 1, request_id, body: line }
+        })
+        .collect();
+    if lines.is_empty() {
+        return Err(ApiError::invalid(["body"], "Expected NDJSON: one {\"request_id\": \"…\", \"data\": {…}} on each line"));
+    }
+    if lines.len() > MAX_LINES {
+        return Err(ApiError::too_large(format!("Expected at most {MAX_LINES} lines; send the rest in another request")));
+    }
+    Ok(lines)
+}
+
+/// Takes in many judgements. Every line has a result of its own, and a line that is wrong does not stop the others.
+/// `find` finds the log of an id, and may wait for it.
+pub async fn bulk(
+    store: &impl Store,
+    body: &[u8],
+    context: &Context<'_>,
+    find: impl AsyncFn(&str) -> Result<Option<Found>, ApiError>,
+) -> Result<Reply, ApiError> {
+    let mut results = String::new();
+    let mut pending = false;
+    for line in lines(body)? {
+        let given = match line.request_id.as_str() {
+            "" => read(line.body.as_bytes())
+                .and(Err(ApiError::invalid(["body", "request_id"], "Expected the id of a request"))),
+            id => match read(line.body.as_bytes()) {
+                Ok(_) => {
+                    let entry = format!("{}-{:03}", context.entry, line.number);
+                    let context = Context { entry, ..*context };
+                    match find(id).await {
+                        Ok(found) => give(store, id, found, line.body.as_bytes(), &context).await,
+                        Err(error) => Err(error),
+                    }
+                }
+                Err(error) => Err(error),
+            },
+        };
+        let mut result = json!({ "line": line.number, "request_id": line.request_id });
+        let reply = given.unwrap_or_else(|error| error.reply());
+        pending |= reply.status == 202;
+        let answer: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+        if let Some(result) = result.as_object_mut() {
+            result.insert("status".to_owned(), json!(reply.status));
+            result.insert("success".to_owned(), answer["success"].clone());
+            result.insert("log_id".to_owned(), answer["result"]["log_id"].clone());
+            result.insert("errors".to_owned(), answer["errors"].clone());
+        }
+        results.push_str(&result.to_string());
+        results.push('\n');
+    }
+    Ok(Reply {
+        status: if pending { 202 } else { 200 },
+        content_type: "application/x-ndjson",
+        headers: Vec::new(),
+        body: results,
+    })
+}
+
+// === impl Context ===
+
+impl Context<'_> {
+    pub fn giver(&self) -> Giver<'_> {
+        Giver { actor: self.caller.actor(), at: self.now_ms, id: self.entry.clone() }
+    }
+}

@@ -1,0 +1,253 @@
+//! `…/logs/export`: all matching logs as a file, a piece at a time, so that a million rows never are in memory at once.
+
+use super::log_list::{cursor, direction, searched};
+use super::logs::{COLUMNS, Row};
+use crate::conversation::Conversation;
+use crate::envelope::{ApiError, Reply};
+use crate::filter::{self, Direction, Selection};
+use crate::params::{chosen, flag, number};
+use crate::query::Query;
+use crate::store::{Statement, Store, StoreError};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+
+/// An export under way. It can be taken up again with the id of the last log that arrived.
+pub struct Export {
+    format: Format,
+    bodies: bool,
+    direction: Direction,
+    selection: Selection,
+    /// Logs that are read and not written yet.
+    rows: VecDeque<Row>,
+    last: Option<String>,
+    begun: bool,
+    ended: bool,
+    /// How many lines are wanted; without it, all.
+    pub limit: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    JsonLines,
+    Csv,
+    FineTune,
+}
+
+const ROWS_AT_ONCE: usize = 250;
+
+const MAX_LIMIT: u64 = 10_000;
+
+/// A collected answer ends early beyond this many bytes; its cursor tells where.
+const MAX_COLLECTED: usize = 16 * 1024 * 1024;
+
+const CSV_COLUMNS: &[&str] = &[
+    "id",
+    "created_at",
+    "provider",
+    "model",
+    "model_type",
+    "path",
+    "request_type",
+    "status_code",
+    "success",
+    "cached",
+    "step",
+    "error",
+    "duration",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "custom_cost",
+    "finish_reason",
+    "feedback",
+    "score",
+    "event_id",
+    "response_id",
+    "user_agent",
+    "metadata",
+    "feedback_data",
+];
+
+// === impl Export ===
+
+impl Export {
+    pub fn parse(gateway: i64, query: &Query) -> Result<Self, ApiError> {
+        let format = match chosen(query, "format", &["jsonl", "csv", "openai-finetune"])? {
+            "csv" => Format::Csv,
+            "openai-finetune" => Format::FineTune,
+            _ => Format::JsonLines,
+        };
+        let filters = filter::from_query(query)?;
+        let mut selection = searched(gateway, &filters, query);
+        if format == Format::FineTune {
+            selection.and("logs.success = 1".to_owned());
+            // Without a word on judgements, only what people liked is worth learning from.
+            if !filters.judge() {
+                selection.and("logs.feedback = 1".to_owned());
+            }
+        }
+        Ok(Self {
+            format,
+            bodies: format == Format::FineTune || flag(query, "bodies")?.unwrap_or(false),
+            direction: direction(query, Direction::Ascending)?,
+            selection,
+            rows: VecDeque::new(),
+            last: cursor(query)?.map(str::to_owned),
+            begun: false,
+            ended: false,
+            limit: number(query, "limit", 1, MAX_LIMIT)?,
+        })
+    }
+
+    pub fn content_type(&self) -> &'static str {
+        match self.format {
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::JsonLines | Format::FineTune => "application/x-ndjson",
+        }
+    }
+
+    pub fn file_name(&self) -> &'static str {
+        match self.format {
+            Format::Csv => "logs.csv",
+            Format::JsonLines => "logs.jsonl",
+            Format::FineTune => "finetune.jsonl",
+        }
+    }
+
+    /// The next piece of the file; `None` at its end.
+    pub async fn next(&mut self, store: &impl Store) -> Result<Option<String>, StoreError> {
+        if !std::mem::replace(&mut self.begun, true) && self.format == Format::Csv {
+            return Ok(Some(self.csv_head()));
+        }
+        loop {
+            if self.rows.is_empty() && !self.ended {
+                self.read(store).await?;
+            }
+            if self.rows.is_empty() {
+                return Ok(None);
+            }
+            let mut piece = String::new();
+            // With bodies log by log, for each may have 20 MB.
+            let count = if self.bodies { 1 } else { self.rows.len() };
+            for row in self.rows.drain(..count).collect::<Vec<_>>() {
+                if let Some(line) = self.line(store, &row).await? {
+                    piece.push_str(&line);
+                    piece.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
+                }
+                self.last = Some(row.id);
+            }
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+    }
+
+    async fn read(&mut self, store: &impl Store) -> Result<(), StoreError> {
+        let mut selection = self.selection.clone();
+        if let Some(last) = &self.last {
+            selection.beyond(last, self.direction);
+        }
+        let rest = format!("ORDER BY {} LIMIT {ROWS_AT_ONCE}", selection.in_time(self.direction));
+        let rows: Vec<Row> = store.rows(selection.select(COLUMNS, &rest)).await?;
+        self.ended = rows.len() < ROWS_AT_ONCE;
+        self.rows = rows.into();
+        Ok(())
+    }
+
+    async fn line(&self, store: &impl Store, row: &Row) -> Result<Option<String>, StoreError> {
+        let (request, response) = if self.bodies { bodies(store, &row.id).await? } else { (None, None) };
+        if self.format == Format::FineTune {
+            let conversation = Conversation::read(request.as_deref(), response.as_deref());
+            return Ok(conversation.example().map(|example| example.to_string()));
+        }
+        let mut shown = row.show();
+        for (name, body) in [("request", request), ("response", response)] {
+            shown.remove(name);
+            if self.bodies {
+                shown.insert(name.to_owned(), json!(body));
+            }
+        }
+        Ok(Some(match self.format {
+            Format::Csv => self.csv_line(&shown),
+            _ => Value::Object(shown).to_string(),
+        }))
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &'static str> {
+        let bodies: &[&str] = if self.bodies { &["request", "response"] } else { &[] };
+        CSV_COLUMNS.iter().chain(bodies).copied()
+    }
+
+    fn csv_head(&self) -> String {
+        self.columns().collect::<Vec<_>>().join(",") + "\r\n"
+    }
+
+    fn csv_line(&self, shown: &Map<String, Value>) -> String {
+        self.columns().map(|name| cell(shown.get(name).unwrap_or(&Value::Null))).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// A cell of RFC 4180. A text that a spreadsheet would run as a formula gets an apostrophe in front.
+fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => return String::new(),
+        Value::Number(_) | Value::Bool(_) => return value.to_string(),
+        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+async fn bodies(store: &impl Store, id: &str) -> Result<(Option<String>, Option<String>), StoreError> {
+    #[derive(Deserialize)]
+    struct Piece {
+        request: Option<String>,
+        response: Option<String>,
+    }
+    let pieces = Statement::new("SELECT request, response FROM log_bodies WHERE log_id = ?1 ORDER BY seq", [id.into()]);
+    let (mut request, mut response): (Option<String>, Option<String>) = (None, None);
+    for piece in store.rows::<Piece>(pieces).await? {
+        for (whole, part) in [(&mut request, piece.request), (&mut response, piece.response)] {
+            if let Some(part) = part {
+                whole.get_or_insert_default().push_str(&part);
+            }
+        }
+    }
+    Ok((request, response))
+}
+
+/// An export with a limit, as one answer. The header `x-next-cursor` says where the next one begins.
+pub async fn collected(store: &impl Store, mut export: Export) -> Result<Reply, ApiError> {
+    let limit = export.limit.unwrap_or(MAX_LIMIT);
+    let mut body = String::new();
+    let mut lines = 0;
+    // One log at a time, for the limit counts lines.
+    while lines < limit && body.len() < MAX_COLLECTED {
+        if !export.begun && export.format == Format::Csv {
+            export.begun = true;
+            body.push_str(&export.csv_head());
+        }
+        if export.rows.is_empty() && !export.ended {
+            export.read(store).await?;
+        }
+        let Some(row) = export.rows.pop_front() else { break };
+        if let Some(line) = export.line(store, &row).await? {
+            body.push_str(&line);
+            body.push_str(if export.format == Format::Csv { "\r\n" } else { "\n" });
+            lines += 1;
+        }
+        export.last = Some(row.id);
+    }
+    let more = !export.rows.is_empty() || !export.ended;
+    let cursor = export.last.take().filter(|_| more);
+    let reply = Reply { status: 200, content_type: export.content_type(), headers: Vec::new(), body };
+    let reply = reply
+        .with_header("content-disposition", format!("attachment; filename=\"{}\"", export.file_name()))
+        .with_header("x-content-type-options", "nosniff");
+    Ok(match cursor {
+        Some(cursor) => reply.with_header("x-next-cursor", cursor),
+        None => reply,
+    })
+}

@@ -1,0 +1,220 @@
+//! `/accounts/{account}/ai-gateway/tokens`: tokens for applications and people, each with as much as it needs.
+
+use super::object;
+use crate::audit::{self, By, Change};
+use crate::auth;
+use crate::caller::{Permission, Token};
+use crate::envelope::{ApiError, Reply};
+use crate::page::Page;
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store, StoreError};
+use crate::timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+const MAX_PER_PAGE: u64 = 100;
+
+const MAX_GATEWAYS: usize = 100;
+
+const SELECT: &str =
+    "SELECT id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at FROM tokens";
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    account_id: String,
+    name: String,
+    gateways: Option<String>,
+    permissions: String,
+    created_at: u64,
+    modified_at: u64,
+    expires_at: Option<u64>,
+    last_used_at: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    n: u64,
+}
+
+/// Finds the token of a digest, whether or not it is still valid.
+pub async fn find(store: &impl Store, digest: &str) -> Result<Option<Token>, StoreError> {
+    let row = Statement::new(format!("{SELECT} WHERE digest = ?1"), [digest.into()]);
+    Ok(store.row::<Row>(row).await?.map(Row::token))
+}
+
+/// Notes that a token was used.
+pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), StoreError> {
+    let sql = "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2";
+    store.batch(vec![Statement::new(sql, [id.into(), Bind::Int(now_ms as i64)])]).await.map(drop)
+}
+
+pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let count = Statement::new("SELECT count(*) AS n FROM tokens WHERE account_id = ?1", [account.into()]);
+    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+    let rows = Statement::new(
+        format!("{SELECT} WHERE account_id = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3"),
+        [account.into(), page.limit().into(), page.offset().into()],
+    );
+    let shown: Vec<Value> = store.rows::<Row>(rows).await?.iter().map(Row::show).collect();
+    let info = page.info(shown.len(), total);
+    Ok(Reply::list(shown, info))
+}
+
+pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+    Ok(Reply::result(existing(store, account, id).await?.show()))
+}
+
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
+    let row = Statement::new(format!("{SELECT} WHERE id = ?1 AND account_id = ?2"), [id.into(), account.into()]);
+    store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
+}
+
+/// Makes a token and shows it, this once.
+pub async fn create(
+    store: &impl Store,
+    account: &str,
+    body: &[u8],
+    id: &str,
+    entropy: &[u8; 32],
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    let body = object(body)?;
+    let name = match body.get("name") {
+        Some(Value::String(name)) if (1..=200).contains(&name.trim().chars().count()) => name.trim(),
+        _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
+    };
+    let permissions = permissions(&body)?;
+    let gateways = gateways(store, account, &body).await?;
+    let expires_at = expiry(&body, by.now_ms)?;
+    let value = auth::token(entropy);
+    let insert = Statement::new(
+        "INSERT INTO tokens (id, account_id, name, digest, gateways, permissions, created_at, modified_at, expires_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)",
+        [
+            id.into(),
+            account.into(),
+            name.into(),
+            auth::digest_text(&value).into(),
+            gateways.map(|gateways| Value::from(gateways).to_string()).into(),
+            Value::from(permissions).to_string().into(),
+            Bind::Int(by.now_ms as i64),
+            expires_at.map(|at| at as i64).into(),
+        ],
+    );
+    store.batch(vec![insert, by.row(&change("token.create", account, id, &body))]).await?;
+    shown_once(store, account, id, value).await
+}
+
+/// Replaces a token's value. The old one stops to work.
+pub async fn roll(
+    store: &impl Store,
+    account: &str,
+    id: &str,
+    entropy: &[u8; 32],
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    existing(store, account, id).await?;
+    let value = auth::token(entropy);
+    let update = Statement::new(
+        "UPDATE tokens SET digest = ?3, modified_at = ?4 WHERE id = ?1 AND account_id = ?2",
+        [id.into(), account.into(), auth::digest_text(&value).into(), Bind::Int(by.now_ms as i64)],
+    );
+    store.batch(vec![update, by.row(&change("token.roll", account, id, &Map::new()))]).await?;
+    shown_once(store, account, id, value).await
+}
+
+pub async fn revoke(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+    let token = existing(store, account, id).await?;
+    let delete = Statement::new("DELETE FROM tokens WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
+    store.batch(vec![delete, by.row(&change("token.revoke", account, id, &Map::new()))]).await?;
+    Ok(Reply::result(token.show()))
+}
+
+async fn shown_once(store: &impl Store, account: &str, id: &str, value: String) -> Result<Reply, ApiError> {
+    let mut shown = existing(store, account, id).await?.show();
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("value".to_owned(), json!(value));
+    }
+    Ok(Reply::result(shown))
+}
+
+fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
+    Change { action, account, gateway: None, target, fields: audit::fields(body) }
+}
+
+fn permissions(body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
+    let wrong = || ApiError::invalid(["body", "permissions"], "Expected an array of at least one of 'read', 'edit', 'run'");
+    let list = body.get("permissions").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(wrong)?;
+    let mut found: Vec<String> = Vec::new();
+    for entry in list {
+        let name = entry.as_str().filter(|name| Permission::parse(name).is_some()).ok_or_else(wrong)?;
+        if !found.iter().any(|known| known == name) {
+            found.push(name.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+/// The gateways a token is limited to. They have to exist: a limit to a misspelt one would be noticed only later.
+async fn gateways(
+    store: &impl Store,
+    account: &str,
+    body: &Map<String, Value>,
+) -> Result<Option<Vec<String>>, ApiError> {
+    let wrong = |rule: &str| ApiError::invalid(["body", "gateways"], rule);
+    let list = match body.get("gateways") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(list)) if (1..=MAX_GATEWAYS).contains(&list.len()) => list,
+        Some(_) => return Err(wrong("Expected an array of 1 to 100 gateway ids, or null for all gateways of the account")),
+    };
+    let mut found = Vec::new();
+    for entry in list {
+        let id = entry.as_str().ok_or_else(|| wrong("Expected an array of gateway ids"))?;
+        if super::gateways::find(store, account, id).await?.is_none() {
+            return Err(wrong("One of the gateways does not exist in this account"));
+        }
+        found.push(id.to_owned());
+    }
+    Ok(Some(found))
+}
+
+fn expiry(body: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, ApiError> {
+    match body.get("expires_at") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_str().and_then(timestamp::parse) {
+            Some(at) if at > now_ms => Ok(Some(at)),
+            _ => Err(ApiError::invalid(["body", "expires_at"], "Expected a time to come, such as 2030-01-01T00:00:00Z")),
+        },
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn token(self) -> Token {
+        let names: Vec<String> = serde_json::from_str(&self.permissions).unwrap_or_default();
+        Token {
+            id: self.id,
+            account: self.account_id,
+            // What cannot be read must not become a token for everything.
+            gateways: self.gateways.map(|all| serde_json::from_str(&all).unwrap_or_default()),
+            permissions: names.iter().filter_map(|name| Permission::parse(name)).collect(),
+            expires_at: self.expires_at,
+        }
+    }
+
+    fn show(&self) -> Value {
+        json!({
+            "id": self.id,
+            "name": self.name,
+            "gateways": self.gateways.as_deref().and_then(|all| serde_json::from_str::<Value>(all).ok()),
+            "permissions": serde_json::from_str::<Value>(&self.permissions).unwrap_or_default(),
+            "created_at": timestamp::format(self.created_at),
+            "modified_at": timestamp::format(self.modified_at),
+            "expires_at": self.expires_at.map(timestamp::format),
+            "last_used_at": self.last_used_at.map(timestamp::format),
+        })
+    }
+}

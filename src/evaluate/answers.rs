@@ -1,0 +1,111 @@
+//! Tests of what was answered: is it JSON, does it say a certain thing.
+
+use super::schema;
+use regex_lite::{Regex, RegexBuilder};
+use serde_json::Value;
+
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// The answer is JSON, of a schema if there is one.
+    Json(Option<Value>),
+    /// The answer has this text in it, in lower case where case does not matter.
+    Contains { text: String, case_sensitive: bool },
+    Regex(Regex),
+}
+
+/// What is wrong with settings: the field (empty for all of them) and what is allowed.
+pub type Wrong = (&'static str, String);
+
+const MAX_PATTERN: usize = 10_000;
+
+/// What a compiled pattern may take, in bytes.
+const MAX_COMPILED: usize = 1_000_000;
+
+// === impl Test ===
+
+impl Test {
+    pub fn json(settings: &Value) -> Result<Self, Wrong> {
+        let Some(object) = settings.as_object() else { return Err(("", "Expected an object".to_owned())) };
+        if object.keys().any(|name| name != "schema") {
+            return Err(("", "Expected {\"schema\": …} or nothing".to_owned()));
+        }
+        match object.get("schema").filter(|schema| !schema.is_null()) {
+            None => Ok(Self::Json(None)),
+            Some(schema) => match schema::unsupported(schema) {
+                Some(reason) => Err(("schema", reason)),
+                None => Ok(Self::Json(Some(schema.clone()))),
+            },
+        }
+    }
+
+    pub fn text(settings: &Value) -> Result<Self, Wrong> {
+        let case_sensitive = match settings.get("case_sensitive") {
+            None => false,
+            Some(Value::Bool(sensitive)) => *sensitive,
+            Some(_) => return Err(("case_sensitive", "Expected true or false".to_owned())),
+        };
+        let text = |name: &str| settings.get(name).and_then(Value::as_str).filter(|text| (1..=MAX_PATTERN).contains(&text.len()));
+        match (text("contains"), text("regex")) {
+            (Some(text), None) if case_sensitive => Ok(Self::Contains { text: text.to_owned(), case_sensitive }),
+            (Some(text), None) => Ok(Self::Contains { text: text.to_lowercase(), case_sensitive }),
+            (None, Some(pattern)) => RegexBuilder::new(pattern)
+                .case_insensitive(!case_sensitive)
+                .size_limit(MAX_COMPILED)
+                .build()
+                .map(Self::Regex)
+                .map_err(|error| ("regex", format!("This is no regular expression: {error}"))),
+            _ => Err(("", "Expected {\"contains\": text} or {\"regex\": pattern}, and optionally \"case_sensitive\"".to_owned())),
+        }
+    }
+
+    /// Whether an answer passes, and why not.
+    pub fn check(&self, answer: &str) -> (bool, Option<String>) {
+        match self {
+            Self::Json(schema) => match serde_json::from_str::<Value>(unfenced(answer)) {
+                Err(error) => (false, Some(format!("not JSON: {error}"))),
+                Ok(value) => match schema.as_ref().map(|schema| schema::check(schema, &value)) {
+                    Some(Err(reason)) => (false, Some(reason)),
+                    _ => (true, None),
+                },
+            },
+            Self::Contains { text, case_sensitive: true } => (answer.contains(text), None),
+            Self::Contains { text, .. } => (answer.to_lowercase().contains(text), None),
+            Self::Regex(pattern) => (pattern.is_match(answer), None),
+        }
+    }
+}
+
+/// Models like to wrap JSON in a fenced block of Markdown.
+pub fn unfenced(text: &str) -> &str {
+    let text = text.trim();
+    let Some(inner) = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) else { return text };
+    inner.split_once('\n').map_or(inner, |(_, body)| body).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_may_be_fenced_and_has_to_fit() {
+        let any = Test::json(&json!({})).unwrap();
+        for (answer, passes) in [("{\"a\":1}", true), ("```json\n[1]\n```", true), ("Sure! {\"a\":1}", false), ("", false)] {
+            assert_eq!(any.check(answer).0, passes, "{answer}");
+        }
+        let schema = Test::json(&json!({ "schema": { "required": ["a"] } })).unwrap();
+        assert_eq!(schema.check("{}"), (false, Some("the answer lacks 'a'".to_owned())));
+        assert_eq!(Test::json(&json!({ "schema": { "if": {} } })).unwrap_err().0, "schema");
+    }
+
+    #[test]
+    fn texts_are_found_whatever_their_case() {
+        let test = |settings: Value| Test::text(&settings).unwrap();
+        assert!(test(json!({ "contains": "Paris" })).check("it is PARIS").0);
+        assert!(!test(json!({ "contains": "Paris", "case_sensitive": true })).check("it is PARIS").0);
+        assert!(test(json!({ "regex": "^it\\s+is" })).check("It is so").0);
+        for wrong in [json!({}), json!({ "contains": "" }), json!({ "regex": "(" }), json!({ "contains": "a", "regex": "b" }), json!([])] {
+            assert!(Test::text(&wrong).is_err(), "{wrong}");
+        }
+    }
+}

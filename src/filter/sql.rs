@@ -1,0 +1,324 @@
+//! Filters as SQL. Every value is bound; the text is made of constants.
+
+use super::{Filter, Filters, Key, Kind, Operator};
+use crate::id;
+use crate::store::{Bind, Statement};
+use serde_json::Value;
+
+/// Which logs are meant, as the `FROM` and `WHERE` of a statement on `logs`.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The table and the columns that are read in order of time: an index on the pair where a metadata or feedback pair
+    /// is asked for, else `logs` itself.
+    source: Source,
+    conditions: Vec<String>,
+    binds: Vec<Bind>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    from: &'static str,
+    time: &'static str,
+    id: &'static str,
+}
+
+const LOGS: Source = Source { from: "logs", time: "logs.created_at", id: "logs.id" };
+
+// CROSS JOIN is how SQLite is told to begin with the left table.
+const METADATA: Source = Source {
+    from: "log_metadata AS pair CROSS JOIN logs ON logs.id = pair.log_id",
+    time: "pair.created_at",
+    id: "pair.log_id",
+};
+
+const FEEDBACK: Source = Source {
+    from: "log_feedback AS pair CROSS JOIN logs ON logs.id = pair.log_id",
+    time: "pair.created_at",
+    id: "pair.log_id",
+};
+
+/// The direction of a list in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
+// === impl Selection ===
+
+impl Selection {
+    pub fn new(gateway: i64, filters: &Filters) -> Self {
+        let leading = filters.0.iter().position(|clause| matches!(clause.as_slice(), [filter] if filter.leads()));
+        let lead = leading.and_then(|at| filters.0.get(at)).and_then(|clause| clause.first());
+        let source = match lead.map(|filter| &filter.key) {
+            Some(Key::Metadata(_)) => METADATA,
+            Some(Key::Feedback(_)) => FEEDBACK,
+            _ => LOGS,
+        };
+        let mut selection = Self { source, conditions: Vec::new(), binds: Vec::new() };
+        let own = selection.bind(gateway);
+        selection.conditions.push(format!("logs.gateway = {own}"));
+        if let Some(Filter { key: Key::Metadata(key) | Key::Feedback(key), values, .. }) = lead {
+            let key = selection.bind(key.as_str());
+            let value = selection.bind(values.first().map_or(Bind::Null, bound));
+            selection.conditions.push(format!("pair.gateway = {own} AND pair.key = {key} AND pair.value = {value}"));
+        }
+        for (at, clause) in filters.0.iter().enumerate() {
+            if Some(at) != leading {
+                selection.require(clause);
+            }
+        }
+        selection
+    }
+
+    /// The logs of a gateway that any of several sets of filters describes.
+    pub fn any(gateway: i64, sets: &[Filters]) -> Self {
+        if let [one] = sets {
+            return Self::new(gateway, one);
+        }
+        let mut selection = Self::new(gateway, &Filters::default());
+        let sets: Vec<String> = sets
+            .iter()
+            .map(|filters| {
+                let clauses: Vec<String> = filters.0.iter().map(|clause| selection.clause(clause)).collect();
+                if clauses.is_empty() { "1".to_owned() } else { format!("({})", clauses.join(" AND ")) }
+            })
+            .collect();
+        selection.conditions.push(format!("({})", sets.join(" OR ")));
+        selection
+    }
+
+    /// Binds a value and returns its placeholder.
+    pub fn bind(&mut self, value: impl Into<Bind>) -> String {
+        self.binds.push(value.into());
+        format!("?{}", self.binds.len())
+    }
+
+    /// Requires a condition on `logs` that is made of constants and placeholders of [`Selection::bind`].
+    pub fn and(&mut self, condition: String) {
+        self.conditions.push(condition);
+    }
+
+    /// Requires one of the filters.
+    pub fn require(&mut self, clause: &[Filter]) {
+        let condition = self.clause(clause);
+        self.conditions.push(condition);
+    }
+
+    /// Requires a text in a metadata key or value.
+    pub fn search(&mut self, text: &str) {
+        let text = self.bind(text.to_ascii_lowercase());
+        self.conditions.push(format!(
+            "EXISTS (SELECT 1 FROM log_metadata AS entry WHERE entry.log_id = logs.id \
+             AND (instr(lower(entry.key), {text}) > 0 OR instr(lower(entry.value), {text}) > 0))"
+        ));
+    }
+
+    /// Only logs beyond the one with this id, in a direction. Ids begin with their time, so the id says it all.
+    pub fn beyond(&mut self, last: &str, direction: Direction) {
+        let time = self.bind(id::minted_at(last).unwrap_or(0) as i64);
+        let id = self.bind(last);
+        let Source { time: column, id: own, .. } = self.source;
+        let than = if direction == Direction::Ascending { '>' } else { '<' };
+        self.conditions.push(format!("({column}, {own}) {than} ({time}, {id})"));
+    }
+
+    /// Only logs that are as new as the one with this id, or newer.
+    pub fn down_to(&mut self, last: &str) {
+        let time = self.bind(id::minted_at(last).unwrap_or(0) as i64);
+        let id = self.bind(last);
+        let Source { time: column, id: own, .. } = self.source;
+        self.conditions.push(format!("({column}, {own}) >= ({time}, {id})"));
+    }
+
+    /// Only logs of this time or before.
+    pub fn until(&mut self, time_ms: u64) {
+        let time = self.bind(time_ms as i64);
+        self.conditions.push(format!("{} <= {time}", self.source.time));
+    }
+
+    /// `ORDER BY` time, with the id to break ties.
+    pub fn in_time(&self, direction: Direction) -> String {
+        let word = direction.sql();
+        format!("{} {word}, {} {word}", self.source.time, self.source.id)
+    }
+
+    /// `SELECT <columns> FROM … WHERE … <rest>`. `rest` is made as the condition of [`Selection::and`] is.
+    pub fn select(&self, columns: &str, rest: &str) -> Statement {
+        let sql = format!("SELECT {columns} FROM {} WHERE {} {rest}", self.source.from, self.conditions.join(" AND "));
+        Statement::new(sql, self.binds.iter().cloned())
+    }
+
+    fn clause(&mut self, clause: &[Filter]) -> String {
+        let alternatives: Vec<String> = clause.iter().map(|filter| self.condition(filter)).collect();
+        if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
+    }
+
+    fn condition(&mut self, filter: &Filter) -> String {
+        let entry = |condition: &str, table: &str| {
+            format!("EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.log_id = logs.id{condition})")
+        };
+        // Without a value of its own to compare, an entry is compared by being there.
+        let (table, column, given) = match &filter.key {
+            Key::Field(field) => {
+                let column = if field.name == "created_at" { self.source.time } else { field.sql };
+                return self.compared(column, field.kind, filter);
+            }
+            Key::MetadataKey => ("log_metadata", "entry.key", String::new()),
+            Key::MetadataValue => ("log_metadata", "entry.value", String::new()),
+            Key::Metadata(key) => {
+                let key = self.bind(key.as_str());
+                ("log_metadata", "entry.value", format!(" AND entry.key = {key}"))
+            }
+            Key::Feedback(key) => {
+                let key = self.bind(key.as_str());
+                ("log_feedback", "entry.value", format!(" AND entry.key = {key}"))
+            }
+        };
+        let (operator, negated) = match filter.operator {
+            Operator::Present => return entry(&given, table),
+            Operator::Absent => return format!("NOT {}", entry(&given, table)),
+            Operator::Neq => (Operator::Eq, true),
+            operator => (operator, false),
+        };
+        let (nulls, values): (Vec<_>, Vec<_>) = filter.values.iter().cloned().partition(Value::is_null);
+        let mut alternatives = Vec::new();
+        if !nulls.is_empty() {
+            alternatives.push(format!("NOT {}", entry(&given, table)));
+        }
+        if !values.is_empty() {
+            let kind = if values.iter().all(Value::is_number) { Kind::Number } else { Kind::Text };
+            let mut condition = self.compared(column, kind, &Filter { operator, values, key: filter.key.clone() });
+            if matches!(operator, Operator::Lt | Operator::Gt) {
+                // SQLite puts every number before every text.
+                let types = if kind == Kind::Number { "'integer', 'real'" } else { "'text'" };
+                condition = format!("{condition} AND typeof({column}) IN ({types})");
+            }
+            alternatives.push(entry(&format!("{given} AND {condition}"), table));
+        }
+        let any = format!("({})", alternatives.join(" OR "));
+        if negated { format!("NOT {any}") } else { any }
+    }
+
+    fn compared(&mut self, column: &str, kind: Kind, filter: &Filter) -> String {
+        let values = &filter.values;
+        match filter.operator {
+            Operator::Present => format!("{column} IS NOT NULL"),
+            Operator::Absent => format!("{column} IS NULL"),
+            Operator::Eq => self.any_of(column, values),
+            Operator::Neq => {
+                let equal = self.any_of(column, values);
+                format!("({equal}) IS NOT TRUE")
+            }
+            Operator::Contains => {
+                let text = match kind {
+                    Kind::Time => format!("strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"),
+                    _ => format!("CAST({column} AS TEXT)"),
+                };
+                let texts: Vec<String> = values
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(|value| if kind == Kind::Time { value.to_owned() } else { value.to_ascii_lowercase() })
+                    .collect();
+                let text = if kind == Kind::Time { text } else { format!("lower({text})") };
+                match texts.as_slice() {
+                    [one] => {
+                        let one = self.bind(one.as_str());
+                        format!("instr({text}, {one}) > 0")
+                    }
+                    all => {
+                        let all = self.bind(Value::from(all).to_string());
+                        format!("EXISTS (SELECT 1 FROM json_each({all}) AS part WHERE instr({text}, part.value) > 0)")
+                    }
+                }
+            }
+            // Less than any of several is less than the greatest.
+            Operator::Lt | Operator::AtMost => {
+                let sign = if filter.operator == Operator::Lt { "<" } else { "<=" };
+                let bound = self.bind(extreme(values, std::cmp::Ordering::Greater).map_or(Bind::Null, bound));
+                format!("{column} {sign} {bound}")
+            }
+            Operator::Gt | Operator::AtLeast => {
+                let sign = if filter.operator == Operator::Gt { ">" } else { ">=" };
+                let bound = self.bind(extreme(values, std::cmp::Ordering::Less).map_or(Bind::Null, bound));
+                format!("{column} {sign} {bound}")
+            }
+        }
+    }
+
+    fn any_of(&mut self, column: &str, values: &[Value]) -> String {
+        let mut alternatives = Vec::new();
+        if values.iter().any(Value::is_null) {
+            alternatives.push(format!("{column} IS NULL"));
+        }
+        let values: Vec<&Value> = values.iter().filter(|value| !value.is_null()).collect();
+        match values.as_slice() {
+            [] => {}
+            // Written out, because an index with a condition is only used for a condition that is known beforehand.
+            [Value::Bool(value)] => alternatives.push(format!("{column} = {}", u8::from(*value))),
+            [one] => {
+                let one = self.bind(bound(one));
+                alternatives.push(format!("{column} = {one}"));
+            }
+            several => {
+                let list: Vec<Value> = several.iter().map(|value| plain(value)).collect();
+                let list = self.bind(Value::from(list).to_string());
+                // The plus keeps SQLite from gathering and sorting the matches of every value: in order of time the
+                // first page is found at once.
+                alternatives.push(format!("+{column} IN (SELECT value FROM json_each({list}))"));
+            }
+        }
+        if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
+    }
+}
+
+fn bound(value: &Value) -> Bind {
+    match value {
+        Value::Null => Bind::Null,
+        Value::Bool(value) => Bind::from(*value),
+        Value::Number(number) => number.as_f64().map_or(Bind::Null, Bind::Real),
+        Value::String(text) => Bind::from(text.as_str()),
+        other => Bind::from(other.to_string()),
+    }
+}
+
+/// As SQLite stores it: booleans are numbers.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Bool(value) => Value::from(u8::from(*value)),
+        other => other.clone(),
+    }
+}
+
+/// The greatest or the least of values of one kind.
+fn extreme(values: &[Value], wanted: std::cmp::Ordering) -> Option<&Value> {
+    values.iter().reduce(|best, value| {
+        let order = match (value.as_f64(), best.as_f64()) {
+            (Some(value), Some(best)) => value.total_cmp(&best),
+            _ => value.as_str().cmp(&best.as_str()),
+        };
+        if order == wanted { value } else { best }
+    })
+}
+
+// === impl Filter ===
+
+impl Filter {
+    /// Whether an index has the matches of this filter in order of time.
+    fn leads(&self) -> bool {
+        matches!(self.key, Key::Metadata(_) | Key::Feedback(_))
+            && self.operator == Operator::Eq
+            && matches!(self.values.as_slice(), [value] if !value.is_null())
+    }
+}
+
+// === impl Direction ===
+
+impl Direction {
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Ascending => "ASC",
+            Self::Descending => "DESC",
+        }
+    }
+}
