@@ -55,7 +55,7 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
                 _ => logs::body(store, key, id, Part::Response).await,
             }
         }
-        Endpoint::Health | Endpoint::Proxy => Err(ApiError::not_found()),
+        Endpoint::Health | Endpoint::Universal | Endpoint::Proxy => Err(ApiError::not_found()),
     }
 }
 

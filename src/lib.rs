@@ -24,6 +24,7 @@ mod refusal;
 mod router;
 mod store;
 mod timestamp;
+mod universal;
 mod wire;
 
 use platform::{Around, serve};

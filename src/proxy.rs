@@ -29,11 +29,20 @@ use web_sys::{
 /// The status of a row whose client left before there was an answer, as nginx writes it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// What is known of a caller beside its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
+    pub trusted: bool,
+    /// Which element of a universal request this is.
+    pub step: u32,
+}
+
 /// Answers a request to a provider.
-pub async fn handle(request: Request, route: Route<'_>, query: &str, around: &Rc<Around>) -> Response {
+pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
     let arrived = now();
     let headers = js::headers(&request.headers());
-    let (gateway, presented) = match authorised(&headers, &route, around).await {
+    let (gateway, presented) = match authorised(&headers, &route, caller, around).await {
         Ok(found) => found,
         Err(refusal) => return js::response(&refusal.reply()),
     };
@@ -44,7 +53,7 @@ pub async fn handle(request: Request, route: Route<'_>, query: &str, around: &Rc
     let options = Options::parse(&headers, defaults);
     let mut job = Job {
         around: Rc::clone(around),
-        call: call(&headers, &route, query, &gateway, &presented, &options, arrived),
+        call: Call { step: caller.step, ..call(&headers, &route, query, &gateway, &presented, &options, arrived) },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload,
         notes: notes(&options),
@@ -89,13 +98,15 @@ struct Prepared {
 }
 
 /// Finds the gateway and checks that the caller may use it.
-async fn authorised(
+pub async fn authorised(
     headers: &Headers,
     route: &Route<'_>,
+    caller: Caller,
     around: &Around,
 ) -> Result<(Rc<Gateway>, Presented), Refusal> {
     let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
-    let presented = auth::presented(headers, admin);
+    let mut presented = auth::presented(headers, admin);
+    presented.is_admin |= caller.trusted;
     let found = gateways::settings(around, route.account, route.gateway, presented.is_admin).await;
     let gateway = found
         .map_err(|error| {
@@ -129,6 +140,7 @@ fn call(
     let id = id::mint(arrived, random());
     let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Call {
+        step: 0,
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
         id,
         gateway: gateway.key,
@@ -511,7 +523,7 @@ impl Job {
         }
         let _ = headers.set("cf-aig-event-id", &self.call.event_id);
         let _ = headers.set("cf-aig-request-id", &self.call.id);
-        let _ = headers.set("cf-aig-step", "0");
+        let _ = headers.set("cf-aig-step", &self.call.step.to_string());
         for (name, text) in &self.notes {
             let _ = headers.set(name, text);
         }

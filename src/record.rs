@@ -24,6 +24,8 @@ pub struct Call {
     /// The query with its `?`, raw: it may hold credentials and is masked before it is stored.
     pub query: String,
     pub request_type: RequestType,
+    /// Which element of a universal request this is.
+    pub step: u32,
     pub event_id: String,
     pub metadata: Metadata,
     pub custom_cost: Option<CustomCost>,
@@ -148,7 +150,7 @@ impl LogRecord {
             status_code: status,
             success,
             cached: false,
-            step: 0,
+            step: call.step,
             error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
             duration: outcome.duration,
             first_byte: outcome.first_byte,
@@ -239,6 +241,7 @@ pub mod tests {
             rest: "chat/completions".to_owned(),
             query: String::new(),
             request_type: RequestType::Native,
+            step: 0,
             event_id: id.to_owned(),
             metadata: Metadata::default(),
             custom_cost: None,

@@ -4,7 +4,9 @@ pub mod d1;
 pub mod gateways;
 pub mod js;
 pub mod log_writer;
+pub mod rpc;
 pub mod serve;
+pub mod universal;
 
 use crate::config::Config;
 use js_sys::{Date, Function, Promise, Reflect};

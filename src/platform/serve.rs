@@ -1,13 +1,13 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, gateways, js, log_writer, now, pause, random};
+use super::{Around, gateways, js, log_writer, now, pause, random, universal};
 use crate::api;
 use crate::auth;
 use crate::control;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
 use crate::price;
-use crate::proxy;
+use crate::proxy::{self, Caller};
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::router::{self, Access, Endpoint, NoRoute, Plane, Route};
@@ -36,12 +36,19 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     }
     match route {
         Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
-        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => proxy::handle(request, route, query, around).await,
+        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
+            proxy::handle(request, route, query, Caller::default(), around).await
+        }
+        Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(request, route, around).await,
         Ok(route) => js::response(&controlled(&request, route, origin, query, around).await),
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
         Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
+        Err(NoRoute::MethodNotAllowed(Plane::Data, allowed)) if path.starts_with("/v1/") => {
+            let allowed = allowed.join(", ");
+            js::response(&Refusal::method_not_allowed(&method, &allowed).reply().with_header("allow", allowed))
+        }
         Err(NoRoute::MethodNotAllowed(_, allowed)) => {
             js::response(&ApiError::method_not_allowed(&method).reply().with_header("allow", allowed.join(", ")))
         }
@@ -77,10 +84,24 @@ fn unconfigured(path: &str, reason: &str) -> Reply {
 }
 
 async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Reply {
-    let answered = match admitted(request, around) {
-        Ok(()) => carried_out(request, route, origin, query, around).await,
-        Err(error) => Err(error),
+    let answered = async {
+        admitted(request, around)?;
+        carried_out(&body(request).await?, route, origin, query, around).await
     };
+    replied(answered.await)
+}
+
+/// A request of the control plane by a Worker that the operator bound to this one: it needs no token.
+pub async fn trusted(method: &str, path: &str, body: &[u8], around: &Rc<Around>) -> Reply {
+    let answered = async {
+        around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+        let route = router::route(method, path).map_err(|_| ApiError::not_found())?;
+        carried_out(body, route, "", "", around).await
+    };
+    replied(answered.await)
+}
+
+fn replied(answered: Result<Reply, ApiError>) -> Reply {
     answered.unwrap_or_else(|error| {
         if let Some(cause) = &error.cause {
             worker::console_error!("{}", json!({ "level": "error", "event": "request_failed", "cause": cause }));
@@ -99,18 +120,17 @@ fn admitted(request: &Request, around: &Around) -> Result<(), ApiError> {
 }
 
 async fn carried_out(
-    request: &Request,
+    body: &[u8],
     route: Route<'_>,
     origin: &str,
     query: &str,
     around: &Rc<Around>,
 ) -> Result<Reply, ApiError> {
-    let body = body(request).await?;
     let store = around.database();
     let asked = control::Request {
         route,
         query: Query::parse(query.strip_prefix('?').unwrap_or(query)),
-        body: &body,
+        body,
         origin,
         now_ms: now(),
         new_id: id::mint(now(), random()),
