@@ -23,11 +23,11 @@ extern "C" {
     static WAIT_UNTIL: JsValue;
 }
 
-/// `run(data, options)`: a universal request. `options` are `{account, gateway: {id, …}, extraHeaders, signal}`.
+/// `run(data, options)`: a universal request; `data` may also be its JSON. `options` are `{account, gateway: {id, …}, extraHeaders, signal}`.
 #[wasm_bindgen]
 pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
     let around = around()?;
-    let body = json(&data)?;
+    let body = data.as_string().map_or_else(|| json(&data), Ok)?;
     let read = elements::run_options(&json(&options)?).map_err(|fault| internal(&fault))?;
     let signal = field(&options, "signal").dyn_into::<AbortSignal>().ok();
     kept(&Rc::clone(&around), async move {
