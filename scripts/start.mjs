@@ -1,4 +1,5 @@
-// `npm start`: sets everything up, then serves Tollgate on this machine until it is stopped.
+// `npm start`: sets everything up, then serves Tollgate on this machine until it is stopped. `npm run example` serves the
+// Worker in examples/worker, and Tollgate behind it.
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
@@ -12,6 +13,7 @@ const PARENT = process.ppid;
 const HOST = "127.0.0.1";
 const VARS = join(root, ".dev.vars");
 const STATE = ".wrangler/state";
+const EXAMPLE = "examples/worker/wrangler.toml";
 
 function chosenPort() {
   const port = Number(process.env.PORT || 8787);
@@ -53,8 +55,10 @@ function ensureAdminToken() {
   say("wrote a random ADMIN_TOKEN to .dev.vars");
 }
 
-function startWrangler(port) {
-  const { command, args } = wrangler("dev", "--local", "--ip", HOST, "--port", String(port), "--persist-to", STATE);
+function startWrangler(port, example) {
+  // The first Worker gets the requests; the others are there for its bindings.
+  const configs = example ? ["-c", EXAMPLE, "-c", "wrangler.toml"] : [];
+  const { command, args } = wrangler("dev", ...configs, "--local", "--ip", HOST, "--port", String(port), "--persist-to", STATE);
   return spawn(command, [...args, "--show-interactive-dev-session=false"], {
     cwd: root,
     env: wranglerEnv(),
@@ -84,9 +88,9 @@ async function stop(child) {
   signalGroup(child, "SIGKILL");
 }
 
-async function answers(address) {
+async function answers(url) {
   try {
-    const response = await fetch(`${address}/health`, { signal: AbortSignal.timeout(2000) });
+    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
     await response.body?.cancel();
     return response.ok;
   } catch {
@@ -94,11 +98,12 @@ async function answers(address) {
   }
 }
 
-async function announceWhenReady(address, child) {
-  while (!(await answers(address))) {
+async function announceWhenReady(address, child, example) {
+  while (!(await answers(`${address}/${example ? "" : "health"}`))) {
     if (child.exitCode !== null || child.signalCode !== null) return;
     await sleep(200);
   }
+  if (example) return say(`the example is ready on ${address}; see examples/worker/README.md. Ctrl-C stops it.`);
   const token = `"Authorization: Bearer $(sed -n 's/^ADMIN_TOKEN=//p' .dev.vars)"`;
   say(`ready on ${address}. Ctrl-C stops it; the data stays in ${STATE}.`);
   say("the admin token is in .dev.vars (ADMIN_TOKEN). Try, in this directory:");
@@ -112,8 +117,8 @@ async function npmIsGone() {
   return null;
 }
 
-async function serve(port) {
-  const child = startWrangler(port);
+async function serve(port, example) {
+  const child = startWrangler(port, example);
   const ended = new Promise((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code}`));
@@ -122,18 +127,19 @@ async function serve(port) {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => resolve(null));
   });
   process.once("exit", () => signalGroup(child, "SIGKILL"));
-  void announceWhenReady(`http://${HOST}:${port}`, child);
+  void announceWhenReady(`http://${HOST}:${port}`, child, example);
   const reason = await Promise.race([ended, stopped, npmIsGone()]);
   await stop(child);
   if (reason !== null) throw new Failure(`wrangler stopped by itself (${reason}); its messages are above.`);
 }
 
-await main(import.meta.url, async () => {
+await main(import.meta.url, async ([what]) => {
+  if (![undefined, "example"].includes(what)) throw new Failure("usage: npm start, or npm run example");
   const port = chosenPort();
   await checkPortIsFree(port);
   build();
   migrate();
   ensureAdminToken();
-  await serve(port);
+  await serve(port, what === "example");
   process.exit(0);
 });

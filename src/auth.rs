@@ -52,6 +52,8 @@ const WELL_KNOWN: &[&str] = &[
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
     pub is_admin: bool,
+    /// True once it is known that the caller may use the gateway.
+    pub let_in: bool,
     /// A token that may be one of ours.
     pub token: Option<String>,
     /// Headers that hold our token; they must never reach a provider.
@@ -211,7 +213,10 @@ mod tests {
     fn the_token_is_found_wherever_a_client_can_put_it() {
         for name in TOKEN_HEADERS {
             for value in [TOKEN.to_owned(), format!("Bearer {TOKEN}"), format!("bearer  {TOKEN} ")] {
-                assert_eq!(presents(name, &value), Presented { is_admin: true, token: None, carriers: vec![name] });
+                assert_eq!(
+                    presents(name, &value),
+                    Presented { is_admin: true, carriers: vec![name], ..Presented::default() }
+                );
             }
         }
         assert!(presents("sec-websocket-protocol", &format!("realtime, cf-aig-authorization.{TOKEN}")).is_admin);
@@ -244,7 +249,7 @@ mod tests {
         assert_eq!((value.len(), digest_text(&value).len()), (47, 64));
         for name in TOKEN_HEADERS {
             let found = presents(name, &format!("Bearer {value}"));
-            assert_eq!(found, Presented { is_admin: false, token: Some(value.clone()), carriers: vec![name] });
+            assert_eq!(found, Presented { token: Some(value.clone()), carriers: vec![name], ..Presented::default() });
         }
         assert_eq!(presents("authorization", "Bearer sk-proj-1").carriers, Vec::<&str>::new());
     }

@@ -1,6 +1,7 @@
 //! The Worker's variables and secrets, read once per isolate.
 
 use crate::auth::{self, TokenDigest};
+use crate::id;
 use crate::metadata;
 use serde_json::Value;
 
@@ -10,6 +11,8 @@ pub struct Config {
     pub admin: Result<TokenDigest, String>,
     /// (provider slug, base URL), from `PROVIDER_BASE_URLS`.
     base_urls: Vec<(String, String)>,
+    /// (provider slug, key), from the secret `JUDGE_KEYS`: what evaluations call judges with.
+    judge_keys: Vec<(String, String)>,
     /// `METADATA_MAX_ENTRIES`: how many entries of `cf-aig-metadata` are kept.
     pub max_metadata_entries: usize,
 }
@@ -23,18 +26,56 @@ impl Config {
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Self {
         let admin = auth::admin_digest(get("ADMIN_TOKEN").as_deref());
         let base_urls = base_urls(get("PROVIDER_BASE_URLS").as_deref());
+        let judge_keys = judge_keys(get("JUDGE_KEYS").as_deref());
         let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
-        let fault = base_urls.as_ref().err().or(entries.as_ref().err()).cloned();
+        let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(judge_keys.as_ref().err()).cloned();
         Self {
             admin: fault.map_or(admin, Err),
             base_urls: base_urls.unwrap_or_default(),
+            judge_keys: judge_keys.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
         }
+    }
+
+    /// An id for a new log.
+    pub fn log_id(&self, now_ms: u64, random: u128) -> String {
+        match &self.admin {
+            Ok(admin) => id::mint_log(now_ms, random, &admin.mark_key()),
+            Err(_) => id::mint(now_ms, random),
+        }
+    }
+
+    /// The headers that a judge's call needs, with the provider's key in the one it belongs in.
+    pub fn judge_headers(&self, slug: &str) -> Vec<(&'static str, String)> {
+        let key = self.judge_keys.iter().find(|(known, _)| known == slug).map(|(_, key)| key.clone());
+        let version = (slug == "anthropic").then(|| ("anthropic-version", "2023-06-01".to_owned()));
+        let key = key.map(|key| match slug {
+            "anthropic" => ("x-api-key", key),
+            "google-ai-studio" => ("x-goog-api-key", key),
+            _ => ("authorization", format!("Bearer {key}")),
+        });
+        key.into_iter().chain(version).collect()
     }
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
         self.base_urls.iter().find(|(known, _)| known == slug).map(|(_, url)| url.as_str())
     }
+}
+
+fn judge_keys(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    // The value is a secret, so the message says nothing of it.
+    let wrong = || "JUDGE_KEYS is not a JSON object of provider slugs and keys.".to_owned();
+    let object: serde_json::Map<String, Value> = serde_json::from_str(value).map_err(|_| wrong())?;
+    object
+        .into_iter()
+        .map(|(slug, key)| match key {
+            Value::String(key) if crate::providers::find(&slug).is_some() => Ok((slug, key)),
+            _ => Err(wrong()),
+        })
+        .collect()
 }
 
 fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {

@@ -2,9 +2,7 @@
 
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
-use crate::api::{
-    Place, audit, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, tokens,
-};
+use crate::api::{Place, audit, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, tokens};
 use crate::audit::By;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
@@ -14,6 +12,7 @@ use crate::router::{Endpoint, Route};
 use crate::store::{Store, StoreError};
 
 /// A request of the control plane whose caller is known.
+#[derive(Clone)]
 pub struct Request<'a> {
     pub route: Route<'a>,
     pub query: Query,

@@ -42,7 +42,9 @@ impl Conversation {
         let lines: Vec<String> = self
             .messages
             .iter()
-            .map(|message| format!("{}: {}", message.get("role").and_then(Value::as_str).unwrap_or("user"), text(message)))
+            .map(|message| {
+                format!("{}: {}", message.get("role").and_then(Value::as_str).unwrap_or("user"), text(message))
+            })
             .collect();
         lines.join("\n")
     }
@@ -195,9 +197,16 @@ fn streamed(text: &str) -> Option<Value> {
             // The whole answer again, which its pieces have told already.
             _ if kind.starts_with("response.") => None,
             "content-delta" => event.pointer("/delta/message/content/text"),
-            _ => ["/choices/0/delta/content", "/choices/0/text", "/delta/text", "/candidates/0/content", "/response", "/text"]
-                .iter()
-                .find_map(|place| event.pointer(place)),
+            _ => [
+                "/choices/0/delta/content",
+                "/choices/0/text",
+                "/delta/text",
+                "/candidates/0/content",
+                "/response",
+                "/text",
+            ]
+            .iter()
+            .find_map(|place| event.pointer(place)),
         };
         found.push_str(&piece.map(plain).unwrap_or_default());
     }
@@ -213,9 +222,15 @@ mod tests {
         for (response, wanted) in [
             (json!({ "choices": [{ "message": { "role": "assistant", "content": "hi" } }] }), "hi"),
             (json!({ "choices": [{ "text": "hi" }] }), "hi"),
-            (json!({ "output": [{ "type": "reasoning", "content": [] }, { "type": "message", "content": [{ "type": "output_text", "text": "hi" }] }] }), "hi"),
+            (
+                json!({ "output": [{ "type": "reasoning", "content": [] }, { "type": "message", "content": [{ "type": "output_text", "text": "hi" }] }] }),
+                "hi",
+            ),
             (json!({ "content": [{ "type": "thinking", "thinking": "…" }, { "type": "text", "text": "hi" }] }), "hi"),
-            (json!({ "candidates": [{ "content": { "parts": [{ "text": "…", "thought": true }, { "text": "hi" }] } }] }), "hi"),
+            (
+                json!({ "candidates": [{ "content": { "parts": [{ "text": "…", "thought": true }, { "text": "hi" }] } }] }),
+                "hi",
+            ),
             (json!({ "message": { "content": [{ "type": "text", "text": "hi" }] } }), "hi"),
             (json!({ "output": { "message": { "content": [{ "text": "hi" }] } } }), "hi"),
             (json!({ "result": { "response": "hi" }, "success": true }), "hi"),
@@ -260,7 +275,8 @@ mod tests {
     fn tool_calls_are_part_of_an_example() {
         let calls = json!([{ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } }]);
         let response = json!({ "choices": [{ "message": { "content": null, "tool_calls": calls } }] });
-        let read = Conversation::read(Some(r#"{"messages":[{"role":"user","content":"x"}]}"#), Some(&response.to_string()));
+        let read =
+            Conversation::read(Some(r#"{"messages":[{"role":"user","content":"x"}]}"#), Some(&response.to_string()));
         assert_eq!(read.example().unwrap()["messages"][1]["tool_calls"], calls);
     }
 

@@ -74,7 +74,9 @@ impl Judgement {
                 for (key, value) in entries {
                     let short = value.as_str().is_none_or(|text| text.len() <= MAX_METADATA_TEXT);
                     if value.is_array() || value.is_object() || !short {
-                        let rule = format!("Expected a string of at most {MAX_METADATA_TEXT} bytes, a number, a boolean, or null to remove the entry");
+                        let rule = format!(
+                            "Expected a string of at most {MAX_METADATA_TEXT} bytes, a number, a boolean, or null to remove the entry"
+                        );
                         return Err(ApiError::invalid(place(key), rule));
                     }
                     if key.starts_with("cf.") {
@@ -91,7 +93,10 @@ impl Judgement {
     /// Reads the body of feedback, `{"data": {…}}`.
     pub fn merge(body: &Value) -> Result<Self, ApiError> {
         let Some(Value::Object(data)) = body.get("data") else {
-            return Err(ApiError::invalid(["body", "data"], "Expected {\"data\": {…}} with an object of feedback values"));
+            return Err(ApiError::invalid(
+                ["body", "data"],
+                "Expected {\"data\": {…}} with an object of feedback values",
+            ));
         };
         keys(data, &["body", "data"])?;
         Ok(Self::Merge(data.clone()))
@@ -149,7 +154,10 @@ fn keys(entries: &Map<String, Value>, place: &[&str]) -> Result<(), ApiError> {
     }
     for key in entries.keys() {
         if key.is_empty() || key.chars().count() > MAX_KEY || key.chars().any(char::is_control) {
-            return Err(refused(key, format!("Expected a key of 1 to {MAX_KEY} characters without control characters")));
+            return Err(refused(
+                key,
+                format!("Expected a key of 1 to {MAX_KEY} characters without control characters"),
+            ));
         }
     }
     Ok(())
@@ -167,11 +175,17 @@ impl Patch {
             "INSERT OR IGNORE INTO feedback_history (log_id, id, given_at, given_by, kind, data) \
              SELECT id, ?2, ?3, ?4, 'patch', ?5 FROM logs WHERE id = ?1 AND ((?6 AND feedback IS NOT ?7) \
              OR (?8 AND score IS NOT ?9) OR coalesce(metadata, '{}') <> json_patch(coalesce(metadata, '{}'), ?10))",
-            [log.into(), giver.id.as_str().into(), Bind::Int(giver.at as i64), giver.actor.into(), data.to_string().into()]
-                .into_iter()
-                .chain(feedback())
-                .chain(score())
-                .chain([metadata.as_str().into()]),
+            [
+                log.into(),
+                giver.id.as_str().into(),
+                Bind::Int(giver.at as i64),
+                giver.actor.into(),
+                data.to_string().into(),
+            ]
+            .into_iter()
+            .chain(feedback())
+            .chain(score())
+            .chain([metadata.as_str().into()]),
         );
         let update = Statement::new(
             "UPDATE logs SET feedback = iif(?2, ?3, feedback), score = iif(?4, ?5, score), \
@@ -339,7 +353,8 @@ mod tests {
 
     #[test]
     fn thumbs_and_scores_are_read_where_they_are_unambiguous() {
-        let seed = json!({ "message": "accurate", "rating": 5, "helpful": true, "user_id": "user_1234", "tags": ["a"] });
+        let seed =
+            json!({ "message": "accurate", "rating": 5, "helpful": true, "user_id": "user_1234", "tags": ["a"] });
         assert_eq!(said(seed), Some((Some(1), None)));
         for (data, wanted) in [
             (json!({ "feedback": -1, "helpful": true }), Some((Some(-1), None))),
@@ -382,7 +397,9 @@ mod tests {
 
     #[test]
     fn feedback_is_an_object_of_values() {
-        for body in [json!({}), json!({ "data": [] }), json!({ "data": "x" }), json!([]), json!({ "data": { "a\u{0}": 1 } })] {
+        for body in
+            [json!({}), json!({ "data": [] }), json!({ "data": "x" }), json!([]), json!({ "data": { "a\u{0}": 1 } })]
+        {
             assert_eq!(Judgement::merge(&body).unwrap_err().code, 7001, "{body}");
         }
         assert!(Judgement::merge(&json!({ "data": { "__proto__": { "a": [1, null] } } })).is_ok());

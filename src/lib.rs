@@ -31,14 +31,24 @@ mod refusal;
 mod router;
 mod store;
 mod timestamp;
+mod universal;
 mod wire;
 
-use platform::{Around, serve};
+use platform::{Around, background, rpc, serve};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{Request, Response};
-use worker::{Context, Env, Result, event};
+use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, event};
+
+/// Once a minute: what requests have begun and not finished.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext) {
+    // Its own context cannot be turned into that of a request, but the surroundings of any call will do.
+    if let Ok(around) = rpc::around() {
+        background::everything(&around).await;
+    }
+}
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {

@@ -164,6 +164,7 @@ const COLUMNS: &[&str] = &[
     "success",
     "cached",
     "step",
+    "evaluation_id",
     "error",
     "duration",
     "first_byte",
@@ -332,9 +333,7 @@ mod tests {
             count(&store, "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"),
             2
         );
-        for (condition, kind) in
-            [("value = 'AI'", "text"), ("value = 12345", "integer"), ("value = 'true'", "text")]
-        {
+        for (condition, kind) in [("value = 'AI'", "text"), ("value = 12345", "integer"), ("value = 'true'", "text")] {
             let sql = format!("SELECT count(*) AS n FROM log_metadata WHERE {condition} AND typeof(value) = '{kind}'");
             let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
             assert_eq!(found, 2, "{condition}");

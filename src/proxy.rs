@@ -6,16 +6,17 @@
 use crate::api::gateways::Gateway;
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
+use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::id;
 use crate::model;
 use crate::options::{Defaults, Options};
 use crate::platform::js::{self, FixedLengthStream, IdentityTransformStream};
-use crate::platform::{Around, gateways, log_writer, now, random};
+use crate::platform::{Around, gateways, log_writer, now, random, tokens};
 use crate::providers::{self, Provider, Target};
 use crate::record::{Call, Failure, LogRecord, Outcome, RequestType};
 use crate::refusal::Refusal;
 use crate::router::Route;
+use crate::store::StoreError;
 use crate::wire::{self, Facts};
 use js_sys::ArrayBuffer;
 use std::cell::Cell;
@@ -29,14 +30,28 @@ use web_sys::{
 /// The status of a row whose client left before there was an answer, as nginx writes it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// What is known of a caller beside its request.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
+    pub trusted: bool,
+    /// Which element of a universal request this is.
+    pub step: u32,
+    /// Tells when the caller leaves, if the request does not: one that was made here has a signal of its own.
+    pub signal: Option<AbortSignal>,
+    /// The evaluation that asks a judge.
+    pub evaluation_id: Option<String>,
+}
+
 /// Answers a request to a provider.
-pub async fn handle(request: Request, route: Route<'_>, query: &str, around: &Rc<Around>) -> Response {
+pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
     let arrived = now();
     let headers = js::headers(&request.headers());
-    let (gateway, presented) = match authorised(&headers, &route, around).await {
+    let admitted = match authorised(&headers, &route, caller.trusted, around).await {
         Ok(found) => found,
         Err(refusal) => return js::response(&refusal.reply()),
     };
+    let (gateway, presented) = &admitted;
     let defaults = Defaults {
         collect_logs: gateway.settings.collect_logs,
         max_metadata_entries: around.config.max_metadata_entries,
@@ -44,21 +59,26 @@ pub async fn handle(request: Request, route: Route<'_>, query: &str, around: &Rc
     let options = Options::parse(&headers, defaults);
     let mut job = Job {
         around: Rc::clone(around),
-        call: call(&headers, &route, query, &gateway, &presented, &options, arrived),
+        call: Call {
+            step: caller.step,
+            evaluation_id: caller.evaluation_id,
+            ..call(&headers, &route, query, &admitted, &options, arrived, around)
+        },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload,
         notes: notes(&options),
         arrived,
+        client: caller.signal.unwrap_or_else(|| request.signal()),
         client_left: false,
     };
-    let prepared = match prepare(&request, &headers, &route, query, &presented, &mut job).await {
+    let prepared = match prepare(&request, &headers, &route, query, presented, &mut job).await {
         Ok(prepared) => prepared,
         Err(_) if job.client_left => return job.abandon(),
         Err(refusal) => return job.refuse(&refusal, Failure::Gateway(refusal.description.clone())),
     };
     let upstream = match js::fetch(&prepared.url, &prepared.init).await {
         Ok(upstream) => upstream,
-        Err(_) if request.signal().aborted() => return job.abandon(),
+        Err(_) if job.client.aborted() => return job.abandon(),
         Err(cause) => {
             let refusal = Refusal::unreachable(format!("{} did not answer: {cause}", job.call.provider));
             return job.refuse(&refusal, Failure::Upstream(cause));
@@ -79,6 +99,8 @@ struct Job {
     /// Response headers that tell the caller what the gateway made of its request.
     notes: Vec<(&'static str, String)>,
     arrived: u64,
+    /// Tells when the client leaves.
+    client: AbortSignal,
     /// True when the client went away while it was sending.
     client_left: bool,
 }
@@ -89,29 +111,33 @@ struct Prepared {
 }
 
 /// Finds the gateway and checks that the caller may use it.
-async fn authorised(
+pub async fn authorised(
     headers: &Headers,
     route: &Route<'_>,
-    around: &Around,
+    trusted: bool,
+    around: &Rc<Around>,
 ) -> Result<(Rc<Gateway>, Presented), Refusal> {
     let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
-    let presented = auth::presented(headers, admin);
-    let found = gateways::settings(around, route.account, route.gateway, presented.is_admin).await;
-    let gateway = found
-        .map_err(|error| {
-            worker::console_error!(
-                "{}",
-                serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 })
-            );
-            Refusal::unavailable(
-                "Tollgate's database does not answer, so the settings of the gateway are unknown. Try again.",
-            )
-        })?
-        .ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
-    if gateway.settings.authentication && !presented.is_admin {
+    let unreadable = |error: StoreError| {
+        let line = serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
+        worker::console_error!("{line}");
+        Refusal::unavailable(
+            "Tollgate's database does not answer, so the settings of the gateway are unknown. Try again.",
+        )
+    };
+    let mut presented = auth::presented(headers, admin);
+    presented.let_in = trusted
+        || match tokens::identify(around, &presented).await.map_err(unreadable)? {
+            Some(Identity::Admin) => true,
+            Some(Identity::Token(token)) => token.has(Permission::Run) && token.reaches(route.account, route.gateway),
+            None => false,
+        };
+    let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
+    let gateway = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
+    if gateway.settings.authentication && !presented.let_in {
         return Err(Refusal::unauthorized(
-            "This gateway is authenticated, and Tollgate (not the provider) refused the request: send your Tollgate token \
-             in the header cf-aig-authorization: Bearer <token>.",
+            "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
+             that may run, in the header cf-aig-authorization: Bearer <token>.",
         ));
     }
     Ok((gateway, presented))
@@ -121,14 +147,16 @@ fn call(
     headers: &Headers,
     route: &Route<'_>,
     query: &str,
-    gateway: &Gateway,
-    presented: &Presented,
+    (gateway, presented): &(Rc<Gateway>, Presented),
     options: &Options,
     arrived: u64,
+    around: &Around,
 ) -> Call {
-    let id = id::mint(arrived, random());
+    let id = around.config.log_id(arrived, random());
     let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Call {
+        step: 0,
+        evaluation_id: None,
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
         id,
         gateway: gateway.key,
@@ -144,7 +172,7 @@ fn call(
         metadata: options.metadata.clone(),
         custom_cost: options.custom_cost,
         user_agent: headers.get("user-agent").map(str::to_owned),
-        authentication: presented.is_admin,
+        authentication: presented.let_in,
         request_content_type: headers.get("content-type").map(str::to_owned),
         request_size: headers.content_length(),
         facts: wire::request::RequestFacts::default(),
@@ -178,7 +206,7 @@ async fn prepare(
     let init = RequestInit::new();
     init.set_method(&request.method());
     init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(&request.signal()));
+    init.set_signal(Some(&job.client));
     if let Some(body) = taken(request, headers, job).await? {
         init.set_body(&body);
     }
@@ -306,8 +334,8 @@ async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Respo
     let reader = Reader { headers, outcome };
     match body::response_copying(&reader.headers) {
         Copying::Whole if reader.is_short() => short(&upstream, reader, job, made).await,
-        Copying::Whole => Ok(teed(stream, request.signal(), reader, job, made)),
-        _ => Ok(passed(stream, request.signal(), reader, job, made)),
+        Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
+        _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
     }
 }
 
@@ -511,7 +539,7 @@ impl Job {
         }
         let _ = headers.set("cf-aig-event-id", &self.call.event_id);
         let _ = headers.set("cf-aig-request-id", &self.call.id);
-        let _ = headers.set("cf-aig-step", "0");
+        let _ = headers.set("cf-aig-step", &self.call.step.to_string());
         for (name, text) in &self.notes {
             let _ = headers.set(name, text);
         }

@@ -24,6 +24,10 @@ pub struct Call {
     /// The query with its `?`, raw: it may hold credentials and is masked before it is stored.
     pub query: String,
     pub request_type: RequestType,
+    /// Which element of a universal request this is.
+    pub step: u32,
+    /// The evaluation that asks a judge by this call.
+    pub evaluation_id: Option<String>,
     pub event_id: String,
     pub metadata: Metadata,
     pub custom_cost: Option<CustomCost>,
@@ -84,6 +88,7 @@ pub struct LogRecord {
     pub success: bool,
     pub cached: bool,
     pub step: u32,
+    pub evaluation_id: Option<String>,
     pub error: Option<String>,
     pub duration: u64,
     pub first_byte: Option<u64>,
@@ -148,7 +153,8 @@ impl LogRecord {
             status_code: status,
             success,
             cached: false,
-            step: 0,
+            step: call.step,
+            evaluation_id: call.evaluation_id,
             error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
             duration: outcome.duration,
             first_byte: outcome.first_byte,
@@ -239,6 +245,8 @@ pub mod tests {
             rest: "chat/completions".to_owned(),
             query: String::new(),
             request_type: RequestType::Native,
+            step: 0,
+            evaluation_id: None,
             event_id: id.to_owned(),
             metadata: Metadata::default(),
             custom_cost: None,

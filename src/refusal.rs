@@ -62,6 +62,16 @@ impl Refusal {
         Self::new(404, 7002, "Not Found", description)
     }
 
+    /// A request that is no universal one.
+    pub fn bad_request(description: impl Into<String>) -> Self {
+        Self::new(400, 7001, "Bad request", description)
+    }
+
+    pub fn method_not_allowed(method: &str, allowed: &str) -> Self {
+        let description = format!("{} is not served here, but {allowed} is.", shortened(method));
+        Self::new(405, 7001, "Method not allowed", description)
+    }
+
     pub fn body_too_large(description: impl Into<String>) -> Self {
         Self::new(413, 7001, "Request body too large", description)
     }

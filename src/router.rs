@@ -32,6 +32,7 @@ pub enum Plane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     Health,
+    Universal,
     Proxy,
     ListGateways,
     CreateGateway,
@@ -78,6 +79,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     // For operators.
     (Endpoint::Health, "GET", "/health", Open),
     // The data plane: what applications call.
+    (Endpoint::Universal, "POST", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),
     // The control plane: gateways.
     (Endpoint::ListGateways, "GET", "/accounts/{account}/ai-gateway/gateways", Read),
@@ -109,10 +111,20 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::ListEvaluationTypes, "GET", "/accounts/{account}/ai-gateway/evaluation-types", Read),
     (Endpoint::ListEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations", Read),
     (Endpoint::CreateEvaluation, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations", Edit),
-    (Endpoint::CompareEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare", Read),
+    (
+        Endpoint::CompareEvaluations,
+        "GET",
+        "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare",
+        Read,
+    ),
     (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
     (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
-    (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", Read),
+    (
+        Endpoint::ListVerdicts,
+        "GET",
+        "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts",
+        Read,
+    ),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),
@@ -223,7 +235,15 @@ mod tests {
         for path in ["", "/", "//", "/v1//gw/openai/x", "/v1/acct//openai/x", "/accounts//ai-gateway/gateways"] {
             assert!(route("GET", path).is_err(), "{path}");
         }
-        assert!(route("GET", "/v1/a/g/").is_err());
+        assert!(route("POST", "/v1/a/").is_err());
+    }
+
+    #[test]
+    fn a_gateway_without_a_provider_is_the_universal_endpoint() {
+        for path in ["/v1/a/g", "/v1/a/g/"] {
+            assert_eq!(route("POST", path).unwrap().endpoint, Endpoint::Universal, "{path}");
+            assert_eq!(route("GET", path), Err(NoRoute::MethodNotAllowed(Plane::Data, vec!["POST"])), "{path}");
+        }
     }
 
     #[test]

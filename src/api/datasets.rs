@@ -169,7 +169,9 @@ impl Draft {
     fn parse(body: &Map<String, Value>, current: Option<&Dataset>) -> Result<Self, ApiError> {
         let name = match (body.get("name"), current) {
             (None, Some(current)) => current.name.clone(),
-            (Some(Value::String(name)), _) if (1..=200).contains(&name.trim().chars().count()) => name.trim().to_owned(),
+            (Some(Value::String(name)), _) if (1..=200).contains(&name.trim().chars().count()) => {
+                name.trim().to_owned()
+            }
             _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
         };
         let enable = match (body.get("enable"), current) {
@@ -180,7 +182,9 @@ impl Draft {
         };
         let filters = match (body.get("filters"), current) {
             (None, Some(current)) => serde_json::from_str(&current.filters).unwrap_or_default(),
-            (None, None) => return Err(ApiError::invalid(["body", "filters"], "Expected an array of filters; [] means every log")),
+            (None, None) => {
+                return Err(ApiError::invalid(["body", "filters"], "Expected an array of filters; [] means every log"));
+            }
             (Some(filters), _) => {
                 let _: Filters = filter::from_json(filters, &["body", "filters"])?;
                 arrays(filters)

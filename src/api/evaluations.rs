@@ -143,18 +143,28 @@ pub async fn create(
         .evaluators
         .iter()
         .enumerate()
-        .map(|(position, (kind, evaluator))| json!([format!("{id}-{position:02}"), position, kind, json!({ "unit": evaluator.unit() }).to_string()]))
+        .map(|(position, (kind, evaluator))| {
+            json!([format!("{id}-{position:02}"), position, kind, json!({ "unit": evaluator.unit() }).to_string()])
+        })
         .collect();
     // Only where the insert above took effect, and not for the evaluation that has the name already.
     let results = Statement::new(
         "INSERT INTO evaluation_results (id, evaluation_id, position, evaluation_type_id, status, status_description, result, total_logs, detail, created_at, modified_at) \
          SELECT value->>0, ?1, value->>1, value->>2, ?4, 'pending', '', 0, value->>3, ?3, ?3 FROM json_each(?2) \
          WHERE EXISTS (SELECT 1 FROM evaluations WHERE id = ?1)",
-        [id.into(), Value::from(types).to_string().into(), Bind::Int(by.now_ms as i64), Bind::Int(Status::Pending as i64)],
+        [
+            id.into(),
+            Value::from(types).to_string().into(),
+            Bind::Int(by.now_ms as i64),
+            Bind::Int(Status::Pending as i64),
+        ],
     );
     let row = by.row(&place.change("evaluation.create", id, &body));
     if store.batch(vec![insert, row, results]).await?.first() != Some(&1) {
-        return Err(ApiError::invalid(["body", "name"], format!("An evaluation with the name '{name}' already exists")));
+        return Err(ApiError::invalid(
+            ["body", "name"],
+            format!("An evaluation with the name '{name}' already exists"),
+        ));
     }
     get(store, place, id).await
 }
@@ -171,7 +181,9 @@ async fn chosen(store: &impl Store, place: &Place<'_>, body: &Map<String, Value>
         let index = index.to_string();
         let wrong = |rule: &str| ApiError::invalid(["body", "dataset_ids", &index], rule);
         let id = id.as_str().ok_or_else(|| wrong("Expected the id of a dataset"))?;
-        let dataset = datasets::find(store, place.key, id).await?.ok_or_else(|| wrong("There is no such dataset in this gateway"))?;
+        let dataset = datasets::find(store, place.key, id)
+            .await?
+            .ok_or_else(|| wrong("There is no such dataset in this gateway"))?;
         if !dataset.is_enabled() {
             return Err(wrong("This dataset is disabled"));
         }
@@ -242,8 +254,7 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
 
 /// The figures of several evaluations side by side.
 pub async fn compare(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
-    let ids: Vec<&str> =
-        query.get("ids").unwrap_or("").split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    let ids: Vec<&str> = query.get("ids").unwrap_or("").split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
     if !(1..=MAX_COMPARED).contains(&ids.len()) {
         let rule = format!("Expected the ids of 1 to {MAX_COMPARED} evaluations, with commas between them");
         return Err(ApiError::invalid(["query", "ids"], rule));

@@ -312,10 +312,15 @@ pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
         })
         .collect();
     if lines.is_empty() {
-        return Err(ApiError::invalid(["body"], "Expected NDJSON: one {\"request_id\": \"…\", \"data\": {…}} on each line"));
+        return Err(ApiError::invalid(
+            ["body"],
+            "Expected NDJSON: one {\"request_id\": \"…\", \"data\": {…}} on each line",
+        ));
     }
     if lines.len() > MAX_LINES {
-        return Err(ApiError::too_large(format!("Expected at most {MAX_LINES} lines; send the rest in another request")));
+        return Err(ApiError::too_large(format!(
+            "Expected at most {MAX_LINES} lines; send the rest in another request"
+        )));
     }
     Ok(lines)
 }

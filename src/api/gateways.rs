@@ -134,13 +134,7 @@ pub async fn create(
 
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
 /// a gateway by not knowing `authentication`; null resets a field to its default.
-pub async fn update(
-    store: &impl Store,
-    account: &str,
-    id: &str,
-    body: &[u8],
-    by: &By<'_>,
-) -> Result<Reply, ApiError> {
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let given = object(body)?;
     let mut fields = given.clone();
@@ -350,11 +344,16 @@ mod tests {
         );
         for wrong in [json!({}), json!({ "id": 1 }), json!({ "id": "No" }), json!([]), json!("x")] {
             assert_eq!(
-                block_on(create(&store, "one", wrong.to_string().as_bytes(), &by("w", NOW), String::new())).unwrap_err().code,
+                block_on(create(&store, "one", wrong.to_string().as_bytes(), &by("w", NOW), String::new()))
+                    .unwrap_err()
+                    .code,
                 7001
             );
         }
-        assert_eq!(block_on(create(&store, "one", b"{\"id\":", &by("w", NOW), String::new())).unwrap_err().path, ["body"]);
+        assert_eq!(
+            block_on(create(&store, "one", b"{\"id\":", &by("w", NOW), String::new())).unwrap_err().path,
+            ["body"]
+        );
     }
 
     #[test]

@@ -145,7 +145,8 @@ fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a
 }
 
 fn permissions(body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
-    let wrong = || ApiError::invalid(["body", "permissions"], "Expected an array of at least one of 'read', 'edit', 'run'");
+    let wrong =
+        || ApiError::invalid(["body", "permissions"], "Expected an array of at least one of 'read', 'edit', 'run'");
     let list = body.get("permissions").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(wrong)?;
     let mut found: Vec<String> = Vec::new();
     for entry in list {
@@ -167,7 +168,9 @@ async fn gateways(
     let list = match body.get("gateways") {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Array(list)) if (1..=MAX_GATEWAYS).contains(&list.len()) => list,
-        Some(_) => return Err(wrong("Expected an array of 1 to 100 gateway ids, or null for all gateways of the account")),
+        Some(_) => {
+            return Err(wrong("Expected an array of 1 to 100 gateway ids, or null for all gateways of the account"));
+        }
     };
     let mut found = Vec::new();
     for entry in list {
@@ -185,7 +188,9 @@ fn expiry(body: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, ApiErro
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_str().and_then(timestamp::parse) {
             Some(at) if at > now_ms => Ok(Some(at)),
-            _ => Err(ApiError::invalid(["body", "expires_at"], "Expected a time to come, such as 2030-01-01T00:00:00Z")),
+            _ => {
+                Err(ApiError::invalid(["body", "expires_at"], "Expected a time to come, such as 2030-01-01T00:00:00Z"))
+            }
         },
     }
 }

@@ -9,7 +9,10 @@ pub enum Test {
     /// The answer is JSON, of a schema if there is one.
     Json(Option<Value>),
     /// The answer has this text in it, in lower case where case does not matter.
-    Contains { text: String, case_sensitive: bool },
+    Contains {
+        text: String,
+        case_sensitive: bool,
+    },
     Regex(Regex),
 }
 
@@ -44,7 +47,9 @@ impl Test {
             Some(Value::Bool(sensitive)) => *sensitive,
             Some(_) => return Err(("case_sensitive", "Expected true or false".to_owned())),
         };
-        let text = |name: &str| settings.get(name).and_then(Value::as_str).filter(|text| (1..=MAX_PATTERN).contains(&text.len()));
+        let text = |name: &str| {
+            settings.get(name).and_then(Value::as_str).filter(|text| (1..=MAX_PATTERN).contains(&text.len()))
+        };
         match (text("contains"), text("regex")) {
             (Some(text), None) if case_sensitive => Ok(Self::Contains { text: text.to_owned(), case_sensitive }),
             (Some(text), None) => Ok(Self::Contains { text: text.to_lowercase(), case_sensitive }),
@@ -54,7 +59,10 @@ impl Test {
                 .build()
                 .map(Self::Regex)
                 .map_err(|error| ("regex", format!("This is no regular expression: {error}"))),
-            _ => Err(("", "Expected {\"contains\": text} or {\"regex\": pattern}, and optionally \"case_sensitive\"".to_owned())),
+            _ => Err((
+                "",
+                "Expected {\"contains\": text} or {\"regex\": pattern}, and optionally \"case_sensitive\"".to_owned(),
+            )),
         }
     }
 
@@ -90,7 +98,9 @@ mod tests {
     #[test]
     fn json_may_be_fenced_and_has_to_fit() {
         let any = Test::json(&json!({})).unwrap();
-        for (answer, passes) in [("{\"a\":1}", true), ("```json\n[1]\n```", true), ("Sure! {\"a\":1}", false), ("", false)] {
+        for (answer, passes) in
+            [("{\"a\":1}", true), ("```json\n[1]\n```", true), ("Sure! {\"a\":1}", false), ("", false)]
+        {
             assert_eq!(any.check(answer).0, passes, "{answer}");
         }
         let schema = Test::json(&json!({ "schema": { "required": ["a"] } })).unwrap();
@@ -104,7 +114,13 @@ mod tests {
         assert!(test(json!({ "contains": "Paris" })).check("it is PARIS").0);
         assert!(!test(json!({ "contains": "Paris", "case_sensitive": true })).check("it is PARIS").0);
         assert!(test(json!({ "regex": "^it\\s+is" })).check("It is so").0);
-        for wrong in [json!({}), json!({ "contains": "" }), json!({ "regex": "(" }), json!({ "contains": "a", "regex": "b" }), json!([])] {
+        for wrong in [
+            json!({}),
+            json!({ "contains": "" }),
+            json!({ "regex": "(" }),
+            json!({ "contains": "a", "regex": "b" }),
+            json!([]),
+        ] {
             assert!(Test::text(&wrong).is_err(), "{wrong}");
         }
     }

@@ -28,7 +28,10 @@ const fn of(id: &'static str, name: &'static str, kind: &'static str, descriptio
 }
 
 pub const TYPES: &[EvaluationType] = &[
-    EvaluationType { mandatory: true, ..of("cost", "Cost", "cost", "Mean cost in US dollars of the logs that have one") },
+    EvaluationType {
+        mandatory: true,
+        ..of("cost", "Cost", "cost", "Mean cost in US dollars of the logs that have one")
+    },
     EvaluationType { mandatory: true, ..of("speed", "Speed", "speed", "Mean duration in milliseconds") },
     EvaluationType {
         mandatory: true,
@@ -37,19 +40,69 @@ pub const TYPES: &[EvaluationType] = &[
     of("success_rate", "Success rate", "reliability", "Successful requests in percent"),
     of("cache_hit_rate", "Cache hit rate", "cost", "Requests answered from the cache, in percent"),
     of("p50_duration", "Duration, median", "speed", "Half of the requests took at most this many milliseconds"),
-    of("p95_duration", "Duration, 95th percentile", "speed", "95 % of the requests took at most this many milliseconds"),
-    of("p99_duration", "Duration, 99th percentile", "speed", "99 % of the requests took at most this many milliseconds"),
-    of("p50_first_byte", "Time to first byte, median", "speed", "Milliseconds until an answer began, for half of the requests"),
-    of("p95_first_byte", "Time to first byte, 95th percentile", "speed", "Milliseconds until an answer began, for 95 % of the requests"),
-    of("p99_first_byte", "Time to first byte, 99th percentile", "speed", "Milliseconds until an answer began, for 99 % of the requests"),
+    of(
+        "p95_duration",
+        "Duration, 95th percentile",
+        "speed",
+        "95 % of the requests took at most this many milliseconds",
+    ),
+    of(
+        "p99_duration",
+        "Duration, 99th percentile",
+        "speed",
+        "99 % of the requests took at most this many milliseconds",
+    ),
+    of(
+        "p50_first_byte",
+        "Time to first byte, median",
+        "speed",
+        "Milliseconds until an answer began, for half of the requests",
+    ),
+    of(
+        "p95_first_byte",
+        "Time to first byte, 95th percentile",
+        "speed",
+        "Milliseconds until an answer began, for 95 % of the requests",
+    ),
+    of(
+        "p99_first_byte",
+        "Time to first byte, 99th percentile",
+        "speed",
+        "Milliseconds until an answer began, for 99 % of the requests",
+    ),
     of("tokens_in", "Input tokens", "cost", "Mean input tokens of the logs that have them"),
     of("tokens_out", "Output tokens", "cost", "Mean output tokens of the logs that have them"),
-    of("cost_per_thumbs_up", "Cost per thumbs-up", "cost", "US dollars spent for one thumbs-up, over the logs that have a cost"),
+    of(
+        "cost_per_thumbs_up",
+        "Cost per thumbs-up",
+        "cost",
+        "US dollars spent for one thumbs-up, over the logs that have a cost",
+    ),
     of("score", "Score", "performance", "Mean score (0 to 100) of the logs that have one"),
-    of("feedback", "Feedback value", "performance", "Mean of a numeric feedback key: write it as feedback:<key>, e.g. feedback:rating"),
-    of("json_valid", "JSON validity", "answer", "Answers in percent that are JSON; with {\"schema\": …} in settings, JSON of that schema"),
-    of("answer_matches", "Answer matches", "answer", "Answers in percent that contain a text or match a pattern: settings {\"contains\": …} or {\"regex\": …}"),
-    of("llm_judge", "LLM judge", "answer", "What a model says about each answer: settings {\"prompt\", \"provider\", \"model\", \"verdict\": \"number\" or \"boolean\", \"max_logs\", \"max_cost\", \"concurrency\"}"),
+    of(
+        "feedback",
+        "Feedback value",
+        "performance",
+        "Mean of a numeric feedback key: write it as feedback:<key>, e.g. feedback:rating",
+    ),
+    of(
+        "json_valid",
+        "JSON validity",
+        "answer",
+        "Answers in percent that are JSON; with {\"schema\": …} in settings, JSON of that schema",
+    ),
+    of(
+        "answer_matches",
+        "Answer matches",
+        "answer",
+        "Answers in percent that contain a text or match a pattern: settings {\"contains\": …} or {\"regex\": …}",
+    ),
+    of(
+        "llm_judge",
+        "LLM judge",
+        "answer",
+        "What a model says about each answer: settings {\"prompt\", \"provider\", \"model\", \"verdict\": \"number\" or \"boolean\", \"max_logs\", \"max_cost\", \"concurrency\"}",
+    ),
 ];
 
 /// What one entry of `evaluation_type_ids` measures.
@@ -118,7 +171,9 @@ impl Plan {
         let settings = match body.get("settings") {
             None | Some(Value::Null) => &none,
             Some(Value::Object(settings)) => settings,
-            Some(_) => return Err(ApiError::invalid(["body", "settings"], "Expected an object: evaluator id → its settings")),
+            Some(_) => {
+                return Err(ApiError::invalid(["body", "settings"], "Expected an object: evaluator id → its settings"));
+            }
         };
         let ids = body.get("evaluation_type_ids").and_then(Value::as_array).filter(|ids| !ids.is_empty());
         let Some(ids) = ids.filter(|ids| ids.len() <= MAX_EVALUATORS) else {
@@ -131,7 +186,10 @@ impl Plan {
             let place = ["body", "evaluation_type_ids", place.as_str()];
             let id = id.as_str().unwrap_or("");
             if evaluators.iter().any(|(known, _)| known == id) {
-                return Err(ApiError::invalid(place, "This evaluator is there already; a suffix makes a second one, e.g. llm_judge:tone"));
+                return Err(ApiError::invalid(
+                    place,
+                    "This evaluator is there already; a suffix makes a second one, e.g. llm_judge:tone",
+                ));
             }
             let evaluator = Evaluator::parse(id, settings.get(id), &place)?;
             evaluators.push((id.to_owned(), evaluator));
@@ -159,7 +217,8 @@ impl Evaluator {
             ApiError::invalid(place.iter().copied(), format!("Invalid enum value. Expected {}", names.join(" | ")))
         };
         let wrong = |(field, rule): (&str, String)| {
-            let path: Vec<&str> = ["body", "settings", id].into_iter().chain(field.split('.').filter(|part| !part.is_empty())).collect();
+            let path: Vec<&str> =
+                ["body", "settings", id].into_iter().chain(field.split('.').filter(|part| !part.is_empty())).collect();
             ApiError::invalid(path, rule)
         };
         let none = json!({});

@@ -362,8 +362,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
                         sum.add(tally);
                         sum
                     });
-                    let groups = self.progress.groups.iter().map(|(group, tally)| (group.clone(), tally.figure(id, figure)));
-                    let report = Report { measured: whole.figure(id, figure), groups: groups.collect(), ..Report::default() };
+                    let groups =
+                        self.progress.groups.iter().map(|(group, tally)| (group.clone(), tally.figure(id, figure)));
+                    let report =
+                        Report { measured: whole.figure(id, figure), groups: groups.collect(), ..Report::default() };
                     results.push(self.result(position, evaluator, &report));
                 }
             }
@@ -408,7 +410,16 @@ impl<S: Store, W: World> Run<'_, S, W> {
             let group = known(&pass.groups, row.grp.clone());
             pass.groups.entry(group).or_default().push(f64::from(passes));
             if !passes && failed < MAX_EXAMPLES {
-                found.push(verdict(&self.row.id, &id, &row.id, Some(0.0), reason.as_deref(), None, None, self.world.now()));
+                found.push(verdict(
+                    &self.row.id,
+                    &id,
+                    &row.id,
+                    Some(0.0),
+                    reason.as_deref(),
+                    None,
+                    None,
+                    self.world.now(),
+                ));
             }
         }
         pass.cursor = rows.last().map(|row| row.id.clone()).or(pass.cursor.take());
@@ -434,7 +445,13 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let limit = (judge.concurrency as u64).min(left) as u32;
         let rows = if tired || spent || limit == 0 { Vec::new() } else { self.answered(position, &id, limit).await? };
         if rows.is_empty() {
-            let why = if spent { "stopped at max_cost" } else if left == 0 { "stopped at max_logs" } else { "" };
+            let why = if spent {
+                "stopped at max_cost"
+            } else if left == 0 {
+                "stopped at max_logs"
+            } else {
+                ""
+            };
             return self.judged(position, &id, judge, tired, why).await;
         }
         let mut questions = Vec::new();
@@ -445,17 +462,18 @@ impl<S: Store, W: World> Run<'_, S, W> {
             }
         }
         {
-            let mut asked: FuturesUnordered<_> =
-                questions.iter().map(|(log, question)| async move { (log, question, self.heard(question).await) }).collect();
+            let run = &*self;
+            let ask = |(log, question)| async move { (log, question, run.heard(question).await) };
+            let mut asked: FuturesUnordered<_> = questions.iter().map(|(log, question)| ask((log, question))).collect();
             while let Some((log, question, heard)) = asked.next().await {
-                let said = self.verdict(&id, log, judge, question, heard);
+                let said = run.verdict(&id, log, judge, question, heard);
                 // Each as it comes: a verdict costs money, and is not asked for twice.
-                let now = self.world.now();
+                let now = run.world.now();
                 let alive = Statement::new(
                     "UPDATE evaluations SET lease_until = ?3 WHERE id = ?1 AND runner = ?2",
-                    [self.row.id.as_str().into(), self.runner.into(), Bind::Int((now + LEASE_MS) as i64)],
+                    [run.row.id.as_str().into(), run.runner.into(), Bind::Int((now + LEASE_MS) as i64)],
                 );
-                if self.store.batch(vec![alive, said]).await?.first() != Some(&1) {
+                if run.store.batch(vec![alive, said]).await?.first() != Some(&1) {
                     return Err(Stop::Replaced);
                 }
             }
@@ -532,7 +550,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
             &format!("{group} AS grp, count(said.value) AS n, total(said.value) AS sum, total(said.value * said.value) AS squares"),
             "GROUP BY 1",
         );
-        let sums = Statement { sql: sums.sql.replacen("FROM logs", "FROM verdicts AS said JOIN logs ON logs.id = said.log_id", 1).into(), ..sums };
+        let sums = Statement {
+            sql: sums.sql.replacen("FROM logs", "FROM verdicts AS said JOIN logs ON logs.id = said.log_id", 1).into(),
+            ..sums
+        };
         let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
         for Sum { grp, n, sum, squares } in self.counted::<Sum>(sums).await? {
             let group = known(&groups, grp);
@@ -552,7 +573,9 @@ impl<S: Store, W: World> Run<'_, S, W> {
             failed: said.failed,
             cost: Some(said.cost),
             note: why.to_owned(),
-            error: tired.then(|| format!("the judge failed {} times in a row: {}", said.failed, said.reason.unwrap_or_default())),
+            error: tired.then(|| {
+                format!("the judge failed {} times in a row: {}", said.failed, said.reason.unwrap_or_default())
+            }),
         };
         let result = self.result(position, &Evaluator::Judge(judge.clone()), &report);
         self.save(vec![result]).await
@@ -663,7 +686,11 @@ impl Default for Report {
 
 impl Report {
     fn description(&self) -> String {
-        let mut said = if self.measured.value.is_some() { "completed".to_owned() } else { "completed: no log has what this measures".to_owned() };
+        let mut said = if self.measured.value.is_some() {
+            "completed".to_owned()
+        } else {
+            "completed: no log has what this measures".to_owned()
+        };
         if self.skipped > 0 {
             said.push_str(&format!("; {} logs without an answer to read", self.skipped));
         }

@@ -6,13 +6,43 @@ use serde_json::{Map, Value};
 
 /// The keywords that are checked (<https://json-schema.org/draft/2020-12>), besides annotations.
 const KEYWORDS: &[&str] = &[
-    "$ref", "additionalProperties", "allOf", "anyOf", "const", "enum", "exclusiveMaximum", "exclusiveMinimum", "items",
-    "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum", "multipleOf", "not", "oneOf", "pattern",
-    "properties", "required", "type", "uniqueItems",
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "enum",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "multipleOf",
+    "not",
+    "oneOf",
+    "pattern",
+    "properties",
+    "required",
+    "type",
+    "uniqueItems",
 ];
 
 const ANNOTATIONS: &[&str] = &[
-    "$comment", "$defs", "$id", "$schema", "default", "definitions", "deprecated", "description", "examples", "format", "title",
+    "$comment",
+    "$defs",
+    "$id",
+    "$schema",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "examples",
+    "format",
+    "title",
 ];
 
 /// Schemas that refer to themselves end here.
@@ -25,7 +55,9 @@ pub fn unsupported(schema: &Value) -> Option<String> {
         Value::Object(object) => object,
         _ => return Some("A schema is an object or a boolean".to_owned()),
     };
-    if let Some(name) = object.keys().find(|name| !KEYWORDS.contains(&name.as_str()) && !ANNOTATIONS.contains(&name.as_str())) {
+    if let Some(name) =
+        object.keys().find(|name| !KEYWORDS.contains(&name.as_str()) && !ANNOTATIONS.contains(&name.as_str()))
+    {
         return Some(format!("The keyword '{name}' is not supported; those that are: {}", KEYWORDS.join(", ")));
     }
     if let Some(Value::String(pattern)) = object.get("pattern")
@@ -100,7 +132,8 @@ impl Checker<'_> {
             }
         }
         let outside = |size: usize, least: &str, most: &str| {
-            limit(least).is_some_and(|least| (size as f64) < least) || limit(most).is_some_and(|most| size as f64 > most)
+            limit(least).is_some_and(|least| (size as f64) < least)
+                || limit(most).is_some_and(|most| size as f64 > most)
         };
         if let Some(text) = value.as_str() {
             if outside(text.chars().count(), "minLength", "maxLength") {
@@ -116,7 +149,8 @@ impl Checker<'_> {
                 return fail("has too few or too many items");
             }
             let unique = object.get("uniqueItems") == Some(&Value::Bool(true));
-            if unique && items.iter().enumerate().any(|(at, item)| items.iter().skip(at + 1).any(|other| other == item)) {
+            if unique && items.iter().enumerate().any(|(at, item)| items.iter().skip(at + 1).any(|other| other == item))
+            {
                 return fail("has equal items");
             }
             if let Some(schema) = object.get("items") {
@@ -126,7 +160,8 @@ impl Checker<'_> {
             }
         }
         if let Some(members) = value.as_object() {
-            for name in object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            for name in object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+            {
                 if !members.contains_key(name) {
                     return fail(&format!("lacks '{name}'"));
                 }
@@ -143,7 +178,8 @@ impl Checker<'_> {
         for schema in list("allOf").into_iter().flatten() {
             self.check(schema, value, place, depth + 1)?;
         }
-        let fitting = |all: &[Value]| all.iter().filter(|schema| self.check(schema, value, place, depth + 1).is_ok()).count();
+        let fitting =
+            |all: &[Value]| all.iter().filter(|schema| self.check(schema, value, place, depth + 1).is_ok()).count();
         if list("anyOf").is_some_and(|all| fitting(all) == 0) {
             return fail("fits none of anyOf");
         }

@@ -161,7 +161,9 @@ impl Key {
     /// What may be written as a key, for error messages.
     fn allowed() -> String {
         let mut names: Vec<String> = FIELDS.iter().map(|field| format!("'{}'", field.name)).collect();
-        names.extend(["metadata.key", "metadata.value", "metadata.<key>", "feedback.<key>"].map(|name| format!("'{name}'")));
+        names.extend(
+            ["metadata.key", "metadata.value", "metadata.<key>", "feedback.<key>"].map(|name| format!("'{name}'")),
+        );
         names.join(" | ")
     }
 }

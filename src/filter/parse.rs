@@ -69,7 +69,11 @@ fn clause(entry: &Value, path: &[&str]) -> Result<Vec<Filter>, ApiError> {
     };
     let alternatives = alternatives.as_array().filter(|list| !list.is_empty() && object.len() == 1);
     let Some(alternatives) = alternatives else {
-        return Err(invalid(path, &["or"], "Expected {\"or\": [filter, …]} with at least one filter and nothing beside it"));
+        return Err(invalid(
+            path,
+            &["or"],
+            "Expected {\"or\": [filter, …]} with at least one filter and nothing beside it",
+        ));
     };
     alternatives
         .iter()
@@ -78,7 +82,10 @@ fn clause(entry: &Value, path: &[&str]) -> Result<Vec<Filter>, ApiError> {
             let index = index.to_string();
             let here: Vec<&str> = path.iter().copied().chain(["or", index.as_str()]).collect();
             let object = alternative.as_object().filter(|object| !object.contains_key("or"));
-            object.map(Draft::of).ok_or_else(|| invalid(&here, &[], "Expected a filter {key, operator, value}"))?.checked(&here)
+            object
+                .map(Draft::of)
+                .ok_or_else(|| invalid(&here, &[], "Expected a filter {key, operator, value}"))?
+                .checked(&here)
         })
         .collect()
 }
@@ -123,9 +130,9 @@ fn drafts(query: &Query) -> Vec<Draft> {
             }
         }
     }
-    let grouped = dotted.windows(2).any(|pair| {
-        matches!(pair, [(Part::Key, _), (Part::Key, _)] | [(Part::Operator, _), (Part::Operator, _)])
-    });
+    let grouped = dotted
+        .windows(2)
+        .any(|pair| matches!(pair, [(Part::Key, _), (Part::Key, _)] | [(Part::Operator, _), (Part::Operator, _)]));
     let mut found = if grouped { zipped(&dotted) } else { sequential(&dotted) };
     found.extend(indexed.into_iter().map(|(_, draft)| draft));
     found
@@ -262,9 +269,9 @@ fn typed(value: &Value, kind: Option<Kind>) -> Result<Value, String> {
         },
         Some(Kind::Time) => {
             let milliseconds = value.as_u64().or_else(|| text.and_then(timestamp::parse));
-            milliseconds.map(|at| json!(at)).ok_or_else(|| {
-                "Expected a time such as 2026-11-21T06:48:53Z, or milliseconds since 1970".to_owned()
-            })
+            milliseconds
+                .map(|at| json!(at))
+                .ok_or_else(|| "Expected a time such as 2026-11-21T06:48:53Z, or milliseconds since 1970".to_owned())
         }
         Some(Kind::Text) => match value {
             Value::String(_) => Ok(value.clone()),
@@ -399,7 +406,11 @@ mod tests {
             (json!([{ "key": "model", "operator": "eq", "value": [] }]), vec!["0", "value"], "at least one"),
             (json!([{ "key": "cost", "operator": "eq", "value": [1, "much"] }]), vec!["0", "value", "1"], "number"),
             (json!([{ "key": "created_at", "operator": "gt", "value": ["today"] }]), vec!["0", "value", "0"], "2026"),
-            (json!([{ "key": "success", "operator": "eq", "value": ["yes"] }]), vec!["0", "value", "0"], "true or false"),
+            (
+                json!([{ "key": "success", "operator": "eq", "value": ["yes"] }]),
+                vec!["0", "value", "0"],
+                "true or false",
+            ),
             (json!([{ "key": "cost", "operator": "lt", "value": [null] }]), vec!["0", "value", "0"], "null"),
             (json!([{ "or": [] }]), vec!["0", "or"], "at least one"),
             (json!([{ "or": [{ "or": [] }] }]), vec!["0", "or", "0"], "a filter"),

@@ -2,6 +2,7 @@
 
 use super::{Around, now, random};
 use crate::api::gateways::{self, DEFAULT, Gateway};
+use crate::audit::By;
 use crate::id;
 use crate::store::StoreError;
 use std::cell::RefCell;
@@ -29,7 +30,7 @@ pub async fn settings(
     around: &Around,
     account: &str,
     gateway: &str,
-    is_admin: bool,
+    is_let_in: bool,
 ) -> Result<Option<Rc<Gateway>>, StoreError> {
     if !gateways::is_account_id(account) || !gateways::is_gateway_id(gateway) {
         return Ok(None);
@@ -38,14 +39,15 @@ pub async fn settings(
     let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.gateway.clone(), entry.read_at)));
     if let Some((found, read_at)) = &kept
         && now().saturating_sub(*read_at) < FRESH_MS
-        && (found.is_some() || !(is_admin && gateway == DEFAULT))
+        && (found.is_some() || !(is_let_in && gateway == DEFAULT))
     {
         return Ok(found.clone());
     }
     let store = around.database();
     let read = match gateways::find(&store, account, gateway).await {
-        Ok(None) if is_admin && gateway == DEFAULT => {
-            gateways::create_default(&store, account, now(), id::mint(now(), random())).await.map(Some)
+        Ok(None) if is_let_in && gateway == DEFAULT => {
+            let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
+            gateways::create_default(&store, account, &by, id::mint(now(), random())).await.map(Some)
         }
         read => read,
     };

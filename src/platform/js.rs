@@ -1,9 +1,12 @@
 //! The runtime's objects as plain values, with as few crossings between wasm and JavaScript as possible.
 
+use super::Around;
+use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::Headers;
 use js_sys::{ArrayBuffer, JSON, Object, Promise, Reflect, Uint8Array};
 use std::cell::Cell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -104,6 +107,51 @@ pub fn response(reply: &Reply) -> Response {
         init.set_headers(&headers);
     }
     Response::new_with_opt_str_and_init(Some(&reply.body), &init).unwrap_or_else(|_| Response::error())
+}
+
+/// An export as a file that is written while it is read. When the database fails, the file breaks off visibly.
+pub fn exported(mut export: Export, around: Rc<Around>) -> Response {
+    let pipe = IdentityTransformStream::new();
+    let init = ResponseInit::new();
+    if let Ok(headers) = web_sys::Headers::new() {
+        let disposition = format!("attachment; filename=\"{}\"", export.file_name());
+        for (name, value) in [
+            ("content-type", export.content_type()),
+            ("content-disposition", disposition.as_str()),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            let _ = headers.set(name, value);
+        }
+        init.set_headers(&headers);
+    }
+    let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init);
+    let kept = Rc::clone(&around);
+    kept.context.wait_until(async move {
+        let Ok(writer) = pipe.writable().get_writer() else { return };
+        let store = around.database();
+        loop {
+            match export.next(&store).await {
+                Ok(Some(piece)) => {
+                    let bytes = Uint8Array::from(piece.as_bytes());
+                    if JsFuture::from(writer.write_with_chunk(&bytes)).await.is_err() {
+                        // The reader left.
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    let _ = JsFuture::from(writer.close()).await;
+                    return;
+                }
+                Err(error) => {
+                    let line = serde_json::json!({ "level": "error", "event": "export_failed", "cause": error.0 });
+                    worker::console_error!("{line}");
+                    let _ = JsFuture::from(writer.abort_with_reason(&JsValue::from_str("the database failed"))).await;
+                    return;
+                }
+            }
+        }
+    });
+    response.unwrap_or_else(|_| Response::error())
 }
 
 /// An answer with a body that stays a JavaScript value: a stream, a buffer or nothing.

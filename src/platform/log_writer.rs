@@ -1,7 +1,7 @@
 //! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
 
 use super::d1::D1Store;
-use super::pause;
+use super::{background, pause};
 use crate::log_batch::{self, Waiting};
 use crate::record::LogRecord;
 use futures_util::future::join_all;
@@ -23,6 +23,7 @@ pub async fn submit(record: LogRecord, store: &D1Store) {
     // Each group retries on its own, so that none waits until the platform ends the background work.
     let groups = WAITING.with_borrow_mut(Waiting::take);
     join_all(groups.into_iter().map(|group| write(group, store))).await;
+    background::written(store).await;
 }
 
 async fn write(group: Vec<LogRecord>, store: &D1Store) {

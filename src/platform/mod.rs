@@ -1,10 +1,15 @@
 //! The Workers platform: everything that only exists inside the runtime.
 
+pub mod background;
 pub mod d1;
 pub mod gateways;
 pub mod js;
+pub mod judge;
 pub mod log_writer;
+pub mod rpc;
 pub mod serve;
+pub mod tokens;
+pub mod universal;
 
 use crate::config::Config;
 use js_sys::{Date, Function, Promise, Reflect};

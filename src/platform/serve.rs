@@ -1,8 +1,8 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, gateways, js, log_writer, now, pause, random};
-use crate::api;
+use super::{Around, background, gateways, js, log_writer, now, pause, random, tokens, universal};
 use crate::auth;
+use crate::caller::Caller;
 use crate::control;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
@@ -21,9 +21,6 @@ use web_sys::{Request, Response};
 /// Bodies of the control plane are settings; none is longer than this, in bytes.
 const MAX_BODY: u64 = 1_048_576;
 
-/// How many logs of a deleted gateway go in one statement; D1 ends a statement after 30 s.
-const DELETED_AT_ONCE: u32 = 2_000;
-
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let url = request.url();
     let (origin, path, query) = split(&url);
@@ -36,12 +33,19 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     }
     match route {
         Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
-        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => proxy::handle(request, route, query, around).await,
-        Ok(route) => js::response(&controlled(&request, route, origin, query, around).await),
+        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
+            proxy::handle(request, route, query, proxy::Caller::default(), around).await
+        }
+        Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(request, route, around).await,
+        Ok(route) => controlled(&request, route, origin, query, around).await,
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
         Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
+        Err(NoRoute::MethodNotAllowed(Plane::Data, allowed)) if path.starts_with("/v1/") => {
+            let allowed = allowed.join(", ");
+            js::response(&Refusal::method_not_allowed(&method, &allowed).reply().with_header("allow", allowed))
+        }
         Err(NoRoute::MethodNotAllowed(_, allowed)) => {
             js::response(&ApiError::method_not_allowed(&method).reply().with_header("allow", allowed.join(", ")))
         }
@@ -76,61 +80,94 @@ fn unconfigured(path: &str, reason: &str) -> Reply {
     if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
 }
 
-async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Reply {
-    let answered = match admitted(request, around) {
-        Ok(()) => carried_out(request, route, origin, query, around).await,
-        Err(error) => Err(error),
-    };
-    answered.unwrap_or_else(|error| {
-        if let Some(cause) = &error.cause {
-            worker::console_error!("{}", json!({ "level": "error", "event": "request_failed", "cause": cause }));
+async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Response {
+    let answered = async {
+        let caller = identified(request, around).await?;
+        let asked = asked(&caller, route, origin, query, around)?;
+        if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
+            let export = control::export(&around.database(), &asked).await?;
+            return Ok(js::exported(export, Rc::clone(around)));
         }
-        error.reply()
-    })
+        let body = body(request).await?;
+        let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
+        Ok(js::response(&reply))
+    };
+    answered.await.unwrap_or_else(|error| js::response(&refused(error)))
 }
 
-fn admitted(request: &Request, around: &Around) -> Result<(), ApiError> {
-    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
-    if auth::is_control_admin(&js::headers(&request.headers()), admin) {
-        Ok(())
-    } else {
-        Err(ApiError::unauthenticated())
+/// A request of the control plane by a Worker that the operator bound to this one: it needs no token.
+pub async fn trusted(method: &str, path: &str, body: &[u8], around: &Rc<Around>) -> Reply {
+    let answered = async {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let route = router::route(method, path).map_err(|_| ApiError::not_found())?;
+        let asked = asked(&Caller::Admin, route, "", query, around)?;
+        carried_out(control::Request { body, ..asked }, around).await
+    };
+    answered.await.unwrap_or_else(refused)
+}
+
+fn refused(error: ApiError) -> Reply {
+    if let Some(cause) = &error.cause {
+        worker::console_error!("{}", json!({ "level": "error", "event": "request_failed", "cause": cause }));
     }
+    error.reply()
 }
 
-async fn carried_out(
-    request: &Request,
-    route: Route<'_>,
-    origin: &str,
+async fn identified(request: &Request, around: &Rc<Around>) -> Result<Caller, ApiError> {
+    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let presented = auth::control(&js::headers(&request.headers()), admin);
+    tokens::identify(around, &presented).await?.ok_or_else(ApiError::unauthenticated)
+}
+
+/// A request as the control plane takes it, still without its body.
+fn asked<'a>(
+    caller: &'a Caller,
+    route: Route<'a>,
+    origin: &'a str,
     query: &str,
-    around: &Rc<Around>,
-) -> Result<Reply, ApiError> {
-    let body = body(request).await?;
-    let store = around.database();
-    let asked = control::Request {
+    around: &Around,
+) -> Result<control::Request<'a>, ApiError> {
+    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy).map_err(|error| ApiError::internal(format!("no randomness: {error}")))?;
+    Ok(control::Request {
         route,
         query: Query::parse(query.strip_prefix('?').unwrap_or(query)),
-        body: &body,
+        body: &[],
+        caller,
         origin,
         now_ms: now(),
         new_id: id::mint(now(), random()),
-    };
+        entropy,
+        mark: admin.mark_key(),
+    })
+}
+
+async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
+    let store = around.database();
+    let route = asked.route;
     let reply = control::handle(&store, &asked, pause).await;
+    let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
         Endpoint::CreateGateway => gateways::forget_all(),
         Endpoint::UpdateGateway => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
-            let kept = Rc::clone(around);
-            around.context.wait_until(async move {
-                if let Err(error) = api::gateways::sweep(&kept.database(), now(), DELETED_AT_ONCE).await {
-                    worker::console_error!(
-                        "{}",
-                        json!({ "level": "error", "event": "sweep_failed", "cause": error.0 })
-                    );
-                }
-            });
+            around.context.wait_until(async move { background::sweep(&later).await });
+        }
+        Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
+        // Whoever looks at evaluations also moves them on, should nobody else.
+        Endpoint::CreateEvaluation
+        | Endpoint::GetEvaluation
+        | Endpoint::ListEvaluations
+        | Endpoint::CompareEvaluations => {
+            around.context.wait_until(async move { background::evaluations(&later).await });
+        }
+        Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
+            if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
+        {
+            around.context.wait_until(async move { background::settle(&later).await });
         }
         _ => {}
     }
@@ -141,7 +178,7 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
     if request.body().is_none() {
         return Ok(Vec::new());
     }
-    let too_long = || ApiError::invalid(["body"], format!("The body must not be longer than {MAX_BODY} bytes"));
+    let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
     // Read whole although it may be refused: an answer before the end of the request would cost the client its connection.
     let unreadable = |error: &wasm_bindgen::JsValue| {
         ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)))

@@ -1,0 +1,87 @@
+//! Work that no answer waits for: evaluations, kept feedback, and what deleted gateways leave behind. It is done behind
+//! requests and once a minute, and can end at any moment without harm.
+
+use super::{Around, judge, now, pause, random};
+use crate::api::{feedback, gateways};
+use crate::evaluate::run;
+use crate::id;
+use crate::store::StoreError;
+use serde_json::json;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// The platform ends background work 30 s after the answer.
+const BUDGET_MS: u64 = 25_000;
+
+/// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
+const DELETED_AT_ONCE: u32 = 2_000;
+
+/// How often kept feedback looks for its log, in milliseconds.
+const SETTLE_EVERY_MS: u64 = 250;
+
+thread_local! {
+    /// True while this isolate has kept feedback for a log that is not written yet.
+    static PENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// All of it, once.
+pub async fn everything(around: &Rc<Around>) {
+    told("settle_failed", feedback::settle(&around.database(), None, now()).await.map(drop));
+    sweep(around).await;
+    evaluations(around).await;
+}
+
+/// Goes on with the evaluations that nobody works on.
+pub async fn evaluations(around: &Rc<Around>) {
+    let until = now() + BUDGET_MS;
+    let store = around.database();
+    let world = judge::Gateway::new(around);
+    let runner = id::mint(now(), random());
+    let worked = async {
+        while now() < until {
+            let waiting = run::waiting(&store, now()).await?;
+            let Some(next) = waiting.first() else { break };
+            if !run::run(&store, &world, next, &runner, until).await? {
+                break;
+            }
+        }
+        Ok(())
+    };
+    told("evaluation_failed", worked.await);
+}
+
+/// Removes what deleted gateways have left.
+pub async fn sweep(around: &Rc<Around>) {
+    told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
+}
+
+/// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
+/// somebody reads them, or by the next [`everything`].
+pub async fn settle(around: &Rc<Around>) {
+    PENDING.set(true);
+    let until = now() + BUDGET_MS;
+    let store = around.database();
+    while now() < until {
+        pause(SETTLE_EVERY_MS).await;
+        match feedback::settle(&store, None, now()).await {
+            Ok(0) => return PENDING.set(false),
+            Ok(_) => {}
+            Err(error) => return told("settle_failed", Err(error)),
+        }
+    }
+}
+
+/// Rows were written: feedback may have waited for them.
+pub async fn written(store: &super::d1::D1Store) {
+    if PENDING.get()
+        && let Ok(0) = feedback::settle(store, None, now()).await
+    {
+        PENDING.set(false);
+    }
+}
+
+fn told(event: &str, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        worker::console_error!("{}", json!({ "level": "error", "event": event, "cause": error.0 }));
+    }
+}

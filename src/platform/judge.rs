@@ -1,0 +1,65 @@
+//! Judges are asked through the gateway itself, as any application would, so that their calls are logged and priced.
+
+use super::{Around, js, now};
+use crate::evaluate::run::{Call, Heard, World};
+use crate::proxy::{self, Caller};
+use crate::router::{Access, Endpoint, Route};
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, Request, RequestInit};
+
+/// A judge that takes longer than this has no verdict, in milliseconds. Less than a runner's lease.
+const PATIENCE_MS: u32 = 25_000;
+
+pub struct Gateway<'a> {
+    around: &'a Rc<Around>,
+}
+
+impl<'a> Gateway<'a> {
+    pub fn new(around: &'a Rc<Around>) -> Self {
+        Self { around }
+    }
+}
+
+impl World for Gateway<'_> {
+    fn now(&self) -> u64 {
+        now()
+    }
+
+    async fn ask(&self, call: &Call<'_>) -> Result<Heard, String> {
+        let said = |error: JsValue| js::message(&error);
+        let headers = web_sys::Headers::new().map_err(said)?;
+        let provider = call.question.provider.as_str();
+        for (name, value) in self.around.config.judge_headers(provider) {
+            headers.set(name, &value).map_err(said)?;
+        }
+        headers.set("content-type", "application/json").map_err(said)?;
+        headers.set("cf-aig-collect-log", "true").map_err(said)?;
+        let init = RequestInit::new();
+        init.set_method("POST");
+        init.set_headers(&headers);
+        init.set_body(&JsValue::from_str(&call.question.body.to_string()));
+        let request = Request::new_with_str_and_init("https://tollgate/", &init).map_err(said)?;
+        let route = Route {
+            endpoint: Endpoint::Proxy,
+            access: Access::Gateway,
+            account: call.account,
+            gateway: call.gateway,
+            provider,
+            id: "",
+            rest: &call.question.path,
+        };
+        let caller = Caller {
+            trusted: true,
+            signal: Some(AbortSignal::timeout_with_u32(PATIENCE_MS)),
+            evaluation_id: Some(call.evaluation_id.to_owned()),
+            ..Caller::default()
+        };
+        let answer = proxy::handle(request, route, "", caller, self.around).await;
+        let log_id = answer.headers().get("cf-aig-log-id").ok().flatten();
+        let text = JsFuture::from(answer.text().map_err(said)?).await.map_err(said)?;
+        let body = text.dyn_ref::<js_sys::JsString>().map(String::from).unwrap_or_default();
+        Ok(Heard { status: answer.status(), body, log_id })
+    }
+}

@@ -1,0 +1,141 @@
+//! The universal endpoint: the elements of a request in turn, until a provider answers with success.
+
+use super::{Around, js};
+use crate::headers::Headers;
+use crate::proxy::{self, Caller};
+use crate::refusal::Refusal;
+use crate::router::{Endpoint, Route};
+use crate::universal::{self, Element};
+use js_sys::ArrayBuffer;
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, Request, RequestInit, Response};
+
+/// The memory of an isolate is 128 MB, and a body is in it several times.
+const MAX_BODY: usize = 16 * 1024 * 1024;
+
+/// A universal request by HTTP.
+pub async fn request(request: Request, route: Route<'_>, around: &Rc<Around>) -> Response {
+    let mut headers = js::headers(&request.headers());
+    // Before the body is looked at, so that nobody learns anything without the token.
+    let presented = match proxy::authorised(&headers, &route, false, around).await {
+        Ok((_, presented)) => presented,
+        Err(refusal) => return js::response(&refusal.reply()),
+    };
+    let body = match text(&request).await {
+        Ok(body) => body,
+        Err(refusal) => return js::response(&refusal.reply()),
+    };
+    let accepted = js::client_accept_encoding(&request).filter(|accepted| !accepted.trim().is_empty());
+    headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
+    headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
+    let trusted = presented.let_in;
+    run(&body, &headers, Some(&request.signal()), route, trusted, around).await
+}
+
+/// Tries the elements of a body. `outer` are the headers of the request around them.
+pub async fn run(
+    body: &str,
+    outer: &Headers,
+    signal: Option<&AbortSignal>,
+    route: Route<'_>,
+    trusted: bool,
+    around: &Rc<Around>,
+) -> Response {
+    let elements = match universal::parse(body) {
+        Ok(elements) => elements,
+        Err(fault) => return js::response(&Refusal::bad_request(fault).reply()),
+    };
+    let mut outer = outer.clone();
+    let mut answered = None;
+    for (step, element) in (0..).zip(&elements) {
+        if let Some(failed) = answered.take() {
+            drain(&failed, around);
+        }
+        let caller = Caller { trusted, step, signal: signal.cloned(), evaluation_id: None };
+        let response = attempt(element, &outer, route, caller, around).await;
+        // All steps of a request are found under one event: the caller's, or else that of the first.
+        if outer.get("cf-aig-event-id").is_none()
+            && let Ok(Some(event)) = response.headers().get("cf-aig-event-id")
+        {
+            outer.0.push(("cf-aig-event-id".to_owned(), event));
+        }
+        let done = response.status() < 400 || signal.is_some_and(AbortSignal::aborted);
+        answered = Some(response);
+        if done {
+            break;
+        }
+    }
+    let response = answered.unwrap_or_else(Response::error);
+    warn(&response, &elements);
+    response
+}
+
+async fn attempt(
+    element: &Element<'_>,
+    outer: &Headers,
+    route: Route<'_>,
+    caller: Caller,
+    around: &Rc<Around>,
+) -> Response {
+    let request = match made(element, &universal::merged(outer, element)) {
+        Ok(request) => request,
+        Err(cause) => {
+            let fault = format!("Element {}: {}.", caller.step, js::message(&cause));
+            return js::response(&Refusal::bad_request(fault).reply());
+        }
+    };
+    let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
+    proxy::handle(request, route, &element.query, caller, around).await
+}
+
+/// An element as the request it stands for. Where it goes is told by its route, so its URL means nothing.
+fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
+    let carried = web_sys::Headers::new()?;
+    for (name, value) in &headers.0 {
+        carried.set(name, value)?;
+    }
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_headers(&carried);
+    if let Some(body) = element.body {
+        init.set_body(&JsValue::from_str(body));
+    }
+    Request::new_with_str_and_init("https://tollgate/", &init)
+}
+
+/// Takes in the answer of a step that failed, so that its log has all of it; nobody waits for that.
+fn drain(response: &Response, around: &Rc<Around>) {
+    if let Ok(rest) = response.array_buffer() {
+        around.context.wait_until(async move {
+            let _ = JsFuture::from(rest).await;
+        });
+    }
+}
+
+fn warn(response: &Response, elements: &[Element<'_>]) {
+    let Some(index) = elements.iter().position(|element| element.has_config) else { return };
+    let text =
+        format!("element {index}: config is not supported yet; every element is tried once and without a timeout");
+    let headers = response.headers();
+    let all = match headers.get("cf-aig-warning") {
+        Ok(Some(others)) => format!("{others}; {text}"),
+        _ => text,
+    };
+    let _ = headers.set("cf-aig-warning", &all);
+}
+
+async fn text(request: &Request) -> Result<String, Refusal> {
+    let unreadable =
+        |error: JsValue| Refusal::bad_request(format!("The body could not be read: {}.", js::message(&error)));
+    if request.body().is_none() {
+        return Ok(String::new());
+    }
+    let promise = request.array_buffer().map_err(unreadable)?;
+    let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(unreadable)?.unchecked_into();
+    if buffer.byte_length() as usize > MAX_BODY {
+        return Err(Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes.")));
+    }
+    String::from_utf8(js::bytes(&buffer)).map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))
+}
