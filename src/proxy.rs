@@ -30,19 +30,21 @@ use web_sys::{
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// What is known of a caller beside its request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
     pub trusted: bool,
     /// Which element of a universal request this is.
     pub step: u32,
+    /// Tells when the caller leaves, if the request does not: one that was made here has a signal of its own.
+    pub signal: Option<AbortSignal>,
 }
 
 /// Answers a request to a provider.
 pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
     let arrived = now();
     let headers = js::headers(&request.headers());
-    let (gateway, presented) = match authorised(&headers, &route, caller, around).await {
+    let (gateway, presented) = match authorised(&headers, &route, caller.trusted, around).await {
         Ok(found) => found,
         Err(refusal) => return js::response(&refusal.reply()),
     };
@@ -58,6 +60,7 @@ pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Cal
         collect_payload: options.collect_payload,
         notes: notes(&options),
         arrived,
+        client: caller.signal.unwrap_or_else(|| request.signal()),
         client_left: false,
     };
     let prepared = match prepare(&request, &headers, &route, query, &presented, &mut job).await {
@@ -67,7 +70,7 @@ pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Cal
     };
     let upstream = match js::fetch(&prepared.url, &prepared.init).await {
         Ok(upstream) => upstream,
-        Err(_) if request.signal().aborted() => return job.abandon(),
+        Err(_) if job.client.aborted() => return job.abandon(),
         Err(cause) => {
             let refusal = Refusal::unreachable(format!("{} did not answer: {cause}", job.call.provider));
             return job.refuse(&refusal, Failure::Upstream(cause));
@@ -88,6 +91,8 @@ struct Job {
     /// Response headers that tell the caller what the gateway made of its request.
     notes: Vec<(&'static str, String)>,
     arrived: u64,
+    /// Tells when the client leaves.
+    client: AbortSignal,
     /// True when the client went away while it was sending.
     client_left: bool,
 }
@@ -101,12 +106,12 @@ struct Prepared {
 pub async fn authorised(
     headers: &Headers,
     route: &Route<'_>,
-    caller: Caller,
+    trusted: bool,
     around: &Around,
 ) -> Result<(Rc<Gateway>, Presented), Refusal> {
     let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let mut presented = auth::presented(headers, admin);
-    presented.is_admin |= caller.trusted;
+    presented.is_admin |= trusted;
     let found = gateways::settings(around, route.account, route.gateway, presented.is_admin).await;
     let gateway = found
         .map_err(|error| {
@@ -190,7 +195,7 @@ async fn prepare(
     let init = RequestInit::new();
     init.set_method(&request.method());
     init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(&request.signal()));
+    init.set_signal(Some(&job.client));
     if let Some(body) = taken(request, headers, job).await? {
         init.set_body(&body);
     }
@@ -318,8 +323,8 @@ async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Respo
     let reader = Reader { headers, outcome };
     match body::response_copying(&reader.headers) {
         Copying::Whole if reader.is_short() => short(&upstream, reader, job, made).await,
-        Copying::Whole => Ok(teed(stream, request.signal(), reader, job, made)),
-        _ => Ok(passed(stream, request.signal(), reader, job, made)),
+        Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
+        _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
     }
 }
 

@@ -19,7 +19,7 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 pub async fn request(request: Request, route: Route<'_>, around: &Rc<Around>) -> Response {
     let mut headers = js::headers(&request.headers());
     // Before the body is looked at, so that nobody learns anything without the token.
-    let presented = match proxy::authorised(&headers, &route, Caller::default(), around).await {
+    let presented = match proxy::authorised(&headers, &route, false, around).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return js::response(&refusal.reply()),
     };
@@ -53,8 +53,8 @@ pub async fn run(
         if let Some(failed) = answered.take() {
             drain(&failed, around);
         }
-        let caller = Caller { trusted, step };
-        let response = attempt(element, &outer, signal, route, caller, around).await;
+        let caller = Caller { trusted, step, signal: signal.cloned() };
+        let response = attempt(element, &outer, route, caller, around).await;
         // All steps of a request are found under one event: the caller's, or else that of the first.
         if outer.get("cf-aig-event-id").is_none()
             && let Ok(Some(event)) = response.headers().get("cf-aig-event-id")
@@ -75,12 +75,11 @@ pub async fn run(
 async fn attempt(
     element: &Element<'_>,
     outer: &Headers,
-    signal: Option<&AbortSignal>,
     route: Route<'_>,
     caller: Caller,
     around: &Rc<Around>,
 ) -> Response {
-    let request = match made(element, &universal::merged(outer, element), signal) {
+    let request = match made(element, &universal::merged(outer, element)) {
         Ok(request) => request,
         Err(cause) => {
             let fault = format!("Element {}: {}.", caller.step, js::message(&cause));
@@ -92,7 +91,7 @@ async fn attempt(
 }
 
 /// An element as the request it stands for. Where it goes is told by its route, so its URL means nothing.
-fn made(element: &Element<'_>, headers: &Headers, signal: Option<&AbortSignal>) -> Result<Request, JsValue> {
+fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
     let carried = web_sys::Headers::new()?;
     for (name, value) in &headers.0 {
         carried.set(name, value)?;
@@ -100,7 +99,6 @@ fn made(element: &Element<'_>, headers: &Headers, signal: Option<&AbortSignal>) 
     let init = RequestInit::new();
     init.set_method("POST");
     init.set_headers(&carried);
-    init.set_signal(signal);
     if let Some(body) = element.body {
         init.set_body(&JsValue::from_str(body));
     }
