@@ -134,6 +134,8 @@ test("bad input is refused with the place of its fault", async () => {
     assert.deepEqual([answer.status, name, success, internalCode], [400, "AiGatewayError", false, 7001]);
     assert.match(description, fault);
   }
+  const long = await universal([chat({ query: { text: "x".repeat(17 * 1024 * 1024) } })]);
+  assert.deepEqual([long.status, (await long.json()).httpCode], [413, 413]);
   assert.equal(gw.upstream.requests.length, 0);
   const wrong = await fetch(`${gw.url}/v1/${ACCOUNT}/gw`);
   assert.deepEqual([wrong.status, wrong.headers.get("allow"), (await wrong.json()).name], [405, "POST", "AiGatewayError"]);
