@@ -101,7 +101,10 @@ async fn controlled(
     let gateway = segment(scope, "gateway")?;
     let id = id.as_string().filter(|id| is_segment(id)).ok_or_else(|| not_found("no log has such an id"))?;
     let body = data.as_ref().map_or(Ok(String::new()), json)?;
-    let path = format!("/accounts/{account}/ai-gateway/gateways/{gateway}/{resource}/{id}");
+    let path = match resource {
+        "feedback" => format!("/feedback/{id}?account={account}&gateway={gateway}"),
+        _ => format!("/accounts/{account}/ai-gateway/gateways/{gateway}/{resource}/{id}"),
+    };
     kept(&Rc::clone(&around), async move {
         let reply = serve::trusted(method, &path, body.as_bytes(), &around).await;
         let answer = JSON::parse(&reply.body)?;
@@ -154,7 +157,7 @@ fn segment(scope: &JsValue, name: &str) -> Result<String, JsValue> {
 }
 
 fn is_segment(text: &str) -> bool {
-    !text.is_empty() && !text.contains(['/', '?', '#'])
+    !text.is_empty() && !text.contains(['/', '?', '#', '&', '%'])
 }
 
 fn not_found(message: &str) -> JsValue {

@@ -95,8 +95,9 @@ async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &s
 pub async fn trusted(method: &str, path: &str, body: &[u8], around: &Rc<Around>) -> Reply {
     let answered = async {
         around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let route = router::route(method, path).map_err(|_| ApiError::not_found())?;
-        carried_out(body, route, "", "", around).await
+        carried_out(body, route, "", query, around).await
     };
     replied(answered.await)
 }
