@@ -168,29 +168,23 @@ fn keys(entries: &Map<String, Value>, place: &[&str]) -> Result<(), ApiError> {
 impl Patch {
     fn statements(&self, log: &str, giver: &Giver<'_>, data: Value) -> Vec<Statement> {
         let metadata = Value::Object(self.metadata.clone()).to_string();
-        let flags = |given: bool| Bind::from(given);
-        let feedback = || [flags(self.feedback.is_some()), self.feedback.flatten().into()];
-        let score = || [flags(self.score.is_some()), self.score.flatten().into()];
+        let figures = [
+            self.feedback.is_some().into(),
+            self.feedback.flatten().into(),
+            self.score.is_some().into(),
+            self.score.flatten().into(),
+            metadata.as_str().into(),
+        ];
         let history = Statement::new(
             "INSERT OR IGNORE INTO feedback_history (log_id, id, given_at, given_by, kind, data) \
              SELECT id, ?2, ?3, ?4, 'patch', ?5 FROM logs WHERE id = ?1 AND ((?6 AND feedback IS NOT ?7) \
              OR (?8 AND score IS NOT ?9) OR coalesce(metadata, '{}') <> json_patch(coalesce(metadata, '{}'), ?10))",
-            [
-                log.into(),
-                giver.id.as_str().into(),
-                Bind::Int(giver.at as i64),
-                giver.actor.into(),
-                data.to_string().into(),
-            ]
-            .into_iter()
-            .chain(feedback())
-            .chain(score())
-            .chain([metadata.as_str().into()]),
+            [given(log, giver).as_slice(), &[data.to_string().into()], &figures].concat(),
         );
         let update = Statement::new(
             "UPDATE logs SET feedback = iif(?2, ?3, feedback), score = iif(?4, ?5, score), \
              metadata = nullif(json_patch(coalesce(metadata, '{}'), ?6), '{}') WHERE id = ?1",
-            [log.into()].into_iter().chain(feedback()).chain(score()).chain([metadata.as_str().into()]),
+            [&[log.into()], figures.as_slice()].concat(),
         );
         if self.metadata.is_empty() {
             return vec![history, update];
@@ -214,19 +208,21 @@ impl Patch {
     }
 }
 
+/// The first columns of a row of the history.
+fn given(log: &str, giver: &Giver<'_>) -> [Bind; 4] {
+    [log.into(), giver.id.as_str().into(), Bind::Int(giver.at as i64), giver.actor.into()]
+}
+
 fn merge_statements(data: &Map<String, Value>, log: &str, giver: &Giver<'_>) -> Vec<Statement> {
     let entries: Vec<Value> =
         data.iter().map(|(key, value)| json!([key, value.to_string(), metadata::searchable(value)])).collect();
     let entries = Value::from(entries).to_string();
-    let given = || [Bind::Int(giver.at as i64), Bind::from(giver.actor)];
     let history = Statement::new(
         "INSERT OR IGNORE INTO feedback_history (log_id, id, given_at, given_by, kind, data) \
          SELECT ?1, ?2, ?3, ?4, 'merge', ?5 WHERE EXISTS (SELECT 1 FROM json_each(?6) AS entry \
          LEFT JOIN log_feedback AS old ON old.log_id = ?1 AND old.key = entry.value->>0 WHERE old.json IS NOT entry.value->>1)",
-        [log.into(), giver.id.as_str().into()]
-            .into_iter()
-            .chain(given())
-            .chain([Value::Object(data.clone()).to_string().into(), entries.as_str().into()]),
+        [given(log, giver).as_slice(), &[Value::Object(data.clone()).to_string().into(), entries.as_str().into()]]
+            .concat(),
     );
     let merged = Statement::new(
         "INSERT INTO log_feedback (log_id, key, json, value, gateway, created_at, given_at, given_by) \
@@ -235,7 +231,7 @@ fn merge_statements(data: &Map<String, Value>, log: &str, giver: &Giver<'_>) -> 
          ON CONFLICT (log_id, key) DO UPDATE SET json = excluded.json, value = excluded.value, \
          given_at = excluded.given_at, given_by = excluded.given_by \
          WHERE json IS NOT excluded.json AND excluded.given_at >= given_at",
-        [log.into(), entries.into()].into_iter().chain(given()),
+        [log.into(), entries.into(), Bind::Int(giver.at as i64), giver.actor.into()],
     );
     let mut statements = vec![history, merged];
     statements.extend(figures(data, false).map(|figures| figures.statement(log)));

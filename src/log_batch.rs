@@ -267,15 +267,16 @@ mod tests {
     use super::*;
     use crate::record::Call;
     use crate::record::tests::{answered, call};
+    use crate::store::row;
     use crate::store::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;
-    use serde::Deserialize;
     use std::cell::RefCell;
 
-    #[derive(Deserialize)]
-    struct Count {
-        n: u64,
+    row! {
+        struct Count {
+            n: u64,
+        }
     }
 
     fn record(id: &str) -> LogRecord {
@@ -357,9 +358,10 @@ mod tests {
         let text = "aü€😀".repeat(300_000);
         long.response_body = Some(text.clone());
         block_on(write(&store, vec![long], async |_| {}));
-        #[derive(Deserialize)]
-        struct Piece {
-            response: Option<String>,
+        row! {
+            struct Piece {
+                response: Option<String>,
+            }
         }
         let pieces: Vec<Piece> =
             block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
@@ -388,7 +390,7 @@ mod tests {
     fn one_refused_record_does_not_take_the_others_along() {
         struct Picky(Sqlite);
         impl Store for Picky {
-            async fn counted<T: serde::de::DeserializeOwned>(
+            async fn counted<T: crate::store::FromRow>(
                 &self,
                 statement: Statement,
             ) -> Result<(Vec<T>, u64), crate::store::StoreError> {

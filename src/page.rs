@@ -3,6 +3,7 @@
 use crate::envelope::{ApiError, ResultInfo};
 use crate::params::number;
 use crate::query::Query;
+use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,30 @@ impl Page {
 
     pub fn offset(self) -> i64 {
         (self.page - 1).saturating_mul(self.per_page) as i64
+    }
+
+    /// Reads the page of a list, and counts the whole: `columns` of what `matching` (a table and its condition) finds.
+    pub async fn read<T: FromRow>(
+        self,
+        store: &impl Store,
+        columns: &str,
+        matching: &str,
+        order: &str,
+        mut binds: Vec<Bind>,
+    ) -> Result<(Vec<T>, ResultInfo), StoreError> {
+        row! {
+            struct Count {
+                n: u64,
+            }
+        }
+        let count = Statement::new(format!("SELECT count(*) AS n FROM {matching}"), binds.clone());
+        let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
+        let (limit, offset) = (binds.len() + 1, binds.len() + 2);
+        binds.extend([self.limit().into(), self.offset().into()]);
+        let sql = format!("SELECT {columns} FROM {matching} ORDER BY {order} LIMIT ?{limit} OFFSET ?{offset}");
+        let rows: Vec<T> = store.rows(Statement::new(sql, binds)).await?;
+        let info = self.info(rows.len(), total);
+        Ok((rows, info))
     }
 
     pub fn info(self, count: usize, total_count: u64) -> ResultInfo {

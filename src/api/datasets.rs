@@ -7,28 +7,24 @@ use crate::filter::{self, Filters};
 use crate::page::Page;
 use crate::params::flag;
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError};
+use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
 
-const SELECT: &str = "SELECT id, name, enable, filters, created_at, modified_at FROM datasets";
+const COLUMNS: &str = "id, name, enable, filters, created_at, modified_at";
 
-#[derive(Debug, Deserialize)]
-pub struct Dataset {
-    pub id: String,
-    pub name: String,
-    enable: u8,
-    filters: String,
-    created_at: u64,
-    modified_at: u64,
-}
-
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
+row! {
+    #[derive(Debug)]
+    pub struct Dataset {
+        pub id: String,
+        pub name: String,
+        enable: u8,
+        filters: String,
+        created_at: u64,
+        modified_at: u64,
+    }
 }
 
 /// The fields that a caller sets.
@@ -39,7 +35,12 @@ struct Draft {
 }
 
 pub async fn find(store: &impl Store, gateway: i64, id: &str) -> Result<Option<Dataset>, StoreError> {
-    store.row(Statement::new(format!("{SELECT} WHERE id = ?1 AND gateway = ?2"), [id.into(), gateway.into()])).await
+    store
+        .row(Statement::new(
+            format!("SELECT {COLUMNS} FROM datasets WHERE id = ?1 AND gateway = ?2"),
+            [id.into(), gateway.into()],
+        ))
+        .await
 }
 
 async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Dataset, ApiError> {
@@ -48,23 +49,16 @@ async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Dat
 
 pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
-    let condition = "gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR enable = ?3) AND (?4 IS NULL \
-         OR instr(lower(id), ?4) > 0 OR instr(lower(name), ?4) > 0 OR instr(lower(filters), ?4) > 0)";
-    let binds = [
+    let matching = "datasets WHERE gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR enable = ?3) \
+         AND (?4 IS NULL OR instr(lower(id), ?4) > 0 OR instr(lower(name), ?4) > 0 OR instr(lower(filters), ?4) > 0)";
+    let binds = vec![
         place.key.into(),
         query.get("name").into(),
         flag(query, "enable")?.into(),
         query.get("search").map(str::to_ascii_lowercase).into(),
     ];
-    let count = Statement::new(format!("SELECT count(*) AS n FROM datasets WHERE {condition}"), binds.clone());
-    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
-    let rows = Statement::new(
-        format!("{SELECT} WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ?5 OFFSET ?6"),
-        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
-    );
-    let rows: Vec<Dataset> = store.rows(rows).await?;
+    let (rows, info) = page.read::<Dataset>(store, COLUMNS, matching, "created_at DESC, id DESC", binds).await?;
     let shown: Vec<Value> = rows.iter().map(|row| row.show(place)).collect();
-    let info = page.info(shown.len(), total);
     Ok(Reply::list(shown, info))
 }
 

@@ -8,9 +8,8 @@ use crate::evaluate::{Plan, TYPES};
 use crate::page::Page;
 use crate::params::flag;
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store};
+use crate::store::{Bind, Statement, Store, row};
 use crate::timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -19,61 +18,51 @@ const MAX_DATASETS: usize = 10;
 
 const MAX_COMPARED: usize = 10;
 
-const SELECT: &str = "SELECT id, name, processed, total_logs, datasets, plan, progress ->> 'rows_read' AS rows_read, \
-     progress IS NOT NULL OR runner IS NOT NULL AS begun, created_at, modified_at FROM evaluations";
+const COLUMNS: &str = "id, name, processed, total_logs, datasets, plan, progress ->> 'rows_read' AS rows_read, \
+     progress IS NOT NULL OR runner IS NOT NULL AS begun, created_at, modified_at";
 
-#[derive(Deserialize)]
-struct Evaluation {
-    id: String,
-    name: String,
-    processed: u8,
-    total_logs: u64,
-    datasets: String,
-    plan: String,
-    rows_read: Option<u64>,
-    begun: u8,
-    created_at: u64,
-    modified_at: u64,
+row! {
+    struct Evaluation {
+        id: String,
+        name: String,
+        processed: u8,
+        total_logs: u64,
+        datasets: String,
+        plan: String,
+        rows_read: Option<u64>,
+        begun: u8,
+        created_at: u64,
+        modified_at: u64,
+    }
 }
 
-#[derive(Deserialize)]
-struct Outcome {
-    id: String,
-    evaluation_id: String,
-    evaluation_type_id: String,
-    status: u8,
-    status_description: String,
-    result: String,
-    total_logs: u64,
-    detail: String,
-    created_at: u64,
-    modified_at: u64,
-}
-
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
+row! {
+    struct Outcome {
+        id: String,
+        evaluation_id: String,
+        evaluation_type_id: String,
+        status: u8,
+        status_description: String,
+        result: String,
+        total_logs: u64,
+        detail: String,
+        created_at: u64,
+        modified_at: u64,
+    }
 }
 
 pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
-    let condition = "gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR processed = ?3) \
+    let matching = "evaluations WHERE gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR processed = ?3) \
          AND (?4 IS NULL OR instr(lower(id), ?4) > 0 OR instr(lower(name), ?4) > 0)";
-    let binds = [
+    let binds = vec![
         place.key.into(),
         query.get("name").into(),
         flag(query, "processed")?.into(),
         query.get("search").map(str::to_ascii_lowercase).into(),
     ];
-    let count = Statement::new(format!("SELECT count(*) AS n FROM evaluations WHERE {condition}"), binds.clone());
-    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
-    let rows = Statement::new(
-        format!("{SELECT} WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ?5 OFFSET ?6"),
-        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
-    );
-    let rows: Vec<Evaluation> = store.rows(rows).await?;
+    let (rows, info) = page.read::<Evaluation>(store, COLUMNS, matching, "created_at DESC, id DESC", binds).await?;
     let shown = with_results(store, place, &rows).await?;
-    let info = page.info(shown.len(), total);
     Ok(Reply::list(shown, info))
 }
 
@@ -83,7 +72,10 @@ pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Repl
 }
 
 async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Evaluation, ApiError> {
-    let row = Statement::new(format!("{SELECT} WHERE id = ?1 AND gateway = ?2"), [id.into(), place.key.into()]);
+    let row = Statement::new(
+        format!("SELECT {COLUMNS} FROM evaluations WHERE id = ?1 AND gateway = ?2"),
+        [id.into(), place.key.into()],
+    );
     store.row::<Evaluation>(row).await?.ok_or_else(ApiError::not_found)
 }
 
@@ -209,32 +201,25 @@ pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>
 
 /// What judges and tests said of single logs: those of one evaluator with `?evaluation_type_id=`.
 pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Query) -> Result<Reply, ApiError> {
-    #[derive(Deserialize)]
-    struct Row {
-        evaluation_type_id: String,
-        log_id: String,
-        value: Option<f64>,
-        reason: Option<String>,
-        cost: Option<f64>,
-        judge_log_id: Option<String>,
-        created_at: u64,
+    row! {
+        struct Row {
+            evaluation_type_id: String,
+            log_id: String,
+            value: Option<f64>,
+            reason: Option<String>,
+            cost: Option<f64>,
+            judge_log_id: Option<String>,
+            created_at: u64,
+        }
     }
     let page = Page::parse(query, MAX_PER_PAGE)?;
     existing(store, place, id).await?;
-    let condition = "evaluation_id = ?1 AND (?2 IS NULL OR evaluation_type_id = ?2)";
-    let binds = [id.into(), query.get("evaluation_type_id").into()];
-    let count = Statement::new(format!("SELECT count(*) AS n FROM verdicts WHERE {condition}"), binds.clone());
-    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
-    let rows = Statement::new(
-        format!(
-            "SELECT evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at FROM verdicts WHERE {condition} \
-             ORDER BY evaluation_type_id, log_id DESC LIMIT ?3 OFFSET ?4"
-        ),
-        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
-    );
-    let shown: Vec<Value> = store
-        .rows::<Row>(rows)
-        .await?
+    let matching = "verdicts WHERE evaluation_id = ?1 AND (?2 IS NULL OR evaluation_type_id = ?2)";
+    let binds = vec![id.into(), query.get("evaluation_type_id").into()];
+    let columns = "evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at";
+    let order = "evaluation_type_id, log_id DESC";
+    let (rows, info) = page.read::<Row>(store, columns, matching, order, binds).await?;
+    let shown: Vec<Value> = rows
         .into_iter()
         .map(|row| {
             json!({
@@ -248,7 +233,6 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
             })
         })
         .collect();
-    let info = page.info(shown.len(), total);
     Ok(Reply::list(shown, info))
 }
 

@@ -7,9 +7,8 @@ use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError};
+use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
@@ -36,20 +35,18 @@ pub struct Context<'a> {
 }
 
 /// The log that an id means.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     pub id: String,
-    rank: u8,
     /// How many logs have the id; the newest of them is the one that is meant.
-    #[serde(default)]
     matches: u64,
 }
 
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
-    #[serde(default)]
-    bytes: Option<u64>,
+row! {
+    struct Count {
+        n: u64,
+        bytes: Option<u64>,
+    }
 }
 
 /// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the
@@ -75,10 +72,16 @@ pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>)
         context.query.get("gateway").into(),
         context.caller.gateways().into(),
     ];
-    let found: Vec<Found> = store.rows(Statement::new(sql, binds)).await?;
+    row! {
+        struct Candidate {
+            id: String,
+            rank: u8,
+        }
+    }
+    let found: Vec<Candidate> = store.rows(Statement::new(sql, binds)).await?;
     let rank = found.first().map(|first| first.rank);
     let matches = found.iter().filter(|candidate| Some(candidate.rank) == rank).count() as u64;
-    Ok(found.into_iter().next().map(|first| Found { matches, ..first }))
+    Ok(found.into_iter().next().map(|first| Found { id: first.id, matches }))
 }
 
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
@@ -176,16 +179,17 @@ pub fn may_come(log: &str, mark: &MarkKey, now_ms: u64) -> bool {
 /// Makes kept judgements part of their logs, where these are there by now: of one log, or of all. Returns how many are
 /// still waiting.
 pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<u64, StoreError> {
-    #[derive(Deserialize)]
-    struct Pending {
-        id: String,
-        log_id: String,
-        given_at: u64,
-        given_by: String,
-        kind: String,
-        data: String,
-        /// Null while there is no row; 0 where it turned out to be of another account or gateway.
-        allowed: Option<u8>,
+    row! {
+        struct Pending {
+            id: String,
+            log_id: String,
+            given_at: u64,
+            given_by: String,
+            kind: String,
+            data: String,
+            /// Null while there is no row; 0 where it turned out to be of another account or gateway.
+            allowed: Option<u8>,
+        }
     }
     let pending = Statement::new(
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
@@ -218,11 +222,12 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
     Ok(waiting)
 }
 
-#[derive(Deserialize)]
-struct Judged {
-    feedback: Option<f64>,
-    score: Option<f64>,
-    said: String,
+row! {
+    struct Judged {
+        feedback: Option<f64>,
+        score: Option<f64>,
+        said: String,
+    }
 }
 
 async fn judged(store: &impl Store, log: &str) -> Result<Judged, ApiError> {
@@ -236,12 +241,13 @@ async fn judged(store: &impl Store, log: &str) -> Result<Judged, ApiError> {
 
 /// The merged state and how it came about.
 pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> {
-    #[derive(Deserialize)]
-    struct Entry {
-        given_at: u64,
-        given_by: String,
-        kind: String,
-        data: String,
+    row! {
+        struct Entry {
+            given_at: u64,
+            given_by: String,
+            kind: String,
+            data: String,
+        }
     }
     let judged = judged(store, &found.id).await?;
     let history = Statement::new(
@@ -296,18 +302,14 @@ pub struct Line<'a> {
 
 /// The lines of NDJSON: `{"request_id": "…", "data": {…}}` each. Empty lines do not count.
 pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
-    #[derive(Deserialize)]
-    struct Named {
-        #[serde(default)]
-        request_id: String,
-    }
     let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid(["body"], "Expected NDJSON in UTF-8"))?;
     let lines: Vec<Line<'_>> = text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(index, line)| {
-            let request_id = serde_json::from_str::<Named>(line).map(|named| named.request_id).unwrap_or_default();
+            let named: Value = serde_json::from_str(line).unwrap_or_default();
+            let request_id = named.get("request_id").and_then(Value::as_str).unwrap_or("").to_owned();
             Line { number: index + 1, request_id, body: line }
         })
         .collect();

@@ -7,9 +7,8 @@ use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::page::Page;
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError};
+use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// A gateway: the settings under which an application's requests run.
@@ -28,23 +27,25 @@ pub struct Gateway {
 /// The gateway that authenticated requests bring into being.
 pub const DEFAULT: &str = "default";
 
-#[derive(Deserialize)]
-struct Row {
-    key: i64,
-    account_id: String,
-    id: String,
-    internal_id: String,
-    created_at: u64,
-    modified_at: u64,
-    settings: String,
+row! {
+    struct Row {
+        key: i64,
+        account_id: String,
+        id: String,
+        internal_id: String,
+        created_at: u64,
+        modified_at: u64,
+        settings: String,
+    }
 }
 
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
+row! {
+    struct Count {
+        n: u64,
+    }
 }
 
-const SELECT: &str = "SELECT key, account_id, id, internal_id, created_at, modified_at, settings FROM gateways";
+const COLUMNS: &str = "key, account_id, id, internal_id, created_at, modified_at, settings";
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -65,7 +66,10 @@ pub fn is_account_id(id: &str) -> bool {
 }
 
 pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<Gateway>, StoreError> {
-    let statement = Statement::new(format!("{SELECT} WHERE account_id = ?1 AND id = ?2"), [account.into(), id.into()]);
+    let statement = Statement::new(
+        format!("SELECT {COLUMNS} FROM gateways WHERE account_id = ?1 AND id = ?2"),
+        [account.into(), id.into()],
+    );
     store.row::<Row>(statement).await?.map(Gateway::read).transpose()
 }
 
@@ -88,18 +92,12 @@ pub async fn create_default(
 pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Caller) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let search = query.get("search").unwrap_or("");
-    let condition = "WHERE account_id = ?1 AND instr(id, lower(?2)) > 0 AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))";
-    let binds = [account.into(), search.into(), caller.gateways().into()];
-    let count = Statement::new(format!("SELECT count(*) AS n FROM gateways {condition}"), binds.clone());
-    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
-    let rows = Statement::new(
-        format!("{SELECT} {condition} ORDER BY created_at, key LIMIT ?4 OFFSET ?5"),
-        binds.into_iter().chain([page.limit().into(), page.offset().into()]),
-    );
-    let rows: Vec<Row> = store.rows(rows).await?;
+    let matching = "gateways WHERE account_id = ?1 AND instr(id, lower(?2)) > 0 \
+         AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))";
+    let binds = vec![account.into(), search.into(), caller.gateways().into()];
+    let (rows, info) = page.read::<Row>(store, COLUMNS, matching, "created_at, key", binds).await?;
     let gateways =
         rows.into_iter().map(|row| Ok(Gateway::read(row)?.show())).collect::<Result<Vec<Value>, StoreError>>()?;
-    let info = page.info(gateways.len(), total);
     Ok(Reply::list(gateways, info))
 }
 
@@ -157,7 +155,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
     let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at) VALUES (?1, ?2)";
     store
         .batch(vec![
-            Statement::new(deleted, key().into_iter().chain([time(by.now_ms)])),
+            Statement::new(deleted, [gateway.key.into(), time(by.now_ms)]),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
             by.row(&change("gateway.delete", account, id, &Map::new())),
         ])
@@ -168,10 +166,11 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
 /// Removes the logs of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
 /// because answers that were under way then leave their logs when they end.
 pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), StoreError> {
-    #[derive(Deserialize)]
-    struct Deleted {
-        key: i64,
-        deleted_at: u64,
+    row! {
+        struct Deleted {
+            key: i64,
+            deleted_at: u64,
+        }
     }
     let all = Statement::new("SELECT key, deleted_at FROM deleted_gateways ORDER BY deleted_at", []);
     for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
@@ -187,9 +186,10 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
 
 /// Removes up to `limit` logs of a deleted gateway with all that belongs to them. True when there may be more.
 async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
+    row! {
+        struct Id {
+            id: String,
+        }
     }
     let slice = Statement::new(
         "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2",
@@ -458,10 +458,10 @@ mod tests {
                 .map(|count| block_on(store.inner.row::<Count>(count)).unwrap().unwrap().n)
                 .to_vec()
         };
-        store.fail_before(1);
+        store.fail_before(2);
         assert!(block_on(delete_logs_slice(&store, 1, 2)).is_err());
         assert_eq!(left(), [4, 4, 4]);
-        store.fail_after(1);
+        store.fail_after(2);
         assert!(block_on(delete_logs_slice(&store, 1, 2)).is_err());
         assert_eq!(left(), [2, 2, 2]);
         assert!(!block_on(delete_logs_slice(&store, 1, 2)).unwrap());

@@ -7,8 +7,7 @@ use crate::envelope::{ApiError, Reply};
 use crate::filter::{self, Direction, Selection};
 use crate::params::{chosen, flag, number};
 use crate::query::Query;
-use crate::store::{Statement, Store, StoreError};
-use serde::Deserialize;
+use crate::store::{Statement, Store, StoreError, row};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 
@@ -201,10 +200,11 @@ fn cell(value: &Value) -> String {
 }
 
 async fn bodies(store: &impl Store, id: &str) -> Result<(Option<String>, Option<String>), StoreError> {
-    #[derive(Deserialize)]
-    struct Piece {
-        request: Option<String>,
-        response: Option<String>,
+    row! {
+        struct Piece {
+            request: Option<String>,
+            response: Option<String>,
+        }
     }
     let pieces = Statement::new("SELECT request, response FROM log_bodies WHERE log_id = ?1 ORDER BY seq", [id.into()]);
     let (mut request, mut response): (Option<String>, Option<String>) = (None, None);

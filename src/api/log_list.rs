@@ -7,8 +7,8 @@ use crate::id;
 use crate::page::Page;
 use crate::params::{chosen, flag, number};
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError};
-use serde::{Deserialize, Serialize};
+use crate::store::{Bind, Statement, Store, StoreError, row};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 const MAX_PER_PAGE: u64 = 50;
@@ -54,21 +54,23 @@ struct Info {
     rows_read: Option<u64>,
 }
 
-/// What `meta_info` adds.
-#[derive(Debug, Deserialize, Serialize)]
-struct Extremes {
-    #[serde(skip_serializing)]
-    n: u64,
-    min_cost: Option<f64>,
-    max_cost: Option<f64>,
-    min_duration: Option<f64>,
-    max_duration: Option<f64>,
-    min_tokens_in: Option<f64>,
-    max_tokens_in: Option<f64>,
-    min_tokens_out: Option<f64>,
-    max_tokens_out: Option<f64>,
-    min_total_tokens: Option<f64>,
-    max_total_tokens: Option<f64>,
+row! {
+    /// What `meta_info` adds.
+    #[derive(Debug, Serialize)]
+    struct Extremes {
+        #[serde(skip_serializing)]
+        n: u64,
+        min_cost: Option<f64>,
+        max_cost: Option<f64>,
+        min_duration: Option<f64>,
+        max_duration: Option<f64>,
+        min_tokens_in: Option<f64>,
+        max_tokens_in: Option<f64>,
+        min_tokens_out: Option<f64>,
+        max_tokens_out: Option<f64>,
+        min_total_tokens: Option<f64>,
+        max_total_tokens: Option<f64>,
+    }
 }
 
 const EXTREMES: &str = "count(*) AS n, min(logs.cost) AS min_cost, max(logs.cost) AS max_cost, \
@@ -77,14 +79,16 @@ const EXTREMES: &str = "count(*) AS n, min(logs.cost) AS min_cost, max(logs.cost
      min(logs.tokens_out) AS min_tokens_out, max(logs.tokens_out) AS max_tokens_out, \
      min(logs.total_tokens) AS min_total_tokens, max(logs.total_tokens) AS max_total_tokens";
 
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
+row! {
+    struct Count {
+        n: u64,
+    }
 }
 
-#[derive(Deserialize)]
-struct Id {
-    id: String,
+row! {
+    struct Id {
+        id: String,
+    }
 }
 
 /// The logs that a query's filters and search describe.

@@ -3,9 +3,8 @@
 use super::{Place, feedback, object};
 use crate::envelope::{ApiError, Reply};
 use crate::judgement::Judgement;
-use crate::store::{Bind, Statement, Store, StoreError};
+use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// How many characters of a body its log shows.
@@ -20,61 +19,66 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
-/// A row of `logs`, as the database gives it: booleans are numbers there.
-#[derive(Debug, Deserialize)]
-pub struct Row {
-    pub id: String,
-    created_at: u64,
-    provider: String,
-    model: Option<String>,
-    model_type: Option<String>,
-    path: String,
-    request_type: String,
-    status_code: Option<u16>,
-    success: u8,
-    cached: u8,
-    step: u32,
-    error: Option<String>,
-    duration: u64,
-    first_byte: Option<u64>,
-    tokens_in: Option<u64>,
-    tokens_out: Option<u64>,
-    total_tokens: Option<u64>,
-    tokens_cached: Option<u64>,
-    tokens_cache_write: Option<u64>,
-    tokens_reasoning: Option<u64>,
-    cost: Option<f64>,
-    custom_cost: u8,
-    finish_reason: Option<String>,
-    event_id: String,
-    response_id: Option<String>,
-    provider_request_id: Option<String>,
-    user_agent: Option<String>,
-    authentication: u8,
-    request_content_type: Option<String>,
-    response_content_type: Option<String>,
-    request_size: Option<u64>,
-    response_size: Option<u64>,
-    metadata: Option<String>,
-    feedback: Option<f64>,
-    score: Option<f64>,
-    evaluation_id: Option<String>,
-    /// The merged feedback, a JSON object.
-    said: String,
+row! {
+    /// A row of `logs`, as the database gives it: booleans are numbers there.
+    #[derive(Debug)]
+    pub struct Row {
+        pub id: String,
+        created_at: u64,
+        provider: String,
+        model: Option<String>,
+        model_type: Option<String>,
+        path: String,
+        request_type: String,
+        status_code: Option<u16>,
+        success: u8,
+        cached: u8,
+        step: u32,
+        error: Option<String>,
+        duration: u64,
+        first_byte: Option<u64>,
+        tokens_in: Option<u64>,
+        tokens_out: Option<u64>,
+        total_tokens: Option<u64>,
+        tokens_cached: Option<u64>,
+        tokens_cache_write: Option<u64>,
+        tokens_reasoning: Option<u64>,
+        cost: Option<f64>,
+        custom_cost: u8,
+        finish_reason: Option<String>,
+        event_id: String,
+        response_id: Option<String>,
+        provider_request_id: Option<String>,
+        user_agent: Option<String>,
+        authentication: u8,
+        request_content_type: Option<String>,
+        response_content_type: Option<String>,
+        request_size: Option<u64>,
+        response_size: Option<u64>,
+        metadata: Option<String>,
+        feedback: Option<f64>,
+        score: Option<f64>,
+        evaluation_id: Option<String>,
+        /// The merged feedback, a JSON object.
+        said: String,
+    }
 }
 
-/// The beginning of a log's two bodies.
-#[derive(Debug, Default, Deserialize)]
-struct Heads {
-    request: Option<String>,
-    request_complete: Option<u8>,
-    response: Option<String>,
-    response_complete: Option<u8>,
+row! {
+    /// The beginning of a log's two bodies.
+    #[derive(Debug, Default)]
+    struct Heads {
+        request: Option<String>,
+        request_complete: Option<u8>,
+        response: Option<String>,
+        response_complete: Option<u8>,
+    }
 }
 
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
+row! {
+    struct Count {
+        n: u64,
+    }
 }
 
 /// Which of the two bodies of a log.
@@ -138,10 +142,11 @@ pub async fn patch(
 
 /// A stored body as it was received, with its own content type and without an envelope.
 pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Result<Reply, ApiError> {
-    #[derive(Deserialize)]
-    struct Piece {
-        content_type: Option<String>,
-        data: String,
+    row! {
+        struct Piece {
+            content_type: Option<String>,
+            data: String,
+        }
     }
     let sql = match part {
         Part::Request => {

@@ -7,39 +7,33 @@ use crate::caller::{Permission, Token};
 use crate::envelope::{ApiError, Reply};
 use crate::page::Page;
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError};
+use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
 
 const MAX_GATEWAYS: usize = 100;
 
-const SELECT: &str =
-    "SELECT id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at FROM tokens";
+const COLUMNS: &str = "id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at";
 
-#[derive(Deserialize)]
-struct Row {
-    id: String,
-    account_id: String,
-    name: String,
-    gateways: Option<String>,
-    permissions: String,
-    created_at: u64,
-    modified_at: u64,
-    expires_at: Option<u64>,
-    last_used_at: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Count {
-    n: u64,
+row! {
+    struct Row {
+        id: String,
+        account_id: String,
+        name: String,
+        gateways: Option<String>,
+        permissions: String,
+        created_at: u64,
+        modified_at: u64,
+        expires_at: Option<u64>,
+        last_used_at: Option<u64>,
+    }
 }
 
 /// Finds the token of a digest, whether or not it is still valid.
 pub async fn find(store: &impl Store, digest: &str) -> Result<Option<Token>, StoreError> {
-    let row = Statement::new(format!("{SELECT} WHERE digest = ?1"), [digest.into()]);
+    let row = Statement::new(format!("SELECT {COLUMNS} FROM tokens WHERE digest = ?1"), [digest.into()]);
     Ok(store.row::<Row>(row).await?.map(Row::token))
 }
 
@@ -51,14 +45,9 @@ pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), Store
 
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
-    let count = Statement::new("SELECT count(*) AS n FROM tokens WHERE account_id = ?1", [account.into()]);
-    let total = store.row::<Count>(count).await?.map_or(0, |count| count.n);
-    let rows = Statement::new(
-        format!("{SELECT} WHERE account_id = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3"),
-        [account.into(), page.limit().into(), page.offset().into()],
-    );
-    let shown: Vec<Value> = store.rows::<Row>(rows).await?.iter().map(Row::show).collect();
-    let info = page.info(shown.len(), total);
+    let binds = vec![account.into()];
+    let (rows, info) = page.read::<Row>(store, COLUMNS, "tokens WHERE account_id = ?1", "id DESC", binds).await?;
+    let shown: Vec<Value> = rows.iter().map(Row::show).collect();
     Ok(Reply::list(shown, info))
 }
 
@@ -67,7 +56,10 @@ pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, A
 }
 
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
-    let row = Statement::new(format!("{SELECT} WHERE id = ?1 AND account_id = ?2"), [id.into(), account.into()]);
+    let row = Statement::new(
+        format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND account_id = ?2"),
+        [id.into(), account.into()],
+    );
     store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
 }
 

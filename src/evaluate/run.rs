@@ -8,7 +8,7 @@ use super::{Evaluator, Figure, Plan, Timing};
 use crate::conversation::Conversation;
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::price;
-use crate::store::{Bind, Statement, Store, StoreError};
+use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -85,16 +85,17 @@ const MAX_STORE_FAILURES: u32 = 5;
 /// Failed answers that a test names.
 const MAX_EXAMPLES: f64 = 1_000.0;
 
-#[derive(Deserialize)]
-struct Row {
-    id: String,
-    gateway: i64,
-    account_id: String,
-    gateway_id: String,
-    datasets: String,
-    plan: String,
-    progress: Option<String>,
-    created_at: u64,
+row! {
+    struct Row {
+        id: String,
+        gateway: i64,
+        account_id: String,
+        gateway_id: String,
+        datasets: String,
+        plan: String,
+        progress: Option<String>,
+        created_at: u64,
+    }
 }
 
 struct Run<'a, S, W> {
@@ -109,9 +110,10 @@ struct Run<'a, S, W> {
 
 /// The ids of evaluations that wait for somebody to go on with them.
 pub async fn waiting(store: &impl Store, now_ms: u64) -> Result<Vec<String>, StoreError> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
+    row! {
+        struct Id {
+            id: String,
+        }
     }
     let sql = "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 10";
     Ok(store.rows::<Id>(Statement::new(sql, [Bind::Int(now_ms as i64)])).await?.into_iter().map(|row| row.id).collect())
@@ -186,17 +188,18 @@ impl From<StoreError> for Stop {
     }
 }
 
-/// A log with what was asked and answered.
-#[derive(Deserialize)]
-struct Answered {
-    id: String,
-    grp: String,
-    request: Option<String>,
-    response: Option<String>,
-    /// The bodies go on in further rows.
-    longer: u8,
-    /// There is a verdict already.
-    judged: u8,
+row! {
+    /// A log with what was asked and answered.
+    struct Answered {
+        id: String,
+        grp: String,
+        request: Option<String>,
+        response: Option<String>,
+        /// The bodies go on in further rows.
+        longer: u8,
+        /// There is a verdict already.
+        judged: u8,
+    }
 }
 
 // === impl Run ===
@@ -245,7 +248,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         }
     }
 
-    async fn counted<T: serde::de::DeserializeOwned>(&mut self, statement: Statement) -> Result<Vec<T>, Stop> {
+    async fn counted<T: FromRow>(&mut self, statement: Statement) -> Result<Vec<T>, Stop> {
         let (rows, read) = self.store.counted(statement).await?;
         self.progress.rows_read += read;
         Ok(rows)
@@ -272,15 +275,17 @@ impl<S: Store, W: World> Run<'_, S, W> {
     }
 
     async fn figures(&mut self) -> Result<(), Stop> {
-        #[derive(Deserialize)]
-        struct Id {
-            id: String,
+        row! {
+            struct Id {
+                id: String,
+            }
         }
-        #[derive(Deserialize)]
-        struct Bucket {
-            grp: String,
-            time: u64,
-            n: u64,
+        row! {
+            struct Bucket {
+                grp: String,
+                time: u64,
+                n: u64,
+            }
         }
         let cursor = self.progress.cursor.clone();
         let logs = self.logs(cursor.as_deref());
@@ -534,12 +539,13 @@ impl<S: Store, W: World> Run<'_, S, W> {
 
     /// Sums up what a judge said.
     async fn judged(&mut self, position: usize, id: &str, judge: &Judge, tired: bool, why: &str) -> Result<(), Stop> {
-        #[derive(Deserialize)]
-        struct Sum {
-            grp: String,
-            n: f64,
-            sum: f64,
-            squares: f64,
+        row! {
+            struct Sum {
+                grp: String,
+                n: f64,
+                sum: f64,
+                squares: f64,
+            }
         }
         let said = self.said(id).await?;
         let mut logs = Selection::new(self.row.gateway, &Filters::default());
@@ -650,12 +656,14 @@ impl<S: Store, W: World> Run<'_, S, W> {
     }
 }
 
-#[derive(Default, Deserialize)]
-struct Said {
-    value: u64,
-    failed: u64,
-    cost: f64,
-    reason: Option<String>,
+row! {
+    #[derive(Default)]
+    struct Said {
+        value: u64,
+        failed: u64,
+        cost: f64,
+        reason: Option<String>,
+    }
 }
 
 /// The states of a result; Cloudflare's numbers are not documented, the words stand beside them.

@@ -146,7 +146,7 @@ impl Selection {
     /// `SELECT <columns> FROM … WHERE … <rest>`. `rest` is made as the condition of [`Selection::and`] is.
     pub fn select(&self, columns: &str, rest: &str) -> Statement {
         let sql = format!("SELECT {columns} FROM {} WHERE {} {rest}", self.source.from, self.conditions.join(" AND "));
-        Statement::new(sql, self.binds.iter().cloned())
+        Statement::new(sql, self.binds.as_slice())
     }
 
     fn clause(&mut self, clause: &[Filter]) -> String {

@@ -111,8 +111,8 @@ async fn controlled(
         match reply.status {
             200..=299 => Ok(field(&answer, "result")),
             status => {
-                let errors: js_sys::Array = field(&answer, "errors").into();
-                let message = field(&errors.get(0), "message").as_string().unwrap_or_else(|| status.to_string());
+                let error = field(&field(&answer, "errors"), "0");
+                let message = field(&error, "message").as_string().unwrap_or_else(|| status.to_string());
                 Err(if status == 404 { not_found(&message) } else { internal(&message) })
             }
         }
@@ -142,7 +142,8 @@ async fn kept(
 }
 
 fn field(object: &JsValue, name: &str) -> JsValue {
-    Reflect::get(object, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
+    let value = object.is_object().then(|| Reflect::get(object, &JsValue::from_str(name)).ok()).flatten();
+    value.unwrap_or(JsValue::UNDEFINED)
 }
 
 fn json(value: &JsValue) -> Result<String, JsValue> {

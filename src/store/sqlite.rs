@@ -1,9 +1,8 @@
 //! [`Store`] on SQLite, for tests on the host, with D1's limits where they are tighter.
 
-use super::{Bind, Statement, Store, StoreError};
+use super::{Bind, FromRow, Statement, Store, StoreError};
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{Connection, params_from_iter};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::cell::{Cell, RefCell};
 
@@ -47,13 +46,10 @@ impl Sqlite {
 
 impl Store for Sqlite {
     /// SQLite itself does not count rows read; what is returned counts at least.
-    async fn counted<T: DeserializeOwned>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
+    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         let rows = select(&self.0.borrow(), &statement)?;
         let count = rows.len() as u64;
-        let typed: Result<Vec<T>, StoreError> = rows
-            .into_iter()
-            .map(|row| serde_json::from_value(Value::Object(row)).map_err(|error| StoreError(error.to_string())))
-            .collect();
+        let typed: Result<Vec<T>, StoreError> = rows.into_iter().map(T::from_row).collect();
         Ok((typed?, count))
     }
 
@@ -131,7 +127,7 @@ impl<S> Faulty<S> {
 }
 
 impl<S: Store> Store for Faulty<S> {
-    async fn counted<T: DeserializeOwned>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
+    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         self.calls.set(self.calls.get() + 1);
         self.fault(&self.before)?;
         let rows = self.inner.counted(statement).await?;
