@@ -390,11 +390,11 @@ mod tests {
     fn one_refused_record_does_not_take_the_others_along() {
         struct Picky(Sqlite);
         impl Store for Picky {
-            async fn counted<T: crate::store::FromRow>(
+            async fn select(
                 &self,
                 statement: Statement,
-            ) -> Result<(Vec<T>, u64), crate::store::StoreError> {
-                self.0.counted(statement).await
+            ) -> Result<(Vec<crate::store::Row>, u64), crate::store::StoreError> {
+                self.0.select(statement).await
             }
             async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, crate::store::StoreError> {
                 let poisoned = |bind: &Bind| matches!(bind, Bind::Text(text) if text.contains("poison"));

@@ -88,7 +88,8 @@ impl Metadata {
         if self.entries.is_empty() {
             return None;
         }
-        let object: Map<String, Value> = self.entries.iter().cloned().collect();
+        let mut object = Map::new();
+        object.extend(self.entries.iter().cloned());
         serde_json::to_string(&object).ok()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::wire::Usage;
 use serde_json::Value;
+use std::cmp::Ordering;
 
 /// US dollars per million tokens. A rate that is not known is `None`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,16 +18,14 @@ pub struct Rates {
 }
 
 /// A model's price.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Price {
-    provider: &'static str,
-    model: &'static str,
     rates: Rates,
     /// The rates of a request whose input is long.
     above: Option<Tier>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Tier {
     /// With more input tokens than this, the whole request has these rates.
     tokens: u64,
@@ -54,14 +53,19 @@ const BEDROCK_REGIONS: &[&str] = &["us.", "us-gov.", "eu.", "apac.", "global.", 
 
 /// Finds a model's price. Names may carry a prefix or a date that the table does not have; but a name is never taken
 /// for that of a different model: only what is known to be no part of a model's name is left out.
-pub fn find(provider: &str, model: &str) -> Option<&'static Price> {
+pub fn find(provider: &str, model: &str) -> Option<Price> {
+    Price::parse(resolved(provider, model)?)
+}
+
+/// The line of the table that a name means.
+fn resolved(provider: &str, model: &str) -> Option<&'static str> {
     let model = model.to_ascii_lowercase();
     let mut name = bare(provider, &model);
     loop {
         let elsewhere =
             SAME_PRICES.iter().find(|(platform, _)| *platform == provider).map_or(&[][..], |(_, others)| others);
         let found =
-            std::iter::once(provider).chain(elsewhere.iter().copied()).find_map(|provider| exact(provider, name));
+            std::iter::once(provider).chain(elsewhere.iter().copied()).find_map(|provider| line(provider, name));
         if found.is_some() {
             return found;
         }
@@ -69,9 +73,22 @@ pub fn find(provider: &str, model: &str) -> Option<&'static Price> {
     }
 }
 
-fn exact(provider: &str, model: &str) -> Option<&'static Price> {
-    let found = PRICES.binary_search_by(|price| (price.provider, price.model).cmp(&(provider, model))).ok()?;
-    PRICES.get(found)
+/// Searches the sorted lines of [`TABLE`] by halves.
+fn line(provider: &str, model: &str) -> Option<&'static str> {
+    let (mut from, mut to) = (0, TABLE.len());
+    while from < to {
+        let middle = from + (to - from) / 2;
+        let start = TABLE.get(from..middle)?.rfind('\n').map_or(from, |at| from + at + 1);
+        let end = TABLE.get(middle..to)?.find('\n').map_or(to, |at| middle + at);
+        let line = TABLE.get(start..end)?;
+        let mut fields = line.split('\t');
+        match (fields.next()?, fields.next()?).cmp(&(provider, model)) {
+            Ordering::Equal => return Some(line),
+            Ordering::Less => from = (end + 1).min(to),
+            Ordering::Greater => to = start,
+        }
+    }
+    None
 }
 
 /// A name without what only says where a model is served.
@@ -106,6 +123,16 @@ fn undated(name: &str) -> Option<&str> {
 // === impl Price ===
 
 impl Price {
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split('\t').skip(2);
+        let rates = Rates::parse(fields.next()?);
+        let above = match (fields.next(), fields.next()) {
+            (Some(tokens), Some(rates)) => Some(Tier { tokens: tokens.parse().ok()?, rates: Rates::parse(rates) }),
+            _ => None,
+        };
+        Some(Self { rates, above })
+    }
+
     /// The cost of an answer, or `None` where a figure that it depends on is unknown: a cost that leaves something out
     /// would look like a low one.
     pub fn cost(&self, usage: &Usage) -> Option<f64> {
@@ -126,6 +153,12 @@ impl Price {
 // === impl Rates ===
 
 impl Rates {
+    fn parse(text: &str) -> Self {
+        let mut rates = text.split(',').map(|rate| rate.parse().ok());
+        let mut next = || rates.next().flatten();
+        Self { input: next(), output: next(), cached: next(), cache_write: next(), reasoning: next() }
+    }
+
     fn cost(&self, usage: &Usage) -> Option<f64> {
         let input = priced_input(usage, self.input?, self.cached, self.cache_write)?;
         let output = match (usage.tokens_out, self.output) {
@@ -213,7 +246,7 @@ mod tests {
     }
 
     fn named(provider: &str, model: &str) -> Option<&'static str> {
-        find(provider, model).map(|price| price.model)
+        resolved(provider, model)?.split('\t').nth(1)
     }
 
     #[test]
@@ -247,7 +280,7 @@ mod tests {
 
     #[test]
     fn long_requests_have_the_rates_of_their_tier() {
-        let tiered = PRICES.iter().find(|price| price.above.is_some()).unwrap();
+        let tiered = TABLE.lines().filter_map(Price::parse).find(|price| price.above.is_some()).unwrap();
         let tier = tiered.above.as_ref().unwrap();
         assert_eq!(tiered.cost(&usage(tier.tokens, 1)), tiered.rates.cost(&usage(tier.tokens, 1)));
         assert_eq!(tiered.cost(&usage(tier.tokens + 1, 1)), tier.rates.cost(&usage(tier.tokens + 1, 1)));
@@ -293,20 +326,23 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_sane() {
-        assert!(PRICES.windows(2).all(|pair| (pair[0].provider, pair[0].model) < (pair[1].provider, pair[1].model)));
-        assert!(PRICES.len() > 300 && AS_OF.len() == 10);
-        for price in &PRICES {
-            assert!(crate::providers::find(price.provider).is_some(), "{}", price.provider);
+        let key = |line: &'static str| line.split('\t').take(2).collect::<Vec<_>>();
+        let lines: Vec<&str> = TABLE.lines().collect();
+        assert!(lines.windows(2).all(|pair| key(pair[0]) < key(pair[1])));
+        assert!(lines.len() > 300 && AS_OF.len() == 10);
+        for line in lines {
+            let [provider, model] = key(line)[..] else { panic!("{line}") };
+            assert!(crate::providers::find(provider).is_some(), "{provider}");
+            let price = Price::parse(line).unwrap();
             let tier = price.above.as_ref().map(|tier| tier.rates);
             for rates in [Some(price.rates), tier].into_iter().flatten() {
                 let all = [rates.input, rates.output, rates.cached, rates.cache_write, rates.reasoning];
                 assert!(
                     all.into_iter().flatten().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)),
-                    "{}",
-                    price.model
+                    "{model}"
                 );
             }
-            assert!(price.rates.input.is_some(), "{}", price.model);
+            assert!(price.rates.input.is_some(), "{model}");
         }
     }
 

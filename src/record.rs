@@ -198,7 +198,7 @@ fn begun(usage: Usage) -> Usage {
 
 /// The price of the first model that has one. The answer names the model more exactly than the request: a dated version,
 /// or what an alias stood for.
-fn listed(provider: &str, models: [Option<&str>; 2]) -> Option<&'static Price> {
+fn listed(provider: &str, models: [Option<&str>; 2]) -> Option<Price> {
     models.into_iter().flatten().find_map(|model| price::find(provider, model))
 }
 

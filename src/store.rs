@@ -67,30 +67,30 @@ macro_rules! row {
 pub(crate) use row;
 
 pub trait Store {
-    /// Runs one statement and returns its rows.
-    async fn rows<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
-        Ok(self.counted(statement).await?.0)
-    }
-
     /// Runs one statement and returns its rows, and how many rows of tables and indexes the database read for them.
-    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError>;
+    async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError>;
 
     /// Runs statements in one transaction: all take effect or none. Returns how many rows each changed.
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError>;
 
+    /// [`Store::select`] with typed rows.
+    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
+        let (rows, read) = self.select(statement).await?;
+        let rows: Result<Vec<T>, StoreError> = rows.into_iter().map(T::from_row).collect();
+        Ok((rows?, read))
+    }
+
+    async fn rows<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        Ok(self.counted(statement).await?.0)
+    }
+
     /// Runs a statement that yields at most one row.
     async fn row<T: FromRow>(&self, statement: Statement) -> Result<Option<T>, StoreError> {
-        Ok(self.rows(statement).await?.into_iter().next())
+        self.select(statement).await?.0.into_iter().next().map(T::from_row).transpose()
     }
 }
 
-// === impl FromRow, Column ===
-
-impl FromRow for Row {
-    fn from_row(row: Row) -> Result<Self, StoreError> {
-        Ok(row)
-    }
-}
+// === impl Column ===
 
 impl Column for String {
     fn read(value: Value) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! `/accounts/{account}/ai-gateway/evaluation-types`: what an evaluation can measure.
 
 use crate::envelope::{ApiError, Reply};
-use crate::evaluate::TYPES;
+use crate::evaluate::{EvaluationType, TYPES};
 use crate::page::Page;
 use crate::params::chosen;
 use crate::query::Query;
@@ -16,13 +16,23 @@ pub fn list(query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let order = chosen(query, "order_by", &["mandatory", "id", "name", "type"])?;
     let descending = chosen(query, "order_by_direction", &["asc", "desc"])? == "desc";
-    let mut types: Vec<_> = TYPES.iter().collect();
-    match order {
-        // The mandatory ones first, otherwise in the order of the table.
-        "mandatory" => types.sort_by_key(|known| !known.mandatory),
-        "id" => types.sort_by_key(|known| known.id),
-        "name" => types.sort_by_key(|known| known.name),
-        _ => types.sort_by_key(|known| known.kind),
+    // The mandatory ones first, otherwise in the order of the table.
+    let key = |known: &EvaluationType| match order {
+        "mandatory" => {
+            if known.mandatory {
+                ""
+            } else {
+                "optional"
+            }
+        }
+        "id" => known.id,
+        "name" => known.name,
+        _ => known.kind,
+    };
+    // Inserted one by one: the standard library's sort, with all its special cases, is 10 KB for twenty entries.
+    let mut types: Vec<&EvaluationType> = Vec::new();
+    for known in TYPES {
+        types.insert(types.partition_point(|other| key(other) <= key(known)), known);
     }
     if descending {
         types.reverse();

@@ -115,10 +115,12 @@ pub async fn create(
     };
     let plan = Plan::parse(&body)?;
     let datasets = chosen(store, place, &body).await?;
-    let kept: Map<String, Value> = ["evaluation_type_ids", "settings", "group_by"]
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), body.get(*name)?.clone())))
-        .collect();
+    let mut kept = Map::new();
+    for name in ["evaluation_type_ids", "settings", "group_by"] {
+        if let Some(value) = body.get(name) {
+            kept.insert(name.to_owned(), value.clone());
+        }
+    }
     let insert = Statement::new(
         "INSERT INTO evaluations (id, gateway, name, processed, total_logs, datasets, plan, lease_until, created_at, modified_at) \
          VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, 0, ?6, ?6) ON CONFLICT (gateway, name) DO NOTHING",

@@ -8,11 +8,11 @@ use super::{Evaluator, Figure, Plan, Timing};
 use crate::conversation::Conversation;
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::price;
-use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
+use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What a run needs besides the database.
@@ -86,7 +86,7 @@ const MAX_STORE_FAILURES: u32 = 5;
 const MAX_EXAMPLES: f64 = 1_000.0;
 
 row! {
-    struct Row {
+    struct Evaluation {
         id: String,
         gateway: i64,
         account_id: String,
@@ -102,7 +102,7 @@ struct Run<'a, S, W> {
     store: &'a S,
     world: &'a W,
     runner: &'a str,
-    row: Row,
+    row: Evaluation,
     plan: Plan,
     sets: Vec<Filters>,
     progress: Progress,
@@ -140,7 +140,7 @@ pub async fn run(
          FROM evaluations JOIN gateways ON gateways.key = evaluations.gateway WHERE evaluations.id = ?1",
         [id.into()],
     );
-    let Some(row) = store.row::<Row>(row).await? else { return Ok(true) };
+    let Some(row) = store.row::<Evaluation>(row).await? else { return Ok(true) };
     let progress = row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let unreadable = |what: &str| StoreError(format!("the {what} of evaluation {} cannot be read", row.id));
     let plan: Value = serde_json::from_str(&row.plan).map_err(|_| unreadable("plan"))?;
@@ -248,10 +248,15 @@ impl<S: Store, W: World> Run<'_, S, W> {
         }
     }
 
-    async fn counted<T: FromRow>(&mut self, statement: Statement) -> Result<Vec<T>, Stop> {
-        let (rows, read) = self.store.counted(statement).await?;
+    async fn selected(&mut self, statement: Statement) -> Result<Vec<Row>, Stop> {
+        let (rows, read) = self.store.select(statement).await?;
         self.progress.rows_read += read;
         Ok(rows)
+    }
+
+    async fn counted<T: FromRow>(&mut self, statement: Statement) -> Result<Vec<T>, Stop> {
+        let rows: Result<Vec<T>, StoreError> = self.selected(statement).await?.into_iter().map(T::from_row).collect();
+        Ok(rows?)
     }
 
     /// Writes down how far the run is, together with what the slice found out, and keeps the lease.
@@ -318,7 +323,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
                 _ => {}
             }
         }
-        for row in self.counted::<Map<String, Value>>(logs.select(&columns, "GROUP BY 1")).await? {
+        for row in self.selected(logs.select(&columns, "GROUP BY 1")).await? {
             let figure = |name: &str| row.get(name).and_then(Value::as_f64).unwrap_or(0.0);
             let mut tally = Tally { logs: figure("logs") as u64, ..Tally::default() };
             for (position, (id, _)) in self.plan.evaluators.iter().enumerate() {

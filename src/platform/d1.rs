@@ -1,7 +1,7 @@
 //! [`Store`] on D1.
 
 use super::js;
-use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError};
+use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -47,7 +47,7 @@ impl D1Store {
 }
 
 impl Store for D1Store {
-    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
+    async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         let promise = self.prepared(&statement)?.all().map_err(failed)?;
         let answer = JsFuture::from(promise).await.map_err(failed)?;
         let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(failed)?;
@@ -55,8 +55,7 @@ impl Store for D1Store {
         let text = String::from(JSON::stringify(&rows).map_err(failed)?);
         let rows: Vec<Row> =
             serde_json::from_str(&text).map_err(|error| StoreError(format!("the rows cannot be read: {error}")))?;
-        let rows: Result<Vec<T>, StoreError> = rows.into_iter().map(T::from_row).collect();
-        Ok((rows?, meta(&answer, "rows_read")))
+        Ok((rows, meta(&answer, "rows_read")))
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {

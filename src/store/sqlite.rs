@@ -1,6 +1,6 @@
 //! [`Store`] on SQLite, for tests on the host, with D1's limits where they are tighter.
 
-use super::{Bind, FromRow, Statement, Store, StoreError};
+use super::{Bind, Row, Statement, Store, StoreError};
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 use serde_json::{Map, Value};
@@ -46,11 +46,10 @@ impl Sqlite {
 
 impl Store for Sqlite {
     /// SQLite itself does not count rows read; what is returned counts at least.
-    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
+    async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         let rows = select(&self.0.borrow(), &statement)?;
         let count = rows.len() as u64;
-        let typed: Result<Vec<T>, StoreError> = rows.into_iter().map(T::from_row).collect();
-        Ok((typed?, count))
+        Ok((rows, count))
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
@@ -127,10 +126,10 @@ impl<S> Faulty<S> {
 }
 
 impl<S: Store> Store for Faulty<S> {
-    async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
+    async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         self.calls.set(self.calls.get() + 1);
         self.fault(&self.before)?;
-        let rows = self.inner.counted(statement).await?;
+        let rows = self.inner.select(statement).await?;
         self.fault(&self.after)?;
         Ok(rows)
     }
