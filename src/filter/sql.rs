@@ -164,8 +164,8 @@ impl Selection {
                 let column = if field.name == "created_at" { self.source.time } else { field.sql };
                 return self.compared(column, field.kind, filter);
             }
-            Key::MetadataKey => ("log_metadata", "entry.key", String::new()),
-            Key::MetadataValue => ("log_metadata", "entry.value", String::new()),
+            Key::AnyKey => ("log_metadata", "entry.key", String::new()),
+            Key::AnyValue => ("log_metadata", "entry.value", String::new()),
             Key::Metadata(key) => {
                 let key = self.bind(key.as_str());
                 ("log_metadata", "entry.value", format!(" AND entry.key = {key}"))

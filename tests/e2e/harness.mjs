@@ -41,7 +41,8 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  static async start({ bindings = {}, faulty = false, upstream, others = [] } = {}) {
+  /** With `persist` the database is in that folder, and is there again after a restart. */
+  static async start({ bindings = {}, faulty = false, upstream, others = [], persist } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -51,28 +52,28 @@ export class Gateway {
     ];
     if (faulty) modules.unshift({ type: "ESModule", path: file("faulty.mjs"), contents: FAULTY });
     const { date, flags } = compatibility();
-    gateway.miniflare = new Miniflare(
-      convertV4MiniflareOptions({
-        host: "127.0.0.1",
-        log: new Log(LogLevel.ERROR),
-        handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
-        workers: [
-          {
-            name: "tollgate",
-            modules,
-            modulesRoot: join(root, "build"),
-            compatibilityDate: date,
-            compatibilityFlags: flags,
-            d1Databases: ["DB"],
-            bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
-          },
-          ...others,
-        ],
-      }),
-    );
+    const options = convertV4MiniflareOptions({
+      host: "127.0.0.1",
+      log: new Log(LogLevel.ERROR),
+      handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
+      workers: [
+        {
+          name: "tollgate",
+          modules,
+          modulesRoot: join(root, "build"),
+          compatibilityDate: date,
+          compatibilityFlags: flags,
+          d1Databases: ["DB"],
+          bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
+        },
+        ...others,
+      ],
+    });
+    gateway.miniflare = new Miniflare({ ...options, ...(persist && { resourcePersistencePath: persist }) });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
     gateway.db = await gateway.miniflare.getD1Database("DB");
-    for (const statement of migrations()) await gateway.db.prepare(statement).run();
+    const [made] = await gateway.rows("SELECT name FROM sqlite_master WHERE name = 'gateways'");
+    if (!made) for (const statement of migrations()) await gateway.db.prepare(statement).run();
     return gateway;
   }
 
