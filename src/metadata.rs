@@ -1,7 +1,7 @@
 //! The caller's own tags on a request: the header `cf-aig-metadata`, a flat JSON object.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// How many entries are kept where the operator does not say otherwise.
 pub const DEFAULT_ENTRIES: usize = 5;
@@ -66,11 +66,9 @@ const MAX_SEARCHABLE: usize = 512;
 pub fn searchable(value: &Value) -> Value {
     match value {
         Value::Bool(value) => Value::from(if *value { "true" } else { "false" }),
-        Value::String(text) => match text.parse::<f64>() {
-            // Only where nothing is lost: "007" and "1e3" are names rather than numbers.
-            Ok(number) if number.to_string() == *text && number.is_finite() => {
-                text.parse::<i64>().map_or_else(|_| Value::from(number), Value::from)
-            }
+        // Only where nothing is lost: "007" and "1e3" are names rather than numbers.
+        Value::String(text) => match serde_json::from_str::<Number>(text) {
+            Ok(number) if number.to_string() == *text => Value::Number(number),
             // SQLite takes a NUL for the end of a text.
             _ if text.len() > MAX_SEARCHABLE || text.contains('\0') => Value::Null,
             _ => value.clone(),

@@ -29,7 +29,7 @@ pub struct Filter {
 pub enum Key {
     Field(&'static Field),
     /// Any metadata entry's key, and any entry's value: two such filters need not meet in one entry.
-    AnyKey,
+    AnyName,
     AnyValue,
     /// The value of one entry.
     Metadata(String),
@@ -130,7 +130,7 @@ impl Filters {
 impl Key {
     pub fn parse(name: &str) -> Option<Self> {
         match name {
-            "metadata.key" => return Some(Self::AnyKey),
+            "metadata.key" => return Some(Self::AnyName),
             "metadata.value" => return Some(Self::AnyValue),
             _ => {}
         }
@@ -153,7 +153,7 @@ impl Key {
     fn kind(&self) -> Option<Kind> {
         match self {
             Self::Field(field) => Some(field.kind),
-            Self::AnyKey => Some(Kind::Text),
+            Self::AnyName => Some(Kind::Text),
             _ => None,
         }
     }

@@ -164,7 +164,7 @@ impl Selection {
                 let column = if field.name == "created_at" { self.source.time } else { field.sql };
                 return self.compared(column, field.kind, filter);
             }
-            Key::AnyKey => ("log_metadata", "entry.key", String::new()),
+            Key::AnyName => ("log_metadata", "entry.key", String::new()),
             Key::AnyValue => ("log_metadata", "entry.value", String::new()),
             Key::Metadata(key) => {
                 let key = self.bind(key.as_str());

@@ -11,7 +11,7 @@ const client = () => new Cloudflare({ apiToken: TOKEN, baseURL: `${gw.url}/clien
 const at = (gateway_id = "gw") => ({ account_id: ACCOUNT, gateway_id });
 
 before(async () => {
-  gw = await Gateway.start({ bindings: { JUDGE_KEYS: '{"openai":"sk-judge-CANARY"}' } });
+  gw = await Gateway.start({ bindings: { PROVIDER_KEYS: '{"openai":"sk-judge-CANARY"}' } });
   await gw.create("gw");
   for (let n = 0; n < 6; n += 1) await logged(n);
   everything = await post("/datasets", { name: "everything", enable: true, filters: [] });
@@ -246,7 +246,7 @@ test("deleting an evaluation takes its results and verdicts along", async () => 
 test("killing the Worker in the middle of an evaluation loses nothing and judges nothing twice", async () => {
   const folder = mkdtempSync(join(tmpdir(), "tollgate-"));
   const outer = gw;
-  const start = () => Gateway.start({ upstream: outer.upstream, persist: folder, bindings: { JUDGE_KEYS: "{}" } });
+  const start = () => Gateway.start({ upstream: outer.upstream, persist: folder, bindings: { PROVIDER_KEYS: "{}" } });
   try {
     gw = await start();
     await gw.create("gw");

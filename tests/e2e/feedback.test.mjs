@@ -6,7 +6,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 let gw;
 before(async () => {
-  gw = await Gateway.start({ faulty: true });
+  gw = await Gateway.start({ faulty: true, bindings: { PROVIDER_KEYS: '{"openrouter":"sk-operators-own"}' } });
   await gw.create("gw");
 });
 after(() => gw.stop(/"event":"request_failed"/));
@@ -89,6 +89,18 @@ test("Requesty's example works with its two URLs changed", async () => {
   assert.deepEqual(result.data, data);
   const log = await gw.result(`/gateways/gw/logs/${result.log_id}`);
   assert.deepEqual([log.response_id, log.feedback, log.feedback_data], [response.id, 1, data]);
+});
+
+test("Requesty's Node example works with one token for both URLs, as it is with theirs", async () => {
+  const { value } = (await (await gw.api("/tokens", { method: "POST", body: JSON.stringify({ name: "app", permissions: ["run"] }) })).json()).result;
+  await gw.create("locked", { authentication: true });
+  const client = new OpenAI({ apiKey: value, baseURL: `${gw.url}/v1/${ACCOUNT}/locked/openrouter` });
+  const response = await client.chat.completions.create({ model: "anthropic/claude-3-7-sonnet-latest", messages: [{ role: "user", content: "What is AES?" }] });
+  assert.equal(gw.upstream.last.headers.authorization, "Bearer sk-operators-own");
+  const data = { message: "Test feedback message", rating: 5, helpful: true };
+  const feedback = await send(response.id, data, { token: value });
+  assert.equal(feedback.status, 200);
+  assert.deepEqual((await feedback.json()).result.data, data);
 });
 
 test("every kind of provider's id, the log id and the event id lead to the log", async () => {

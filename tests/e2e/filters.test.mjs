@@ -22,6 +22,7 @@ before(async () => {
   await call("claude", "anthropic/v1/messages", { model: "claude-sonnet-4-5" }, tags({ team: "Research", user: 9 }));
   gw.upstream.next({ status: 429, body: '{"error":{"message":"slow down"}}', headers: { "content-type": "application/json" } });
   await call("failed", "openai/chat/completions", { model: "gpt-4o" }, tags({ team: "AI (beta)", note: "AI" }));
+  gw.upstream.next({ body: '{"object":"list","data":[]}', headers: { "content-type": "application/json" } });
   await call("list", "openai/models", undefined);
   await call("priced", "openai/chat/completions", { model: "gpt-4o" }, { "cf-aig-custom-cost": '{"total_cost":2.5}' });
   await gw.api(`/gateways/gw/logs/${ids.chat}`, { method: "PATCH", body: JSON.stringify({ feedback: 1, score: 90 }) });
@@ -56,6 +57,7 @@ test("every key finds what it should", async () => {
     [one("model", "contains", "GPT-4O-"), ["mini"]],
     [one("model", "eq", "gpt-4o", "claude-sonnet-4-5"), ["chat", "claude", "failed", "priced"]],
     [one("request_content_type", "absent"), ["list"]],
+    [one("response_id", "absent"), ["failed", "list"]],
     [one("cost", "gt", 1), ["priced"]],
     [one("tokens", "gt", "0"), ["chat", "claude", "mini", "priced"]],
     [one("tokens_in", "present"), ["chat", "claude", "mini", "priced"]],
