@@ -18,6 +18,7 @@ mod judgement;
 mod log_batch;
 mod metadata;
 mod model;
+mod openapi;
 mod options;
 mod page;
 mod params;
