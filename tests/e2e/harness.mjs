@@ -41,7 +41,8 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  static async start({ bindings = {}, faulty = false, upstream, others = [] } = {}) {
+  /** `around` is a module that wraps the Worker; `folder` is where the database is kept, which has its tables already if `migrated`. */
+  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, migrated = false, upstream, others = [] } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -49,10 +50,10 @@ export class Gateway {
       { type: "ESModule", path: file("index.js") },
       { type: "CompiledWasm", path: file("index_bg.wasm") },
     ];
-    if (faulty) modules.unshift({ type: "ESModule", path: file("faulty.mjs"), contents: FAULTY });
+    if (around) modules.unshift({ type: "ESModule", path: file("around.mjs"), contents: around });
     const { date, flags } = compatibility();
-    gateway.miniflare = new Miniflare(
-      convertV4MiniflareOptions({
+    gateway.miniflare = new Miniflare({
+      ...convertV4MiniflareOptions({
         host: "127.0.0.1",
         log: new Log(LogLevel.ERROR),
         handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
@@ -69,10 +70,11 @@ export class Gateway {
           ...others,
         ],
       }),
-    );
+      ...(folder && { resourcePersistencePath: folder }),
+    });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
     gateway.db = await gateway.miniflare.getD1Database("DB");
-    for (const statement of migrations()) await gateway.db.prepare(statement).run();
+    if (!migrated) for (const statement of migrations()) await gateway.db.prepare(statement).run();
     return gateway;
   }
 
