@@ -117,10 +117,14 @@ impl Selection {
         selection
     }
 
-    /// Binds a value and returns its placeholder.
+    /// Binds a value and returns its placeholder. D1 allows a hundred, so equal values share one.
     pub fn bind(&mut self, value: impl Into<Bind>) -> String {
-        self.binds.push(value.into());
-        format!("?{}", self.binds.len())
+        let value = value.into();
+        let known = self.binds.iter().position(|known| *known == value).unwrap_or_else(|| {
+            self.binds.push(value);
+            self.binds.len() - 1
+        });
+        format!("?{}", known + 1)
     }
 
     /// Requires a condition on `logs` that is made of constants and placeholders of [`Selection::bind`].
@@ -230,12 +234,15 @@ impl Selection {
         if !nulls.is_empty() {
             alternatives.push(format!("NOT {}", entry(&given, table)));
         }
-        if !values.is_empty() {
-            let kind = if values.iter().all(Value::is_number) { Kind::Number } else { Kind::Text };
+        // SQLite puts every number before every text, so that the two are compared each with its own.
+        let ranges = matches!(operator, Operator::Lt | Operator::Gt);
+        let (numbers, texts): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| ranges && value.is_number());
+        for (values, kind, types) in [(numbers, Kind::Number, "'integer', 'real'"), (texts, Kind::Text, "'text'")] {
+            if values.is_empty() {
+                continue;
+            }
             let mut condition = self.compared(column, kind, &Filter { operator, values, key: filter.key.clone() });
-            if matches!(operator, Operator::Lt | Operator::Gt) {
-                // SQLite puts every number before every text.
-                let types = if kind == Kind::Number { "'integer', 'real'" } else { "'text'" };
+            if ranges {
                 condition = format!("{condition} AND typeof({column}) IN ({types})");
             }
             alternatives.push(entry(&format!("{given} AND {condition}"), table));
