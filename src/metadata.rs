@@ -73,6 +73,8 @@ pub fn searchable(value: &Value) -> Value {
             _ if text.len() > MAX_SEARCHABLE || text.contains('\0') => Value::Null,
             _ => value.clone(),
         },
+        // The same for long integers, which queries would bring as texts and D1 would round.
+        Value::Number(number) if !number.is_f64() => searchable(&Value::from(number.to_string())),
         Value::Number(_) => value.clone(),
         Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
     }

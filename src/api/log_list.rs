@@ -140,7 +140,7 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
     }
     let mut selection = selection(gateway, query)?;
     let (meta, rows_read) = if with_meta {
-        let (rows, read) = store.counted::<Extremes>(selection.select(EXTREMES, "")).await?;
+        let (rows, read) = store.counted::<Extremes>(selection.gather(EXTREMES, "")).await?;
         (rows.into_iter().next(), Some(read))
     } else {
         (None, None)
@@ -149,7 +149,7 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
         (Some(meta), _) => Some(meta.n),
         (None, Some(_)) => None,
         (None, None) => {
-            let some = selection.select("1", &format!("LIMIT {}", MAX_COUNT + 1));
+            let some = selection.gather("1", &format!("LIMIT {}", MAX_COUNT + 1));
             let count = Statement { sql: format!("SELECT count(*) AS n FROM ({})", some.sql).into(), ..some };
             Some(store.row::<Count>(count).await?.map_or(0, |count| count.n))
         }

@@ -5,7 +5,11 @@
 //! (<https://developers.cloudflare.com/api/resources/ai_gateway/subresources/logs/methods/list/>), with more keys,
 //! `present`, `absent` and `or` beside it.
 
+#[cfg(test)]
+mod model;
 mod parse;
+#[cfg(test)]
+mod plans;
 mod sql;
 
 pub use parse::{from_json, from_query};

@@ -232,6 +232,9 @@ fn deprecated(query: &Query, filters: &mut Filters) -> Result<(), ApiError> {
     for (name, key, operator) in DEPRECATED {
         let (Some(text), Some(key)) = (query.get(name), Key::field(key)) else { continue };
         let value = typed(&json!(text), key.kind()).map_err(|rule| ApiError::invalid(["query", name], rule))?;
+        if value.is_null() && *operator != Operator::Eq {
+            return Err(ApiError::invalid(["query", name], "Expected a value"));
+        }
         filters.and(Filter { key, operator: *operator, values: vec![value] });
     }
     if let (Some(text), Some(key)) = (query.get("feedback"), Key::field("feedback")) {
@@ -279,7 +282,11 @@ fn typed(value: &Value, kind: Option<Kind>) -> Result<Value, String> {
             other => Ok(json!(other.to_string())),
         },
         // Entries have the types their callers gave them.
-        None => Ok(metadata::searchable(value)),
+        None => match metadata::searchable(value) {
+            // Not null, for that would ask for logs without the entry.
+            Value::Null => Err("Expected at most 512 bytes without a NUL character".to_owned()),
+            value => Ok(value),
+        },
     }
 }
 

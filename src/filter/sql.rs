@@ -1,6 +1,6 @@
 //! Filters as SQL. Every value is bound; the text is made of constants.
 
-use super::{Filter, Filters, Key, Kind, Operator};
+use super::{Field, Filter, Filters, Key, Kind, Operator};
 use crate::id;
 use crate::store::{Bind, Statement};
 use serde_json::Value;
@@ -11,6 +11,7 @@ pub struct Selection {
     /// The table and the columns that are read in order of time: an index on the pair where a metadata or feedback pair
     /// is asked for, else `logs` itself.
     source: Source,
+    looked_up: bool,
     conditions: Vec<String>,
     binds: Vec<Bind>,
 }
@@ -37,6 +38,22 @@ const FEEDBACK: Source = Source {
     id: "pair.log_id",
 };
 
+/// Fields whose index has the logs with one value in order of time, what the value must be, and the table read by it; those
+/// with few logs to a value come first. Without statistics SQLite takes a range of time for more telling than a value, and
+/// would walk through all providers to find the logs of one.
+const INDEXED: &[(&str, Option<bool>, &str)] = &[
+    ("score", None, "logs INDEXED BY logs_by_score"),
+    ("feedback", None, "logs INDEXED BY logs_by_feedback"),
+    ("success", Some(false), "logs INDEXED BY logs_failed"),
+    ("cached", Some(true), "logs INDEXED BY logs_cached"),
+    ("model", None, "logs INDEXED BY logs_by_model"),
+    ("provider", None, "logs INDEXED BY logs_by_provider"),
+];
+
+/// Fields by which an index finds the few logs that have a value, and their columns.
+const LOOKED_UP: &[(&str, &str)] =
+    &[("id", "logs.id"), ("response_id", "logs.response_id"), ("event_id", "logs.event_id")];
+
 /// The direction of a list in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -48,16 +65,28 @@ pub enum Direction {
 
 impl Selection {
     pub fn new(gateway: i64, filters: &Filters) -> Self {
-        let leading = filters.0.iter().position(|clause| matches!(clause.as_slice(), [filter] if filter.leads()));
+        // Of alternatives none can lead.
+        let alone = |clause: &&Vec<Filter>| clause.len() == 1;
+        let looked_up = filters.0.iter().filter(alone).flatten().any(Filter::looks_up);
+        let leads = |clause: &Vec<Filter>| !looked_up && alone(&clause) && clause.iter().all(Filter::leads);
+        let leading = filters.0.iter().position(leads);
         let lead = leading.and_then(|at| filters.0.get(at)).and_then(|clause| clause.first());
         let source = match lead.map(|filter| &filter.key) {
             Some(Key::Metadata(_)) => METADATA,
             Some(Key::Feedback(_)) => FEEDBACK,
-            _ => LOGS,
+            _ if looked_up => LOGS,
+            _ => {
+                let mut single = INDEXED.iter().filter(|(name, wanted, _)| {
+                    filters.0.iter().filter(alone).flatten().any(|filter| filter.is_one(name, *wanted))
+                });
+                single.next().map_or(LOGS, |(_, _, from)| Source { from, ..LOGS })
+            }
         };
-        let mut selection = Self { source, conditions: Vec::new(), binds: Vec::new() };
+        let mut selection = Self { source, looked_up, conditions: Vec::new(), binds: Vec::new() };
         let own = selection.bind(gateway);
-        selection.conditions.push(format!("logs.gateway = {own}"));
+        // The plus keeps SQLite from walking through the gateway in order of time when an id tells where to look.
+        let plus = if looked_up { "+" } else { "" };
+        selection.conditions.push(format!("{plus}logs.gateway = {own}"));
         if let Some(Filter { key: Key::Metadata(key) | Key::Feedback(key), values, .. }) = lead {
             let key = selection.bind(key.as_str());
             let value = selection.bind(values.first().map_or(Bind::Null, bound));
@@ -88,10 +117,14 @@ impl Selection {
         selection
     }
 
-    /// Binds a value and returns its placeholder.
+    /// Binds a value and returns its placeholder. D1 allows a hundred, so equal values share one.
     pub fn bind(&mut self, value: impl Into<Bind>) -> String {
-        self.binds.push(value.into());
-        format!("?{}", self.binds.len())
+        let value = value.into();
+        let known = self.binds.iter().position(|known| *known == value).unwrap_or_else(|| {
+            self.binds.push(value);
+            self.binds.len() - 1
+        });
+        format!("?{}", known + 1)
     }
 
     /// Requires a condition on `logs` that is made of constants and placeholders of [`Selection::bind`].
@@ -149,6 +182,16 @@ impl Selection {
         Statement::new(sql, self.binds.as_slice())
     }
 
+    /// [`Selection::select`] of something that has no order, such as a count. Left alone, SQLite likes the index of models,
+    /// which leads it back and forth through the table; the table itself is in order of time.
+    pub fn gather(&self, columns: &str, rest: &str) -> Statement {
+        let mut walked = self.clone();
+        if self.source.from == LOGS.from && !self.looked_up {
+            walked.source.from = "logs INDEXED BY logs_by_time";
+        }
+        walked.select(columns, rest)
+    }
+
     fn clause(&mut self, clause: &[Filter]) -> String {
         let alternatives: Vec<String> = clause.iter().map(|filter| self.condition(filter)).collect();
         if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
@@ -160,6 +203,11 @@ impl Selection {
         };
         // Without a value of its own to compare, an entry is compared by being there.
         let (table, column, given) = match &filter.key {
+            Key::Field(Field { name: "event_id", .. }) if filter.looks_up() => {
+                // Logs without an event id of their own are not in the index of event ids, but found by the id they repeat.
+                let [own, events] = ["logs.id", "logs.event_id"].map(|column| self.any_of(column, &filter.values));
+                return format!("({own} AND logs.event_id = logs.id OR {events} AND logs.event_id <> logs.id)");
+            }
             Key::Field(field) => {
                 let column = if field.name == "created_at" { self.source.time } else { field.sql };
                 return self.compared(column, field.kind, filter);
@@ -186,12 +234,15 @@ impl Selection {
         if !nulls.is_empty() {
             alternatives.push(format!("NOT {}", entry(&given, table)));
         }
-        if !values.is_empty() {
-            let kind = if values.iter().all(Value::is_number) { Kind::Number } else { Kind::Text };
+        // SQLite puts every number before every text, so that the two are compared each with its own.
+        let ranges = matches!(operator, Operator::Lt | Operator::Gt);
+        let (numbers, texts): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| ranges && value.is_number());
+        for (values, kind, types) in [(numbers, Kind::Number, "'integer', 'real'"), (texts, Kind::Text, "'text'")] {
+            if values.is_empty() {
+                continue;
+            }
             let mut condition = self.compared(column, kind, &Filter { operator, values, key: filter.key.clone() });
-            if matches!(operator, Operator::Lt | Operator::Gt) {
-                // SQLite puts every number before every text.
-                let types = if kind == Kind::Number { "'integer', 'real'" } else { "'text'" };
+            if ranges {
                 condition = format!("{condition} AND typeof({column}) IN ({types})");
             }
             alternatives.push(entry(&format!("{given} AND {condition}"), table));
@@ -264,8 +315,9 @@ impl Selection {
                 let list: Vec<Value> = several.iter().map(|value| plain(value)).collect();
                 let list = self.bind(Value::from(list).to_string());
                 // The plus keeps SQLite from gathering and sorting the matches of every value: in order of time the
-                // first page is found at once.
-                alternatives.push(format!("+{column} IN (SELECT value FROM json_each({list}))"));
+                // first page is found at once. Ids have few matches, and are to be looked up.
+                let plus = if LOOKED_UP.iter().any(|(_, known)| *known == column) { "" } else { "+" };
+                alternatives.push(format!("{plus}{column} IN (SELECT value FROM json_each({list}))"));
             }
         }
         if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
@@ -309,6 +361,20 @@ impl Filter {
         matches!(self.key, Key::Metadata(_) | Key::Feedback(_))
             && self.operator == Operator::Eq
             && matches!(self.values.as_slice(), [value] if !value.is_null())
+    }
+
+    /// Whether it asks for one value of a field, and for this one if it says which.
+    fn is_one(&self, name: &str, wanted: Option<bool>) -> bool {
+        matches!(self.key, Key::Field(field) if field.name == name)
+            && self.operator == Operator::Eq
+            && matches!(self.values.as_slice(), [value] if !value.is_null() && (wanted.is_none() || value.as_bool() == wanted))
+    }
+
+    /// Whether it asks for the logs of certain ids.
+    fn looks_up(&self) -> bool {
+        matches!(self.key, Key::Field(field) if LOOKED_UP.iter().any(|(name, _)| *name == field.name))
+            && self.operator == Operator::Eq
+            && !self.values.iter().any(Value::is_null)
     }
 }
 

@@ -12,6 +12,13 @@ const MAX_BINDS: usize = 100;
 /// A database in memory with all migrations applied.
 pub struct Sqlite(RefCell<Connection>);
 
+/// A database that notes how it runs each statement it is asked for.
+pub struct Planned {
+    pub inner: Sqlite,
+    /// The plan and the SQL of every statement that read, since they were last taken.
+    pub plans: RefCell<Vec<(String, String)>>,
+}
+
 /// A store whose n-th call fails, before or after it took effect.
 pub struct Faulty<S> {
     /// The store itself, to look at it past the faults.
@@ -101,6 +108,28 @@ fn json(value: ValueRef<'_>) -> Value {
 
 fn failed(error: rusqlite::Error) -> StoreError {
     StoreError(error.to_string())
+}
+
+// === impl Planned ===
+
+impl Planned {
+    pub fn new(inner: Sqlite) -> Self {
+        Self { inner, plans: RefCell::new(Vec::new()) }
+    }
+}
+
+impl Store for Planned {
+    async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
+        self.plans.borrow_mut().push((self.inner.plan(&statement), statement.sql.clone().into_owned()));
+        self.inner.select(statement).await
+    }
+
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        for statement in &statements {
+            self.plans.borrow_mut().push((self.inner.plan(statement), statement.sql.clone().into_owned()));
+        }
+        self.inner.batch(statements).await
+    }
 }
 
 // === impl Faulty ===

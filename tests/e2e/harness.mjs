@@ -41,8 +41,8 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /** With `persist` the database is in that folder, and is there again after a restart. */
-  static async start({ bindings = {}, faulty = false, upstream, others = [], persist } = {}) {
+  /** `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart. */
+  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, others = [] } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -50,7 +50,7 @@ export class Gateway {
       { type: "ESModule", path: file("index.js") },
       { type: "CompiledWasm", path: file("index_bg.wasm") },
     ];
-    if (faulty) modules.unshift({ type: "ESModule", path: file("faulty.mjs"), contents: FAULTY });
+    if (around) modules.unshift({ type: "ESModule", path: file("around.mjs"), contents: around });
     const { date, flags } = compatibility();
     const options = convertV4MiniflareOptions({
       host: "127.0.0.1",
@@ -69,7 +69,7 @@ export class Gateway {
         ...others,
       ],
     });
-    gateway.miniflare = new Miniflare({ ...options, ...(persist && { resourcePersistencePath: persist }) });
+    gateway.miniflare = new Miniflare({ ...options, ...(folder && { resourcePersistencePath: folder }) });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
     gateway.db = await gateway.miniflare.getD1Database("DB");
     const [made] = await gateway.rows("SELECT name FROM sqlite_master WHERE name = 'gateways'");
