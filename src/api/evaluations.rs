@@ -3,7 +3,7 @@
 use super::{Place, datasets, object};
 use crate::audit::By;
 use crate::envelope::{ApiError, Reply};
-use crate::evaluate::run::Status;
+use crate::evaluate::report::Status;
 use crate::evaluate::{Plan, TYPES};
 use crate::number;
 use crate::page::Page;

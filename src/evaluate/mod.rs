@@ -4,10 +4,15 @@
 //! slices.
 
 pub mod answers;
+mod figures;
 pub mod judge;
+mod passes;
+pub mod report;
 pub mod run;
 mod schema;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 
 use crate::envelope::ApiError;
 use answers::Test;

@@ -243,6 +243,21 @@ test("deleting an evaluation takes its results and verdicts along", async () => 
   for (const table of ["evaluation_results", "verdicts"]) assert.deepEqual(await gw.rows(`SELECT * FROM ${table} WHERE evaluation_id = ?`, id), []);
 });
 
+test("the clock moves on what nobody looks at", async () => {
+  const { id } = await done(await post("/evaluations", { name: "forgotten", dataset_ids: [everything.id], evaluation_type_ids: ["cost"] }));
+  // As if the Worker had gone away right after the evaluation was made.
+  await gw.db.prepare("UPDATE evaluations SET processed = 0, progress = NULL, lease_until = 0 WHERE id = ?").bind(id).run();
+  await gw.db.prepare("UPDATE evaluation_results SET status = 0, result = '' WHERE evaluation_id = ?").bind(id).run();
+  const [{ log_id }] = await gw.rows("SELECT id AS log_id FROM logs LIMIT 1");
+  await gw.db.prepare("INSERT INTO pending_feedback (id, log_id, given_at, given_by, kind, data) VALUES ('p', ?, 1, 'admin', 'merge', '{\"late\":1}')").bind(log_id).run();
+  const worker = await gw.miniflare.getWorker("tollgate");
+  await worker.scheduled({ cron: "* * * * *" });
+  const [{ processed }] = await gw.rows("SELECT processed FROM evaluations WHERE id = ?", id);
+  const [{ result }] = await gw.rows("SELECT result FROM evaluation_results WHERE evaluation_id = ?", id);
+  assert.deepEqual([processed, result], [1, "0.025"]);
+  assert.deepEqual((await gw.rows("SELECT json FROM log_feedback WHERE log_id = ? AND key = 'late'", log_id)).map(({ json }) => json), ["1"]);
+});
+
 test("killing the Worker in the middle of an evaluation loses nothing and judges nothing twice", async () => {
   const folder = mkdtempSync(join(tmpdir(), "tollgate-"));
   const outer = gw;

@@ -1,0 +1,119 @@
+//! The part of a run that adds up figures of the logs: sums, and histograms of times.
+
+use super::report::Report;
+use super::run::{Run, Stop, World, known};
+use super::tally::{Histogram, Pairs, Sums, Tally, bucket_sql};
+use super::{Evaluator, Figure, Timing};
+use crate::filter::Direction;
+use crate::store::{Store, row};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Logs whose figures are added up by one statement; D1 ends a statement after 30 s.
+const FIGURES_AT_ONCE: u32 = if cfg!(test) { 7 } else { 20_000 };
+
+impl<S: Store, W: World> Run<'_, S, W> {
+    pub(super) async fn figures(&mut self) -> Result<(), Stop> {
+        row! {
+            struct Id {
+                id: String,
+            }
+        }
+        row! {
+            struct Bucket {
+                grp: String,
+                time: u64,
+                n: u64,
+            }
+        }
+        let cursor = self.progress.cursor.clone();
+        let logs = self.logs(cursor.as_deref());
+        let end = format!("ORDER BY {} LIMIT 1 OFFSET {}", logs.in_time(Direction::Descending), FIGURES_AT_ONCE - 1);
+        let end = self.counted::<Id>(logs.select("logs.id AS id", &end)).await?.pop().map(|last| last.id);
+        let slice = |run: &Self| {
+            let mut logs = run.logs(cursor.as_deref());
+            if let Some(end) = &end {
+                logs.down_to(end);
+            }
+            let group = run.group(&mut logs);
+            (logs, group)
+        };
+        let mut found: BTreeMap<String, Tally> = BTreeMap::new();
+
+        let (mut logs, group) = slice(self);
+        let mut columns = format!("{group} AS grp, count(*) AS logs");
+        for (position, (_, evaluator)) in self.plan.evaluators.iter().enumerate() {
+            match evaluator {
+                Evaluator::Figure(Figure::Mean(metric) | Figure::Share(metric)) => {
+                    let value = metric.sql(|key| logs.bind(key));
+                    columns.push_str(&format!(
+                        ", count({value}) AS n{position}, total({value}) AS s{position}, total(({value}) * ({value})) AS q{position}"
+                    ));
+                }
+                Evaluator::Figure(Figure::CostPerThumbsUp) => columns.push_str(
+                    ", count(logs.cost) AS pairs, total(logs.cost) AS pair_cost, total(logs.cost * logs.cost) AS pair_squares, \
+                     total(logs.cost IS NOT NULL AND logs.feedback = 1) AS pair_ups, total(iif(logs.feedback = 1, logs.cost, 0)) AS pair_product",
+                ),
+                _ => {}
+            }
+        }
+        for row in self.selected(logs.select(&columns, "GROUP BY 1")).await? {
+            let figure = |name: &str| row.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+            let mut tally = Tally { logs: figure("logs") as u64, ..Tally::default() };
+            for (position, (id, _)) in self.plan.evaluators.iter().enumerate() {
+                if row.contains_key(&format!("n{position}")) {
+                    let of = |kind: char| figure(&format!("{kind}{position}"));
+                    tally.sums.insert(id.clone(), Sums { n: of('n'), sum: of('s'), squares: of('q') });
+                }
+            }
+            if row.contains_key("pairs") {
+                tally.pairs = Some(Pairs {
+                    n: figure("pairs"),
+                    cost: figure("pair_cost"),
+                    cost_squares: figure("pair_squares"),
+                    ups: figure("pair_ups"),
+                    cost_of_ups: figure("pair_product"),
+                });
+            }
+            let group = row.get("grp").and_then(Value::as_str).unwrap_or("").to_owned();
+            found.entry(group).or_default().add(&tally);
+        }
+        for timing in [Timing::Duration, Timing::FirstByte] {
+            let wanted = |evaluator: &Evaluator| matches!(evaluator, Evaluator::Figure(Figure::Percentile(own, _)) if *own == timing);
+            if !self.plan.evaluators.iter().any(|(_, evaluator)| wanted(evaluator)) {
+                continue;
+            }
+            let (mut logs, group) = slice(self);
+            logs.and(format!("{} IS NOT NULL", timing.sql()));
+            let columns = format!("{group} AS grp, {} AS time, count(*) AS n", bucket_sql(timing));
+            for Bucket { grp, time, n } in self.counted::<Bucket>(logs.select(&columns, "GROUP BY 1, 2")).await? {
+                let histograms = &mut found.entry(grp).or_default().histograms;
+                let histogram: &mut Histogram = histograms.entry(timing.sql().to_owned()).or_default();
+                *histogram.0.entry(time).or_default() += n;
+            }
+        }
+        for (group, tally) in found {
+            let group = known(&self.progress.groups, group);
+            self.progress.groups.entry(group).or_default().add(&tally);
+        }
+        self.progress.figures_done = end.is_none();
+        self.progress.cursor = end.or(cursor);
+        let mut results = Vec::new();
+        if self.progress.figures_done {
+            for (position, (id, evaluator)) in self.plan.evaluators.iter().enumerate() {
+                if let Evaluator::Figure(figure) = evaluator {
+                    let whole = self.progress.groups.values().fold(Tally::default(), |mut sum, tally| {
+                        sum.add(tally);
+                        sum
+                    });
+                    let groups =
+                        self.progress.groups.iter().map(|(group, tally)| (group.clone(), tally.figure(id, figure)));
+                    let report =
+                        Report { measured: whole.figure(id, figure), groups: groups.collect(), ..Report::default() };
+                    results.push(self.result(position, evaluator, &report));
+                }
+            }
+        }
+        self.save(results).await
+    }
+}

@@ -1,0 +1,286 @@
+//! The parts of a run that read answers one by one: tests of them, and judges.
+
+use super::Evaluator;
+use super::answers::Test;
+use super::judge::{Judge, Question};
+use super::report::Report;
+use super::run::{Call, Heard, Run, Stop, World, known};
+use super::tally::Sums;
+use crate::conversation::Conversation;
+use crate::filter::{Direction, Filters, Selection};
+use crate::price;
+use crate::store::{Bind, Statement, Store, row};
+use crate::wire;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
+
+/// Answers that are read at once: each may have 900 KB.
+const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 20 };
+
+/// A judge that has failed so often without a single verdict is not going to succeed.
+const MAX_FIRST_FAILURES: u64 = 5;
+
+/// Failed answers that a test names.
+const MAX_EXAMPLES: f64 = 1_000.0;
+
+row! {
+    /// A log with what was asked and answered.
+    struct Answered {
+        id: String,
+        grp: String,
+        request: Option<String>,
+        response: Option<String>,
+        /// The bodies go on in further rows.
+        longer: u8,
+        /// There is a verdict already.
+        judged: u8,
+    }
+}
+
+row! {
+    /// What a judge has said so far.
+    #[derive(Default)]
+    struct Said {
+        value: u64,
+        failed: u64,
+        cost: f64,
+        reason: Option<String>,
+    }
+}
+
+impl<S: Store, W: World> Run<'_, S, W> {
+    /// The next logs of a pass, with their bodies.
+    async fn answered(&mut self, position: usize, id: &str, limit: u32) -> Result<Vec<Answered>, Stop> {
+        let cursor = self.progress.answers.entry(position).or_default().cursor.clone();
+        let mut logs = self.logs(cursor.as_deref());
+        let group = self.group(&mut logs);
+        let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
+        let columns = format!(
+            "logs.id AS id, {group} AS grp, \
+             (SELECT request FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS request, \
+             (SELECT response FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS response, \
+             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND seq = 1) AS longer, \
+             EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged"
+        );
+        let rest = format!("ORDER BY {} LIMIT {limit}", logs.in_time(Direction::Descending));
+        self.counted(logs.select(&columns, &rest)).await
+    }
+
+    pub(super) async fn test(&mut self, position: usize, test: &Test) -> Result<(), Stop> {
+        let id = self.id(position);
+        let rows = self.answered(position, &id, ANSWERS_AT_ONCE).await?;
+        let mut found = Vec::new();
+        let pass = self.progress.answers.entry(position).or_default();
+        for row in &rows {
+            let conversation = row.conversation();
+            let Some(output) = conversation.as_ref().and_then(Conversation::output) else {
+                pass.skipped += 1;
+                continue;
+            };
+            let (passes, reason) = test.check(output);
+            let failed: f64 = pass.groups.values().map(|sums| sums.n - sums.sum).sum();
+            let group = known(&pass.groups, row.grp.clone());
+            pass.groups.entry(group).or_default().push(f64::from(passes));
+            if !passes && failed < MAX_EXAMPLES {
+                found.push(verdict(
+                    &self.row.id,
+                    &id,
+                    &row.id,
+                    Some(0.0),
+                    reason.as_deref(),
+                    None,
+                    None,
+                    self.world.now(),
+                ));
+            }
+        }
+        pass.cursor = rows.last().map(|row| row.id.clone()).or(pass.cursor.take());
+        pass.done = rows.len() < ANSWERS_AT_ONCE as usize;
+        if pass.done {
+            let whole = pass.groups.values().fold(Sums::default(), |mut sum, sums| {
+                sum.add(sums);
+                sum
+            });
+            let groups = pass.groups.iter().map(|(group, sums)| (group.clone(), sums.share())).collect();
+            let report = Report { measured: whole.share(), groups, skipped: pass.skipped, ..Report::default() };
+            found.push(self.result(position, &Evaluator::Test(test.clone()), &report));
+        }
+        self.save(found).await
+    }
+
+    pub(super) async fn judge(&mut self, position: usize, judge: &Judge) -> Result<(), Stop> {
+        let id = self.id(position);
+        let so_far = self.said(&id).await?;
+        let tired = so_far.value == 0 && so_far.failed >= MAX_FIRST_FAILURES;
+        let spent = judge.max_cost.is_some_and(|most| so_far.cost >= most);
+        let left = judge.max_logs.saturating_sub(so_far.value + so_far.failed);
+        let limit = (judge.concurrency as u64).min(left) as u32;
+        let rows = if tired || spent || limit == 0 { Vec::new() } else { self.answered(position, &id, limit).await? };
+        if rows.is_empty() {
+            let why = if spent {
+                "stopped at max_cost"
+            } else if left == 0 {
+                "stopped at max_logs"
+            } else {
+                ""
+            };
+            return self.judged(position, &id, judge, tired, why).await;
+        }
+        let mut questions = Vec::new();
+        for row in rows.iter().filter(|row| row.judged == 0) {
+            match row.conversation().and_then(|conversation| judge.question(&conversation)) {
+                Some(question) => questions.push((row.id.clone(), question)),
+                None => self.progress.answers.entry(position).or_default().skipped += 1,
+            }
+        }
+        {
+            let run = &*self;
+            let ask = |(log, question)| async move { (log, question, run.heard(question).await) };
+            let mut asked: FuturesUnordered<_> = questions.iter().map(|(log, question)| ask((log, question))).collect();
+            while let Some((log, question, heard)) = asked.next().await {
+                let said = run.verdict(&id, log, judge, question, heard);
+                // Each as it comes: a verdict costs money, and is not asked for twice.
+                if run.store.batch(vec![run.lease(), said]).await?.first() != Some(&1) {
+                    return Err(Stop::Replaced);
+                }
+            }
+        }
+        let pass = self.progress.answers.entry(position).or_default();
+        pass.cursor = rows.last().map(|row| row.id.clone());
+        self.save(Vec::new()).await
+    }
+
+    async fn heard(&self, question: &Question) -> Result<Heard, String> {
+        let call = Call {
+            account: &self.row.account_id,
+            gateway: &self.row.gateway_id,
+            evaluation_id: &self.row.id,
+            question,
+        };
+        self.world.ask(&call).await
+    }
+
+    fn verdict(
+        &self,
+        id: &str,
+        log: &str,
+        judge: &Judge,
+        question: &Question,
+        heard: Result<Heard, String>,
+    ) -> Statement {
+        let (word, cost, judge_log) = match heard {
+            Err(reason) => (Err(reason), None, None),
+            Ok(Heard { status, body, log_id }) => {
+                let facts = wire::read(wire::Framing::Json, status, body.as_bytes());
+                let model = facts.model.as_deref().unwrap_or(&judge.model);
+                let cost = price::find(&question.provider, model)
+                    .or_else(|| price::find(&question.provider, &judge.model))
+                    .and_then(|price| price.cost(&facts.usage));
+                let word = if status >= 400 {
+                    Err(format!("the judge's provider answered {status}: {}", facts.error.unwrap_or_default()))
+                } else {
+                    let answer = Conversation::read(None, Some(&body));
+                    answer.output().ok_or_else(|| "the judge said nothing".to_owned()).and_then(|text| judge.word(text))
+                };
+                (word, facts.usage.cost.or(cost), log_id)
+            }
+        };
+        let (value, reason) = match word {
+            Ok(word) => (Some(word.value), word.reason),
+            Err(reason) => (None, Some(reason)),
+        };
+        verdict(&self.row.id, id, log, value, reason.as_deref(), cost, judge_log.as_deref(), self.world.now())
+    }
+
+    async fn said(&self, id: &str) -> Result<Said, Stop> {
+        let sql = "SELECT count(value) AS value, count(*) - count(value) AS failed, total(cost) AS cost, \
+                   max(CASE WHEN value IS NULL THEN reason END) AS reason FROM verdicts WHERE evaluation_id = ?1 AND evaluation_type_id = ?2";
+        let said = self.store.row(Statement::new(sql, [self.row.id.as_str().into(), id.into()])).await?;
+        Ok(said.unwrap_or_default())
+    }
+
+    /// Sums up what a judge said.
+    async fn judged(&mut self, position: usize, id: &str, judge: &Judge, tired: bool, why: &str) -> Result<(), Stop> {
+        row! {
+            struct Sum {
+                grp: String,
+                n: f64,
+                sum: f64,
+                squares: f64,
+            }
+        }
+        let said = self.said(id).await?;
+        let mut logs = Selection::new(self.row.gateway, &Filters::default());
+        let group = self.group(&mut logs);
+        let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
+        logs.and(format!("said.evaluation_id = {evaluation} AND said.evaluation_type_id = {evaluator}"));
+        let sums = logs.select(
+            &format!("{group} AS grp, count(said.value) AS n, total(said.value) AS sum, total(said.value * said.value) AS squares"),
+            "GROUP BY 1",
+        );
+        let sums = Statement {
+            sql: sums.sql.replacen("FROM logs", "FROM verdicts AS said JOIN logs ON logs.id = said.log_id", 1).into(),
+            ..sums
+        };
+        let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
+        for Sum { grp, n, sum, squares } in self.counted::<Sum>(sums).await? {
+            let group = known(&groups, grp);
+            groups.entry(group).or_default().add(&Sums { n, sum, squares });
+        }
+        let whole = groups.values().fold(Sums::default(), |mut sum, sums| {
+            sum.add(sums);
+            sum
+        });
+        let measured = |sums: Sums| if judge.unit() == "percent" { sums.share() } else { sums.mean() };
+        let pass = self.progress.answers.entry(position).or_default();
+        pass.done = true;
+        let report = Report {
+            measured: measured(whole),
+            groups: groups.into_iter().map(|(group, sums)| (group, measured(sums))).collect(),
+            skipped: pass.skipped,
+            failed: said.failed,
+            cost: Some(said.cost),
+            note: why.to_owned(),
+            error: tired.then(|| {
+                format!("the judge failed {} times in a row: {}", said.failed, said.reason.unwrap_or_default())
+            }),
+        };
+        let result = self.result(position, &Evaluator::Judge(judge.clone()), &report);
+        self.save(vec![result]).await
+    }
+}
+
+// === impl Answered ===
+
+impl Answered {
+    fn conversation(&self) -> Option<Conversation> {
+        (self.longer == 0).then(|| Conversation::read(self.request.as_deref(), self.response.as_deref()))
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one for each column")]
+fn verdict(
+    evaluation: &str,
+    evaluator: &str,
+    log: &str,
+    value: Option<f64>,
+    reason: Option<&str>,
+    cost: Option<f64>,
+    judge_log: Option<&str>,
+    now_ms: u64,
+) -> Statement {
+    Statement::new(
+        "INSERT OR IGNORE INTO verdicts (evaluation_id, evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        [
+            evaluation.into(),
+            evaluator.into(),
+            log.into(),
+            value.into(),
+            reason.into(),
+            cost.into(),
+            judge_log.into(),
+            Bind::Int(now_ms as i64),
+        ],
+    )
+}

@@ -1,0 +1,174 @@
+//! Whole runs on SQLite, broken off at every statement.
+
+use super::run::{Call, Heard, World, run, waiting};
+use crate::api::{Place, datasets, evaluations, gateways};
+use crate::audit::By;
+use crate::id;
+use crate::log_batch;
+use crate::record::LogRecord;
+use crate::record::tests::{answered, call};
+use crate::store::sqlite::{Faulty, Sqlite};
+use crate::wire::{Facts, Usage};
+use pollster::block_on;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+const NOW: u64 = 1_700_000_000_000;
+
+/// A judge that gives as many points as the answer says, and remembers what it was asked.
+struct Bench {
+    clock: Cell<u64>,
+    asked: RefCell<BTreeMap<String, u32>>,
+}
+
+impl World for Bench {
+    fn now(&self) -> u64 {
+        self.clock.set(self.clock.get() + 1);
+        self.clock.get()
+    }
+
+    async fn ask(&self, call: &Call<'_>) -> Result<Heard, String> {
+        let text = call.question.body["messages"][0]["content"].as_str().unwrap();
+        let points = text.split_whitespace().nth(1).unwrap().to_owned();
+        *self.asked.borrow_mut().entry(points.clone()).or_default() += 1;
+        let body =
+            json!({ "choices": [{ "message": { "content": format!("{{\"verdict\": {points}}}") } }] }).to_string();
+        Ok(Heard { status: 200, body, log_id: None })
+    }
+}
+
+/// Twenty logs with the answers 0 to 19, a dataset of all, and an evaluation of it.
+fn prepared() -> (Faulty<Sqlite>, String) {
+    let store = Faulty::new(Sqlite::new());
+    let by = |entry: &str| By { actor: "admin", now_ms: NOW + 100, entry: entry.to_owned() };
+    let gateway = json!({ "id": "gw", "collect_logs": true }).to_string();
+    block_on(gateways::create(&store, "acct", gateway.as_bytes(), &by("a"), "internal".to_owned())).unwrap();
+    let records = (0..20)
+        .map(|n| {
+            let mut call = call(&id::mint(NOW + n, u128::from(n)));
+            call.created_at = NOW + n;
+            call.facts.model = Some(if n < 5 { "gpt-4o" } else { "other" }.to_owned());
+            let usage = Usage { tokens_in: Some(n), tokens_out: Some(1), ..Usage::default() };
+            let mut outcome = answered(Facts { usage, ..Facts::default() });
+            outcome.duration = n;
+            outcome.body = Some(json!({ "choices": [{ "message": { "content": n.to_string() } }] }).to_string());
+            LogRecord::new(call, outcome)
+        })
+        .collect();
+    block_on(log_batch::write(&store, records, async |_| {}));
+    let place = Place { account: "acct", gateway: "gw", key: 1 };
+    let all = json!({ "name": "all", "enable": true, "filters": [] }).to_string();
+    block_on(datasets::create(&store, &place, all.as_bytes(), "dataset", &by("b"))).unwrap();
+    let plan = json!({
+        "name": "e", "dataset_ids": ["dataset"], "group_by": "model",
+        "evaluation_type_ids": ["tokens_in", "p50_duration", "success_rate", "answer_matches", "llm_judge"],
+        "settings": {
+            "answer_matches": { "regex": "^1" },
+            "llm_judge": { "prompt": "judge {{output}} now", "provider": "openai", "model": "gpt-4o", "concurrency": 3 },
+        },
+    });
+    block_on(evaluations::create(&store, &place, plan.to_string().as_bytes(), "evaluation", &by("c"))).unwrap();
+    (store, "evaluation".to_owned())
+}
+
+fn shown(store: &Faulty<Sqlite>) -> Value {
+    let place = Place { account: "acct", gateway: "gw", key: 1 };
+    let reply = block_on(evaluations::get(&store.inner, &place, "evaluation")).unwrap();
+    serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone()
+}
+
+/// What came out: the figures of each evaluator, and of its groups.
+fn figures(store: &Faulty<Sqlite>) -> Vec<Value> {
+    let shown = shown(store);
+    assert_eq!((&shown["processed"], &shown["total_logs"]), (&json!(true), &json!(20)), "{shown}");
+    let results = shown["results"].as_array().unwrap();
+    results.iter().map(|one| json!([one["result"], one["total_logs"], one["status"], one["groups"]])).collect()
+}
+
+/// Runs to the end, however often it is broken off, with a clock that outlasts every lease.
+fn finish(store: &Faulty<Sqlite>, bench: &Bench) {
+    for round in 0..50 {
+        let _ = block_on(run(store, bench, "evaluation", &format!("runner {round}"), u64::MAX));
+        if block_on(waiting(&store.inner, u64::MAX / 2)).unwrap().is_empty() {
+            return;
+        }
+        bench.clock.set(bench.clock.get() + 60_000);
+    }
+    panic!("the evaluation does not end: {}", shown(store));
+}
+
+fn bench() -> Bench {
+    Bench { clock: Cell::new(NOW + 1_000), asked: RefCell::default() }
+}
+
+#[test]
+fn a_run_in_many_slices_gives_the_figures_of_the_whole() {
+    let (store, _) = prepared();
+    let bench = bench();
+    finish(&store, &bench);
+    let figures = figures(&store);
+    assert_eq!(figures[0][0], "9.5");
+    assert_eq!(figures[1][0], "9");
+    assert_eq!(figures[2][0], "100");
+    // 1 and 10 to 19.
+    assert_eq!(figures[3][0], "55");
+    assert_eq!(figures[4][0], "9.5");
+    assert_eq!(figures[0][3][0]["group"], "gpt-4o");
+    assert_eq!((&figures[0][3][0]["result"], &figures[0][3][1]["result"]), (&json!("2"), &json!("12")));
+    assert!(bench.asked.borrow().values().all(|times| *times == 1) && bench.asked.borrow().len() == 20);
+}
+
+#[test]
+fn a_run_that_is_broken_off_anywhere_ends_with_the_same_figures() {
+    let (store, _) = prepared();
+    finish(&store, &bench());
+    let wanted = figures(&store);
+    for n in 1..90 {
+        for took_effect in [false, true] {
+            let (store, _) = prepared();
+            if took_effect {
+                store.fail_after(n)
+            } else {
+                store.fail_before(n)
+            }
+            let bench = bench();
+            finish(&store, &bench);
+            assert_eq!(figures(&store), wanted, "broken off at statement {n}, which took effect: {took_effect}");
+            // Only what was on its way is asked again.
+            let again: u32 = bench.asked.borrow().values().map(|times| times - 1).sum();
+            assert!(again <= 3, "{again} questions twice, broken off at {n}");
+        }
+    }
+}
+
+#[test]
+fn two_runners_do_not_work_on_one_evaluation() {
+    let (store, _) = prepared();
+    let bench = bench();
+    // The first stops before its time is up, and has given its place back.
+    assert_eq!(block_on(run(&store, &bench, "evaluation", "first", bench.clock.get() + 4)), Ok(false));
+    let begun = shown(&store);
+    assert_eq!(begun["processed"], false);
+    assert_eq!(begun["results"][4]["status"], 1);
+    let lease = "UPDATE evaluations SET lease_until = 9e15, runner = 'somebody'";
+    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(lease, [])])).unwrap();
+    assert_eq!(block_on(run(&store, &bench, "evaluation", "second", u64::MAX)), Ok(false));
+    assert_eq!(shown(&store)["processed"], false);
+    assert!(bench.asked.borrow().is_empty());
+}
+
+#[test]
+fn what_the_database_cannot_do_is_given_up_and_the_rest_goes_on() {
+    let (store, _) = prepared();
+    // A column that figures need and answers do not.
+    let broken = "ALTER TABLE logs RENAME COLUMN tokens_in TO hidden";
+    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(broken, [])])).unwrap();
+    finish(&store, &bench());
+    let results = shown(&store)["results"].clone();
+    for (position, status) in [(0, 3), (1, 3), (2, 3), (3, 2), (4, 2)] {
+        assert_eq!(results[position]["status"], status, "{}", results[position]);
+    }
+    assert!(results[0]["status_description"].as_str().unwrap().contains("no such column"));
+    assert_eq!(results[4]["result"], "9.5");
+}
