@@ -346,13 +346,15 @@ async function measure(bench, known, rows) {
 }
 
 await main(import.meta.url, async () => {
+  // Node says that its SQLite is experimental.
+  process.removeAllListeners("warning");
   const { values } = parseArgs({ options: { rows: { type: "string", default: "1000000" } } });
   const rows = Number(values.rows);
   if (!Number.isInteger(rows) || rows < 1_000) throw new Failure("usage: npm run bench:rows [-- --rows N], N at least 1000");
   if (!process.versions.sqlite) {
     build();
     // The machine's own Node is too old for node:sqlite.
-    const again = spawnSync(nodeProgram, ["--disable-warning=ExperimentalWarning", ...process.argv.slice(1)], { cwd: root, env: wranglerEnv(), stdio: "inherit" });
+    const again = spawnSync(nodeProgram, [...process.argv.slice(1)], { cwd: root, env: wranglerEnv(), stdio: "inherit" });
     process.exit(again.status ?? 1);
   }
   build();
@@ -360,7 +362,7 @@ await main(import.meta.url, async () => {
   const folder = join(root, "target/bench-rows");
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
-  const empty = await Gateway.start({ folder });
+  const empty = await Gateway.start({ persist: folder });
   await empty.create("bench");
   const [{ key }] = await empty.rows("SELECT key FROM gateways WHERE id = 'bench'");
   await empty.stop();
@@ -369,7 +371,7 @@ await main(import.meta.url, async () => {
   const known = await fill(file, key, rows);
   const size = Math.round(fs.statSync(file).size / 1e6);
   say(`made ${number(rows)} logs in ${Math.round((Date.now() - begun) / 1000)} s: ${number(size)} MB`);
-  const gateway = await Gateway.start({ folder, migrated: true, around: COUNTING });
+  const gateway = await Gateway.start({ persist: folder, around: COUNTING });
   console.log(`| query | ms | first, ms | rows read |\n|---|---|---|---|`);
   try {
     await measure(new Bench(gateway, TOKEN), known, rows);

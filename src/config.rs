@@ -11,8 +11,9 @@ pub struct Config {
     pub admin: Result<TokenDigest, String>,
     /// (provider slug, base URL), from `PROVIDER_BASE_URLS`.
     base_urls: Vec<(String, String)>,
-    /// (provider slug, key), from the secret `JUDGE_KEYS`: what evaluations call judges with.
-    judge_keys: Vec<(String, String)>,
+    /// (provider slug, key), from the secret `PROVIDER_KEYS`: what a provider is sent where a caller brings only a token
+    /// of ours, and what judges are called with.
+    provider_keys: Vec<(String, String)>,
     /// `METADATA_MAX_ENTRIES`: how many entries of `cf-aig-metadata` are kept.
     pub max_metadata_entries: usize,
 }
@@ -26,13 +27,13 @@ impl Config {
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Self {
         let admin = auth::admin_digest(get("ADMIN_TOKEN").as_deref());
         let base_urls = base_urls(get("PROVIDER_BASE_URLS").as_deref());
-        let judge_keys = judge_keys(get("JUDGE_KEYS").as_deref());
+        let provider_keys = provider_keys(get("PROVIDER_KEYS").as_deref());
         let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
-        let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(judge_keys.as_ref().err()).cloned();
+        let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err()).cloned();
         Self {
             admin: fault.map_or(admin, Err),
             base_urls: base_urls.unwrap_or_default(),
-            judge_keys: judge_keys.unwrap_or_default(),
+            provider_keys: provider_keys.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
         }
     }
@@ -45,16 +46,18 @@ impl Config {
         }
     }
 
-    /// The headers that a judge's call needs, with the provider's key in the one it belongs in.
-    pub fn judge_headers(&self, slug: &str) -> Vec<(&'static str, String)> {
-        let key = self.judge_keys.iter().find(|(known, _)| known == slug).map(|(_, key)| key.clone());
-        let version = (slug == "anthropic").then(|| ("anthropic-version", "2023-06-01".to_owned()));
-        let key = key.map(|key| match slug {
-            "anthropic" => ("x-api-key", key),
-            "google-ai-studio" => ("x-goog-api-key", key),
+    /// The operator's key for a provider, in the header that it belongs in.
+    pub fn provider_key(&self, slug: &str) -> Option<(&'static str, String)> {
+        let (_, key) = self.provider_keys.iter().find(|(known, _)| known == slug)?;
+        Some(match slug {
+            "anthropic" | "parallel" => ("x-api-key", key.clone()),
+            "google-ai-studio" => ("x-goog-api-key", key.clone()),
+            "azure-openai" | "ideogram" => ("api-key", key.clone()),
+            "elevenlabs" => ("xi-api-key", key.clone()),
+            "fal" => ("authorization", format!("Key {key}")),
+            "deepgram" => ("authorization", format!("Token {key}")),
             _ => ("authorization", format!("Bearer {key}")),
-        });
-        key.into_iter().chain(version).collect()
+        })
     }
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
@@ -62,12 +65,12 @@ impl Config {
     }
 }
 
-fn judge_keys(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
+fn provider_keys(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
     let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else {
         return Ok(Vec::new());
     };
     // The value is a secret, so the message says nothing of it.
-    let wrong = || "JUDGE_KEYS is not a JSON object of provider slugs and keys.".to_owned();
+    let wrong = || "PROVIDER_KEYS is not a JSON object of provider slugs and keys.".to_owned();
     let object: serde_json::Map<String, Value> = serde_json::from_str(value).map_err(|_| wrong())?;
     object
         .into_iter()

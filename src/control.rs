@@ -84,7 +84,7 @@ async fn within_gateway(
         Endpoint::DeleteLogs => log_list::delete(store, place.key, query).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
         Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse | Endpoint::PatchLog => {
-            arrived(store, place.key, id, request.now_ms, pause).await?;
+            arrived(store, id, request.now_ms, pause).await?;
             match route.endpoint {
                 Endpoint::GetLog => {
                     if is_recent(id, request.now_ms) {
@@ -150,15 +150,17 @@ async fn judged(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u
         return feedback::bulk(store, request.body, &context, find).await;
     }
     let id = String::from_utf8(percent_decoded(request.route.id)).map_err(|_| ApiError::not_found())?;
-    let found = find(&id).await?;
     match request.route.endpoint {
-        Endpoint::GiveFeedback => feedback::give(store, &id, found, request.body, &context).await,
+        Endpoint::GiveFeedback => {
+            let judgement = feedback::read(request.body)?;
+            feedback::give(store, &id, find(&id).await?, &judgement, &context).await
+        }
         Endpoint::GetFeedback => {
-            let found = found.ok_or_else(ApiError::not_found)?;
+            let found = find(&id).await?.ok_or_else(ApiError::not_found)?;
             feedback::settle(store, Some(&found.id), request.now_ms).await?;
             feedback::show(store, &found).await
         }
-        _ => feedback::take_back(store, &found.ok_or_else(ApiError::not_found)?, &context).await,
+        _ => feedback::take_back(store, &find(&id).await?.ok_or_else(ApiError::not_found)?, &context).await,
     }
 }
 
@@ -168,18 +170,12 @@ fn is_recent(id: &str, now_ms: u64) -> bool {
 
 /// Waits for the row of a log whose id was handed out a moment ago: rows are written behind the answers, and a caller
 /// must not have to guess how far behind.
-async fn arrived(
-    store: &impl Store,
-    key: i64,
-    id: &str,
-    now_ms: u64,
-    pause: impl AsyncFn(u64),
-) -> Result<(), StoreError> {
+async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(u64)) -> Result<(), StoreError> {
     if !is_recent(id, now_ms) {
         return Ok(());
     }
     for wait in ARRIVAL_PAUSES_MS {
-        if logs::exists(store, key, id).await? {
+        if logs::exists(store, None, id).await? {
             break;
         }
         pause(*wait).await;

@@ -18,6 +18,7 @@ mod judgement;
 mod log_batch;
 mod metadata;
 mod model;
+mod number;
 mod options;
 mod page;
 mod params;

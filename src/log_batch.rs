@@ -80,6 +80,11 @@ impl Waiting {
         groups
     }
 
+    /// Whether nothing waits and nothing is being written.
+    pub fn is_empty(&self) -> bool {
+        self.weight == 0
+    }
+
     /// A group has been written, or given up.
     pub fn settled(&mut self, weight: usize, lost: usize) {
         self.weight = self.weight.saturating_sub(weight);

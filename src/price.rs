@@ -1,5 +1,6 @@
 //! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
 
+use crate::number;
 use crate::wire::Usage;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -154,7 +155,7 @@ impl Price {
 
 impl Rates {
     fn parse(text: &str) -> Self {
-        let mut rates = text.split(',').map(|rate| rate.parse().ok());
+        let mut rates = text.split(',').map(number::parse);
         let mut next = || rates.next().flatten();
         Self { input: next(), output: next(), cached: next(), cache_write: next(), reasoning: next() }
     }

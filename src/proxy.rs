@@ -228,6 +228,14 @@ fn forwarded(
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
     }
+    // Only where our token stands in the place of the provider's: a caller who brings both means the provider's own.
+    if presented.let_in
+        && presented.carriers.iter().any(|name| *name != "cf-aig-authorization")
+        && let Some((name, key)) = job.around.config.provider_key(provider.slug)
+        && headers.get(name).is_none_or(|_| presented.carriers.contains(&name))
+    {
+        let _ = outgoing.set(name, &key);
+    }
     if job.call.request_type == RequestType::WebSocket {
         let _ = outgoing.set("upgrade", "websocket");
         if let Some(protocols) = headers.get("sec-websocket-protocol") {

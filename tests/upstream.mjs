@@ -37,6 +37,8 @@ export class Upstream {
   requests = [];
   /** `{status, body}` that WebSockets are refused with. */
   refuse;
+  /** A function from a request to a behaviour, for whatever `next` says nothing about. */
+  answer;
   #behaviours = [];
   #server;
 
@@ -60,7 +62,8 @@ export class Upstream {
   /**
    * What the next request that nothing was said about gets. One of:
    * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
-   * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers.
+   * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers;
+   * `delay` answers so many ms later.
    */
   next(behaviour) {
     this.#behaviours.push(behaviour);
@@ -85,7 +88,7 @@ export class Upstream {
     try {
       for await (const chunk of request) chunks.push(chunk);
       seen.body = Buffer.concat(chunks);
-      await answer(this.#behaviours.shift() ?? usual(provider, seen), request, response, seen);
+      await answer(this.#behaviours.shift() ?? this.answer?.(seen) ?? usual(provider, seen), request, response, seen);
     } catch {
       response.destroy();
     }
@@ -131,6 +134,7 @@ function usual(provider, { url, body }) {
 async function answer(behaviour, request, response, seen) {
   if (behaviour.reset) return response.destroy();
   if (behaviour.hang) return undefined;
+  if (behaviour.delay) await new Promise((resolve) => setTimeout(resolve, behaviour.delay));
   const { status = 200, headers, events, pause = 0 } = behaviour;
   if (events) {
     response.writeHead(status, { "content-type": "text/event-stream", "x-request-id": "req_standin", ...headers });

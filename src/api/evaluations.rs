@@ -5,6 +5,7 @@ use crate::audit::By;
 use crate::envelope::{ApiError, Reply};
 use crate::evaluate::run::Status;
 use crate::evaluate::{Plan, TYPES};
+use crate::number;
 use crate::page::Page;
 use crate::params::flag;
 use crate::query::Query;
@@ -272,17 +273,20 @@ pub async fn compare(store: &impl Store, place: &Place<'_>, query: &Query) -> Re
                     (evaluation, outcome)
                 })
                 .collect();
-            let unit = own.iter().find_map(|(_, outcome)| outcome.map(|outcome| outcome.detail()["unit"].clone()));
+            let unit = own.iter().find_map(|(_, outcome)| outcome.and_then(|outcome| outcome.detail().get("unit").cloned()));
             let values: Vec<Value> = own
                 .iter()
                 .map(|(evaluation, outcome)| match outcome {
                     None => json!({ "evaluation_id": evaluation.id, "result": null, "total_logs": 0, "confidence_interval": null, "groups": [], "status": null, "status_description": "not measured" }),
                     Some(outcome) => {
-                        let shown = outcome.show(evaluation.begun == 1);
-                        let figure = outcome.result.parse::<f64>().ok();
-                        json!({ "evaluation_id": evaluation.id, "result": figure, "total_logs": outcome.total_logs,
-                            "confidence_interval": shown["confidence_interval"], "groups": shown["groups"],
-                            "status": shown["status"], "status_description": shown["status_description"] })
+                        let mut shown = outcome.show(evaluation.begun == 1);
+                        let mut value = json!({ "evaluation_id": evaluation.id, "result": number::parse(&outcome.result), "total_logs": outcome.total_logs });
+                        if let (Some(value), Some(shown)) = (value.as_object_mut(), shown.as_object_mut()) {
+                            for name in ["confidence_interval", "groups", "status", "status_description"] {
+                                value.insert(name.to_owned(), shown.remove(name).unwrap_or_default());
+                            }
+                        }
+                        value
                     }
                 })
                 .collect();

@@ -55,8 +55,8 @@ pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>)
     let arm = |rank: u8, condition: &str| {
         format!(
             "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at FROM logs JOIN gateways ON gateways.key = logs.gateway \
-             WHERE {condition} AND (?2 IS NULL OR gateways.account_id = ?2) AND (?3 IS NULL OR gateways.account_id = ?3) \
-             AND (?4 IS NULL OR gateways.id = ?4) AND (?5 IS NULL OR gateways.id IN (SELECT value FROM json_each(?5)))"
+             WHERE {condition} AND (?3 IS NULL OR gateways.account_id = ?3) AND (?4 IS NULL OR gateways.id = ?4) AND {}",
+            within("?2", "?5")
         )
     };
     let sql = format!(
@@ -89,22 +89,22 @@ pub async fn give(
     store: &impl Store,
     request_id: &str,
     found: Option<Found>,
-    body: &[u8],
+    judgement: &Judgement,
     context: &Context<'_>,
 ) -> Result<Reply, ApiError> {
-    let judgement = read(body)?;
     match found {
         Some(found) => {
             settle(store, Some(&found.id), context.now_ms).await?;
-            enough_room(store, &found.id, &judgement).await?;
+            enough_room(store, &found.id, judgement).await?;
             store.batch(judgement.statements(&found.id, &context.giver())).await?;
             show(store, &found).await
         }
-        None => keep(store, request_id, &judgement, None, context).await,
+        None => keep(store, request_id, judgement, None, context).await,
     }
 }
 
-fn read(body: &[u8]) -> Result<Judgement, ApiError> {
+/// Reads and checks the body of feedback.
+pub fn read(body: &[u8]) -> Result<Judgement, ApiError> {
     if body.len() > MAX_FEEDBACK {
         return Err(ApiError::too_large(format!("Feedback must not be longer than {MAX_FEEDBACK} bytes")));
     }
@@ -158,16 +158,53 @@ pub async fn keep(
             context.entry.as_str().into(),
             log.into(),
             account.into(),
-            gateways.into(),
+            gateways.as_deref().into(),
             Bind::Int(context.now_ms as i64),
             context.caller.actor().into(),
             judgement.kind().into(),
             judgement.data().to_string().into(),
         ],
     );
+    match allowed(store, log, account, gateways.as_deref()).await? {
+        None => {}
+        // The row has come meanwhile.
+        Some(true) => {
+            store.batch(judgement.statements(log, &context.giver())).await?;
+            return Ok(Reply::result(json!({})));
+        }
+        Some(false) => return Err(ApiError::not_found()),
+    }
     store.batch(vec![insert]).await?;
     let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
     Ok(Reply { status: 202, ..Reply::result(kept) })
+}
+
+/// Whether a log is within an account and its gateways; `None` while there is no such log.
+async fn allowed(
+    store: &impl Store,
+    log: &str,
+    account: Option<&str>,
+    gateways: Option<&str>,
+) -> Result<Option<bool>, StoreError> {
+    row! {
+        struct Allowed {
+            allowed: u8,
+        }
+    }
+    let sql = format!(
+        "SELECT {} AS allowed FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = ?1",
+        within("?2", "?3")
+    );
+    let found = store.row::<Allowed>(Statement::new(sql, [log.into(), account.into(), gateways.into()])).await?;
+    Ok(found.map(|found| found.allowed == 1))
+}
+
+/// SQL for: the gateway is one of the account and of a JSON array, where these are given.
+fn within(account: &str, gateways: &str) -> String {
+    format!(
+        "(({account} IS NULL OR gateways.account_id = {account}) \
+         AND ({gateways} IS NULL OR gateways.id IN (SELECT value FROM json_each({gateways}))))"
+    )
 }
 
 /// Whether the row of an id can still come.
@@ -191,14 +228,13 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
             allowed: Option<u8>,
         }
     }
-    let pending = Statement::new(
+    let sql = format!(
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
-         (SELECT (pending.account IS NULL OR gateways.account_id = pending.account) AND (pending.gateways IS NULL \
-          OR gateways.id IN (SELECT value FROM json_each(pending.gateways))) \
-          FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
+         (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
          FROM pending_feedback AS pending WHERE ?1 IS NULL OR pending.log_id = ?1 ORDER BY pending.given_at, pending.id LIMIT 200",
-        [log.into()],
+        within("pending.account", "pending.gateways")
     );
+    let pending = Statement::new(sql, [log.into()]);
     let mut waiting = 0;
     for row in store.rows::<Pending>(pending).await? {
         let mut statements = Vec::new();
@@ -342,11 +378,11 @@ pub async fn bulk(
             "" => read(line.body.as_bytes())
                 .and(Err(ApiError::invalid(["body", "request_id"], "Expected the id of a request"))),
             id => match read(line.body.as_bytes()) {
-                Ok(_) => {
+                Ok(judgement) => {
                     let entry = format!("{}-{:03}", context.entry, line.number);
                     let context = Context { entry, ..*context };
                     match find(id).await {
-                        Ok(found) => give(store, id, found, line.body.as_bytes(), &context).await,
+                        Ok(found) => give(store, id, found, &judgement, &context).await,
                         Err(error) => Err(error),
                     }
                 }
@@ -359,9 +395,9 @@ pub async fn bulk(
         let answer: Value = serde_json::from_str(&reply.body).unwrap_or_default();
         if let Some(result) = result.as_object_mut() {
             result.insert("status".to_owned(), json!(reply.status));
-            result.insert("success".to_owned(), answer["success"].clone());
-            result.insert("log_id".to_owned(), answer["result"]["log_id"].clone());
-            result.insert("errors".to_owned(), answer["errors"].clone());
+            for (name, place) in [("success", "/success"), ("log_id", "/result/log_id"), ("errors", "/errors")] {
+                result.insert(name.to_owned(), answer.pointer(place).cloned().unwrap_or_default());
+            }
         }
         results.push_str(&result.to_string());
         results.push('\n');

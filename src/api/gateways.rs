@@ -39,12 +39,6 @@ row! {
     }
 }
 
-row! {
-    struct Count {
-        n: u64,
-    }
-}
-
 const COLUMNS: &str = "key, account_id, id, internal_id, created_at, modified_at, settings";
 
 const MAX_PER_PAGE: u64 = 100;
@@ -287,6 +281,12 @@ mod tests {
     use pollster::block_on;
 
     const NOW: u64 = 1_700_000_000_000;
+
+    row! {
+        struct Count {
+            n: u64,
+        }
+    }
 
     fn by(entry: &str, now_ms: u64) -> By<'static> {
         By { actor: "admin", now_ms, entry: entry.to_owned() }

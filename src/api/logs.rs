@@ -116,10 +116,11 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
     Ok(Reply::result(shown))
 }
 
-/// Whether a log's row is there. Rows are written behind the answers, so `control` asks before it looks.
-pub async fn exists(store: &impl Store, gateway: i64, id: &str) -> Result<bool, StoreError> {
-    let count =
-        Statement::new("SELECT count(*) AS n FROM logs WHERE id = ?1 AND gateway = ?2", [id.into(), gateway.into()]);
+/// Whether a log's row is there, in a certain gateway or in any. Rows are written behind the answers, so `control` asks
+/// before it looks.
+pub async fn exists(store: &impl Store, gateway: Option<i64>, id: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) AS n FROM logs WHERE id = ?1 AND (?2 IS NULL OR gateway = ?2)";
+    let count = Statement::new(sql, [id.into(), gateway.into()]);
     Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
 }
 
@@ -132,7 +133,7 @@ pub async fn patch(
     context: &feedback::Context<'_>,
 ) -> Result<Reply, ApiError> {
     let judgement = Judgement::patch(&Value::Object(object(body)?))?;
-    if !exists(store, place.key, id).await? {
+    if !exists(store, Some(place.key), id).await? {
         return feedback::keep(store, id, &judgement, Some(place), context).await;
     }
     feedback::settle(store, Some(id), context.now_ms).await?;
@@ -313,9 +314,9 @@ mod tests {
         for id in ["a", "a' OR 1=1 --", ""] {
             assert_eq!(block_on(get(&store, 2, id)).unwrap_err().status, 404);
             assert_eq!(block_on(body(&store, 2, id, Part::Request)).unwrap_err().status, 404);
-            assert!(!block_on(exists(&store, 2, id)).unwrap());
+            assert!(!block_on(exists(&store, Some(2), id)).unwrap());
         }
-        assert!(block_on(exists(&store, GATEWAY, "a")).unwrap());
+        assert!(block_on(exists(&store, Some(GATEWAY), "a")).unwrap());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 pub enum Test {
     /// The answer is JSON, of a schema if there is one.
     Json(Option<Value>),
-    /// The answer has this text in it, in lower case where case does not matter.
+    /// The answer has this text in it; in lower case where case does not matter, of which only A to Z have one here.
     Contains {
         text: String,
         case_sensitive: bool,
@@ -52,7 +52,7 @@ impl Test {
         };
         match (text("contains"), text("regex")) {
             (Some(text), None) if case_sensitive => Ok(Self::Contains { text: text.to_owned(), case_sensitive }),
-            (Some(text), None) => Ok(Self::Contains { text: text.to_lowercase(), case_sensitive }),
+            (Some(text), None) => Ok(Self::Contains { text: text.to_ascii_lowercase(), case_sensitive }),
             (None, Some(pattern)) => RegexBuilder::new(pattern)
                 .case_insensitive(!case_sensitive)
                 .size_limit(MAX_COMPILED)
@@ -77,7 +77,7 @@ impl Test {
                 },
             },
             Self::Contains { text, case_sensitive: true } => (answer.contains(text), None),
-            Self::Contains { text, .. } => (answer.to_lowercase().contains(text), None),
+            Self::Contains { text, .. } => (answer.to_ascii_lowercase().contains(text), None),
             Self::Regex(pattern) => (pattern.is_match(answer), None),
         }
     }

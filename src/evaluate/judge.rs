@@ -2,6 +2,7 @@
 
 use super::answers::{Wrong, unfenced};
 use crate::conversation::Conversation;
+use crate::number;
 use serde_json::{Value, json};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +140,7 @@ impl Judge {
         };
         let text = said.as_str().map(|text| text.trim().to_ascii_lowercase());
         let value = match self.verdict {
-            Verdict::Number => said.as_f64().or_else(|| text?.parse().ok()).filter(|number: &f64| number.is_finite()),
+            Verdict::Number => said.as_f64().or_else(|| number::parse(&text?)),
             Verdict::Boolean => said.as_bool().map(f64::from).or(match text.as_deref() {
                 Some("true" | "yes") => Some(1.0),
                 Some("false" | "no") => Some(0.0),

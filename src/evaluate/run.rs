@@ -7,6 +7,7 @@ use super::tally::{Histogram, Measured, Pairs, Sums, Tally, bucket_sql};
 use super::{Evaluator, Figure, Plan, Timing};
 use crate::conversation::Conversation;
 use crate::filter::{self, Direction, Filters, Selection};
+use crate::number;
 use crate::price;
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use crate::wire;
@@ -597,7 +598,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let grouped = self.plan.group_by.is_some();
         let shown = |measured: &Measured| {
             let interval = measured.interval.map(|(low, high)| json!([rounded(low), rounded(high)]));
-            (measured.value.map(|value| rounded(value).to_string()).unwrap_or_default(), measured.n, interval)
+            (measured.value.map(|value| number::text(rounded(value))).unwrap_or_default(), measured.n, interval)
         };
         let (result, n, interval) = shown(&report.measured);
         let groups: Vec<Value> = report

@@ -32,9 +32,9 @@ pub struct Filter {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Key {
     Field(&'static Field),
-    /// Any entry's key, and any entry's value: two such filters need not meet in one entry.
-    MetadataKey,
-    MetadataValue,
+    /// Any metadata entry's key, and any entry's value: two such filters need not meet in one entry.
+    AnyName,
+    AnyValue,
     /// The value of one entry.
     Metadata(String),
     Feedback(String),
@@ -134,8 +134,8 @@ impl Filters {
 impl Key {
     pub fn parse(name: &str) -> Option<Self> {
         match name {
-            "metadata.key" => return Some(Self::MetadataKey),
-            "metadata.value" => return Some(Self::MetadataValue),
+            "metadata.key" => return Some(Self::AnyName),
+            "metadata.value" => return Some(Self::AnyValue),
             _ => {}
         }
         if let Some(field) = FIELDS.iter().find(|field| field.name == name) {
@@ -157,7 +157,7 @@ impl Key {
     fn kind(&self) -> Option<Kind> {
         match self {
             Self::Field(field) => Some(field.kind),
-            Self::MetadataKey => Some(Kind::Text),
+            Self::AnyName => Some(Kind::Text),
             _ => None,
         }
     }

@@ -67,8 +67,8 @@ impl Log {
             found.map(|(_, value)| metadata::searchable(value)).collect()
         };
         match key {
-            Key::MetadataKey => own.iter().map(|(key, _)| json!(key)).collect(),
-            Key::MetadataValue => own.iter().map(|(_, value)| metadata::searchable(value)).collect(),
+            Key::AnyName => own.iter().map(|(key, _)| json!(key)).collect(),
+            Key::AnyValue => own.iter().map(|(_, value)| metadata::searchable(value)).collect(),
             Key::Metadata(key) => of(own, key),
             Key::Feedback(key) => of(&self.said, key),
             Key::Field(_) => Vec::new(),

@@ -3,6 +3,7 @@
 use super::{Filter, Filters, Key, Kind, Operator};
 use crate::envelope::ApiError;
 use crate::metadata;
+use crate::number;
 use crate::query::Query;
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -257,7 +258,7 @@ fn typed(value: &Value, kind: Option<Kind>) -> Result<Value, String> {
         _ if value.is_array() || value.is_object() => Err("Expected a string, a number, a boolean or null".to_owned()),
         Some(Kind::Number | Kind::Bool | Kind::Time) if matches!(text, Some("" | "null")) => Ok(Value::Null),
         Some(Kind::Number) => {
-            let number = value.as_f64().or_else(|| text?.parse().ok()).filter(|number: &f64| number.is_finite());
+            let number = value.as_f64().or_else(|| number::parse(text?));
             number.map(|number| json!(number)).ok_or_else(|| "Expected a number".to_owned())
         }
         Some(Kind::Bool) => match (value, text) {

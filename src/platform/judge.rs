@@ -31,8 +31,11 @@ impl World for Gateway<'_> {
         let said = |error: JsValue| js::message(&error);
         let headers = web_sys::Headers::new().map_err(said)?;
         let provider = call.question.provider.as_str();
-        for (name, value) in self.around.config.judge_headers(provider) {
+        if let Some((name, value)) = self.around.config.provider_key(provider) {
             headers.set(name, &value).map_err(said)?;
+        }
+        if provider == "anthropic" {
+            headers.set("anthropic-version", "2023-06-01").map_err(said)?;
         }
         headers.set("content-type", "application/json").map_err(said)?;
         headers.set("cf-aig-collect-log", "true").map_err(said)?;

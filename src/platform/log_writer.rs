@@ -36,6 +36,17 @@ async fn write(group: Vec<LogRecord>, store: &D1Store) {
     }
 }
 
+/// Waits, for half a second at most, until what this isolate has to write is written. Of several logs with the same event
+/// id the newest is meant, and it may be on its way.
+pub async fn idle() {
+    for _ in 0..50 {
+        if WAITING.with_borrow(Waiting::is_empty) {
+            return;
+        }
+        pause(10).await;
+    }
+}
+
 /// How many records this isolate has lost for good.
 pub fn lost() -> u64 {
     WAITING.with_borrow(|waiting| waiting.lost)

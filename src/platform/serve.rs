@@ -146,6 +146,9 @@ fn asked<'a>(
 async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
     let store = around.database();
     let route = asked.route;
+    if matches!(route.access, Access::Give | Access::See) {
+        log_writer::idle().await;
+    }
     let reply = control::handle(&store, &asked, pause).await;
     let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.

@@ -41,8 +41,11 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /** `around` is a module that wraps the Worker; `folder` is where the database is kept, which has its tables already if `migrated`. */
-  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, migrated = false, upstream, others = [] } = {}) {
+  /**
+   * With `persist` the database is in that folder, and is there again after a restart. `around` is a module that wraps the
+   * Worker.
+   */
+  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, upstream, others = [], persist } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -52,29 +55,28 @@ export class Gateway {
     ];
     if (around) modules.unshift({ type: "ESModule", path: file("around.mjs"), contents: around });
     const { date, flags } = compatibility();
-    gateway.miniflare = new Miniflare({
-      ...convertV4MiniflareOptions({
-        host: "127.0.0.1",
-        log: new Log(LogLevel.ERROR),
-        handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
-        workers: [
-          {
-            name: "tollgate",
-            modules,
-            modulesRoot: join(root, "build"),
-            compatibilityDate: date,
-            compatibilityFlags: flags,
-            d1Databases: ["DB"],
-            bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
-          },
-          ...others,
-        ],
-      }),
-      ...(folder && { resourcePersistencePath: folder }),
+    const options = convertV4MiniflareOptions({
+      host: "127.0.0.1",
+      log: new Log(LogLevel.ERROR),
+      handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
+      workers: [
+        {
+          name: "tollgate",
+          modules,
+          modulesRoot: join(root, "build"),
+          compatibilityDate: date,
+          compatibilityFlags: flags,
+          d1Databases: ["DB"],
+          bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
+        },
+        ...others,
+      ],
     });
+    gateway.miniflare = new Miniflare({ ...options, ...(persist && { resourcePersistencePath: persist }) });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
     gateway.db = await gateway.miniflare.getD1Database("DB");
-    if (!migrated) for (const statement of migrations()) await gateway.db.prepare(statement).run();
+    const [made] = await gateway.rows("SELECT name FROM sqlite_master WHERE name = 'gateways'");
+    if (!made) for (const statement of migrations()) await gateway.db.prepare(statement).run();
     return gateway;
   }
 

@@ -180,7 +180,7 @@ test("getUrl knows the caller's origin, and else the operator's", async () => {
   assert.equal((await raw("getUrl", "openai", {})).error.name, "AiGatewayInternalError");
 });
 
-test("patchLog and feedback", { skip: "until the route is merged" }, async () => {
+test("patchLog and feedback", async () => {
   const { value: answer } = await raw("run", chat(), { account: ACCOUNT, gateway: { id: "gw" } });
   const id = answer.headers["cf-aig-log-id"];
   assert.deepEqual(await raw("patchLog", id, { feedback: 1, score: 80, metadata: { late: true } }, SCOPE), { value: null });
@@ -309,7 +309,7 @@ test("errors have their names in new Workers and in old ones", async () => {
   }
 });
 
-test("the client's patchLog and feedback", { skip: "until the route is merged" }, async () => {
+test("the client's patchLog and feedback", async () => {
   const { log } = await client("run", "openai/gpt-4o", { messages: [] });
   assert.deepEqual((await clientGateway("patchLog", log, { feedback: -1 })).value, null);
   assert.ok((await clientGateway("feedback", log, { rating: 1 })).value);
@@ -369,7 +369,7 @@ test("the example Worker asks, and finds its log", async () => {
   assert.ok(!JSON.stringify(gw.upstream.requests.map(({ headers }) => headers)).includes(TOKEN));
 });
 
-test("the example Worker takes a thumb", { skip: "until the route is merged" }, async () => {
+test("the example Worker takes a thumb", async () => {
   const { log } = await (await callers.example.fetch("https://example/ask")).json();
   assert.equal((await callers.example.fetch(`https://example/logs/${log}/up`, { method: "POST" })).status, 200);
   assert.equal((await (await callers.example.fetch(`https://example/logs/${log}`)).json()).feedback, 1);
