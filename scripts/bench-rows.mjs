@@ -362,7 +362,7 @@ await main(import.meta.url, async () => {
   const folder = join(root, "target/bench-rows");
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
-  const empty = await Gateway.start({ persist: folder });
+  const empty = await Gateway.start({ folder });
   await empty.create("bench");
   const [{ key }] = await empty.rows("SELECT key FROM gateways WHERE id = 'bench'");
   await empty.stop();
@@ -371,7 +371,7 @@ await main(import.meta.url, async () => {
   const known = await fill(file, key, rows);
   const size = Math.round(fs.statSync(file).size / 1e6);
   say(`made ${number(rows)} logs in ${Math.round((Date.now() - begun) / 1000)} s: ${number(size)} MB`);
-  const gateway = await Gateway.start({ persist: folder, around: COUNTING });
+  const gateway = await Gateway.start({ folder, around: COUNTING });
   console.log(`| query | ms | first, ms | rows read |\n|---|---|---|---|`);
   try {
     await measure(new Bench(gateway, TOKEN), known, rows);

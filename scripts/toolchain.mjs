@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
-const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tollgate");
+export const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tollgate");
 const WASM = "wasm32-unknown-unknown";
 const WORKER_BUILD_VERSION = "0.8.7";
 const DEBIAN_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src"];

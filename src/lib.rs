@@ -19,6 +19,7 @@ mod log_batch;
 mod metadata;
 mod model;
 mod number;
+mod openapi;
 mod options;
 mod page;
 mod params;

@@ -32,6 +32,7 @@ pub enum Plane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     Health,
+    OpenApi,
     Universal,
     Proxy,
     ListGateways,
@@ -78,6 +79,7 @@ use Access::{Admin, Edit, Gateway, Give, Open, Read, See};
 pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     // For operators.
     (Endpoint::Health, "GET", "/health", Open),
+    (Endpoint::OpenApi, "GET", "/openapi.json", Open),
     // The data plane: what applications call.
     (Endpoint::Universal, "POST", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),

@@ -181,7 +181,10 @@ impl Draft {
             }
             (Some(filters), _) => {
                 let _: Filters = filter::from_json(filters, &["body", "filters"])?;
-                arrays(filters)
+                match arrays(filters) {
+                    one @ Value::Object(_) => Value::Array(vec![one]),
+                    list => list,
+                }
             }
         };
         Ok(Self { name, enable, filters })

@@ -6,6 +6,7 @@ use crate::caller::Caller;
 use crate::control;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
+use crate::openapi;
 use crate::price;
 use crate::proxy;
 use crate::query::Query;
@@ -33,6 +34,7 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     }
     match route {
         Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
+        Ok(Route { endpoint: Endpoint::OpenApi, .. }) => js::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
             proxy::handle(request, route, query, proxy::Caller::default(), around).await
         }

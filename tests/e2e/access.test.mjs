@@ -38,8 +38,8 @@ function idFor(template) {
 
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-test("only /health is open", () => {
-  assert.deepEqual(routes.filter(([, , , access]) => access === "Open").map(([, , path]) => path), ["/health"]);
+test("only /health and the document are open", () => {
+  assert.deepEqual(routes.filter(([, , , access]) => access === "Open").map(([, , path]) => path), ["/health", "/openapi.json"]);
 });
 
 test("every other route wants the token, under both prefixes", async () => {

@@ -246,7 +246,7 @@ test("deleting an evaluation takes its results and verdicts along", async () => 
 test("killing the Worker in the middle of an evaluation loses nothing and judges nothing twice", async () => {
   const folder = mkdtempSync(join(tmpdir(), "tollgate-"));
   const outer = gw;
-  const start = () => Gateway.start({ upstream: outer.upstream, persist: folder, bindings: { PROVIDER_KEYS: "{}" } });
+  const start = () => Gateway.start({ upstream: outer.upstream, folder, bindings: { PROVIDER_KEYS: "{}" } });
   try {
     gw = await start();
     await gw.create("gw");

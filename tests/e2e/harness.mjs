@@ -41,11 +41,8 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /**
-   * With `persist` the database is in that folder, and is there again after a restart. `around` is a module that wraps the
-   * Worker.
-   */
-  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, upstream, others = [], persist } = {}) {
+  /** `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart. */
+  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, others = [] } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -72,7 +69,7 @@ export class Gateway {
         ...others,
       ],
     });
-    gateway.miniflare = new Miniflare({ ...options, ...(persist && { resourcePersistencePath: persist }) });
+    gateway.miniflare = new Miniflare({ ...options, ...(folder && { resourcePersistencePath: folder }) });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
     gateway.db = await gateway.miniflare.getD1Database("DB");
     const [made] = await gateway.rows("SELECT name FROM sqlite_master WHERE name = 'gateways'");
