@@ -22,20 +22,24 @@ pub struct Selection {
 #[derive(Clone, Copy, Debug)]
 struct Source {
     from: &'static str,
+    /// The index alone, where it has all that is asked for.
+    alone: Option<&'static str>,
     time: &'static str,
     id: &'static str,
 }
 
-const LOGS: Source = Source { from: "logs", time: "logs.created_at", id: "logs.id" };
+const LOGS: Source = Source { from: "logs", alone: None, time: "logs.created_at", id: "logs.id" };
 
 // CROSS JOIN is how SQLite is told to begin with the left table.
 const METADATA: Source = Source {
+    alone: Some("log_metadata AS pair"),
     from: "log_metadata AS pair CROSS JOIN logs ON logs.id = pair.log_id",
     time: "pair.created_at",
     id: "pair.log_id",
 };
 
 const FEEDBACK: Source = Source {
+    alone: Some("log_feedback AS pair"),
     from: "log_feedback AS pair CROSS JOIN logs ON logs.id = pair.log_id",
     time: "pair.created_at",
     id: "pair.log_id",
@@ -208,6 +212,15 @@ impl Selection {
     /// which leads it back and forth through the table; the table itself is in order of time.
     pub fn gather(&self, columns: &str, rest: &str) -> Statement {
         let mut walked = self.clone();
+        // Every pair belongs to a log, which need not be looked at when nothing of it is asked for.
+        let asks = |text: &str| text.contains("logs.");
+        if let Some(alone) = self.source.alone
+            && !asks(columns)
+            && !self.conditions.iter().skip(1).any(|condition| asks(condition))
+        {
+            walked.source.from = alone;
+            walked.conditions.remove(0);
+        }
         if self.walked {
             walked.source.from = "logs INDEXED BY logs_by_time";
         }
