@@ -346,13 +346,15 @@ async function measure(bench, known, rows) {
 }
 
 await main(import.meta.url, async () => {
+  // Node says that its SQLite is experimental.
+  process.removeAllListeners("warning");
   const { values } = parseArgs({ options: { rows: { type: "string", default: "1000000" } } });
   const rows = Number(values.rows);
   if (!Number.isInteger(rows) || rows < 1_000) throw new Failure("usage: npm run bench:rows [-- --rows N], N at least 1000");
   if (!process.versions.sqlite) {
     build();
     // The machine's own Node is too old for node:sqlite.
-    const again = spawnSync(nodeProgram, ["--disable-warning=ExperimentalWarning", ...process.argv.slice(1)], { cwd: root, env: wranglerEnv(), stdio: "inherit" });
+    const again = spawnSync(nodeProgram, [...process.argv.slice(1)], { cwd: root, env: wranglerEnv(), stdio: "inherit" });
     process.exit(again.status ?? 1);
   }
   build();

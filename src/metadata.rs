@@ -68,16 +68,20 @@ pub fn searchable(value: &Value) -> Value {
         Value::Bool(value) => Value::from(if *value { "true" } else { "false" }),
         // Only where nothing is lost: "007" and "1e3" are names rather than numbers.
         Value::String(text) => match serde_json::from_str::<Number>(text) {
-            Ok(number) if number.to_string() == *text => Value::Number(number),
+            Ok(number) if number.to_string() == *text && is_exact(&number) => Value::Number(number),
             // SQLite takes a NUL for the end of a text.
             _ if text.len() > MAX_SEARCHABLE || text.contains('\0') => Value::Null,
             _ => value.clone(),
         },
-        // The same for long integers, which queries would bring as texts and D1 would round.
-        Value::Number(number) if !number.is_f64() => searchable(&Value::from(number.to_string())),
+        Value::Number(number) if !is_exact(number) => Value::from(number.to_string()),
         Value::Number(_) => value.clone(),
         Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
     }
+}
+
+/// D1 rounds the integers that it is asked for to 53 bits, and would not find longer ones: they are compared as texts.
+fn is_exact(number: &Number) -> bool {
+    number.is_f64() || number.as_i64().is_some_and(|integer| integer.unsigned_abs() <= 1 << 53)
 }
 
 // === impl Metadata ===
@@ -142,6 +146,21 @@ mod tests {
         assert_eq!(keys, ["z", "y", "x", "w", "v"]);
         assert_eq!(read.dropped, "a is beyond the first 5");
         assert_eq!(parse(r#"{"z":1,"y":2,"x":3,"w":4,"v":5,"a":6}"#, 20).entries.len(), 6);
+    }
+
+    #[test]
+    fn numbers_are_found_whichever_way_they_were_sent() {
+        for (sent, wanted) in [
+            (json!(5), json!(5)),
+            (json!("5"), json!(5)),
+            (json!(1_234_567_890_123_456_789i64), json!("1234567890123456789")),
+            (json!("1234567890123456789"), json!("1234567890123456789")),
+            (json!(u64::MAX), json!("18446744073709551615")),
+            (json!("007"), json!("007")),
+            (json!(true), json!("true")),
+        ] {
+            assert_eq!(searchable(&sent), wanted);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How SQLite runs the statements behind lists, exports, deletions, feedback and evaluations: by which index, and without
 //! scanning a table or sorting what it found.
 
+use super::{Direction, Selection, from_query};
 use crate::api::feedback::{self, Context};
 use crate::api::log_export::{self, Export};
 use crate::api::log_list;
@@ -69,6 +70,11 @@ fn lists_are_read_from_an_index_in_order() {
         (format!("cursor={cursor}"), "logs_by_time (gateway=? AND (created_at,id)<(?,?)"),
         (format!("cursor={cursor}&order_by_direction=asc"), "logs_by_time (gateway=? AND (created_at,id)>(?,?)"),
         (day.to_owned(), "logs_by_time (gateway=? AND created_at>? AND created_at<?"),
+        (format!("{day}&cursor={cursor}"), "logs_by_time (gateway=? AND created_at>? AND (created_at,id)<(?,?)"),
+        (
+            format!("{day}&cursor={cursor}&order_by_direction=asc"),
+            "logs_by_time (gateway=? AND (created_at,id)>(?,?) AND created_at<?",
+        ),
         ("start_date=2026-11-20".to_owned(), "logs_by_time (gateway=? AND created_at>?"),
         ("provider=openai".to_owned(), "logs_by_provider (gateway=? AND provider=?"),
         (
@@ -110,9 +116,27 @@ fn lists_are_read_from_an_index_in_order() {
             BY_FEEDBACK,
         ),
         (filters(json!([{ "or": [eq("model", "a"), eq("metadata.team", "AI")] }])), "logs_by_time (gateway=?"),
-        (filters(json!([{ "key": "model", "operator": "eq", "value": ["a", "b"] }])), "logs_by_time (gateway=?"),
     ] {
         listed(&query, by);
+    }
+}
+
+/// A slice is read from its beginning to its end, whatever else bounds the time.
+#[test]
+fn slices_have_two_ends() {
+    let from = id::mint(1_700_000_000_000, 5);
+    for (query, wanted) in [
+        ("end_date=2026-11-21&start_date=2020-01-01", "logs_by_time (gateway=?"),
+        ("end_date=2026-11-21&provider=openai", "logs_by_provider (gateway=? AND provider=?"),
+    ] {
+        let filters = from_query(&Query::parse(query)).unwrap();
+        let mut logs = Selection::new(GATEWAY, &filters);
+        logs.until(1_700_000_000_001);
+        logs.beyond(&from, Direction::Descending);
+        logs.down_to(&id::mint(1_600_000_000_000, 5));
+        let plan = Sqlite::new().plan(&logs.gather("count(*)", ""));
+        let wanted = format!("{wanted} AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))");
+        assert!(plan.contains(&wanted), "{plan}");
     }
 }
 

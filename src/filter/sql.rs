@@ -11,28 +11,35 @@ pub struct Selection {
     /// The table and the columns that are read in order of time: an index on the pair where a metadata or feedback pair
     /// is asked for, else `logs` itself.
     source: Source,
-    looked_up: bool,
+    /// Whether nothing but `logs` in order of time can tell what is meant.
+    walked: bool,
     conditions: Vec<String>,
+    /// Which of the conditions bound the time, and from which side.
+    bounds: Vec<(usize, Direction)>,
     binds: Vec<Bind>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Source {
     from: &'static str,
+    /// The index alone, where it has all that is asked for.
+    alone: Option<&'static str>,
     time: &'static str,
     id: &'static str,
 }
 
-const LOGS: Source = Source { from: "logs", time: "logs.created_at", id: "logs.id" };
+const LOGS: Source = Source { from: "logs", alone: None, time: "logs.created_at", id: "logs.id" };
 
 // CROSS JOIN is how SQLite is told to begin with the left table.
 const METADATA: Source = Source {
+    alone: Some("log_metadata AS pair"),
     from: "log_metadata AS pair CROSS JOIN logs ON logs.id = pair.log_id",
     time: "pair.created_at",
     id: "pair.log_id",
 };
 
 const FEEDBACK: Source = Source {
+    alone: Some("log_feedback AS pair"),
     from: "log_feedback AS pair CROSS JOIN logs ON logs.id = pair.log_id",
     time: "pair.created_at",
     id: "pair.log_id",
@@ -82,7 +89,10 @@ impl Selection {
                 single.next().map_or(LOGS, |(_, _, from)| Source { from, ..LOGS })
             }
         };
-        let mut selection = Self { source, looked_up, conditions: Vec::new(), binds: Vec::new() };
+        let walked = source.from == LOGS.from
+            && !looked_up
+            && !filters.0.iter().any(|clause| clause.iter().all(Filter::is_covered));
+        let mut selection = Self { source, walked, conditions: Vec::new(), bounds: Vec::new(), binds: Vec::new() };
         let own = selection.bind(gateway);
         // The plus keeps SQLite from walking through the gateway in order of time when an id tells where to look.
         let plus = if looked_up { "+" } else { "" };
@@ -135,6 +145,14 @@ impl Selection {
     /// Requires one of the filters.
     pub fn require(&mut self, clause: &[Filter]) {
         let condition = self.clause(clause);
+        if let [Filter { key: Key::Field(Field { name: "created_at", .. }), operator, .. }] = clause {
+            let from = match operator {
+                Operator::Lt | Operator::AtMost => Some(Direction::Descending),
+                Operator::Gt | Operator::AtLeast => Some(Direction::Ascending),
+                _ => None,
+            };
+            self.bounds.extend(from.map(|from| (self.conditions.len(), from)));
+        }
         self.conditions.push(condition);
     }
 
@@ -149,24 +167,32 @@ impl Selection {
 
     /// Only logs beyond the one with this id, in a direction. Ids begin with their time, so the id says it all.
     pub fn beyond(&mut self, last: &str, direction: Direction) {
-        let time = self.bind(id::minted_at(last).unwrap_or(0) as i64);
-        let id = self.bind(last);
-        let Source { time: column, id: own, .. } = self.source;
-        let than = if direction == Direction::Ascending { '>' } else { '<' };
-        self.conditions.push(format!("({column}, {own}) {than} ({time}, {id})"));
+        self.bound(last, direction, if direction == Direction::Ascending { ">" } else { "<" });
     }
 
     /// Only logs that are as new as the one with this id, or newer.
     pub fn down_to(&mut self, last: &str) {
-        let time = self.bind(id::minted_at(last).unwrap_or(0) as i64);
-        let id = self.bind(last);
+        self.bound(last, Direction::Ascending, ">=");
+    }
+
+    fn bound(&mut self, id: &str, from: Direction, than: &str) {
+        // SQLite begins at one bound only. If that were an earlier one, every page would read again what was before it.
+        for (at, _) in self.bounds.iter().filter(|(_, known)| *known == from) {
+            if let Some(condition) = self.conditions.get_mut(*at) {
+                condition.insert(0, '+');
+            }
+        }
+        self.bounds.retain(|(_, known)| *known != from);
+        let time = self.bind(id::minted_at(id).unwrap_or(0) as i64);
+        let id = self.bind(id);
         let Source { time: column, id: own, .. } = self.source;
-        self.conditions.push(format!("({column}, {own}) >= ({time}, {id})"));
+        self.conditions.push(format!("({column}, {own}) {than} ({time}, {id})"));
     }
 
     /// Only logs of this time or before.
     pub fn until(&mut self, time_ms: u64) {
         let time = self.bind(time_ms as i64);
+        self.bounds.push((self.conditions.len(), Direction::Descending));
         self.conditions.push(format!("{} <= {time}", self.source.time));
     }
 
@@ -186,7 +212,16 @@ impl Selection {
     /// which leads it back and forth through the table; the table itself is in order of time.
     pub fn gather(&self, columns: &str, rest: &str) -> Statement {
         let mut walked = self.clone();
-        if self.source.from == LOGS.from && !self.looked_up {
+        // Every pair belongs to a log, which need not be looked at when nothing of it is asked for.
+        let asks = |text: &str| text.contains("logs.");
+        if let Some(alone) = self.source.alone
+            && !asks(columns)
+            && !self.conditions.iter().skip(1).any(|condition| asks(condition))
+        {
+            walked.source.from = alone;
+            walked.conditions.remove(0);
+        }
+        if self.walked {
             walked.source.from = "logs INDEXED BY logs_by_time";
         }
         walked.select(columns, rest)
@@ -368,6 +403,17 @@ impl Filter {
         matches!(self.key, Key::Field(field) if field.name == name)
             && self.operator == Operator::Eq
             && matches!(self.values.as_slice(), [value] if !value.is_null() && (wanted.is_none() || value.as_bool() == wanted))
+    }
+
+    /// Whether an index tells which logs it describes, without the table, although not in order of time.
+    fn is_covered(&self) -> bool {
+        match self.key {
+            Key::Field(field) if matches!(field.name, "model" | "provider") => true,
+            Key::Field(field) if matches!(field.name, "score" | "feedback") => {
+                matches!(self.operator, Operator::Lt | Operator::Gt)
+            }
+            _ => false,
+        }
     }
 
     /// Whether it asks for the logs of certain ids.
