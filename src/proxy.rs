@@ -561,7 +561,7 @@ impl Job {
 
     async fn log(self, outcome: Outcome) {
         let duration = now().saturating_sub(self.arrived);
-        let store = self.around.database();
+        let store = self.around.database().within(log_writer::PATIENCE_MS);
         log_writer::submit(LogRecord::new(self.call, Outcome { duration, ..outcome }), &store).await;
     }
 

@@ -1,6 +1,6 @@
 //! [`Store`] on D1.
 
-use super::js;
+use super::{js, within};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -24,21 +24,40 @@ extern "C" {
 }
 
 /// The binding `DB`. Cheap to make; it holds a handle of the request it was made in.
-pub struct D1Store(Database);
+pub struct D1Store {
+    database: Database,
+    /// A call that takes longer has failed, in milliseconds.
+    patience_ms: u64,
+}
+
+/// D1 itself ends a statement after 30 s.
+const PATIENCE_MS: u64 = 35_000;
 
 // === impl D1Store ===
 
 impl D1Store {
     pub fn new(env: &Env) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str("DB")).unwrap_or(JsValue::UNDEFINED);
-        Self(binding.unchecked_into())
+        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS }
+    }
+
+    /// The same with less patience, for whoever can do without an answer or try again.
+    pub fn within(self, patience_ms: u64) -> Self {
+        Self { patience_ms, ..self }
+    }
+
+    async fn answer(&self, promise: Promise) -> Result<JsValue, StoreError> {
+        match within(self.patience_ms, JsFuture::from(promise)).await {
+            Some(answer) => answer.map_err(failed),
+            None => Err(StoreError(format!("D1 did not answer within {} ms", self.patience_ms))),
+        }
     }
 
     fn prepared(&self, statement: &Statement) -> Result<Prepared, StoreError> {
-        if self.0.is_undefined() {
+        if self.database.is_undefined() {
             return Err(StoreError("the Worker has no D1 binding named DB; see wrangler.toml".to_owned()));
         }
-        let prepared = self.0.prepare(&statement.sql).map_err(failed)?;
+        let prepared = self.database.prepare(&statement.sql).map_err(failed)?;
         if statement.binds.is_empty() {
             return Ok(prepared);
         }
@@ -49,7 +68,7 @@ impl D1Store {
 impl Store for D1Store {
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         let promise = self.prepared(&statement)?.all().map_err(failed)?;
-        let answer = JsFuture::from(promise).await.map_err(failed)?;
+        let answer = self.answer(promise).await?;
         let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(failed)?;
         // One string across the border costs less than a crossing for each value.
         let text = String::from(JSON::stringify(&rows).map_err(failed)?);
@@ -63,7 +82,7 @@ impl Store for D1Store {
         for statement in &statements {
             prepared.push(self.prepared(statement)?.as_ref());
         }
-        let answers = JsFuture::from(self.0.batch(&prepared).map_err(failed)?).await.map_err(failed)?;
+        let answers = self.answer(self.database.batch(&prepared).map_err(failed)?).await?;
         Ok(Array::from(&answers).iter().map(|answer| meta(&answer, "changes")).collect())
     }
 }

@@ -15,6 +15,9 @@ const FRESH_MS: u64 = 5_000;
 /// Unknown ids are remembered too, and callers can make them up: the cache starts anew rather than grow.
 const MAX_ENTRIES: usize = 1_000;
 
+/// How long a request waits for settings before it goes on with older ones, or is refused, in milliseconds.
+pub const PATIENCE_MS: u64 = 3_000;
+
 struct Entry {
     gateway: Option<Rc<Gateway>>,
     read_at: u64,
@@ -43,7 +46,7 @@ pub async fn settings(
     {
         return Ok(found.clone());
     }
-    let store = around.database();
+    let store = around.database().within(PATIENCE_MS);
     let read = match gateways::find(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => {
             let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };

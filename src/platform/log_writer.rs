@@ -8,6 +8,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 use std::cell::RefCell;
 
+/// How long one attempt to write may take, in milliseconds. A database that hangs must not cost all the time there is;
+/// writing again does no harm where the first attempt takes effect after all.
+pub const PATIENCE_MS: u64 = 5_000;
+
 thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
 }

@@ -1,6 +1,6 @@
 //! Who a request's token belongs to, remembered in the isolate for a few seconds.
 
-use super::{Around, now};
+use super::{Around, gateways, now};
 use crate::api::tokens;
 use crate::auth::{self, Presented};
 use crate::caller::{Caller, Token};
@@ -55,7 +55,7 @@ async fn known(around: &Around, digest: &str) -> Result<Option<Token>, StoreErro
     {
         return Ok(token.clone());
     }
-    let token = match (tokens::find(&around.database(), digest).await, &kept) {
+    let token = match (tokens::find(&around.database().within(gateways::PATIENCE_MS), digest).await, &kept) {
         (Ok(token), _) => token,
         // While D1 does not answer, a token that was valid goes on to be.
         (Err(_), Some((Some(token), ..))) => Some(token.clone()),

@@ -69,3 +69,16 @@ test("a database that is down for longer than settings are kept costs no answer 
   assert.equal((await gw.rows("SELECT count(*) AS n FROM logs"))[0].n, before + answers.length);
   assert.equal((await (await fetch(`${gw.url}/health`)).json()).logs_lost, 0);
 });
+
+test("a database that hangs is given up and asked again, and older settings hold meanwhile", async () => {
+  await gw.hang({ hang: 1 });
+  const written = await tagged(1);
+  // Settings are kept for five seconds; afterwards the read hangs, and what is known goes on to hold.
+  await new Promise((resolve) => setTimeout(resolve, 5_500));
+  await gw.hang({ hangReads: true });
+  const begun = Date.now();
+  const answer = await tagged(2);
+  assert.ok(Date.now() - begun < 10_000);
+  await gw.hang({});
+  assert.deepEqual([(await gw.logOf(written)).metadata.tag, (await gw.logOf(answer)).metadata.tag], [1, 2]);
+});

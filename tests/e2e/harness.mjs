@@ -15,16 +15,17 @@ export const ACCOUNT = "acct";
 const FAULTY = `
 import Worker from "./index.js";
 export * from "./index.js";
-const plan = { fail: 0, after: false, down: false };
+const plan = { fail: 0, after: false, down: false, hang: 0, hangReads: false };
 function faulty(db) {
   const guarded = async (run) => {
+    if (plan.hang > 0) { plan.hang -= 1; await new Promise(() => {}); }
     if (plan.fail > 0 && !plan.after) { plan.fail -= 1; throw new Error("D1_ERROR: the test pulled the plug"); }
     const result = await run();
     if (plan.fail > 0) { plan.fail -= 1; throw new Error("D1_ERROR: the test pulled the plug, too late"); }
     return result;
   };
   // Reads fail only when a test wants everything down; otherwise it could not count the writes.
-  const statement = (made) => ({ made, bind: (...values) => statement(made.bind(...values)), all: () => (plan.down ? guarded(() => made.all()) : made.all()) });
+  const statement = (made) => ({ made, bind: (...values) => statement(made.bind(...values)), all: () => (plan.hangReads ? new Promise(() => {}) : plan.down ? guarded(() => made.all()) : made.all()) });
   return { prepare: (sql) => statement(db.prepare(sql)), batch: (statements) => guarded(() => db.batch(statements.map(({ made }) => made))) };
 }
 export default class extends Worker {
@@ -130,6 +131,11 @@ export class Gateway {
   /** Lets the next `fail` writes of logs fail, before they take effect or after; with `down`, the reads as well. */
   async fault(fail, after = false, down = false) {
     await fetch(`${this.url}/__fault`, { method: "POST", body: JSON.stringify({ fail, after, down }) });
+  }
+
+  /** Lets the next `hang` writes never answer, or all reads until this is taken back. */
+  async hang({ hang = 0, hangReads = false }) {
+    await fetch(`${this.url}/__fault`, { method: "POST", body: JSON.stringify({ hang, hangReads }) });
   }
 
   /** How many of the failures that were asked for have not happened yet. */
