@@ -141,6 +141,12 @@ impl Dataset {
         self.enable == 1
     }
 
+    /// How many filters it has.
+    pub fn filters(&self) -> usize {
+        let filters = serde_json::from_str(&self.filters).unwrap_or(Value::Null);
+        filter::from_json(&filters, &[]).map_or(0, |filters| filters.count())
+    }
+
     pub fn show(&self, place: &Place<'_>) -> Value {
         json!({
             "id": self.id,

@@ -5,6 +5,7 @@ use crate::audit::By;
 use crate::envelope::{ApiError, Reply};
 use crate::evaluate::report::Status;
 use crate::evaluate::{Plan, TYPES};
+use crate::filter::MAX_FILTERS;
 use crate::number;
 use crate::page::Page;
 use crate::params::flag;
@@ -172,6 +173,7 @@ async fn chosen(store: &impl Store, place: &Place<'_>, body: &Map<String, Value>
         return Err(ApiError::invalid(["body", "dataset_ids"], rule));
     };
     let mut found = Vec::new();
+    let mut filters = 0;
     for (index, id) in ids.iter().enumerate() {
         let index = index.to_string();
         let wrong = |rule: &str| ApiError::invalid(["body", "dataset_ids", &index], rule);
@@ -181,6 +183,10 @@ async fn chosen(store: &impl Store, place: &Place<'_>, body: &Map<String, Value>
             .ok_or_else(|| wrong("There is no such dataset in this gateway"))?;
         if !dataset.is_enabled() {
             return Err(wrong("This dataset is disabled"));
+        }
+        filters += dataset.filters();
+        if filters > MAX_FILTERS {
+            return Err(wrong(&format!("The datasets of one evaluation may have {MAX_FILTERS} filters together")));
         }
         found.push(dataset.show(place));
     }

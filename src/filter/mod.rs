@@ -12,7 +12,7 @@ mod parse;
 mod plans;
 mod sql;
 
-pub use parse::{from_json, from_query};
+pub use parse::{MAX_FILTERS, from_json, from_query};
 pub use sql::{Direction, Selection};
 
 use serde_json::Value;
@@ -117,6 +117,10 @@ impl Filters {
     /// Requires one more filter.
     pub fn and(&mut self, filter: Filter) {
         self.0.push(vec![filter]);
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
     }
 
     /// Whether any filter is about what people said.

@@ -8,8 +8,8 @@ use crate::query::Query;
 use crate::timestamp;
 use serde_json::{Map, Value, json};
 
-/// SQLite nests one level of expression for each, and D1 allows 100.
-const MAX_FILTERS: usize = 40;
+/// Each binds up to three values, and D1 allows a statement a hundred.
+pub const MAX_FILTERS: usize = 30;
 
 const MAX_VALUES: usize = 1_000;
 
@@ -433,7 +433,7 @@ mod tests {
         }
         assert_eq!(from_query(&Query::parse("filters=x")).unwrap_err().path, ["query", "filters"]);
         assert_eq!(from_query(&Query::parse("max_cost=x")).unwrap_err().path, ["query", "max_cost"]);
-        let many: Vec<Value> = (0..41).map(|_| json!({ "key": "model", "operator": "present" })).collect();
+        let many: Vec<Value> = (0..31).map(|_| json!({ "key": "model", "operator": "present" })).collect();
         assert!(from_json(&json!(many), &["body"]).is_err());
     }
 

@@ -263,3 +263,16 @@ fn evaluations_read_slices_of_an_index() {
         }
     }
 }
+
+#[test]
+fn the_most_that_can_be_asked_stays_within_what_d1_binds() {
+    let store = Sqlite::new();
+    let hardest: Vec<Value> = (0..30)
+        .map(|n| json!({ "key": format!("metadata.key {n}"), "operator": "lt", "value": [n, format!("text {n}")] }))
+        .collect();
+    let last = id::mint(1_700_000_000_000, 7);
+    let query = format!("{}&search=x&cursor={last}&meta_info=true", filters(json!(hardest)));
+    // The store refuses more than a hundred binds, as D1 does.
+    let reply = block_on(log_list::list(&store, 1, &Query::parse(&query))).unwrap();
+    assert_eq!(reply.status, 200);
+}
