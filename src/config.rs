@@ -11,8 +11,8 @@ pub struct Config {
     pub admin: Result<TokenDigest, String>,
     /// (provider slug, base URL), from `PROVIDER_BASE_URLS`.
     base_urls: Vec<(String, String)>,
-    /// (provider slug, key), from the secret `PROVIDER_KEYS`: what a provider is sent where a caller brings only a token
-    /// of ours, and what judges are called with.
+    /// (provider slug, key), from the secret `PROVIDER_KEYS`: what a provider is sent for callers who proved
+    /// themselves and bring no key of their own, and for judges.
     provider_keys: Vec<(String, String)>,
     /// `METADATA_MAX_ENTRIES`: how many entries of `cf-aig-metadata` are kept.
     pub max_metadata_entries: usize,

@@ -228,11 +228,12 @@ fn forwarded(
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
     }
-    // Only where our token stands in the place of the provider's: a caller who brings both means the provider's own.
+    // For callers who proved themselves and bring no key of their own.
+    let brings_key =
+        headers.credentials().any(|name| !presented.carriers.contains(&name)) || job.call.query.contains("key=");
     if presented.let_in
-        && presented.carriers.iter().any(|name| *name != "cf-aig-authorization")
+        && !brings_key
         && let Some((name, key)) = job.around.config.provider_key(provider.slug)
-        && headers.get(name).is_none_or(|_| presented.carriers.contains(&name))
     {
         let _ = outgoing.set(name, &key);
     }

@@ -103,6 +103,26 @@ test("Requesty's Node example works with one token for both URLs, as it is with 
   assert.deepEqual((await feedback.json()).result.data, data);
 });
 
+test("the operator's key is for callers who proved themselves and bring none of their own", async () => {
+  const key = async (gateway, headers, path = "openrouter/v1/chat/completions") => {
+    await (await gw.call(path, { gateway, json: CHAT, headers })).arrayBuffer();
+    return gw.upstream.last.headers.authorization;
+  };
+  const token = { "cf-aig-authorization": `Bearer ${TOKEN}` };
+  assert.equal(await key("locked", token), "Bearer sk-operators-own");
+  assert.equal(await key("gw", token), "Bearer sk-operators-own");
+  assert.equal(await key("gw", { ...token, authorization: "Bearer sk-mine" }), "Bearer sk-mine");
+  // Nobody without a token has it, and no other provider gets it.
+  assert.equal(await key("gw", {}), undefined);
+  assert.equal(await key("gw", { authorization: "Bearer tgt_made-up" }), undefined);
+  assert.equal(await key("gw", token, "openai/chat/completions"), undefined);
+  const universal = JSON.stringify([{ provider: "openrouter", endpoint: "v1/chat/completions", query: CHAT }]);
+  await fetch(`${gw.url}/v1/${ACCOUNT}/gw`, { method: "POST", body: universal });
+  assert.equal(gw.upstream.last.headers.authorization, undefined);
+  await fetch(`${gw.url}/v1/${ACCOUNT}/gw`, { method: "POST", body: universal, headers: token });
+  assert.equal(gw.upstream.last.headers.authorization, "Bearer sk-operators-own");
+});
+
 test("every kind of provider's id, the log id and the event id lead to the log", async () => {
   const cases = [
     ["openai/chat/completions", CHAT, (body) => body.id],
