@@ -102,10 +102,13 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
     found
 }
 
-/// The control plane takes a bearer token, or Cloudflare's older pair of e-mail address and key.
+/// The control plane takes a bearer token, also in the header that an application has it in for the data plane, or
+/// Cloudflare's older pair of e-mail address and key.
 pub fn control(headers: &Headers, admin: &TokenDigest) -> Presented {
     let mut found = Presented::default();
     if let Some(value) = headers.get("authorization").filter(|value| has_scheme(value)) {
+        found.takes(bare(value), admin);
+    } else if let Some(value) = headers.get("cf-aig-authorization") {
         found.takes(bare(value), admin);
     } else if let (Some(_), Some(key)) = (headers.get("x-auth-email"), headers.get("x-auth-key")) {
         found.takes(key, admin);

@@ -81,7 +81,7 @@ async fn within_gateway(
     match route.endpoint {
         Endpoint::GetUrl => gateways::url(request.origin, place.account, place.gateway, route.provider),
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
-        Endpoint::DeleteLogs => log_list::delete(store, place.key, query).await,
+        Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
         Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse | Endpoint::PatchLog => {
             arrived(store, id, request.now_ms, pause).await?;

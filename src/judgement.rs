@@ -311,12 +311,29 @@ pub fn take_back(
         "DELETE FROM log_feedback WHERE log_id = ?1 AND (?2 IS NULL OR key = ?2)",
         [log.into(), key.into()],
     );
-    let mut statements = vec![history, delete];
+    // What is taken back is not to be read in the history either; who said something, and when, stays.
+    let mut gone = Map::new();
+    gone.extend(taken.keys().map(|name| (name.clone(), Value::Null)));
+    let forget = Statement::new(
+        "UPDATE feedback_history SET data = json_patch(data, ?2) WHERE log_id = ?1 AND kind = 'merge'",
+        [log.into(), Value::Object(gone).to_string().into()],
+    );
+    let mut statements = vec![history, delete, forget];
     if let Some(before) = figures(taken, false) {
         let now = figures(remaining, true).unwrap_or_default();
-        let feedback = before.feedback.and(now.feedback);
-        let score = before.score.and(now.score);
-        statements.push(Figures { feedback, score }.statement(log));
+        // A thumb that somebody has changed since is not that of this feedback any more.
+        statements.push(Statement::new(
+            "UPDATE logs SET feedback = iif(?2 AND feedback IS ?3, ?4, feedback), score = iif(?5 AND score IS ?6, ?7, score) WHERE id = ?1",
+            [
+                log.into(),
+                before.feedback.is_some().into(),
+                before.feedback.flatten().into(),
+                now.feedback.flatten().into(),
+                before.score.is_some().into(),
+                before.score.flatten().into(),
+                now.score.flatten().into(),
+            ],
+        ));
     }
     statements
 }

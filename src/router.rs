@@ -201,8 +201,13 @@ fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str
         }
         remaining = after;
     }
-    // One trailing slash is forgiven: clients that join a base URL and an empty path send it.
-    matches!(remaining, None | Some("")).then_some(route)
+    // One trailing slash is forgiven: clients that join a base URL and an empty path send it. But feedback for an empty id
+    // must not pass for feedback in bulk.
+    match remaining {
+        None => Some(route),
+        Some("") => (endpoint != Endpoint::GiveFeedbackInBulk).then_some(route),
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -13,10 +13,13 @@ pub fn format(milliseconds: u64) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
+/// The end of the year 9999, after which there are no dates of this form.
+const LATEST: u64 = 253_402_300_799_999;
+
 /// Milliseconds of an RFC 3339 time, of a date alone (which is its midnight in UTC), or of digits alone.
 pub fn parse(text: &str) -> Option<u64> {
     if text.len() > 10 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok();
+        return text.parse().ok().filter(|milliseconds| *milliseconds <= LATEST);
     }
     let time = match text.len() {
         10 => OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339),

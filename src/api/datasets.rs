@@ -197,24 +197,23 @@ impl Draft {
     }
 }
 
-/// The filters with every `value` as an array, which clients of the API rely on.
+/// The filters with every `value` as an array, which clients of the API rely on, and without what means nothing.
 fn arrays(filters: &Value) -> Value {
     match filters {
         Value::Array(list) => list.iter().map(arrays).collect(),
-        Value::Object(filter) => {
-            let mut filter = filter.clone();
-            if let Some(alternatives) = filter.get("or").map(arrays) {
-                filter.insert("or".to_owned(), alternatives);
-            } else {
-                let value = match filter.remove("value") {
-                    Some(Value::Array(values)) => Value::Array(values),
-                    Some(value) => Value::Array(vec![value]),
-                    None => Value::Array(Vec::new()),
+        Value::Object(filter) => match filter.get("or") {
+            Some(alternatives) => json!({ "or": arrays(alternatives) }),
+            None => {
+                let operator = filter.get("operator").and_then(Value::as_str).unwrap_or("");
+                let value = match filter.get("value") {
+                    _ if matches!(operator, "present" | "absent") => json!([]),
+                    Some(Value::Array(values)) => json!(values),
+                    Some(value) => json!([value]),
+                    None => json!([]),
                 };
-                filter.insert("value".to_owned(), value);
+                json!({ "key": filter.get("key"), "operator": operator, "value": value })
             }
-            Value::Object(filter)
-        }
-        other => other.clone(),
+        },
+        _ => json!([]),
     }
 }

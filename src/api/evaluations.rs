@@ -1,6 +1,6 @@
 //! `…/evaluations`: what came out when the logs of datasets were measured. The work itself is in [`crate::evaluate`].
 
-use super::{Place, datasets, object};
+use super::{Place, datasets, object, only};
 use crate::audit::By;
 use crate::envelope::{ApiError, Reply};
 use crate::evaluate::report::Status;
@@ -19,6 +19,9 @@ const MAX_PER_PAGE: u64 = 100;
 const MAX_DATASETS: usize = 10;
 
 const MAX_COMPARED: usize = 10;
+
+/// Of the hundred values a statement may bind, those for filters and evaluators.
+const MAX_BINDS: usize = 90;
 
 const COLUMNS: &str = "id, name, processed, total_logs, datasets, plan, progress ->> 'rows_read' AS rows_read, \
      progress IS NOT NULL OR runner IS NOT NULL AS begun, created_at, modified_at";
@@ -111,12 +114,13 @@ pub async fn create(
     by: &By<'_>,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
+    only(&body, &["name", "dataset_ids", "evaluation_type_ids", "settings", "group_by"], &["body"])?;
     let name = match body.get("name") {
         Some(Value::String(name)) if (1..=200).contains(&name.trim().chars().count()) => name.trim(),
         _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
     };
     let plan = Plan::parse(&body)?;
-    let datasets = chosen(store, place, &body).await?;
+    let datasets = chosen(store, place, &body, plan.evaluators.len()).await?;
     let mut kept = Map::new();
     for name in ["evaluation_type_ids", "settings", "group_by"] {
         if let Some(value) = body.get(name) {
@@ -166,7 +170,12 @@ pub async fn create(
 }
 
 /// The datasets of a new evaluation, as they are now.
-async fn chosen(store: &impl Store, place: &Place<'_>, body: &Map<String, Value>) -> Result<Vec<Value>, ApiError> {
+async fn chosen(
+    store: &impl Store,
+    place: &Place<'_>,
+    body: &Map<String, Value>,
+    evaluators: usize,
+) -> Result<Vec<Value>, ApiError> {
     let ids = body.get("dataset_ids").and_then(Value::as_array).filter(|ids| (1..=MAX_DATASETS).contains(&ids.len()));
     let Some(ids) = ids else {
         let rule = format!("Expected an array of 1 to {MAX_DATASETS} ids of datasets");
@@ -185,8 +194,12 @@ async fn chosen(store: &impl Store, place: &Place<'_>, body: &Map<String, Value>
             return Err(wrong("This dataset is disabled"));
         }
         filters += dataset.filters();
-        if filters > MAX_FILTERS {
-            return Err(wrong(&format!("The datasets of one evaluation may have {MAX_FILTERS} filters together")));
+        // Each filter binds up to three values and each evaluator one, and D1 allows a statement a hundred.
+        if filters > MAX_FILTERS || filters * 3 + evaluators > MAX_BINDS {
+            let rule = format!(
+                "The datasets of one evaluation may have {MAX_FILTERS} filters together, and fewer with many evaluators"
+            );
+            return Err(wrong(&rule));
         }
         found.push(dataset.show(place));
     }

@@ -97,7 +97,7 @@ pub async fn give(
             settle(store, Some(&found.id), context.now_ms).await?;
             enough_room(store, &found.id, judgement).await?;
             store.batch(judgement.statements(&found.id, &context.giver())).await?;
-            show(store, &found).await
+            Ok(Reply::result(state(store, &found).await?))
         }
         None => keep(store, request_id, judgement, None, context).await,
     }
@@ -260,7 +260,7 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
 
 row! {
     struct Judged {
-        feedback: Option<f64>,
+        feedback: Option<i64>,
         score: Option<f64>,
         said: String,
     }
@@ -275,6 +275,19 @@ async fn judged(store: &impl Store, log: &str) -> Result<Judged, ApiError> {
     store.row::<Judged>(row).await?.ok_or_else(ApiError::not_found)
 }
 
+/// The merged state of a log's feedback.
+async fn state(store: &impl Store, found: &Found) -> Result<Value, ApiError> {
+    let judged = judged(store, &found.id).await?;
+    Ok(json!({
+        "log_id": found.id,
+        "matches": found.matches,
+        "pending": false,
+        "feedback": judged.feedback,
+        "score": judged.score,
+        "data": serde_json::from_str::<Value>(&judged.said).unwrap_or(Value::Null),
+    }))
+}
+
 /// The merged state and how it came about.
 pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> {
     row! {
@@ -285,7 +298,7 @@ pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> 
             data: String,
         }
     }
-    let judged = judged(store, &found.id).await?;
+    let mut shown = state(store, found).await?;
     let history = Statement::new(
         "SELECT given_at, given_by, kind, data FROM feedback_history WHERE log_id = ?1 ORDER BY id DESC LIMIT 100",
         [found.id.as_str().into()],
@@ -303,15 +316,10 @@ pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> 
             })
         })
         .collect();
-    Ok(Reply::result(json!({
-        "log_id": found.id,
-        "matches": found.matches,
-        "pending": false,
-        "feedback": judged.feedback,
-        "score": judged.score,
-        "data": serde_json::from_str::<Value>(&judged.said).unwrap_or(Value::Null),
-        "history": history,
-    })))
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("history".to_owned(), Value::Array(history));
+    }
+    Ok(Reply::result(shown))
 }
 
 /// Takes back one key (`?key=`) or all feedback of a log.
@@ -339,6 +347,9 @@ pub struct Line<'a> {
 /// The lines of NDJSON: `{"request_id": "…", "data": {…}}` each. Empty lines do not count.
 pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid(["body"], "Expected NDJSON in UTF-8"))?;
+    if text.trim_start().starts_with('[') {
+        return Err(ApiError::invalid(["body"], "Expected NDJSON, an object on each line, rather than an array"));
+    }
     let lines: Vec<Line<'_>> = text
         .lines()
         .enumerate()

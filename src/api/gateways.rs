@@ -190,7 +190,7 @@ async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<b
         [key.into(), Bind::Int(i64::from(limit))],
     );
     let ids: Vec<String> = store.rows::<Id>(slice).await?.into_iter().map(|row| row.id).collect();
-    log_list::remove(store, &ids).await?;
+    log_list::remove(store, &ids, None).await?;
     Ok(ids.len() == limit as usize)
 }
 

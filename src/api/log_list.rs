@@ -1,6 +1,8 @@
 //! `…/logs` as a whole: finding logs and deleting them.
 
+use super::Place;
 use super::logs::{COLUMNS, Row};
+use crate::audit::{By, Change};
 use crate::envelope::{ApiError, Reply};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::id;
@@ -183,12 +185,36 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
     Ok(Reply::list(shown, info))
 }
 
+/// What a deletion may be asked with. Anything else is refused: a misspelt filter must not mean "all of them".
+const DELETE_PARAMETERS: &[&str] = &["limit", "order_by", "order_by_direction", "direction", "search", "feedback"];
+
 /// Deletes the logs that the filters describe, the oldest first unless the caller says otherwise.
-pub async fn delete(store: &impl Store, gateway: i64, query: &Query) -> Result<Reply, ApiError> {
+pub async fn delete(
+    store: &impl Store,
+    place: &Place<'_>,
+    query: &Query,
+    body: &[u8],
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    if !body.is_empty() {
+        return Err(ApiError::invalid(["body"], "Expected no body: what to delete is said in the query"));
+    }
+    for (name, value) in query.iter() {
+        if !DELETE_PARAMETERS.contains(&name) && !filter::is_parameter(name) {
+            let rule = format!("There is no such parameter. Expected filters, {}", DELETE_PARAMETERS.join(", "));
+            return Err(ApiError::invalid(["query", name], rule));
+        }
+        if value.is_empty() {
+            return Err(ApiError::invalid(
+                ["query", name],
+                "Expected a value; leave the parameter out to delete regardless of it",
+            ));
+        }
+    }
     let limit = number(query, "limit", 1, MAX_DELETED)?.unwrap_or(MAX_DELETED);
     let order = chosen(query, "order_by", DELETE_ORDERS)?;
     let direction = direction(query, Direction::Ascending)?;
-    let mut selection = selection(gateway, query)?;
+    let mut selection = selection(place.key, query)?;
     let order = match order {
         "created_at" => selection.in_time(direction),
         order => format!("logs.{order} {}, {}", direction.sql(), selection.in_time(Direction::Ascending)),
@@ -196,12 +222,21 @@ pub async fn delete(store: &impl Store, gateway: i64, query: &Query) -> Result<R
     let limit = selection.bind(limit as i64);
     let chosen = selection.select("logs.id AS id", &format!("ORDER BY {order} LIMIT {limit}"));
     let ids: Vec<String> = store.rows::<Id>(chosen).await?.into_iter().map(|row| row.id).collect();
-    let deleted = remove(store, &ids).await?;
+    let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
+    fields.dedup();
+    let row = by.row(&Change {
+        action: "logs.delete",
+        account: place.account,
+        gateway: Some(place.gateway),
+        target: place.gateway,
+        fields,
+    });
+    let deleted = remove(store, &ids, Some(row)).await?;
     Ok(Reply::json(200, &json!({ "success": true, "errors": [], "messages": [], "result": { "deleted": deleted } })))
 }
 
 /// Removes logs with all that belongs to them, in one transaction. Returns how many logs were there.
-pub async fn remove(store: &impl Store, ids: &[String]) -> Result<u64, StoreError> {
+pub async fn remove(store: &impl Store, ids: &[String], audit: Option<Statement>) -> Result<u64, StoreError> {
     if ids.is_empty() {
         return Ok(0);
     }
@@ -216,5 +251,7 @@ pub async fn remove(store: &impl Store, ids: &[String]) -> Result<u64, StoreErro
         "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
     ];
     let statements = statements.map(|sql| Statement::new(sql, [Bind::from(ids.as_str())]));
-    Ok(store.batch(statements.into()).await?.last().copied().unwrap_or(0))
+    let last = statements.len() - 1;
+    let changed = store.batch(statements.into_iter().chain(audit).collect()).await?;
+    Ok(changed.get(last).copied().unwrap_or(0))
 }

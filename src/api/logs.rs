@@ -56,7 +56,7 @@ row! {
         request_size: Option<u64>,
         response_size: Option<u64>,
         metadata: Option<String>,
-        feedback: Option<f64>,
+        feedback: Option<i64>,
         score: Option<f64>,
         evaluation_id: Option<String>,
         /// The merged feedback, a JSON object.

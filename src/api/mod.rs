@@ -42,3 +42,14 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
         Err(error) => Err(ApiError::invalid(["body"], format!("Expected a JSON object: {error}"))),
     }
 }
+
+/// Refuses fields that mean nothing here: a misspelt one could cost money, or open more than was meant.
+fn only(body: &Map<String, Value>, known: &[&str], place: &[&str]) -> Result<(), ApiError> {
+    match body.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let rule = format!("There is no such field. Expected {}", known.join(", "));
+            Err(ApiError::invalid(place.iter().copied().chain([name.as_str()]), rule))
+        }
+    }
+}

@@ -114,6 +114,12 @@ impl<S: Store, W: World> Run<'_, S, W> {
                 }
             }
         }
+        if self.progress.figures_done {
+            // The figures are told; from here on only the number of logs counts.
+            for tally in self.progress.groups.values_mut() {
+                *tally = Tally { logs: tally.logs, ..Tally::default() };
+            }
+        }
         self.save(results).await
     }
 }

@@ -44,10 +44,18 @@ const MAX_SHOWN: usize = 100_000;
 
 const MAX_LOGS: u64 = 10_000;
 
+/// Whatever scale a judge uses; more would drown all other verdicts.
+const MAX_VERDICT: f64 = 1e9;
+
 // === impl Judge ===
 
 impl Judge {
     pub fn parse(settings: &Value) -> Result<Self, Wrong> {
+        const KNOWN: &[&str] = &["prompt", "provider", "model", "verdict", "max_logs", "max_cost", "concurrency"];
+        let names = settings.as_object().into_iter().flat_map(serde_json::Map::keys);
+        if let Some(name) = names.into_iter().find(|name| !KNOWN.contains(&name.as_str())) {
+            return Err(("", format!("There is no setting '{name}'. Expected {}", KNOWN.join(", "))));
+        }
         let text = |name: &'static str, most: usize| {
             settings
                 .get(name)
@@ -140,7 +148,9 @@ impl Judge {
         };
         let text = said.as_str().map(|text| text.trim().to_ascii_lowercase());
         let value = match self.verdict {
-            Verdict::Number => said.as_f64().or_else(|| number::parse(&text?)),
+            Verdict::Number => {
+                said.as_f64().or_else(|| number::parse(&text?)).filter(|number| number.abs() <= MAX_VERDICT)
+            }
             Verdict::Boolean => said.as_bool().map(f64::from).or(match text.as_deref() {
                 Some("true" | "yes") => Some(1.0),
                 Some("false" | "no") => Some(0.0),

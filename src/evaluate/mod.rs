@@ -292,7 +292,7 @@ impl Metric {
             Self::TokensOut => "logs.tokens_out".to_owned(),
             Self::Score => "logs.score".to_owned(),
             Self::Feedback(key) => format!(
-                "(SELECT value FROM log_feedback WHERE log_id = logs.id AND key = {} AND typeof(value) IN ('integer', 'real'))",
+                "(SELECT value FROM log_feedback WHERE log_id = logs.id AND key = {} AND typeof(value) IN ('integer', 'real') AND abs(value) <= 1e15)",
                 bind(key)
             ),
         }

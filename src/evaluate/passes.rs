@@ -15,7 +15,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 
 /// Answers that are read at once: each may have 900 KB.
-const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 20 };
+const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 10 };
+
+/// Characters of a body that is read: an isolate has 128 MB, and a text is in it several times.
+const MAX_READ: u32 = 300_000;
 
 /// A judge that has failed so often without a single verdict is not going to succeed.
 const MAX_FIRST_FAILURES: u64 = 5;
@@ -43,6 +46,8 @@ row! {
     struct Said {
         value: u64,
         failed: u64,
+        /// Verdicts whose cost is unknown.
+        unpriced: u64,
         cost: f64,
         reason: Option<String>,
     }
@@ -57,9 +62,9 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
         let columns = format!(
             "logs.id AS id, {group} AS grp, \
-             (SELECT request FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS request, \
-             (SELECT response FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS response, \
-             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND seq = 1) AS longer, \
+             (SELECT request FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(request) <= {MAX_READ}) AS request, \
+             (SELECT response FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(response) <= {MAX_READ}) AS response, \
+             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND (seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ})) AS longer, \
              EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged"
         );
         let rest = format!("ORDER BY {} LIMIT {limit}", logs.in_time(Direction::Descending));
@@ -112,19 +117,22 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let id = self.id(position);
         let so_far = self.said(&id).await?;
         let tired = so_far.value == 0 && so_far.failed >= MAX_FIRST_FAILURES;
-        let spent = judge.max_cost.is_some_and(|most| so_far.cost >= most);
+        let unpriced = judge.max_cost.is_some() && so_far.unpriced > 0;
+        let spent = judge.max_cost.is_some_and(|most| so_far.cost >= most) || unpriced;
         let left = judge.max_logs.saturating_sub(so_far.value + so_far.failed);
         let limit = (judge.concurrency as u64).min(left) as u32;
         let rows = if tired || spent || limit == 0 { Vec::new() } else { self.answered(position, &id, limit).await? };
         if rows.is_empty() {
-            let why = if spent {
+            let why = if unpriced {
+                "stopped: the price of this model is unknown, so max_cost cannot be kept"
+            } else if spent {
                 "stopped at max_cost"
             } else if left == 0 {
                 "stopped at max_logs"
             } else {
                 ""
             };
-            return self.judged(position, &id, judge, tired, why).await;
+            return self.judged(position, &id, judge, why).await;
         }
         let mut questions = Vec::new();
         for row in rows.iter().filter(|row| row.judged == 0) {
@@ -134,15 +142,22 @@ impl<S: Store, W: World> Run<'_, S, W> {
             }
         }
         {
+            let mut stopped = None;
             let run = &*self;
             let ask = |(log, question)| async move { (log, question, run.heard(question).await) };
             let mut asked: FuturesUnordered<_> = questions.iter().map(|(log, question)| ask((log, question))).collect();
             while let Some((log, question, heard)) = asked.next().await {
                 let said = run.verdict(&id, log, judge, question, heard);
                 // Each as it comes: a verdict costs money, and is not asked for twice.
-                if run.store.batch(vec![run.lease(), said]).await?.first() != Some(&1) {
-                    return Err(Stop::Replaced);
+                match run.store.batch(vec![run.lease(), said]).await {
+                    Ok(changed) if changed.first() == Some(&1) => {}
+                    // The others are heard first: what is under way has been paid for.
+                    Ok(_) => stopped = Some(Stop::Replaced),
+                    Err(error) => stopped = Some(Stop::Store(error)),
                 }
+            }
+            if let Some(stopped) = stopped {
+                return Err(stopped);
             }
         }
         let pass = self.progress.answers.entry(position).or_default();
@@ -193,14 +208,14 @@ impl<S: Store, W: World> Run<'_, S, W> {
     }
 
     async fn said(&self, id: &str) -> Result<Said, Stop> {
-        let sql = "SELECT count(value) AS value, count(*) - count(value) AS failed, total(cost) AS cost, \
+        let sql = "SELECT count(value) AS value, count(*) - count(value) AS failed, count(value) - count(iif(value IS NULL, NULL, cost)) AS unpriced, total(cost) AS cost, \
                    max(CASE WHEN value IS NULL THEN reason END) AS reason FROM verdicts WHERE evaluation_id = ?1 AND evaluation_type_id = ?2";
         let said = self.store.row(Statement::new(sql, [self.row.id.as_str().into(), id.into()])).await?;
         Ok(said.unwrap_or_default())
     }
 
     /// Sums up what a judge said.
-    async fn judged(&mut self, position: usize, id: &str, judge: &Judge, tired: bool, why: &str) -> Result<(), Stop> {
+    async fn judged(&mut self, position: usize, id: &str, judge: &Judge, why: &str) -> Result<(), Stop> {
         row! {
             struct Sum {
                 grp: String,
@@ -241,9 +256,8 @@ impl<S: Store, W: World> Run<'_, S, W> {
             failed: said.failed,
             cost: Some(said.cost),
             note: why.to_owned(),
-            error: tired.then(|| {
-                format!("the judge failed {} times in a row: {}", said.failed, said.reason.unwrap_or_default())
-            }),
+            error: (said.value == 0 && said.failed > 0)
+                .then(|| format!("the judge failed every time: {}", said.reason.unwrap_or_default())),
         };
         let result = self.result(position, &Evaluator::Judge(judge.clone()), &report);
         self.save(vec![result]).await

@@ -44,7 +44,7 @@ pub(super) struct Progress {
     /// By position in the plan.
     pub(super) answers: BTreeMap<usize, AnswerPass>,
     pub(super) rows_read: u64,
-    /// Failures of the database in a row, and the last of them.
+    /// Attempts since the last slice that was saved, and why the last one failed.
     pub(super) failures: u32,
     pub(super) failure: Option<String>,
 }
@@ -65,7 +65,12 @@ pub(super) struct AnswerPass {
 /// How long a runner may be silent before another takes over, in milliseconds. A judge's answer takes its time.
 const LEASE_MS: u64 = 30_000;
 
-const MAX_STORE_FAILURES: u32 = 5;
+/// Attempts in a row that came to nothing.
+const MAX_FAILURES: u32 = 5;
+
+/// How long before its end a runner begins no more questions, in milliseconds: the patience with judges, less what the
+/// platform allows beyond a runner's time.
+const JUDGING_MS: u64 = 16_000;
 
 /// How long an evaluation rests after the database failed, in milliseconds.
 const RETRY_MS: u64 = 1_000;
@@ -94,6 +99,8 @@ pub(super) struct Run<'a, S, W> {
     pub(super) row: Evaluation,
     pub(super) plan: Plan,
     pub(super) sets: Vec<Filters>,
+    /// When this runner has to be done.
+    pub(super) until_ms: u64,
     pub(super) progress: Progress,
 }
 
@@ -118,7 +125,8 @@ pub async fn run(
 ) -> Result<bool, StoreError> {
     let now = world.now();
     let lease = Statement::new(
-        "UPDATE evaluations SET runner = ?2, lease_until = ?3 WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
+        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(coalesce(progress, '{}'), '$.failures', \
+         coalesce(progress ->> 'failures', 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
         [id.into(), runner.into(), Bind::Int((now + LEASE_MS) as i64), Bind::Int(now as i64)],
     );
     if store.batch(vec![lease]).await?.first() != Some(&1) {
@@ -131,19 +139,12 @@ pub async fn run(
     );
     let Some(row) = store.row::<Evaluation>(row).await? else { return Ok(true) };
     let progress = row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let unreadable = |what: &str| StoreError(format!("the {what} of evaluation {} cannot be read", row.id));
-    let plan: Value = serde_json::from_str(&row.plan).map_err(|_| unreadable("plan"))?;
-    let plan = plan.as_object().and_then(|plan| Plan::parse(plan).ok()).ok_or_else(|| unreadable("plan"))?;
-    let datasets: Vec<Value> = serde_json::from_str(&row.datasets).map_err(|_| unreadable("datasets"))?;
-    let sets: Result<Vec<Filters>, StoreError> = datasets
-        .iter()
-        .map(|dataset| {
-            let filters = dataset.get("filters").unwrap_or(&Value::Null);
-            filter::from_json(filters, &["filters"]).map_err(|_| unreadable("filters"))
-        })
-        .collect();
-    let mut run = Run { store, world, runner, plan, sets: sets?, progress, row };
-    if run.progress.failures >= MAX_STORE_FAILURES {
+    let Some((plan, sets)) = understood(&row) else {
+        return unreadable(store, &row.id, now).await.map(|()| true);
+    };
+    let mut run = Run { store, world, runner, plan, sets, until_ms, progress, row };
+    // Also counts the attempts that ended without a word, because the platform stopped them.
+    if run.progress.failures > MAX_FAILURES {
         run.give_up().await?;
     }
     while world.now() < until_ms {
@@ -151,6 +152,7 @@ pub async fn run(
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(Stop::Replaced) => return Ok(false),
+            Err(Stop::Enough) => break,
             Err(Stop::Store(error)) => {
                 // What this slice had found out is half-done: the next run begins it anew from what was saved last.
                 run.failed(&error).await?;
@@ -159,15 +161,41 @@ pub async fn run(
         }
     }
     // Whoever comes next need not wait for the lease to end.
-    let release = "UPDATE evaluations SET lease_until = 0 WHERE id = ?1 AND runner = ?2";
+    let release = "UPDATE evaluations SET lease_until = 0, progress = json_set(progress, '$.failures', 0) WHERE id = ?1 AND runner = ?2";
     store.batch(vec![Statement::new(release, [id.into(), runner.into()])]).await?;
     Ok(false)
+}
+
+/// What is to be measured, and over which logs.
+fn understood(row: &Evaluation) -> Option<(Plan, Vec<Filters>)> {
+    let plan: Value = serde_json::from_str(&row.plan).ok()?;
+    let datasets: Vec<Value> = serde_json::from_str(&row.datasets).ok()?;
+    let sets: Option<Vec<Filters>> = datasets
+        .iter()
+        .map(|dataset| filter::from_json(dataset.get("filters").unwrap_or(&Value::Null), &["filters"]).ok())
+        .collect();
+    Some((Plan::parse(plan.as_object()?).ok()?, sets?))
+}
+
+/// Ends an evaluation that this version of Tollgate does not understand.
+async fn unreadable(store: &impl Store, id: &str, now: u64) -> Result<(), StoreError> {
+    let why = "the plan or the datasets of this evaluation cannot be read";
+    let results =
+        "UPDATE evaluation_results SET status = 3, status_description = ?2 WHERE evaluation_id = ?1 AND status < 2";
+    let done = "UPDATE evaluations SET processed = 1, modified_at = ?2 WHERE id = ?1";
+    let statements = vec![
+        Statement::new(results, [id.into(), why.into()]),
+        Statement::new(done, [id.into(), Bind::Int(now as i64)]),
+    ];
+    store.batch(statements).await.map(drop)
 }
 
 pub(super) enum Stop {
     /// Another runner took over, or the evaluation was deleted.
     Replaced,
     Store(StoreError),
+    /// There is no time left for the next slice.
+    Enough,
 }
 
 impl From<StoreError> for Stop {
@@ -194,6 +222,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
         });
         match next {
             Some((position, Evaluator::Test(test))) => self.test(position, &test).await.map(|()| false),
+            // What is asked must be heard before the platform ends this work, or it is paid for twice.
+            Some((_, Evaluator::Judge(_))) if self.world.now() > self.until_ms.saturating_sub(JUDGING_MS) => {
+                Err(Stop::Enough)
+            }
             Some((position, Evaluator::Judge(judge))) => self.judge(position, &judge).await.map(|()| false),
             _ => {
                 let done = "UPDATE evaluations SET processed = 1, runner = NULL, modified_at = ?3 WHERE id = ?1 AND runner = ?2";
@@ -267,12 +299,9 @@ impl<S: Store, W: World> Run<'_, S, W> {
 
     /// Counts a failure of the database, and lets go of the evaluation for a moment.
     async fn failed(&self, error: &StoreError) -> Result<(), StoreError> {
-        let failures = i64::from(self.progress.failures + 1);
         let later = Bind::Int((self.world.now() + RETRY_MS) as i64);
-        let sql = "UPDATE evaluations SET progress = json_set(coalesce(progress, '{}'), '$.failures', CAST(?3 AS INTEGER), '$.failure', ?4), \
-                   lease_until = ?5 WHERE id = ?1 AND runner = ?2";
-        let binds =
-            [self.row.id.as_str().into(), self.runner.into(), Bind::Int(failures), error.0.as_str().into(), later];
+        let sql = "UPDATE evaluations SET progress = json_set(progress, '$.failure', ?3), lease_until = ?4 WHERE id = ?1 AND runner = ?2";
+        let binds = [self.row.id.as_str().into(), self.runner.into(), error.0.as_str().into(), later];
         self.store.batch(vec![Statement::new(sql, binds)]).await.map(drop)
     }
 
@@ -288,7 +317,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             if figures != is_figure || done {
                 continue;
             }
-            let error = Some(format!("the database failed {MAX_STORE_FAILURES} times: {reason}"));
+            let error = Some(format!("the database failed {MAX_FAILURES} times: {reason}"));
             failed.push(self.result(position, evaluator, &Report { error, ..Report::default() }));
             if !is_figure {
                 self.progress.answers.entry(position).or_default().done = true;

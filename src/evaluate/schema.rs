@@ -3,6 +3,8 @@
 
 use regex_lite::Regex;
 use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::collections::BTreeSet;
 
 /// The keywords that are checked (<https://json-schema.org/draft/2020-12>), besides annotations.
 const KEYWORDS: &[&str] = &[
@@ -48,8 +50,14 @@ const ANNOTATIONS: &[&str] = &[
 /// Schemas that refer to themselves end here.
 const MAX_DEPTH: usize = 64;
 
+const MAX_STEPS: u32 = 100_000;
+
 /// Says what in a schema cannot be checked, so that nobody relies on it.
 pub fn unsupported(schema: &Value) -> Option<String> {
+    unsupported_in(schema, schema)
+}
+
+fn unsupported_in(root: &Value, schema: &Value) -> Option<String> {
     let object = match schema {
         Value::Bool(_) => return None,
         Value::Object(object) => object,
@@ -66,9 +74,9 @@ pub fn unsupported(schema: &Value) -> Option<String> {
         return Some(format!("The pattern '{pattern}' is no regular expression: {error}"));
     }
     if let Some(Value::String(place)) = object.get("$ref")
-        && !place.starts_with('#')
+        && place.strip_prefix('#').and_then(|pointer| root.pointer(pointer)).is_none()
     {
-        return Some(format!("'$ref' must point into the same schema, unlike '{place}'"));
+        return Some(format!("'$ref' must point to something in the same schema, unlike '{place}'"));
     }
     let of_object = |name: &str| object.get(name).and_then(Value::as_object).into_iter().flat_map(Map::values);
     let of_array = |name: &str| object.get(name).and_then(Value::as_array).into_iter().flatten();
@@ -78,16 +86,22 @@ pub fn unsupported(schema: &Value) -> Option<String> {
         .flat_map(|name| of_object(name))
         .chain(["allOf", "anyOf", "oneOf"].iter().flat_map(|name| of_array(name)))
         .chain(alone)
-        .find_map(unsupported)
+        .find_map(|inner| unsupported_in(root, inner))
 }
 
 /// Checks a value. The error says where it first differs, and how.
 pub fn check(schema: &Value, value: &Value) -> Result<(), String> {
-    Checker { root: schema }.check(schema, value, "", 0)
+    let checker = Checker { root: schema, steps: Cell::new(0) };
+    match checker.check(schema, value, "", 0) {
+        _ if checker.steps.get() > MAX_STEPS => Err("the answer is too large for this schema to be checked".to_owned()),
+        outcome => outcome,
+    }
 }
 
 struct Checker<'a> {
     root: &'a Value,
+    /// Comparisons so far: a schema can refer to itself in ways that double the work at every turn.
+    steps: Cell<u32>,
 }
 
 // === impl Checker ===
@@ -95,6 +109,10 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn check(&self, schema: &Value, value: &Value, place: &str, depth: usize) -> Result<(), String> {
         let fail = |what: &str| Err(format!("{} {what}", if place.is_empty() { "the answer" } else { place }));
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MAX_STEPS {
+            return fail("cannot be checked to the end");
+        }
         let object = match schema {
             Value::Bool(false) => return fail("is not allowed"),
             Value::Object(object) if depth < MAX_DEPTH => object,
@@ -114,10 +132,14 @@ impl Checker<'_> {
                 return fail(&format!("is not of type {wanted}"));
             }
         }
-        if object.get("const").is_some_and(|wanted| wanted != value) {
+        if object.get("const").is_some_and(|wanted| !same(wanted, value)) {
             return fail("is not the constant");
         }
-        if object.get("enum").and_then(Value::as_array).is_some_and(|allowed| !allowed.contains(value)) {
+        if object
+            .get("enum")
+            .and_then(Value::as_array)
+            .is_some_and(|allowed| !allowed.iter().any(|one| same(one, value)))
+        {
             return fail("is none of the allowed values");
         }
         let limit = |name: &str| object.get(name).and_then(Value::as_f64);
@@ -126,7 +148,12 @@ impl Checker<'_> {
                 || limit("maximum").is_some_and(|most| number > most)
                 || limit("exclusiveMinimum").is_some_and(|least| number <= least)
                 || limit("exclusiveMaximum").is_some_and(|most| number >= most)
-                || limit("multipleOf").is_some_and(|step| step > 0.0 && (number / step).fract().abs() > 1e-9);
+                || limit("multipleOf").is_some_and(|step| {
+                    step > 0.0 && {
+                        let times = number / step;
+                        (times - times.round()).abs() > 1e-9
+                    }
+                });
             if wrong {
                 return fail("is out of bounds");
             }
@@ -148,10 +175,11 @@ impl Checker<'_> {
             if outside(items.len(), "minItems", "maxItems") {
                 return fail("has too few or too many items");
             }
-            let unique = object.get("uniqueItems") == Some(&Value::Bool(true));
-            if unique && items.iter().enumerate().any(|(at, item)| items.iter().skip(at + 1).any(|other| other == item))
-            {
-                return fail("has equal items");
+            if object.get("uniqueItems") == Some(&Value::Bool(true)) {
+                let distinct: BTreeSet<String> = items.iter().map(Value::to_string).collect();
+                if distinct.len() < items.len() {
+                    return fail("has equal items");
+                }
             }
             if let Some(schema) = object.get("items") {
                 for (at, item) in items.iter().enumerate() {
@@ -190,6 +218,14 @@ impl Checker<'_> {
             return fail("fits what it must not");
         }
         Ok(())
+    }
+}
+
+/// Equal as JSON Schema has it, where 1 and 1.0 are one number.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
     }
 }
 
@@ -248,6 +284,13 @@ mod tests {
         assert!(unsupported(&json!({ "pattern": "(" })).unwrap().contains("regular expression"));
         assert!(unsupported(&json!({ "$ref": "https://example.com" })).is_some());
         assert!(unsupported(&json!("x")).is_some());
+        assert!(unsupported(&json!({ "$ref": "#/$defs/none" })).is_some());
+        let doubling = json!({ "$defs": { "a": { "allOf": [{ "$ref": "#/$defs/a" }, { "$ref": "#/$defs/a" }] } }, "$ref": "#/$defs/a" });
+        assert!(check(&doubling, &json!(1)).is_err());
+        assert!(
+            check(&json!({ "multipleOf": 0.01 }), &json!(19.99)).is_ok()
+                && check(&json!({ "enum": [1] }), &json!(1.0)).is_ok()
+        );
         // A schema that only refers to itself ends.
         assert_eq!(check(&json!({ "$ref": "#" }), &json!(1)), Ok(()));
     }

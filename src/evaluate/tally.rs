@@ -1,6 +1,6 @@
 //! Sums that grow slice by slice, and the figures they give, each with a 95 % confidence interval.
 
-use super::{Figure, Timing};
+use super::{Figure, Metric, Timing};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -80,7 +80,14 @@ impl Tally {
     /// The figure that an evaluator with this id shows of the group.
     pub fn figure(&self, id: &str, figure: &Figure) -> Measured {
         match figure {
-            Figure::Mean(_) => self.sums.get(id).copied().unwrap_or_default().mean(),
+            Figure::Mean(metric) => {
+                let mut mean = self.sums.get(id).copied().unwrap_or_default().mean();
+                // Of what cannot be negative the mean cannot be either; feedback can.
+                if let (Some((low, _)), false) = (&mut mean.interval, matches!(metric, Metric::Feedback(_))) {
+                    *low = low.max(0.0);
+                }
+                mean
+            }
             Figure::Share(_) => self.sums.get(id).copied().unwrap_or_default().share(),
             Figure::Percentile(timing, p) => {
                 self.histograms.get(timing.sql()).cloned().unwrap_or_default().percentile(*p)

@@ -12,7 +12,7 @@ mod parse;
 mod plans;
 mod sql;
 
-pub use parse::{MAX_FILTERS, from_json, from_query};
+pub use parse::{MAX_FILTERS, from_json, from_query, is_parameter};
 pub use sql::{Direction, Selection};
 
 use serde_json::Value;

@@ -33,7 +33,7 @@ pub fn from_query(query: &Query) -> Result<Filters, ApiError> {
         })?;
         filters.0.extend(from_json(&json, &["query", "filters"])?.0);
     }
-    for (index, draft) in drafts(query).into_iter().enumerate() {
+    for (index, draft) in drafts(query)?.into_iter().enumerate() {
         let index = index.to_string();
         filters.0.push(vec![draft.checked(&["query", "filters", &index])?]);
     }
@@ -113,7 +113,7 @@ enum Part {
 }
 
 /// The filters of the dotted and bracketed encodings.
-fn drafts(query: &Query) -> Vec<Draft> {
+fn drafts(query: &Query) -> Result<Vec<Draft>, ApiError> {
     let mut dotted: Vec<(Part, &str)> = Vec::new();
     let mut indexed: Vec<(&str, Draft)> = Vec::new();
     for (name, value) in query.iter() {
@@ -134,9 +134,9 @@ fn drafts(query: &Query) -> Vec<Draft> {
     let grouped = dotted
         .windows(2)
         .any(|pair| matches!(pair, [(Part::Key, _), (Part::Key, _)] | [(Part::Operator, _), (Part::Operator, _)]));
-    let mut found = if grouped { zipped(&dotted) } else { sequential(&dotted) };
+    let mut found = if grouped { zipped(&dotted)? } else { sequential(&dotted) };
     found.extend(indexed.into_iter().map(|(_, draft)| draft));
-    found
+    Ok(found)
 }
 
 /// The index (empty without one) and the part that a parameter's name means: `filters.key`, `filters[key]`,
@@ -157,6 +157,11 @@ fn part(name: &str) -> Option<(&str, Part)> {
         _ => return None,
     };
     Some((index, part))
+}
+
+/// Whether a query parameter is part of a filter.
+pub fn is_parameter(name: &str) -> bool {
+    name == "filters" || part(name).is_some() || DEPRECATED.iter().any(|(known, ..)| *known == name)
 }
 
 /// Filter by filter: whatever the current one already has begins the next.
@@ -181,9 +186,9 @@ fn sequential(parts: &[(Part, &str)]) -> Vec<Draft> {
     found
 }
 
-/// All keys, all operators, all values. Where there are more values than filters the last filter has the rest: nothing
-/// in this encoding tells where a filter's values end.
-fn zipped(parts: &[(Part, &str)]) -> Vec<Draft> {
+/// All keys, all operators, all values. Nothing in this encoding tells where a filter's values end, so each filter has to
+/// have one; a guess could choose, or delete, the wrong logs.
+fn zipped(parts: &[(Part, &str)]) -> Result<Vec<Draft>, ApiError> {
     let of = |wanted: Part| parts.iter().filter(move |(part, _)| *part == wanted).map(|(_, value)| *value);
     let mut operators = of(Part::Operator);
     let mut found: Vec<Draft> = of(Part::Key)
@@ -194,15 +199,15 @@ fn zipped(parts: &[(Part, &str)]) -> Vec<Draft> {
         })
         .collect();
     let valued = |draft: &Draft| !matches!(draft.operator.as_ref().and_then(Value::as_str), Some("present" | "absent"));
-    let mut values = of(Part::Value).peekable();
-    let wanting = found.iter().filter(|draft| valued(draft)).count();
-    for (n, draft) in found.iter_mut().filter(|draft| valued(draft)).enumerate() {
-        draft.values.extend(values.next().map(|value| json!(value)));
-        if n + 1 == wanting {
-            draft.values.extend(values.by_ref().map(|value| json!(value)));
-        }
+    if found.iter().filter(|draft| valued(draft)).count() != of(Part::Value).count() {
+        let rule = "Several filters with several values cannot be told apart in this form (all keys, then all operators, \
+                    then all values). Send filters=[{\"key\":…,\"operator\":…,\"value\":[…]}] as JSON";
+        return Err(ApiError::invalid(["query", "filters"], rule));
     }
-    found
+    for (draft, value) in found.iter_mut().filter(|draft| valued(draft)).zip(of(Part::Value)) {
+        draft.values.push(json!(value));
+    }
+    Ok(found)
 }
 
 /// (parameter, key, operator) of what older SDKs send in place of filters.
@@ -272,7 +277,7 @@ fn typed(value: &Value, kind: Option<Kind>) -> Result<Value, String> {
             },
         },
         Some(Kind::Time) => {
-            let milliseconds = value.as_u64().or_else(|| text.and_then(timestamp::parse));
+            let milliseconds = value.as_u64().filter(|at| *at < 1 << 53).or_else(|| text.and_then(timestamp::parse));
             milliseconds
                 .map(|at| json!(at))
                 .ok_or_else(|| "Expected a time such as 2026-11-21T06:48:53Z, or milliseconds since 1970".to_owned())
@@ -374,11 +379,15 @@ mod tests {
         let wanted = Filters(vec![
             filter("provider", Operator::Eq, &[json!("openai")]),
             filter("error", Operator::Absent, &[]),
-            filter("model", Operator::Neq, &[json!("a"), json!("b")]),
+            filter("model", Operator::Neq, &[json!("a")]),
         ]);
         let query = "filters.key=provider&filters.key=error&filters.key=model&filters.operator=eq&filters.operator=absent\
-                     &filters.operator=neq&filters.value=openai&filters.value=a&filters.value=b";
+                     &filters.operator=neq&filters.value=openai&filters.value=a";
         assert_eq!(read(query), wanted);
+        for uneven in [format!("{query}&filters.value=b"), query.replace("&filters.value=a", "")] {
+            let error = from_query(&Query::parse(&uneven)).unwrap_err();
+            assert!(error.message.contains("as JSON"), "{uneven}");
+        }
         let one = "filters.key=model&filters.operator=eq&filters.value=a&filters.value=b";
         assert_eq!(read(one), Filters(vec![filter("model", Operator::Eq, &[json!("a"), json!("b")])]));
     }

@@ -10,7 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Request, RequestInit};
 
 /// A judge that takes longer than this has no verdict, in milliseconds. Less than a runner's lease.
-const PATIENCE_MS: u32 = 25_000;
+const PATIENCE_MS: u32 = 20_000;
 
 pub struct Gateway<'a> {
     around: &'a Rc<Around>,
