@@ -38,11 +38,11 @@ impl Config {
         }
     }
 
-    /// An id for a new log.
-    pub fn log_id(&self, now_ms: u64, random: u128) -> String {
+    /// An id for a request. Only that of a log to come is marked: feedback for it is kept.
+    pub fn log_id(&self, now_ms: u64, random: u128, will_be_logged: bool) -> String {
         match &self.admin {
-            Ok(admin) => id::mint_log(now_ms, random, &admin.mark_key()),
-            Err(_) => id::mint(now_ms, random),
+            Ok(admin) if will_be_logged => id::mint_log(now_ms, random, &admin.mark_key()),
+            _ => id::mint(now_ms, random),
         }
     }
 
@@ -75,7 +75,10 @@ fn provider_keys(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
     object
         .into_iter()
         .map(|(slug, key)| match key {
-            Value::String(key) if crate::providers::find(&slug).is_some() => Ok((slug, key)),
+            Value::String(key) => match crate::providers::find(&slug) {
+                Some(provider) => Ok((provider.slug.to_owned(), key)),
+                None => Err(wrong()),
+            },
             _ => Err(wrong()),
         })
         .collect()

@@ -10,6 +10,7 @@ use crate::id::{self, MarkKey};
 use crate::query::{Query, percent_decoded};
 use crate::router::{Endpoint, Route};
 use crate::store::{Store, StoreError};
+use std::cell::Cell;
 
 /// A request of the control plane whose caller is known.
 #[derive(Clone)]
@@ -132,15 +133,18 @@ async fn place<'a>(store: &impl Store, route: &Route<'a>) -> Result<Place<'a>, A
 /// awaited.
 async fn judged(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u64)) -> Result<Reply, ApiError> {
     let context = request.judging();
+    // The lines of a bulk request wait together: one that is unknown has been awaited for the others, too.
+    let waited = Cell::new(0);
     let find = async |id: &str| -> Result<Option<feedback::Found>, ApiError> {
         let mut found = feedback::locate(store, id, &context).await?;
         // Other ids than ours do not tell their age.
         if id::minted_at(id).is_none() || is_recent(id, request.now_ms) {
-            for wait in ARRIVAL_PAUSES_MS {
+            for wait in ARRIVAL_PAUSES_MS.iter().skip(waited.get()) {
                 if found.is_some() {
                     break;
                 }
                 pause(*wait).await;
+                waited.set(waited.get() + 1);
                 found = feedback::locate(store, id, &context).await?;
             }
         }
@@ -211,7 +215,6 @@ mod tests {
     use crate::store::sqlite::Sqlite;
     use crate::wire::Facts;
     use pollster::block_on;
-    use std::cell::Cell;
 
     const NOW: u64 = 1_700_000_000_000;
 

@@ -44,6 +44,9 @@ pub const MAX_FEEDBACK: usize = 256 * 1024;
 
 const MAX_METADATA_TEXT: usize = 4_096;
 
+/// Bytes of all metadata of a log, as JSON.
+pub const MAX_METADATA: u64 = 65_536;
+
 // === impl Judgement ===
 
 impl Judgement {
@@ -234,7 +237,7 @@ fn merge_statements(data: &Map<String, Value>, log: &str, giver: &Giver<'_>) -> 
         [log.into(), entries.into(), Bind::Int(giver.at as i64), giver.actor.into()],
     );
     let mut statements = vec![history, merged];
-    statements.extend(figures(data, false).map(|figures| figures.statement(log)));
+    statements.extend(figures(data, false).map(|figures| figures.statement(log, giver.at)));
     statements
 }
 
@@ -341,15 +344,18 @@ pub fn take_back(
 // === impl Figures ===
 
 impl Figures {
-    fn statement(self, log: &str) -> Statement {
+    /// Sets them, unless something newer has been said already.
+    fn statement(self, log: &str, given_at: u64) -> Statement {
         Statement::new(
-            "UPDATE logs SET feedback = iif(?2, ?3, feedback), score = iif(?4, ?5, score) WHERE id = ?1",
+            "UPDATE logs SET feedback = iif(?2, ?3, feedback), score = iif(?4, ?5, score) WHERE id = ?1 AND NOT EXISTS \
+             (SELECT 1 FROM log_feedback WHERE log_id = ?1 AND key IN ('feedback', 'helpful', 'rating', 'score') AND given_at > ?6)",
             [
                 log.into(),
                 self.feedback.is_some().into(),
                 self.feedback.flatten().into(),
                 self.score.is_some().into(),
                 self.score.flatten().into(),
+                Bind::Int(given_at as i64),
             ],
         )
     }

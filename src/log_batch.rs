@@ -11,6 +11,12 @@ use serde_json::{Value, json};
 /// How long the first record waits for company, in milliseconds.
 pub const WINDOW_MS: u64 = 20;
 
+/// How long a leader may take until another is elected, in milliseconds.
+const LEADER_MS: u64 = 1_000;
+
+/// After this long without any movement nothing is being written any more, in milliseconds.
+const FORGOTTEN_MS: u64 = 60_000;
+
 const MAX_RECORDS: usize = 100;
 
 /// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
@@ -33,8 +39,10 @@ const FAILURES_TOGETHER: usize = 3;
 #[derive(Default)]
 pub struct Waiting {
     records: Vec<LogRecord>,
-    /// True while a request has promised to write what is waiting.
-    has_leader: bool,
+    /// When a request promised to write what is waiting, in milliseconds.
+    leader_since: Option<u64>,
+    /// When something was last taken or settled.
+    touched_at: u64,
     /// Bytes waiting or being written.
     weight: usize,
     /// Records that will never be written, since the isolate started.
@@ -52,19 +60,29 @@ pub struct Lost {
 
 impl Waiting {
     /// Adds a record. True means: the caller leads, and has to [`Waiting::take`] and write after [`WINDOW_MS`].
-    pub fn push(&mut self, mut record: LogRecord) -> bool {
+    pub fn push(&mut self, mut record: LogRecord, now_ms: u64) -> bool {
+        if self.records.is_empty() && now_ms.saturating_sub(self.touched_at) > FORGOTTEN_MS {
+            // The platform ended whoever was writing; nobody is going to say that it is done.
+            self.weight = 0;
+        }
+        self.touched_at = now_ms;
         if self.weight + record.weight() > MAX_WAITING {
             record.request_body = None;
             record.response_body = None;
         }
         self.weight += record.weight();
         self.records.push(record);
-        !std::mem::replace(&mut self.has_leader, true)
+        // A leader whose request was ended early has not kept its promise.
+        let leads = self.leader_since.is_none_or(|since| now_ms.saturating_sub(since) > LEADER_MS);
+        if leads {
+            self.leader_since = Some(now_ms);
+        }
+        leads
     }
 
     /// Everything that waits, in groups to be written each in one transaction. The next record elects a new leader.
     pub fn take(&mut self) -> Vec<Vec<LogRecord>> {
-        self.has_leader = false;
+        self.leader_since = None;
         let mut groups: Vec<Vec<LogRecord>> = Vec::new();
         let mut weight = 0;
         for record in self.records.drain(..) {
@@ -298,20 +316,35 @@ mod tests {
     #[test]
     fn the_first_record_leads_until_the_buffer_is_taken() {
         let mut waiting = Waiting::default();
-        assert!(waiting.push(record("a")) && !waiting.push(record("b")));
+        assert!(waiting.push(record("a"), 0) && !waiting.push(record("b"), 0));
         assert_eq!(waiting.take().iter().map(Vec::len).sum::<usize>(), 2);
-        assert!(waiting.push(record("c")));
+        assert!(waiting.push(record("c"), 0));
+    }
+
+    #[test]
+    fn a_leader_that_was_ended_is_replaced() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(record("a"), 5_000) && !waiting.push(record("b"), 5_900));
+        assert!(waiting.push(record("c"), 6_100));
+        assert_eq!(waiting.take().iter().map(Vec::len).sum::<usize>(), 3);
+        // Nobody said that these were written, and in the end nobody waits for it.
+        assert!(!waiting.is_empty());
+        waiting.push(record("d"), 100_000);
+        let weight = record("d").weight();
+        waiting.take();
+        waiting.settled(weight, 0);
+        assert!(waiting.is_empty());
     }
 
     #[test]
     fn groups_are_bounded_in_number_and_size() {
         let mut waiting = Waiting::default();
         for n in 0..250 {
-            waiting.push(record(&n.to_string()));
+            waiting.push(record(&n.to_string()), 0);
         }
         let mut long = record("long");
         long.response_body = Some("x".repeat(3_000_000));
-        waiting.push(long);
+        waiting.push(long, 0);
         let sizes: Vec<usize> = waiting.take().iter().map(Vec::len).collect();
         assert_eq!(sizes, [100, 100, 50, 1]);
     }
@@ -322,7 +355,7 @@ mod tests {
         for n in 0..5 {
             let mut long = record(&n.to_string());
             long.response_body = Some("x".repeat(9_000_000));
-            waiting.push(long);
+            waiting.push(long, 0);
         }
         let kept: Vec<bool> =
             waiting.take().into_iter().flatten().map(|record| record.response_body.is_some()).collect();

@@ -126,15 +126,19 @@ pub async fn authorised(
         )
     };
     let mut presented = auth::presented(headers, admin);
+    let identity = tokens::identify(around, &presented).await;
     presented.let_in = trusted
-        || match tokens::identify(around, &presented).await.map_err(unreadable)? {
-            Some(Identity::Admin) => true,
-            Some(Identity::Token(token)) => token.has(Permission::Run) && token.reaches(route.account, route.gateway),
-            None => false,
+        || match &identity {
+            Ok(Some(Identity::Admin)) => true,
+            Ok(Some(Identity::Token(token))) => {
+                token.has(Permission::Run) && token.reaches(route.account, route.gateway)
+            }
+            _ => false,
         };
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
     let gateway = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if gateway.settings.authentication && !presented.let_in {
+        identity.map_err(unreadable)?;
         return Err(Refusal::unauthorized(
             "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
              that may run, in the header cf-aig-authorization: Bearer <token>.",
@@ -152,7 +156,7 @@ fn call(
     arrived: u64,
     around: &Around,
 ) -> Call {
-    let id = around.config.log_id(arrived, random());
+    let id = around.config.log_id(arrived, random(), options.collect_log);
     let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Call {
         step: 0,

@@ -16,7 +16,7 @@ const MAX_KEYS: u64 = 1_000;
 const MAX_BYTES: u64 = 1_000_000;
 
 /// Lines of one bulk request: each takes some statements, and an invocation may run a thousand.
-const MAX_LINES: usize = 200;
+const MAX_LINES: usize = 100;
 
 /// How long after an id was handed out its row may still come, in milliseconds.
 const PENDING_MS: u64 = 60 * 60 * 1_000;
@@ -118,7 +118,7 @@ async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Re
     let Judgement::Merge(data) = judgement else { return Ok(()) };
     let keys: Vec<&str> = data.keys().map(String::as_str).collect();
     let others = Statement::new(
-        "SELECT count(*) AS n, sum(length(json)) AS bytes FROM log_feedback WHERE log_id = ?1 AND key NOT IN (SELECT value FROM json_each(?2))",
+        "SELECT count(*) AS n, sum(length(CAST(json AS BLOB))) AS bytes FROM log_feedback WHERE log_id = ?1 AND key NOT IN (SELECT value FROM json_each(?2))",
         [log.into(), Value::from(keys).to_string().into()],
     );
     let others = store.row::<Count>(others).await?.unwrap_or(Count { n: 0, bytes: None });
@@ -231,31 +231,29 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
     let sql = format!(
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
          (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
-         FROM pending_feedback AS pending WHERE ?1 IS NULL OR pending.log_id = ?1 ORDER BY pending.given_at, pending.id LIMIT 200",
+         FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
+         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id)) \
+         ORDER BY pending.given_at, pending.id LIMIT 20",
         within("pending.account", "pending.gateways")
     );
-    let pending = Statement::new(sql, [log.into()]);
-    let mut waiting = 0;
+    let pending = Statement::new(sql, [log.into(), Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64)]);
     for row in store.rows::<Pending>(pending).await? {
         let mut statements = Vec::new();
-        match row.allowed {
-            None if now_ms.saturating_sub(row.given_at) < KEPT_MS => {
-                waiting += 1;
-                continue;
+        if row.allowed == Some(1) {
+            let giver = Giver { actor: &row.given_by, at: row.given_at, id: row.id.clone() };
+            let data = serde_json::from_str(&row.data).unwrap_or(Value::Null);
+            if let Ok(judgement) = Judgement::restore(&row.kind, data) {
+                statements = judgement.statements(&row.log_id, &giver);
             }
-            Some(1) => {
-                let giver = Giver { actor: &row.given_by, at: row.given_at, id: row.id.clone() };
-                let data = serde_json::from_str(&row.data).unwrap_or(Value::Null);
-                if let Ok(judgement) = Judgement::restore(&row.kind, data) {
-                    statements = judgement.statements(&row.log_id, &giver);
-                }
-            }
-            _ => {}
         }
         statements.push(Statement::new("DELETE FROM pending_feedback WHERE id = ?1", [row.id.into()]));
         store.batch(statements).await?;
     }
-    Ok(waiting)
+    let waiting = Statement::new(
+        "SELECT count(*) AS n, NULL AS bytes FROM pending_feedback WHERE ?1 IS NULL OR log_id = ?1",
+        [log.into()],
+    );
+    Ok(store.row::<Count>(waiting).await?.map_or(0, |count| count.n))
 }
 
 row! {

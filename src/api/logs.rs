@@ -2,7 +2,7 @@
 
 use super::{Place, feedback, object};
 use crate::envelope::{ApiError, Reply};
-use crate::judgement::Judgement;
+use crate::judgement::{Judgement, MAX_METADATA};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -137,6 +137,17 @@ pub async fn patch(
         return feedback::keep(store, id, &judgement, Some(place), context).await;
     }
     feedback::settle(store, Some(id), context.now_ms).await?;
+    if let Judgement::Patch(patch) = &judgement
+        && !patch.metadata.is_empty()
+    {
+        let merged =
+            "SELECT length(CAST(json_patch(coalesce(metadata, '{}'), ?2) AS BLOB)) AS n FROM logs WHERE id = ?1";
+        let merged = Statement::new(merged, [id.into(), Value::Object(patch.metadata.clone()).to_string().into()]);
+        if store.row::<Count>(merged).await?.is_some_and(|size| size.n > MAX_METADATA) {
+            let rule = format!("The metadata of one log may have {MAX_METADATA} bytes in all");
+            return Err(ApiError::too_large(rule));
+        }
+    }
     store.batch(judgement.statements(id, &context.giver())).await?;
     Ok(Reply::result(json!({})))
 }

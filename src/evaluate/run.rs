@@ -297,7 +297,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         self.plan.evaluators.get(position).map(|(id, _)| id.clone()).unwrap_or_default()
     }
 
-    /// Counts a failure of the database, and lets go of the evaluation for a moment.
+    /// Notes why the database failed, and lets go of the evaluation for a moment.
     async fn failed(&self, error: &StoreError) -> Result<(), StoreError> {
         let later = Bind::Int((self.world.now() + RETRY_MS) as i64);
         let sql = "UPDATE evaluations SET progress = json_set(progress, '$.failure', ?3), lease_until = ?4 WHERE id = ?1 AND runner = ?2";

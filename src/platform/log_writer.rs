@@ -1,7 +1,7 @@
 //! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
 
 use super::d1::D1Store;
-use super::{background, pause};
+use super::{background, now, pause};
 use crate::log_batch::{self, Waiting};
 use crate::record::LogRecord;
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ thread_local! {
 /// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, so this
 /// has to run as background work of a request.
 pub async fn submit(record: LogRecord, store: &D1Store) {
-    let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record));
+    let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record, now()));
     if !leads {
         return;
     }

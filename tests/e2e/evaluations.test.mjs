@@ -229,6 +229,8 @@ test("what cannot be evaluated is refused before anything is made", async () => 
     [{ evaluation_type_ids: ["llm_judge"], settings: { llm_judge: { prompt: "no" } } }, ["body", "settings", "llm_judge", "prompt"]],
     [{ settings: { speed: {} } }, ["body", "settings", "speed"]],
     [{ group_by: "colour" }, ["body", "group_by"]],
+    [{ groupby: "model" }, ["body", "groupby"]],
+    [{ evaluation_type_ids: ["llm_judge"], settings: { llm_judge: { prompt: "{{output}}", provider: "openai", model: "m", max_log: 2 } } }, ["body", "settings", "llm_judge"]],
   ]) {
     const error = await post("/evaluations", { ...good, ...change }, { status: 400 });
     assert.deepEqual([error.code, error.path], [7001, path], JSON.stringify(change));

@@ -178,6 +178,22 @@ test("feedback is taken back key by key or as a whole, and what came of it as we
   assert.deepEqual(await show(), [null, null, {}]);
 });
 
+test("taking feedback back leaves a thumb that was changed since, and no text in the history", async () => {
+  const { log } = await answered();
+  const thumb = async () => (await gw.result(`/gateways/gw/logs/${log.id}`)).feedback;
+  await send(log.id, { rating: 5, comment: "call me at 0123" });
+  await patch(log.id, { feedback: -1 });
+  await send(log.id, undefined, { method: "DELETE" });
+  assert.equal(await thumb(), -1);
+  await send(log.id, { rating: 5 });
+  assert.equal(await thumb(), 1);
+  await send(log.id, undefined, { method: "DELETE" });
+  assert.equal(await thumb(), null);
+  const text = await (await send(log.id, undefined, { method: "GET" })).text();
+  assert.ok(!text.includes("0123"), text);
+  assert.equal((await fetch(`${gw.url}/feedback/`, { method: "POST", headers: { authorization: `Bearer ${TOKEN}` }, body: '{"data":{}}' })).status, 404);
+});
+
 test("odd keys and values are data, and what cannot be kept is refused whole", async () => {
   const { log } = await answered();
   const deep = (levels) => JSON.parse("[".repeat(levels) + "]".repeat(levels));

@@ -224,7 +224,15 @@ test("deleting takes the oldest of what matches, with all that belongs to it", a
     const [{ n }] = await gw.rows(`SELECT count(*) AS n FROM ${table} WHERE log_id IN (?, ?)`, made[0], made[3]);
     assert.equal(n, 0, table);
   }
-  assert.equal((await gw.api("/gateways/del/logs?limit=10001", { method: "DELETE" })).status, 400);
+  // What is not understood must not mean "all of them".
+  for (const [query, body] of [["limit=10001"], ["filter=%5B%5D"], ["metadata.n=1"], ["filters="], ["filters.key=model"], ["", "{}"]]) {
+    const refused = await gw.api(`/gateways/del/logs?${query}`, { method: "DELETE", body });
+    assert.equal(refused.status, 400, query);
+  }
+  const uneven = "filters.key=model&filters.key=provider&filters.operator=neq&filters.operator=eq&filters.value=a&filters.value=b&filters.value=openai";
+  assert.match(JSON.stringify(await remove(uneven)), /as JSON/);
+  assert.deepEqual(await left(), made.slice(1, 3));
+  assert.deepEqual((await gw.result("/audit?action=logs.delete")).map(({ gateway_id, fields }) => [gateway_id, fields]), [["del", ["limit", "order_by", "order_by_direction"]], ["del", ["limit", "filters"]]]);
   await remove("");
   assert.deepEqual(await left(), []);
   // Nothing of another gateway went.
