@@ -1,5 +1,6 @@
 //! The part of a run that adds up figures of the logs: sums, and histograms of times.
 
+use super::keyed::Keyed;
 use super::report::Report;
 use super::run::{Run, Stop, World, known};
 use super::tally::{Histogram, Pairs, Sums, Tally, bucket_sql};
@@ -7,7 +8,6 @@ use super::{Evaluator, Figure, Timing};
 use crate::filter::Direction;
 use crate::store::{Store, row};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Logs whose figures are added up by one statement; D1 ends a statement after 30 s.
 const FIGURES_AT_ONCE: u32 = if cfg!(test) { 7 } else { 20_000 };
@@ -38,7 +38,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             let group = run.group(&mut logs);
             (logs, group)
         };
-        let mut found: BTreeMap<String, Tally> = BTreeMap::new();
+        let mut found: Keyed<String, Tally> = Keyed::default();
 
         let (mut logs, group) = slice(self);
         let mut columns = format!("{group} AS grp, count(*) AS logs");
@@ -63,7 +63,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             for (position, (id, _)) in self.plan.evaluators.iter().enumerate() {
                 if row.contains_key(&format!("n{position}")) {
                     let of = |kind: char| figure(&format!("{kind}{position}"));
-                    tally.sums.insert(id.clone(), Sums { n: of('n'), sum: of('s'), squares: of('q') });
+                    *tally.sums.at(id.clone()) = Sums { n: of('n'), sum: of('s'), squares: of('q') };
                 }
             }
             if row.contains_key("pairs") {
@@ -76,7 +76,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
                 });
             }
             let group = row.get("grp").and_then(Value::as_str).unwrap_or("").to_owned();
-            found.entry(group).or_default().add(&tally);
+            found.at(group).add(&tally);
         }
         for timing in [Timing::Duration, Timing::FirstByte] {
             let wanted = |evaluator: &Evaluator| matches!(evaluator, Evaluator::Figure(Figure::Percentile(own, _)) if *own == timing);
@@ -87,14 +87,14 @@ impl<S: Store, W: World> Run<'_, S, W> {
             logs.and(format!("{} IS NOT NULL", timing.sql()));
             let columns = format!("{group} AS grp, {} AS time, count(*) AS n", bucket_sql(timing));
             for Bucket { grp, time, n } in self.counted::<Bucket>(logs.select(&columns, "GROUP BY 1, 2")).await? {
-                let histograms = &mut found.entry(grp).or_default().histograms;
-                let histogram: &mut Histogram = histograms.entry(timing.sql().to_owned()).or_default();
-                *histogram.0.entry(time).or_default() += n;
+                let histograms = &mut found.at(grp).histograms;
+                let histogram: &mut Histogram = histograms.at(timing.sql().to_owned());
+                *histogram.0.at(time) += n;
             }
         }
-        for (group, tally) in found {
-            let group = known(&self.progress.groups, group);
-            self.progress.groups.entry(group).or_default().add(&tally);
+        for (group, tally) in found.iter() {
+            let group = known(&self.progress.groups, group.clone());
+            self.progress.groups.at(group).add(tally);
         }
         self.progress.figures_done = end.is_none();
         self.progress.cursor = end.or(cursor);

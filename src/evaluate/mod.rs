@@ -6,6 +6,7 @@
 pub mod answers;
 mod figures;
 pub mod judge;
+mod keyed;
 mod passes;
 pub mod report;
 pub mod run;

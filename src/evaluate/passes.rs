@@ -3,6 +3,7 @@
 use super::Evaluator;
 use super::answers::Test;
 use super::judge::{Judge, Question};
+use super::keyed::Keyed;
 use super::report::Report;
 use super::run::{Call, Heard, Run, Stop, World, known};
 use super::tally::Sums;
@@ -12,7 +13,6 @@ use crate::price;
 use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::BTreeMap;
 
 /// Answers that are read at once: each may have 900 KB.
 const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 10 };
@@ -56,7 +56,7 @@ row! {
 impl<S: Store, W: World> Run<'_, S, W> {
     /// The next logs of a pass, with their bodies.
     async fn answered(&mut self, position: usize, id: &str, limit: u32) -> Result<Vec<Answered>, Stop> {
-        let cursor = self.progress.answers.entry(position).or_default().cursor.clone();
+        let cursor = self.progress.answers.at(position).cursor.clone();
         let mut logs = self.logs(cursor.as_deref());
         let group = self.group(&mut logs);
         let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
@@ -75,7 +75,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let id = self.id(position);
         let rows = self.answered(position, &id, ANSWERS_AT_ONCE).await?;
         let mut found = Vec::new();
-        let pass = self.progress.answers.entry(position).or_default();
+        let pass = self.progress.answers.at(position);
         for row in &rows {
             let conversation = row.conversation();
             let Some(output) = conversation.as_ref().and_then(Conversation::output) else {
@@ -85,7 +85,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             let (passes, reason) = test.check(output);
             let failed: f64 = pass.groups.values().map(|sums| sums.n - sums.sum).sum();
             let group = known(&pass.groups, row.grp.clone());
-            pass.groups.entry(group).or_default().push(f64::from(passes));
+            pass.groups.at(group).push(f64::from(passes));
             if !passes && failed < MAX_EXAMPLES {
                 found.push(verdict(
                     &self.row.id,
@@ -138,7 +138,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         for row in rows.iter().filter(|row| row.judged == 0) {
             match row.conversation().and_then(|conversation| judge.question(&conversation)) {
                 Some(question) => questions.push((row.id.clone(), question)),
-                None => self.progress.answers.entry(position).or_default().skipped += 1,
+                None => self.progress.answers.at(position).skipped += 1,
             }
         }
         {
@@ -160,7 +160,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
                 return Err(stopped);
             }
         }
-        let pass = self.progress.answers.entry(position).or_default();
+        let pass = self.progress.answers.at(position);
         pass.cursor = rows.last().map(|row| row.id.clone());
         self.save(Vec::new()).await
     }
@@ -237,21 +237,21 @@ impl<S: Store, W: World> Run<'_, S, W> {
             sql: sums.sql.replacen("FROM logs", "FROM verdicts AS said JOIN logs ON logs.id = said.log_id", 1).into(),
             ..sums
         };
-        let mut groups: BTreeMap<String, Sums> = BTreeMap::new();
+        let mut groups: Keyed<String, Sums> = Keyed::default();
         for Sum { grp, n, sum, squares } in self.counted::<Sum>(sums).await? {
             let group = known(&groups, grp);
-            groups.entry(group).or_default().add(&Sums { n, sum, squares });
+            groups.at(group).add(&Sums { n, sum, squares });
         }
         let whole = groups.values().fold(Sums::default(), |mut sum, sums| {
             sum.add(sums);
             sum
         });
         let measured = |sums: Sums| if judge.unit() == "percent" { sums.share() } else { sums.mean() };
-        let pass = self.progress.answers.entry(position).or_default();
+        let pass = self.progress.answers.at(position);
         pass.done = true;
         let report = Report {
             measured: measured(whole),
-            groups: groups.into_iter().map(|(group, sums)| (group, measured(sums))).collect(),
+            groups: groups.iter().map(|(group, sums)| (group.clone(), measured(*sums))).collect(),
             skipped: pass.skipped,
             failed: said.failed,
             cost: Some(said.cost),

@@ -2,6 +2,7 @@
 //! can end at any moment and go on later, elsewhere.
 
 use super::judge::Question;
+use super::keyed::Keyed;
 use super::report::Report;
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
@@ -9,7 +10,6 @@ use crate::filter::{self, Direction, Filters, Selection};
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// What a run needs besides the database.
 pub trait World {
@@ -40,9 +40,9 @@ pub(super) struct Progress {
     /// The last log whose figures are in `groups`.
     pub(super) cursor: Option<String>,
     pub(super) figures_done: bool,
-    pub(super) groups: BTreeMap<String, Tally>,
+    pub(super) groups: Keyed<String, Tally>,
     /// By position in the plan.
-    pub(super) answers: BTreeMap<usize, AnswerPass>,
+    pub(super) answers: Keyed<usize, AnswerPass>,
     pub(super) rows_read: u64,
     /// Attempts since the last slice that was saved, and why the last one failed.
     pub(super) failures: u32,
@@ -55,7 +55,7 @@ pub(super) struct AnswerPass {
     pub(super) cursor: Option<String>,
     pub(super) done: bool,
     /// Of tests; what judges said is in `verdicts`.
-    pub(super) groups: BTreeMap<String, Sums>,
+    pub(super) groups: Keyed<String, Sums>,
     /// Logs without an answer to read.
     pub(super) skipped: u64,
     /// Why the evaluator gave up.
@@ -320,7 +320,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             let error = Some(format!("the database failed {MAX_FAILURES} times: {reason}"));
             failed.push(self.result(position, evaluator, &Report { error, ..Report::default() }));
             if !is_figure {
-                self.progress.answers.entry(position).or_default().done = true;
+                self.progress.answers.at(position).done = true;
                 break;
             }
         }
@@ -332,6 +332,6 @@ impl<S: Store, W: World> Run<'_, S, W> {
 }
 
 /// The group a log is counted in.
-pub(super) fn known<T>(groups: &BTreeMap<String, T>, group: String) -> String {
-    if groups.contains_key(&group) || groups.len() < MAX_GROUPS { group } else { OTHER_GROUPS.to_owned() }
+pub(super) fn known<T>(groups: &Keyed<String, T>, group: String) -> String {
+    if groups.get(&group).is_some() || groups.len() < MAX_GROUPS { group } else { OTHER_GROUPS.to_owned() }
 }

@@ -1,8 +1,8 @@
 //! Sums that grow slice by slice, and the figures they give, each with a 95 % confidence interval.
 
+use super::keyed::Keyed;
 use super::{Figure, Metric, Timing};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The 97.5 % quantile of the normal distribution.
 const Z: f64 = 1.959_964;
@@ -27,7 +27,7 @@ pub struct Pairs {
 
 /// How many logs took how long. Times from a second on are kept to three digits, so that their number stays small.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Histogram(pub BTreeMap<u64, u64>);
+pub struct Histogram(pub Keyed<u64, u64>);
 
 /// A figure, and how sure it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +43,8 @@ pub struct Measured {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     pub logs: u64,
-    pub sums: BTreeMap<String, Sums>,
-    pub histograms: BTreeMap<String, Histogram>,
+    pub sums: Keyed<String, Sums>,
+    pub histograms: Keyed<String, Histogram>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairs: Option<Pairs>,
 }
@@ -63,13 +63,13 @@ pub fn bucket_sql(timing: Timing) -> String {
 impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.logs += other.logs;
-        for (key, sums) in &other.sums {
-            self.sums.entry(key.clone()).or_default().add(sums);
+        for (key, sums) in other.sums.iter() {
+            self.sums.at(key.clone()).add(sums);
         }
-        for (key, histogram) in &other.histograms {
-            let own = self.histograms.entry(key.clone()).or_default();
-            for (time, n) in &histogram.0 {
-                *own.0.entry(*time).or_default() += n;
+        for (key, histogram) in other.histograms.iter() {
+            let own = self.histograms.at(key.clone());
+            for (time, n) in histogram.0.iter() {
+                *own.0.at(*time) += n;
             }
         }
         if let Some(pairs) = &other.pairs {
@@ -81,16 +81,16 @@ impl Tally {
     pub fn figure(&self, id: &str, figure: &Figure) -> Measured {
         match figure {
             Figure::Mean(metric) => {
-                let mut mean = self.sums.get(id).copied().unwrap_or_default().mean();
+                let mut mean = self.sums.get(&id.to_owned()).copied().unwrap_or_default().mean();
                 // Of what cannot be negative the mean cannot be either; feedback can.
                 if let (Some((low, _)), false) = (&mut mean.interval, matches!(metric, Metric::Feedback(_))) {
                     *low = low.max(0.0);
                 }
                 mean
             }
-            Figure::Share(_) => self.sums.get(id).copied().unwrap_or_default().share(),
+            Figure::Share(_) => self.sums.get(&id.to_owned()).copied().unwrap_or_default().share(),
             Figure::Percentile(timing, p) => {
-                self.histograms.get(timing.sql()).cloned().unwrap_or_default().percentile(*p)
+                self.histograms.get(&timing.sql().to_owned()).cloned().unwrap_or_default().percentile(*p)
             }
             Figure::CostPerThumbsUp => self.pairs.unwrap_or_default().ratio(),
         }
@@ -181,7 +181,7 @@ impl Histogram {
     /// The time of the log with this rank, counted from 1.
     fn ranked(&self, rank: u64) -> u64 {
         let mut seen = 0;
-        for (time, n) in &self.0 {
+        for (time, n) in self.0.iter() {
             seen += n;
             if seen >= rank {
                 return *time;
@@ -243,7 +243,7 @@ mod tests {
         #[test]
         fn percentiles_are_those_of_the_sorted_list(mut times in prop::collection::vec(0u64..1_000, 1..200), p in 0.01f64..0.999) {
             let mut histogram = Histogram::default();
-            times.iter().for_each(|time| *histogram.0.entry(*time).or_default() += 1);
+            times.iter().for_each(|time| *histogram.0.at(*time) += 1);
             times.sort_unstable();
             let rank = (times.len() as f64 * p).ceil() as usize;
             let measured = histogram.percentile(p);
