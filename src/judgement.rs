@@ -291,11 +291,10 @@ fn thumb(value: &Value) -> Option<i64> {
     }
 }
 
-/// The statements that take feedback back: one key, or all of it. `remaining` is what is left then; thumbs and score
+/// The statements that take feedback back: the keys of `taken`. `remaining` is what is left then; thumbs and score
 /// that came from what goes are derived from it anew.
 pub fn take_back(
     log: &str,
-    key: Option<&str>,
     taken: &Map<String, Value>,
     remaining: &Map<String, Value>,
     giver: &Giver<'_>,
@@ -310,9 +309,11 @@ pub fn take_back(
             json!(taken.keys().collect::<Vec<_>>()).to_string().into(),
         ],
     );
+    let keys: Vec<&str> = taken.keys().map(String::as_str).collect();
+    // By name: what was said meanwhile is not taken back.
     let delete = Statement::new(
-        "DELETE FROM log_feedback WHERE log_id = ?1 AND (?2 IS NULL OR key = ?2)",
-        [log.into(), key.into()],
+        "DELETE FROM log_feedback WHERE log_id = ?1 AND key IN (SELECT value FROM json_each(?2))",
+        [log.into(), Value::from(keys).to_string().into()],
     );
     // What is taken back is not to be read in the history either; who said something, and when, stays.
     let mut gone = Map::new();

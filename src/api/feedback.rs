@@ -331,7 +331,7 @@ pub async fn take_back(store: &impl Store, found: &Found, context: &Context<'_>)
     if taken.is_empty() {
         return if key.is_some() { Err(ApiError::not_found()) } else { show(store, found).await };
     }
-    store.batch(judgement::take_back(&found.id, key, &taken, &remaining, &context.giver())).await?;
+    store.batch(judgement::take_back(&found.id, &taken, &remaining, &context.giver())).await?;
     show(store, found).await
 }
 

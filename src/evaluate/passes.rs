@@ -285,7 +285,7 @@ fn verdict(
 ) -> Statement {
     Statement::new(
         "INSERT OR IGNORE INTO verdicts (evaluation_id, evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS (SELECT 1 FROM evaluations WHERE id = ?1)",
         [
             evaluation.into(),
             evaluator.into(),
