@@ -1,7 +1,7 @@
 //! The Worker's variables and secrets, read once per isolate.
 
 use crate::auth::{self, TokenDigest};
-use crate::id;
+use crate::id::{self, MarkKey};
 use crate::metadata;
 use serde_json::Value;
 
@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Config {
     /// The admin token's digest, or why there is none to work with.
     pub admin: Result<TokenDigest, String>,
+    /// What log ids are marked with, made once and not for every request.
+    mark: Option<MarkKey>,
     /// (provider slug, base URL), from `PROVIDER_BASE_URLS`.
     base_urls: Vec<(String, String)>,
     /// (provider slug, key), from the secret `PROVIDER_KEYS`: what a provider is sent for callers who proved
@@ -30,8 +32,10 @@ impl Config {
         let provider_keys = provider_keys(get("PROVIDER_KEYS").as_deref());
         let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err()).cloned();
+        let admin = fault.map_or(admin, Err);
         Self {
-            admin: fault.map_or(admin, Err),
+            mark: admin.as_ref().ok().map(TokenDigest::mark_key),
+            admin,
             base_urls: base_urls.unwrap_or_default(),
             provider_keys: provider_keys.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
@@ -40,8 +44,8 @@ impl Config {
 
     /// An id for a request. Only that of a log to come is marked: feedback for it is kept.
     pub fn log_id(&self, now_ms: u64, random: u128, will_be_logged: bool) -> String {
-        match &self.admin {
-            Ok(admin) if will_be_logged => id::mint_log(now_ms, random, &admin.mark_key()),
+        match &self.mark {
+            Some(mark) if will_be_logged => id::mint_log(now_ms, random, mark),
             _ => id::mint(now_ms, random),
         }
     }

@@ -169,7 +169,7 @@ async fn judged(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u
 }
 
 fn is_recent(id: &str, now_ms: u64) -> bool {
-    id::minted_at(id).is_some_and(|minted| minted <= now_ms + 1_000 && now_ms.saturating_sub(minted) < ARRIVAL_AGE_MS)
+    id::is_younger(id, ARRIVAL_AGE_MS, now_ms)
 }
 
 /// Waits for the row of a log whose id was handed out a moment ago: rows are written behind the answers, and a caller

@@ -36,6 +36,11 @@ pub fn minted_at(id: &str) -> Option<u64> {
     Ulid::from_string(id).ok().map(|id| id.timestamp_ms())
 }
 
+/// Whether an id of ours was minted less than `age_ms` ago. Clocks of isolates may differ by a second.
+pub fn is_younger(id: &str, age_ms: u64, now_ms: u64) -> bool {
+    minted_at(id).is_some_and(|at| at <= now_ms + 1_000 && now_ms.saturating_sub(at) < age_ms)
+}
+
 // === impl MarkKey ===
 
 impl MarkKey {

@@ -169,10 +169,7 @@ impl Draft {
     fn parse(body: &Map<String, Value>, current: Option<&Dataset>) -> Result<Self, ApiError> {
         let name = match (body.get("name"), current) {
             (None, Some(current)) => current.name.clone(),
-            (Some(Value::String(name)), _) if (1..=200).contains(&name.trim().chars().count()) => {
-                name.trim().to_owned()
-            }
-            _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
+            _ => super::name(body)?.to_owned(),
         };
         let enable = match (body.get("enable"), current) {
             (None, Some(current)) => current.is_enabled(),

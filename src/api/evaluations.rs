@@ -1,6 +1,6 @@
 //! `…/evaluations`: what came out when the logs of datasets were measured. The work itself is in [`crate::evaluate`].
 
-use super::{Place, datasets, object, only};
+use super::{Place, datasets, name, object, only};
 use crate::audit::By;
 use crate::envelope::{ApiError, Reply};
 use crate::evaluate::report::Status;
@@ -115,10 +115,7 @@ pub async fn create(
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     only(&body, &["name", "dataset_ids", "evaluation_type_ids", "settings", "group_by"], &["body"])?;
-    let name = match body.get("name") {
-        Some(Value::String(name)) if (1..=200).contains(&name.trim().chars().count()) => name.trim(),
-        _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
-    };
+    let name = name(&body)?;
     let plan = Plan::parse(&body)?;
     let datasets = chosen(store, place, &body, plan.evaluators.len()).await?;
     let mut kept = Map::new();

@@ -209,13 +209,11 @@ fn within(account: &str, gateways: &str) -> String {
 
 /// Whether the row of an id can still come.
 pub fn may_come(log: &str, mark: &MarkKey, now_ms: u64) -> bool {
-    let recent = id::minted_at(log).is_some_and(|at| at <= now_ms + 1_000 && now_ms.saturating_sub(at) < PENDING_MS);
-    recent && id::is_ours(log, mark)
+    id::is_younger(log, PENDING_MS, now_ms) && id::is_ours(log, mark)
 }
 
-/// Makes kept judgements part of their logs, where these are there by now: of one log, or of all. Returns how many are
-/// still waiting.
-pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<u64, StoreError> {
+/// Makes kept judgements part of their logs, where these are there by now: of one log, or of all.
+pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<(), StoreError> {
     row! {
         struct Pending {
             id: String,
@@ -249,10 +247,12 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
         statements.push(Statement::new("DELETE FROM pending_feedback WHERE id = ?1", [row.id.into()]));
         store.batch(statements).await?;
     }
-    let waiting = Statement::new(
-        "SELECT count(*) AS n, NULL AS bytes FROM pending_feedback WHERE ?1 IS NULL OR log_id = ?1",
-        [log.into()],
-    );
+    Ok(())
+}
+
+/// How many judgements wait for their logs.
+pub async fn waiting(store: &impl Store) -> Result<u64, StoreError> {
+    let waiting = Statement::new("SELECT count(*) AS n, NULL AS bytes FROM pending_feedback", []);
     Ok(store.row::<Count>(waiting).await?.map_or(0, |count| count.n))
 }
 
@@ -424,5 +424,80 @@ pub async fn bulk(
 impl Context<'_> {
     pub fn giver(&self) -> Giver<'_> {
         Giver { actor: self.caller.actor(), at: self.now_ms, id: self.entry.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::gateways;
+    use crate::audit::By;
+    use crate::log_batch;
+    use crate::record::LogRecord;
+    use crate::record::tests::{answered, call};
+    use crate::store::sqlite::Sqlite;
+    use crate::wire::Facts;
+    use pollster::block_on;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn with_log(id: &str) -> Sqlite {
+        let store = Sqlite::new();
+        let by = By { actor: "admin", now_ms: NOW, entry: "a".to_owned() };
+        let body = json!({ "id": "gw", "collect_logs": true }).to_string();
+        block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "internal".to_owned())).unwrap();
+        let lost = block_on(log_batch::write(
+            &store,
+            vec![LogRecord::new(call(id), answered(Facts::default()))],
+            async |_| {},
+        ));
+        assert_eq!(lost, []);
+        store
+    }
+
+    fn said(store: &Sqlite, log: &str, at: u64, data: Value) {
+        let giver = Giver { actor: "admin", at, id: at.to_string() };
+        let judgement = Judgement::merge(&json!({ "data": data })).unwrap();
+        block_on(store.batch(judgement.statements(log, &giver))).unwrap();
+    }
+
+    #[test]
+    fn what_was_said_earlier_and_arrives_later_changes_nothing() {
+        let store = with_log("log");
+        said(&store, "log", 2_000, json!({ "helpful": false, "score": 10 }));
+        said(&store, "log", 1_000, json!({ "helpful": true, "score": 90, "more": 1 }));
+        let judged = block_on(judged(&store, "log")).unwrap();
+        assert_eq!((judged.feedback, judged.score), (Some(-1), Some(10.0)));
+        assert_eq!(judged.said, r#"{"helpful":false,"more":1,"score":10}"#);
+    }
+
+    #[test]
+    fn feedback_for_logs_that_never_come_holds_nobody_up() {
+        let store = with_log("log");
+        let pending = |n: usize, log: String| {
+            let sql = "INSERT INTO pending_feedback (id, log_id, given_at, given_by, kind, data) VALUES (?1, ?2, ?3, 'admin', 'merge', '{\"a\":1}')";
+            Statement::new(sql, [format!("{n:04}").into(), log.into(), Bind::Int((NOW + n as u64) as i64)])
+        };
+        let mut rows: Vec<Statement> = (0..300).map(|n| pending(n, format!("never {n}"))).collect();
+        rows.push(pending(300, "log".to_owned()));
+        block_on(store.batch(rows)).unwrap();
+        block_on(settle(&store, None, NOW + 1_000)).unwrap();
+        assert_eq!(block_on(judged(&store, "log")).unwrap().said, r#"{"a":1}"#);
+        assert_eq!(block_on(waiting(&store)).unwrap(), 300);
+        // A day later they are given up, some at a time.
+        for _ in 0..15 {
+            block_on(settle(&store, None, NOW + KEPT_MS + 1_000)).unwrap();
+        }
+        assert_eq!(block_on(waiting(&store)).unwrap(), 0);
+    }
+
+    #[test]
+    fn kept_feedback_of_a_stranger_is_dropped() {
+        let store = with_log("log");
+        let sql = "INSERT INTO pending_feedback (id, log_id, account, given_at, given_by, kind, data) VALUES ('p', 'log', 'other', 1, 'x', 'merge', '{\"a\":1}')";
+        block_on(store.batch(vec![Statement::new(sql, [])])).unwrap();
+        block_on(settle(&store, Some("log"), NOW)).unwrap();
+        assert_eq!(block_on(judged(&store, "log")).unwrap().said, "{}");
+        assert_eq!(block_on(waiting(&store)).unwrap(), 0);
     }
 }

@@ -106,40 +106,53 @@ impl Export {
         }
     }
 
-    pub fn file_name(&self) -> &'static str {
-        match self.format {
+    /// The headers that say what the file is.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let name = match self.format {
             Format::Csv => "logs.csv",
             Format::JsonLines => "logs.jsonl",
             Format::FineTune => "finetune.jsonl",
+        };
+        vec![
+            ("content-disposition", format!("attachment; filename=\"{name}\"")),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ]
+    }
+
+    /// What stands before the first log.
+    fn head(&mut self) -> Option<String> {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        (begins && self.format == Format::Csv).then(|| self.columns().collect::<Vec<_>>().join(",") + "\r\n")
+    }
+
+    /// The next log as a line with its end, which is empty for a log that has no place in the file; `None` at the end.
+    async fn next_line(&mut self, store: &impl Store) -> Result<Option<String>, StoreError> {
+        if self.rows.is_empty() && !self.ended {
+            self.read(store).await?;
         }
+        let Some(row) = self.rows.pop_front() else { return Ok(None) };
+        let mut line = self.line(store, &row).await?.unwrap_or_default();
+        if !line.is_empty() {
+            line.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
+        }
+        self.last = Some(row.id);
+        Ok(Some(line))
     }
 
     /// The next piece of the file; `None` at its end.
     pub async fn next(&mut self, store: &impl Store) -> Result<Option<String>, StoreError> {
-        if !std::mem::replace(&mut self.begun, true) && self.format == Format::Csv {
-            return Ok(Some(self.csv_head()));
+        if let Some(head) = self.head() {
+            return Ok(Some(head));
         }
-        loop {
-            if self.rows.is_empty() && !self.ended {
-                self.read(store).await?;
-            }
-            if self.rows.is_empty() {
-                return Ok(None);
-            }
-            let mut piece = String::new();
+        let mut piece = String::new();
+        while let Some(line) = self.next_line(store).await? {
+            piece.push_str(&line);
             // With bodies log by log, for each may have 20 MB.
-            let count = if self.bodies { 1 } else { self.rows.len() };
-            for row in self.rows.drain(..count).collect::<Vec<_>>() {
-                if let Some(line) = self.line(store, &row).await? {
-                    piece.push_str(&line);
-                    piece.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
-                }
-                self.last = Some(row.id);
-            }
-            if !piece.is_empty() {
-                return Ok(Some(piece));
+            if !piece.is_empty() && (self.bodies || self.rows.is_empty()) {
+                break;
             }
         }
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 
     async fn read(&mut self, store: &impl Store) -> Result<(), StoreError> {
@@ -176,10 +189,6 @@ impl Export {
     fn columns(&self) -> impl Iterator<Item = &'static str> {
         let bodies: &[&str] = if self.bodies { &["request", "response"] } else { &[] };
         CSV_COLUMNS.iter().chain(bodies).copied()
-    }
-
-    fn csv_head(&self) -> String {
-        self.columns().collect::<Vec<_>>().join(",") + "\r\n"
     }
 
     fn csv_line(&self, shown: &Map<String, Value>) -> String {
@@ -221,31 +230,16 @@ async fn bodies(store: &impl Store, id: &str) -> Result<(Option<String>, Option<
 /// An export with a limit, as one answer. The header `x-next-cursor` says where the next one begins.
 pub async fn collected(store: &impl Store, mut export: Export) -> Result<Reply, ApiError> {
     let limit = export.limit.unwrap_or(MAX_LIMIT);
-    let mut body = String::new();
+    let mut body = export.head().unwrap_or_default();
     let mut lines = 0;
-    // One log at a time, for the limit counts lines.
     while lines < limit && body.len() < MAX_COLLECTED {
-        if !export.begun && export.format == Format::Csv {
-            export.begun = true;
-            body.push_str(&export.csv_head());
-        }
-        if export.rows.is_empty() && !export.ended {
-            export.read(store).await?;
-        }
-        let Some(row) = export.rows.pop_front() else { break };
-        if let Some(line) = export.line(store, &row).await? {
-            body.push_str(&line);
-            body.push_str(if export.format == Format::Csv { "\r\n" } else { "\n" });
-            lines += 1;
-        }
-        export.last = Some(row.id);
+        let Some(line) = export.next_line(store).await? else { break };
+        lines += u64::from(!line.is_empty());
+        body.push_str(&line);
     }
     let more = !export.rows.is_empty() || !export.ended;
     let cursor = export.last.take().filter(|_| more);
-    let reply = Reply { status: 200, content_type: export.content_type(), headers: Vec::new(), body };
-    let reply = reply
-        .with_header("content-disposition", format!("attachment; filename=\"{}\"", export.file_name()))
-        .with_header("x-content-type-options", "nosniff");
+    let reply = Reply { status: 200, content_type: export.content_type(), headers: export.headers(), body };
     Ok(match cursor {
         Some(cursor) => reply.with_header("x-next-cursor", cursor),
         None => reply,

@@ -43,6 +43,14 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
+/// The `name` of a body, without the spaces around it.
+fn name(body: &Map<String, Value>) -> Result<&str, ApiError> {
+    match body.get("name") {
+        Some(Value::String(name)) if (1..=200).contains(&name.trim().chars().count()) => Ok(name.trim()),
+        _ => Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
+    }
+}
+
 /// Refuses fields that mean nothing here: a misspelt one could cost money, or open more than was meant.
 fn only(body: &Map<String, Value>, known: &[&str], place: &[&str]) -> Result<(), ApiError> {
     match body.keys().find(|name| !known.contains(&name.as_str())) {

@@ -1,6 +1,6 @@
 //! `/accounts/{account}/ai-gateway/tokens`: tokens for applications and people, each with as much as it needs.
 
-use super::{object, only};
+use super::{name, object, only};
 use crate::audit::{self, By, Change};
 use crate::auth;
 use crate::caller::{Permission, Token};
@@ -74,10 +74,7 @@ pub async fn create(
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     only(&body, &["name", "permissions", "gateways", "expires_at"], &["body"])?;
-    let name = match body.get("name") {
-        Some(Value::String(name)) if (1..=200).contains(&name.trim().chars().count()) => name.trim(),
-        _ => return Err(ApiError::invalid(["body", "name"], "Expected a name of 1 to 200 characters")),
-    };
+    let name = name(&body)?;
     let permissions = permissions(&body)?;
     let gateways = gateways(store, account, &body).await?;
     let expires_at = expiry(&body, by.now_ms)?;

@@ -35,7 +35,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             if let Some(end) = &end {
                 logs.down_to(end);
             }
-            let group = run.group(&mut logs);
+            let group = run.group(|key| logs.bind(key));
             (logs, group)
         };
         let mut found: Keyed<String, Tally> = Keyed::default();
@@ -100,21 +100,19 @@ impl<S: Store, W: World> Run<'_, S, W> {
         self.progress.cursor = end.or(cursor);
         let mut results = Vec::new();
         if self.progress.figures_done {
+            let groups = &self.progress.groups;
+            let whole = groups.values().fold(Tally::default(), |mut whole, tally| {
+                whole.add(tally);
+                whole
+            });
             for (position, (id, evaluator)) in self.plan.evaluators.iter().enumerate() {
                 if let Evaluator::Figure(figure) = evaluator {
-                    let whole = self.progress.groups.values().fold(Tally::default(), |mut sum, tally| {
-                        sum.add(tally);
-                        sum
-                    });
-                    let groups =
-                        self.progress.groups.iter().map(|(group, tally)| (group.clone(), tally.figure(id, figure)));
+                    let groups = groups.iter().map(|(group, tally)| (group.clone(), tally.figure(id, figure)));
                     let report =
                         Report { measured: whole.figure(id, figure), groups: groups.collect(), ..Report::default() };
                     results.push(self.result(position, evaluator, &report));
                 }
             }
-        }
-        if self.progress.figures_done {
             // The figures are told; from here on only the number of logs counts.
             for tally in self.progress.groups.values_mut() {
                 *tally = Tally { logs: tally.logs, ..Tally::default() };

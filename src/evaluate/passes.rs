@@ -8,7 +8,7 @@ use super::report::Report;
 use super::run::{Call, Heard, Run, Stop, World, known};
 use super::tally::Sums;
 use crate::conversation::Conversation;
-use crate::filter::{Direction, Filters, Selection};
+use crate::filter::Direction;
 use crate::price;
 use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
@@ -58,7 +58,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
     async fn answered(&mut self, position: usize, id: &str, limit: u32) -> Result<Vec<Answered>, Stop> {
         let cursor = self.progress.answers.at(position).cursor.clone();
         let mut logs = self.logs(cursor.as_deref());
-        let group = self.group(&mut logs);
+        let group = self.group(|key| logs.bind(key));
         let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
         let columns = format!(
             "logs.id AS id, {group} AS grp, \
@@ -102,10 +102,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         pass.cursor = rows.last().map(|row| row.id.clone()).or(pass.cursor.take());
         pass.done = rows.len() < ANSWERS_AT_ONCE as usize;
         if pass.done {
-            let whole = pass.groups.values().fold(Sums::default(), |mut sum, sums| {
-                sum.add(sums);
-                sum
-            });
+            let whole = Sums::of(pass.groups.values());
             let groups = pass.groups.iter().map(|(group, sums)| (group.clone(), sums.share())).collect();
             let report = Report { measured: whole.share(), groups, skipped: pass.skipped, ..Report::default() };
             found.push(self.result(position, &Evaluator::Test(test.clone()), &report));
@@ -225,27 +222,23 @@ impl<S: Store, W: World> Run<'_, S, W> {
             }
         }
         let said = self.said(id).await?;
-        let mut logs = Selection::new(self.row.gateway, &Filters::default());
-        let group = self.group(&mut logs);
-        let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
-        logs.and(format!("said.evaluation_id = {evaluation} AND said.evaluation_type_id = {evaluator}"));
-        let sums = logs.select(
-            &format!("{group} AS grp, count(said.value) AS n, total(said.value) AS sum, total(said.value * said.value) AS squares"),
-            "GROUP BY 1",
+        let mut binds: Vec<Bind> = vec![self.row.id.as_str().into(), id.into()];
+        let group = self.group(|key| {
+            binds.push(key.into());
+            format!("?{}", binds.len())
+        });
+        let sums = format!(
+            "SELECT {group} AS grp, count(said.value) AS n, total(said.value) AS sum, total(said.value * said.value) AS squares \
+             FROM verdicts AS said JOIN logs ON logs.id = said.log_id \
+             WHERE said.evaluation_id = ?1 AND said.evaluation_type_id = ?2 GROUP BY 1"
         );
-        let sums = Statement {
-            sql: sums.sql.replacen("FROM logs", "FROM verdicts AS said JOIN logs ON logs.id = said.log_id", 1).into(),
-            ..sums
-        };
+        let sums = Statement::new(sums, binds);
         let mut groups: Keyed<String, Sums> = Keyed::default();
         for Sum { grp, n, sum, squares } in self.counted::<Sum>(sums).await? {
             let group = known(&groups, grp);
             groups.at(group).add(&Sums { n, sum, squares });
         }
-        let whole = groups.values().fold(Sums::default(), |mut sum, sums| {
-            sum.add(sums);
-            sum
-        });
+        let whole = Sums::of(groups.values());
         let measured = |sums: Sums| if judge.unit() == "percent" { sums.share() } else { sums.mean() };
         let pass = self.progress.answers.at(position);
         pass.done = true;

@@ -3,7 +3,7 @@
 
 use super::judge::Question;
 use super::keyed::Keyed;
-use super::report::Report;
+use super::report::{Report, Status};
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
 use crate::filter::{self, Direction, Filters, Selection};
@@ -58,8 +58,6 @@ pub(super) struct AnswerPass {
     pub(super) groups: Keyed<String, Sums>,
     /// Logs without an answer to read.
     pub(super) skipped: u64,
-    /// Why the evaluator gave up.
-    pub(super) error: Option<String>,
 }
 
 /// How long a runner may be silent before another takes over, in milliseconds. A judge's answer takes its time.
@@ -181,10 +179,13 @@ fn understood(row: &Evaluation) -> Option<(Plan, Vec<Filters>)> {
 async fn unreadable(store: &impl Store, id: &str, now: u64) -> Result<(), StoreError> {
     let why = "the plan or the datasets of this evaluation cannot be read";
     let results =
-        "UPDATE evaluation_results SET status = 3, status_description = ?2 WHERE evaluation_id = ?1 AND status < 2";
+        "UPDATE evaluation_results SET status = ?3, status_description = ?2 WHERE evaluation_id = ?1 AND status = ?4";
     let done = "UPDATE evaluations SET processed = 1, modified_at = ?2 WHERE id = ?1";
     let statements = vec![
-        Statement::new(results, [id.into(), why.into()]),
+        Statement::new(
+            results,
+            [id.into(), why.into(), Bind::Int(Status::Error as i64), Bind::Int(Status::Pending as i64)],
+        ),
         Statement::new(done, [id.into(), Bind::Int(now as i64)]),
     ];
     store.batch(statements).await.map(drop)
@@ -247,11 +248,9 @@ impl<S: Store, W: World> Run<'_, S, W> {
         logs
     }
 
-    pub(super) fn group(&self, logs: &mut Selection) -> String {
-        match &self.plan.group_by {
-            None => "''".to_owned(),
-            Some(group) => group.sql(|key| logs.bind(key)),
-        }
+    /// SQL for the group of a log; `bind` binds a key.
+    pub(super) fn group(&self, bind: impl FnOnce(&str) -> String) -> String {
+        self.plan.group_by.as_ref().map_or_else(|| "''".to_owned(), |group| group.sql(bind))
     }
 
     pub(super) async fn selected(&mut self, statement: Statement) -> Result<Vec<Row>, Stop> {

@@ -106,6 +106,14 @@ impl Sums {
         self.squares += other.squares;
     }
 
+    /// Of several groups together.
+    pub fn of<'a>(groups: impl Iterator<Item = &'a Self>) -> Self {
+        groups.fold(Self::default(), |mut whole, sums| {
+            whole.add(sums);
+            whole
+        })
+    }
+
     pub fn push(&mut self, value: f64) {
         self.add(&Self { n: 1.0, sum: value, squares: value * value });
     }

@@ -19,6 +19,8 @@ const NOW: u64 = 1_700_000_000_000;
 /// A judge that gives as many points as the answer says, and remembers what it was asked.
 struct Bench {
     clock: Cell<u64>,
+    /// The model that the judge says it is; only known ones have a price.
+    model: &'static str,
     asked: RefCell<BTreeMap<String, u32>>,
 }
 
@@ -33,13 +35,18 @@ impl World for Bench {
         let points = text.split_whitespace().nth(1).unwrap().to_owned();
         *self.asked.borrow_mut().entry(points.clone()).or_default() += 1;
         let body =
-            json!({ "choices": [{ "message": { "content": format!("{{\"verdict\": {points}}}") } }] }).to_string();
+            json!({ "model": self.model, "usage": { "prompt_tokens": 1_000_000, "completion_tokens": 0 }, "choices": [{ "message": { "content": format!("{{\"verdict\": {points}}}") } }] }).to_string();
         Ok(Heard { status: 200, body, log_id: None })
     }
 }
 
 /// Twenty logs with the answers 0 to 19, a dataset of all, and an evaluation of it.
 fn prepared() -> (Faulty<Sqlite>, String) {
+    prepared_with(&json!({}))
+}
+
+/// The same with more settings for the judge.
+fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
     let store = Faulty::new(Sqlite::new());
     let by = |entry: &str| By { actor: "admin", now_ms: NOW + 100, entry: entry.to_owned() };
     let gateway = json!({ "id": "gw", "collect_logs": true }).to_string();
@@ -60,12 +67,15 @@ fn prepared() -> (Faulty<Sqlite>, String) {
     let place = Place { account: "acct", gateway: "gw", key: 1 };
     let all = json!({ "name": "all", "enable": true, "filters": [] }).to_string();
     block_on(datasets::create(&store, &place, all.as_bytes(), "dataset", &by("b"))).unwrap();
+    let mut judge =
+        json!({ "prompt": "judge {{output}} now", "provider": "openai", "model": "gpt-4o", "concurrency": 3 });
+    judge.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let plan = json!({
         "name": "e", "dataset_ids": ["dataset"], "group_by": "model",
         "evaluation_type_ids": ["tokens_in", "p50_duration", "success_rate", "answer_matches", "llm_judge"],
         "settings": {
             "answer_matches": { "regex": "^1" },
-            "llm_judge": { "prompt": "judge {{output}} now", "provider": "openai", "model": "gpt-4o", "concurrency": 3 },
+            "llm_judge": judge,
         },
     });
     block_on(evaluations::create(&store, &place, plan.to_string().as_bytes(), "evaluation", &by("c"))).unwrap();
@@ -99,7 +109,7 @@ fn finish(store: &Faulty<Sqlite>, bench: &Bench) {
 }
 
 fn bench() -> Bench {
-    Bench { clock: Cell::new(NOW + 1_000), asked: RefCell::default() }
+    Bench { clock: Cell::new(NOW + 1_000), model: "gpt-4o", asked: RefCell::default() }
 }
 
 #[test]
@@ -171,4 +181,18 @@ fn what_the_database_cannot_do_is_given_up_and_the_rest_goes_on() {
     }
     assert!(results[0]["status_description"].as_str().unwrap().contains("no such column"));
     assert_eq!(results[4]["result"], "9.5");
+}
+
+#[test]
+fn a_judge_stops_where_its_cost_is_reached_or_cannot_be_known() {
+    for (model, most, asked, why) in
+        [("gpt-4o", 6.0, 3, "max_cost"), ("gpt-4o", 1e3, 20, "completed"), ("unheard-of", 6.0, 3, "unknown")]
+    {
+        let (store, _) = prepared_with(&json!({ "max_cost": most, "model": model }));
+        let bench = Bench { model, ..bench() };
+        finish(&store, &bench);
+        let judge = shown(&store)["results"][4].clone();
+        assert_eq!((&judge["total_logs"], &judge["status"]), (&json!(asked), &json!(2)), "{model}: {judge}");
+        assert!(judge["status_description"].as_str().unwrap().contains(why), "{judge}");
+    }
 }

@@ -440,6 +440,9 @@ mod tests {
             assert_eq!(error.path, [vec!["body", "filters"], place].concat(), "{json}");
             assert!(error.message.contains(message), "{json}: {}", error.message);
         }
+        let long = json!([{ "key": "metadata.a", "operator": "eq", "value": ["x".repeat(513)] }]);
+        assert_eq!(from_json(&long, &["body"]).unwrap_err().code, 7001);
+        assert_eq!(from_query(&Query::parse("min_cost=")).unwrap_err().path, ["query", "min_cost"]);
         assert_eq!(from_query(&Query::parse("filters=x")).unwrap_err().path, ["query", "filters"]);
         assert_eq!(from_query(&Query::parse("max_cost=x")).unwrap_err().path, ["query", "max_cost"]);
         let many: Vec<Value> = (0..31).map(|_| json!({ "key": "model", "operator": "present" })).collect();

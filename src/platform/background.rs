@@ -26,7 +26,7 @@ thread_local! {
 
 /// All of it, once.
 pub async fn everything(around: &Rc<Around>) {
-    told("settle_failed", feedback::settle(&around.database(), None, now()).await.map(drop));
+    told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
     evaluations(around).await;
 }
@@ -63,7 +63,7 @@ pub async fn settle(around: &Rc<Around>) {
     let store = around.database();
     while now() < until {
         pause(SETTLE_EVERY_MS).await;
-        match feedback::settle(&store, None, now()).await {
+        match settled(&store).await {
             Ok(0) => return PENDING.set(false),
             Ok(_) => {}
             Err(error) => return told("settle_failed", Err(error)),
@@ -74,10 +74,16 @@ pub async fn settle(around: &Rc<Around>) {
 /// Rows were written: feedback may have waited for them.
 pub async fn written(store: &super::d1::D1Store) {
     if PENDING.get()
-        && let Ok(0) = feedback::settle(store, None, now()).await
+        && let Ok(0) = settled(store).await
     {
         PENDING.set(false);
     }
+}
+
+/// Settles what can be, and says how much cannot yet.
+async fn settled(store: &super::d1::D1Store) -> Result<u64, StoreError> {
+    feedback::settle(store, None, now()).await?;
+    feedback::waiting(store).await
 }
 
 fn told(event: &str, result: Result<(), StoreError>) {

@@ -114,13 +114,9 @@ pub fn exported(mut export: Export, around: Rc<Around>) -> Response {
     let pipe = IdentityTransformStream::new();
     let init = ResponseInit::new();
     if let Ok(headers) = web_sys::Headers::new() {
-        let disposition = format!("attachment; filename=\"{}\"", export.file_name());
-        for (name, value) in [
-            ("content-type", export.content_type()),
-            ("content-disposition", disposition.as_str()),
-            ("x-content-type-options", "nosniff"),
-        ] {
-            let _ = headers.set(name, value);
+        let _ = headers.set("content-type", export.content_type());
+        for (name, value) in export.headers() {
+            let _ = headers.set(name, &value);
         }
         init.set_headers(&headers);
     }

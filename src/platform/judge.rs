@@ -1,4 +1,5 @@
-//! Judges are asked through the gateway itself, as any application would, so that their calls are logged and priced.
+//! Judges are asked through the gateway itself, as any application would, so that their calls are logged and priced. The
+//! proxy gives them the operator's key, for they bring none.
 
 use super::{Around, js, now};
 use crate::evaluate::run::{Call, Heard, World};
@@ -31,9 +32,6 @@ impl World for Gateway<'_> {
         let said = |error: JsValue| js::message(&error);
         let headers = web_sys::Headers::new().map_err(said)?;
         let provider = call.question.provider.as_str();
-        if let Some((name, value)) = self.around.config.provider_key(provider) {
-            headers.set(name, &value).map_err(said)?;
-        }
         if provider == "anthropic" {
             headers.set("anthropic-version", "2023-06-01").map_err(said)?;
         }
