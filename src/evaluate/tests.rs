@@ -196,3 +196,16 @@ fn a_judge_stops_where_its_cost_is_reached_or_cannot_be_known() {
         assert!(judge["status_description"].as_str().unwrap().contains(why), "{judge}");
     }
 }
+
+#[test]
+fn no_judge_is_asked_who_could_not_be_heard_in_time() {
+    let (store, _) = prepared();
+    let bench = bench();
+    let end = bench.clock.get() + 10_000;
+    assert_eq!(block_on(run(&store, &bench, "evaluation", "late", end)), Ok(false));
+    assert!(bench.asked.borrow().is_empty());
+    let begun = shown(&store);
+    assert_eq!((&begun["results"][3]["status"], &begun["results"][4]["status"]), (&json!(2), &json!(1)));
+    finish(&store, &bench);
+    assert_eq!(bench.asked.borrow().len(), 20);
+}
