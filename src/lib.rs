@@ -30,6 +30,7 @@ mod proxy;
 mod query;
 mod record;
 mod refusal;
+mod retention;
 mod retry;
 mod router;
 mod scope;

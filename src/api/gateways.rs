@@ -171,8 +171,8 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
-            let done = Statement::new("DELETE FROM deleted_gateways WHERE key = ?1", [key.into()]);
-            store.batch(vec![done]).await?;
+            let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
+            store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;
         }
     }
     Ok(())
