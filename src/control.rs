@@ -2,7 +2,9 @@
 
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
-use crate::api::{Place, audit, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, tokens};
+use crate::api::{
+    Place, audit, cache, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, tokens,
+};
 use crate::audit::By;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
@@ -81,6 +83,7 @@ async fn within_gateway(
     let place = place(store, route).await?;
     match route.endpoint {
         Endpoint::GetUrl => gateways::url(request.origin, place.account, place.gateway, route.provider),
+        Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,

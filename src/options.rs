@@ -59,7 +59,7 @@ impl Options {
     }
 }
 
-fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<bool> {
+pub fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<bool> {
     let value = headers.get(name)?.trim();
     if value.eq_ignore_ascii_case("true") || value == "1" {
         Some(true)
