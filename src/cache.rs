@@ -5,6 +5,7 @@ pub mod flight;
 pub mod key;
 
 use crate::headers::Headers;
+use crate::options::boolean;
 
 /// What a request asks of the cache. Without one it has nothing to do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,13 +96,9 @@ const NOT_REPLAYED: &[&str] = &[
 const NOT_REPLAYED_PREFIXES: &[&str] = &["anthropic-ratelimit-", "cf-", "ratelimit", "x-envoy-", "x-ratelimit-"];
 
 /// Reads what a request and its gateway say. A value that cannot be understood counts as not given.
-pub fn policy(
-    headers: &Headers,
-    gateway_ttl: u64,
-    skip: impl Fn(&str, &mut Vec<String>) -> Option<bool>,
-    warnings: &mut Vec<String>,
-) -> Option<Policy> {
-    let skip = skip("cf-aig-skip-cache", warnings).or_else(|| skip("cf-skip-cache", warnings)).unwrap_or(false);
+pub fn policy(headers: &Headers, gateway_ttl: u64, warnings: &mut Vec<String>) -> Option<Policy> {
+    let names = ["cf-aig-skip-cache", "cf-skip-cache"];
+    let skip = names.into_iter().find_map(|name| boolean(headers, name, warnings)).unwrap_or(false);
     let asked = ["cf-aig-cache-ttl", "cf-cache-ttl"].into_iter().find_map(|name| {
         let given = headers.get(name)?.trim();
         let digits = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit());
@@ -168,9 +165,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)], gateway_ttl: u64) -> (Option<Policy>, Vec<String>) {
         let mut warnings = Vec::new();
-        let headers = headers(pairs);
-        let read = |name: &str, warnings: &mut Vec<String>| crate::options::boolean(&headers, name, warnings);
-        (policy(&headers, gateway_ttl, read, &mut warnings), warnings)
+        (policy(&headers(pairs), gateway_ttl, &mut warnings), warnings)
     }
 
     fn ttl(pairs: &[(&str, &str)], gateway_ttl: u64) -> Option<u64> {
