@@ -50,7 +50,7 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
         return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
     }
     match body::response_copying(&reader.headers) {
-        Copying::Whole if reader.is_short() => short(&upstream, reader, job, made).await,
+        Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => short(&upstream, reader, job, made).await,
         Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
         _ if keeps && reader.headers.content_length().is_some() => {
             Ok(teed(stream, job.client.clone(), reader, job, made))
@@ -325,6 +325,11 @@ impl Reader {
         self.headers.get("content-encoding").is_none()
             && wire::Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(wire::Framing::Sse)
             && self.headers.content_length().is_some()
+    }
+
+    /// What the cache gives out need not be waited for, although it was a stream once.
+    fn is_at_hand(&self, job: &Job) -> bool {
+        job.call.cached && self.headers.content_length().is_some()
     }
 
     /// Reads what the log wants from the copy of a body.

@@ -32,6 +32,9 @@ const WHOLE: u64 = 1024 * 1024;
 /// In the part of a stream that tells whether it is complete, bytes.
 const END: u32 = 64 * 1024;
 
+/// A cache that thinks of web pages would not keep a 201, so the status is beside the answer.
+const STATUS: &str = "cf-aig-status";
+
 /// KV takes so many bytes of metadata, in which an answer's headers are kept.
 const MAX_METADATA: usize = 1_024;
 
@@ -230,9 +233,8 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
                 return Ok(None);
             }
             let kept = field(&found, "metadata")?;
-            let headers = web_sys::Headers::new_with_record_from_str_to_str(field(&kept, "headers")?.unchecked_ref())?;
-            let status = field(&kept, "status")?.as_f64().unwrap_or(200.0) as u16;
-            js::answer(&value, status, "", &headers).map_err(|cause| JsValue::from_str(&cause))?
+            let headers = web_sys::Headers::new_with_record_from_str_to_str(kept.unchecked_ref())?;
+            js::answer(&value, 200, "", &headers).map_err(|cause| JsValue::from_str(&cause))?
         }
         Store::DataCentre => {
             let found = JsFuture::from(opened().await?.find(&url(key))?).await?;
@@ -244,6 +246,7 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
     };
     let headers = web_sys::Headers::new_with_headers(&found.headers())?;
     let all = js::headers(&headers);
+    let status = all.get(STATUS).and_then(|status| status.parse().ok()).unwrap_or(200);
     for (name, _) in all.0.iter().filter(|(name, _)| !cache::is_replayed(name)) {
         headers.delete(name)?;
     }
@@ -251,7 +254,7 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
         Some(length) if length <= WHOLE => JsFuture::from(found.array_buffer()?).await?,
         _ => found.body().into(),
     };
-    let answer = js::answer(&body, found.status(), &found.status_text(), &headers);
+    let answer = js::answer(&body, status, "", &headers);
     answer.map(Some).map_err(|cause| JsValue::from_str(&cause))
 }
 
@@ -266,19 +269,19 @@ async fn write(
     match Store::of(around) {
         Store::Kv(kv) => {
             // What comes first is what a client cannot do without.
-            let length = ("content-length".to_owned(), body.byte_length().to_string());
+            let own = [(STATUS, status.to_string()), ("content-length", body.byte_length().to_string())];
+            let own = own.map(|(name, value)| (name.to_owned(), value));
             let kind = headers.0.iter().filter(|(name, _)| name == "content-type");
-            let mut room = MAX_METADATA - 64;
-            let named = Object::new();
-            for (name, value) in [&length].into_iter().chain(kind).chain(kept) {
-                let size = 2 * (name.len() + value.len()) + 6;
+            let mut room = MAX_METADATA - 2;
+            let metadata = Object::new();
+            for (name, value) in own.iter().chain(kind).chain(kept) {
+                // Each character may be escaped.
+                let size = name.len() + 2 * value.len() + 6;
                 if size <= room {
                     room -= size;
-                    Reflect::set(&named, &JsValue::from_str(name), &JsValue::from_str(value))?;
+                    Reflect::set(&metadata, &JsValue::from_str(name), &JsValue::from_str(value))?;
                 }
             }
-            let metadata = JSON::parse(&format!("{{\"status\":{status}}}"))?;
-            Reflect::set(&metadata, &JsValue::from_str("headers"), &named)?;
             let options = JSON::parse(&format!("{{\"expirationTtl\":{}}}", miss.ttl))?;
             Reflect::set(&options, &JsValue::from_str("metadata"), &metadata)?;
             JsFuture::from(kv.put_kv(&miss.key, body, &options)?).await
@@ -288,8 +291,9 @@ async fn write(
             for (name, value) in kept {
                 carried.append(name, value)?;
             }
+            carried.set(STATUS, &status.to_string())?;
             carried.set("cache-control", &format!("max-age={}", miss.ttl))?;
-            let answer = js::answer(body, status, "", &carried).map_err(|cause| JsValue::from_str(&cause))?;
+            let answer = js::answer(body, 200, "", &carried).map_err(|cause| JsValue::from_str(&cause))?;
             JsFuture::from(opened().await?.put(&url(&miss.key), &answer)?).await
         }
     }
