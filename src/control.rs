@@ -3,7 +3,7 @@
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, audit, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, storage, tokens,
+    Place, audit, cache, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, storage, tokens,
 };
 use crate::audit::By;
 use crate::caller::Caller;
@@ -85,6 +85,7 @@ async fn within_gateway(
     match route.endpoint {
         Endpoint::GetStorage => storage::get(store, place.key).await,
         Endpoint::GetUrl => gateways::url(request.origin, place.account, place.gateway, route.provider),
+        Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,

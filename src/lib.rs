@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod auth;
 mod body;
+mod cache;
 mod caller;
 mod config;
 mod control;

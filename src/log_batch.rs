@@ -204,6 +204,7 @@ const COLUMNS: &[&str] = &[
     "tokens_cache_write",
     "tokens_reasoning",
     "cost",
+    "saved_cost",
     "custom_cost",
     "finish_reason",
     "event_id",

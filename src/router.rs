@@ -42,6 +42,7 @@ pub enum Endpoint {
     DeleteGateway,
     GetUrl,
     GetStorage,
+    PurgeCache,
     ListLogs,
     GetLog,
     GetLogRequest,
@@ -92,6 +93,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
     (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
+    (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
     (Endpoint::DeleteLogs, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Edit),

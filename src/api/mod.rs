@@ -1,6 +1,7 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
 pub mod audit;
+pub mod cache;
 pub mod datasets;
 pub mod evaluation_types;
 pub mod evaluations;

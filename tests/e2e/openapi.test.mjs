@@ -72,6 +72,8 @@ test("gateways", async () => {
   await run("ListGateways", { path: { account: "nobody" } });
   for (const provider of ["openai", "universal"]) await run("GetUrl", { path: { provider } });
   await run("GetUrl", { path: { provider: "nothing" }, status: 404 });
+  for (const query of [{}, { key: "mine" }]) await run("PurgeCache", { query });
+  await run("PurgeCache", { query: { key: "" }, status: 400 });
 });
 
 test("proxied requests", async () => {
