@@ -5,6 +5,7 @@ use super::{log_list, object};
 use crate::audit::{self, By, Change};
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
+use crate::limit::rules::Limits;
 use crate::page::Page;
 use crate::query::Query;
 use crate::store::{Bind, Statement, Store, StoreError, row};
@@ -22,6 +23,8 @@ pub struct Gateway {
     pub created_at: u64,
     pub modified_at: u64,
     pub settings: GatewaySettings,
+    /// What the settings say of limits, read once.
+    pub limits: Limits,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -115,7 +118,8 @@ pub async fn create(
             return Err(ApiError::invalid(["body", "id"], rule));
         }
     };
-    let settings = GatewaySettings::parse(&body)?;
+    let mut settings = GatewaySettings::parse(&body)?;
+    settings.name_rules(&by.entry);
     let row = by.row(&change("gateway.create", account, id, &body));
     let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings), row]).await?;
     if changed.first() != Some(&1) {
@@ -135,7 +139,8 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
             fields.entry(name).or_insert(value);
         }
     }
-    let settings = GatewaySettings::parse(&fields)?;
+    let mut settings = GatewaySettings::parse(&fields)?;
+    settings.name_rules(&by.entry);
     let sql = "UPDATE gateways SET settings = ?2, modified_at = ?3 WHERE key = ?1";
     let update = Statement::new(sql, [gateway.key.into(), stored(&settings).into(), time(by.now_ms)]);
     store.batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
@@ -246,10 +251,11 @@ fn time(now_ms: u64) -> Bind {
 
 impl Gateway {
     fn read(row: Row) -> Result<Self, StoreError> {
-        let settings = serde_json::from_str(&row.settings)
+        let settings: GatewaySettings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings })
+        let limits = settings.limits();
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, limits })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
