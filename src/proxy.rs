@@ -6,11 +6,12 @@
 use crate::auth::{self, Presented};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
+use crate::limit::plan::{Asked, Refused};
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, gateways, js, now, pause, random, tokens};
+use crate::platform::{Around, gateways, js, limiter, now, pause, random, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
@@ -27,6 +28,8 @@ use web_sys::{AbortSignal, Request, Response};
 pub struct Caller {
     /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
     pub trusted: bool,
+    /// The id of the token that it was let in with.
+    pub holder: Option<String>,
     /// Which element of a universal request this is.
     pub step: u32,
     /// True when another element is tried should this one fail.
@@ -76,6 +79,7 @@ pub async fn attempt(
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
     let (scope, presented) = &admitted;
+    let limits = &scope.gateway.limits;
     let options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut plan = options.retry;
     let mut job = Job {
@@ -86,7 +90,9 @@ pub async fn attempt(
             ..call(&headers, &route, query, &admitted, &options, arrived, around)
         },
         collect_log: options.collect_log,
-        collect_payload: options.collect_payload,
+        collect_payload: options.collect_payload && options.collect_log,
+        reads: options.collect_log || limits.has_budgets(),
+        admission: None,
         notes: notes(&options),
         arrived,
         client: caller.signal.unwrap_or_else(|| request.signal()),
@@ -99,6 +105,29 @@ pub async fn attempt(
             return None;
         }
     };
+    let model = job.call.model();
+    let asked = Asked {
+        token: caller.holder.as_deref().or(presented.holder.as_deref()),
+        metadata: &job.call.metadata.entries,
+        provider: &job.call.provider,
+        model: model.as_deref(),
+        key: None,
+        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
+    };
+    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
+        Ok(admission) => {
+            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
+            job.admission = admission;
+        }
+        Err(Refused { refusal, is_final: true }) => {
+            let failure = Failure::Gateway(refusal.description.clone());
+            return Some(job.refuse(&refusal, failure));
+        }
+        Err(Refused { refusal, .. }) => {
+            failures.push(Failed { job, end: End::Refused(refusal) });
+            return None;
+        }
+    }
     let is_head = request.method() == "HEAD";
     loop {
         let number = job.call.attempt;
@@ -206,6 +235,11 @@ pub async fn authorised(
             }
             _ => false,
         };
+    if presented.let_in
+        && let Ok(Some(Identity::Token(token))) = &identity
+    {
+        presented.holder = Some(token.id.clone());
+    }
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
     let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if scope.gateway.settings.authentication && !presented.let_in {

@@ -1,6 +1,6 @@
 //! What the limits of a gateway mean for one request: which counters it needs, and what its caller is told of them.
 
-use super::rules::{Dimension, KEY, Limits, RateKey, SpendRule};
+use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
 use super::window::{Technique, Window};
 use super::{Demand, Reading, Takes, spend};
 use crate::number;
@@ -47,6 +47,14 @@ struct About {
     name: String,
     /// What a refusal says of a spend limit.
     spend: Option<String>,
+}
+
+/// A request that is not let in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    pub refusal: Refusal,
+    /// True when no other step of a universal request would be let in either: another key or a cheaper model might be.
+    pub is_final: bool,
 }
 
 /// Longer values stand in a counter's name by their digest, whole: two that begin alike never share a counter.
@@ -108,8 +116,9 @@ impl Plan {
             if about.spend.is_some() {
                 budgets.push(format!("\"{name}\";usd=\"{}\";t={resets}", spend::text(reading.remaining)));
             } else {
-                policies.push(format!("\"{name}\";q={};w={}", demand.limit, demand.window.length_ms / 1_000));
-                states.push(format!("\"{name}\";r={};t={resets}", reading.remaining));
+                let window = demand.window.length_ms / 1_000;
+                policies.push(format!("\"{name}\";q={};w={}", integer(demand.limit), integer(window)));
+                states.push(format!("\"{name}\";r={};t={}", integer(reading.remaining), integer(resets)));
             }
         }
         let all = [("ratelimit-policy", policies), ("ratelimit", states), ("cf-aig-spend-remaining", budgets)];
@@ -117,7 +126,7 @@ impl Plan {
     }
 
     /// Why a request is not let in, if it is not.
-    pub fn refusal(&self, readings: &[Reading]) -> Option<Refusal> {
+    pub fn refused(&self, readings: &[Reading]) -> Option<Refused> {
         let refusing = || self.about.iter().zip(readings).filter(|(_, reading)| reading.retry_in_ms > 0);
         let wait = seconds(refusing().map(|(_, reading)| reading.retry_in_ms).max()?);
         let (about, _) = refusing().next()?;
@@ -132,13 +141,19 @@ impl Plan {
         };
         refusal.headers = self.headers(readings);
         refusal.headers.push(("retry-after", wait.to_string()));
-        Some(refusal)
+        let is_final = refusing().any(|(about, _)| about.spend.is_none() && about.name != KEY);
+        Some(Refused { refusal, is_final })
     }
 }
 
 /// Rounded up, so that whoever waits so long waits long enough.
 fn seconds(milliseconds: u64) -> u64 {
     milliseconds.div_ceil(1_000)
+}
+
+/// Integers of structured fields have at most fifteen digits.
+fn integer(number: u64) -> u64 {
+    number.min(MAX_REQUESTS)
 }
 
 /// The values that a counter is for, as its name.
@@ -320,18 +335,20 @@ mod tests {
                 ("cf-aig-spend-remaining", r#""daily";usd="0.00125";t=1"#.to_owned()),
             ]
         );
-        assert_eq!(plan.refusal(&passed), None);
-        let refused = plan.refusal(&[reading(0, 1, 1), reading(0, 1, 1_500), reading(0, 9, 0)]).unwrap();
+        assert_eq!(plan.refused(&passed), None);
+        assert!(!plan.refused(&[reading(1, 1, 0), reading(1, 1, 0), reading(0, 9, 9)]).unwrap().is_final);
+        let Refused { refusal: refused, is_final } =
+            plan.refused(&[reading(0, 1, 1), reading(0, 1, 1_500), reading(0, 9, 0)]).unwrap();
         assert_eq!((refused.status, refused.code, refused.message.as_ref()), (429, 2003, "Rate limited"));
         assert_eq!(refused.headers.last().unwrap(), &("retry-after", "2".to_owned()));
-        assert!(refused.description.contains("'gateway'"));
+        assert!(is_final && refused.description.contains("'gateway'"));
     }
 
     #[test]
     fn a_spend_refusal_reads_as_the_originals() {
         let asked = Asked { provider: "openai", model: Some("gpt-4o"), ..Asked::default() };
         let plan = Plan::new(&spend_limits(&json!({})), &asked, || 0);
-        let refused = plan.refusal(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap();
+        let refused = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap().refusal;
         assert_eq!((refused.status, refused.code), (429, 2045));
         assert_eq!(
             refused.message,

@@ -68,7 +68,7 @@ const MAX_WINDOW: u64 = 366 * 86_400;
 /// What a counter can hold is some eighteen millions.
 const MAX_DOLLARS: f64 = 1e7;
 /// Integers of a structured field have at most fifteen digits.
-const MAX_REQUESTS: u64 = 999_999_999_999_999;
+pub const MAX_REQUESTS: u64 = 999_999_999_999_999;
 
 const RATE_FIELDS: &[&str] = &["id", "key", "limit", "interval", "technique"];
 const SPEND_FIELDS: &[&str] =
@@ -92,6 +92,11 @@ impl Limits {
         let rules = spend_limits.get("rules").map(list).unwrap_or_default();
         let spend = rules.iter().filter(|_| enabled).filter_map(|rule| SpendRule::parse(rule, &[]).ok());
         Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect() }
+    }
+
+    /// True when it matters what requests cost.
+    pub fn has_budgets(&self) -> bool {
+        self.spend.iter().any(|rule| rule.enabled)
     }
 }
 

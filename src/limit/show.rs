@@ -3,7 +3,7 @@
 use super::desk::MAX_SHOWN;
 use super::message::Shown;
 use super::rules::{Limits, RateKey};
-use super::{Demand, Takes, ledger, spend};
+use super::{Demand, Reading, Takes, ledger, spend};
 use crate::envelope::Reply;
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -18,51 +18,68 @@ pub fn demands(limits: &Limits) -> Vec<Demand> {
 
 /// The answer, from the counters that the object has for each of them.
 pub fn reply(limits: &Limits, counters: &[Vec<Shown>], now: u64) -> Reply {
-    let mut counters = counters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
-    let mut next = |partitions: &[String], demand: &Demand, show: &dyn Fn(&Shown) -> Value| {
-        let unused = [Shown { part: String::new(), reading: ledger::reading(demand, "", now) }];
-        let all = match counters.next().unwrap_or_default() {
-            // The one counter of such a rule is there even if nobody has used it yet.
-            [] if partitions.is_empty() => &unused,
-            all => all,
-        };
-        let one = |shown: &Shown| {
-            let mut counter = show(shown);
-            counter["partition"] = partition(partitions, &shown.part);
-            counter["resets_at"] = timestamp::format(now.saturating_add(shown.reading.resets_in_ms)).into();
-            counter
-        };
-        (all.iter().take(MAX_SHOWN).map(one).collect::<Value>(), all.len() > MAX_SHOWN)
-    };
     let demands = demands(limits);
-    let (rates, budgets) = demands.split_at_checked(limits.rate.len()).unwrap_or_default();
-    let mut rate = Vec::new();
-    for (rule, demand) in limits.rate.iter().zip(rates) {
-        let partitions = if rule.key == RateKey::Everyone { Vec::new() } else { vec![rule.key.name()] };
-        let count = |shown: &Shown| json!({ "count": shown.reading.used, "remaining": shown.reading.remaining });
-        let (counters, more) = next(&partitions, demand, &count);
-        rate.push(json!({
-            "id": rule.id, "key": rule.key.name(), "limit": rule.limit, "interval": rule.interval,
-            "technique": rule.technique.name(), "counters": counters, "more_counters": more,
-        }));
-    }
-    let mut spends = Vec::new();
-    for (rule, demand) in limits.spend.iter().zip(budgets) {
-        let money = |shown: &Shown| {
-            let dollars = |amount| rounded(spend::dollars(amount));
-            let reading = &shown.reading;
+    let mut counters = counters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+    let mut each = demands.iter().map(|demand| {
+        let all = counters.next().unwrap_or_default().to_vec();
+        (all, Shown { part: String::new(), reading: ledger::reading(demand, "", now) })
+    });
+    let rate: Value = limits
+        .rate
+        .iter()
+        .map(|rule| {
+            let partitions = if rule.key == RateKey::Everyone { Vec::new() } else { vec![rule.key.name()] };
+            let (counters, more) = counted(&partitions, each.next(), now, |reading| {
+                vec![("count", reading.used.into()), ("remaining", reading.remaining.into())]
+            });
             json!({
-                "spent": dollars(reading.used), "reserved": dollars(reading.reserved),
-                "remaining": dollars(reading.remaining),
+                "id": rule.id, "key": rule.key.name(), "limit": rule.limit, "interval": rule.interval,
+                "technique": rule.technique.name(), "counters": counters, "more_counters": more,
             })
-        };
-        let (counters, more) = next(&rule.partitions(), demand, &money);
-        spends.push(json!({
-            "id": rule.id, "enabled": rule.enabled, "limit": rule.limit, "limitType": "cost", "window": rule.window,
-            "technique": rule.technique.name(), "reserve": rule.reserve, "counters": counters, "more_counters": more,
-        }));
+        })
+        .collect();
+    let spend: Value = limits
+        .spend
+        .iter()
+        .map(|rule| {
+            let (counters, more) = counted(&rule.partitions(), each.next(), now, |reading| {
+                let dollars = |amount| rounded(spend::dollars(amount)).into();
+                vec![
+                    ("spent", dollars(reading.used)),
+                    ("reserved", dollars(reading.reserved)),
+                    ("remaining", dollars(reading.remaining)),
+                ]
+            });
+            json!({
+                "id": rule.id, "enabled": rule.enabled, "limit": rule.limit, "limitType": "cost", "window": rule.window,
+                "technique": rule.technique.name(), "reserve": rule.reserve, "counters": counters, "more_counters": more,
+            })
+        })
+        .collect();
+    Reply::result(json!({ "rate": rate, "spend": spend }))
+}
+
+/// The counters of a rule, and whether there are more of them than are shown.
+fn counted(
+    partitions: &[String],
+    found: Option<(Vec<Shown>, Shown)>,
+    now: u64,
+    figures: impl Fn(&Reading) -> Vec<(&'static str, Value)>,
+) -> (Value, bool) {
+    let Some((mut all, unused)) = found else { return (json!([]), false) };
+    // The one counter of a rule without partitions is there even if nobody has used it yet.
+    if all.is_empty() && partitions.is_empty() {
+        all.push(unused);
     }
-    Reply::result(json!({ "rate": rate, "spend": spends }))
+    let counter = |shown: &Shown| {
+        let resets_at = timestamp::format(now.saturating_add(shown.reading.resets_in_ms));
+        let mut counter: Map<String, Value> =
+            figures(&shown.reading).into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect();
+        counter.insert("partition".to_owned(), partition(partitions, &shown.part));
+        counter.insert("resets_at".to_owned(), resets_at.into());
+        Value::Object(counter)
+    };
+    (all.iter().take(MAX_SHOWN).map(counter).collect(), all.len() > MAX_SHOWN)
 }
 
 /// The values that a counter is for, by the names of what they are values of.
@@ -78,7 +95,6 @@ fn rounded(dollars: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Reading;
     use crate::limit::rules::RateRule;
     use crate::limit::rules::tests::limits;
     use crate::limit::window::Technique;

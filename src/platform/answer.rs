@@ -43,7 +43,7 @@ pub async fn give(upstream: Response, is_head: bool, job: Job) -> Result<Respons
             Err(cause) => Err((Box::new(job), cause)),
         };
     };
-    if !job.collect_log {
+    if !job.reads {
         return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
     }
     match body::response_copying(&reader.headers) {

@@ -65,6 +65,7 @@ export class Gateway {
           compatibilityDate: date,
           compatibilityFlags: flags,
           d1Databases: ["DB"],
+          durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
         },
         ...others,
