@@ -1,5 +1,6 @@
 //! The control plane: from a matched route to a reply, over any [`Store`].
 
+use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
@@ -126,6 +127,16 @@ pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<Export,
     request.caller.admit(&request.route)?;
     let place = place(store, &request.route).await?;
     Export::parse(place.key, &request.query)
+}
+
+/// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
+pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gateway, ApiError> {
+    let route = &request.route;
+    if !gateways::is_account_id(route.account) {
+        return Err(ApiError::not_found());
+    }
+    request.caller.admit(route)?;
+    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
 }
 
 /// The gateway of a route, if it exists.

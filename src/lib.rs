@@ -16,6 +16,7 @@ mod filter;
 mod headers;
 mod id;
 mod judgement;
+mod limit;
 mod log_batch;
 mod metadata;
 mod model;

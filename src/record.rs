@@ -1,5 +1,6 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
+use crate::limit::estimate::estimate;
 use crate::metadata::Metadata;
 use crate::model;
 use crate::price::{self, CustomCost, Price};
@@ -154,6 +155,21 @@ const NOTHING: Usage = Usage {
     cached_outside: false,
     cost: None,
 };
+// === impl Call ===
+
+impl Call {
+    /// The model that the request asks for, as far as it says.
+    pub fn model(&self) -> Option<String> {
+        let asked = self.facts.model.clone();
+        asked.or_else(|| model::from_path(&self.provider, &self.rest, &self.query))
+    }
+
+    /// What the request will probably cost.
+    pub fn estimate(&self) -> u64 {
+        let price = listed(&self.provider, [self.model().as_deref(), None]);
+        estimate(price.as_ref(), self.custom_cost.as_ref(), self.request_size, self.facts.max_tokens)
+    }
+}
 
 // === impl LogRecord ===
 
@@ -162,12 +178,7 @@ impl LogRecord {
         let Outcome { facts, status, failure, .. } = outcome;
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let usage = if broken { begun(facts.usage) } else { facts.usage };
-        let model = call
-            .facts
-            .model
-            .clone()
-            .or_else(|| model::from_path(&call.provider, &call.rest, &call.query))
-            .or_else(|| facts.model.clone());
+        let model = call.model().or_else(|| facts.model.clone());
         let cost = match &call.custom_cost {
             Some(CustomCost::Total(total)) => Some(*total),
             _ if broken => None,
@@ -314,7 +325,7 @@ pub mod tests {
             authentication: true,
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
-            facts: RequestFacts { model: Some("gpt-4o".to_owned()), stream: false },
+            facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
             body: Some("{}".to_owned()),
         }
     }

@@ -43,6 +43,7 @@ pub enum Endpoint {
     GetUrl,
     GetStorage,
     PurgeCache,
+    GetLimits,
     ListLogs,
     GetLog,
     GetLogRequest,
@@ -95,6 +96,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
     (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
+    (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
     (Endpoint::DeleteLogs, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Edit),
     // Before the log of that name.

@@ -63,7 +63,7 @@ export class Upstream {
    * What the next request that nothing was said about gets. One of:
    * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
    * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers;
-   * `delay` answers so many ms later.
+   * `delay` answers so many ms later, `after` when a promise is kept.
    */
   next(behaviour) {
     this.#behaviours.push(behaviour);
@@ -134,6 +134,7 @@ function usual(provider, { url, body }) {
 async function answer(behaviour, request, response, seen) {
   if (behaviour.reset) return response.destroy();
   if (behaviour.hang) return undefined;
+  await behaviour.after;
   if (behaviour.delay) await new Promise((resolve) => setTimeout(resolve, behaviour.delay));
   const { status = 200, headers, events, pause = 0 } = behaviour;
   if (events) {

@@ -6,6 +6,7 @@ use super::{log_list, object};
 use crate::audit::{self, By, Change};
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
+use crate::limit::rules::Limits;
 use crate::page::Page;
 use crate::query::Query;
 use crate::store::{Bind, Statement, Store, StoreError, row};
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub modified_at: u64,
     pub settings: GatewaySettings,
     pub cache: Epoch,
+    /// What the settings say of limits, read once.
+    pub limits: Limits,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -120,7 +123,8 @@ pub async fn create(
             return Err(ApiError::invalid(["body", "id"], rule));
         }
     };
-    let settings = GatewaySettings::parse(&body)?;
+    let mut settings = GatewaySettings::parse(&body)?;
+    settings.name_rules(&by.entry);
     let row = by.row(&change("gateway.create", account, id, &body));
     let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings), row]).await?;
     if changed.first() != Some(&1) {
@@ -140,7 +144,8 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
             fields.entry(name).or_insert(value);
         }
     }
-    let settings = GatewaySettings::parse(&fields)?;
+    let mut settings = GatewaySettings::parse(&fields)?;
+    settings.name_rules(&by.entry);
     let forgets = settings.cache_invalidate_on_update || gateway.settings.cache_invalidate_on_update;
     let update = Statement::new(
         "UPDATE gateways SET settings = ?2, modified_at = ?3, cache_generation = cache_generation + ?4 WHERE key = ?1",
@@ -254,11 +259,12 @@ fn time(now_ms: u64) -> Bind {
 
 impl Gateway {
     fn read(row: Row) -> Result<Self, StoreError> {
-        let settings = serde_json::from_str(&row.settings)
+        let settings: GatewaySettings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache })
+        let limits = settings.limits();
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache, limits })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.

@@ -8,6 +8,8 @@ pub mod gateways;
 pub mod job;
 pub mod js;
 pub mod judge;
+pub mod limiter;
+pub mod limiter_object;
 pub mod log_writer;
 pub mod outgoing;
 pub mod rpc;

@@ -144,7 +144,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
-    let copying = if job.collect_log || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
     let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
@@ -178,6 +178,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
                 let facts = wire::request::read_request(content_type, &js::slice(&buffer, from, to));
                 job.call.facts.model = job.call.facts.model.take().or(facts.model);
                 job.call.facts.stream |= facts.stream;
+                job.call.facts.max_tokens = job.call.facts.max_tokens.or(facts.max_tokens);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, background, gateways, js, log_writer, now, pause, random, tokens, universal};
+use super::{Around, background, gateways, js, limiter, log_writer, now, pause, random, tokens, universal};
 use crate::auth;
 use crate::caller::Caller;
 use crate::control;
@@ -151,6 +151,11 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
     if matches!(route.access, Access::Give | Access::See) {
         log_writer::idle().await;
     }
+    let gone = match route.endpoint {
+        Endpoint::GetLimits => return limiter::show(around, &control::gateway(&store, &asked).await?).await,
+        Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
+        _ => None,
+    };
     let reply = control::handle(&store, &asked, pause).await;
     let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.
@@ -159,7 +164,13 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
         Endpoint::UpdateGateway | Endpoint::PurgeCache => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
-            around.context.wait_until(async move { background::sweep(&later).await });
+            let gone = gone.filter(|_| reply.is_ok());
+            around.context.wait_until(async move {
+                if let Some(gone) = gone {
+                    limiter::forget(&later, gone.key).await;
+                }
+                background::sweep(&later).await;
+            });
         }
         // Where there is no clock, looking moves it on.
         Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),

@@ -66,6 +66,7 @@ export class Gateway {
           compatibilityFlags: flags,
           d1Databases: ["DB"],
           kvNamespaces: kv ? ["CACHE"] : [],
+          durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
         },
         ...others,
