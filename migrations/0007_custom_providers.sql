@@ -68,7 +68,8 @@ CREATE TABLE reprices (
 CREATE INDEX reprices_unprocessed ON reprices (lease_until) WHERE processed = 0;
 CREATE INDEX reprices_by_gateway ON reprices (gateway, created_at);
 
--- What a later price has to know of a log: whether cached tokens stand beside its input tokens, and what the provider itself
--- said that the answer cost.
+-- What a later price has to know of a log: what the answer called its model, whether cached tokens stand beside its input
+-- tokens (null in logs from before), and what the provider itself said that the answer cost.
+ALTER TABLE logs ADD COLUMN answer_model TEXT;
 ALTER TABLE logs ADD COLUMN cached_beside INTEGER;
 ALTER TABLE logs ADD COLUMN provider_cost REAL;

@@ -56,8 +56,7 @@ impl Headers {
     pub fn not_forwarded(&self) -> impl Iterator<Item = &str> {
         let named_by_connection = self.get("connection").unwrap_or("");
         self.0.iter().map(|(name, _)| name.as_str()).filter(move |name| {
-            stays(name)
-                || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
+            stays(name) || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
         })
     }
 

@@ -29,6 +29,7 @@ pub struct PriceRule {
     /// In lower case.
     pub model: String,
     pub matching: Matching,
+    pub weight: i64,
     pub tariff: Tariff,
 }
 
@@ -45,40 +46,33 @@ pub const KINDS: &[&str] = &[
 
 /// Those that Cloudflare AI Gateway has as well. Answers do not count these apart in what Tollgate reads of them, so that a
 /// price for them would be left out without a word.
-pub const UNCOUNTED: &[&str] = &[
-    "input_audio_tokens",
-    "input_image_tokens",
-    "input_video_tokens",
-    "input_image_count",
-    "output_image_count",
-];
+pub const UNCOUNTED: &[&str] =
+    &["input_audio_tokens", "input_image_tokens", "input_video_tokens", "input_image_count", "output_image_count"];
 
 /// The columns of [`PriceRule::from_json`] as a JSON array, from `price_rules AS rule` and its `custom_providers AS own`.
-pub const ROW: &str = "json_array(rule.id, coalesce('custom-' || own.slug, rule.account_provider_id), rule.model, \
-     rule.model_rule, rule.cost_in, rule.cost_out, rule.token_pricing)";
+const ROW: &str = "json_array(rule.id, coalesce('custom-' || own.slug, rule.account_provider_id), rule.model, \
+     rule.model_rule, rule.cost_in, rule.cost_out, rule.token_pricing, rule.weight)";
 
-pub const FROM: &str =
-    "price_rules AS rule LEFT JOIN custom_providers AS own ON own.id = rule.account_provider_id";
+pub const FROM: &str = "price_rules AS rule LEFT JOIN custom_providers AS own ON own.id = rule.account_provider_id";
 
-/// Of several rules that fit, the first counts.
-pub const ORDER: &str = "rule.weight DESC, rule.id DESC";
+/// The enabled rules of the account `?1`, as one value for [`from_json`].
+pub fn select() -> String {
+    format!("(SELECT json_group_array({ROW}) FROM {FROM} WHERE rule.account_id = ?1 AND rule.enable = 1)")
+}
 
-/// The rule for the first of some names of a model that has one. Rules are in the order of [`ORDER`].
+/// The rule for the first of some names of a model that has one. Of several that fit the heaviest counts, and of those
+/// the newest.
 pub fn find<'a>(rules: &'a [PriceRule], provider: &str, models: [Option<&str>; 2]) -> Option<&'a PriceRule> {
     models.into_iter().flatten().find_map(|model| {
         let model = model.to_ascii_lowercase();
-        rules.iter().find(|rule| rule.provider == provider && rule.matching.fits(&rule.model, &model))
+        let fits = |rule: &&PriceRule| rule.provider == provider && rule.matching.fits(&rule.model, &model);
+        rules.iter().filter(fits).max_by(|a, b| (a.weight, &a.id).cmp(&(b.weight, &b.id)))
     })
 }
 
 /// What an answer cost, and what says so: an account's rule, the provider itself, or the built-in list. A rule that fits
 /// decides alone: where it lacks a rate, the cost is unknown.
-pub fn quote(
-    rules: &[PriceRule],
-    provider: &str,
-    models: [Option<&str>; 2],
-    usage: &Usage,
-) -> Option<(f64, String)> {
+pub fn quote(rules: &[PriceRule], provider: &str, models: [Option<&str>; 2], usage: &Usage) -> Option<(f64, String)> {
     if let Some(rule) = find(rules, provider, models) {
         return Some((rule.cost(usage)?, format!("rule:{}", rule.id)));
     }
@@ -156,6 +150,7 @@ impl PriceRule {
             provider: text(1)?.to_owned(),
             model: text(2)?.to_ascii_lowercase(),
             matching: Matching::parse(text(3)?)?,
+            weight: row.get(7).and_then(Value::as_i64).unwrap_or(0),
             tariff: Tariff::new(number(4), number(5), &pricing),
         })
     }
@@ -180,16 +175,11 @@ mod tests {
     use serde_json::json;
 
     fn rule(id: &str, matching: &str, model: &str, cost_in: f64, cost_out: f64) -> Value {
-        json!([id, "openai", model, matching, cost_in, cost_out, null])
+        let weight = Matching::parse(matching).unwrap().weight(model);
+        json!([id, "openai", model, matching, cost_in, cost_out, null, weight])
     }
 
-    /// In the order the database gives them.
-    fn rules(mut rows: Vec<Value>) -> Vec<PriceRule> {
-        let weight = |row: &Value| {
-            let matching = Matching::parse(row[3].as_str().unwrap()).unwrap();
-            (matching.weight(row[2].as_str().unwrap()), row[0].as_str().unwrap().to_owned())
-        };
-        rows.sort_by_key(|row| std::cmp::Reverse(weight(row)));
+    fn rules(rows: Vec<Value>) -> Vec<PriceRule> {
         from_json(&Value::from(rows).to_string())
     }
 
@@ -205,8 +195,8 @@ mod tests {
             rule("start", "starts-with", "gpt", 1e-6, 0.0),
             rule("long start", "starts-with", "gpt-4o-m", 1e-6, 0.0),
             rule("exact", "equals", "GPT-4o-mini", 1e-6, 0.0),
-            rule("exact, newer", "equals", "gpt-4o", 1e-6, 0.0),
-            rule("exact, older", "equals", "gpt-4o", 1e-6, 0.0),
+            rule("older, exact", "equals", "gpt-4o", 1e-6, 0.0),
+            rule("the newer, exact", "equals", "gpt-4o", 1e-6, 0.0),
         ]);
         let found = |model| find(&rules, "openai", [Some(model), None]).map(|rule| rule.id.as_str());
         for (model, wanted) in [
@@ -215,7 +205,7 @@ mod tests {
             ("gpt-5", Some("start")),
             ("o-4o-mini", Some("long part")),
             ("x4o", Some("part")),
-            ("Gpt-4o", Some("exact, older")),
+            ("Gpt-4o", Some("the newer, exact")),
             ("claude", None),
         ] {
             assert_eq!(found(model), wanted, "{model}");
@@ -223,7 +213,7 @@ mod tests {
         assert!(find(&rules, "azure-openai", [Some("gpt-4o"), None]).is_none());
         // The answer's name comes before the request's.
         assert_eq!(find(&rules, "openai", [Some("gpt-5"), Some("gpt-4o")]).unwrap().id, "start");
-        assert_eq!(find(&rules, "openai", [None, Some("gpt-4o")]).unwrap().id, "exact, older");
+        assert_eq!(find(&rules, "openai", [None, Some("gpt-4o")]).unwrap().id, "the newer, exact");
     }
 
     #[test]
@@ -235,7 +225,10 @@ mod tests {
         assert_eq!(quoted(&rules, &reported), Some((0.00012, "rule:mine".to_owned())));
         assert_eq!(quoted(&[], &reported), Some((0.5, "provider".to_owned())));
         let (cost, from) = quoted(&[], &usage(100, 10)).unwrap();
-        assert_eq!((Some(cost), from), (price::find("openai", "gpt-4o").unwrap().cost(&usage(100, 10)), format!("list:{}", price::AS_OF)));
+        assert_eq!(
+            (Some(cost), from),
+            (price::find("openai", "gpt-4o").unwrap().cost(&usage(100, 10)), format!("list:{}", price::AS_OF))
+        );
         // A rule that lacks a rate hides the list: half a price would look like a low one.
         let half = from_json(&json!([["half", "openai", "gpt-4o", "equals", 1e-6, null, null]]).to_string());
         assert_eq!(quoted(&half, &usage(100, 10)), None);
@@ -248,7 +241,13 @@ mod tests {
             let row = json!([["r", "openai", "m", "equals", 9e-6, 9e-6, pricing.to_string()]]);
             from_json(&row.to_string()).first().and_then(|rule| rule.cost(usage))
         };
-        let answer = Usage { cached: Some(60), cache_write: Some(10), reasoning: Some(5), total_tokens: Some(120), ..usage(100, 20) };
+        let answer = Usage {
+            cached: Some(60),
+            cache_write: Some(10),
+            reasoning: Some(5),
+            total_tokens: Some(120),
+            ..usage(100, 20)
+        };
         let full = json!({ "input_tokens": 1e-6, "input_cached_tokens": 1e-7, "input_cache_creation_tokens": 2e-6, "output_tokens": 4e-6, "output_reasoning_tokens": 1e-5 });
         // 30 × 1 + 60 × 0.1 + 10 × 2 + 15 × 4 + 5 × 10 = 166 millionths.
         assert_eq!(cost(full, &answer), Some(0.000_166));

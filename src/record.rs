@@ -2,11 +2,13 @@
 
 use crate::metadata::Metadata;
 use crate::model;
-use crate::price::{self, CustomCost, Price};
+use crate::price::{self, CustomCost};
+use crate::price_rules::{self, PriceRule};
 use crate::wire::request::RequestFacts;
 use crate::wire::{Facts, Usage};
 use serde::Serialize;
 use serde_json::Value;
+use std::rc::Rc;
 
 /// Bodies up to this many bytes are copied for the log, in either direction.
 pub const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -26,11 +28,17 @@ pub struct Call {
     pub request_type: RequestType,
     /// Which element of a universal request this is.
     pub step: u32,
+    /// Which attempt of that element, counted from 1.
+    pub attempt: u32,
+    /// Whose key the provider was sent.
+    pub credential: Credential,
     /// The evaluation that asks a judge by this call.
     pub evaluation_id: Option<String>,
     pub event_id: String,
     pub metadata: Metadata,
     pub custom_cost: Option<CustomCost>,
+    /// The prices that the account set.
+    pub prices: Rc<[PriceRule]>,
     pub user_agent: Option<String>,
     /// True when the caller proved itself with a token.
     pub authentication: bool,
@@ -47,6 +55,18 @@ pub enum RequestType {
     WebSocket,
 }
 
+/// Whose key the provider was sent. Never the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credential {
+    /// There is none, or it is not known to be one.
+    #[default]
+    None,
+    /// The caller's own.
+    Request,
+    /// The operator's, from the secret `PROVIDER_KEYS` or from a custom provider's headers.
+    Operator,
+}
+
 /// How a request ended.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -60,6 +80,8 @@ pub struct Outcome {
     pub first_byte: Option<u64>,
     pub duration: u64,
     pub failure: Option<Failure>,
+    /// True when the client got the answer of another attempt.
+    pub superseded: bool,
 }
 
 /// Who ended a request before its time.
@@ -88,6 +110,9 @@ pub struct LogRecord {
     pub success: bool,
     pub cached: bool,
     pub step: u32,
+    pub attempt: u32,
+    pub answered: bool,
+    pub credential: &'static str,
     pub evaluation_id: Option<String>,
     pub error: Option<String>,
     pub duration: u64,
@@ -99,6 +124,10 @@ pub struct LogRecord {
     pub tokens_cache_write: Option<u64>,
     pub tokens_reasoning: Option<u64>,
     pub cost: Option<f64>,
+    pub price_rule: Option<String>,
+    pub answer_model: Option<String>,
+    pub cached_beside: bool,
+    pub provider_cost: Option<f64>,
     pub custom_cost: bool,
     pub finish_reason: Option<String>,
     pub event_id: String,
@@ -132,20 +161,23 @@ impl LogRecord {
             .clone()
             .or_else(|| model::from_path(&call.provider, &call.rest, &call.query))
             .or_else(|| facts.model.clone());
-        let cost = match &call.custom_cost {
-            Some(CustomCost::Total(total)) => Some(*total),
+        let by_caller = |cost| (cost, "request".to_owned());
+        let priced = match &call.custom_cost {
+            Some(CustomCost::Total(total)) => Some(by_caller(*total)),
             _ if broken => None,
-            Some(custom) => price::custom_cost(custom, &usage),
+            Some(custom) => price::custom_cost(custom, &usage).map(by_caller),
             None => {
-                usage.cost.or_else(|| listed(&call.provider, [facts.model.as_deref(), model.as_deref()])?.cost(&usage))
+                let models = [facts.model.as_deref(), model.as_deref()];
+                price_rules::quote(&call.prices, &call.provider, models, &usage)
             }
         };
+        let (cost, price_rule) = priced.unzip();
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
             gateway: call.gateway,
             created_at: call.created_at,
-            model: model.map(|model| clipped(&model)),
+            model: model.as_deref().map(clipped),
             model_type: model::kind(&call.rest),
             path: model::stored_path(&call.rest, &call.query),
             provider: call.provider,
@@ -154,6 +186,9 @@ impl LogRecord {
             success,
             cached: false,
             step: call.step,
+            attempt: call.attempt,
+            answered: !outcome.superseded,
+            credential: call.credential.name(),
             evaluation_id: call.evaluation_id,
             error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
             duration: outcome.duration,
@@ -165,6 +200,10 @@ impl LogRecord {
             tokens_cache_write: usage.cache_write,
             tokens_reasoning: usage.reasoning,
             cost,
+            price_rule,
+            answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| clipped(&named)),
+            cached_beside: usage.cached_outside,
+            provider_cost: usage.cost,
             custom_cost: call.custom_cost.is_some(),
             finish_reason: facts.finish_reason.map(|reason| clipped(&reason)),
             event_id: call.event_id,
@@ -194,12 +233,6 @@ impl LogRecord {
 /// Unless the model had finished, how much came out is unknown.
 fn begun(usage: Usage) -> Usage {
     Usage { tokens_out: None, total_tokens: None, reasoning: None, cost: None, ..usage }
-}
-
-/// The price of the first model that has one. The answer names the model more exactly than the request: a dated version,
-/// or what an alias stood for.
-fn listed(provider: &str, models: [Option<&str>; 2]) -> Option<Price> {
-    models.into_iter().flatten().find_map(|model| price::find(provider, model))
 }
 
 fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
@@ -232,6 +265,18 @@ impl RequestType {
     }
 }
 
+// === impl Credential ===
+
+impl Credential {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Request => "request",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -246,10 +291,13 @@ pub mod tests {
             query: String::new(),
             request_type: RequestType::Native,
             step: 0,
+            attempt: 1,
+            credential: Credential::Request,
             evaluation_id: None,
             event_id: id.to_owned(),
             metadata: Metadata::default(),
             custom_cost: None,
+            prices: Rc::new([]),
             user_agent: None,
             authentication: true,
             request_content_type: Some("application/json".to_owned()),

@@ -100,7 +100,8 @@ mod tests {
         ]);
         assert_eq!(read(answers).unwrap(), ["8.8.8.8", "2606:4700::1111"].map(|text| text.parse::<IpAddr>().unwrap()));
         assert_eq!(answer(200, r#"{"Status":3}"#), Ok(vec![]));
-        for (status, body) in [(200, ""), (200, "{}"), (500, r#"{"Status":0}"#), (200, r#"{"Status":2}"#), (200, "[1]")] {
+        for (status, body) in [(200, ""), (200, "{}"), (500, r#"{"Status":0}"#), (200, r#"{"Status":2}"#), (200, "[1]")]
+        {
             assert!(answer(status, body).is_err(), "{body}");
         }
         for data in [json!("8.8.8"), json!("010.8.8.8"), json!(8), json!(null)] {

@@ -46,6 +46,16 @@ pub fn is_secret(name: &str, value: &str) -> bool {
         || value.split(|char: char| !(char.is_ascii_alphanumeric() || "-_.+/=".contains(char))).any(is_random)
 }
 
+/// The custom providers of the account `?1`, as one value for [`from_json`].
+pub const SELECT: &str = "(SELECT json_group_array(json_array(slug, base_url, headers, enable, checked)) \
+     FROM custom_providers WHERE account_id = ?1)";
+
+/// Reads providers that the database put together as an array of arrays.
+pub fn from_json(rows: &str) -> Vec<CustomProvider> {
+    let rows: Vec<Value> = serde_json::from_str(rows).unwrap_or_default();
+    rows.iter().filter_map(CustomProvider::from_json).collect()
+}
+
 // === impl Upstream ===
 
 impl<'a> Upstream<'a> {
@@ -105,8 +115,7 @@ impl<'a> Upstream<'a> {
 // === impl CustomProvider ===
 
 impl CustomProvider {
-    /// Reads `[slug, base_url, headers, enable, checked]`, as the database puts it together.
-    pub fn from_json(row: &Value) -> Option<Self> {
+    fn from_json(row: &Value) -> Option<Self> {
         let text = |index: usize| row.get(index).and_then(Value::as_str);
         let flag = |index: usize| row.get(index).and_then(Value::as_u64) == Some(1);
         Some(Self {
@@ -221,10 +230,13 @@ mod tests {
 
     #[test]
     fn a_provider_that_cannot_be_used_says_why() {
-        let all = [custom("on", "https://a.example"), CustomProvider { enable: false, ..custom("off", "https://b.example") }];
+        let all =
+            [custom("on", "https://a.example"), CustomProvider { enable: false, ..custom("off", "https://b.example") }];
         assert_eq!(Upstream::find("custom-on", &all).unwrap().slug(), "custom-on");
         assert_eq!(Upstream::find("openai", &all).unwrap().slug(), "openai");
-        for (name, reason) in [("custom-off", "disabled"), ("custom-nothing", "no custom provider"), ("on", "no provider")] {
+        for (name, reason) in
+            [("custom-off", "disabled"), ("custom-nothing", "no custom provider"), ("on", "no provider")]
+        {
             let refusal = Upstream::find(name, &all).unwrap_err();
             assert_eq!((refusal.status, refusal.code), (400, 2008));
             assert!(refusal.description.contains(reason), "{}", refusal.description);
@@ -238,12 +250,21 @@ mod tests {
         assert_eq!(upstream.headers(true).count(), 2);
         assert_eq!(upstream.headers(false).collect::<Vec<_>>(), [("x-team", "search")]);
         for (name, value) in [
-            ("authorization", "x"), ("x-api-key", "x"), ("x-goog-user-token", "1"), ("cookie", "a=b"), ("x-org", "Bearer x"),
-            ("x-org", "sk-0123456789abcdefghij"), ("x-org", "a, 9f8e7d6c5b4a39281706f5e4d3"),
+            ("authorization", "x"),
+            ("x-api-key", "x"),
+            ("x-goog-user-token", "1"),
+            ("cookie", "a=b"),
+            ("x-org", "Bearer x"),
+            ("x-org", "sk-0123456789abcdefghij"),
+            ("x-org", "a, 9f8e7d6c5b4a39281706f5e4d3"),
         ] {
             assert!(is_secret(name, value), "{name}: {value}");
         }
-        for (name, value) in [("anthropic-version", "2023-06-01"), ("x-team", "search and recommendation"), ("accept", "application/vnd.example+json")] {
+        for (name, value) in [
+            ("anthropic-version", "2023-06-01"),
+            ("x-team", "search and recommendation"),
+            ("accept", "application/vnd.example+json"),
+        ] {
             assert!(!is_secret(name, value), "{name}: {value}");
         }
     }
@@ -259,8 +280,12 @@ mod tests {
         assert_eq!(asked("https://api.example.com", true), Ok(false));
         assert_eq!(asked("http://127.0.0.1:8080", true), Ok(false));
         for (base, allowed) in [
-            ("http://api.example.com", true), ("http://api.example.com", false), ("http://127.0.0.1", false),
-            ("https://127.0.0.1", false), ("https://[::1]", false), ("https://x.internal", false),
+            ("http://api.example.com", true),
+            ("http://api.example.com", false),
+            ("http://127.0.0.1", false),
+            ("https://127.0.0.1", false),
+            ("https://[::1]", false),
+            ("https://x.internal", false),
         ] {
             assert!(asked(base, allowed).is_err(), "{base} {allowed}");
         }
@@ -280,7 +305,11 @@ mod tests {
             (Lookup::Found(vec![]), false, false),
             (Lookup::Failed("down".to_owned()), true, false),
         ] {
-            assert_eq!((provider.admit(&found).is_ok(), unchecked.admit(&found).is_ok()), (if_checked, if_not), "{found:?}");
+            assert_eq!(
+                (provider.admit(&found).is_ok(), unchecked.admit(&found).is_ok()),
+                (if_checked, if_not),
+                "{found:?}"
+            );
         }
         let config = |value: &str| {
             let value = value.to_owned();

@@ -127,13 +127,7 @@ pub async fn create(
 }
 
 /// Changes the fields that the body names; null resets one.
-pub async fn update(
-    store: &impl Store,
-    account: &str,
-    id: &str,
-    body: &[u8],
-    by: &By<'_>,
-) -> Result<Reply, ApiError> {
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
     let old = existing(store, account, id).await?;
     let mut body = object(body)?;
     body.retain(|name, _| !SHOWN.contains(&name.as_str()));
@@ -164,11 +158,7 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, Ap
 }
 
 /// The provider of a body: a built-in one by its slug, one of the account's own by its id, or by its slug with `custom-`.
-async fn provider(
-    store: &impl Store,
-    account: &str,
-    body: &Map<String, Value>,
-) -> Result<Provider, ApiError> {
+async fn provider(store: &impl Store, account: &str, body: &Map<String, Value>) -> Result<Provider, ApiError> {
     let given = body.get("account_provider_id").and_then(Value::as_str).unwrap_or("");
     if let Some(built_in) = providers::find(given) {
         let slug = built_in.slug.to_owned();
@@ -194,9 +184,8 @@ fn rules() -> String {
 /// A rate in US dollars per token; `None` for null.
 fn rate(value: &Value, path: &[&str]) -> Result<Option<f64>, ApiError> {
     let wrong = || {
-        let rule = format!(
-            "Expected US dollars per token from 0 to {MAX_RATE}: $2.50 per million tokens are 0.0000025"
-        );
+        let rule =
+            format!("Expected US dollars per token from 0 to {MAX_RATE}: $2.50 per million tokens are 0.0000025");
         ApiError::invalid(["body"].into_iter().chain(path.iter().copied()), rule)
     };
     match value {
@@ -253,7 +242,9 @@ impl Row {
             Some(Value::String(model)) if (1..=200).contains(&model.trim().chars().count()) => {
                 new.model = model.trim().to_owned();
             }
-            Some(_) => return Err(ApiError::invalid(["body", "model"], "Expected 1 to 200 characters of a model's name")),
+            Some(_) => {
+                return Err(ApiError::invalid(["body", "model"], "Expected 1 to 200 characters of a model's name"));
+            }
         }
         new.model_rule = match body.get("model_rule") {
             None => new.model_rule,

@@ -33,8 +33,18 @@ const ABOUT: &[(&str, usize)] =
     &[("description", 2_000), ("link", 2_000), ("curl_example", 10_000), ("js_example", 10_000), ("logo", 65_536)];
 
 const FIELDS: &[&str] = &[
-    "name", "slug", "base_url", "headers", "enable", "beta", "position", "description", "link", "curl_example",
-    "js_example", "logo",
+    "name",
+    "slug",
+    "base_url",
+    "headers",
+    "enable",
+    "beta",
+    "position",
+    "description",
+    "link",
+    "curl_example",
+    "js_example",
+    "logo",
 ];
 
 /// What answers show and nobody can change.
@@ -230,11 +240,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
     let sql = format!("SELECT {COLUMNS} FROM custom_providers WHERE id = ?1 AND account_id = ?2");
     let row = store.row::<Row>(Statement::new(sql, [id.into(), account.into()])).await?;
-    row.ok_or_else(|| ApiError {
-        code: 1004,
-        message: "Custom Provider not found".to_owned(),
-        ..ApiError::not_found()
-    })
+    row.ok_or_else(|| ApiError { code: 1004, message: "Custom Provider not found".to_owned(), ..ApiError::not_found() })
 }
 
 fn taken() -> ApiError {
@@ -283,7 +289,8 @@ fn about(body: &Map<String, Value>, old: &str) -> Result<String, ApiError> {
             }
             Some(Value::String(text)) if text.chars().count() <= *max => {
                 // What is shown as a link must not become a script.
-                if *name == "link" && !text.is_empty() && !text.starts_with("https://") && !text.starts_with("http://") {
+                if *name == "link" && !text.is_empty() && !text.starts_with("https://") && !text.starts_with("http://")
+                {
                     return Err(ApiError::invalid(["body", name], "Expected a URL starting with https:// or http://"));
                 }
                 about.insert((*name).to_owned(), json!(text));
@@ -310,20 +317,26 @@ fn given_headers(text: &str, old: &[(String, String)]) -> Result<String, ApiErro
     for (name, value) in given {
         let lower = name.to_ascii_lowercase();
         if !headers::is_addable(&lower) {
-            let rule = format!("The header {name:?} cannot be added: it is no header's name, or belongs to the connection, the body or Tollgate");
+            let rule = format!(
+                "The header {name:?} cannot be added: it is no header's name, or belongs to the connection, the body or Tollgate"
+            );
             return Err(wrong(rule));
         }
         let value = match value {
             Value::String(value) if value == MASK => {
                 let old = old.iter().find(|(known, _)| *known == lower).map(|(_, value)| value.clone());
-                old.ok_or_else(|| wrong(format!("There is no stored value of {lower} that could be kept: send the value itself")))?
+                old.ok_or_else(|| {
+                    wrong(format!("There is no stored value of {lower} that could be kept: send the value itself"))
+                })?
             }
             Value::String(value) => value,
             _ => return Err(wrong(format!("The value of {lower} is no text"))),
         };
         let legal = |byte: u8| (b' '..=b'~').contains(&byte);
         if value.is_empty() || value.trim() != value || !value.bytes().all(legal) {
-            return Err(wrong(format!("The value of {lower} is no header's value: visible ASCII characters, not empty, without blanks around them")));
+            return Err(wrong(format!(
+                "The value of {lower} is no header's value: visible ASCII characters, not empty, without blanks around them"
+            )));
         }
         if kept.insert(lower.clone(), Value::String(value)).is_some() {
             return Err(wrong(format!("The header {lower} is there twice")));
@@ -352,7 +365,9 @@ impl Row {
                 return Err(wrong("base_url must not be longer than 2000 characters"));
             }
             if base_url != self.base_url || self.checked == 0 {
-                new.checked = u8::from(upstream::storable(&origin, guard.internal_allowed, &guard.found).map_err(|rule| wrong(&rule))?);
+                new.checked = u8::from(
+                    upstream::storable(&origin, guard.internal_allowed, &guard.found).map_err(|rule| wrong(&rule))?,
+                );
             }
             new.base_url = base_url.to_owned();
         }
@@ -360,7 +375,8 @@ impl Row {
         if !new.leads_where(self) {
             // Whoever changes the host must not get credentials sent there that were meant for another.
             old.retain(|(name, value)| !upstream::is_secret(name, value));
-            new.headers = Value::Object(old.iter().map(|(name, value)| (name.clone(), json!(value))).collect()).to_string();
+            new.headers =
+                Value::Object(old.iter().map(|(name, value)| (name.clone(), json!(value))).collect()).to_string();
         }
         match body.get("headers") {
             None => {}

@@ -1,6 +1,8 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
 pub mod audit;
+pub mod costs;
+pub mod custom_providers;
 pub mod datasets;
 pub mod evaluation_types;
 pub mod evaluations;
@@ -10,6 +12,7 @@ pub mod gateways;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
+pub mod reprices;
 pub mod tokens;
 
 use crate::audit::Change;
