@@ -12,7 +12,7 @@ use crate::wire::Usage;
 use serde_json::{Value, json};
 
 /// Logs in a slice. Their new costs travel as one bound value.
-const SLICE: u64 = 500;
+const SLICE: u64 = if cfg!(test) { 5 } else { 500 };
 
 /// How long one who works on a job may be silent before another takes over, in milliseconds.
 const LEASE_MS: u64 = 30_000;
@@ -225,5 +225,259 @@ impl Log {
             cached_outside: self.cached_beside.map_or_else(beside, |beside| beside == 1),
             cost: self.provider_cost,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Place, costs, reprices};
+    use crate::audit::By;
+    use crate::id;
+    use crate::log_batch;
+    use crate::price::CustomCost;
+    use crate::record::tests::{answered, call};
+    use crate::record::{Call, LogRecord};
+    use crate::store::sqlite::{Faulty, Sqlite};
+    use crate::wire::Facts;
+    use pollster::block_on;
+    use std::cell::Cell;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    const PLACE: Place<'static> = Place { account: "a", gateway: "gw", key: 1 };
+
+    fn by() -> By<'static> {
+        By { actor: "admin", now_ms: NOW + 1_000_000, entry: id::mint(NOW, 1) }
+    }
+
+    /// `count` logs of 100 and 10 tokens, the first of them priced by their callers.
+    fn with_logs(count: u64) -> Sqlite {
+        let store = Sqlite::new();
+        let sql = "INSERT INTO gateways (key, account_id, id, internal_id, created_at, modified_at, settings) VALUES (1, 'a', 'gw', 'i', 0, 0, '{}')";
+        block_on(store.batch(vec![Statement::new(sql, [])])).unwrap();
+        let records: Vec<LogRecord> = (0..count)
+            .map(|n| {
+                let usage = Usage { tokens_in: Some(100), tokens_out: Some(10), ..Usage::default() };
+                let custom_cost = (n == 0).then_some(CustomCost::Total(7.0));
+                let made = Call { created_at: NOW + n, custom_cost, ..call(&id::mint(NOW + n, n.into())) };
+                LogRecord::new(made, answered(Facts { usage, ..Facts::default() }))
+            })
+            .collect();
+        for group in records.chunks(100) {
+            assert!(block_on(log_batch::write(&store, group.to_vec(), async |_| {})).is_empty());
+        }
+        store
+    }
+
+    fn rule(store: &impl Store, model: &str) {
+        let body = json!({ "account_provider_id": "openai", "model": model, "cost_in": 1e-5, "cost_out": 1e-4 });
+        block_on(costs::create(store, "a", body.to_string().as_bytes(), &id::mint(NOW, 5), &by())).unwrap();
+    }
+
+    fn begin(store: &impl Store, body: Value) -> String {
+        let id = id::mint(NOW, 9);
+        let made = block_on(reprices::create(store, &PLACE, body.to_string().as_bytes(), &id, &by()));
+        assert_eq!(made.unwrap().status, 200);
+        id
+    }
+
+    fn state(store: &impl Store, id: &str) -> Value {
+        let reply = block_on(reprices::get(store, &PLACE, id)).unwrap();
+        serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone()
+    }
+
+    fn costs(store: &impl Store) -> Vec<(Option<f64>, Option<String>)> {
+        row! {
+            struct Cost {
+                cost: Option<f64>,
+                price_rule: Option<String>,
+            }
+        }
+        let all = Statement::new("SELECT cost, price_rule FROM logs ORDER BY created_at, id", []);
+        block_on(store.rows::<Cost>(all)).unwrap().into_iter().map(|row| (row.cost, row.price_rule)).collect()
+    }
+
+    /// A clock that goes on by a second with every look.
+    fn clock() -> impl Fn() -> u64 {
+        let now = Cell::new(NOW + 2_000_000);
+        move || {
+            now.set(now.get() + 1_000);
+            now.get()
+        }
+    }
+
+    #[test]
+    fn past_logs_get_todays_prices_but_those_their_callers_priced() {
+        let store = with_logs(13);
+        let listed = costs(&store)[1].clone();
+        rule(&store, "gpt-4o");
+        let dry = begin(&store, json!({ "dry_run": true }));
+        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        let seen = state(&store, &dry);
+        assert_eq!(
+            (&seen["processed"], &seen["logs_seen"], &seen["logs_changed"]),
+            (&json!(true), &json!(13), &json!(12))
+        );
+        assert_eq!(costs(&store)[1], listed);
+        assert_eq!(seen["cost_after"], json!(price::rounded(7.0 + 12.0 * 0.002)));
+        block_on(store.batch(vec![Statement::new("DELETE FROM reprices", [])])).unwrap();
+        let wet = begin(&store, json!({}));
+        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        let now = costs(&store);
+        assert_eq!(now[0], (Some(7.0), Some("request".to_owned())));
+        assert!(
+            now[1..].iter().all(|(cost, rule)| *cost == Some(0.002) && rule.as_ref().unwrap().starts_with("rule:"))
+        );
+        let changed = state(&store, &wet);
+        assert_eq!((&changed["cost_before"], &changed["cost_after"]), (&seen["cost_before"], &seen["cost_after"]));
+        // Once more there is nothing to change; without the rule all is as it was.
+        block_on(
+            store
+                .batch(vec![Statement::new("DELETE FROM reprices", []), Statement::new("DELETE FROM price_rules", [])]),
+        )
+        .unwrap();
+        begin(&store, json!({}));
+        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        assert_eq!(costs(&store)[1], listed);
+    }
+
+    #[test]
+    fn only_the_logs_that_are_meant_are_seen() {
+        let store = with_logs(20);
+        rule(&store, "gpt-4o");
+        let from = crate::timestamp::format(NOW + 15);
+        let id = begin(
+            &store,
+            json!({ "start_date": from, "filters": [{ "key": "provider", "operator": "eq", "value": ["openai"] }] }),
+        );
+        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        let changed: Vec<bool> = costs(&store).iter().map(|(cost, _)| *cost == Some(0.002)).collect();
+        assert_eq!(changed, (0..20).map(|n| n >= 15).collect::<Vec<_>>());
+        assert_eq!(state(&store, &id)["logs_seen"], 5);
+        for wrong in [
+            json!({ "dry_run": 1 }),
+            json!({ "filter": [] }),
+            json!({ "start_date": "" }),
+            json!({ "filters": "x" }),
+            json!({ "filters": [{ "key": "nothing" }] }),
+        ] {
+            let refused =
+                block_on(reprices::create(&store, &PLACE, wrong.to_string().as_bytes(), "x", &by())).unwrap_err();
+            assert_eq!((refused.status, refused.path.first().map(String::as_str)), (400, Some("body")), "{wrong}");
+        }
+        assert!(block_on(reprices::get(&store, &Place { key: 2, ..PLACE }, &id)).is_err());
+    }
+
+    #[test]
+    fn a_job_that_is_broken_off_anywhere_counts_every_log_once() {
+        let whole = with_logs(13);
+        rule(&whole, "gpt-4o");
+        let id = begin(&whole, json!({}));
+        block_on(run_all(&whole, clock(), u64::MAX)).unwrap();
+        let wanted = (state(&whole, &id), costs(&whole));
+        for after in [false, true] {
+            for call in 0..12 {
+                let store = with_logs(13);
+                rule(&store, "gpt-4o");
+                let id = begin(&store, json!({}));
+                let faulty = Faulty::new(store);
+                if after {
+                    faulty.fail_after(call)
+                } else {
+                    faulty.fail_before(call)
+                }
+                let first = block_on(run_all(&faulty, clock(), u64::MAX));
+                // Whoever comes next waits for the lease of one who is gone to end.
+                let later = clock();
+                block_on(run_all(&faulty.inner, || later() + LEASE_MS + 1_000_000, u64::MAX)).unwrap();
+                let mut found = state(&faulty.inner, &id);
+                found["modified_at"] = wanted.0["modified_at"].clone();
+                assert_eq!((found, costs(&faulty.inner)), wanted, "{call} {after} {first:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_who_work_on_a_slice_one_counts() {
+        let store = with_logs(3);
+        rule(&store, "gpt-4o");
+        let id = begin(&store, json!({}));
+        assert!(!block_on(slice(&store, &id, &clock())).unwrap());
+        let before = state(&store, &id);
+        let job = Job {
+            id: id.clone(),
+            gateway: 1,
+            query: "[]".to_owned(),
+            dry_run: 0,
+            cursor: None,
+            logs_seen: 0,
+            logs_changed: 0,
+            cost_before: 0.0,
+            cost_after: 0.0,
+            created_at: NOW,
+            prices: None,
+        };
+        assert!(!block_on(job.commit(&store, &[], &[], NOW)).unwrap());
+        assert_eq!(state(&store, &id), before);
+        // While somebody holds the lease nobody else begins.
+        block_on(store.batch(vec![Statement::new("UPDATE reprices SET processed = 0, lease_until = 9e15", [])]))
+            .unwrap();
+        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        assert_eq!(state(&store, &id)["processed"], false);
+    }
+
+    #[test]
+    fn logs_that_cannot_be_priced_anew_keep_what_they_have() {
+        let log = |change: fn(&mut Log)| {
+            let mut log = Log {
+                id: "x".to_owned(),
+                provider: "openai".to_owned(),
+                model: Some("gpt-4o".to_owned()),
+                answer_model: None,
+                error: None,
+                finish_reason: None,
+                cached: 0,
+                custom_cost: 0,
+                tokens_in: Some(100),
+                tokens_out: Some(10),
+                total_tokens: None,
+                tokens_cached: None,
+                tokens_cache_write: None,
+                tokens_reasoning: None,
+                cached_beside: Some(0),
+                provider_cost: None,
+                cost: Some(5.0),
+                price_rule: None,
+            };
+            change(&mut log);
+            log
+        };
+        let rules = price_rules::from_json(r#"[["r","openai","gpt-4o","equals",1e-5,1e-4,null,1]]"#);
+        let priced = |change: fn(&mut Log), rules: &[PriceRule]| log(change).priced(rules);
+        let kept = (Some(5.0), None);
+        assert_eq!(priced(|_| (), &rules), (Some(0.002), Some("rule:r".to_owned())));
+        for change in [
+            |log: &mut Log| log.cached = 1,
+            |log: &mut Log| log.custom_cost = 1,
+            |log: &mut Log| log.error = Some("upstream: the answer broke off".to_owned()),
+        ] {
+            assert_eq!(priced(change, &rules), kept);
+        }
+        // A log from before may have the provider's own cost: only a rule is better than that.
+        assert_eq!(priced(|log| log.cached_beside = None, &[]), kept);
+        assert_eq!(priced(|log| log.cached_beside = None, &rules).0, Some(0.002));
+        assert_eq!(priced(|log| log.provider_cost = Some(0.25), &[]), (Some(0.25), Some("provider".to_owned())));
+        assert_eq!(priced(|log| log.model = Some("unheard-of".to_owned()), &[]), (None, None));
+        // The answer's own name of the model counts first.
+        let named = |log: &mut Log| {
+            (log.model, log.answer_model) = (Some("my-deployment".to_owned()), Some("gpt-4o".to_owned()))
+        };
+        assert_eq!(priced(named, &rules).0, Some(0.002));
+        let beside = |log: &mut Log| {
+            (log.provider, log.cached_beside, log.cost, log.tokens_cached) =
+                ("anthropic".to_owned(), None, None, Some(50))
+        };
+        assert!(log(beside).usage().cached_outside);
     }
 }
