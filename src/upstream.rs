@@ -172,7 +172,7 @@ pub fn headers(json: &str) -> Vec<(String, String)> {
 /// Whether a base URL may be stored. True if its host was found to be a public one.
 pub fn storable(origin: &Origin, internal_allowed: bool, found: &Lookup) -> Result<bool, String> {
     let internal = origin.is_internal();
-    if !origin.secure && !(internal && internal_allowed) {
+    if !(origin.secure || internal && internal_allowed) {
         return Err("base_url must be a valid HTTPS URL starting with https://".to_owned());
     }
     if internal_allowed {
