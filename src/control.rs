@@ -4,13 +4,15 @@ use crate::api::custom_providers::{self, Guard};
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, audit, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, reprices, tokens,
+    Place, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, reprices,
+    storage, tokens,
 };
 use crate::audit::By;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::query::{Query, percent_decoded};
+use crate::retention::room;
 use crate::router::{Endpoint, Route};
 use crate::store::{Store, StoreError};
 use std::cell::Cell;
@@ -101,6 +103,8 @@ async fn within_gateway(
             let known = custom_providers::exists(store, place.account, route.provider).await?;
             gateways::url(request.origin, place.account, place.gateway, route.provider, known)
         }
+        Endpoint::GetStorage => storage::get(store, place.key).await,
+        Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
@@ -201,7 +205,7 @@ async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(
         return Ok(());
     }
     for wait in ARRIVAL_PAUSES_MS {
-        if logs::exists(store, None, id).await? {
+        if logs::exists(store, None, id).await? || room::turned_away(store, id).await? {
             break;
         }
         pause(*wait).await;

@@ -21,6 +21,8 @@ pub struct CustomProvider {
     pub enable: bool,
     /// Whether the host was found to be a public one when it was stored.
     pub checked: bool,
+    /// Changes with every change of the provider.
+    pub version: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,18 @@ pub fn is_secret(name: &str, value: &str) -> bool {
 }
 
 /// The custom providers of the account `?1`, as one value for [`from_json`].
-pub const SELECT: &str = "(SELECT json_group_array(json_array(slug, base_url, headers, enable, checked)) \
+pub const SELECT: &str = "(SELECT json_group_array(json_array(slug, base_url, headers, enable, checked, modified_at)) \
      FROM custom_providers WHERE account_id = ?1)";
 
 /// Reads providers that the database put together as an array of arrays.
 pub fn from_json(rows: &str) -> Vec<CustomProvider> {
     let rows: Vec<Value> = serde_json::from_str(rows).unwrap_or_default();
     rows.iter().filter_map(CustomProvider::from_json).collect()
+}
+
+/// What changes with every change of a provider, so that answers that were kept of it before are not given any more.
+pub fn version(name: &str, custom: &[CustomProvider]) -> u64 {
+    custom.iter().find(|provider| provider.slug == name).map_or(0, |provider| provider.version)
 }
 
 // === impl Upstream ===
@@ -124,6 +131,7 @@ impl CustomProvider {
             headers: headers(text(2)?),
             enable: flag(3),
             checked: flag(4),
+            version: row.get(5).and_then(Value::as_u64).unwrap_or(0),
         })
     }
 
@@ -204,6 +212,7 @@ mod tests {
             ],
             enable: true,
             checked: true,
+            version: 1,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
 pub mod audit;
+pub mod cache;
 pub mod costs;
 pub mod custom_providers;
 pub mod datasets;
@@ -13,6 +14,7 @@ pub mod log_export;
 pub mod log_list;
 pub mod logs;
 pub mod reprices;
+pub mod storage;
 pub mod tokens;
 
 use crate::audit::Change;

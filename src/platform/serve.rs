@@ -177,11 +177,13 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         Endpoint::RepriceLogs | Endpoint::GetReprice => {
             around.context.wait_until(async move { background::reprices(&later).await });
         }
-        Endpoint::UpdateGateway => gateways::forget(route.account, route.gateway),
+        Endpoint::UpdateGateway | Endpoint::PurgeCache => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
             around.context.wait_until(async move { background::sweep(&later).await });
         }
+        // Where there is no clock, looking moves it on.
+        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation

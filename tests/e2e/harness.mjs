@@ -44,9 +44,9 @@ export class Gateway {
 
   /**
    * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
-   * `outbound` names the one of the `others` that whatever the Worker fetches goes to.
+   * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to.
    */
-  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, others = [], outbound } = {}) {
+  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -68,6 +68,7 @@ export class Gateway {
           compatibilityDate: date,
           compatibilityFlags: flags,
           d1Databases: ["DB"],
+          kvNamespaces: kv ? ["CACHE"] : [],
           ...(outbound && { outboundService: outbound }),
           bindings: defined({
             ADMIN_TOKEN: TOKEN,

@@ -112,6 +112,10 @@ function known(name) {
     enable: fc.constant(true),
     gateways: fc.constantFrom(undefined, null, ["gw"], ["nothing"]),
     filters,
+    base_url: fc.constantFrom("https://api.example.com", "https://api.example.com:8443/v1/"),
+    headers: fc.constantFrom(null, "", '{"x-team":"ads","authorization":"Bearer x"}'),
+    link: fc.constantFrom(null, "", "https://example.com"),
+    account_provider_id: fc.constantFrom("openai", ids.providers, "custom-x"),
   }[name];
 }
 
