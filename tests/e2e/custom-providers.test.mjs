@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Upstream } from "../upstream.mjs";
-import { ACCOUNT, Gateway, TOKEN, raw } from "./harness.mjs";
+import { ACCOUNT, Gateway, TOKEN, raw, until } from "./harness.mjs";
 
 const CHAT = { model: "gpt-4o", messages: [{ role: "user", content: "What should I eat for lunch?" }] };
 const SECRET = "Bearer sk-CANARY0123456789abcdef";
@@ -90,6 +90,20 @@ test("a disabled provider, an unknown one and one of another account are refused
   await refusal(await fetch(`${gw.url}/v1/other/gw/custom-switched/models`), /no custom provider/);
   await send(gw, "DELETE", `/${id}`);
   await refusal(await gw.call("custom-switched/models"), /no custom provider/);
+});
+
+test("an answer that was kept is not given any more when its provider has changed", async () => {
+  await gw.create("kept", { cache_ttl: 600 });
+  const { id } = await make("cached");
+  const call = async () => {
+    const answer = await gw.call("custom-cached/chat/completions", { gateway: "kept", json: CHAT, headers: AS_ADMIN });
+    await answer.arrayBuffer();
+    return answer.headers.get("cf-aig-cache-status");
+  };
+  assert.equal(await call(), "MISS");
+  await until(async () => (await call()) === "HIT", "the kept answer");
+  await send(gw, "PATCH", `/${id}`, { headers: '{"x-team":"ads"}' });
+  assert.equal(await call(), "MISS");
 });
 
 test("a universal request falls back from and to custom providers", async () => {
