@@ -14,7 +14,7 @@ use crate::platform::answer::{self, Held};
 use crate::platform::cache::{self as kept, Cache};
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, gateways, js, limiter, now, pause, random, tokens};
+use crate::platform::{Around, gateways, js, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
@@ -22,6 +22,7 @@ use crate::retry::{self, Plan};
 use crate::router::Route;
 use crate::scope::Scope;
 use crate::store::StoreError;
+use crate::upstream::{self, Upstream};
 use crate::wire;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Request, Response};
@@ -105,7 +106,7 @@ pub async fn attempt(
         arrived,
         client: caller.signal.unwrap_or_else(|| request.signal()),
     };
-    let prepared = match prepare(request, &headers, &route, query, presented, &mut plan, &mut job).await {
+    let prepared = match prepare(request, &headers, &route, query, &admitted, &mut plan, &mut job).await {
         Ok(prepared) => prepared,
         Err(NoBody::ClientLeft) => return Some(job.abandon()),
         Err(NoBody::Refused(refusal)) => {
@@ -122,7 +123,7 @@ pub async fn attempt(
         caller: &presented.identity,
         credential: &format!("{:?}", job.call.credential),
         provider: &job.call.provider.clone(),
-        provider_version: 0,
+        provider_version: upstream::version(route.provider, &scope.custom),
         method: &request.method(),
         url,
         query: query_sent,
@@ -319,6 +320,7 @@ fn call(
         request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
         metadata: options.metadata.clone(),
         custom_cost: options.custom_cost,
+        prices: Rc::clone(&scope.prices),
         user_agent: headers.get("user-agent").map(str::to_owned),
         authentication: presented.let_in,
         request_content_type: headers.get("content-type").map(str::to_owned),
@@ -339,24 +341,26 @@ async fn prepare(
     headers: &Headers,
     route: &Route<'_>,
     query: &str,
-    presented: &Presented,
+    (scope, presented): &(Rc<Scope>, Presented),
     plan: &mut Plan,
     job: &mut Job,
 ) -> Result<Prepared, NoBody> {
-    let provider = providers::find(route.provider)
-        .ok_or_else(|| Refusal::unknown_provider(&job.call.provider, providers::nearest(route.provider)))?;
-    let url = provider.url(&Target {
+    let upstream = Upstream::find(route.provider, &scope.custom)?;
+    let url = upstream.url(&Target {
         account: route.account,
         rest: route.rest,
         query,
-        base_override: job.around.config.base_url(provider.slug),
+        base_override: job.around.config.base_url(upstream.slug()),
         fal_target: headers.get("x-fal-target-url"),
     })?;
+    if let Upstream::Custom(provider) = upstream {
+        resolver::admit(provider, &job.around).await?;
+    }
     let body = outgoing::taken(request, headers, plan.attempts > 1 || job.cache.is_on(), job).await?;
     if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
         plan.attempts = 1;
     }
-    let outgoing = outgoing::headers(request, headers, provider, presented, job)?;
+    let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
     Ok(Prepared::new(&request.method(), url, &outgoing, body))
 }
 

@@ -45,7 +45,26 @@ impl Refusal {
 
     pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
         let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
-        let description = format!("Tollgate knows no provider '{slug}'.{hint} The README lists all of them.");
+        let description =
+            format!("Tollgate knows no provider '{}'.{hint} The README lists all of them.", shortened(slug));
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn unknown_custom_provider(name: &str) -> Self {
+        let description = format!(
+            "The account has no custom provider '{}'. Make it with POST \
+             /accounts/<account>/ai-gateway/custom-providers.",
+            shortened(name)
+        );
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn disabled_provider(name: &str) -> Self {
+        let description = format!(
+            "The custom provider '{}' is disabled. Enable it with PATCH \
+             /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
+            shortened(name)
+        );
         Self::new(400, 2008, "Invalid provider", description)
     }
 

@@ -12,6 +12,7 @@ pub mod limiter;
 pub mod limiter_object;
 pub mod log_writer;
 pub mod outgoing;
+pub mod resolver;
 pub mod rpc;
 pub mod serve;
 pub mod tokens;
