@@ -15,6 +15,10 @@ pub struct Options {
     pub custom_cost: Option<CustomCost>,
     /// The caller's own name for a group of requests.
     pub event_id: Option<String>,
+    /// Which of the provider's stored keys is wanted. Never ignored: another key than the one that was meant would do harm.
+    pub byok_alias: Option<String>,
+    /// True when the operator's key must not be used.
+    pub no_wholesale: bool,
     /// What could not be understood, for the response header `cf-aig-warning`; empty when all could.
     pub warning: String,
 }
@@ -55,7 +59,11 @@ impl Options {
             .get("cf-aig-metadata")
             .map(|value| metadata::parse(value, defaults.max_metadata_entries))
             .unwrap_or_default();
-        Self { metadata, collect_log, collect_payload, custom_cost, event_id, warning: ascii(&warnings.join("; ")) }
+        let alias = headers.get("cf-aig-byok-alias").map(str::trim).filter(|alias| !alias.is_empty());
+        let byok_alias = alias.map(str::to_owned);
+        let no_wholesale = boolean(headers, "cf-aig-no-wholesale", &mut warnings).unwrap_or(false);
+        let warning = ascii(&warnings.join("; "));
+        Self { metadata, collect_log, collect_payload, custom_cost, event_id, byok_alias, no_wholesale, warning }
     }
 }
 
@@ -113,6 +121,7 @@ mod tests {
         #[test]
         fn no_header_value_does_harm(value in "\\PC{0,300}", name in prop::sample::select(vec![
             "cf-aig-collect-log", "cf-aig-collect-log-payload", "cf-aig-custom-cost", "cf-aig-event-id", "cf-aig-metadata",
+            "cf-aig-byok-alias", "cf-aig-no-wholesale",
         ])) {
             let read = parse(&[(name, &value)], DEFAULTS);
             prop_assert!(read.warning.bytes().all(|byte| (b' '..=b'~').contains(&byte)));

@@ -2,6 +2,7 @@
 
 use crate::envelope::Reply;
 use serde_json::json;
+use std::borrow::Cow;
 
 /// The beginning of something that a caller sent: enough to recognise it by.
 fn shortened(text: &str) -> &str {
@@ -14,7 +15,7 @@ pub struct Refusal {
     pub status: u16,
     pub code: u32,
     /// The general text that goes with the code; some clients compare it.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// What was wrong with this request, and what to do about it.
     pub description: String,
 }
@@ -22,8 +23,8 @@ pub struct Refusal {
 // === impl Refusal ===
 
 impl Refusal {
-    fn new(status: u16, code: u32, message: &'static str, description: impl Into<String>) -> Self {
-        Self { status, code, message, description: description.into() }
+    fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), description: description.into() }
     }
 
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
@@ -53,6 +54,27 @@ impl Refusal {
 
     pub fn unauthorized(description: impl Into<String>) -> Self {
         Self::new(401, 2009, "Unauthorized", description)
+    }
+
+    /// A stored key that there is not. Clients show the message, so the aliases are in it.
+    pub fn unknown_alias<'a>(provider: &str, alias: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let mut aliases = String::new();
+        for alias in known {
+            let comma = if aliases.is_empty() { "" } else { ", " };
+            aliases.push_str(&format!("{comma}'{alias}'"));
+        }
+        let aliases = if aliases.is_empty() { "none" } else { &aliases };
+        let alias: String =
+            alias.chars().take(64).map(|char| if matches!(char, ' '..='~') && char != '"' { char } else { '?' }).collect();
+        let message =
+            format!("Provider '{provider}' has no BYOK credential named '{alias}'. Configured aliases: {aliases}");
+        let description = format!("{message}. The alias comes from cf-aig-byok-alias; store a key with POST …/provider_configs.");
+        Self::new(400, 2040, message, description)
+    }
+
+    /// A request that no key may be sent with.
+    pub fn no_credential(description: impl Into<String>) -> Self {
+        Self::new(400, 2040, "No provider credential for this request", description)
     }
 
     pub fn not_found(path: &str) -> Self {

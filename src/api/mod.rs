@@ -10,6 +10,7 @@ pub mod gateways;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
+pub mod provider_configs;
 pub mod tokens;
 
 use crate::audit::Change;

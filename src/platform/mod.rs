@@ -10,6 +10,7 @@ pub mod rpc;
 pub mod serve;
 pub mod tokens;
 pub mod universal;
+pub mod vault;
 
 use crate::config::Config;
 use futures_util::future::{Either, select};

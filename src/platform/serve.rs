@@ -151,12 +151,21 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
     if matches!(route.access, Access::Give | Access::See) {
         log_writer::idle().await;
     }
-    let reply = control::handle(&store, &asked, pause).await;
+    let reply = match route.endpoint {
+        Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
+            let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
+            control::keep(&store, &asked, &**around, &base_override).await
+        }
+        _ => control::handle(&store, &asked, pause).await,
+    };
     let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
         Endpoint::CreateGateway => gateways::forget_all(),
-        Endpoint::UpdateGateway => gateways::forget(route.account, route.gateway),
+        Endpoint::UpdateGateway
+        | Endpoint::CreateProviderConfig
+        | Endpoint::UpdateProviderConfig
+        | Endpoint::DeleteProviderConfig => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
             around.context.wait_until(async move { background::sweep(&later).await });
