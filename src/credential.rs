@@ -26,19 +26,6 @@ const KEY_PROTOCOL: &str = "api-key.";
 /// The alias that is meant where none is named.
 pub const DEFAULT_ALIAS: &str = "default";
 
-/// Whose credential a request was sent with, as the log says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Class {
-    /// The caller's own.
-    Request,
-    /// One that the gateway stores.
-    Stored,
-    /// The operator's, from `PROVIDER_KEYS`.
-    Operator,
-    #[default]
-    None,
-}
-
 /// A key that a gateway stores for a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredKey {
@@ -128,7 +115,10 @@ pub fn choose<'a>(asked: &Asked<'_>, stored: &'a [StoredKey]) -> Result<Choice<'
     let found = match asked.alias {
         Some(alias) => {
             let found = of_provider.clone().find(|key| key.alias == alias);
-            Some(found.ok_or_else(|| Refusal::unknown_alias(asked.provider, alias, of_provider.map(|key| &*key.alias)))?)
+            Some(
+                found
+                    .ok_or_else(|| Refusal::unknown_alias(asked.provider, alias, of_provider.map(|key| &*key.alias)))?,
+            )
         }
         None => {
             let default = of_provider.clone().find(|key| key.is_default);
@@ -183,6 +173,12 @@ fn is_placeholder(value: &str) -> bool {
     let scheme_alone = ["bearer", "token", "key"].iter().any(|scheme| value.trim().eq_ignore_ascii_case(scheme));
     let key = auth::bare(value);
     scheme_alone || key.is_empty() || key.eq_ignore_ascii_case("unused") || value.contains("CF_TEMP_TOKEN")
+}
+
+/// Subprotocols without those that bring a key.
+pub fn without_keys(protocols: &str) -> String {
+    let kept: Vec<&str> = protocols.split(',').map(str::trim).filter(|entry| !entry.contains(KEY_PROTOCOL)).collect();
+    kept.join(", ")
 }
 
 /// The query as it goes upstream: without tokens of ours, and without any key when another takes its place.
@@ -260,19 +256,6 @@ pub fn origin(base: &str) -> &str {
     let host = base.find("://").map_or(0, |at| at + 3);
     let end = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
     base.get(..end).unwrap_or(base)
-}
-
-// === impl Class ===
-
-impl Class {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Stored => "stored",
-            Self::Operator => "operator",
-            Self::None => "none",
-        }
-    }
 }
 
 // === impl AwsKeys ===
@@ -362,10 +345,7 @@ mod tests {
     fn an_unknown_alias_names_those_there_are() {
         let refused = choose(&Asked { alias: Some("x"), ..ASKED }, &[key("a", false), key("b", true)]).unwrap_err();
         assert_eq!((refused.status, refused.code), (400, 2040));
-        assert_eq!(
-            refused.message,
-            "Provider 'openai' has no BYOK credential named 'x'. Configured aliases: 'a', 'b'"
-        );
+        assert_eq!(refused.message, "Provider 'openai' has no BYOK credential named 'x'. Configured aliases: 'a', 'b'");
         let refused = choose(&Asked { alias: Some("x\"\n"), ..ASKED }, &[]).unwrap_err();
         assert_eq!(refused.message, "Provider 'openai' has no BYOK credential named 'x??'. Configured aliases: none");
     }
@@ -395,7 +375,20 @@ mod tests {
 
     #[test]
     fn placeholders_and_tokens_of_ours_are_no_keys() {
-        for value in ["", "  ", "Bearer", "Bearer ", "bearer unused", "unused", "Unused", "Key unused", "Bearer CF_TEMP_TOKEN", "xCF_TEMP_TOKENx", "Bearer tgt_a", "tgt_a"] {
+        for value in [
+            "",
+            "  ",
+            "Bearer",
+            "Bearer ",
+            "bearer unused",
+            "unused",
+            "Unused",
+            "Key unused",
+            "Bearer CF_TEMP_TOKEN",
+            "xCF_TEMP_TOKENx",
+            "Bearer tgt_a",
+            "tgt_a",
+        ] {
             for name in KEY_HEADERS {
                 assert!(!brings_key(&headers(&[(name, value)]), "", ours), "{name}: {value}");
             }
@@ -404,14 +397,20 @@ mod tests {
         }
         for value in ["Bearer sk-1", "sk-1", "AWS4-HMAC-SHA256 Credential=x", "Basic dTpw", "unused-but-real"] {
             for name in KEY_HEADERS {
-                assert!(brings_key(&headers(&[("x-api-key", "unused"), (name, value)]), "", ours) || *name == "x-api-key");
+                assert!(
+                    brings_key(&headers(&[("x-api-key", "unused"), (name, value)]), "", ours) || *name == "x-api-key"
+                );
             }
         }
         for query in ["?key=AIza", "?a=1&API_KEY=x", "?k%65y=x", "?access_token=x"] {
             assert!(brings_key(&headers(&[]), query, ours), "{query}");
         }
         assert!(!brings_key(&headers(&[]), "?monkey=1&keyword=x", ours));
-        assert!(brings_key(&headers(&[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-1")]), "", ours));
+        assert!(brings_key(
+            &headers(&[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-1")]),
+            "",
+            ours
+        ));
         assert!(!brings_key(&headers(&[("sec-websocket-protocol", "realtime, xi-api-key.unused")]), "", ours));
     }
 
@@ -442,10 +441,15 @@ mod tests {
         assert_eq!(shown("aws-bedrock", "bedrock-mantle/r/x", "k"), "x-api-key: k");
         let aws = json!({ "accessKeyId": "AKID", "secretAccessKey": "s", "region": "us-east-1", "sessionToken": "t" });
         assert_eq!(shown("aws-bedrock", "bedrock-runtime/r/x", &aws.to_string()), "aws AKID Some(\"t\")");
-        let google = json!({ "client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----" });
+        let google =
+            json!({ "client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----" });
         assert_eq!(shown("google-vertex-ai", "", &google.to_string()), "google 3");
         assert_eq!(shown("google-vertex-ai", "", "ya29"), "authorization: Bearer ya29");
-        for wrong in [json!({}), json!({ "accessKeyId": "a\n", "secretAccessKey": "s" }), json!({ "accessKeyId": "a", "secretAccessKey": "s", "sessionToken": 1 })] {
+        for wrong in [
+            json!({}),
+            json!({ "accessKeyId": "a\n", "secretAccessKey": "s" }),
+            json!({ "accessKeyId": "a", "secretAccessKey": "s", "sessionToken": 1 }),
+        ] {
             assert!(material(KeyForm::Aws, "", &wrong.to_string()).is_err());
         }
     }

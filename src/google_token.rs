@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 /// Where tokens come from. Never what an account's own `token_uri` says, for whoever wrote that could have our signature
 /// sent anywhere.
@@ -108,8 +109,11 @@ impl Account {
         Ok(Self { client_email: client_email.to_owned(), key_id, private_key })
     }
 
-    pub fn key_id(&self) -> Option<&str> {
-        self.key_id.as_deref()
+    /// What tokens of the account are remembered by: all of its address and key, so that nobody gets a token by knowing
+    /// a part of them.
+    pub fn digest(&self) -> [u8; 32] {
+        let digest = Sha256::new().chain_update(&self.client_email).chain_update([0]).chain_update(&self.private_key);
+        digest.finalize().into()
     }
 }
 
@@ -187,6 +191,15 @@ mod tests {
     }
 
     #[test]
+    fn an_account_is_known_by_all_of_its_parts() {
+        let (one, mut other) = (account(), account());
+        other.private_key.push(5);
+        assert_ne!(one.digest(), other.digest());
+        other = Account { client_email: "x@y".to_owned(), ..account() };
+        assert_ne!(one.digest(), other.digest());
+    }
+
+    #[test]
     fn a_client_may_send_the_key_file_itself() {
         let text = STANDARD.encode(file().to_string());
         for value in [text.clone(), format!("Bearer {text}"), format!("bearer  {text} ")] {
@@ -204,7 +217,10 @@ mod tests {
         let token = Token { value: "ya29.x".to_owned(), usable_until: NOW + 3_539_000 };
         assert_eq!(read(200, good), Ok(token));
         assert_eq!(read(200, r#"{"access_token":"t"}"#).unwrap().usable_until, NOW);
-        assert_eq!(read(400, r#"{"error":"invalid_grant","error_description":"Bad"}"#), Err("400, invalid_grant".into()));
+        assert_eq!(
+            read(400, r#"{"error":"invalid_grant","error_description":"Bad"}"#),
+            Err("400, invalid_grant".into())
+        );
         for (status, body) in [(200, "{}"), (500, "<html>"), (200, r#"{"access_token":"a\nb"}"#), (401, good)] {
             assert!(read(status, body).is_err(), "{body}");
         }

@@ -3,32 +3,25 @@
 //! The bodies stay JavaScript values all the way. What the log needs is copied once, behind the client's back: the
 //! client never waits for wasm to look at a byte.
 
-use crate::api::gateways::Gateway;
 use crate::auth::{self, Presented};
-use crate::body::{self, Copying};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::model;
-use crate::options::{Defaults, Options};
-use crate::platform::js::{self, FixedLengthStream, IdentityTransformStream};
-use crate::platform::{Around, gateways, log_writer, now, random, tokens};
-use crate::providers::{self, Provider, Target};
-use crate::record::{Call, Failure, LogRecord, Outcome, RequestType};
+use crate::options::Options;
+use crate::platform::answer::{self, Held};
+use crate::platform::credentials;
+use crate::platform::job::{self, Job};
+use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
+use crate::platform::{Around, gateways, js, now, pause, random, tokens};
+use crate::providers::{self, Target};
+use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
+use crate::retry;
 use crate::router::Route;
+use crate::scope::Scope;
 use crate::store::StoreError;
-use crate::wire::{self, Facts};
-use js_sys::ArrayBuffer;
-use std::cell::Cell;
+use crate::wire;
 use std::rc::Rc;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    AbortController, AbortSignal, ReadableStream, Request, RequestInit, RequestRedirect, Response, StreamPipeOptions,
-};
-
-/// The status of a row whose client left before there was an answer, as nginx writes it.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
+use web_sys::{AbortSignal, Request, Response};
 
 /// What is known of a caller beside its request.
 #[derive(Clone, Debug, Default)]
@@ -37,26 +30,54 @@ pub struct Caller {
     pub trusted: bool,
     /// Which element of a universal request this is.
     pub step: u32,
+    /// True when another element is tried should this one fail.
+    pub is_followed: bool,
     /// Tells when the caller leaves, if the request does not: one that was made here has a signal of its own.
     pub signal: Option<AbortSignal>,
     /// The evaluation that asks a judge.
     pub evaluation_id: Option<String>,
 }
 
+/// An attempt without an answer that the client should get while there are others to make.
+pub struct Failed {
+    job: Job,
+    end: End,
+}
+
+enum End {
+    /// The provider answered with an error.
+    Answered(Box<Held>),
+    /// The provider did not answer, for this reason.
+    Unanswered(String),
+    /// The gateway refused.
+    Refused(Refusal),
+}
+
 /// Answers a request to a provider.
 pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
+    let mut failures = Vec::new();
+    let answered = attempt(&request, route, query, caller, around, &mut failures).await;
+    conclude(answered, failures).await
+}
+
+/// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
+/// else, and that one of them is to be the answer.
+pub async fn attempt(
+    request: &Request,
+    route: Route<'_>,
+    query: &str,
+    caller: Caller,
+    around: &Rc<Around>,
+    failures: &mut Vec<Failed>,
+) -> Option<Response> {
     let arrived = now();
     let headers = js::headers(&request.headers());
     let admitted = match authorised(&headers, &route, caller.trusted, around).await {
         Ok(found) => found,
-        Err(refusal) => return js::response(&refusal.reply()),
+        Err(refusal) => return Some(js::response(&refusal.reply())),
     };
-    let (gateway, presented) = &admitted;
-    let defaults = Defaults {
-        collect_logs: gateway.settings.collect_logs,
-        max_metadata_entries: around.config.max_metadata_entries,
-    };
-    let options = Options::parse(&headers, defaults);
+    let (scope, _) = &admitted;
+    let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut job = Job {
         around: Rc::clone(around),
         call: Call {
@@ -69,45 +90,96 @@ pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Cal
         notes: notes(&options),
         arrived,
         client: caller.signal.unwrap_or_else(|| request.signal()),
-        client_left: false,
     };
-    let prepared = match prepare(&request, &headers, &route, query, presented, &mut job).await {
+    let prepared = match prepare(request, &headers, &route, query, &admitted, &mut options, &mut job).await {
         Ok(prepared) => prepared,
-        Err(_) if job.client_left => return job.abandon(),
-        Err(refusal) => return job.refuse(&refusal, Failure::Gateway(refusal.description.clone())),
-    };
-    let upstream = match js::fetch(&prepared.url, &prepared.init).await {
-        Ok(upstream) => upstream,
-        Err(_) if job.client.aborted() => return job.abandon(),
-        Err(cause) => {
-            let refusal = Refusal::unreachable(format!("{} did not answer: {cause}", job.call.provider));
-            return job.refuse(&refusal, Failure::Upstream(cause));
+        Err(NoBody::ClientLeft) => return Some(job.abandon()),
+        Err(NoBody::Refused(refusal)) => {
+            failures.push(Failed { job, end: End::Refused(refusal) });
+            return None;
         }
     };
-    match answer(upstream, &request, job).await {
-        Ok(response) => response,
-        Err(response) => response,
+    let plan = options.retry;
+    let is_head = request.method() == "HEAD";
+    loop {
+        let number = job.call.attempt;
+        let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
+        let (end, wait) = match sent {
+            Ok(upstream) => {
+                let status = upstream.status();
+                let wait = match retry::is_retried(status) {
+                    true => plan.pause(number, outgoing::retry_after(&upstream), random() as u64),
+                    false => None,
+                };
+                if wait.is_some() || (caller.is_followed && status >= 400) {
+                    (End::Answered(Box::new(Held::new(upstream, &job))), wait)
+                } else {
+                    match answer::give(upstream, is_head, job).await {
+                        Ok(response) => return Some(response),
+                        Err((back, cause)) => {
+                            job = *back;
+                            (End::Unanswered(cause), plan.pause(number, None, random() as u64))
+                        }
+                    }
+                }
+            }
+            Err(_) if job.client.aborted() => return Some(job.abandon()),
+            Err(cause) => (End::Unanswered(cause), plan.pause(number, None, random() as u64)),
+        };
+        let mut next = job.clone();
+        failures.push(Failed { job, end });
+        pause(wait?).await;
+        next.begin_next();
+        if next.client.aborted() {
+            return Some(next.abandon());
+        }
+        job = next;
     }
 }
 
-/// A request under way, with what its row will need.
-struct Job {
-    around: Rc<Around>,
-    call: Call,
-    collect_log: bool,
-    collect_payload: bool,
-    /// Response headers that tell the caller what the gateway made of its request.
-    notes: Vec<(&'static str, String)>,
-    arrived: u64,
-    /// Tells when the client leaves.
-    client: AbortSignal,
-    /// True when the client went away while it was sending.
-    client_left: bool,
+/// Ends a request: with the answer there is, or with the best of what failed. Every attempt leaves its row.
+pub async fn conclude(answered: Option<Response>, mut failures: Vec<Failed>) -> Response {
+    let chosen = match answered {
+        Some(_) => None,
+        None => chosen(&failures).map(|index| failures.remove(index)),
+    };
+    let response = match (answered, chosen) {
+        (Some(response), _) => response,
+        (None, Some(Failed { job, end: End::Answered(held) })) => held.give(job).await,
+        (None, Some(Failed { job, end: End::Refused(refusal) })) => {
+            let failure = Failure::Gateway(refusal.description.clone());
+            job.refuse(&refusal, failure)
+        }
+        (None, Some(Failed { job, end: End::Unanswered(cause) })) => {
+            let refusal = Refusal::unreachable(causes(&failures, &job, &cause));
+            job.refuse(&refusal, Failure::Upstream(cause))
+        }
+        (None, None) => Response::error(),
+    };
+    failures.into_iter().for_each(Failed::leave);
+    response
 }
 
-struct Prepared {
-    url: String,
-    init: RequestInit,
+/// Which failure the client is told of: the provider's own error if there was one, and else the last.
+fn chosen(failures: &[Failed]) -> Option<usize> {
+    let by_provider = failures.iter().rposition(|failed| matches!(failed.end, End::Answered(_)));
+    by_provider.or_else(|| failures.len().checked_sub(1))
+}
+
+/// What every step failed with.
+fn causes(others: &[Failed], last: &Job, cause: &str) -> String {
+    let said = |job: &Job, cause: &str| {
+        format!("step {}, attempt {}: {} did not answer: {cause}", job.call.step, job.call.attempt, job.call.provider)
+    };
+    if others.is_empty() {
+        return format!("{} did not answer: {cause}", last.call.provider);
+    }
+    let all = others.iter().map(|Failed { job, end }| match end {
+        End::Answered(_) => said(job, "it answered with an error"),
+        End::Unanswered(cause) => said(job, cause),
+        End::Refused(refusal) => format!("step {}: {}", job.call.step, refusal.description),
+    });
+    all.chain([said(last, cause)]).collect::<Vec<String>>().join("; ")
 }
 
 /// Finds the gateway and checks that the caller may use it.
@@ -116,7 +188,7 @@ pub async fn authorised(
     route: &Route<'_>,
     trusted: bool,
     around: &Rc<Around>,
-) -> Result<(Rc<Gateway>, Presented), Refusal> {
+) -> Result<(Rc<Scope>, Presented), Refusal> {
     let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let unreadable = |error: StoreError| {
         let line = serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
@@ -136,22 +208,22 @@ pub async fn authorised(
             _ => false,
         };
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
-    let gateway = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
-    if gateway.settings.authentication && !presented.let_in {
+    let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
+    if scope.gateway.settings.authentication && !presented.let_in {
         identity.map_err(unreadable)?;
         return Err(Refusal::unauthorized(
             "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
              that may run, in the header cf-aig-authorization: Bearer <token>.",
         ));
     }
-    Ok((gateway, presented))
+    Ok((scope, presented))
 }
 
 fn call(
     headers: &Headers,
     route: &Route<'_>,
     query: &str,
-    (gateway, presented): &(Rc<Gateway>, Presented),
+    (scope, presented): &(Rc<Scope>, Presented),
     options: &Options,
     arrived: u64,
     around: &Around,
@@ -160,10 +232,12 @@ fn call(
     let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     Call {
         step: 0,
+        attempt: 1,
+        credential: Credential::None,
         evaluation_id: None,
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
         id,
-        gateway: gateway.key,
+        gateway: scope.gateway.key,
         created_at: arrived,
         provider: providers::find(route.provider)
             .map_or(route.provider, |provider| provider.slug)
@@ -195,409 +269,50 @@ async fn prepare(
     headers: &Headers,
     route: &Route<'_>,
     query: &str,
-    presented: &Presented,
+    (scope, presented): &(Rc<Scope>, Presented),
+    options: &mut Options,
     job: &mut Job,
-) -> Result<Prepared, Refusal> {
+) -> Result<Prepared, NoBody> {
     let provider = providers::find(route.provider)
         .ok_or_else(|| Refusal::unknown_provider(&job.call.provider, providers::nearest(route.provider)))?;
+    let credential = credentials::resolve(headers, provider, scope, presented, options, job).await?;
     let url = provider.url(&Target {
         account: route.account,
         rest: route.rest,
-        query,
+        query: &credential.query(query, job),
         base_override: job.around.config.base_url(provider.slug),
         fal_target: headers.get("x-fal-target-url"),
     })?;
-    let init = RequestInit::new();
-    init.set_method(&request.method());
-    init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(&job.client));
-    if let Some(body) = taken(request, headers, job).await? {
-        init.set_body(&body);
+    let keep = options.retry.attempts > 1 || credential.signs();
+    let body = outgoing::taken(request, headers, keep, job).await?;
+    if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
+        options.retry.attempts = 1;
     }
-    init.set_headers(forwarded(request, headers, provider, presented, job)?.as_ref());
-    Ok(Prepared { url, init })
+    let outgoing = outgoing::headers(request, headers, provider, presented, job)?;
+    let url = credential.present(request, url, &outgoing, &body, job).await?;
+    Ok(Prepared::new(&request.method(), url, &outgoing, &body))
 }
 
-/// The headers that go upstream: the client's own, less what is between it and us.
-fn forwarded(
-    request: &Request,
-    headers: &Headers,
-    provider: &Provider,
-    presented: &Presented,
-    job: &Job,
-) -> Result<web_sys::Headers, Refusal> {
-    let copied = web_sys::Headers::new_with_headers(&request.headers());
-    let outgoing = copied
-        .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
-    for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
-        let _ = outgoing.delete(name);
-    }
-    // For callers who proved themselves and bring no key of their own.
-    let brings_key =
-        headers.credentials().any(|name| !presented.carriers.contains(&name)) || job.call.query.contains("key=");
-    if presented.let_in
-        && !brings_key
-        && let Some((name, key)) = job.around.config.provider_key(provider.slug)
-    {
-        let _ = outgoing.set(name, &key);
-    }
-    if job.call.request_type == RequestType::WebSocket {
-        let _ = outgoing.set("upgrade", "websocket");
-        if let Some(protocols) = headers.get("sec-websocket-protocol") {
-            let _ = match auth::provider_protocols(protocols) {
-                protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
-                protocols => outgoing.set("sec-websocket-protocol", &protocols),
-            };
-        }
-    }
-    if job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
-        // The runtime can only tell that a client left, and pass events on as they come, in a stream it need not unpack.
-        let _ = outgoing.set("accept-encoding", "identity");
-    } else if let Some(accepted) = js::client_accept_encoding(request) {
-        // Without this a provider may compress for a client that cannot unpack.
-        let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
-        let _ = outgoing.set("accept-encoding", accepted);
-    }
-    if provider.wants_bearer_as_api_key(&job.call.rest)
-        && headers.get("x-api-key").is_none()
-        && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
-        && !presented.carriers.contains(&"authorization")
-    {
-        let _ = outgoing.set("x-api-key", key);
-        let _ = outgoing.delete("authorization");
-    }
-    Ok(outgoing)
-}
+// === impl Failed ===
 
-/// The client's body for the upstream request. What the log wants to know is read from a copy; the bytes that go
-/// upstream are the client's.
-async fn taken(request: &Request, headers: &Headers, job: &mut Job) -> Result<Option<JsValue>, Refusal> {
-    let Some(stream) = request.body() else { return Ok(None) };
-    if matches!(request.method().as_str(), "GET" | "HEAD") {
-        return Ok(None);
+impl Failed {
+    /// The event that the attempt belongs to.
+    pub fn event_id(&self) -> &str {
+        &self.job.call.event_id
     }
-    let copying = if job.collect_log { body::request_copying(headers) } else { Copying::Nothing };
-    if copying == Copying::Nothing {
-        return Ok(Some(stream.into()));
-    }
-    let whole = request.array_buffer().map(JsFuture::from).map_err(|error| js::message(&error));
-    let whole = match whole {
-        Ok(whole) => whole.await.map_err(|error| js::message(&error)),
-        Err(error) => Err(error),
-    };
-    // The other reason for a body not to arrive is a limit of the runtime, which its message names.
-    job.client_left = whole.as_ref().is_err_and(|cause| !cause.to_ascii_lowercase().contains("limit"));
-    let buffer: ArrayBuffer = whole
-        .map_err(|cause| Refusal::body_too_large(format!("Tollgate could not take in the request body: {cause}")))?
-        .unchecked_into();
-    let length = buffer.byte_length();
-    job.call.request_size = Some(u64::from(length));
-    let content_type = headers.get("content-type");
-    match copying {
-        Copying::Whole if length as usize <= crate::record::MAX_BODY => {
-            let bytes = js::bytes(&buffer);
-            job.call.facts = wire::request::read_request(content_type, &bytes);
-            job.call.body = job.collect_payload.then(|| body::text(bytes));
-        }
-        _ => {
-            for (from, to) in body::ends(length) {
-                let facts = wire::request::read_request(content_type, &js::slice(&buffer, from, to));
-                job.call.facts.model = job.call.facts.model.take().or(facts.model);
-                job.call.facts.stream |= facts.stream;
+
+    /// Leaves the row of an attempt whose failure the client is not told of.
+    fn leave(self) {
+        let Self { job, end } = self;
+        let (refusal, failure) = match end {
+            End::Answered(held) => return job.later(|job| held.log(job)),
+            End::Unanswered(cause) => (Refusal::unreachable(""), Failure::Upstream(cause)),
+            End::Refused(refusal) => {
+                let failure = Failure::Gateway(refusal.description.clone());
+                (refusal, failure)
             }
-        }
-    }
-    Ok(Some(buffer.into()))
-}
-
-/// Turns the provider's answer into ours: the same status, headers and bytes, with our headers beside them.
-async fn answer(upstream: Response, request: &Request, job: Job) -> Result<Response, Response> {
-    let headers = js::headers(&upstream.headers());
-    let status = upstream.status();
-    let outgoing = match web_sys::Headers::new_with_headers(&upstream.headers()) {
-        Ok(outgoing) => outgoing,
-        Err(error) => return Err(job.broken(&js::message(&error))),
-    };
-    job.mark(&outgoing);
-    let outcome = Outcome {
-        status: Some(status),
-        content_type: headers.get("content-type").map(str::to_owned),
-        provider_request_id: headers.provider_request_id().map(str::to_owned),
-        first_byte: Some(now().saturating_sub(job.arrived)),
-        ..Outcome::default()
-    };
-    if status == 101 {
-        return match js::upgraded(&upstream, &outgoing) {
-            Ok(response) => Ok(job.finish(outcome, response)),
-            Err(cause) => Err(job.broken(&cause)),
         };
-    }
-    let text = upstream.status_text();
-    let made = |body: &JsValue| js::answer(body, status, &text, &outgoing);
-    let Some(stream) = upstream.body() else {
-        let size = headers.content_length().filter(|_| request.method() == "HEAD").map_or(Some(0), |_| None);
-        return match made(&JsValue::NULL) {
-            Ok(response) => Ok(job.finish(Outcome { size, ..outcome }, response)),
-            Err(cause) => Err(job.broken(&cause)),
-        };
-    };
-    if !job.collect_log {
-        return made(&stream.into()).map_err(|cause| job.broken(&cause));
-    }
-    let reader = Reader { headers, outcome };
-    match body::response_copying(&reader.headers) {
-        Copying::Whole if reader.is_short() => short(&upstream, reader, job, made).await,
-        Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
-        _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
-    }
-}
-
-/// What is known of an answer before its body.
-struct Reader {
-    headers: Headers,
-    outcome: Outcome,
-}
-
-/// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
-/// breaks off becomes an error the client can see instead of half a document.
-async fn short(
-    upstream: &Response,
-    reader: Reader,
-    job: Job,
-    made: impl Fn(&JsValue) -> Result<Response, String>,
-) -> Result<Response, Response> {
-    let whole = match upstream.array_buffer().map(JsFuture::from) {
-        Ok(whole) => whole.await,
-        Err(error) => Err(error),
-    };
-    let buffer: ArrayBuffer = match whole {
-        Ok(buffer) => buffer.unchecked_into(),
-        Err(error) => return Err(job.broken(&format!("the answer broke off: {}", js::message(&error)))),
-    };
-    let response = match made(&buffer) {
-        Ok(response) => response,
-        Err(cause) => return Err(job.broken(&cause)),
-    };
-    job.later(|job| async move {
-        let outcome = reader.read(&buffer, job.collect_payload);
-        job.log(outcome).await;
-    });
-    Ok(response)
-}
-
-/// A stream is split natively. The client's branch goes through a pipe of its own, whose end tells whether the client
-/// stayed. The log's branch must not be read with `text()` or `arrayBuffer()` directly: the runtime would then fill
-/// 128 KiB before either branch gets a byte, and the client would see no stream. Through a pipe there is no such wait.
-fn teed(
-    stream: ReadableStream,
-    client: AbortSignal,
-    reader: Reader,
-    job: Job,
-    made: impl Fn(&JsValue) -> Result<Response, String>,
-) -> Response {
-    let branches = stream.tee();
-    let (ours, theirs): (ReadableStream, ReadableStream) =
-        (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
-    let copy = IdentityTransformStream::new();
-    let options = StreamPipeOptions::new();
-    // When the source breaks the copy stays usable, so that the log can tell what had come until then.
-    options.set_prevent_abort(true);
-    let stop = AbortController::new().ok();
-    if let Some(stop) = &stop {
-        options.set_signal(&stop.signal());
-    }
-    let copied = JsFuture::from(ours.pipe_to_with_options(&copy.writable(), &options));
-    let collected = Response::new_with_opt_readable_stream(Some(&copy.readable()))
-        .and_then(|copy| copy.array_buffer())
-        .map(JsFuture::from);
-    let (body, sent) = piped(theirs, &reader.headers);
-    let response = match made(&body) {
-        Ok(response) => response,
-        Err(cause) => return job.broken(&cause),
-    };
-    job.later(|job| async move {
-        let mut failure = None;
-        if let Some(sent) = sent
-            && sent.await.is_err()
-            && client.aborted()
-        {
-            failure = Some(Failure::ClientLeft);
-            // Ending the copy ends the last reader, and with it the upstream request: nobody pays for unread tokens.
-            if let Some(stop) = stop {
-                stop.abort();
-            }
-        }
-        if let Err(error) = copied.await {
-            failure =
-                failure.or_else(|| Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))));
-            let _ = JsFuture::from(copy.writable().close()).await;
-        }
-        let collected = match collected {
-            Ok(collected) => collected.await.ok(),
-            Err(_) => None,
-        };
-        let outcome = match collected {
-            Some(buffer) => reader.read(buffer.unchecked_ref(), job.collect_payload),
-            None => reader.outcome,
-        };
-        job.log(Outcome { failure, ..outcome }).await;
-    });
-    response
-}
-
-/// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
-fn passed(
-    stream: ReadableStream,
-    client: AbortSignal,
-    reader: Reader,
-    job: Job,
-    made: impl Fn(&JsValue) -> Result<Response, String>,
-) -> Response {
-    let length = reader.headers.content_length();
-    let plain = reader.headers.get("content-encoding").is_none();
-    let count = Cell::new(0);
-    let pipe = (plain && length.is_none()).then(IdentityTransformStream::new);
-    let (body, sent) = match &pipe {
-        Some(pipe) => (pipe.readable().into(), None),
-        None => piped(stream.clone(), &reader.headers),
-    };
-    let response = match made(&body) {
-        Ok(response) => response,
-        Err(cause) => return job.broken(&cause),
-    };
-    job.later(|job| async move {
-        let delivered = match (pipe, sent) {
-            (Some(pipe), _) => js::counted(&stream, &pipe.writable(), &count).await,
-            (None, Some(sent)) => sent.await.map(|_| ()),
-            (None, None) => Ok(()),
-        };
-        let failure = delivered.err().map(|error| {
-            if client.aborted() {
-                Failure::ClientLeft
-            } else {
-                Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))
-            }
-        });
-        let size = match length {
-            Some(length) if plain && failure.is_none() => Some(length),
-            None if plain => Some(count.get()),
-            _ => None,
-        };
-        job.log(Outcome { size, failure, ..reader.outcome }).await;
-    });
-    response
-}
-
-/// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and
-/// fails when the client left or the stream broke. A compressed body goes without, because reading would unpack it.
-fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture>) {
-    if headers.get("content-encoding").is_some() {
-        return (stream.into(), None);
-    }
-    let (readable, writable) = match headers.content_length() {
-        Some(length) => {
-            let pipe = FixedLengthStream::new(length as f64);
-            (pipe.fixed_readable(), pipe.fixed_writable())
-        }
-        None => {
-            let pipe = IdentityTransformStream::new();
-            (pipe.readable(), pipe.writable())
-        }
-    };
-    (readable.into(), Some(JsFuture::from(stream.pipe_to(&writable))))
-}
-
-// === impl Reader ===
-
-impl Reader {
-    fn is_short(&self) -> bool {
-        self.headers.get("content-encoding").is_none()
-            && wire::Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(wire::Framing::Sse)
-            && self.headers.content_length().is_some()
-    }
-
-    /// Reads what the log wants from the copy of a body.
-    fn read(self, buffer: &ArrayBuffer, collect_payload: bool) -> Outcome {
-        let length = buffer.byte_length();
-        let content_type = self.headers.get("content-type").unwrap_or("");
-        let status = self.outcome.status.unwrap_or(0);
-        let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
-        let mut outcome = Outcome { size: Some(u64::from(length)), ..self.outcome };
-        if length as usize <= crate::record::MAX_BODY {
-            let bytes = js::bytes(buffer);
-            outcome.facts = wire::read(framing, status, &bytes);
-            outcome.body = (collect_payload && framing != wire::Framing::AwsEventStream).then(|| body::text(bytes));
-        } else if framing == wire::Framing::Sse {
-            outcome.facts = body::merged(
-                body::ends(length).map(|(from, to)| wire::read(framing, status, &js::slice(buffer, from, to))),
-            );
-        }
-        outcome.facts.usage = body::with_headers(outcome.facts.usage, &self.headers);
-        outcome
-    }
-}
-
-// === impl Job ===
-
-impl Job {
-    /// Sets the headers that are ours on an answer.
-    fn mark(&self, headers: &web_sys::Headers) {
-        if self.collect_log {
-            let _ = headers.set("cf-aig-log-id", &self.call.id);
-        } else {
-            let _ = headers.delete("cf-aig-log-id");
-        }
-        for name in ["cf-aig-metadata-dropped", "cf-aig-warning"] {
-            let _ = headers.delete(name);
-        }
-        let _ = headers.set("cf-aig-event-id", &self.call.event_id);
-        let _ = headers.set("cf-aig-request-id", &self.call.id);
-        let _ = headers.set("cf-aig-step", &self.call.step.to_string());
-        for (name, text) in &self.notes {
-            let _ = headers.set(name, text);
-        }
-    }
-
-    /// Goes on after the answer is on its way.
-    fn later<F: Future<Output = ()> + 'static>(self, work: impl FnOnce(Self) -> F) {
-        let around = Rc::clone(&self.around);
-        around.context.wait_until(work(self));
-    }
-
-    async fn log(self, outcome: Outcome) {
-        let duration = now().saturating_sub(self.arrived);
-        let store = self.around.database().within(log_writer::PATIENCE_MS);
-        log_writer::submit(LogRecord::new(self.call, Outcome { duration, ..outcome }), &store).await;
-    }
-
-    fn finish(self, outcome: Outcome, response: Response) -> Response {
-        if self.collect_log {
-            self.later(|job| job.log(outcome));
-        }
-        response
-    }
-
-    fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
-        let response = js::response(&refusal.reply());
-        self.mark(&response.headers());
-        let outcome = Outcome {
-            status: Some(refusal.status),
-            content_type: Some("application/json".to_owned()),
-            failure: Some(failure),
-            facts: Facts::default(),
-            ..Outcome::default()
-        };
-        self.finish(outcome, response)
-    }
-
-    fn broken(self, cause: &str) -> Response {
-        let refusal = Refusal::unreachable(format!("{}: {cause}", self.call.provider));
-        self.refuse(&refusal, Failure::Upstream(cause.to_owned()))
-    }
-
-    /// Nobody is there to read an answer any more; the row still says what happened.
-    fn abandon(self) -> Response {
-        let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
-        self.refuse(&refusal, Failure::ClientLeft)
+        let outcome = Outcome { superseded: true, ..job::refused(&refusal, failure) };
+        job.later(|job| job.log(outcome));
     }
 }

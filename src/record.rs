@@ -26,6 +26,10 @@ pub struct Call {
     pub request_type: RequestType,
     /// Which element of a universal request this is.
     pub step: u32,
+    /// Which attempt of that element, counted from 1.
+    pub attempt: u32,
+    /// Whose key the provider was sent.
+    pub credential: Credential,
     /// The evaluation that asks a judge by this call.
     pub evaluation_id: Option<String>,
     pub event_id: String,
@@ -47,6 +51,20 @@ pub enum RequestType {
     WebSocket,
 }
 
+/// Whose key the provider was sent. Never the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credential {
+    /// There is none, or it is not known to be one.
+    #[default]
+    None,
+    /// The caller's own.
+    Request,
+    /// One that the gateway stores, under this alias.
+    Stored(String),
+    /// The operator's, from the secret `PROVIDER_KEYS`.
+    Operator,
+}
+
 /// How a request ended.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -60,6 +78,8 @@ pub struct Outcome {
     pub first_byte: Option<u64>,
     pub duration: u64,
     pub failure: Option<Failure>,
+    /// True when the client got the answer of another attempt.
+    pub superseded: bool,
 }
 
 /// Who ended a request before its time.
@@ -88,6 +108,10 @@ pub struct LogRecord {
     pub success: bool,
     pub cached: bool,
     pub step: u32,
+    pub attempt: u32,
+    pub answered: bool,
+    pub credential: &'static str,
+    pub credential_alias: Option<String>,
     pub evaluation_id: Option<String>,
     pub error: Option<String>,
     pub duration: u64,
@@ -154,6 +178,10 @@ impl LogRecord {
             success,
             cached: false,
             step: call.step,
+            attempt: call.attempt,
+            answered: !outcome.superseded,
+            credential: call.credential.name(),
+            credential_alias: call.credential.alias(),
             evaluation_id: call.evaluation_id,
             error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
             duration: outcome.duration,
@@ -232,6 +260,26 @@ impl RequestType {
     }
 }
 
+// === impl Credential ===
+
+impl Credential {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Request => "request",
+            Self::Stored(_) => "stored",
+            Self::Operator => "operator",
+        }
+    }
+
+    fn alias(self) -> Option<String> {
+        match self {
+            Self::Stored(alias) => Some(alias),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -246,6 +294,8 @@ pub mod tests {
             query: String::new(),
             request_type: RequestType::Native,
             step: 0,
+            attempt: 1,
+            credential: Credential::Request,
             evaluation_id: None,
             event_id: id.to_owned(),
             metadata: Metadata::default(),

@@ -64,11 +64,15 @@ impl Refusal {
             aliases.push_str(&format!("{comma}'{alias}'"));
         }
         let aliases = if aliases.is_empty() { "none" } else { &aliases };
-        let alias: String =
-            alias.chars().take(64).map(|char| if matches!(char, ' '..='~') && char != '"' { char } else { '?' }).collect();
+        let alias: String = alias
+            .chars()
+            .take(64)
+            .map(|char| if matches!(char, ' '..='~') && char != '"' { char } else { '?' })
+            .collect();
         let message =
             format!("Provider '{provider}' has no BYOK credential named '{alias}'. Configured aliases: {aliases}");
-        let description = format!("{message}. The alias comes from cf-aig-byok-alias; store a key with POST …/provider_configs.");
+        let description =
+            format!("{message}. The alias comes from cf-aig-byok-alias; store a key with POST …/provider_configs.");
         Self::new(400, 2040, message, description)
     }
 

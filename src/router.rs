@@ -134,10 +134,30 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     ),
     // The control plane: stored keys.
     (Endpoint::ListProviderConfigs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs", Read),
-    (Endpoint::CreateProviderConfig, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs", Edit),
-    (Endpoint::GetProviderConfig, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}", Read),
-    (Endpoint::UpdateProviderConfig, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}", Edit),
-    (Endpoint::DeleteProviderConfig, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}", Edit),
+    (
+        Endpoint::CreateProviderConfig,
+        "POST",
+        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs",
+        Edit,
+    ),
+    (
+        Endpoint::GetProviderConfig,
+        "GET",
+        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
+        Read,
+    ),
+    (
+        Endpoint::UpdateProviderConfig,
+        "PUT",
+        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
+        Edit,
+    ),
+    (
+        Endpoint::DeleteProviderConfig,
+        "DELETE",
+        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
+        Edit,
+    ),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),

@@ -22,8 +22,6 @@ pub struct Element<'a> {
     /// Lower-case names with their values.
     pub headers: Vec<(String, String)>,
     pub body: Option<&'a str>,
-    /// True when the caller asked for retries or a timeout.
-    pub has_config: bool,
 }
 
 #[derive(Deserialize)]
@@ -36,7 +34,20 @@ struct Given<'a> {
     #[serde(borrow)]
     query: Option<&'a RawValue>,
     #[serde(borrow)]
-    config: Option<&'a RawValue>,
+    config: Option<GivenConfig<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenConfig<'a> {
+    #[serde(borrow)]
+    request_timeout: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_attempts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    retry_delay: Option<&'a RawValue>,
+    #[serde(borrow)]
+    backoff: Option<&'a RawValue>,
 }
 
 /// Reads the body: an array of elements, or a single one. The error says what is wrong and where.
@@ -77,6 +88,19 @@ fn element(text: &str) -> Result<Element<'_>, String> {
     if given.query.is_some() {
         set(&mut headers, "content-type", "application/json".to_owned());
     }
+    if let Some(config) = given.config {
+        let options = [
+            ("cf-aig-request-timeout", config.request_timeout),
+            ("cf-aig-max-attempts", config.max_attempts),
+            ("cf-aig-retry-delay", config.retry_delay),
+            ("cf-aig-backoff", config.backoff),
+        ];
+        for (name, value) in options {
+            if let Some(value) = value.map(text_of).transpose()?.flatten() {
+                set(&mut headers, name, checked(name, value)?);
+            }
+        }
+    }
     if let Some(authorization) = given.authorization {
         set(&mut headers, "authorization", checked("authorization", authorization)?);
     }
@@ -94,7 +118,6 @@ fn element(text: &str) -> Result<Element<'_>, String> {
         query,
         headers,
         body: given.query.map(RawValue::get),
-        has_config: given.config.is_some(),
     })
 }
 
@@ -255,14 +278,13 @@ mod tests {
         assert_eq!((element.path.as_str(), element.query.as_str()), ("chat/completions", "?a=b?c"));
         assert_eq!(element.body, Some(r#"{"z":1.0, "a":12345678901234567890123}"#));
         assert_eq!(element.headers, headers(&[("content-type", "application/json")]).0);
-        assert!(!element.has_config);
     }
 
     #[test]
     fn a_single_object_is_an_array_of_one() {
         let elements = parse(r#" {"provider":"openai","endpoint":"","config":{"maxAttempts":2}}"#).unwrap();
-        assert_eq!((elements.len(), elements[0].body, elements[0].has_config), (1, None, true));
-        assert!(elements[0].headers.is_empty());
+        assert_eq!((elements.len(), elements[0].body), (1, None));
+        assert_eq!(elements[0].headers, headers(&[("cf-aig-max-attempts", "2")]).0);
     }
 
     #[test]

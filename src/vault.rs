@@ -142,7 +142,7 @@ pub mod tests {
 
     impl Vault for Plain {
         async fn seal(&self, plain: &str, bound: &Bound<'_>) -> Result<Sealed, String> {
-            let text = URL_SAFE_NO_PAD.encode(format!("{}\n\n{plain}", bound.text()));
+            let text = URL_SAFE_NO_PAD.encode(format!("{}\u{1}{plain}", bound.text()));
             Ok(Sealed { text, key_id: self.current.to_owned() })
         }
 
@@ -151,7 +151,7 @@ pub mod tests {
                 return Err("no such encryption key".to_owned());
             }
             let text = String::from_utf8(URL_SAFE_NO_PAD.decode(&sealed.text).unwrap()).unwrap();
-            let (place, plain) = text.split_once("\n\n").unwrap();
+            let (place, plain) = text.split_once('\u{1}').unwrap();
             if place == bound.text() { Ok(plain.to_owned()) } else { Err("it belongs elsewhere".to_owned()) }
         }
 
@@ -169,7 +169,8 @@ pub mod tests {
 
     #[test]
     fn encryption_keys_are_32_bytes_and_the_first_is_the_newest() {
-        let (one, two) = (STANDARD.encode([1; 31].iter().chain(&[2]).copied().collect::<Vec<u8>>()), "A".repeat(42) + "E=");
+        let (one, two) =
+            (STANDARD.encode([1; 31].iter().chain(&[2]).copied().collect::<Vec<u8>>()), "A".repeat(42) + "E=");
         let keys = encryption_keys(Some(&format!(" {one} , {two}\n"))).ok().unwrap();
         assert_eq!((keys.len(), keys[0].bytes[31], keys[0].id.len()), (2, 2, 16));
         assert_ne!(keys[0].id, keys[1].id);
@@ -180,7 +181,7 @@ pub mod tests {
             (Some("AAAA"), "32 bytes"),
             (Some(&*format!("{one},")), "32 bytes"),
             (Some(&*STANDARD.encode([0; 32])), "32 times"),
-            (Some(&*vec![one.as_str(); 9].join(",")), "more than 8"),
+            (Some(&*[one.as_str(); 9].join(",")), "more than 8"),
         ] {
             let error = encryption_keys(value).err().unwrap();
             assert!(error.contains(reason) && error.contains("openssl rand -base64 32"), "{value:?}: {error}");
@@ -193,9 +194,15 @@ pub mod tests {
         for good in ["env:PROVIDER_KEY_OPENAI", "store:PROVIDER_KEY_A1_B"] {
             assert_eq!(Reference::parse(good).unwrap().unwrap().text(), good);
         }
-        for bad in
-            ["env:ADMIN_TOKEN", "env:PROVIDER_KEYS", "env:PROVIDER_KEY_", "env:", "store:DB", "env:PROVIDER_KEY_a", "store:__proto__"]
-        {
+        for bad in [
+            "env:ADMIN_TOKEN",
+            "env:PROVIDER_KEYS",
+            "env:PROVIDER_KEY_",
+            "env:",
+            "store:DB",
+            "env:PROVIDER_KEY_a",
+            "store:__proto__",
+        ] {
             assert!(Reference::parse(bad).unwrap().is_err(), "{bad}");
         }
         assert!(Reference::parse("ENV:PROVIDER_KEY_X").is_none() && Reference::parse("some-id").is_none());

@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::page::Page;
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::store::{Bind, FromRow, Row as Columns, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ row! {
     }
 }
 
-const COLUMNS: &str = "key, account_id, id, internal_id, created_at, modified_at, settings";
+pub const COLUMNS: &str = "key, account_id, id, internal_id, created_at, modified_at, settings";
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -57,6 +57,11 @@ pub fn is_gateway_id(id: &str) -> bool {
 /// 1 to 64 letters, digits, `-` and `_`: Cloudflare's ids, and names of one's own.
 pub fn is_account_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// The gateway in a row of [`COLUMNS`].
+pub fn read(columns: Columns) -> Result<Gateway, StoreError> {
+    Gateway::read(Row::from_row(columns)?)
 }
 
 pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<Gateway>, StoreError> {

@@ -16,7 +16,8 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, logs.tokens_reasoning, logs.cost, \
      logs.custom_cost, logs.finish_reason, logs.event_id, logs.response_id, logs.provider_request_id, logs.user_agent, \
      logs.authentication, logs.request_content_type, logs.response_content_type, logs.request_size, logs.response_size, \
-     logs.metadata, logs.feedback, logs.score, logs.evaluation_id, \
+     logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
+     logs.credential, logs.credential_alias, logs.price_rule, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -59,6 +60,12 @@ row! {
         feedback: Option<i64>,
         score: Option<f64>,
         evaluation_id: Option<String>,
+        attempt: u32,
+        answered: u8,
+        saved_cost: Option<f64>,
+        credential: Option<String>,
+        credential_alias: Option<String>,
+        price_rule: Option<String>,
         /// The merged feedback, a JSON object.
         said: String,
     }
@@ -246,6 +253,12 @@ impl Row {
             "response_id": self.response_id,
             "provider_request_id": self.provider_request_id,
             "evaluation_id": self.evaluation_id,
+            "attempt": self.attempt,
+            "answered": self.answered == 1,
+            "saved_cost": self.saved_cost,
+            "credential": self.credential,
+            "credential_alias": self.credential_alias,
+            "price_rule": self.price_rule,
         });
         match shown {
             Value::Object(fields) => fields,

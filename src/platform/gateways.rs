@@ -1,9 +1,10 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
 use super::{Around, now, random};
-use crate::api::gateways::{self, DEFAULT, Gateway};
+use crate::api::gateways::{self, DEFAULT};
 use crate::audit::By;
 use crate::id;
+use crate::scope::{self, Scope};
 use crate::store::StoreError;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ const MAX_ENTRIES: usize = 1_000;
 pub const PATIENCE_MS: u64 = 3_000;
 
 struct Entry {
-    gateway: Option<Rc<Gateway>>,
+    scope: Option<Rc<Scope>>,
     read_at: u64,
 }
 
@@ -34,12 +35,12 @@ pub async fn settings(
     account: &str,
     gateway: &str,
     is_let_in: bool,
-) -> Result<Option<Rc<Gateway>>, StoreError> {
+) -> Result<Option<Rc<Scope>>, StoreError> {
     if !gateways::is_account_id(account) || !gateways::is_gateway_id(gateway) {
         return Ok(None);
     }
     let name = format!("{account}/{gateway}");
-    let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.gateway.clone(), entry.read_at)));
+    let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.scope.clone(), entry.read_at)));
     if let Some((found, read_at)) = &kept
         && now().saturating_sub(*read_at) < FRESH_MS
         && (found.is_some() || !(is_let_in && gateway == DEFAULT))
@@ -47,10 +48,13 @@ pub async fn settings(
         return Ok(found.clone());
     }
     let store = around.database().within(PATIENCE_MS);
-    let read = match gateways::find(&store, account, gateway).await {
+    let read = match scope::read(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => {
             let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
-            gateways::create_default(&store, account, &by, id::mint(now(), random())).await.map(Some)
+            match gateways::create_default(&store, account, &by, id::mint(now(), random())).await {
+                Ok(_) => scope::read(&store, account, gateway).await,
+                Err(error) => Err(error),
+            }
         }
         read => read,
     };
@@ -78,11 +82,11 @@ pub fn forget_all() {
     CACHE.with_borrow_mut(HashMap::clear);
 }
 
-fn keep(name: String, gateway: Option<Rc<Gateway>>) {
+fn keep(name: String, scope: Option<Rc<Scope>>) {
     CACHE.with_borrow_mut(|cache| {
         if cache.len() >= MAX_ENTRIES {
             cache.clear();
         }
-        cache.insert(name, Entry { gateway, read_at: now() });
+        cache.insert(name, Entry { scope, read_at: now() });
     });
 }

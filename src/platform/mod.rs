@@ -1,11 +1,15 @@
 //! The Workers platform: everything that only exists inside the runtime.
 
+pub mod answer;
 pub mod background;
+pub mod credentials;
 pub mod d1;
 pub mod gateways;
+pub mod job;
 pub mod js;
 pub mod judge;
 pub mod log_writer;
+pub mod outgoing;
 pub mod rpc;
 pub mod serve;
 pub mod tokens;

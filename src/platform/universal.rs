@@ -2,7 +2,7 @@
 
 use super::{Around, js};
 use crate::headers::Headers;
-use crate::proxy::{self, Caller};
+use crate::proxy::{self, Caller, Failed};
 use crate::refusal::Refusal;
 use crate::router::{Endpoint, Route};
 use crate::universal::{self, Element};
@@ -48,46 +48,30 @@ pub async fn run(
         Err(fault) => return js::response(&Refusal::bad_request(fault).reply()),
     };
     let mut outer = outer.clone();
-    let mut answered = None;
+    let mut failures = Vec::new();
     for (step, element) in (0..).zip(&elements) {
-        if let Some(failed) = answered.take() {
-            drain(&failed, around);
-        }
-        let caller = Caller { trusted, step, signal: signal.cloned(), evaluation_id: None };
-        let response = attempt(element, &outer, route, caller, around).await;
         // All steps of a request are found under one event: the caller's, or else that of the first.
-        if outer.get("cf-aig-event-id").is_none()
-            && let Ok(Some(event)) = response.headers().get("cf-aig-event-id")
-        {
+        if let (None, Some(first)) = (outer.get("cf-aig-event-id"), failures.first()) {
+            let event = Failed::event_id(first).to_owned();
             outer.0.push(("cf-aig-event-id".to_owned(), event));
         }
-        let done = response.status() < 400 || signal.is_some_and(AbortSignal::aborted);
-        answered = Some(response);
-        if done {
-            break;
+        let is_followed = step as usize + 1 < elements.len();
+        let caller = Caller { trusted, step, is_followed, signal: signal.cloned(), evaluation_id: None };
+        let request = match made(element, &universal::merged(&outer, element)) {
+            Ok(request) => request,
+            Err(cause) => {
+                let fault = format!("Element {step}: {}.", js::message(&cause));
+                let refusal = js::response(&Refusal::bad_request(fault).reply());
+                return proxy::conclude(Some(refusal), failures).await;
+            }
+        };
+        let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
+        let answered = proxy::attempt(&request, route, &element.query, caller, around, &mut failures).await;
+        if answered.is_some() {
+            return proxy::conclude(answered, failures).await;
         }
     }
-    let response = answered.unwrap_or_else(Response::error);
-    warn(&response, &elements);
-    response
-}
-
-async fn attempt(
-    element: &Element<'_>,
-    outer: &Headers,
-    route: Route<'_>,
-    caller: Caller,
-    around: &Rc<Around>,
-) -> Response {
-    let request = match made(element, &universal::merged(outer, element)) {
-        Ok(request) => request,
-        Err(cause) => {
-            let fault = format!("Element {}: {}.", caller.step, js::message(&cause));
-            return js::response(&Refusal::bad_request(fault).reply());
-        }
-    };
-    let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
-    proxy::handle(request, route, &element.query, caller, around).await
+    proxy::conclude(None, failures).await
 }
 
 /// An element as the request it stands for. Where it goes is told by its route, so its URL means nothing.
@@ -103,27 +87,6 @@ fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
         init.set_body(&JsValue::from_str(body));
     }
     Request::new_with_str_and_init("https://tollgate/", &init)
-}
-
-/// Takes in the answer of a step that failed, so that its log has all of it; nobody waits for that.
-fn drain(response: &Response, around: &Rc<Around>) {
-    if let Ok(rest) = response.array_buffer() {
-        around.context.wait_until(async move {
-            let _ = JsFuture::from(rest).await;
-        });
-    }
-}
-
-fn warn(response: &Response, elements: &[Element<'_>]) {
-    let Some(index) = elements.iter().position(|element| element.has_config) else { return };
-    let text =
-        format!("element {index}: config is not supported yet; every element is tried once and without a timeout");
-    let headers = response.headers();
-    let all = match headers.get("cf-aig-warning") {
-        Ok(Some(others)) => format!("{others}; {text}"),
-        _ => text,
-    };
-    let _ = headers.set("cf-aig-warning", &all);
 }
 
 async fn text(request: &Request) -> Result<String, Refusal> {

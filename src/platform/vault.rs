@@ -62,9 +62,10 @@ impl Vault for Around {
 
     async fn open(&self, sealed: &Sealed, bound: &Bound<'_>) -> Result<String, String> {
         let keys = self.config.encryption_keys.as_ref().map_err(Clone::clone)?;
-        let key = keys.iter().find(|key| key.id == sealed.key_id).ok_or_else(|| {
-            format!("ENCRYPTION_KEY does not list the key {} that it was sealed with", sealed.key_id)
-        })?;
+        let key = keys
+            .iter()
+            .find(|key| key.id == sealed.key_id)
+            .ok_or_else(|| format!("ENCRYPTION_KEY does not list the key {} that it was sealed with", sealed.key_id))?;
         let broken = || "its ciphertext is damaged or belongs elsewhere".to_owned();
         let bytes = URL_SAFE_NO_PAD.decode(&sealed.text).map_err(|_| broken())?;
         let (nonce, rest) = bytes.split_at_checked(NONCE).ok_or_else(broken)?;

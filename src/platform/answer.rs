@@ -1,0 +1,313 @@
+//! The provider's answer on its way to the client: the same status, headers and bytes, with a copy for the log where the
+//! log wants one.
+
+use super::job::Job;
+use super::js::{self, FixedLengthStream, IdentityTransformStream};
+use super::{now, within};
+use crate::body::{self, Copying};
+use crate::headers::Headers;
+use crate::record::{Failure, Outcome};
+use crate::wire;
+use js_sys::ArrayBuffer;
+use std::cell::Cell;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, AbortSignal, ReadableStream, Response, StreamPipeOptions};
+
+/// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
+const HELD_PATIENCE_MS: u64 = 10_000;
+
+/// An answer that could not be given to the client, and why: another attempt may do better.
+pub type Broken = (Box<Job>, String);
+
+/// Turns the provider's answer into ours: the same status, headers and bytes, with our headers beside them.
+pub async fn give(upstream: Response, is_head: bool, job: Job) -> Result<Response, Broken> {
+    let outgoing = match marked(&upstream, &job) {
+        Ok(outgoing) => outgoing,
+        Err(cause) => return Err((Box::new(job), cause)),
+    };
+    let reader = Reader::of(&upstream, &job);
+    let status = upstream.status();
+    if status == 101 {
+        return match js::upgraded(&upstream, &outgoing) {
+            Ok(response) => Ok(job.finish(reader.outcome, response)),
+            Err(cause) => Err((Box::new(job), cause)),
+        };
+    }
+    let text = upstream.status_text();
+    let made = |body: &JsValue| js::answer(body, status, &text, &outgoing);
+    let Some(stream) = upstream.body() else {
+        let size = reader.headers.content_length().filter(|_| is_head).map_or(Some(0), |_| None);
+        return match made(&JsValue::NULL) {
+            Ok(response) => Ok(job.finish(Outcome { size, ..reader.outcome }, response)),
+            Err(cause) => Err((Box::new(job), cause)),
+        };
+    };
+    if !job.collect_log {
+        return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
+    }
+    match body::response_copying(&reader.headers) {
+        Copying::Whole if reader.is_short() => short(&upstream, reader, job, made).await,
+        Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
+        _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
+    }
+}
+
+/// The provider's headers with ours beside them.
+fn marked(upstream: &Response, job: &Job) -> Result<web_sys::Headers, String> {
+    let outgoing = web_sys::Headers::new_with_headers(&upstream.headers()).map_err(|error| js::message(&error))?;
+    job.mark(&outgoing);
+    Ok(outgoing)
+}
+
+/// The answer of an attempt that failed. It is taken in at once, because a body that nobody reads keeps its connection,
+/// and only then it is known whether the client gets it after all.
+pub struct Held {
+    upstream: Response,
+    reader: Reader,
+    whole: Option<JsFuture>,
+}
+
+impl Held {
+    pub fn new(upstream: Response, job: &Job) -> Self {
+        let reader = Reader::of(&upstream, job);
+        let whole = upstream.array_buffer().ok().map(JsFuture::from);
+        Self { upstream, reader, whole }
+    }
+
+    async fn taken(self) -> (Response, Reader, Option<ArrayBuffer>) {
+        let whole = match self.whole {
+            Some(whole) => within(HELD_PATIENCE_MS, whole).await.and_then(Result::ok),
+            None => None,
+        };
+        (self.upstream, self.reader, whole.map(JsCast::unchecked_into))
+    }
+
+    /// Leaves the row of an answer that the client does not get.
+    pub async fn log(self, job: Job) {
+        let (_, reader, whole) = self.taken().await;
+        let outcome = match whole {
+            Some(buffer) => reader.read(&buffer, job.collect_payload),
+            None => reader.outcome,
+        };
+        job.log(Outcome { superseded: true, ..outcome }).await;
+    }
+
+    /// Gives the answer to the client, because no other attempt had a better one.
+    pub async fn give(self, job: Job) -> Response {
+        let (upstream, reader, Some(buffer)) = self.taken().await else {
+            return job.broken("the answer broke off");
+        };
+        let made = marked(&upstream, &job).and_then(|outgoing| {
+            // Whoever reads a compressed body gets it unpacked.
+            for name in ["content-encoding", "content-length"] {
+                let _ = outgoing.delete(name);
+            }
+            js::answer(&buffer, upstream.status(), &upstream.status_text(), &outgoing)
+        });
+        match made {
+            Ok(response) => {
+                let outcome = reader.read(&buffer, job.collect_payload);
+                job.finish(outcome, response)
+            }
+            Err(cause) => job.broken(&cause),
+        }
+    }
+}
+
+/// What is known of an answer before its body.
+struct Reader {
+    headers: Headers,
+    outcome: Outcome,
+}
+
+/// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
+/// breaks off becomes an error the client can see instead of half a document.
+async fn short(
+    upstream: &Response,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Result<Response, Broken> {
+    let whole = match upstream.array_buffer().map(JsFuture::from) {
+        Ok(whole) => whole.await,
+        Err(error) => Err(error),
+    };
+    let buffer: ArrayBuffer = match whole {
+        Ok(buffer) => buffer.unchecked_into(),
+        Err(error) => return Err((Box::new(job), format!("the answer broke off: {}", js::message(&error)))),
+    };
+    let response = match made(&buffer) {
+        Ok(response) => response,
+        Err(cause) => return Err((Box::new(job), cause)),
+    };
+    job.later(|job| async move {
+        let outcome = reader.read(&buffer, job.collect_payload);
+        job.log(outcome).await;
+    });
+    Ok(response)
+}
+
+/// A stream is split natively. The client's branch goes through a pipe of its own, whose end tells whether the client
+/// stayed. The log's branch must not be read with `text()` or `arrayBuffer()` directly: the runtime would then fill
+/// 128 KiB before either branch gets a byte, and the client would see no stream. Through a pipe there is no such wait.
+fn teed(
+    stream: ReadableStream,
+    client: AbortSignal,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Response {
+    let branches = stream.tee();
+    let (ours, theirs): (ReadableStream, ReadableStream) =
+        (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
+    let copy = IdentityTransformStream::new();
+    let options = StreamPipeOptions::new();
+    // When the source breaks the copy stays usable, so that the log can tell what had come until then.
+    options.set_prevent_abort(true);
+    let stop = AbortController::new().ok();
+    if let Some(stop) = &stop {
+        options.set_signal(&stop.signal());
+    }
+    let copied = JsFuture::from(ours.pipe_to_with_options(&copy.writable(), &options));
+    let collected = Response::new_with_opt_readable_stream(Some(&copy.readable()))
+        .and_then(|copy| copy.array_buffer())
+        .map(JsFuture::from);
+    let (body, sent) = piped(theirs, &reader.headers);
+    let response = match made(&body) {
+        Ok(response) => response,
+        Err(cause) => return job.broken(&cause),
+    };
+    job.later(|job| async move {
+        let mut failure = None;
+        if let Some(sent) = sent
+            && sent.await.is_err()
+            && client.aborted()
+        {
+            failure = Some(Failure::ClientLeft);
+            // Ending the copy ends the last reader, and with it the upstream request: nobody pays for unread tokens.
+            if let Some(stop) = stop {
+                stop.abort();
+            }
+        }
+        if let Err(error) = copied.await {
+            failure =
+                failure.or_else(|| Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))));
+            let _ = JsFuture::from(copy.writable().close()).await;
+        }
+        let collected = match collected {
+            Ok(collected) => collected.await.ok(),
+            Err(_) => None,
+        };
+        let outcome = match collected {
+            Some(buffer) => reader.read(buffer.unchecked_ref(), job.collect_payload),
+            None => reader.outcome,
+        };
+        job.log(Outcome { failure, ..outcome }).await;
+    });
+    response
+}
+
+/// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
+fn passed(
+    stream: ReadableStream,
+    client: AbortSignal,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Response {
+    let length = reader.headers.content_length();
+    let plain = reader.headers.get("content-encoding").is_none();
+    let count = Cell::new(0);
+    let pipe = (plain && length.is_none()).then(IdentityTransformStream::new);
+    let (body, sent) = match &pipe {
+        Some(pipe) => (pipe.readable().into(), None),
+        None => piped(stream.clone(), &reader.headers),
+    };
+    let response = match made(&body) {
+        Ok(response) => response,
+        Err(cause) => return job.broken(&cause),
+    };
+    job.later(|job| async move {
+        let delivered = match (pipe, sent) {
+            (Some(pipe), _) => js::counted(&stream, &pipe.writable(), &count).await,
+            (None, Some(sent)) => sent.await.map(|_| ()),
+            (None, None) => Ok(()),
+        };
+        let failure = delivered.err().map(|error| {
+            if client.aborted() {
+                Failure::ClientLeft
+            } else {
+                Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))
+            }
+        });
+        let size = match length {
+            Some(length) if plain && failure.is_none() => Some(length),
+            None if plain => Some(count.get()),
+            _ => None,
+        };
+        job.log(Outcome { size, failure, ..reader.outcome }).await;
+    });
+    response
+}
+
+/// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and
+/// fails when the client left or the stream broke. A compressed body goes without, because reading would unpack it.
+fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture>) {
+    if headers.get("content-encoding").is_some() {
+        return (stream.into(), None);
+    }
+    let (readable, writable) = match headers.content_length() {
+        Some(length) => {
+            let pipe = FixedLengthStream::new(length as f64);
+            (pipe.fixed_readable(), pipe.fixed_writable())
+        }
+        None => {
+            let pipe = IdentityTransformStream::new();
+            (pipe.readable(), pipe.writable())
+        }
+    };
+    (readable.into(), Some(JsFuture::from(stream.pipe_to(&writable))))
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn of(upstream: &Response, job: &Job) -> Self {
+        let headers = js::headers(&upstream.headers());
+        let outcome = Outcome {
+            status: Some(upstream.status()),
+            content_type: headers.get("content-type").map(str::to_owned),
+            provider_request_id: headers.provider_request_id().map(str::to_owned),
+            first_byte: Some(now().saturating_sub(job.arrived)),
+            ..Outcome::default()
+        };
+        Self { headers, outcome }
+    }
+
+    fn is_short(&self) -> bool {
+        self.headers.get("content-encoding").is_none()
+            && wire::Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(wire::Framing::Sse)
+            && self.headers.content_length().is_some()
+    }
+
+    /// Reads what the log wants from the copy of a body.
+    fn read(self, buffer: &ArrayBuffer, collect_payload: bool) -> Outcome {
+        let length = buffer.byte_length();
+        let content_type = self.headers.get("content-type").unwrap_or("");
+        let status = self.outcome.status.unwrap_or(0);
+        let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
+        let mut outcome = Outcome { size: Some(u64::from(length)), ..self.outcome };
+        if length as usize <= crate::record::MAX_BODY {
+            let bytes = js::bytes(buffer);
+            outcome.facts = wire::read(framing, status, &bytes);
+            outcome.body = (collect_payload && framing != wire::Framing::AwsEventStream).then(|| body::text(bytes));
+        } else if framing == wire::Framing::Sse {
+            outcome.facts = body::merged(
+                body::ends(length).map(|(from, to)| wire::read(framing, status, &js::slice(buffer, from, to))),
+            );
+        }
+        outcome.facts.usage = body::with_headers(outcome.facts.usage, &self.headers);
+        outcome
+    }
+}

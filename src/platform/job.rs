@@ -1,0 +1,119 @@
+//! A proxied request under way, with what its row in the log will need.
+
+use super::{Around, js, log_writer, now, random};
+use crate::record::{Call, Failure, LogRecord, Outcome};
+use crate::refusal::Refusal;
+use std::rc::Rc;
+use web_sys::{AbortSignal, Response};
+
+/// The status of a row whose client left before there was an answer, as nginx writes it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Response headers that only we set: a provider's of the same name are removed.
+const OURS: &[&str] = &["cf-aig-attempt", "cf-aig-metadata-dropped", "cf-aig-warning"];
+
+#[derive(Clone)]
+pub struct Job {
+    pub around: Rc<Around>,
+    pub call: Call,
+    pub collect_log: bool,
+    pub collect_payload: bool,
+    /// Response headers that tell the caller what the gateway made of its request.
+    pub notes: Vec<(&'static str, String)>,
+    /// When the request arrived, or when this attempt of it began.
+    pub arrived: u64,
+    /// Tells when the client leaves.
+    pub client: AbortSignal,
+}
+
+impl Job {
+    /// Becomes the job of the next attempt, with a row of its own.
+    pub fn begin_next(&mut self) {
+        self.arrived = now();
+        self.call.id = self.around.config.log_id(self.arrived, random(), self.collect_log);
+        self.call.created_at = self.arrived;
+        self.call.attempt += 1;
+    }
+
+    /// Sets the headers that are ours on an answer.
+    pub fn mark(&self, headers: &web_sys::Headers) {
+        if self.collect_log {
+            let _ = headers.set("cf-aig-log-id", &self.call.id);
+        } else {
+            let _ = headers.delete("cf-aig-log-id");
+        }
+        for name in OURS {
+            let _ = headers.delete(name);
+        }
+        let _ = headers.set("cf-aig-event-id", &self.call.event_id);
+        let _ = headers.set("cf-aig-request-id", &self.call.id);
+        let _ = headers.set("cf-aig-step", &self.call.step.to_string());
+        if self.call.attempt > 1 {
+            let _ = headers.set("cf-aig-attempt", &self.call.attempt.to_string());
+        }
+        for (name, text) in &self.notes {
+            let _ = headers.set(name, text);
+        }
+    }
+
+    /// Adds to what the caller is told in `cf-aig-warning`.
+    pub fn warn(&mut self, text: &str) {
+        match self.notes.iter_mut().find(|(name, _)| *name == "cf-aig-warning") {
+            Some((_, others)) => {
+                others.push_str("; ");
+                others.push_str(text);
+            }
+            None => self.notes.push(("cf-aig-warning", text.to_owned())),
+        }
+    }
+
+    /// Goes on after the answer is on its way.
+    pub fn later<F: Future<Output = ()> + 'static>(self, work: impl FnOnce(Self) -> F) {
+        let around = Rc::clone(&self.around);
+        around.context.wait_until(work(self));
+    }
+
+    /// Leaves the row, if there is to be one.
+    pub async fn log(self, outcome: Outcome) {
+        if !self.collect_log {
+            return;
+        }
+        let duration = now().saturating_sub(self.arrived);
+        let store = self.around.database().within(log_writer::PATIENCE_MS);
+        log_writer::submit(LogRecord::new(self.call, Outcome { duration, ..outcome }), &store).await;
+    }
+
+    pub fn finish(self, outcome: Outcome, response: Response) -> Response {
+        if self.collect_log {
+            self.later(|job| job.log(outcome));
+        }
+        response
+    }
+
+    pub fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
+        let response = js::response(&refusal.reply());
+        self.mark(&response.headers());
+        self.finish(refused(refusal, failure), response)
+    }
+
+    pub fn broken(self, cause: &str) -> Response {
+        let refusal = Refusal::unreachable(format!("{}: {cause}", self.call.provider));
+        self.refuse(&refusal, Failure::Upstream(cause.to_owned()))
+    }
+
+    /// Nobody is there to read an answer any more; the row still says what happened.
+    pub fn abandon(self) -> Response {
+        let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
+        self.refuse(&refusal, Failure::ClientLeft)
+    }
+}
+
+/// How a request ended that the gateway answered itself.
+pub fn refused(refusal: &Refusal, failure: Failure) -> Outcome {
+    Outcome {
+        status: Some(refusal.status),
+        content_type: Some("application/json".to_owned()),
+        failure: Some(failure),
+        ..Outcome::default()
+    }
+}

@@ -1,0 +1,173 @@
+//! The request on its way to the provider: the client's own body and headers, less what is between it and us.
+
+use super::job::Job;
+use super::{js, now, within};
+use crate::auth::{self, Presented};
+use crate::body::{self, Copying};
+use crate::headers::Headers;
+use crate::model;
+use crate::providers::Provider;
+use crate::record::RequestType;
+use crate::refusal::Refusal;
+use crate::retry;
+use crate::wire;
+use js_sys::{Array, ArrayBuffer};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, AbortSignal, Request, RequestInit, RequestRedirect, Response};
+
+/// A request that can be sent, and sent again.
+pub struct Prepared {
+    url: String,
+    init: RequestInit,
+}
+
+/// The client's body.
+pub enum Taken {
+    Nothing,
+    /// Goes upstream as it comes, once.
+    Stream(JsValue),
+    Whole(ArrayBuffer),
+}
+
+/// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
+pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
+
+impl Prepared {
+    pub fn new(method: &str, url: String, headers: &web_sys::Headers, body: &Taken) -> Self {
+        let init = RequestInit::new();
+        init.set_method(method);
+        init.set_redirect(RequestRedirect::Manual);
+        init.set_headers(headers);
+        match body {
+            Taken::Nothing => {}
+            Taken::Stream(stream) => init.set_body(stream),
+            Taken::Whole(buffer) => init.set_body(buffer),
+        }
+        Self { url, init }
+    }
+
+    /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
+    pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
+        let Some(timeout_ms) = timeout_ms else {
+            self.init.set_signal(Some(client));
+            return js::fetch(&self.url, &self.init).await;
+        };
+        let stop = AbortController::new().map_err(|error| js::message(&error))?;
+        let either = AbortSignal::any(&Array::of2(client, &stop.signal()));
+        self.init.set_signal(Some(&either));
+        match within(timeout_ms, js::fetch(&self.url, &self.init)).await {
+            Some(answer) => answer,
+            None => {
+                stop.abort();
+                Err(format!("no answer began within {timeout_ms} ms"))
+            }
+        }
+    }
+}
+
+/// The headers that go upstream: the client's own, less what is between it and us.
+pub fn headers(
+    request: &Request,
+    headers: &Headers,
+    provider: &Provider,
+    presented: &Presented,
+    job: &Job,
+) -> Result<web_sys::Headers, Refusal> {
+    let copied = web_sys::Headers::new_with_headers(&request.headers());
+    let outgoing = copied
+        .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
+    for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
+        let _ = outgoing.delete(name);
+    }
+    if job.call.request_type == RequestType::WebSocket {
+        let _ = outgoing.set("upgrade", "websocket");
+        if let Some(protocols) = headers.get("sec-websocket-protocol") {
+            let _ = match auth::provider_protocols(protocols) {
+                protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
+                protocols => outgoing.set("sec-websocket-protocol", &protocols),
+            };
+        }
+    }
+    if job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
+        // The runtime can only tell that a client left, and pass events on as they come, in a stream it need not unpack.
+        let _ = outgoing.set("accept-encoding", "identity");
+    } else if let Some(accepted) = js::client_accept_encoding(request) {
+        // Without this a provider may compress for a client that cannot unpack.
+        let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
+        let _ = outgoing.set("accept-encoding", accepted);
+    }
+    if provider.wants_bearer_as_api_key(&job.call.rest)
+        && headers.get("x-api-key").is_none()
+        && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
+        && !presented.carriers.contains(&"authorization")
+    {
+        let _ = outgoing.set("x-api-key", key);
+        let _ = outgoing.delete("authorization");
+    }
+    Ok(outgoing)
+}
+
+/// Why there is no body to send.
+pub enum NoBody {
+    ClientLeft,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NoBody {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// How long the provider wants to be left alone, in milliseconds.
+pub fn retry_after(upstream: &Response) -> Option<u64> {
+    retry::retry_after(&js::headers(&upstream.headers()), now())
+}
+
+/// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
+/// `keep` asks for a body that can be sent more than once.
+pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut Job) -> Result<Taken, NoBody> {
+    let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
+    if matches!(request.method().as_str(), "GET" | "HEAD") {
+        return Ok(Taken::Nothing);
+    }
+    let copying = if job.collect_log { body::request_copying(headers) } else { Copying::Nothing };
+    let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
+    if copying == Copying::Nothing && !keep {
+        return Ok(Taken::Stream(stream.into()));
+    }
+    let whole = request.array_buffer().map(JsFuture::from).map_err(|error| js::message(&error));
+    let whole = match whole {
+        Ok(whole) => whole.await.map_err(|error| js::message(&error)),
+        Err(error) => Err(error),
+    };
+    let buffer: ArrayBuffer = match whole {
+        Ok(buffer) => buffer.unchecked_into(),
+        // The other reason for a body not to arrive is a limit of the runtime, which its message names.
+        Err(cause) if !cause.to_ascii_lowercase().contains("limit") => return Err(NoBody::ClientLeft),
+        Err(cause) => {
+            let description = format!("Tollgate could not take in the request body: {cause}");
+            return Err(NoBody::Refused(Refusal::body_too_large(description)));
+        }
+    };
+    let length = buffer.byte_length();
+    job.call.request_size = Some(u64::from(length));
+    let content_type = headers.get("content-type");
+    match copying {
+        Copying::Nothing => {}
+        Copying::Whole if length as usize <= crate::record::MAX_BODY => {
+            let bytes = js::bytes(&buffer);
+            job.call.facts = wire::request::read_request(content_type, &bytes);
+            job.call.body = job.collect_payload.then(|| body::text(bytes));
+        }
+        _ => {
+            for (from, to) in body::ends(length) {
+                let facts = wire::request::read_request(content_type, &js::slice(&buffer, from, to));
+                job.call.facts.model = job.call.facts.model.take().or(facts.model);
+                job.call.facts.stream |= facts.stream;
+            }
+        }
+    }
+    Ok(Taken::Whole(buffer))
+}
