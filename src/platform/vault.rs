@@ -5,7 +5,7 @@ use super::{Around, js};
 use crate::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use js_sys::{Array, ArrayBuffer, Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -27,6 +27,11 @@ extern "C" {
     fn subtle_sign(algorithm: &JsValue, key: &JsValue, data: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = digest, catch)]
     fn digest(algorithm: &str, data: &JsValue) -> Result<Promise, JsValue>;
+
+    /// A binding of the Secrets Store. Its method cannot be taken off it and called: it may live in another process.
+    type StoreSecret;
+    #[wasm_bindgen(method, catch)]
+    fn get(this: &StoreSecret) -> Result<Promise, JsValue>;
 }
 
 const NONCE: usize = 12;
@@ -79,11 +84,10 @@ impl Vault for Around {
             Reference::Variable(name) => (name, super::variable(&self.env, name)),
             Reference::Store(name) => {
                 let binding = Reflect::get(&self.env, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED);
-                let get = binding.is_object().then(|| Reflect::get(&binding, &JsValue::from_str("get")).ok()).flatten();
-                let Some(Ok(get)) = get.map(JsCast::dyn_into::<Function>) else {
+                if !binding.is_object() {
                     return Err(format!("The Worker has no Secrets Store binding {name}; see wrangler.toml"));
-                };
-                let asked = get.call0(&binding).map(|promise| promise.unchecked_into());
+                }
+                let asked = binding.unchecked_ref::<StoreSecret>().get();
                 let text = done(asked).await.map_err(|error| format!("The Secrets Store did not give {name}: {error}"));
                 (name, text?.as_string())
             }
