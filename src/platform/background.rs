@@ -1,10 +1,11 @@
-//! Work that no answer waits for: evaluations, kept feedback, and what deleted gateways leave behind. It is done behind
-//! requests and once a minute, and can end at any moment without harm.
+//! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
+//! done behind requests and once a minute, and can end at any moment without harm.
 
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
 use crate::evaluate::run;
 use crate::id;
+use crate::retention;
 use crate::store::StoreError;
 use serde_json::json;
 use std::cell::Cell;
@@ -29,6 +30,7 @@ pub async fn everything(around: &Rc<Around>) {
     told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
     reseal(around).await;
+    retention(around).await;
     evaluations(around).await;
 }
 
@@ -59,6 +61,20 @@ pub async fn sweep(around: &Rc<Around>) {
 /// Seals stored keys with the newest encryption key.
 pub async fn reseal(around: &Rc<Around>) {
     told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
+}
+
+/// Removes what gateways are not to keep, and says so.
+pub async fn retention(around: &Rc<Around>) {
+    let begun = now();
+    let report = retention::run(&around.database(), begun, || now() > begun + BUDGET_MS).await;
+    if let Ok(report) = &report
+        && report.logs + report.bodies > 0
+    {
+        let (logs, bodies, unfinished) = (report.logs, report.bodies, report.unfinished);
+        let line = json!({ "level": "info", "event": "retention", "logs_removed": logs, "bodies_removed": bodies, "unfinished": unfinished });
+        worker::console_log!("{line}");
+    }
+    told("retention_failed", report.map(drop));
 }
 
 /// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when

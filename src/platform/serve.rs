@@ -163,6 +163,7 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
     match route.endpoint {
         Endpoint::CreateGateway => gateways::forget_all(),
         Endpoint::UpdateGateway
+        | Endpoint::PurgeCache
         | Endpoint::CreateProviderConfig
         | Endpoint::UpdateProviderConfig
         | Endpoint::DeleteProviderConfig => gateways::forget(route.account, route.gateway),
@@ -170,6 +171,8 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
             gateways::forget(route.account, route.gateway);
             around.context.wait_until(async move { background::sweep(&later).await });
         }
+        // Where there is no clock, looking moves it on.
+        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation

@@ -30,8 +30,8 @@ pub async fn request(request: Request, route: Route<'_>, around: &Rc<Around>) ->
     let accepted = js::client_accept_encoding(&request).filter(|accepted| !accepted.trim().is_empty());
     headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
     headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
-    let trusted = presented.let_in;
-    run(&body, &headers, Some(&request.signal()), route, trusted, around).await
+    let caller = Caller { trusted: presented.let_in, identity: Some(presented.identity), ..Caller::default() };
+    run(&body, &headers, Some(&request.signal()), route, caller, around).await
 }
 
 /// Tries the elements of a body. `outer` are the headers of the request around them.
@@ -40,7 +40,7 @@ pub async fn run(
     outer: &Headers,
     signal: Option<&AbortSignal>,
     route: Route<'_>,
-    trusted: bool,
+    caller: Caller,
     around: &Rc<Around>,
 ) -> Response {
     let elements = match universal::parse(body) {
@@ -56,7 +56,7 @@ pub async fn run(
             outer.0.push(("cf-aig-event-id".to_owned(), event));
         }
         let is_followed = step as usize + 1 < elements.len();
-        let caller = Caller { trusted, step, is_followed, signal: signal.cloned(), evaluation_id: None };
+        let caller = Caller { step, is_followed, signal: signal.cloned(), ..caller.clone() };
         let request = match made(element, &universal::merged(&outer, element)) {
             Ok(request) => request,
             Err(cause) => {

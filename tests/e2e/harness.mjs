@@ -43,8 +43,8 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /** `worker` are further options of Miniflare's; `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart. */
-  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, others = [] } = {}) {
+  /** `around` is a module that wraps the Worker; `kv` binds a namespace for the cache; `worker` are further options of Miniflare's; `folder` is where the database is kept, to be there after a restart. */
+  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [] } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -66,6 +66,7 @@ export class Gateway {
           compatibilityDate: date,
           compatibilityFlags: flags,
           d1Databases: ["DB"],
+          kvNamespaces: kv ? ["CACHE"] : [],
           ...worker,
           bindings: defined({ ADMIN_TOKEN: TOKEN, ENCRYPTION_KEY, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
         },

@@ -486,6 +486,17 @@ test("a WebSocket gets the stored key, and no placeholder with it", async () => 
   assert.deepEqual([sent(), gw.upstream.last.headers["sec-websocket-protocol"]], [{ "xi-api-key": KEY("ws") }, "realtime"]);
 });
 
+test("an answer in the cache is for the key that it was got with", async () => {
+  await gw.create("caching", { authentication: true, cache_ttl: 60 });
+  for (const alias of ["a", "b"]) await store("caching", { alias, provider_slug: "openai", secret: KEY(alias) });
+  const statuses = [];
+  for (const alias of ["a", "a", "b"]) {
+    const seen = await call("openai/chat/completions", { gateway: "caching", headers: { ...OURS, "cf-aig-byok-alias": alias } });
+    statuses.push(seen.headers.get("cf-aig-cache-status"));
+  }
+  assert.deepEqual(statuses, ["MISS", "HIT", "MISS"]);
+});
+
 test("a judge is called with the stored key", async () => {
   await gw.create("judged");
   await store("judged", { alias: "default", provider_slug: "openai", secret: KEY("judge") });

@@ -10,7 +10,7 @@ const SEED = Number(process.env.FUZZ_SEED ?? 20_261_121);
 const RUNS = Number(process.env.FUZZ_RUNS ?? 25);
 const AT_ONCE = 8;
 /** What takes away what the others work on comes last. */
-const DESTRUCTIVE = ["DeleteDataset", "DeleteEvaluation", "DeleteLogs", "RevokeToken", "DeleteGateway"];
+const DESTRUCTIVE = ["DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeleteProviderConfig", "RevokeToken", "DeleteGateway"];
 
 let gw, document, ids;
 before(async () => {
@@ -27,7 +27,9 @@ before(async () => {
   const dataset = await made("/gateways/gw/datasets", { name: "all", filters: [] });
   const evaluation = await made("/gateways/gw/evaluations", { name: "all", dataset_ids: [dataset], evaluation_type_ids: ["cost", "json_valid"] });
   const token = await made("/tokens", { name: "all", permissions: ["read"] });
-  ids = { logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
+  const secret = { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" };
+  const key = await made("/gateways/gw/provider_configs", secret);
+  ids = { provider_configs: key, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
 });
 after(() => gw.stop());
 
