@@ -180,7 +180,8 @@ function defined(bindings) {
   return Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined));
 }
 
-function compatibility() {
+/** What wrangler.toml says of the runtime. */
+export function compatibility() {
   const config = readFileSync(join(root, "wrangler.toml"), "utf8");
   return { date: config.match(/^compatibility_date = "(.*)"/m)[1], flags: JSON.parse(config.match(/^compatibility_flags = (\[.*\])/m)[1]) };
 }
