@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod background;
 pub mod cache;
+pub mod credentials;
 pub mod d1;
 pub mod gateways;
 pub mod job;
@@ -17,6 +18,7 @@ pub mod rpc;
 pub mod serve;
 pub mod tokens;
 pub mod universal;
+pub mod vault;
 
 use crate::config::Config;
 use futures_util::future::{Either, select};
