@@ -4,11 +4,14 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
+use crate::cache::{self, key::Asked};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::limit::plan::{Asked, Refused};
+use crate::limit::plan::Refused;
+use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
+use crate::platform::cache::{self as kept, Cache};
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
 use crate::platform::{Around, gateways, js, limiter, now, pause, random, tokens};
@@ -28,8 +31,8 @@ use web_sys::{AbortSignal, Request, Response};
 pub struct Caller {
     /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
     pub trusted: bool,
-    /// The id of the token that it was let in with.
-    pub holder: Option<String>,
+    /// Who a caller is that has been let in before, as [`Presented::identity`] says it.
+    pub identity: Option<String>,
     /// Which element of a universal request this is.
     pub step: u32,
     /// True when another element is tried should this one fail.
@@ -79,7 +82,6 @@ pub async fn attempt(
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
     let (scope, presented) = &admitted;
-    let limits = &scope.gateway.limits;
     let options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut plan = options.retry;
     let mut job = Job {
@@ -91,8 +93,11 @@ pub async fn attempt(
         },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload && options.collect_log,
-        reads: options.collect_log || limits.has_budgets(),
+        reads: options.collect_log || scope.gateway.limits.has_budgets(),
         admission: None,
+        cache: Cache::new(
+            options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
+        ),
         notes: notes(&options),
         arrived,
         client: caller.signal.unwrap_or_else(|| request.signal()),
@@ -105,30 +110,47 @@ pub async fn attempt(
             return None;
         }
     };
-    let model = job.call.model();
+    let is_head = request.method() == "HEAD";
+    let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
     let asked = Asked {
-        token: caller.holder.as_deref().or(presented.holder.as_deref()),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
-        model: model.as_deref(),
-        key: None,
-        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
+        account: route.account,
+        gateway: scope.gateway.key,
+        generation: scope.gateway.cache.generation,
+        caller: caller.identity.as_deref().unwrap_or(&presented.identity),
+        credential: &format!("{:?}", job.call.credential),
+        provider: &job.call.provider.clone(),
+        provider_version: 0,
+        method: &request.method(),
+        url,
+        query: query_sent,
+        headers: &headers,
+        carriers: &presented.carriers,
+        stream: job.call.facts.stream || model::asks_for_stream(route.rest),
+        custom: options
+            .cache
+            .as_ref()
+            .and_then(|policy| policy.key.as_deref())
+            .map(|key| (key, scope.gateway.cache.purged_at(key))),
     };
-    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
-        Ok(admission) => {
-            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
-            job.admission = admission;
+    if let Some(answer) = kept::look_up(&asked, &prepared.body, &mut job).await {
+        match answer::give(answer, is_head, job).await {
+            Ok(response) => return Some(response),
+            Err((back, cause)) => {
+                job = *back;
+                kept::mistaken(&cause, &mut job);
+            }
         }
-        Err(Refused { refusal, is_final: true }) => {
+    }
+    let identity = caller.identity.as_deref().unwrap_or(&presented.identity);
+    let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
+    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, identity, is_counted).await {
+        if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
         }
-        Err(Refused { refusal, .. }) => {
-            failures.push(Failed { job, end: End::Refused(refusal) });
-            return None;
-        }
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
     }
-    let is_head = request.method() == "HEAD";
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
@@ -227,6 +249,11 @@ pub async fn authorised(
     };
     let mut presented = auth::presented(headers, admin);
     let identity = tokens::identify(around, &presented).await;
+    presented.identity = match &identity {
+        Ok(Some(Identity::Admin)) => "admin".to_owned(),
+        Ok(Some(Identity::Token(token))) => token.id.clone(),
+        _ => String::new(),
+    };
     presented.let_in = trusted
         || match &identity {
             Ok(Some(Identity::Admin)) => true,
@@ -235,11 +262,6 @@ pub async fn authorised(
             }
             _ => false,
         };
-    if presented.let_in
-        && let Ok(Some(Identity::Token(token))) = &identity
-    {
-        presented.holder = Some(token.id.clone());
-    }
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
     let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if scope.gateway.settings.authentication && !presented.let_in {
@@ -266,6 +288,7 @@ fn call(
     Call {
         step: 0,
         attempt: 1,
+        cached: false,
         credential: Credential::None,
         evaluation_id: None,
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
@@ -315,12 +338,12 @@ async fn prepare(
         base_override: job.around.config.base_url(provider.slug),
         fal_target: headers.get("x-fal-target-url"),
     })?;
-    let body = outgoing::taken(request, headers, plan.attempts > 1, job).await?;
+    let body = outgoing::taken(request, headers, plan.attempts > 1 || job.cache.is_on(), job).await?;
     if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
         plan.attempts = 1;
     }
     let outgoing = outgoing::headers(request, headers, provider, presented, job)?;
-    Ok(Prepared::new(&request.method(), url, &outgoing, &body))
+    Ok(Prepared::new(&request.method(), url, &outgoing, body))
 }
 
 // === impl Failed ===

@@ -42,6 +42,8 @@ pub enum Endpoint {
     DeleteGateway,
     GetUrl,
     GetLimits,
+    GetStorage,
+    PurgeCache,
     ListLogs,
     GetLog,
     GetLogRequest,
@@ -91,6 +93,8 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::UpdateGateway, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
+    (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
+    (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
     (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),

@@ -20,9 +20,11 @@ pub struct GatewaySettings {
     pub collect_logs: bool,
     pub dlp: Value,
     pub guardrails: Value,
+    pub log_body_retention_days: Option<u64>,
     pub log_classification: bool,
     pub log_management: Option<u64>,
     pub log_management_strategy: Option<String>,
+    pub log_retention_days: Option<u64>,
     pub logpush: bool,
     pub logpush_public_key: Option<String>,
     pub otel: Value,
@@ -41,6 +43,9 @@ pub struct GatewaySettings {
     pub zdr: bool,
 }
 
+/// Ten years.
+const MAX_DAYS: u64 = 3_650;
+
 impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
@@ -51,9 +56,11 @@ impl Default for GatewaySettings {
             collect_logs: true,
             dlp: Value::Null,
             guardrails: Value::Null,
+            log_body_retention_days: None,
             log_classification: false,
             log_management: None,
             log_management_strategy: None,
+            log_retention_days: None,
             logpush: false,
             logpush_public_key: None,
             otel: Value::Null,
@@ -84,6 +91,7 @@ impl GatewaySettings {
     pub fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
         let fields = Fields(body);
         let defaults = Self::default();
+        let log_retention_days = fields.integer("log_retention_days", 1, MAX_DAYS)?;
         Ok(Self {
             authentication: fields.boolean("authentication", defaults.authentication)?,
             byok_only: fields.boolean("byok_only", defaults.byok_only)?,
@@ -93,9 +101,11 @@ impl GatewaySettings {
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
             dlp: fields.json("dlp", Value::is_object, "an object")?,
             guardrails: fields.json("guardrails", Value::is_object, "an object")?,
+            log_body_retention_days: fields.body_days(log_retention_days)?,
             log_classification: fields.boolean("log_classification", defaults.log_classification)?,
             log_management: fields.integer("log_management", 10_000, 10_000_000)?,
             log_management_strategy: fields.one_of("log_management_strategy", &["STOP_INSERTING", "DELETE_OLDEST"])?,
+            log_retention_days,
             logpush: fields.boolean("logpush", defaults.logpush)?,
             logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
             otel: fields.json("otel", Value::is_array, "an array")?,
@@ -193,6 +203,17 @@ impl Fields<'_> {
         }
     }
 
+    /// A body is not kept longer than the log it belongs to.
+    fn body_days(&self, log_days: Option<u64>) -> Result<Option<u64>, ApiError> {
+        let name = "log_body_retention_days";
+        match (self.integer(name, 1, MAX_DAYS)?, log_days) {
+            (Some(days), Some(most)) if days > most => {
+                Err(expected(name, &format!("at most log_retention_days, which is {most}, or null")))
+            }
+            (days, _) => Ok(days),
+        }
+    }
+
     /// A value that is more than one field, and is kept as given.
     fn checked(&self, name: &str, check: fn(&Value) -> Result<(), ApiError>) -> Result<Value, ApiError> {
         match self.given(name) {
@@ -245,8 +266,8 @@ mod tests {
     fn every_field_is_kept_as_given() {
         let given = json!({
             "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "collect_logs": false,
-            "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_classification": true, "log_management": 10_000,
-            "log_management_strategy": "DELETE_OLDEST", "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
+            "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
+            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
             "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
@@ -289,6 +310,12 @@ mod tests {
             ("log_management", json!(9_999)),
             ("log_management", json!(10_000_001)),
             ("log_management_strategy", json!("delete_oldest")),
+            ("log_retention_days", json!(0)),
+            ("log_retention_days", json!(3_651)),
+            ("log_retention_days", json!("30")),
+            ("log_body_retention_days", json!(0)),
+            ("log_body_retention_days", json!(1.5)),
+            ("log_body_retention_days", json!(3_651)),
             ("logpush_public_key", json!("short")),
             ("otel", json!({})),
             ("rate_limiting_limit", json!([1])),
@@ -318,6 +345,8 @@ mod tests {
             let path = parse(json!({ field: wrong })).unwrap_err().path;
             assert_eq!(path.get(1).map(String::as_str), Some(field), "{wrong}");
         }
+        let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
+        assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));
         assert_eq!(parse(json!({ "cache_ttl": 60.0 })).unwrap().cache_ttl, 60);
     }
 }

@@ -1,5 +1,6 @@
 //! A proxied request under way, with what its row in the log will need.
 
+use super::cache::Cache;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::record::{Call, Failure, LogRecord, Outcome};
@@ -11,7 +12,8 @@ use web_sys::{AbortSignal, Response};
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Response headers that only we set: a provider's of the same name are removed.
-const OURS: &[&str] = &["cf-aig-attempt", "cf-aig-metadata-dropped", "cf-aig-spend-remaining", "cf-aig-warning"];
+const OURS: &[&str] =
+    &["cf-aig-attempt", "cf-aig-cache-status", "cf-aig-metadata-dropped", "cf-aig-spend-remaining", "cf-aig-warning"];
 
 #[derive(Clone)]
 pub struct Job {
@@ -23,6 +25,7 @@ pub struct Job {
     pub reads: bool,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
+    pub cache: Cache,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
     /// When the request arrived, or when this attempt of it began.
@@ -55,6 +58,9 @@ impl Job {
         let _ = headers.set("cf-aig-step", &self.call.step.to_string());
         if self.call.attempt > 1 {
             let _ = headers.set("cf-aig-attempt", &self.call.attempt.to_string());
+        }
+        if let Some(status) = self.cache.status {
+            let _ = headers.set("cf-aig-cache-status", status);
         }
         for (name, text) in &self.notes {
             let _ = headers.set(name, text);

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod background;
+pub mod cache;
 pub mod d1;
 pub mod gateways;
 pub mod job;
