@@ -7,7 +7,7 @@ use crate::auth::{self, Presented};
 use crate::cache::{self, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::limit::plan::{Asked, KeyLimit, Refused};
+use crate::limit::plan::Refused;
 use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
@@ -147,28 +147,14 @@ pub async fn attempt(
             }
         }
     }
-    let model = job.call.model();
-    let asked = Asked {
-        token: presented.token_id(),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
-        model: model.as_deref(),
-        key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
-        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
-    };
-    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
-        Ok(admission) => {
-            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
-            job.admission = admission;
-        }
-        Err(Refused { refusal, is_final: true }) => {
+    let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
+    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, presented, is_counted).await {
+        if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
         }
-        Err(Refused { refusal, .. }) => {
-            failures.push(Failed { job, end: End::Refused(refusal) });
-            return None;
-        }
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
     }
     loop {
         let number = job.call.attempt;
