@@ -110,6 +110,9 @@ function known(name) {
     enable: fc.constant(true),
     gateways: fc.constantFrom(undefined, null, ["gw"], ["nothing"]),
     filters,
+    provider_slug: fc.constantFrom("openai", "mistral"),
+    secret: fc.constant("sk-0123456789"),
+    secret_id: fc.constantFrom(undefined, null, "any"),
   }[name];
 }
 
