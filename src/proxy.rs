@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::platform::answer::{self, Held};
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, gateways, js, now, pause, random, tokens};
+use crate::platform::{Around, circuits, compat, gateways, js, now, pause, random, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
@@ -27,6 +27,8 @@ use web_sys::{AbortSignal, Request, Response};
 pub struct Caller {
     /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
     pub trusted: bool,
+    /// True for a request that is a message of a WebSocket.
+    pub by_message: bool,
     /// Which element of a universal request this is.
     pub step: u32,
     /// True when another element is tried should this one fail.
@@ -76,6 +78,12 @@ pub async fn attempt(
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
     let (scope, presented) = &admitted;
+    let client = caller.signal.unwrap_or_else(|| request.signal());
+    let (real, fault) = match compat::resolved(request, &route).await {
+        Ok(real) => (real, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let (request, route) = real.as_ref().map_or((request, route), |real| (&real.request, real.route(route)));
     let options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut plan = options.retry;
     let mut job = Job {
@@ -89,9 +97,20 @@ pub async fn attempt(
         collect_payload: options.collect_payload,
         notes: notes(&options),
         arrived,
-        client: caller.signal.unwrap_or_else(|| request.signal()),
+        client,
     };
-    let prepared = match prepare(request, &headers, &route, query, presented, &mut plan, &mut job).await {
+    if caller.by_message {
+        job.call.request_type = RequestType::Message;
+    }
+    let prepared = match fault {
+        Some(fault) => Err(fault),
+        None => prepare(request, &headers, &route, query, presented, &mut plan, &mut job).await,
+    };
+    let admitted = prepared.and_then(|prepared| {
+        circuits::admit(&mut job, &scope.gateway.settings)?;
+        Ok(prepared)
+    });
+    let prepared = match admitted {
         Ok(prepared) => prepared,
         Err(NoBody::ClientLeft) => return Some(job.abandon()),
         Err(NoBody::Refused(refusal)) => {
@@ -103,6 +122,9 @@ pub async fn attempt(
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
+        if circuits::note(&job, &scope.gateway.settings, &sent) {
+            plan.attempts = number;
+        }
         let (end, wait) = match sent {
             Ok(upstream) => {
                 let status = upstream.status();
@@ -147,11 +169,18 @@ pub async fn conclude(answered: Option<Response>, mut failures: Vec<Failed>) -> 
         (None, Some(Failed { job, end: End::Answered(held) })) => held.give(job).await,
         (None, Some(Failed { job, end: End::Refused(refusal) })) => {
             let failure = Failure::Gateway(refusal.description.clone());
-            job.refuse(&refusal, failure)
+            let agreed = failures.iter().all(|other| other.is_refused_with(refusal.code));
+            match agreed {
+                true => job.refuse(&refusal, failure),
+                false => {
+                    let all = causes(&failures, &job, &refusal.description);
+                    job.refuse(&Refusal::unreachable(all), failure)
+                }
+            }
         }
         (None, Some(Failed { job, end: End::Unanswered(cause) })) => {
-            let refusal = Refusal::unreachable(causes(&failures, &job, &cause));
-            job.refuse(&refusal, Failure::Upstream(cause))
+            let all = causes(&failures, &job, &unanswered(&job, &cause));
+            job.refuse(&Refusal::unreachable(all), Failure::Upstream(cause))
         }
         (None, None) => Response::error(),
     };
@@ -165,20 +194,22 @@ fn chosen(failures: &[Failed]) -> Option<usize> {
     by_provider.or_else(|| failures.len().checked_sub(1))
 }
 
-/// What every step failed with.
+/// What every attempt failed with.
 fn causes(others: &[Failed], last: &Job, cause: &str) -> String {
-    let said = |job: &Job, cause: &str| {
-        format!("step {}, attempt {}: {} did not answer: {cause}", job.call.step, job.call.attempt, job.call.provider)
-    };
+    let said = |job: &Job, cause: &str| format!("step {}, attempt {}: {cause}", job.call.step, job.call.attempt);
     if others.is_empty() {
-        return format!("{} did not answer: {cause}", last.call.provider);
+        return cause.to_owned();
     }
     let all = others.iter().map(|Failed { job, end }| match end {
         End::Answered(_) => said(job, "it answered with an error"),
-        End::Unanswered(cause) => said(job, cause),
-        End::Refused(refusal) => format!("step {}: {}", job.call.step, refusal.description),
+        End::Unanswered(cause) => said(job, &unanswered(job, cause)),
+        End::Refused(refusal) => said(job, &refusal.description),
     });
     all.chain([said(last, cause)]).collect::<Vec<String>>().join("; ")
+}
+
+fn unanswered(job: &Job, cause: &str) -> String {
+    format!("{} did not answer: {cause}", job.call.provider)
 }
 
 /// Finds the gateway and checks that the caller may use it.
@@ -295,6 +326,15 @@ impl Failed {
     /// The event that the attempt belongs to.
     pub fn event_id(&self) -> &str {
         &self.job.call.event_id
+    }
+
+    /// Which element of a universal request failed, if it did so because its provider is left alone.
+    pub fn skipped_step(&self) -> Option<u32> {
+        self.job.notes.iter().any(|(name, _)| *name == circuits::HEADER).then_some(self.job.call.step)
+    }
+
+    fn is_refused_with(&self, code: u32) -> bool {
+        matches!(&self.end, End::Refused(refusal) if refusal.code == code)
     }
 
     /// Leaves the row of an attempt whose failure the client is not told of.

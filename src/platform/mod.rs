@@ -2,6 +2,8 @@
 
 pub mod answer;
 pub mod background;
+pub mod circuits;
+pub mod compat;
 pub mod d1;
 pub mod gateways;
 pub mod job;
@@ -11,6 +13,7 @@ pub mod log_writer;
 pub mod outgoing;
 pub mod rpc;
 pub mod serve;
+pub mod socket;
 pub mod tokens;
 pub mod universal;
 

@@ -4,6 +4,7 @@ use super::job::Job;
 use super::{js, now, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
+use crate::compat;
 use crate::headers::Headers;
 use crate::model;
 use crate::providers::Provider;
@@ -90,6 +91,14 @@ pub fn headers(
     {
         job.call.credential = Credential::Operator;
         let _ = outgoing.set(name, &key);
+    }
+    if job.call.credential != Credential::Request && compat::wants_bearer(provider.slug, &job.call.rest) {
+        for name in ["x-api-key", "x-goog-api-key"] {
+            if let Ok(Some(key)) = outgoing.get(name) {
+                let _ = outgoing.set("authorization", &format!("Bearer {key}"));
+                let _ = outgoing.delete(name);
+            }
+        }
     }
     if job.call.request_type == RequestType::WebSocket {
         let _ = outgoing.set("upgrade", "websocket");

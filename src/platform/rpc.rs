@@ -4,6 +4,7 @@
 //! needs a token; `clients/workers` is the client for them.
 
 use super::{Around, serve, universal};
+use crate::proxy::Caller;
 use crate::router::{Access, Endpoint, Route};
 use crate::universal as elements;
 use js_sys::{Date, Error, JSON, Object, Reflect};
@@ -43,7 +44,8 @@ pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         let mut headers = read.headers;
         headers.0.retain(|(name, _)| name != "accept-encoding");
         headers.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
-        let response: Response = universal::run(&body, &headers, signal.as_ref(), route, true, &around).await;
+        let caller = Caller { trusted: true, signal, ..Caller::default() };
+        let response: Response = universal::run(&body, &headers, route, &caller, &around).await;
         Ok(response.into())
     })
     .await

@@ -1,6 +1,6 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, background, gateways, js, log_writer, now, pause, random, tokens, universal};
+use super::{Around, background, gateways, js, log_writer, now, pause, random, socket, tokens, universal};
 use crate::auth;
 use crate::caller::Caller;
 use crate::control;
@@ -39,6 +39,7 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
             proxy::handle(request, route, query, proxy::Caller::default(), around).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(request, route, around).await,
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => socket::opened(request, route, around).await,
         Ok(route) => controlled(&request, route, origin, query, around).await,
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())

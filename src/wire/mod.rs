@@ -6,7 +6,7 @@
 mod document;
 mod eventstream;
 pub mod request;
-mod sse;
+pub mod sse;
 pub mod usage;
 
 use document::{Document, Found};
