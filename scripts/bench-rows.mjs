@@ -198,6 +198,8 @@ async function fill(file, gateway, rows) {
     }
   }
   db.exec("COMMIT");
+  // To be counted by retention, as after an upgrade.
+  db.prepare("INSERT INTO log_storage (gateway, logs, counted_at) VALUES (?, ?, 0)").run(gateway, rows);
   for (const { sql } of indexes) db.exec(sql);
   db.exec("PRAGMA journal_mode = WAL");
   const get = (sql) => db.prepare(sql).get();
@@ -284,6 +286,27 @@ class Bench {
       await sleep(100);
     }
   }
+}
+
+/** The clock's runs until a tenth of the logs, the oldest, is gone. */
+async function retention(gateway) {
+  const left = async () => (await gateway.rows("SELECT count(*) AS n FROM logs"))[0].n;
+  const before = await left();
+  const limit = Math.max(10_000, Math.floor(before * 0.9));
+  const body = JSON.stringify({ log_management: limit, log_management_strategy: "DELETE_OLDEST" });
+  const changed = await gateway.api("/gateways/bench", { method: "PUT", body });
+  if (changed.status !== 200) throw new Failure(`the gateway cannot be changed: ${await changed.text()}`);
+  const worker = await gateway.miniflare.getWorker("tollgate");
+  let spent = 0;
+  let now = before;
+  while (now > limit) {
+    const begun = performance.now();
+    await worker.scheduled({ cron: "* * * * *" });
+    spent += performance.now() - begun;
+    now = await left();
+  }
+  const removed = before - now;
+  say(`retention removed ${number(removed)} of ${number(before)} logs in ${(spent / 1000).toFixed(1)} s: ${number(Math.round(removed / (spent / 1000)))} a second`);
 }
 
 const filters = (...list) => `filters=${encodeURIComponent(JSON.stringify(list.map(([key, operator, ...value]) => ({ key, operator, value }))))}`;
@@ -375,8 +398,9 @@ await main(import.meta.url, async () => {
   console.log(`| query | ms | first, ms | rows read |\n|---|---|---|---|`);
   try {
     await measure(new Bench(gateway, TOKEN), known, rows);
+    await retention(gateway);
   } finally {
-    await gateway.stop();
+    await gateway.stop(/"event":"retention"/);
   }
   fs.rmSync(folder, { recursive: true, force: true });
 });

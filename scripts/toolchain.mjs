@@ -281,12 +281,22 @@ function linkerPlaces(rustc) {
 }
 
 function installLinker(name) {
-  const prefix = rootCommand();
   const advice = `Install rustup's stable toolchain, which has rust-lld, or Debian's ${name}.`;
-  if (!onPath("apt-get") || prefix === null) throw new Failure(`There is no linker for ${WASM}. ${advice}`);
-  say(`installing the linker ${name} with apt-get (about 20 seconds, once per machine)`);
+  aptInstall(name, `There is no linker for ${WASM}. ${advice}`, advice);
+}
+
+/** Installs one of Debian's packages, where that can be done. */
+function aptInstall(name, problem, advice) {
+  const prefix = rootCommand();
+  if (!onPath("apt-get") || prefix === null) throw new Failure(problem);
+  say(`installing ${name} with apt-get (about 20 seconds, once per machine)`);
   const [command, ...args] = [...prefix, "apt-get", "install", "-y", "--no-install-recommends", name];
   quietly(command, args, advice, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+}
+
+/** Sees to it that a program is on PATH, from a Debian package if need be. */
+export function ensureProgram(program, debianPackage, advice) {
+  if (!onPath(program)) aptInstall(debianPackage, `${program} is not on PATH. ${advice}`, advice);
 }
 
 function wasmBindgenVersion() {

@@ -54,6 +54,8 @@ pub struct Presented {
     pub is_admin: bool,
     /// True once it is known that the caller may use the gateway.
     pub let_in: bool,
+    /// Who the caller proved to be: the id of its token, `admin`, or nothing.
+    pub identity: String,
     /// A token that may be one of ours.
     pub token: Option<String>,
     /// Headers that hold our token; they must never reach a provider.

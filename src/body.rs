@@ -38,7 +38,7 @@ pub fn response_copying(headers: &Headers) -> Copying {
     if short && text { Copying::Whole } else { Copying::Nothing }
 }
 
-fn is_text(content_type: &str) -> bool {
+pub fn is_text(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     Framing::of(&kind).is_some()
         || kind.starts_with("text/")

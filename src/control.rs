@@ -2,12 +2,15 @@
 
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
-use crate::api::{Place, audit, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, tokens};
+use crate::api::{
+    Place, audit, cache, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, storage, tokens,
+};
 use crate::audit::By;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::query::{Query, percent_decoded};
+use crate::retention::room;
 use crate::router::{Endpoint, Route};
 use crate::store::{Store, StoreError};
 use std::cell::Cell;
@@ -80,7 +83,9 @@ async fn within_gateway(
     let new_id = request.new_id.as_str();
     let place = place(store, route).await?;
     match route.endpoint {
+        Endpoint::GetStorage => storage::get(store, place.key).await,
         Endpoint::GetUrl => gateways::url(request.origin, place.account, place.gateway, route.provider),
+        Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
@@ -179,7 +184,7 @@ async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(
         return Ok(());
     }
     for wait in ARRIVAL_PAUSES_MS {
-        if logs::exists(store, None, id).await? {
+        if logs::exists(store, None, id).await? || room::turned_away(store, id).await? {
             break;
         }
         pause(*wait).await;

@@ -5,6 +5,7 @@
 
 use crate::metadata;
 use crate::record::LogRecord;
+use crate::retention::room::{self, is_unstored};
 use crate::store::{Bind, Statement, Store};
 use serde_json::{Value, json};
 
@@ -142,12 +143,14 @@ pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncF
     }
 }
 
-/// The statements that write a group. Every one leaves rows alone that are already there.
+/// The statements that write a group. Every one leaves rows alone that are already there, and logs out for which their
+/// gateway has no room.
 pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
-    let mut statements = vec![Statement::new(
+    let mut statements = room::admit(group);
+    statements.push(Statement::new(
         insert_logs(),
         [Bind::Text(json_array(group.iter().filter_map(|record| serde_json::to_string(record).ok())))],
-    )];
+    ));
     let entries: Vec<String> = group.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
     if !entries.is_empty() {
         statements.push(Statement::new(INSERT_METADATA, [Bind::Text(json_array(entries))]));
@@ -201,6 +204,7 @@ const COLUMNS: &[&str] = &[
     "tokens_cache_write",
     "tokens_reasoning",
     "cost",
+    "saved_cost",
     "custom_cost",
     "finish_reason",
     "event_id",
@@ -215,17 +219,28 @@ const COLUMNS: &[&str] = &[
     "metadata",
 ];
 
-const INSERT_METADATA: &str = "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) \
-     SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1)";
+const INSERT_METADATA: &str = concat!(
+    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) \
+     SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1) WHERE NOT ",
+    is_unstored!("value->>0")
+);
 
-const INSERT_BODIES: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
-     SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)";
+const INSERT_BODIES: &str = concat!(
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
+     SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1) WHERE NOT ",
+    is_unstored!("value->>0")
+);
 
-const INSERT_BODY: &str = "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) VALUES (?1, ?2, ?3, ?4)";
+const INSERT_BODY: &str = concat!(
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) SELECT ?1, ?2, ?3, ?4 WHERE NOT ",
+    is_unstored!("?1")
+);
 
 fn insert_logs() -> String {
     let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
-    format!("INSERT OR IGNORE INTO logs ({}) SELECT {} FROM json_each(?1)", COLUMNS.join(", "), values.join(", "))
+    let (columns, values) = (COLUMNS.join(", "), values.join(", "));
+    let unstored = is_unstored!("value->>'id'");
+    format!("INSERT OR IGNORE INTO logs ({columns}) SELECT {values} FROM json_each(?1) WHERE NOT {unstored}")
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {

@@ -2,6 +2,7 @@
 //! Nothing below looks at a header again.
 
 use crate::api::gateway_settings::GatewaySettings;
+use crate::cache::{self, Policy};
 use crate::headers::Headers;
 use crate::metadata::{self, Metadata};
 use crate::price::{self, CustomCost};
@@ -18,6 +19,8 @@ pub struct Options {
     /// The caller's own name for a group of requests.
     pub event_id: Option<String>,
     pub retry: Plan,
+    /// What the cache is to do; `None` when caching is off.
+    pub cache: Option<Policy>,
     /// What could not be understood, for the response header `cf-aig-warning`; empty when all could.
     pub warning: String,
 }
@@ -58,8 +61,9 @@ impl Options {
             .map(|value| metadata::parse(value, max_metadata_entries))
             .unwrap_or_default();
         let retry = plan(headers, settings, &mut warnings);
+        let cache = cache::policy(headers, settings.cache_ttl, &mut warnings);
         let warning = ascii(&warnings.join("; "));
-        Self { metadata, collect_log, collect_payload, custom_cost, event_id, retry, warning }
+        Self { metadata, collect_log, collect_payload, custom_cost, event_id, retry, cache, warning }
     }
 }
 
@@ -93,7 +97,7 @@ fn integer(headers: &Headers, name: &str, min: u64, max: u64, warnings: &mut Vec
     }
 }
 
-fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<bool> {
+pub fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<bool> {
     let value = headers.get(name)?.trim();
     if value.eq_ignore_ascii_case("true") || value == "1" {
         Some(true)
@@ -182,7 +186,8 @@ mod tests {
         #[test]
         fn no_header_value_does_harm(value in "\\PC{0,300}", name in prop::sample::select(vec![
             "cf-aig-collect-log", "cf-aig-collect-log-payload", "cf-aig-custom-cost", "cf-aig-event-id", "cf-aig-metadata",
-            "cf-aig-max-attempts", "cf-aig-retry-delay", "cf-aig-backoff", "cf-aig-request-timeout",
+            "cf-aig-max-attempts", "cf-aig-retry-delay", "cf-aig-backoff", "cf-aig-request-timeout", "cf-aig-cache-ttl", "cf-aig-cache-key",
+            "cf-aig-skip-cache", "cf-cache-ttl", "cf-skip-cache",
         ])) {
             let read = parse(&[(name, &value)]);
             prop_assert!(read.warning.bytes().all(|byte| (b' '..=b'~').contains(&byte)));

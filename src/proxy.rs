@@ -4,10 +4,13 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
+use crate::cache::{self, key::Asked};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
+use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
+use crate::platform::cache::{self as kept, Cache};
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
 use crate::platform::{Around, circuits, compat, gateways, js, now, pause, random, tokens};
@@ -29,6 +32,8 @@ pub struct Caller {
     pub trusted: bool,
     /// True for a request that is a message of a WebSocket.
     pub by_message: bool,
+    /// Who a caller is that has been let in before, as [`Presented::identity`] says it.
+    pub identity: Option<String>,
     /// Which element of a universal request this is.
     pub step: u32,
     /// True when another element is tried should this one fail.
@@ -95,6 +100,9 @@ pub async fn attempt(
         },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload,
+        cache: Cache::new(
+            options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
+        ),
         notes: notes(&options),
         arrived,
         client,
@@ -106,11 +114,7 @@ pub async fn attempt(
         Some(fault) => Err(fault),
         None => prepare(request, &headers, &route, query, presented, &mut plan, &mut job).await,
     };
-    let admitted = prepared.and_then(|prepared| {
-        circuits::admit(&mut job, &scope.gateway.settings)?;
-        Ok(prepared)
-    });
-    let prepared = match admitted {
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(NoBody::ClientLeft) => return Some(job.abandon()),
         Err(NoBody::Refused(refusal)) => {
@@ -119,6 +123,40 @@ pub async fn attempt(
         }
     };
     let is_head = request.method() == "HEAD";
+    let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
+    let asked = Asked {
+        account: route.account,
+        gateway: scope.gateway.key,
+        generation: scope.gateway.cache.generation,
+        caller: caller.identity.as_deref().unwrap_or(&presented.identity),
+        credential: &format!("{:?}", job.call.credential),
+        provider: &job.call.provider.clone(),
+        provider_version: 0,
+        method: &request.method(),
+        url,
+        query: query_sent,
+        headers: &headers,
+        carriers: &presented.carriers,
+        stream: job.call.facts.stream || model::asks_for_stream(route.rest),
+        custom: options
+            .cache
+            .as_ref()
+            .and_then(|policy| policy.key.as_deref())
+            .map(|key| (key, scope.gateway.cache.purged_at(key))),
+    };
+    if let Some(answer) = kept::look_up(&asked, &prepared.body, &mut job).await {
+        match answer::give(answer, is_head, job).await {
+            Ok(response) => return Some(response),
+            Err((back, cause)) => {
+                job = *back;
+                kept::mistaken(&cause, &mut job);
+            }
+        }
+    }
+    if let Err(refusal) = circuits::admit(&mut job, &scope.gateway.settings) {
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
+    }
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
@@ -229,6 +267,11 @@ pub async fn authorised(
     };
     let mut presented = auth::presented(headers, admin);
     let identity = tokens::identify(around, &presented).await;
+    presented.identity = match &identity {
+        Ok(Some(Identity::Admin)) => "admin".to_owned(),
+        Ok(Some(Identity::Token(token))) => token.id.clone(),
+        _ => String::new(),
+    };
     presented.let_in = trusted
         || match &identity {
             Ok(Some(Identity::Admin)) => true,
@@ -263,6 +306,7 @@ fn call(
     Call {
         step: 0,
         attempt: 1,
+        cached: false,
         credential: Credential::None,
         evaluation_id: None,
         event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
@@ -312,12 +356,12 @@ async fn prepare(
         base_override: job.around.config.base_url(provider.slug),
         fal_target: headers.get("x-fal-target-url"),
     })?;
-    let body = outgoing::taken(request, headers, plan.attempts > 1, job).await?;
+    let body = outgoing::taken(request, headers, plan.attempts > 1 || job.cache.is_on(), job).await?;
     if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
         plan.attempts = 1;
     }
     let outgoing = outgoing::headers(request, headers, provider, presented, job)?;
-    Ok(Prepared::new(&request.method(), url, &outgoing, &body))
+    Ok(Prepared::new(&request.method(), url, &outgoing, body))
 }
 
 // === impl Failed ===

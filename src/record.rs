@@ -30,6 +30,8 @@ pub struct Call {
     pub attempt: u32,
     /// Whose key the provider was sent.
     pub credential: Credential,
+    /// True when the answer came from the cache, and no provider was asked.
+    pub cached: bool,
     /// The evaluation that asks a judge by this call.
     pub evaluation_id: Option<String>,
     pub event_id: String,
@@ -123,6 +125,7 @@ pub struct LogRecord {
     pub tokens_cache_write: Option<u64>,
     pub tokens_reasoning: Option<u64>,
     pub cost: Option<f64>,
+    pub saved_cost: Option<f64>,
     pub custom_cost: bool,
     pub finish_reason: Option<String>,
     pub event_id: String,
@@ -142,6 +145,18 @@ pub struct LogRecord {
     #[serde(skip)]
     pub response_body: Option<String>,
 }
+
+/// What an answer from the cache used.
+const NOTHING: Usage = Usage {
+    tokens_in: Some(0),
+    tokens_out: Some(0),
+    total_tokens: Some(0),
+    cached: None,
+    cache_write: None,
+    reasoning: None,
+    cached_outside: false,
+    cost: None,
+};
 
 // === impl LogRecord ===
 
@@ -164,6 +179,11 @@ impl LogRecord {
                 usage.cost.or_else(|| listed(&call.provider, [facts.model.as_deref(), model.as_deref()])?.cost(&usage))
             }
         };
+        // A kept answer costs nothing; what it would have is what the cache is worth.
+        let (usage, cost, saved_cost) = match call.cached {
+            true => (NOTHING, Some(0.0), cost),
+            false => (usage, cost, None),
+        };
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
@@ -176,7 +196,7 @@ impl LogRecord {
             request_type: call.request_type.name(),
             status_code: status,
             success,
-            cached: false,
+            cached: call.cached,
             step: call.step,
             attempt: call.attempt,
             answered: !outcome.superseded,
@@ -192,6 +212,7 @@ impl LogRecord {
             tokens_cache_write: usage.cache_write,
             tokens_reasoning: usage.reasoning,
             cost,
+            saved_cost,
             custom_cost: call.custom_cost.is_some(),
             finish_reason: facts.finish_reason.map(|reason| clipped(&reason)),
             event_id: call.event_id,
@@ -287,6 +308,7 @@ pub mod tests {
             step: 0,
             attempt: 1,
             credential: Credential::Request,
+            cached: false,
             evaluation_id: None,
             event_id: id.to_owned(),
             metadata: Metadata::default(),
@@ -328,6 +350,21 @@ pub mod tests {
         let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
         let record = LogRecord::new(custom, answered(facts));
         assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
+    }
+
+    #[test]
+    fn an_answer_from_the_cache_costs_nothing_and_says_what_it_saved() {
+        let facts = Facts { usage: Usage { reasoning: Some(9), ..usage(1_000, 100) }, ..Facts::default() };
+        let asked = LogRecord::new(call("a"), answered(facts.clone()));
+        assert_eq!((asked.cached, asked.saved_cost), (false, None));
+        let kept = LogRecord::new(Call { cached: true, ..call("b") }, answered(facts.clone()));
+        assert_eq!((kept.cached, kept.cost, kept.saved_cost), (true, Some(0.0), asked.cost));
+        assert_eq!(
+            (kept.tokens_in, kept.tokens_out, kept.total_tokens, kept.tokens_reasoning),
+            (Some(0), Some(0), Some(0), None)
+        );
+        let custom = Call { cached: true, custom_cost: Some(CustomCost::Total(3.0)), ..call("c") };
+        assert_eq!(LogRecord::new(custom, answered(facts)).saved_cost, Some(3.0));
     }
 
     #[test]

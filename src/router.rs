@@ -42,6 +42,8 @@ pub enum Endpoint {
     UpdateGateway,
     DeleteGateway,
     GetUrl,
+    GetStorage,
+    PurgeCache,
     ListLogs,
     GetLog,
     GetLogRequest,
@@ -92,6 +94,8 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::UpdateGateway, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
+    (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
+    (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
     (Endpoint::DeleteLogs, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Edit),

@@ -7,6 +7,7 @@ use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
+use crate::retention::room::{self, is_unstored};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -166,6 +167,10 @@ pub async fn keep(
         ],
     );
     match allowed(store, log, account, gateways.as_deref()).await? {
+        None if room::turned_away(store, log).await? => {
+            let reason = "The log of this id was not stored: its gateway had reached log_management";
+            return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
+        }
         None => {}
         // The row has come meanwhile.
         Some(true) => {
@@ -212,7 +217,8 @@ pub fn may_come(log: &str, mark: &MarkKey, now_ms: u64) -> bool {
     id::is_younger(log, PENDING_MS, now_ms) && id::is_ours(log, mark)
 }
 
-/// Makes kept judgements part of their logs, where these are there by now: of one log, or of all.
+/// Makes kept judgements part of their logs, where these are there by now: of one log, or of all. Those of logs that will
+/// not come are given up.
 pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<(), StoreError> {
     row! {
         struct Pending {
@@ -230,9 +236,10 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
          (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
          FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
-         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id)) \
+         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id) OR {}) \
          ORDER BY pending.given_at, pending.id LIMIT 20",
-        within("pending.account", "pending.gateways")
+        within("pending.account", "pending.gateways"),
+        is_unstored!("pending.log_id")
     );
     let pending = Statement::new(sql, [log.into(), Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64)]);
     for row in store.rows::<Pending>(pending).await? {

@@ -21,9 +21,11 @@ pub struct GatewaySettings {
     pub collect_logs: bool,
     pub dlp: Value,
     pub guardrails: Value,
+    pub log_body_retention_days: Option<u64>,
     pub log_classification: bool,
     pub log_management: Option<u64>,
     pub log_management_strategy: Option<String>,
+    pub log_retention_days: Option<u64>,
     pub logpush: bool,
     pub logpush_public_key: Option<String>,
     pub otel: Value,
@@ -40,6 +42,9 @@ pub struct GatewaySettings {
     pub zdr: bool,
 }
 
+/// Ten years.
+const MAX_DAYS: u64 = 3_650;
+
 /// Spend limits have at most this many rules.
 const MAX_SPEND_RULES: usize = 20;
 
@@ -54,9 +59,11 @@ impl Default for GatewaySettings {
             collect_logs: true,
             dlp: Value::Null,
             guardrails: Value::Null,
+            log_body_retention_days: None,
             log_classification: false,
             log_management: None,
             log_management_strategy: None,
+            log_retention_days: None,
             logpush: false,
             logpush_public_key: None,
             otel: Value::Null,
@@ -86,6 +93,7 @@ impl GatewaySettings {
     pub fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
         let fields = Fields(body);
         let defaults = Self::default();
+        let log_retention_days = fields.integer("log_retention_days", 1, MAX_DAYS)?;
         Ok(Self {
             authentication: fields.boolean("authentication", defaults.authentication)?,
             byok_only: fields.boolean("byok_only", defaults.byok_only)?,
@@ -96,9 +104,11 @@ impl GatewaySettings {
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
             dlp: fields.json("dlp", Value::is_object, "an object")?,
             guardrails: fields.json("guardrails", Value::is_object, "an object")?,
+            log_body_retention_days: fields.body_days(log_retention_days)?,
             log_classification: fields.boolean("log_classification", defaults.log_classification)?,
             log_management: fields.integer("log_management", 10_000, 10_000_000)?,
             log_management_strategy: fields.one_of("log_management_strategy", &["STOP_INSERTING", "DELETE_OLDEST"])?,
+            log_retention_days,
             logpush: fields.boolean("logpush", defaults.logpush)?,
             logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
             otel: fields.json("otel", Value::is_array, "an array")?,
@@ -195,6 +205,17 @@ impl Fields<'_> {
         }
     }
 
+    /// A body is not kept longer than the log it belongs to.
+    fn body_days(&self, log_days: Option<u64>) -> Result<Option<u64>, ApiError> {
+        let name = "log_body_retention_days";
+        match (self.integer(name, 1, MAX_DAYS)?, log_days) {
+            (Some(days), Some(most)) if days > most => {
+                Err(expected(name, &format!("at most log_retention_days, which is {most}, or null")))
+            }
+            (days, _) => Ok(days),
+        }
+    }
+
     fn spend_limits(&self) -> Result<Value, ApiError> {
         let limits = self.json("spend_limits", Value::is_object, "an object")?;
         match limits.get("rules").and_then(Value::as_array) {
@@ -250,8 +271,8 @@ mod tests {
     fn every_field_is_kept_as_given() {
         let given = json!({
             "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false,
-            "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_classification": true, "log_management": 10_000,
-            "log_management_strategy": "DELETE_OLDEST", "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
+            "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
+            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
             "rate_limiting_interval": 60, "rate_limiting_limit": 10, "rate_limiting_technique": "sliding", "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
             "stripe": {"authorization": "a"}, "workers_ai_billing_mode": "unified", "zdr": true,
@@ -275,6 +296,12 @@ mod tests {
             ("log_management", json!(9_999)),
             ("log_management", json!(10_000_001)),
             ("log_management_strategy", json!("delete_oldest")),
+            ("log_retention_days", json!(0)),
+            ("log_retention_days", json!(3_651)),
+            ("log_retention_days", json!("30")),
+            ("log_body_retention_days", json!(0)),
+            ("log_body_retention_days", json!(1.5)),
+            ("log_body_retention_days", json!(3_651)),
             ("logpush_public_key", json!("short")),
             ("otel", json!({})),
             ("rate_limiting_limit", json!([1])),
@@ -311,6 +338,8 @@ mod tests {
                 (400, ["body", "circuit_breaker", member].map(str::to_owned).to_vec())
             );
         }
+        let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
+        assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));
         let rules: Vec<Value> = vec![json!({}); 21];
         assert!(parse(json!({ "spend_limits": { "rules": rules } })).is_err());
         assert_eq!(parse(json!({ "cache_ttl": 60.0 })).unwrap().cache_ttl, 60);

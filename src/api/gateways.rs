@@ -1,5 +1,6 @@
 //! `/accounts/{account}/ai-gateway/gateways`.
 
+use super::cache::Epoch;
 use super::gateway_settings::GatewaySettings;
 use super::{log_list, object};
 use crate::audit::{self, By, Change};
@@ -22,6 +23,7 @@ pub struct Gateway {
     pub created_at: u64,
     pub modified_at: u64,
     pub settings: GatewaySettings,
+    pub cache: Epoch,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -36,10 +38,13 @@ row! {
         created_at: u64,
         modified_at: u64,
         settings: String,
+        cache_generation: u64,
+        cache_purged: String,
     }
 }
 
-const COLUMNS: &str = "key, account_id, id, internal_id, created_at, modified_at, settings";
+const COLUMNS: &str =
+    "key, account_id, id, internal_id, created_at, modified_at, settings, cache_generation, cache_purged";
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -136,8 +141,11 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
         }
     }
     let settings = GatewaySettings::parse(&fields)?;
-    let sql = "UPDATE gateways SET settings = ?2, modified_at = ?3 WHERE key = ?1";
-    let update = Statement::new(sql, [gateway.key.into(), stored(&settings).into(), time(by.now_ms)]);
+    let forgets = settings.cache_invalidate_on_update || gateway.settings.cache_invalidate_on_update;
+    let update = Statement::new(
+        "UPDATE gateways SET settings = ?2, modified_at = ?3, cache_generation = cache_generation + ?4 WHERE key = ?1",
+        [gateway.key.into(), stored(&settings).into(), time(by.now_ms), Bind::Int(forgets.into())],
+    );
     store.batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
     get(store, account, id).await
 }
@@ -171,8 +179,8 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
-            let done = Statement::new("DELETE FROM deleted_gateways WHERE key = ?1", [key.into()]);
-            store.batch(vec![done]).await?;
+            let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
+            store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;
         }
     }
     Ok(())
@@ -248,8 +256,9 @@ impl Gateway {
     fn read(row: Row) -> Result<Self, StoreError> {
         let settings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
+        let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings })
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
@@ -391,6 +400,22 @@ mod tests {
         let second = block_on(create_default(&store, "acct", &by("b", NOW + 1), "b".to_owned())).unwrap();
         assert_eq!(first, second);
         assert!(first.settings.authentication && first.settings.collect_logs);
+    }
+
+    #[test]
+    fn an_update_forgets_what_was_cached_where_the_setting_says_so() {
+        let store = Sqlite::new();
+        made(&store, "acct", "gw").unwrap();
+        let mut seen = Vec::new();
+        for (n, body) in
+            ["{}", r#"{"cache_invalidate_on_update":true}"#, "{}", r#"{"cache_invalidate_on_update":false}"#, "{}"]
+                .into_iter()
+                .enumerate()
+        {
+            block_on(update(&store, "acct", "gw", body.as_bytes(), &by(&n.to_string(), NOW))).unwrap();
+            seen.push(block_on(find(&store, "acct", "gw")).unwrap().unwrap().cache.generation);
+        }
+        assert_eq!(seen, [0, 1, 2, 3, 3]);
     }
 
     #[test]

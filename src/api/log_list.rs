@@ -9,6 +9,7 @@ use crate::id;
 use crate::page::Page;
 use crate::params::{chosen, flag, number};
 use crate::query::Query;
+use crate::retention::room;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -237,10 +238,25 @@ pub async fn delete(
 
 /// Removes logs with all that belongs to them, in one transaction. Returns how many logs were there.
 pub async fn remove(store: &impl Store, ids: &[String], audit: Option<Statement>) -> Result<u64, StoreError> {
+    removed(store, ids, None, audit).await
+}
+
+/// [`remove`] by a run of retention that began at a certain time.
+pub async fn remove_in_run(store: &impl Store, ids: &[String], run: u64) -> Result<u64, StoreError> {
+    removed(store, ids, Some(run), None).await
+}
+
+async fn removed(
+    store: &impl Store,
+    ids: &[String],
+    run: Option<u64>,
+    audit: Option<Statement>,
+) -> Result<u64, StoreError> {
     if ids.is_empty() {
         return Ok(0);
     }
     let ids = Value::from(ids).to_string();
+    let released = room::release(&ids, run);
     let statements = [
         "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM log_metadata WHERE log_id IN (SELECT value FROM json_each(?1))",
@@ -251,7 +267,7 @@ pub async fn remove(store: &impl Store, ids: &[String], audit: Option<Statement>
         "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
     ];
     let statements = statements.map(|sql| Statement::new(sql, [Bind::from(ids.as_str())]));
-    let last = statements.len() - 1;
-    let changed = store.batch(statements.into_iter().chain(audit).collect()).await?;
+    let last = statements.len();
+    let changed = store.batch([released].into_iter().chain(statements).chain(audit).collect()).await?;
     Ok(changed.get(last).copied().unwrap_or(0))
 }

@@ -1,6 +1,7 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
 pub mod audit;
+pub mod cache;
 pub mod datasets;
 pub mod evaluation_types;
 pub mod evaluations;
@@ -10,6 +11,7 @@ pub mod gateways;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
+pub mod storage;
 pub mod tokens;
 
 use crate::audit::Change;

@@ -1,13 +1,15 @@
 //! The provider's answer on its way to the client: the same status, headers and bytes, with a copy for the log where the
 //! log wants one.
 
+use super::cache;
 use super::job::Job;
-use super::js::{self, FixedLengthStream, IdentityTransformStream};
+use super::js::{self, Collector, FixedLengthStream, IdentityTransformStream};
 use super::{now, within};
 use crate::body::{self, Copying};
 use crate::headers::Headers;
 use crate::record::{Failure, Outcome};
 use crate::wire;
+use futures_util::future::{OptionFuture, join};
 use js_sys::ArrayBuffer;
 use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
@@ -21,7 +23,7 @@ const HELD_PATIENCE_MS: u64 = 10_000;
 pub type Broken = (Box<Job>, String);
 
 /// Turns the provider's answer into ours: the same status, headers and bytes, with our headers beside them.
-pub async fn give(upstream: Response, is_head: bool, job: Job) -> Result<Response, Broken> {
+pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Response, Broken> {
     let outgoing = match marked(&upstream, &job) {
         Ok(outgoing) => outgoing,
         Err(cause) => return Err((Box::new(job), cause)),
@@ -43,12 +45,16 @@ pub async fn give(upstream: Response, is_head: bool, job: Job) -> Result<Respons
             Err(cause) => Err((Box::new(job), cause)),
         };
     };
-    if !job.collect_log {
+    let keeps = job.cache.keeps(status, &reader.headers);
+    if !job.collect_log && !keeps {
         return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
     }
     match body::response_copying(&reader.headers) {
-        Copying::Whole if reader.is_short() => short(&upstream, reader, job, made).await,
+        Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => short(&upstream, reader, job, made).await,
         Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
+        _ if keeps && reader.headers.content_length().is_some() => {
+            Ok(teed(stream, job.client.clone(), reader, job, made))
+        }
         _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
     }
 }
@@ -142,8 +148,7 @@ async fn short(
         Err(cause) => return Err((Box::new(job), cause)),
     };
     job.later(|job| async move {
-        let outcome = reader.read(&buffer, job.collect_payload);
-        job.log(outcome).await;
+        settle(reader, Some(&buffer), None, job).await;
     });
     Ok(response)
 }
@@ -199,13 +204,21 @@ fn teed(
             Ok(collected) => collected.await.ok(),
             Err(_) => None,
         };
-        let outcome = match collected {
-            Some(buffer) => reader.read(buffer.unchecked_ref(), job.collect_payload),
-            None => reader.outcome,
-        };
-        job.log(Outcome { failure, ..outcome }).await;
+        settle(reader, collected.as_ref().map(JsCast::unchecked_ref), failure, job).await;
     });
     response
+}
+
+/// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
+async fn settle(reader: Reader, copy: Option<&ArrayBuffer>, failure: Option<Failure>, job: Job) {
+    let headers = reader.headers.clone();
+    let outcome = match copy {
+        Some(buffer) => reader.read(buffer, job.collect_payload),
+        None => reader.outcome,
+    };
+    let outcome = Outcome { failure, ..outcome };
+    let kept = copy.and_then(|body| cache::keep(&job, &headers, &outcome, body));
+    join(OptionFuture::from(kept), job.log(outcome)).await;
 }
 
 /// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
@@ -220,6 +233,14 @@ fn passed(
     let plain = reader.headers.get("content-encoding").is_none();
     let count = Cell::new(0);
     let pipe = (plain && length.is_none()).then(IdentityTransformStream::new);
+    let (stream, copy) = match &pipe {
+        Some(_) if job.cache.is_to_keep() => {
+            let branches = stream.tee();
+            let copy: ReadableStream = branches.get(0).unchecked_into();
+            (branches.get(1).unchecked_into(), Some(Collector::new(&copy)))
+        }
+        _ => (stream, None),
+    };
     let (body, sent) = match &pipe {
         Some(pipe) => (pipe.readable().into(), None),
         None => piped(stream.clone(), &reader.headers),
@@ -229,11 +250,24 @@ fn passed(
         Err(cause) => return job.broken(&cause),
     };
     job.later(|job| async move {
-        let delivered = match (pipe, sent) {
-            (Some(pipe), _) => js::counted(&stream, &pipe.writable(), &count).await,
-            (None, Some(sent)) => sent.await.map(|_| ()),
-            (None, None) => Ok(()),
+        let delivered = async {
+            let delivered = match (pipe, sent) {
+                (Some(pipe), _) => js::counted(&stream, &pipe.writable(), &count).await,
+                (None, Some(sent)) => sent.await.map(|_| ()),
+                (None, None) => Ok(()),
+            };
+            if let (Err(_), Some(copy)) = (&delivered, &copy) {
+                copy.cancel().await;
+            }
+            delivered
         };
+        let collected = async {
+            match &copy {
+                Some(copy) => copy.collected(crate::cache::MAX_SIZE).await,
+                None => None,
+            }
+        };
+        let (delivered, collected) = join(delivered, collected).await;
         let failure = delivered.err().map(|error| {
             if client.aborted() {
                 Failure::ClientLeft
@@ -246,7 +280,9 @@ fn passed(
             None if plain => Some(count.get()),
             _ => None,
         };
-        job.log(Outcome { size, failure, ..reader.outcome }).await;
+        let outcome = Outcome { size, failure, ..reader.outcome };
+        let kept = collected.as_ref().and_then(|body| cache::keep(&job, &reader.headers, &outcome, body));
+        join(OptionFuture::from(kept), job.log(outcome)).await;
     });
     response
 }
@@ -291,6 +327,11 @@ impl Reader {
             && self.headers.content_length().is_some()
     }
 
+    /// What the cache gives out need not be waited for, although it was a stream once.
+    fn is_at_hand(&self, job: &Job) -> bool {
+        job.call.cached && self.headers.content_length().is_some()
+    }
+
     /// Reads what the log wants from the copy of a body.
     fn read(self, buffer: &ArrayBuffer, collect_payload: bool) -> Outcome {
         let length = buffer.byte_length();
@@ -298,6 +339,9 @@ impl Reader {
         let status = self.outcome.status.unwrap_or(0);
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
         let mut outcome = Outcome { size: Some(u64::from(length)), ..self.outcome };
+        if !content_type.is_empty() && !body::is_text(content_type) {
+            return outcome;
+        }
         if length as usize <= crate::record::MAX_BODY {
             let bytes = js::bytes(buffer);
             outcome.facts = wire::read(framing, status, &bytes);

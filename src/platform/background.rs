@@ -1,10 +1,11 @@
-//! Work that no answer waits for: evaluations, kept feedback, and what deleted gateways leave behind. It is done behind
-//! requests and once a minute, and can end at any moment without harm.
+//! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
+//! done behind requests and once a minute, and can end at any moment without harm.
 
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways};
 use crate::evaluate::run;
 use crate::id;
+use crate::retention;
 use crate::store::StoreError;
 use serde_json::json;
 use std::cell::Cell;
@@ -28,6 +29,7 @@ thread_local! {
 pub async fn everything(around: &Rc<Around>) {
     told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
+    retention(around).await;
     evaluations(around).await;
 }
 
@@ -53,6 +55,20 @@ pub async fn evaluations(around: &Rc<Around>) {
 /// Removes what deleted gateways have left.
 pub async fn sweep(around: &Rc<Around>) {
     told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
+}
+
+/// Removes what gateways are not to keep, and says so.
+pub async fn retention(around: &Rc<Around>) {
+    let begun = now();
+    let report = retention::run(&around.database(), begun, || now() > begun + BUDGET_MS).await;
+    if let Ok(report) = &report
+        && report.logs + report.bodies > 0
+    {
+        let (logs, bodies, unfinished) = (report.logs, report.bodies, report.unfinished);
+        let line = json!({ "level": "info", "event": "retention", "logs_removed": logs, "bodies_removed": bodies, "unfinished": unfinished });
+        worker::console_log!("{line}");
+    }
+    told("retention_failed", report.map(drop));
 }
 
 /// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when

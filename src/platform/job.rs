@@ -1,5 +1,6 @@
 //! A proxied request under way, with what its row in the log will need.
 
+use super::cache::Cache;
 use super::{Around, js, log_writer, now, random};
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
@@ -10,8 +11,14 @@ use web_sys::{AbortSignal, Response};
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Response headers that only we set: a provider's of the same name are removed.
-const OURS: &[&str] =
-    &["cf-aig-attempt", "cf-aig-circuit", "cf-aig-metadata-dropped", "cf-aig-skipped", "cf-aig-warning"];
+const OURS: &[&str] = &[
+    "cf-aig-attempt",
+    "cf-aig-cache-status",
+    "cf-aig-circuit",
+    "cf-aig-metadata-dropped",
+    "cf-aig-skipped",
+    "cf-aig-warning",
+];
 
 #[derive(Clone)]
 pub struct Job {
@@ -19,6 +26,7 @@ pub struct Job {
     pub call: Call,
     pub collect_log: bool,
     pub collect_payload: bool,
+    pub cache: Cache,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
     /// When the request arrived, or when this attempt of it began.
@@ -51,6 +59,9 @@ impl Job {
         let _ = headers.set("cf-aig-step", &self.call.step.to_string());
         if self.call.attempt > 1 {
             let _ = headers.set("cf-aig-attempt", &self.call.attempt.to_string());
+        }
+        if let Some(status) = self.cache.status {
+            let _ = headers.set("cf-aig-cache-status", status);
         }
         for (name, text) in &self.notes {
             let _ = headers.set(name, text);

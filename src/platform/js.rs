@@ -4,7 +4,7 @@ use super::Around;
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::Headers;
-use js_sys::{ArrayBuffer, JSON, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, JSON, Object, Promise, Reflect, Uint8Array};
 use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -91,6 +91,47 @@ pub async fn counted(stream: &ReadableStream, pipe: &WritableStream, count: &Cel
         let _ = JsFuture::from(reader.cancel_with_reason(error)).await;
     }
     moved
+}
+
+/// Gathers the chunks of a stream without looking at them.
+pub struct Collector(ReadableStreamDefaultReader);
+
+impl Collector {
+    pub fn new(stream: &ReadableStream) -> Self {
+        Self(stream.get_reader().unchecked_into())
+    }
+
+    /// The whole stream; `None` if it broke or is longer than `limit` bytes, beyond which it is not read.
+    pub async fn collected(&self, limit: u64) -> Option<ArrayBuffer> {
+        #[wasm_bindgen]
+        extern "C" {
+            type Blob;
+            #[wasm_bindgen(constructor)]
+            fn new(parts: &Array) -> Blob;
+            #[wasm_bindgen(method, js_name = arrayBuffer)]
+            fn array_buffer(this: &Blob) -> Promise;
+        }
+        let chunks = Array::new();
+        let mut length = 0;
+        loop {
+            let read = JsFuture::from(self.0.read()).await.ok()?;
+            if Reflect::get(&read, &JsValue::from_str("done")).ok()?.is_truthy() {
+                break;
+            }
+            let chunk: Uint8Array = Reflect::get(&read, &JsValue::from_str("value")).ok()?.unchecked_into();
+            length += u64::from(chunk.byte_length());
+            if length > limit {
+                self.cancel().await;
+                return None;
+            }
+            chunks.push(&chunk);
+        }
+        JsFuture::from(Blob::new(&chunks).array_buffer()).await.ok().map(JsCast::unchecked_into)
+    }
+
+    pub async fn cancel(&self) {
+        let _ = JsFuture::from(self.0.cancel()).await;
+    }
 }
 
 /// An answer of our own.

@@ -19,7 +19,8 @@ use web_sys::{AbortController, AbortSignal, Request, RequestInit, RequestRedirec
 
 /// A request that can be sent, and sent again.
 pub struct Prepared {
-    url: String,
+    pub url: String,
+    pub body: Taken,
     init: RequestInit,
 }
 
@@ -35,17 +36,17 @@ pub enum Taken {
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
 impl Prepared {
-    pub fn new(method: &str, url: String, headers: &web_sys::Headers, body: &Taken) -> Self {
+    pub fn new(method: &str, url: String, headers: &web_sys::Headers, body: Taken) -> Self {
         let init = RequestInit::new();
         init.set_method(method);
         init.set_redirect(RequestRedirect::Manual);
         init.set_headers(headers);
-        match body {
+        match &body {
             Taken::Nothing => {}
             Taken::Stream(stream) => init.set_body(stream),
             Taken::Whole(buffer) => init.set_body(buffer),
         }
-        Self { url, init }
+        Self { url, body, init }
     }
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
@@ -152,7 +153,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
-    let copying = if job.collect_log { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = if job.collect_log || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
     let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));

@@ -157,11 +157,13 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
         Endpoint::CreateGateway => gateways::forget_all(),
-        Endpoint::UpdateGateway => gateways::forget(route.account, route.gateway),
+        Endpoint::UpdateGateway | Endpoint::PurgeCache => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
             around.context.wait_until(async move { background::sweep(&later).await });
         }
+        // Where there is no clock, looking moves it on.
+        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation

@@ -154,8 +154,8 @@ impl Session {
             id: "",
             rest: "",
         };
-        let trusted = match proxy::authorised(&self.headers, &route, false, &self.around).await {
-            Ok((_, presented)) => presented.let_in,
+        let presented = match proxy::authorised(&self.headers, &route, false, &self.around).await {
+            Ok((_, presented)) => presented,
             Err(refusal) => return self.say(&Fault { event_id, refusal }.message()),
         };
         let mut outer = self.outer.clone();
@@ -163,7 +163,13 @@ impl Session {
             outer.0.retain(|(name, _)| name != "cf-aig-event-id");
             outer.0.push(("cf-aig-event-id".to_owned(), event_id.clone()));
         }
-        let caller = Caller { trusted, by_message: true, signal: Some(self.left.signal()), ..Caller::default() };
+        let caller = Caller {
+            trusted: presented.let_in,
+            identity: Some(presented.identity),
+            by_message: true,
+            signal: Some(self.left.signal()),
+            ..Caller::default()
+        };
         let response = universal::run(request, &outer, route, &caller, &self.around).await;
         let headers = js::headers(&response.headers());
         let metadata = Metadata::of(event_id, &headers);

@@ -30,7 +30,12 @@ pub async fn request(request: Request, route: Route<'_>, around: &Rc<Around>) ->
     let accepted = js::client_accept_encoding(&request).filter(|accepted| !accepted.trim().is_empty());
     headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
     headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
-    let caller = Caller { trusted: presented.let_in, signal: Some(request.signal()), ..Caller::default() };
+    let caller = Caller {
+        trusted: presented.let_in,
+        identity: Some(presented.identity),
+        signal: Some(request.signal()),
+        ..Caller::default()
+    };
     run(&body, &headers, route, &caller, around).await
 }
 

@@ -34,6 +34,11 @@ impl<'a> Frames<'a> {
     pub fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
+
+    /// Whether nothing follows the frames that were read.
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
 }
 
 impl<'a> Iterator for Frames<'a> {
@@ -43,7 +48,6 @@ impl<'a> Iterator for Frames<'a> {
         let length = number(self.rest)?;
         let headers = number(self.rest.get(4..)?)?;
         if !(PRELUDE + CHECKSUM..=MAX_FRAME).contains(&length) || headers > length - PRELUDE - CHECKSUM {
-            self.rest = &[];
             return None;
         }
         let (frame, rest) = self.rest.split_at_checked(length)?;

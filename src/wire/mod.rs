@@ -3,6 +3,7 @@
 //! Modules here are per wire *format*, not per vendor, since a dozen vendors speak OpenAI's.
 //! Nothing in here changes a byte: a body that cannot be read yields empty [`Facts`], never an error.
 
+pub mod complete;
 mod document;
 mod eventstream;
 pub mod request;

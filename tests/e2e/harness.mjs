@@ -42,8 +42,8 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /** `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart. */
-  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, others = [] } = {}) {
+  /** `around` is a module that wraps the Worker; `kv` binds a namespace for the cache; `folder` is where the database is kept, to be there after a restart. */
+  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [] } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -65,6 +65,7 @@ export class Gateway {
           compatibilityDate: date,
           compatibilityFlags: flags,
           d1Databases: ["DB"],
+          kvNamespaces: kv ? ["CACHE"] : [],
           bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
         },
         ...others,
@@ -177,7 +178,8 @@ function defined(bindings) {
   return Object.fromEntries(Object.entries(bindings).filter(([, value]) => value !== undefined));
 }
 
-function compatibility() {
+/** What wrangler.toml says of the runtime. */
+export function compatibility() {
   const config = readFileSync(join(root, "wrangler.toml"), "utf8");
   return { date: config.match(/^compatibility_date = "(.*)"/m)[1], flags: JSON.parse(config.match(/^compatibility_flags = (\[.*\])/m)[1]) };
 }

@@ -60,17 +60,20 @@ test("a Worker tells of itself", async () => {
 test("gateways", async () => {
   await run("CreateGateway", { json: { id: "gw", cache_ttl: null, collect_logs: true } });
   const full = {
-    id: "full", authentication: true, cache_ttl: 60, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", logpush: true,
+    id: "full", authentication: true, cache_ttl: 60, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
     logpush_public_key: "x".repeat(16), otel: [], rate_limiting_interval: 60, rate_limiting_limit: 50, rate_limiting_technique: "sliding", retry_backoff: "linear",
     retry_delay: 100, retry_max_attempts: 2, spend_limits: { rules: [] }, store_id: "s", stripe: {}, workers_ai_billing_mode: "unified", zdr: true,
   };
   const { result } = await run("CreateGateway", { json: full });
   await run("UpdateGateway", { path: { gateway: "full" }, json: result });
   await run("GetGateway", { path: { gateway: "full" } });
+  for (const gateway of ["gw", "full"]) await run("GetStorage", { path: { gateway } });
   await run("ListGateways", { query: { search: "g", per_page: 1, page: 1 } });
   await run("ListGateways", { path: { account: "nobody" } });
   for (const provider of ["openai", "universal"]) await run("GetUrl", { path: { provider } });
   await run("GetUrl", { path: { provider: "nothing" }, status: 404 });
+  for (const query of [{}, { key: "mine" }]) await run("PurgeCache", { query });
+  await run("PurgeCache", { query: { key: "" }, status: 400 });
 });
 
 test("proxied requests", async () => {

@@ -60,7 +60,7 @@ export default {
       case "/abort": {
         const leaving = new AbortController();
         setTimeout(() => leaving.abort(), 300);
-        return Response.json(await outcome(() => ai.run("openai/gpt-4o", { messages: [] }, { signal: leaving.signal })));
+        return Response.json(await outcome(() => ai.run("openai/gpt-4o", { messages: [] }, { signal: leaving.signal, ...told })));
       }
       case "/abort-stream": {
         const leaving = new AbortController();
@@ -332,6 +332,16 @@ test("a signal releases the caller, and where it can be sent along it ends the c
   await until(() => gw.upstream.last.closed, "the upstream stream to end");
   assert.ok(gw.upstream.last.sent < 150);
   assert.equal((await logged(left.log)).error, "client: went away before the answer was complete");
+});
+
+test("a caller that leaves between two attempts ends them", async () => {
+  gw.upstream.next({ status: 503, headers: { "content-type": "application/json", "retry-after-ms": "900" }, body: "{}" });
+  const gateway = { eventId: "left-between", retries: { maxAttempts: 2 } };
+  assert.equal((await ask("/abort", { gateway }, "signalling")).error.name, "AbortError");
+  let rows = [];
+  await until(async () => (rows = await gw.rows("SELECT * FROM logs WHERE event_id = 'left-between' ORDER BY attempt")).length === 2, "two rows");
+  assert.deepEqual(rows.map(({ status_code, answered }) => [status_code, answered]), [[503, 0], [499, 1]]);
+  assert.equal(gw.upstream.requests.length, 1);
 });
 
 // === Others that build on the binding ===

@@ -1,0 +1,163 @@
+//! `…/gateways/{id}/cache`: forgetting what was kept.
+//!
+//! Nothing is looked up to be deleted: callers' credentials are part of the keys, so that nobody could name them. The
+//! gateway's row has a number that is part of the keys as well, and a time for every purged key; both are read together
+//! with its settings.
+
+use super::Place;
+use crate::audit::By;
+use crate::cache::{self, key};
+use crate::envelope::{ApiError, Reply};
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store};
+use serde_json::{Map, Value, json};
+
+/// With more purged keys than this everything is forgotten instead.
+const MAX_PURGED: i64 = 128;
+
+/// What of a gateway's cache is still good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Epoch {
+    pub generation: u64,
+    /// Digests of callers' keys with the time of their purge.
+    purged: Vec<(String, u64)>,
+}
+
+/// Purges everything, or with `?key=` the answers of one `cf-aig-cache-key`.
+pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By<'_>) -> Result<Reply, ApiError> {
+    // A misspelt `key` must not purge everything.
+    if let Some((other, _)) = query.iter().find(|(name, _)| *name != "key") {
+        return Err(ApiError::invalid(["query", other], "There is no such parameter. Expected key"));
+    }
+    let statement = match query.get("key") {
+        None => {
+            let sql = "UPDATE gateways SET cache_generation = cache_generation + 1, cache_purged = '{}' WHERE key = ?1";
+            Statement::new(sql, [place.key.into()])
+        }
+        Some(key) if cache::is_key(key) => Statement::new(
+            "UPDATE gateways SET \
+             cache_generation = cache_generation + ((SELECT count(*) FROM json_each(cache_purged)) >= ?4), \
+             cache_purged = json_set(iif((SELECT count(*) FROM json_each(cache_purged)) >= ?4, '{}', cache_purged), \
+             '$.' || ?2, CAST(?3 AS INTEGER)) WHERE key = ?1",
+            // A member's name in a path may begin with a digit only in quotes.
+            [
+                place.key.into(),
+                format!("\"{}\"", key::digest(key)).into(),
+                Bind::Int(by.now_ms as i64),
+                Bind::Int(MAX_PURGED),
+            ],
+        ),
+        Some(_) => return Err(ApiError::invalid(["query", "key"], "Expected a key of 1 to 1024 bytes")),
+    };
+    let named = query.get("key").map(|_| Map::from_iter([("key".to_owned(), Value::Null)])).unwrap_or_default();
+    store.batch(vec![statement, by.row(&place.change("cache.purge", place.gateway, &named))]).await?;
+    Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
+}
+
+// === impl Epoch ===
+
+impl Epoch {
+    /// From the columns of the gateway's row. What cannot be read is as good as purged now.
+    pub fn read(generation: u64, purged: &str) -> Self {
+        let purged = match serde_json::from_str(purged) {
+            Ok(Value::Object(purged)) => purged,
+            _ => Map::new(),
+        };
+        let purged = purged.into_iter().filter_map(|(digest, at)| Some((digest, at.as_u64()?))).collect();
+        Self { generation, purged }
+    }
+
+    /// When a caller's key was last purged, or 0.
+    pub fn purged_at(&self, key: &str) -> u64 {
+        if self.purged.is_empty() {
+            return 0;
+        }
+        let digest = key::digest(key);
+        self.purged.iter().find(|(known, _)| *known == digest).map_or(0, |(_, at)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::gateways;
+    use crate::store::row;
+    use crate::store::sqlite::Sqlite;
+    use pollster::block_on;
+
+    row! {
+        struct Audited {
+            action: String,
+            fields: String,
+        }
+    }
+
+    fn with_gateways() -> Sqlite {
+        let store = Sqlite::new();
+        for id in ["gw", "other"] {
+            let body = json!({ "id": id, "cache_ttl": 60, "collect_logs": true }).to_string();
+            block_on(gateways::create(&store, "acct", body.as_bytes(), &by(id, 1), format!("internal-{id}"))).unwrap();
+        }
+        store
+    }
+
+    fn by(entry: &str, now_ms: u64) -> By<'static> {
+        By { actor: "admin", now_ms, entry: entry.to_owned() }
+    }
+
+    fn found(store: &Sqlite, id: &str) -> gateways::Gateway {
+        block_on(gateways::find(store, "acct", id)).unwrap().unwrap()
+    }
+
+    fn purged(store: &Sqlite, query: &str, now_ms: u64) -> Result<Reply, ApiError> {
+        let place = Place { account: "acct", gateway: "gw", key: found(store, "gw").key };
+        block_on(purge(store, &place, &Query::parse(query), &by(&format!("{query}{now_ms}"), now_ms)))
+    }
+
+    #[test]
+    fn a_purge_of_everything_touches_one_gateway() {
+        let store = with_gateways();
+        purged(&store, "key=a", 5).unwrap();
+        assert!(purged(&store, "", 6).unwrap().body.contains("\"all\""));
+        assert_eq!(found(&store, "gw").cache, Epoch { generation: 1, purged: Vec::new() });
+        assert_eq!(found(&store, "other").cache, Epoch::default());
+    }
+
+    #[test]
+    fn a_purged_key_has_the_time_of_its_last_purge() {
+        let store = with_gateways();
+        for (key, at) in [("a", 5), ("b'\"$.", 6), ("a", 7)] {
+            assert!(purged(&store, &format!("key={key}"), at).unwrap().body.contains("\"key\""));
+        }
+        let cache = found(&store, "gw").cache;
+        assert_eq!((cache.generation, cache.purged.len()), (0, 2));
+        assert_eq!((cache.purged_at("a"), cache.purged_at("b'\"$."), cache.purged_at("c")), (7, 6, 0));
+        let rows: Vec<Audited> =
+            block_on(store.rows(Statement::new("SELECT action, fields FROM audit WHERE action = 'cache.purge'", [])))
+                .unwrap();
+        assert_eq!((rows.len(), rows[0].action.as_str(), rows[0].fields.as_str()), (3, "cache.purge", "[\"key\"]"));
+    }
+
+    #[test]
+    fn the_list_of_purged_keys_has_an_end() {
+        let store = with_gateways();
+        for n in 0..=MAX_PURGED as u64 {
+            purged(&store, &format!("key={n}"), 10 + n).unwrap();
+        }
+        let cache = found(&store, "gw").cache;
+        assert_eq!((cache.generation, cache.purged.len()), (1, 1));
+        assert_eq!((cache.purged_at("128"), cache.purged_at("127")), (138, 0));
+    }
+
+    #[test]
+    fn what_is_no_key_purges_nothing() {
+        let store = with_gateways();
+        for (query, place) in
+            [("key=".to_owned(), "key"), (format!("key={}", "x".repeat(1_025)), "key"), ("keys=a".to_owned(), "keys")]
+        {
+            let error = purged(&store, &query, 5).unwrap_err();
+            assert_eq!((error.status, error.path), (400, vec!["query".to_owned(), place.to_owned()]));
+        }
+        assert_eq!(found(&store, "gw").cache, Epoch::default());
+    }
+}

@@ -1,0 +1,66 @@
+//! `…/gateways/{id}/storage`: how many logs a gateway has, how long they stay, and what retention has done.
+
+use crate::envelope::{ApiError, Reply};
+use crate::store::{Statement, Store, row};
+use crate::timestamp;
+use serde_json::{Value, json};
+
+row! {
+    struct Row {
+        log_management: Option<u64>,
+        strategy: String,
+        log_retention_days: Option<u64>,
+        log_body_retention_days: Option<u64>,
+        logs: u64,
+        oldest: Option<u64>,
+        not_stored: u64,
+        full_since: Option<u64>,
+        bodies_at: u64,
+        logs_removed: u64,
+        bodies_removed: u64,
+        run_at: Option<u64>,
+        run_logs: u64,
+        run_bodies: u64,
+    }
+}
+
+pub async fn get(store: &impl Store, gateway: i64) -> Result<Reply, ApiError> {
+    let sql = "SELECT settings->>'log_management' AS log_management, \
+         coalesce(settings->>'log_management_strategy', 'STOP_INSERTING') AS strategy, \
+         settings->>'log_retention_days' AS log_retention_days, \
+         settings->>'log_body_retention_days' AS log_body_retention_days, \
+         coalesce(logs, 0) AS logs, (SELECT min(created_at) FROM logs WHERE logs.gateway = ?1) AS oldest, \
+         coalesce(not_stored, 0) AS not_stored, full_since, coalesce(bodies_at, 0) AS bodies_at, \
+         coalesce(logs_removed, 0) AS logs_removed, coalesce(bodies_removed, 0) AS bodies_removed, \
+         run_at, coalesce(run_logs, 0) AS run_logs, coalesce(run_bodies, 0) AS run_bodies \
+         FROM gateways LEFT JOIN log_storage ON log_storage.gateway = gateways.key WHERE gateways.key = ?1";
+    let row = store.row::<Row>(Statement::new(sql, [gateway.into()])).await?.ok_or_else(ApiError::not_found)?;
+    Ok(Reply::result(row.show()))
+}
+
+// === impl Row ===
+
+impl Row {
+    fn show(&self) -> Value {
+        let time = |at: Option<u64>| at.map(timestamp::format);
+        // What made room since the last log was turned away has written nothing here.
+        let is_full = self.strategy == "STOP_INSERTING" && self.log_management.is_some_and(|most| self.logs >= most);
+        let run = self.run_at.map(|at| {
+            json!({ "at": timestamp::format(at), "logs_removed": self.run_logs, "bodies_removed": self.run_bodies })
+        });
+        json!({
+            "logs": self.logs,
+            "oldest": time(self.oldest),
+            "log_management": self.log_management,
+            "log_management_strategy": self.log_management.map(|_| &self.strategy),
+            "log_retention_days": self.log_retention_days,
+            "log_body_retention_days": self.log_body_retention_days,
+            "not_stored": self.not_stored,
+            "full_since": time(self.full_since.filter(|_| is_full)),
+            "bodies_removed_before": time((self.bodies_at > 0).then_some(self.bodies_at)),
+            "logs_removed": self.logs_removed,
+            "bodies_removed": self.bodies_removed,
+            "last_run": run,
+        })
+    }
+}
