@@ -80,7 +80,7 @@ test("its options reach every element: retries, metadata, event and cache", asyn
   assert.equal((await generateText({ model: model(), prompt: "Options?", maxRetries: 0 })).text, "third time");
   const rows = await steps("options", 3);
   assert.deepEqual(rows.map(({ step, attempt, model }) => [step, attempt, model]), [[0, 1, "gpt-4o-mini"], [0, 2, "gpt-4o-mini"], [1, 1, "gpt-4o"]]);
-  assert.ok(rows.every(({ metadata }) => metadata === '{"team":"AI","n":1}'));
+  for (const { metadata } of rows) assert.deepEqual(JSON.parse(metadata), { team: "AI", n: 1 });
   const unlogged = gateway({ collectLog: false, eventId: "unlogged" })(openai.chat("gpt-4o"));
   await generateText({ model: unlogged, prompt: "Lunch?", maxRetries: 0 });
   // The cache answers in the place of the second element, which is the one that was kept.
