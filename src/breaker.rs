@@ -60,17 +60,23 @@ impl Settings {
 // === impl Breaker ===
 
 impl Breaker {
-    /// Whether a request may be sent; if not, in how many milliseconds the next one may.
-    pub fn admit(&mut self, gateway: i64, provider: &str, settings: Settings, now: u64) -> Result<(), u64> {
-        let Some(circuit) = self.find(gateway, provider) else { return Ok(()) };
-        let Some(until) = circuit.open_until else { return Ok(()) };
+    /// Whether a request might be sent; if not, in how many milliseconds the next one might.
+    pub fn check(&mut self, gateway: i64, provider: &str, settings: Settings, now: u64) -> Result<(), u64> {
+        let until = self.find(gateway, provider).and_then(|circuit| circuit.open_until).unwrap_or(0);
         // A cooldown that was shortened meanwhile holds at once.
-        let until = until.min(now.saturating_add(settings.cooldown_ms));
-        if now < until {
-            return Err(until - now);
+        match until.min(now.saturating_add(settings.cooldown_ms)).checked_sub(now) {
+            Some(left @ 1..) => Err(left),
+            _ => Ok(()),
         }
-        circuit.open_until = Some(now + settings.cooldown_ms);
-        circuit.used_at = now;
+    }
+
+    /// Lets a request be sent, or does not, as `check` says. The one that is let through by an open circuit is its trial.
+    pub fn admit(&mut self, gateway: i64, provider: &str, settings: Settings, now: u64) -> Result<(), u64> {
+        self.check(gateway, provider, settings, now)?;
+        if let Some(circuit) = self.find(gateway, provider).filter(|circuit| circuit.open_until.is_some()) {
+            circuit.open_until = Some(now + settings.cooldown_ms);
+            circuit.used_at = now;
+        }
         Ok(())
     }
 
@@ -170,6 +176,7 @@ mod tests {
     #[test]
     fn after_the_cooldown_one_request_finds_out() {
         let mut breaker = opened();
+        assert_eq!([30_002, 30_002].map(|now| breaker.check(1, "openai", SETTINGS, now)), [Ok(()), Ok(())]);
         assert!(admits(&mut breaker, 30_002));
         assert!(!admits(&mut breaker, 30_003), "one at a time");
         assert!(!note(&mut breaker, false, 30_004));

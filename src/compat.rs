@@ -3,8 +3,8 @@
 //! The providers here serve that API themselves, so only the path and the model change. All else in a body stays the text
 //! that the caller wrote.
 
-use crate::providers;
 use crate::refusal::Refusal;
+use crate::upstream::{CustomProvider, Upstream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -30,8 +30,8 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("workers-ai", "v1/chat/completions"),
 ];
 
-/// How the names of an account's own providers begin.
-const CUSTOM: &str = "custom-";
+/// Longer than the name of any provider, and short enough to be repeated in an error.
+const MAX_PREFIX: usize = 128;
 
 /// What a request to `compat` is to its real provider.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ struct Chat<'a> {
 }
 
 /// Finds the provider of a request and takes its name out of the model's. `path` is what follows `compat`.
-pub fn resolve(path: &str, body: &[u8]) -> Result<Resolved, Refusal> {
+pub fn resolve(path: &str, body: &[u8], custom: &[CustomProvider]) -> Result<Resolved, Refusal> {
     // Cloudflare's documentation writes the path in the singular, too; and clients send the version twice or not at all.
     if !matches!(path.trim_start_matches("v1/"), "chat/completions" | "chat/completion") {
         return Err(Refusal::bad_path(
@@ -72,17 +72,19 @@ pub fn resolve(path: &str, body: &[u8]) -> Result<Resolved, Refusal> {
     if name.is_empty() {
         return Err(bad("nothing follows the provider in the model"));
     }
-    let (provider, rest) = endpoint(prefix)?;
+    let (provider, rest) = endpoint(prefix, custom)?;
     Ok(Resolved { provider, rest, body: replaced(body, chat.model.get(), &serde_json::Value::from(name).to_string()) })
 }
 
-fn endpoint(prefix: &str) -> Result<(String, &'static str), Refusal> {
-    if prefix.starts_with(CUSTOM) {
-        return Ok((prefix.to_owned(), "chat/completions"));
+fn endpoint(prefix: &str, custom: &[CustomProvider]) -> Result<(String, &'static str), Refusal> {
+    if prefix.len() > MAX_PREFIX {
+        return Err(Refusal::bad_path("What stands before the '/' in the model is no provider's name."));
     }
-    let Some(provider) = providers::find(prefix) else {
-        let shown: String = prefix.chars().take(64).collect();
-        return Err(Refusal::unknown_provider(&shown, providers::nearest(prefix)));
+    let provider = match Upstream::find(prefix, custom)? {
+        Upstream::BuiltIn(provider) => provider,
+        // The base URL of a provider of the account's own may be that of its API, or only name its host.
+        Upstream::Custom(own) if own.has_path() => return Ok((own.slug.clone(), "chat/completions")),
+        Upstream::Custom(own) => return Ok((own.slug.clone(), "v1/chat/completions")),
     };
     let known = ENDPOINTS.iter().find(|(slug, _)| *slug == provider.slug);
     let (slug, rest) = known.ok_or_else(|| {
@@ -108,10 +110,11 @@ pub fn wants_bearer(slug: &str, rest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{providers, upstream};
     use proptest::prelude::*;
 
     fn resolved(model: &str) -> Result<Resolved, Refusal> {
-        resolve("chat/completions", format!(r#"{{"model":"{model}","messages":[]}}"#).as_bytes())
+        resolve("chat/completions", format!(r#"{{"model":"{model}","messages":[]}}"#).as_bytes(), &[])
     }
 
     #[test]
@@ -128,14 +131,29 @@ mod tests {
     fn only_the_model_changes_and_the_rest_stays_as_it_was_written() {
         let body = r#" {"n":1.0, "messages":[{"role":"user","content":"\"model\":\"openai/x\""}],
             "model" : "openai\/gp\u0074-4o" ,"seed":12345678901234567890123, "é":"€"}"#;
-        let found = resolve("chat/completion", body.as_bytes()).unwrap();
+        let found = resolve("chat/completion", body.as_bytes(), &[]).unwrap();
         assert_eq!(found.body, body.replace(r#""openai\/gp\u0074-4o""#, r#""gpt-4o""#));
         assert_eq!(resolved("google/gemini-2.5-flash").unwrap().provider, "google-ai-studio");
         assert_eq!(
             resolved("workers-ai/@cf/meta/llama-3-8b").unwrap().body,
             r#"{"model":"@cf/meta/llama-3-8b","messages":[]}"#
         );
-        assert_eq!(resolved("custom-own/m").unwrap().provider, "custom-own");
+    }
+
+    #[test]
+    fn a_provider_of_the_accounts_own_is_asked_below_its_base() {
+        let rows = r#"[["own","https://llm.example/",null,1,1,0],["deep","https://llm.example/api/v2",null,1,1,0],
+            ["off","https://llm.example",null,0,1,0]]"#;
+        let custom = upstream::from_json(&rows.replace("null", r#""{}""#));
+        let ask = |model: &str| {
+            let body = format!(r#"{{"model":"{model}","messages":[]}}"#);
+            resolve("chat/completions", body.as_bytes(), &custom).map(|found| (found.provider, found.rest))
+        };
+        assert_eq!(ask("custom-own/m").unwrap(), ("custom-own".to_owned(), "v1/chat/completions"));
+        assert_eq!(ask("custom-deep/m").unwrap(), ("custom-deep".to_owned(), "chat/completions"));
+        for model in ["custom-off/m", "custom-none/m"] {
+            assert_eq!(ask(model).unwrap_err().status, 400, "{model}");
+        }
     }
 
     #[test]
@@ -144,6 +162,7 @@ mod tests {
             let refusal = resolved(model).unwrap_err();
             assert_eq!((refusal.status, refusal.code), (400, 2008), "{model}");
         }
+        assert!(resolved(&format!("{}/x", "o".repeat(1_000))).unwrap_err().description.len() < 200);
         assert!(resolved("opnai/x").unwrap_err().description.contains("'openai'"));
         for body in [
             "",
@@ -158,19 +177,19 @@ mod tests {
             r#"{"model":"openai/x","model":"groq/x","messages":[]}"#,
             &"[".repeat(100_000),
         ] {
-            let refusal = resolve("chat/completions", body.as_bytes()).unwrap_err();
+            let refusal = resolve("chat/completions", body.as_bytes(), &[]).unwrap_err();
             assert_eq!((refusal.status, refusal.code), (400, 2019), "{body}");
         }
-        assert_eq!(resolve("chat/completions", b"\xff").unwrap_err().code, 2019);
-        assert_eq!(resolve("embeddings", b"{}").unwrap_err().code, 2008);
-        assert!(resolve("v1/chat/completions", br#"{"model":"openai/x","messages":[]}"#).is_ok());
+        assert_eq!(resolve("chat/completions", b"\xff", &[]).unwrap_err().code, 2019);
+        assert_eq!(resolve("embeddings", b"{}", &[]).unwrap_err().code, 2008);
+        assert!(resolve("v1/chat/completions", br#"{"model":"openai/x","messages":[]}"#, &[]).is_ok());
     }
 
     proptest! {
         #[test]
         fn a_replaced_model_is_read_back(name in "\\PC{1,20}", before in "[ \\n]{0,3}") {
             let given = serde_json::json!({ "model": format!("openai/{name}"), "messages": [], "z": "é" }).to_string();
-            let found = resolve("chat/completions", (before + &given).as_bytes()).unwrap();
+            let found = resolve("chat/completions", (before + &given).as_bytes(), &[]).unwrap();
             let read: serde_json::Value = serde_json::from_str(&found.body).unwrap();
             prop_assert_eq!(read, serde_json::json!({ "model": name, "messages": [], "z": "é" }));
         }

@@ -2,6 +2,7 @@
 
 use crate::envelope::Reply;
 use serde_json::json;
+use std::borrow::Cow;
 
 /// The beginning of something that a caller sent: enough to recognise it by.
 fn shortened(text: &str) -> &str {
@@ -14,16 +15,18 @@ pub struct Refusal {
     pub status: u16,
     pub code: u32,
     /// The general text that goes with the code; some clients compare it.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// What was wrong with this request, and what to do about it.
     pub description: String,
+    /// Further headers, such as `retry-after`.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 // === impl Refusal ===
 
 impl Refusal {
-    fn new(status: u16, code: u32, message: &'static str, description: impl Into<String>) -> Self {
-        Self { status, code, message, description: description.into() }
+    fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), description: description.into(), headers: Vec::new() }
     }
 
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
@@ -42,7 +45,26 @@ impl Refusal {
 
     pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
         let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
-        let description = format!("Tollgate knows no provider '{slug}'.{hint} The README lists all of them.");
+        let description =
+            format!("Tollgate knows no provider '{}'.{hint} The README lists all of them.", shortened(slug));
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn unknown_custom_provider(name: &str) -> Self {
+        let description = format!(
+            "The account has no custom provider '{}'. Make it with POST \
+             /accounts/<account>/ai-gateway/custom-providers.",
+            shortened(name)
+        );
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn disabled_provider(name: &str) -> Self {
+        let description = format!(
+            "The custom provider '{}' is disabled. Enable it with PATCH \
+             /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
+            shortened(name)
+        );
         Self::new(400, 2008, "Invalid provider", description)
     }
 
@@ -64,14 +86,18 @@ impl Refusal {
         Self::new(401, 2009, "Unauthorized", description)
     }
 
-    /// More at a time than one connection may ask for.
-    pub fn too_many(description: impl Into<String>) -> Self {
-        Self::new(429, 2003, "Rate limited", description)
-    }
-
     /// A body that is no chat completion, for the endpoint that takes nothing else.
     pub fn bad_chat(description: impl Into<String>) -> Self {
         Self::new(400, 2019, "Chat completion bad format", description)
+    }
+
+    pub fn rate_limited(description: impl Into<String>) -> Self {
+        Self::new(429, 2003, "Rate limited", description)
+    }
+
+    /// Clients read the rule from the message, as the original writes it.
+    pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
+        Self::new(429, 2045, message, description)
     }
 
     pub fn not_found(path: &str) -> Self {
@@ -107,7 +133,7 @@ impl Refusal {
     }
 
     pub fn reply(&self) -> Reply {
-        Reply::json(
+        let mut reply = Reply::json(
             self.status,
             &json!({
                 "success": false,
@@ -120,6 +146,8 @@ impl Refusal {
                 "message": self.message,
                 "description": self.description,
             }),
-        )
+        );
+        reply.headers.clone_from(&self.headers);
+        reply
     }
 }

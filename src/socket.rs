@@ -130,11 +130,11 @@ impl InFlight {
     pub fn admit(&mut self, event_id: Option<&str>, size: usize) -> Result<u64, Refusal> {
         if self.requests.len() >= MAX_IN_FLIGHT {
             let description = format!("{MAX_IN_FLIGHT} requests of this WebSocket are not answered yet.");
-            return Err(Refusal::too_many(description));
+            return Err(Refusal::rate_limited(description));
         }
         if self.requests.iter().map(|(_, _, size)| size).sum::<usize>() + size > MAX_IN_FLIGHT_BYTES {
             let description = "The requests of this WebSocket that are not answered yet are too long together.";
-            return Err(Refusal::too_many(description));
+            return Err(Refusal::rate_limited(description));
         }
         if event_id.is_some() && self.requests.iter().any(|(_, known, _)| known.as_deref() == event_id) {
             let description =

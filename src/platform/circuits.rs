@@ -16,11 +16,22 @@ thread_local! {
 pub const HEADER: &str = "cf-aig-circuit";
 
 /// Refuses a request while its provider is left alone.
+pub fn check(job: &mut Job, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, settings, Breaker::check)
+}
+
+/// As `check`, for a request that is sent if it passes.
 pub fn admit(job: &mut Job, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, settings, Breaker::admit)
+}
+
+type Question = fn(&mut Breaker, i64, &str, Settings, u64) -> Result<(), u64>;
+
+fn asked(job: &mut Job, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return Ok(()) };
-    let admitted =
-        BREAKER.with_borrow_mut(|breaker| breaker.admit(job.call.gateway, &job.call.provider, settings, now()));
-    admitted.map_err(|milliseconds| {
+    let answer =
+        BREAKER.with_borrow_mut(|breaker| question(breaker, job.call.gateway, &job.call.provider, settings, now()));
+    answer.map_err(|milliseconds| {
         let seconds = milliseconds.div_ceil(1_000);
         job.notes.push((HEADER, "open".to_owned()));
         job.notes.push(("retry-after", seconds.to_string()));

@@ -5,6 +5,7 @@ use super::outgoing::{MAX_KEPT, NoBody};
 use crate::compat::{self, SLUG};
 use crate::refusal::Refusal;
 use crate::router::Route;
+use crate::upstream::CustomProvider;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
@@ -17,7 +18,11 @@ pub struct Resolved {
 }
 
 /// The request and the provider behind it; `None` for a request that is not for `compat`.
-pub async fn resolved(request: &Request, route: &Route<'_>) -> Result<Option<Resolved>, NoBody> {
+pub async fn resolved(
+    request: &Request,
+    route: &Route<'_>,
+    custom: &[CustomProvider],
+) -> Result<Option<Resolved>, NoBody> {
     if route.provider != SLUG {
         return Ok(None);
     }
@@ -33,7 +38,7 @@ pub async fn resolved(request: &Request, route: &Route<'_>) -> Result<Option<Res
             js::bytes(&whole)
         }
     };
-    let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes)?;
+    let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;
     let init = RequestInit::new();
     // As bytes, because a string would bring a content type of its own.
     init.set_body(&Uint8Array::from(body.as_bytes()));

@@ -7,10 +7,10 @@ use crate::body::{self, Copying};
 use crate::compat;
 use crate::headers::Headers;
 use crate::model;
-use crate::providers::Provider;
 use crate::record::{Credential, RequestType};
 use crate::refusal::Refusal;
 use crate::retry;
+use crate::upstream::Upstream;
 use crate::wire;
 use js_sys::{Array, ArrayBuffer};
 use wasm_bindgen::{JsCast, JsValue};
@@ -72,7 +72,7 @@ impl Prepared {
 pub fn headers(
     request: &Request,
     headers: &Headers,
-    provider: &Provider,
+    upstream: Upstream<'_>,
     presented: &Presented,
     job: &mut Job,
 ) -> Result<web_sys::Headers, Refusal> {
@@ -88,12 +88,17 @@ pub fn headers(
     if brings_key {
         job.call.credential = Credential::Request;
     } else if presented.let_in
-        && let Some((name, key)) = job.around.config.provider_key(provider.slug)
+        && let Some((name, key)) = job.around.config.provider_key(upstream.slug())
     {
         job.call.credential = Credential::Operator;
         let _ = outgoing.set(name, &key);
+    } else if presented.let_in && upstream.has_secrets() {
+        job.call.credential = Credential::Operator;
     }
-    if job.call.credential != Credential::Request && compat::wants_bearer(provider.slug, &job.call.rest) {
+    for (name, value) in upstream.headers(presented.let_in && !brings_key) {
+        let _ = outgoing.set(name, value);
+    }
+    if job.call.credential != Credential::Request && compat::wants_bearer(upstream.slug(), &job.call.rest) {
         for name in ["x-api-key", "x-goog-api-key"] {
             if let Ok(Some(key)) = outgoing.get(name) {
                 let _ = outgoing.set("authorization", &format!("Bearer {key}"));
@@ -118,7 +123,7 @@ pub fn headers(
         let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
         let _ = outgoing.set("accept-encoding", accepted);
     }
-    if provider.wants_bearer_as_api_key(&job.call.rest)
+    if upstream.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")
@@ -153,7 +158,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
-    let copying = if job.collect_log || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
     let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
@@ -187,6 +192,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
                 let facts = wire::request::read_request(content_type, &js::slice(&buffer, from, to));
                 job.call.facts.model = job.call.facts.model.take().or(facts.model);
                 job.call.facts.stream |= facts.stream;
+                job.call.facts.max_tokens = job.call.facts.max_tokens.or(facts.max_tokens);
             }
         }
     }

@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 let gw;
 before(async () => {
-  gw = await Gateway.start({ bindings: { PROVIDER_KEYS: JSON.stringify({ "google-ai-studio": "sk-google", parallel: "sk-parallel", openai: "sk-operator" }) } });
+  gw = await Gateway.start({ bindings: { ALLOW_INTERNAL_UPSTREAMS: "true", PROVIDER_KEYS: JSON.stringify({ "google-ai-studio": "sk-google", parallel: "sk-parallel", openai: "sk-operator" }) } });
   await gw.create("gw");
   await gw.create("locked", { authentication: true });
 });
@@ -73,6 +73,22 @@ test("our token in the place of a key stays here, and the operator's key goes as
   assert.deepEqual([gw.upstream.last.headers["x-goog-api-key"], gw.upstream.last.headers.authorization], ["sk-google", undefined]);
   const refused = await gw.call("compat/chat/completions", { gateway: "locked", body: "nonsense", method: "POST" });
   assert.deepEqual([refused.status, (await refused.json()).internalCode], [401, 2009]);
+});
+
+test("a provider of the account's own is asked below its base URL, or at /v1 where that is only a host", async () => {
+  for (const [slug, base_url, asked] of [["own", `${gw.upstream.origin}/openai/api/v2`, ["openai", "/api/v2/chat/completions"]], ["bare", gw.upstream.origin, ["v1", "/chat/completions"]]]) {
+    const made = await gw.api("/custom-providers", { method: "POST", body: JSON.stringify({ name: slug, slug, base_url, enable: true }) });
+    assert.equal(made.status, 200, await made.clone().text());
+    gw.upstream.next(CHAT);
+    // The isolate notices new providers within five seconds.
+    let answer;
+    await until(async () => (answer = await gw.call("compat/chat/completions", { json: { model: `custom-${slug}/m`, messages: [] } })).status === 200, "the provider");
+    assert.deepEqual([gw.upstream.last.provider, gw.upstream.last.url], asked);
+    const log = await gw.logOf(answer);
+    assert.deepEqual([log.provider, log.model], [`custom-${slug}`, "m"]);
+  }
+  const none = await gw.call("compat/chat/completions", { json: { model: "custom-none/m", messages: [] } });
+  assert.deepEqual([none.status, (await none.json()).internalCode], [400, 2008]);
 });
 
 test("as an element of a universal request, in the singular as well", async () => {
