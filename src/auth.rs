@@ -48,13 +48,16 @@ const WELL_KNOWN: &[&str] = &[
     "abcdefgh",
 ];
 
+/// The identity of whoever has the admin's token. No token has this id.
+pub const ADMIN: &str = "admin";
+
 /// What the presented headers prove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
     pub is_admin: bool,
     /// True once it is known that the caller may use the gateway.
     pub let_in: bool,
-    /// Who the caller proved to be: the id of its token, `admin`, or nothing.
+    /// Who the caller proved to be and was let in as: the id of its token, [`ADMIN`], or nothing.
     pub identity: String,
     /// A token that may be one of ours.
     pub token: Option<String>,
@@ -129,6 +132,11 @@ pub fn digest_text(token: &str) -> String {
     TokenDigest::of(token).0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a text is the admin token, or looks like one of those that the control plane makes.
+pub fn is_ours(text: &str, admin: &TokenDigest) -> bool {
+    text.starts_with(TOKEN_PREFIX) || admin.matches(text)
+}
+
 /// The subprotocols that go on to the provider: all but the one that carries our token.
 pub fn provider_protocols(protocols: &str) -> String {
     let kept: Vec<&str> = protocols
@@ -144,7 +152,7 @@ fn has_scheme(value: &str) -> bool {
 }
 
 /// The token of `Bearer <token>` or another scheme, or of a bare token.
-fn bare(value: &str) -> &str {
+pub fn bare(value: &str) -> &str {
     match value.trim().split_once(' ') {
         Some((scheme, token)) if ["bearer", "token", "key"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
             token.trim()
@@ -156,6 +164,11 @@ fn bare(value: &str) -> &str {
 // === impl Presented ===
 
 impl Presented {
+    /// The id of the token that let the caller in, if it was not the admin's.
+    pub fn token_id(&self) -> Option<&str> {
+        Some(self.identity.as_str()).filter(|identity| !identity.is_empty() && *identity != ADMIN)
+    }
+
     /// Takes note of a token that is ours, or looks like it.
     fn takes(&mut self, token: &str, admin: &TokenDigest) -> bool {
         if admin.matches(token) {

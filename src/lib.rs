@@ -1,6 +1,7 @@
 //! Tollgate, an LLM gateway: the events the runtime calls us with. What happens to a request is in `proxy` for the
 //! data plane and in `control` for the control plane; `router` lists every URL.
 
+mod address;
 mod api;
 mod audit;
 mod auth;
@@ -10,9 +11,11 @@ mod caller;
 mod config;
 mod control;
 mod conversation;
+mod credential;
 mod envelope;
 mod evaluate;
 mod filter;
+mod google_token;
 mod headers;
 mod id;
 mod judgement;
@@ -27,18 +30,24 @@ mod page;
 mod params;
 mod platform;
 mod price;
+mod price_rules;
 mod providers;
 mod proxy;
 mod query;
 mod record;
 mod refusal;
+mod reprice;
+mod resolver;
 mod retention;
 mod retry;
 mod router;
 mod scope;
+mod sigv4;
 mod store;
 mod timestamp;
 mod universal;
+mod upstream;
+mod vault;
 mod wire;
 
 use platform::{Around, background, rpc, serve};

@@ -4,24 +4,26 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
-use crate::cache::{self, key::Asked};
+use crate::cache::{self, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::limit::plan::Refused;
+use crate::limit::plan::{Asked, KeyLimit, Refused};
 use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
 use crate::platform::cache::{self as kept, Cache};
+use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, gateways, js, limiter, now, pause, random, tokens};
+use crate::platform::{Around, gateways, js, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
-use crate::retry::{self, Plan};
+use crate::retry;
 use crate::router::Route;
 use crate::scope::Scope;
 use crate::store::StoreError;
+use crate::upstream::{self, Upstream};
 use crate::wire;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Request, Response};
@@ -77,13 +79,15 @@ pub async fn attempt(
 ) -> Option<Response> {
     let arrived = now();
     let headers = js::headers(&request.headers());
-    let admitted = match authorised(&headers, &route, caller.trusted, around).await {
+    let mut admitted = match authorised(&headers, &route, caller.trusted, around).await {
         Ok(found) => found,
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
+    if let Some(identity) = caller.identity {
+        admitted.1.identity = identity;
+    }
     let (scope, presented) = &admitted;
-    let options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
-    let mut plan = options.retry;
+    let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut job = Job {
         around: Rc::clone(around),
         call: Call {
@@ -94,15 +98,16 @@ pub async fn attempt(
         collect_log: options.collect_log,
         collect_payload: options.collect_payload && options.collect_log,
         reads: options.collect_log || scope.gateway.limits.has_budgets(),
-        admission: None,
         cache: Cache::new(
             options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
         ),
+        admission: None,
+        key_limit: None,
         notes: notes(&options),
         arrived,
         client: caller.signal.unwrap_or_else(|| request.signal()),
     };
-    let prepared = match prepare(request, &headers, &route, query, presented, &mut plan, &mut job).await {
+    let prepared = match prepare(request, &headers, &route, query, &admitted, &mut options, &mut job).await {
         Ok(prepared) => prepared,
         Err(NoBody::ClientLeft) => return Some(job.abandon()),
         Err(NoBody::Refused(refusal)) => {
@@ -110,16 +115,17 @@ pub async fn attempt(
             return None;
         }
     };
+    let plan = options.retry;
     let is_head = request.method() == "HEAD";
     let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
-    let asked = Asked {
+    let asked = key::Asked {
         account: route.account,
         gateway: scope.gateway.key,
         generation: scope.gateway.cache.generation,
-        caller: caller.identity.as_deref().unwrap_or(&presented.identity),
+        caller: &presented.identity,
         credential: &format!("{:?}", job.call.credential),
         provider: &job.call.provider.clone(),
-        provider_version: 0,
+        provider_version: upstream::version(route.provider, &scope.custom),
         method: &request.method(),
         url,
         query: query_sent,
@@ -141,15 +147,28 @@ pub async fn attempt(
             }
         }
     }
-    let identity = caller.identity.as_deref().unwrap_or(&presented.identity);
-    let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
-    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, identity, is_counted).await {
-        if is_final {
+    let model = job.call.model();
+    let asked = Asked {
+        token: presented.token_id(),
+        metadata: &job.call.metadata.entries,
+        provider: &job.call.provider,
+        model: model.as_deref(),
+        key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
+        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
+    };
+    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
+        Ok(admission) => {
+            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
+            job.admission = admission;
+        }
+        Err(Refused { refusal, is_final: true }) => {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
         }
-        failures.push(Failed { job, end: End::Refused(refusal) });
-        return None;
+        Err(Refused { refusal, .. }) => {
+            failures.push(Failed { job, end: End::Refused(refusal) });
+            return None;
+        }
     }
     loop {
         let number = job.call.attempt;
@@ -248,24 +267,22 @@ pub async fn authorised(
         )
     };
     let mut presented = auth::presented(headers, admin);
-    let identity = tokens::identify(around, &presented).await;
-    presented.identity = match &identity {
-        Ok(Some(Identity::Admin)) => "admin".to_owned(),
-        Ok(Some(Identity::Token(token))) => token.id.clone(),
-        _ => String::new(),
+    let who = tokens::identify(around, &presented).await;
+    let proven = match &who {
+        Ok(Some(Identity::Admin)) => Some(auth::ADMIN.to_owned()),
+        Ok(Some(Identity::Token(token)))
+            if token.has(Permission::Run) && token.reaches(route.account, route.gateway) =>
+        {
+            Some(token.id.clone())
+        }
+        _ => None,
     };
-    presented.let_in = trusted
-        || match &identity {
-            Ok(Some(Identity::Admin)) => true,
-            Ok(Some(Identity::Token(token))) => {
-                token.has(Permission::Run) && token.reaches(route.account, route.gateway)
-            }
-            _ => false,
-        };
+    presented.let_in = trusted || proven.is_some();
+    presented.identity = proven.unwrap_or_default();
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
     let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if scope.gateway.settings.authentication && !presented.let_in {
-        identity.map_err(unreadable)?;
+        who.map_err(unreadable)?;
         return Err(Refusal::unauthorized(
             "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
              that may run, in the header cf-aig-authorization: Bearer <token>.",
@@ -305,6 +322,7 @@ fn call(
         request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
         metadata: options.metadata.clone(),
         custom_cost: options.custom_cost,
+        prices: Rc::clone(&scope.prices),
         user_agent: headers.get("user-agent").map(str::to_owned),
         authentication: presented.let_in,
         request_content_type: headers.get("content-type").map(str::to_owned),
@@ -325,24 +343,30 @@ async fn prepare(
     headers: &Headers,
     route: &Route<'_>,
     query: &str,
-    presented: &Presented,
-    plan: &mut Plan,
+    (scope, presented): &(Rc<Scope>, Presented),
+    options: &mut Options,
     job: &mut Job,
 ) -> Result<Prepared, NoBody> {
-    let provider = providers::find(route.provider)
-        .ok_or_else(|| Refusal::unknown_provider(&job.call.provider, providers::nearest(route.provider)))?;
-    let url = provider.url(&Target {
+    let upstream = Upstream::find(route.provider, &scope.custom)?;
+    let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
+    let url = upstream.url(&Target {
         account: route.account,
         rest: route.rest,
-        query,
-        base_override: job.around.config.base_url(provider.slug),
+        query: &credential.query(query, job),
+        base_override: job.around.config.base_url(upstream.slug()),
         fal_target: headers.get("x-fal-target-url"),
     })?;
-    let body = outgoing::taken(request, headers, plan.attempts > 1 || job.cache.is_on(), job).await?;
-    if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
-        plan.attempts = 1;
+    if let Upstream::Custom(provider) = upstream {
+        resolver::admit(provider, &job.around).await?;
     }
-    let outgoing = outgoing::headers(request, headers, provider, presented, job)?;
+    job.key_limit = credential.limit.clone();
+    let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
+    let body = outgoing::taken(request, headers, keep, job).await?;
+    if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
+        options.retry.attempts = 1;
+    }
+    let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
+    let url = credential.present(request, url, &outgoing, &body, job).await?;
     Ok(Prepared::new(&request.method(), url, &outgoing, body))
 }
 

@@ -45,7 +45,26 @@ impl Refusal {
 
     pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
         let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
-        let description = format!("Tollgate knows no provider '{slug}'.{hint} The README lists all of them.");
+        let description =
+            format!("Tollgate knows no provider '{}'.{hint} The README lists all of them.", shortened(slug));
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn unknown_custom_provider(name: &str) -> Self {
+        let description = format!(
+            "The account has no custom provider '{}'. Make it with POST \
+             /accounts/<account>/ai-gateway/custom-providers.",
+            shortened(name)
+        );
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn disabled_provider(name: &str) -> Self {
+        let description = format!(
+            "The custom provider '{}' is disabled. Enable it with PATCH \
+             /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
+            shortened(name)
+        );
         Self::new(400, 2008, "Invalid provider", description)
     }
 
@@ -65,6 +84,31 @@ impl Refusal {
     /// Clients read the rule from the message, as the original writes it.
     pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
         Self::new(429, 2045, message, description)
+    }
+
+    /// A stored key that there is not. Clients show the message, so the aliases are in it.
+    pub fn unknown_alias<'a>(provider: &str, alias: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let mut aliases = String::new();
+        for alias in known {
+            let comma = if aliases.is_empty() { "" } else { ", " };
+            aliases.push_str(&format!("{comma}'{alias}'"));
+        }
+        let aliases = if aliases.is_empty() { "none" } else { &aliases };
+        let alias: String = alias
+            .chars()
+            .take(64)
+            .map(|char| if matches!(char, ' '..='~') && char != '"' { char } else { '?' })
+            .collect();
+        let message =
+            format!("Provider '{provider}' has no BYOK credential named '{alias}'. Configured aliases: {aliases}");
+        let description =
+            format!("{message}. The alias comes from cf-aig-byok-alias; store a key with POST …/provider_configs.");
+        Self::new(400, 2040, message, description)
+    }
+
+    /// A request that no key may be sent with.
+    pub fn no_credential(description: impl Into<String>) -> Self {
+        Self::new(400, 2040, "No provider credential for this request", description)
     }
 
     pub fn not_found(path: &str) -> Self {

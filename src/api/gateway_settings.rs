@@ -336,6 +336,8 @@ mod tests {
                 "{wrong}"
             );
         }
+        let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
+        assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));
         for (field, wrong) in [
             ("rate_limiting_rules", json!({})),
             ("rate_limiting_rules", json!([{}])),
@@ -345,8 +347,6 @@ mod tests {
             let path = parse(json!({ field: wrong })).unwrap_err().path;
             assert_eq!(path.get(1).map(String::as_str), Some(field), "{wrong}");
         }
-        let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
-        assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));
         assert_eq!(parse(json!({ "cache_ttl": 60.0 })).unwrap().cache_ttl, 60);
     }
 }

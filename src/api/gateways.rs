@@ -9,7 +9,7 @@ use crate::envelope::{ApiError, Reply};
 use crate::limit::rules::Limits;
 use crate::page::Page;
 use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
 
@@ -24,9 +24,9 @@ pub struct Gateway {
     pub created_at: u64,
     pub modified_at: u64,
     pub settings: GatewaySettings,
+    pub cache: Epoch,
     /// What the settings say of limits, read once.
     pub limits: Limits,
-    pub cache: Epoch,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -46,7 +46,7 @@ row! {
     }
 }
 
-const COLUMNS: &str =
+pub const COLUMNS: &str =
     "key, account_id, id, internal_id, created_at, modified_at, settings, cache_generation, cache_purged";
 
 const MAX_PER_PAGE: u64 = 100;
@@ -165,6 +165,8 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
             Statement::new(deleted, [gateway.key.into(), time(by.now_ms)]),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
             by.row(&change("gateway.delete", account, id, &Map::new())),
+            // After the audit row, which goes by what the statement before it changed.
+            Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
         ])
         .await?;
     Ok(Reply::result(gateway.show()))
@@ -207,27 +209,29 @@ async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<b
     Ok(ids.len() == limit as usize)
 }
 
-/// Removes the datasets and evaluations of a deleted gateway.
+/// Removes what was done with the logs of a deleted gateway: datasets, evaluations and new prices.
 async fn delete_evaluations(store: &impl Store, key: i64) -> Result<(), StoreError> {
     let statements = [
         "DELETE FROM verdicts WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
         "DELETE FROM evaluation_results WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
         "DELETE FROM evaluations WHERE gateway = ?1",
         "DELETE FROM datasets WHERE gateway = ?1",
+        "DELETE FROM reprices WHERE gateway = ?1",
     ];
     store.batch(statements.map(|sql| Statement::new(sql, [key.into()])).into()).await.map(drop)
 }
 
 /// The base URL to give to a provider's SDK; `universal` has no provider, and its URL ends with a slash.
-pub fn url(origin: &str, account: &str, gateway: &str, provider: &str) -> Result<Reply, ApiError> {
+/// `is_custom` tells that the provider is one of the account's own.
+pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom: bool) -> Result<Reply, ApiError> {
     let base = format!("{origin}/v1/{account}/{gateway}/");
     if provider == "universal" {
         return Ok(Reply::result(base));
     }
-    match crate::providers::find(provider) {
-        Some(_) => Ok(Reply::result(format!("{base}{provider}"))),
-        None => Err(ApiError::not_found()),
+    if is_custom || crate::providers::find(provider).is_some() {
+        return Ok(Reply::result(format!("{base}{provider}")));
     }
+    Err(ApiError::not_found())
 }
 
 fn change<'a>(action: &'static str, account: &'a str, id: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
@@ -257,6 +261,12 @@ fn time(now_ms: u64) -> Bind {
 
 // === impl Gateway ===
 
+impl FromRow for Gateway {
+    fn from_row(row: crate::store::Row) -> Result<Self, StoreError> {
+        Self::read(Row::from_row(row)?)
+    }
+}
+
 impl Gateway {
     fn read(row: Row) -> Result<Self, StoreError> {
         let settings: GatewaySettings = serde_json::from_str(&row.settings)
@@ -264,7 +274,7 @@ impl Gateway {
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
         let limits = settings.limits();
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, limits, cache })
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache, limits })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.

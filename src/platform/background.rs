@@ -2,9 +2,10 @@
 //! done behind requests and once a minute, and can end at any moment without harm.
 
 use super::{Around, judge, now, pause, random};
-use crate::api::{feedback, gateways};
+use crate::api::{feedback, gateways, provider_configs};
 use crate::evaluate::run;
 use crate::id;
+use crate::reprice;
 use crate::retention;
 use crate::store::StoreError;
 use serde_json::json;
@@ -29,8 +30,15 @@ thread_local! {
 pub async fn everything(around: &Rc<Around>) {
     told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
+    reprices(around).await;
+    reseal(around).await;
     retention(around).await;
     evaluations(around).await;
+}
+
+/// Goes on with the new prices that nobody works on.
+pub async fn reprices(around: &Rc<Around>) {
+    told("reprice_failed", reprice::run_all(&around.database(), now, now() + BUDGET_MS).await);
 }
 
 /// Goes on with the evaluations that nobody works on.
@@ -55,6 +63,11 @@ pub async fn evaluations(around: &Rc<Around>) {
 /// Removes what deleted gateways have left.
 pub async fn sweep(around: &Rc<Around>) {
     told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
+}
+
+/// Seals stored keys with the newest encryption key.
+pub async fn reseal(around: &Rc<Around>) {
+    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
 }
 
 /// Removes what gateways are not to keep, and says so.

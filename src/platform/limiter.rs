@@ -1,7 +1,6 @@
 //! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
 //! something. A gateway without limits has neither.
 
-use super::job::Job;
 use super::{Around, js, now, random, within};
 use crate::api::gateways::Gateway;
 use crate::envelope::{ApiError, Reply};
@@ -49,27 +48,9 @@ pub struct Admission {
     pub notes: Vec<(&'static str, String)>,
 }
 
-/// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
-/// request that an earlier one was counted for.
-pub async fn pass(job: &mut Job, gateway: &Gateway, identity: &str, is_counted: bool) -> Result<(), Refused> {
-    let model = job.call.model();
-    let asked = Asked {
-        token: Some(identity).filter(|identity| !["", "admin"].contains(identity)),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
-        model: model.as_deref(),
-        key: None,
-        is_counted,
-    };
-    let admission = admit(&job.around, gateway, &asked, || job.call.estimate()).await?;
-    job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
-    job.admission = admission;
-    Ok(())
-}
-
 /// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
 /// nothing to ask, and no admission.
-async fn admit(
+pub async fn admit(
     around: &Rc<Around>,
     gateway: &Gateway,
     asked: &Asked<'_>,

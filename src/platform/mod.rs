@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod background;
 pub mod cache;
+pub mod credentials;
 pub mod d1;
 pub mod gateways;
 pub mod job;
@@ -12,10 +13,12 @@ pub mod limiter;
 pub mod limiter_object;
 pub mod log_writer;
 pub mod outgoing;
+pub mod resolver;
 pub mod rpc;
 pub mod serve;
 pub mod tokens;
 pub mod universal;
+pub mod vault;
 
 use crate::config::Config;
 use futures_util::future::{Either, select};

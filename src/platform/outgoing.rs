@@ -6,10 +6,10 @@ use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Headers;
 use crate::model;
-use crate::providers::Provider;
-use crate::record::{Credential, RequestType};
+use crate::record::RequestType;
 use crate::refusal::Refusal;
 use crate::retry;
+use crate::upstream::Upstream;
 use crate::wire;
 use js_sys::{Array, ArrayBuffer};
 use wasm_bindgen::{JsCast, JsValue};
@@ -71,26 +71,15 @@ impl Prepared {
 pub fn headers(
     request: &Request,
     headers: &Headers,
-    provider: &Provider,
+    upstream: Upstream<'_>,
     presented: &Presented,
-    job: &mut Job,
+    job: &Job,
 ) -> Result<web_sys::Headers, Refusal> {
     let copied = web_sys::Headers::new_with_headers(&request.headers());
     let outgoing = copied
         .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
-    }
-    // For callers who proved themselves and bring no key of their own.
-    let brings_key =
-        headers.credentials().any(|name| !presented.carriers.contains(&name)) || job.call.query.contains("key=");
-    if brings_key {
-        job.call.credential = Credential::Request;
-    } else if presented.let_in
-        && let Some((name, key)) = job.around.config.provider_key(provider.slug)
-    {
-        job.call.credential = Credential::Operator;
-        let _ = outgoing.set(name, &key);
     }
     if job.call.request_type == RequestType::WebSocket {
         let _ = outgoing.set("upgrade", "websocket");
@@ -109,7 +98,7 @@ pub fn headers(
         let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
         let _ = outgoing.set("accept-encoding", accepted);
     }
-    if provider.wants_bearer_as_api_key(&job.call.rest)
+    if upstream.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")

@@ -1,6 +1,7 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, background, gateways, js, limiter, log_writer, now, pause, random, tokens, universal};
+use super::{Around, background, gateways, js, limiter, log_writer, now, pause, random, resolver, tokens, universal};
+use crate::api::custom_providers::{self, Guard};
 use crate::auth;
 use crate::caller::Caller;
 use crate::control;
@@ -11,6 +12,7 @@ use crate::price;
 use crate::proxy;
 use crate::query::Query;
 use crate::refusal::Refusal;
+use crate::resolver::Lookup;
 use crate::router::{self, Access, Endpoint, NoRoute, Plane, Route};
 use js_sys::ArrayBuffer;
 use serde_json::json;
@@ -142,12 +144,21 @@ fn asked<'a>(
         new_id: id::mint(now(), random()),
         entropy,
         mark: admin.mark_key(),
+        guard: Guard { internal_allowed: around.config.allow_internal_upstreams, found: Lookup::NotAsked },
     })
 }
 
-async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
+async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
     let store = around.database();
     let route = asked.route;
+    // Nobody gets a name looked up who may not store it.
+    if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
+        && !asked.guard.internal_allowed
+        && asked.caller.admit(&route).is_ok()
+        && let Some(name) = custom_providers::name_to_look_up(asked.body)
+    {
+        asked.guard.found = resolver::look_up(&name, around).await;
+    }
     if matches!(route.access, Access::Give | Access::See) {
         log_writer::idle().await;
     }
@@ -156,12 +167,32 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
         Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
         _ => None,
     };
-    let reply = control::handle(&store, &asked, pause).await;
+    let reply = match route.endpoint {
+        Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
+            let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
+            control::keep(&store, &asked, &**around, &base_override).await
+        }
+        _ => control::handle(&store, &asked, pause).await,
+    };
     let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
-        Endpoint::CreateGateway => gateways::forget_all(),
-        Endpoint::UpdateGateway | Endpoint::PurgeCache => gateways::forget(route.account, route.gateway),
+        Endpoint::CreateGateway
+        | Endpoint::CreateCost
+        | Endpoint::UpdateCost
+        | Endpoint::DeleteCost
+        | Endpoint::CreateCustomProvider
+        | Endpoint::UpdateCustomProvider
+        | Endpoint::DeleteCustomProvider => gateways::forget_all(),
+        // Whoever looks at new prices also moves them on, should nobody else.
+        Endpoint::RepriceLogs | Endpoint::GetReprice => {
+            around.context.wait_until(async move { background::reprices(&later).await });
+        }
+        Endpoint::UpdateGateway
+        | Endpoint::PurgeCache
+        | Endpoint::CreateProviderConfig
+        | Endpoint::UpdateProviderConfig
+        | Endpoint::DeleteProviderConfig => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
             let gone = gone.filter(|_| reply.is_ok());

@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("routes.json", import.meta.url), "utf8"));
 
-let gw, log, dataset, evaluation, token;
+let gw, log, dataset, evaluation, token, provider, cost, reprice, key;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());
@@ -16,9 +16,14 @@ before(async () => {
   await gw.create("locked", { authentication: true });
   ({ id: dataset } = await post("/gateways/locked/datasets", { name: "all", enable: true, filters: [] }));
   ({ id: evaluation } = await post("/gateways/locked/evaluations", { name: "cost", dataset_ids: [dataset], evaluation_type_ids: ["cost"] }));
+  ({ id: key } = await post("/gateways/locked/provider_configs", { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" }));
   token = await post("/tokens", { name: "for the matrix", permissions: ["read"] });
   const answer = await gw.call("openai/models", { gateway: "locked", headers: { "cf-aig-authorization": TOKEN } });
   ({ id: log } = await gw.logOf(answer, "locked"));
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
+  ({ id: provider } = await post("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" }));
+  ({ id: cost } = await post("/custom-providers/costs", { account_provider_id: provider, model: "m", cost_in: 0 }));
+  ({ id: reprice } = await post("/gateways/locked/logs/reprice", { dry_run: true }));
 });
 after(() => gw.stop());
 
@@ -32,7 +37,11 @@ function filled(template, { account = ACCOUNT, gateway = "locked", id = idFor(te
 function idFor(template) {
   if (template.includes("/datasets")) return dataset;
   if (template.includes("/evaluations")) return evaluation;
+  if (template.includes("/provider_configs")) return key;
   if (template.includes("/tokens")) return token.id;
+  if (template.includes("/costs")) return cost;
+  if (template.includes("/custom-providers")) return provider;
+  if (template.includes("/reprice")) return reprice;
   return log;
 }
 

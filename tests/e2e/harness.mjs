@@ -10,6 +10,7 @@ import { Upstream } from "../upstream.mjs";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const TOKEN = "f3a9c1d27b604e8895aa01bc7d";
 export const ACCOUNT = "acct";
+export const ENCRYPTION_KEY = "UMzCE0d5k8r3p1vJ0b8gBqzS2xkWfQe4n7HhYtLmAoI=";
 
 /** Subclasses the Worker so that its database fails when a test says so; see `fault` below. */
 const FAULTY = `
@@ -42,8 +43,12 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /** `around` is a module that wraps the Worker; `kv` binds a namespace for the cache; `folder` is where the database is kept, to be there after a restart. */
-  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [] } = {}) {
+  /**
+   * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
+   * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to;
+   * `worker` are further options of Miniflare's.
+   */
+  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -65,9 +70,17 @@ export class Gateway {
           compatibilityDate: date,
           compatibilityFlags: flags,
           d1Databases: ["DB"],
-          durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           kvNamespaces: kv ? ["CACHE"] : [],
-          bindings: defined({ ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
+          durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
+          ...(outbound && { outboundService: outbound }),
+          ...worker,
+          bindings: defined({
+            ADMIN_TOKEN: TOKEN,
+            ENCRYPTION_KEY,
+            PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls),
+            DNS_OVER_HTTPS_URL: `${gateway.upstream.origin}/dns-query`,
+            ...bindings,
+          }),
         },
         ...others,
       ],
