@@ -34,6 +34,7 @@ pub enum Endpoint {
     Health,
     OpenApi,
     Universal,
+    Socket,
     Proxy,
     ListGateways,
     CreateGateway,
@@ -102,6 +103,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::OpenApi, "GET", "/openapi.json", Open),
     // The data plane: what applications call.
     (Endpoint::Universal, "POST", "/v1/{account}/{gateway}", Gateway),
+    (Endpoint::Socket, "GET", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),
     // The control plane: gateways.
     (Endpoint::ListGateways, "GET", "/accounts/{account}/ai-gateway/gateways", Read),
@@ -312,7 +314,9 @@ mod tests {
     fn a_gateway_without_a_provider_is_the_universal_endpoint() {
         for path in ["/v1/a/g", "/v1/a/g/"] {
             assert_eq!(route("POST", path).unwrap().endpoint, Endpoint::Universal, "{path}");
-            assert_eq!(route("GET", path), Err(NoRoute::MethodNotAllowed(Plane::Data, vec!["POST"])), "{path}");
+            assert_eq!(route("GET", path).unwrap().endpoint, Endpoint::Socket, "{path}");
+            let refused = NoRoute::MethodNotAllowed(Plane::Data, vec!["POST", "GET"]);
+            assert_eq!(route("PUT", path), Err(refused), "{path}");
         }
     }
 

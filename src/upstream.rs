@@ -152,6 +152,12 @@ impl CustomProvider {
         })
     }
 
+    /// Whether the base URL says more than the host.
+    pub fn has_path(&self) -> bool {
+        let host = self.base_url.split_once("://").map_or("", |(_, rest)| rest);
+        host.split_once('/').is_some_and(|(_, path)| !path.is_empty())
+    }
+
     /// The name that has to be looked up before a request is sent there, if the host may be used at all.
     pub fn name_to_check(&self, config: &Config) -> Result<Option<String>, Refusal> {
         if config.allow_internal_upstreams {

@@ -4,10 +4,12 @@ use super::job::Job;
 use super::outgoing::Taken;
 use super::{Around, background, js, now, vault, within};
 use crate::auth::{self, Presented};
+use crate::compat;
 use crate::credential::{self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey};
 use crate::google_token::{self, Account};
 use crate::headers::Headers;
 use crate::options::Options;
+use crate::providers::KeyForm;
 use crate::record;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
@@ -63,7 +65,9 @@ pub async fn resolve(
 ) -> Result<Credential, Refusal> {
     let around = Rc::clone(&job.around);
     let config = &around.config;
-    let (slug, form) = (upstream.slug(), upstream.key_form());
+    let slug = upstream.slug();
+    // The endpoints that providers have for OpenAI's clients take what those send.
+    let form = if compat::wants_bearer(slug, &job.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
     let operators = config.provider_key(slug);
     // Headers with a credential are the account's own key, whatever `byok_only` says of the operator's.
     let has_secrets = upstream.has_secrets();

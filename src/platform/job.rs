@@ -13,8 +13,15 @@ use web_sys::{AbortSignal, Response};
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Response headers that only we set: a provider's of the same name are removed.
-const OURS: &[&str] =
-    &["cf-aig-attempt", "cf-aig-cache-status", "cf-aig-metadata-dropped", "cf-aig-spend-remaining", "cf-aig-warning"];
+const OURS: &[&str] = &[
+    "cf-aig-attempt",
+    "cf-aig-cache-status",
+    "cf-aig-circuit",
+    "cf-aig-metadata-dropped",
+    "cf-aig-skipped",
+    "cf-aig-spend-remaining",
+    "cf-aig-warning",
+];
 
 #[derive(Clone)]
 pub struct Job {

@@ -120,6 +120,9 @@ function known(name) {
     headers: fc.constantFrom(null, "", '{"x-team":"ads","authorization":"Bearer x"}'),
     link: fc.constantFrom(null, "", "https://example.com"),
     account_provider_id: fc.constantFrom("openai", ids.providers, "custom-x"),
+    provider_slug: fc.constantFrom("openai", "mistral"),
+    secret: fc.constant("sk-0123456789"),
+    secret_id: fc.constantFrom(undefined, null, "any"),
   }[name];
 }
 

@@ -61,7 +61,7 @@ test("a Worker tells of itself", async () => {
 test("gateways", async () => {
   await run("CreateGateway", { json: { id: "gw", cache_ttl: null, collect_logs: true } });
   const full = {
-    id: "full", authentication: true, cache_ttl: 60, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
+    id: "full", authentication: true, cache_ttl: 60, circuit_breaker: { failures: 5, window: 60, cooldown: 30 }, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
     logpush_public_key: "x".repeat(16), otel: [], rate_limiting_interval: 60, rate_limiting_limit: 50, rate_limiting_technique: "sliding", retry_backoff: "linear",
     retry_delay: 100, retry_max_attempts: 2, store_id: "s", stripe: {}, workers_ai_billing_mode: "unified", zdr: true,
     rate_limiting_rules: [{ key: "token", limit: 5, interval: 60 }, { key: "metadata.team", limit: 5, interval: 60, technique: "sliding" }],
@@ -84,6 +84,7 @@ test("proxied requests", async () => {
   await run("ProxyGet", { path: { rest: "models" } });
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "Content-Type": "application/json" }, query: CHAT };
   await run("Universal", { json: [element] });
+  await run("Socket", { status: 426 });
   for (const id of ["ProxyPut", "ProxyPatch", "ProxyDelete"]) {
     gw.upstream.next({ status: 200, body: "{}", headers: { "content-type": "application/json" } });
     await run(id, { path: { rest: "files/1" } });
@@ -100,7 +101,8 @@ test("refusals of the gateway itself are as the document describes them", async 
   await refused("POST", "/v1/acct/gw/nothing/x", 400);
   await refused("POST", "/v1/acct/full/openai/x", 401);
   await refused("POST", "/v1/acct/gw", 400, { body: "[]" });
-  await refused("GET", "/v1/acct/gw", 405);
+  await refused("GET", "/v1/acct/gw", 426);
+  await refused("PUT", "/v1/acct/gw", 405);
   await refused("GET", "/nothing", 404);
 });
 
