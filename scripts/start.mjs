@@ -44,15 +44,18 @@ function migrate() {
   if (!result.stdout.includes("No migrations to apply")) say(`migrated the local database in ${STATE}`);
 }
 
-function ensureAdminToken() {
-  const text = readText(VARS) ?? "";
-  if (/^\s*(export\s+)?ADMIN_TOKEN\s*=\s*\S/m.test(text)) return;
-  const others = text.split("\n").filter((line) => line.trim() && !/^\s*ADMIN_TOKEN\s*=/.test(line));
-  const token = randomBytes(32).toString("hex");
-  fs.writeFileSync(VARS, [...others, `ADMIN_TOKEN=${token}`, ""].join("\n"), { mode: 0o600 });
-  // The mode above only counts for a file that is new.
-  fs.chmodSync(VARS, 0o600);
-  say("wrote a random ADMIN_TOKEN to .dev.vars");
+/** What the Worker cannot do without, or not store keys without; nothing that is there already is changed. */
+function ensureSecrets() {
+  for (const [name, encoding] of [["ADMIN_TOKEN", "hex"], ["ENCRYPTION_KEY", "base64"]]) {
+    const text = readText(VARS) ?? "";
+    if (new RegExp(`^\\s*(export\\s+)?${name}\\s*=\\s*\\S`, "m").test(text)) continue;
+    const others = text.split("\n").filter((line) => line.trim() && !new RegExp(`^\\s*${name}\\s*=`).test(line));
+    const secret = randomBytes(32).toString(encoding);
+    fs.writeFileSync(VARS, [...others, `${name}=${secret}`, ""].join("\n"), { mode: 0o600 });
+    // The mode above only counts for a file that is new.
+    fs.chmodSync(VARS, 0o600);
+    say(`wrote a random ${name} to .dev.vars`);
+  }
 }
 
 function startWrangler(port, example) {
@@ -139,7 +142,7 @@ await main(import.meta.url, async ([what]) => {
   await checkPortIsFree(port);
   build();
   migrate();
-  ensureAdminToken();
+  ensureSecrets();
   await serve(port, what === "example");
   process.exit(0);
 });

@@ -132,6 +132,11 @@ pub fn digest_text(token: &str) -> String {
     TokenDigest::of(token).0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a text is the admin token, or looks like one of those that the control plane makes.
+pub fn is_ours(text: &str, admin: &TokenDigest) -> bool {
+    text.starts_with(TOKEN_PREFIX) || admin.matches(text)
+}
+
 /// The subprotocols that go on to the provider: all but the one that carries our token.
 pub fn provider_protocols(protocols: &str) -> String {
     let kept: Vec<&str> = protocols
@@ -154,7 +159,7 @@ fn has_scheme(value: &str) -> bool {
 }
 
 /// The token of `Bearer <token>` or another scheme, or of a bare token.
-fn bare(value: &str) -> &str {
+pub fn bare(value: &str) -> &str {
     match value.trim().split_once(' ') {
         Some((scheme, token)) if ["bearer", "token", "key"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
             token.trim()

@@ -1,9 +1,11 @@
 //! The Worker's variables and secrets, read once per isolate.
 
 use crate::auth::{self, TokenDigest};
+use crate::google_token;
 use crate::id::{self, MarkKey};
 use crate::metadata;
 use crate::resolver;
+use crate::vault::{self, EncryptionKeys};
 use serde_json::Value;
 
 /// Every variable Tollgate knows. The README describes each.
@@ -17,6 +19,11 @@ pub struct Config {
     /// (provider slug, key), from the secret `PROVIDER_KEYS`: what a provider is sent for callers who proved
     /// themselves and bring no key of their own, and for judges.
     provider_keys: Vec<(String, String)>,
+    /// What stored keys are sealed with, from the secret `ENCRYPTION_KEY`, or why that is not possible. Nothing else needs
+    /// it, so the Worker does not stop for the lack of it.
+    pub encryption_keys: Result<EncryptionKeys, String>,
+    /// `GOOGLE_TOKEN_URL`: where service accounts are turned into tokens, in place of Google's own address.
+    google_token_url: Option<String>,
     /// `METADATA_MAX_ENTRIES`: how many entries of `cf-aig-metadata` are kept.
     pub max_metadata_entries: usize,
     /// `ALLOW_INTERNAL_UPSTREAMS`: custom providers may be inside the operator's own network.
@@ -38,14 +45,18 @@ impl Config {
         let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
         let internal = internal_upstreams(get("ALLOW_INTERNAL_UPSTREAMS").as_deref());
         let resolver = resolver_url(get("DNS_OVER_HTTPS_URL").as_deref());
+        let google_token_url = token_url(get("GOOGLE_TOKEN_URL"));
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err());
-        let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).cloned();
+        let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
+        let fault = fault.cloned();
         let admin = fault.map_or(admin, Err);
         Self {
             mark: admin.as_ref().ok().map(TokenDigest::mark_key),
             admin,
             base_urls: base_urls.unwrap_or_default(),
             provider_keys: provider_keys.unwrap_or_default(),
+            encryption_keys: vault::encryption_keys(get("ENCRYPTION_KEY").as_deref()),
+            google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
             allow_internal_upstreams: internal.unwrap_or(false),
             dns_over_https_url: resolver.unwrap_or_default(),
@@ -60,18 +71,13 @@ impl Config {
         }
     }
 
-    /// The operator's key for a provider, in the header that it belongs in.
-    pub fn provider_key(&self, slug: &str) -> Option<(&'static str, String)> {
-        let (_, key) = self.provider_keys.iter().find(|(known, _)| known == slug)?;
-        Some(match slug {
-            "anthropic" | "parallel" => ("x-api-key", key.clone()),
-            "google-ai-studio" => ("x-goog-api-key", key.clone()),
-            "azure-openai" | "ideogram" => ("api-key", key.clone()),
-            "elevenlabs" => ("xi-api-key", key.clone()),
-            "fal" => ("authorization", format!("Key {key}")),
-            "deepgram" => ("authorization", format!("Token {key}")),
-            _ => ("authorization", format!("Bearer {key}")),
-        })
+    /// The operator's key for a provider.
+    pub fn provider_key(&self, slug: &str) -> Option<&str> {
+        self.provider_keys.iter().find(|(known, _)| known == slug).map(|(_, key)| key.as_str())
+    }
+
+    pub fn google_token_url(&self) -> &str {
+        self.google_token_url.as_deref().unwrap_or(google_token::TOKEN_URL)
     }
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
@@ -119,6 +125,14 @@ fn base_urls(value: Option<&str>) -> Result<Vec<(String, String)>, String> {
             }
         })
         .collect()
+}
+
+fn token_url(value: Option<String>) -> Result<Option<String>, String> {
+    let value = value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    if value.as_deref().is_some_and(|url| !is_base_url(url)) {
+        return Err("GOOGLE_TOKEN_URL must be an http:// or https:// URL without query.".to_owned());
+    }
+    Ok(value)
 }
 
 fn is_base_url(url: &str) -> bool {
@@ -187,6 +201,7 @@ mod tests {
             ("METADATA_MAX_ENTRIES", "many", "0 to 64"),
             ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
             ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
+            ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
         ] {
             assert!(config(name, value).admin.err().unwrap().contains(reason), "{value}");
         }

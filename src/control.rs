@@ -5,8 +5,8 @@ use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, reprices,
-    storage, tokens,
+    Place, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
+    provider_configs, reprices, storage, tokens,
 };
 use crate::audit::By;
 use crate::caller::Caller;
@@ -16,6 +16,7 @@ use crate::query::{Query, percent_decoded};
 use crate::retention::room;
 use crate::router::{Endpoint, Route};
 use crate::store::{Store, StoreError};
+use crate::vault::Vault;
 use std::cell::Cell;
 
 /// A request of the control plane whose caller is known.
@@ -135,6 +136,9 @@ async fn within_gateway(
         Endpoint::CompareEvaluations => evaluations::compare(store, &place, query).await,
         Endpoint::GetEvaluation => evaluations::get(store, &place, id).await,
         Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &by).await,
+        Endpoint::ListProviderConfigs => provider_configs::list(store, &place, query).await,
+        Endpoint::GetProviderConfig => provider_configs::get(store, &place, id).await,
+        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &place, id, &by).await,
         Endpoint::ListVerdicts => evaluations::verdicts(store, &place, id, query).await,
         _ => Err(ApiError::not_found()),
     }
@@ -158,6 +162,28 @@ pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gatewa
     }
     request.caller.admit(route)?;
     gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
+}
+
+/// Stores a key or replaces one, which takes a vault.
+pub async fn keep(
+    store: &impl Store,
+    request: &Request<'_>,
+    vault: &impl Vault,
+    base_override: &dyn Fn(&str) -> Option<String>,
+) -> Result<Reply, ApiError> {
+    let Request { route, body, caller, .. } = request;
+    if !gateways::is_account_id(route.account) {
+        return Err(ApiError::not_found());
+    }
+    caller.admit(route)?;
+    let place = place(store, route).await?;
+    let keeper = provider_configs::Keeper { caller, vault, base_override };
+    match route.endpoint {
+        Endpoint::CreateProviderConfig => {
+            provider_configs::create(store, &place, body, &request.new_id, &request.by(), &keeper).await
+        }
+        _ => provider_configs::rotate(store, &place, route.id, body, &request.by(), &keeper).await,
+    }
 }
 
 /// The gateway of a route, if it exists.

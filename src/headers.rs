@@ -60,13 +60,6 @@ impl Headers {
         })
     }
 
-    /// The headers that bring an API key.
-    pub fn credentials(&self) -> impl Iterator<Item = &'static str> {
-        ["authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key"]
-            .into_iter()
-            .filter(|name| self.get(name).is_some())
-    }
-
     /// The id the provider gave the request in its headers.
     pub fn provider_request_id(&self) -> Option<&str> {
         ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id", "cf-ray"]

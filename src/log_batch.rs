@@ -193,6 +193,7 @@ const COLUMNS: &[&str] = &[
     "attempt",
     "answered",
     "credential",
+    "credential_alias",
     "evaluation_id",
     "error",
     "duration",

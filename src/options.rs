@@ -18,6 +18,10 @@ pub struct Options {
     pub custom_cost: Option<CustomCost>,
     /// The caller's own name for a group of requests.
     pub event_id: Option<String>,
+    /// Which of the provider's stored keys is wanted. Never ignored: another key than the one that was meant would do harm.
+    pub byok_alias: Option<String>,
+    /// True when the operator's key must not be used.
+    pub no_wholesale: bool,
     pub retry: Plan,
     /// What the cache is to do; `None` when caching is off.
     pub cache: Option<Policy>,
@@ -60,10 +64,24 @@ impl Options {
             .get("cf-aig-metadata")
             .map(|value| metadata::parse(value, max_metadata_entries))
             .unwrap_or_default();
+        let alias = headers.get("cf-aig-byok-alias").map(str::trim).filter(|alias| !alias.is_empty());
+        let byok_alias = alias.map(str::to_owned);
+        let no_wholesale = boolean(headers, "cf-aig-no-wholesale", &mut warnings).unwrap_or(false);
         let retry = plan(headers, settings, &mut warnings);
         let cache = cache::policy(headers, settings.cache_ttl, &mut warnings);
         let warning = ascii(&warnings.join("; "));
-        Self { metadata, collect_log, collect_payload, custom_cost, event_id, retry, cache, warning }
+        Self {
+            metadata,
+            collect_log,
+            collect_payload,
+            custom_cost,
+            event_id,
+            byok_alias,
+            no_wholesale,
+            retry,
+            cache,
+            warning,
+        }
     }
 }
 
@@ -186,6 +204,7 @@ mod tests {
         #[test]
         fn no_header_value_does_harm(value in "\\PC{0,300}", name in prop::sample::select(vec![
             "cf-aig-collect-log", "cf-aig-collect-log-payload", "cf-aig-custom-cost", "cf-aig-event-id", "cf-aig-metadata",
+            "cf-aig-byok-alias", "cf-aig-no-wholesale",
             "cf-aig-max-attempts", "cf-aig-retry-delay", "cf-aig-backoff", "cf-aig-request-timeout", "cf-aig-cache-ttl", "cf-aig-cache-key",
             "cf-aig-skip-cache", "cf-cache-ttl", "cf-skip-cache",
         ])) {

@@ -15,6 +15,23 @@ pub struct Provider {
     /// What the provider's own clients take as their base URL. `{…}` parts are filled from the path.
     pub base: &'static str,
     pub paths: Paths,
+    /// How it takes an API key.
+    pub key: KeyForm,
+}
+
+/// Where a provider looks for the key of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyForm {
+    /// `authorization: Bearer …`.
+    Bearer,
+    /// `authorization` with another scheme.
+    Scheme(&'static str),
+    /// A header of its own.
+    Header(&'static str),
+    /// AWS credentials to sign with, or a key of Bedrock's as a bearer.
+    Aws,
+    /// A Google service account to make a token of, or a token.
+    Google,
 }
 
 /// How the rest of the path becomes the path below the base.
@@ -38,44 +55,46 @@ pub enum Paths {
     Baseten,
 }
 
+use KeyForm::{Aws, Bearer, Google, Header, Scheme};
 use Paths::{Azure, Baseten, Bedrock, Fal, Optional, Plain, Vertex, WorkersAi};
 
-const fn row(slug: &'static str, base: &'static str, paths: Paths) -> Provider {
-    Provider { slug, aliases: &[], base, paths }
+const fn row(slug: &'static str, base: &'static str, paths: Paths, key: KeyForm) -> Provider {
+    Provider { slug, aliases: &[], base, paths, key }
 }
 
 /// Sorted by slug.
 pub const PROVIDERS: &[Provider] = &[
-    row("anthropic", "https://api.anthropic.com", Plain),
-    row("aws-bedrock", "https://{service}.{region}", Bedrock),
-    row("azure-openai", "https://{resource}.openai.azure.com", Azure),
-    row("baseten", "https://inference.baseten.co", Baseten),
-    row("cartesia", "https://api.cartesia.ai", Plain),
-    row("cerebras", "https://api.cerebras.ai/v1", Optional(&["v1/"])),
-    row("cohere", "https://api.cohere.com", Plain),
-    row("deepgram", "https://api.deepgram.com", Plain),
-    row("deepseek", "https://api.deepseek.com", Plain),
-    row("elevenlabs", "https://api.elevenlabs.io", Plain),
-    row("fal", "https://fal.run", Fal),
-    row("fireworks", "https://api.fireworks.ai/inference/v1", Optional(&["inference/v1/", "v1/"])),
+    row("anthropic", "https://api.anthropic.com", Plain, Header("x-api-key")),
+    row("aws-bedrock", "https://{service}.{region}", Bedrock, Aws),
+    row("azure-openai", "https://{resource}.openai.azure.com", Azure, Header("api-key")),
+    row("baseten", "https://inference.baseten.co", Baseten, Bearer),
+    row("cartesia", "https://api.cartesia.ai", Plain, Header("x-api-key")),
+    row("cerebras", "https://api.cerebras.ai/v1", Optional(&["v1/"]), Bearer),
+    row("cohere", "https://api.cohere.com", Plain, Bearer),
+    row("deepgram", "https://api.deepgram.com", Plain, Scheme("Token")),
+    row("deepseek", "https://api.deepseek.com", Plain, Bearer),
+    row("elevenlabs", "https://api.elevenlabs.io", Plain, Header("xi-api-key")),
+    row("fal", "https://fal.run", Fal, Scheme("Key")),
+    row("fireworks", "https://api.fireworks.ai/inference/v1", Optional(&["inference/v1/", "v1/"]), Bearer),
     Provider {
         slug: "google-ai-studio",
         aliases: &["google"],
         base: "https://generativelanguage.googleapis.com",
         paths: Plain,
+        key: Header("x-goog-api-key"),
     },
-    row("google-vertex-ai", "https://{region-}aiplatform.googleapis.com", Vertex),
-    row("grok", "https://api.x.ai/v1", Optional(&["v1/"])),
-    row("groq", "https://api.groq.com/openai/v1", Optional(&["openai/v1/", "v1/"])),
-    row("huggingface", "https://api-inference.huggingface.co/models", Optional(&["models/"])),
-    row("ideogram", "https://api.ideogram.ai", Plain),
-    row("mistral", "https://api.mistral.ai", Plain),
-    row("openai", "https://api.openai.com/v1", Optional(&["v1/"])),
-    row("openrouter", "https://openrouter.ai/api/v1", Optional(&["v1/"])),
-    row("parallel", "https://api.parallel.ai", Plain),
-    row("perplexity-ai", "https://api.perplexity.ai", Plain),
-    row("replicate", "https://api.replicate.com/v1", Optional(&["v1/"])),
-    row("workers-ai", "https://api.cloudflare.com/client/v4/accounts/{account}/ai", WorkersAi),
+    row("google-vertex-ai", "https://{region-}aiplatform.googleapis.com", Vertex, Google),
+    row("grok", "https://api.x.ai/v1", Optional(&["v1/"]), Bearer),
+    row("groq", "https://api.groq.com/openai/v1", Optional(&["openai/v1/", "v1/"]), Bearer),
+    row("huggingface", "https://api-inference.huggingface.co/models", Optional(&["models/"]), Bearer),
+    row("ideogram", "https://api.ideogram.ai", Plain, Header("api-key")),
+    row("mistral", "https://api.mistral.ai", Plain, Bearer),
+    row("openai", "https://api.openai.com/v1", Optional(&["v1/"]), Bearer),
+    row("openrouter", "https://openrouter.ai/api/v1", Optional(&["v1/"]), Bearer),
+    row("parallel", "https://api.parallel.ai", Plain, Header("x-api-key")),
+    row("perplexity-ai", "https://api.perplexity.ai", Plain, Bearer),
+    row("replicate", "https://api.replicate.com/v1", Optional(&["v1/"]), Bearer),
+    row("workers-ai", "https://api.cloudflare.com/client/v4/accounts/{account}/ai", WorkersAi, Bearer),
 ];
 
 /// What of a request decides where it goes.

@@ -7,18 +7,19 @@ use crate::auth::{self, Presented};
 use crate::cache::{self, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::limit::plan::{Asked, Refused};
+use crate::limit::plan::Refused;
 use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
 use crate::platform::cache::{self as kept, Cache};
+use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
 use crate::platform::{Around, circuits, compat, gateways, js, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
-use crate::retry::{self, Plan};
+use crate::retry;
 use crate::router::Route;
 use crate::scope::Scope;
 use crate::store::StoreError;
@@ -94,8 +95,7 @@ pub async fn attempt(
         Err(fault) => (None, Some(fault)),
     };
     let (request, route) = real.as_ref().map_or((request, route), |real| (&real.request, real.route(route)));
-    let options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
-    let mut plan = options.retry;
+    let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut job = Job {
         around: Rc::clone(around),
         call: Call {
@@ -110,6 +110,7 @@ pub async fn attempt(
             options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
         ),
         admission: None,
+        key_limit: None,
         notes: notes(&options),
         arrived,
         client,
@@ -119,7 +120,7 @@ pub async fn attempt(
     }
     let prepared = match fault {
         Some(fault) => Err(fault),
-        None => prepare(request, &headers, &route, query, &admitted, &mut plan, &mut job).await,
+        None => prepare(request, &headers, &route, query, &admitted, &mut options, &mut job).await,
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
@@ -129,6 +130,7 @@ pub async fn attempt(
             return None;
         }
     };
+    let mut plan = options.retry;
     let is_head = request.method() == "HEAD";
     let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
     let asked = key::Asked {
@@ -164,28 +166,14 @@ pub async fn attempt(
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
-    let model = job.call.model();
-    let asked = Asked {
-        token: presented.token_id(),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
-        model: model.as_deref(),
-        key: None,
-        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
-    };
-    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
-        Ok(admission) => {
-            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
-            job.admission = admission;
-        }
-        Err(Refused { refusal, is_final: true }) => {
+    let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
+    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, presented, is_counted).await {
+        if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
         }
-        Err(Refused { refusal, .. }) => {
-            failures.push(Failed { job, end: End::Refused(refusal) });
-            return None;
-        }
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
     }
     if let Err(refusal) = circuits::admit(&mut job, &scope.gateway.settings) {
         failures.push(Failed { job, end: End::Refused(refusal) });
@@ -377,25 +365,29 @@ async fn prepare(
     route: &Route<'_>,
     query: &str,
     (scope, presented): &(Rc<Scope>, Presented),
-    plan: &mut Plan,
+    options: &mut Options,
     job: &mut Job,
 ) -> Result<Prepared, NoBody> {
     let upstream = Upstream::find(route.provider, &scope.custom)?;
+    let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
     let url = upstream.url(&Target {
         account: route.account,
         rest: route.rest,
-        query,
+        query: &credential.query(query, job),
         base_override: job.around.config.base_url(upstream.slug()),
         fal_target: headers.get("x-fal-target-url"),
     })?;
     if let Upstream::Custom(provider) = upstream {
         resolver::admit(provider, &job.around).await?;
     }
-    let body = outgoing::taken(request, headers, plan.attempts > 1 || job.cache.is_on(), job).await?;
+    job.key_limit = credential.limit.clone();
+    let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
+    let body = outgoing::taken(request, headers, keep, job).await?;
     if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
-        plan.attempts = 1;
+        options.retry.attempts = 1;
     }
     let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
+    let url = credential.present(request, url, &outgoing, &body, job).await?;
     Ok(Prepared::new(&request.method(), url, &outgoing, body))
 }
 

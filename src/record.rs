@@ -69,6 +69,8 @@ pub enum Credential {
     None,
     /// The caller's own.
     Request,
+    /// One that the gateway stores, under this alias.
+    Stored(String),
     /// The operator's, from the secret `PROVIDER_KEYS` or from a custom provider's headers.
     Operator,
 }
@@ -119,6 +121,7 @@ pub struct LogRecord {
     pub attempt: u32,
     pub answered: bool,
     pub credential: &'static str,
+    pub credential_alias: Option<String>,
     pub evaluation_id: Option<String>,
     pub error: Option<String>,
     pub duration: u64,
@@ -232,6 +235,7 @@ impl LogRecord {
             attempt: call.attempt,
             answered: !outcome.superseded,
             credential: call.credential.name(),
+            credential_alias: call.credential.alias(),
             evaluation_id: call.evaluation_id,
             error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
             duration: outcome.duration,
@@ -316,7 +320,15 @@ impl Credential {
         match self {
             Self::None => "none",
             Self::Request => "request",
+            Self::Stored(_) => "stored",
             Self::Operator => "operator",
+        }
+    }
+
+    fn alias(self) -> Option<String> {
+        match self {
+            Self::Stored(alias) => Some(alias),
+            _ => None,
         }
     }
 }

@@ -100,6 +100,31 @@ impl Refusal {
         Self::new(429, 2045, message, description)
     }
 
+    /// A stored key that there is not. Clients show the message, so the aliases are in it.
+    pub fn unknown_alias<'a>(provider: &str, alias: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let mut aliases = String::new();
+        for alias in known {
+            let comma = if aliases.is_empty() { "" } else { ", " };
+            aliases.push_str(&format!("{comma}'{alias}'"));
+        }
+        let aliases = if aliases.is_empty() { "none" } else { &aliases };
+        let alias: String = alias
+            .chars()
+            .take(64)
+            .map(|char| if matches!(char, ' '..='~') && char != '"' { char } else { '?' })
+            .collect();
+        let message =
+            format!("Provider '{provider}' has no BYOK credential named '{alias}'. Configured aliases: {aliases}");
+        let description =
+            format!("{message}. The alias comes from cf-aig-byok-alias; store a key with POST …/provider_configs.");
+        Self::new(400, 2040, message, description)
+    }
+
+    /// A request that no key may be sent with.
+    pub fn no_credential(description: impl Into<String>) -> Self {
+        Self::new(400, 2040, "No provider credential for this request", description)
+    }
+
     pub fn not_found(path: &str) -> Self {
         let description = format!(
             "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"

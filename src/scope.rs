@@ -2,6 +2,8 @@
 //! seconds.
 
 use crate::api::gateways::{self, Gateway};
+use crate::api::provider_configs;
+use crate::credential::StoredKey;
 use crate::price_rules::{self, PriceRule};
 use crate::store::{FromRow, Row, Statement, Store, StoreError, column};
 use crate::upstream::{self, CustomProvider};
@@ -10,6 +12,8 @@ use std::rc::Rc;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scope {
     pub gateway: Gateway,
+    /// The keys that the gateway stores, still sealed.
+    pub keys: Vec<StoredKey>,
     /// The providers that the account added.
     pub custom: Vec<CustomProvider>,
     /// The prices that the account set.
@@ -18,8 +22,9 @@ pub struct Scope {
 
 pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<Scope>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
+        "SELECT {}, {} AS keys, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateways::COLUMNS,
+        provider_configs::OF_GATEWAY,
         upstream::SELECT,
         price_rules::select(),
     );
@@ -28,10 +33,12 @@ pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<
 
 impl FromRow for Scope {
     fn from_row(mut row: Row) -> Result<Self, StoreError> {
+        let keys: String = column(&mut row, "keys")?;
         let custom: String = column(&mut row, "custom")?;
         let prices: String = column(&mut row, "prices")?;
         Ok(Self {
             gateway: Gateway::from_row(row)?,
+            keys: provider_configs::keys(&keys)?,
             custom: upstream::from_json(&custom),
             prices: price_rules::from_json(&prices).into(),
         })

@@ -13,6 +13,13 @@ pub fn format(milliseconds: u64) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z", u8::from(month))
 }
 
+/// `20261121T064853Z`: the form that AWS signs.
+pub fn basic(milliseconds: u64) -> String {
+    let whole = format(milliseconds);
+    let seconds = whole.split_once('.').map_or(whole.as_str(), |(seconds, _)| seconds);
+    seconds.chars().filter(|char| !matches!(char, '-' | ':')).chain(['Z']).collect()
+}
+
 /// The end of the year 9999, after which there are no dates of this form.
 const LATEST: u64 = 253_402_300_799_999;
 
@@ -37,6 +44,7 @@ mod tests {
     fn milliseconds_always_have_three_digits() {
         assert_eq!(format(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(format(1_795_246_348_081), "2026-11-21T07:32:28.081Z");
+        assert_eq!(basic(1_795_246_348_081), "20261121T073228Z");
         assert_eq!(format(u64::MAX), "1970-01-01T00:00:00.000Z");
     }
 

@@ -2,7 +2,8 @@
 
 use crate::address::{self, Origin};
 use crate::config::Config;
-use crate::providers::{self, Provider, Target};
+use crate::credential;
+use crate::providers::{self, KeyForm, Provider, Target};
 use crate::refusal::Refusal;
 use crate::resolver::Lookup;
 use serde_json::{Map, Value};
@@ -83,6 +84,22 @@ impl<'a> Upstream<'a> {
         match self {
             Self::BuiltIn(provider) => provider.slug,
             Self::Custom(provider) => &provider.slug,
+        }
+    }
+
+    /// How it takes an API key.
+    pub fn key_form(self) -> KeyForm {
+        match self {
+            Self::BuiltIn(provider) => provider.key,
+            Self::Custom(_) => KeyForm::Bearer,
+        }
+    }
+
+    /// Scheme and host, where these are not Tollgate's own for the provider: a stored key goes only where it was stored for.
+    pub fn origin(self, config: &'a Config) -> Option<&'a str> {
+        match self {
+            Self::BuiltIn(provider) => config.base_url(provider.slug).map(credential::origin),
+            Self::Custom(provider) => Some(credential::origin(&provider.base_url)),
         }
     }
 

@@ -14,7 +14,8 @@ async function cast(gateway) {
   const { id: log } = await gw.logOf(await gw.call("openai/chat/completions", { gateway, json: { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] } }), gateway);
   const datasets = await made(`/gateways/${gateway}/datasets`, { name: "all", filters: [] });
   const evaluations = await made(`/gateways/${gateway}/evaluations`, { name: "all", dataset_ids: [datasets], evaluation_type_ids: ["cost", "json_valid"] });
-  return { logs: log, datasets, evaluations, tokens: await made("/tokens", { name: gateway, permissions: ["read"] }), feedback: log };
+  const provider_configs = await made(`/gateways/${gateway}/provider_configs`, { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" });
+  return { provider_configs, logs: log, datasets, evaluations, tokens: await made("/tokens", { name: gateway, permissions: ["read"] }), feedback: log };
 }
 
 /** What is really there. Without it nearly all answers would be 404. */

@@ -165,6 +165,8 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
             Statement::new(deleted, [gateway.key.into(), time(by.now_ms)]),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
             by.row(&change("gateway.delete", account, id, &Map::new())),
+            // After the audit row, which goes by what the statement before it changed.
+            Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
         ])
         .await?;
     Ok(Reply::result(gateway.show()))

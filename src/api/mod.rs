@@ -13,6 +13,7 @@ pub mod gateways;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
+pub mod provider_configs;
 pub mod reprices;
 pub mod storage;
 pub mod tokens;

@@ -2,7 +2,7 @@
 //! done behind requests and once a minute, and can end at any moment without harm.
 
 use super::{Around, judge, now, pause, random};
-use crate::api::{feedback, gateways};
+use crate::api::{feedback, gateways, provider_configs};
 use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
@@ -31,6 +31,7 @@ pub async fn everything(around: &Rc<Around>) {
     told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
     reprices(around).await;
+    reseal(around).await;
     retention(around).await;
     evaluations(around).await;
 }
@@ -62,6 +63,11 @@ pub async fn evaluations(around: &Rc<Around>) {
 /// Removes what deleted gateways have left.
 pub async fn sweep(around: &Rc<Around>) {
     told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
+}
+
+/// Seals stored keys with the newest encryption key.
+pub async fn reseal(around: &Rc<Around>) {
+    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
 }
 
 /// Removes what gateways are not to keep, and says so.

@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
+use crate::credential::KeyLimit;
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub struct Job {
     pub reads: bool,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
+    /// How many requests may be sent with the stored key that is used.
+    pub key_limit: Option<KeyLimit>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
     /// When the request arrived, or when this attempt of it began.
@@ -71,6 +74,17 @@ impl Job {
         }
         for (name, text) in &self.notes {
             let _ = headers.set(name, text);
+        }
+    }
+
+    /// Adds to what the caller is told in `cf-aig-warning`.
+    pub fn warn(&mut self, text: &str) {
+        match self.notes.iter_mut().find(|(name, _)| *name == "cf-aig-warning") {
+            Some((_, others)) => {
+                others.push_str("; ");
+                others.push_str(text);
+            }
+            None => self.notes.push(("cf-aig-warning", text.to_owned())),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Judges are asked through the gateway itself, as any application would, so that their calls are logged and priced. The
-//! proxy gives them the operator's key, for they bring none.
+//! proxy gives them a stored key or the operator's, for they bring none.
 
 use super::{Around, js, now};
 use crate::evaluate::run::{Call, Heard, World};

@@ -5,6 +5,7 @@ pub mod background;
 pub mod cache;
 pub mod circuits;
 pub mod compat;
+pub mod credentials;
 pub mod d1;
 pub mod gateways;
 pub mod job;
@@ -20,6 +21,7 @@ pub mod serve;
 pub mod socket;
 pub mod tokens;
 pub mod universal;
+pub mod vault;
 
 use crate::config::Config;
 use futures_util::future::{Either, select};

@@ -4,10 +4,9 @@ use super::job::Job;
 use super::{js, now, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
-use crate::compat;
 use crate::headers::Headers;
 use crate::model;
-use crate::record::{Credential, RequestType};
+use crate::record::RequestType;
 use crate::refusal::Refusal;
 use crate::retry;
 use crate::upstream::Upstream;
@@ -74,37 +73,13 @@ pub fn headers(
     headers: &Headers,
     upstream: Upstream<'_>,
     presented: &Presented,
-    job: &mut Job,
+    job: &Job,
 ) -> Result<web_sys::Headers, Refusal> {
     let copied = web_sys::Headers::new_with_headers(&request.headers());
     let outgoing = copied
         .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
-    }
-    // For callers who proved themselves and bring no key of their own.
-    let brings_key =
-        headers.credentials().any(|name| !presented.carriers.contains(&name)) || job.call.query.contains("key=");
-    if brings_key {
-        job.call.credential = Credential::Request;
-    } else if presented.let_in
-        && let Some((name, key)) = job.around.config.provider_key(upstream.slug())
-    {
-        job.call.credential = Credential::Operator;
-        let _ = outgoing.set(name, &key);
-    } else if presented.let_in && upstream.has_secrets() {
-        job.call.credential = Credential::Operator;
-    }
-    for (name, value) in upstream.headers(presented.let_in && !brings_key) {
-        let _ = outgoing.set(name, value);
-    }
-    if job.call.credential != Credential::Request && compat::wants_bearer(upstream.slug(), &job.call.rest) {
-        for name in ["x-api-key", "x-goog-api-key"] {
-            if let Ok(Some(key)) = outgoing.get(name) {
-                let _ = outgoing.set("authorization", &format!("Bearer {key}"));
-                let _ = outgoing.delete(name);
-            }
-        }
     }
     if job.call.request_type == RequestType::WebSocket {
         let _ = outgoing.set("upgrade", "websocket");

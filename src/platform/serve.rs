@@ -170,7 +170,13 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
         _ => None,
     };
-    let reply = control::handle(&store, &asked, pause).await;
+    let reply = match route.endpoint {
+        Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
+            let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
+            control::keep(&store, &asked, &**around, &base_override).await
+        }
+        _ => control::handle(&store, &asked, pause).await,
+    };
     let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
@@ -185,7 +191,11 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         Endpoint::RepriceLogs | Endpoint::GetReprice => {
             around.context.wait_until(async move { background::reprices(&later).await });
         }
-        Endpoint::UpdateGateway | Endpoint::PurgeCache => gateways::forget(route.account, route.gateway),
+        Endpoint::UpdateGateway
+        | Endpoint::PurgeCache
+        | Endpoint::CreateProviderConfig
+        | Endpoint::UpdateProviderConfig
+        | Endpoint::DeleteProviderConfig => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
             let gone = gone.filter(|_| reply.is_ok());

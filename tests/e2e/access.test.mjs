@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("routes.json", import.meta.url), "utf8"));
 
-let gw, log, dataset, evaluation, token, provider, cost, reprice;
+let gw, log, dataset, evaluation, token, provider, cost, reprice, key;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());
@@ -16,6 +16,7 @@ before(async () => {
   await gw.create("locked", { authentication: true });
   ({ id: dataset } = await post("/gateways/locked/datasets", { name: "all", enable: true, filters: [] }));
   ({ id: evaluation } = await post("/gateways/locked/evaluations", { name: "cost", dataset_ids: [dataset], evaluation_type_ids: ["cost"] }));
+  ({ id: key } = await post("/gateways/locked/provider_configs", { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" }));
   token = await post("/tokens", { name: "for the matrix", permissions: ["read"] });
   const answer = await gw.call("openai/models", { gateway: "locked", headers: { "cf-aig-authorization": TOKEN } });
   ({ id: log } = await gw.logOf(answer, "locked"));
@@ -36,6 +37,7 @@ function filled(template, { account = ACCOUNT, gateway = "locked", id = idFor(te
 function idFor(template) {
   if (template.includes("/datasets")) return dataset;
   if (template.includes("/evaluations")) return evaluation;
+  if (template.includes("/provider_configs")) return key;
   if (template.includes("/tokens")) return token.id;
   if (template.includes("/costs")) return cost;
   if (template.includes("/custom-providers")) return provider;

@@ -10,6 +10,7 @@ import { Upstream } from "../upstream.mjs";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const TOKEN = "f3a9c1d27b604e8895aa01bc7d";
 export const ACCOUNT = "acct";
+export const ENCRYPTION_KEY = "UMzCE0d5k8r3p1vJ0b8gBqzS2xkWfQe4n7HhYtLmAoI=";
 
 /** Subclasses the Worker so that its database fails when a test says so; see `fault` below. */
 const FAULTY = `
@@ -44,9 +45,10 @@ export class Gateway {
 
   /**
    * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
-   * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to.
+   * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to;
+   * `worker` are further options of Miniflare's.
    */
-  static async start({ bindings = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
+  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -71,8 +73,10 @@ export class Gateway {
           kvNamespaces: kv ? ["CACHE"] : [],
           durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           ...(outbound && { outboundService: outbound }),
+          ...worker,
           bindings: defined({
             ADMIN_TOKEN: TOKEN,
+            ENCRYPTION_KEY,
             PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls),
             DNS_OVER_HTTPS_URL: `${gateway.upstream.origin}/dns-query`,
             ...bindings,

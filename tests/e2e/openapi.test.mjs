@@ -211,6 +211,17 @@ test("custom providers, prices and new prices for past logs", async () => {
   await run("RepriceLogs", { json: {} });
 });
 
+let key;
+test("stored keys", async () => {
+  const wanted = { alias: "default", default_config: true, provider_slug: "openai", secret: "sk-0123456789-0123456789", rate_limit: 5, rate_limit_period: 60 };
+  ({ result: key } = await run("CreateProviderConfig", { json: wanted }));
+  const { result } = await run("CreateProviderConfig", { json: { alias: "aws", provider_slug: "aws-bedrock", secret: { accessKeyId: "AKID", secretAccessKey: "s", region: "us-east-1" } } });
+  await run("ListProviderConfigs", { query: { page: 1, per_page: 5 } });
+  await run("GetProviderConfig", { path: { id: key.id } });
+  await run("UpdateProviderConfig", { path: { id: key.id }, json: { secret: "sk-another" } });
+  await run("DeleteProviderConfig", { path: { id: result.id } });
+});
+
 test("tokens and the audit trail", async () => {
   const { result: token } = await run("CreateToken", { json: { name: "all", permissions: ["read"], gateways: ["gw"], expires_at: "2999-01-01T00:00:00Z" } });
   const { result: rolled } = await run("RollToken", { path: { id: token.id } });
@@ -244,7 +255,9 @@ test("every operation refuses as the document says", async () => {
       }
     }
     if (responses[400]) {
-      const path = { id: template.includes("/datasets/") ? dataset.id : template.includes("/costs/") ? cost.id : template.includes("/custom-providers/") ? provider.id : log };
+      const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
+      const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
+      const path = { id: kinds[kind] ?? log };
       const wrong = ["page", "limit"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });

@@ -4,7 +4,7 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
-use super::{name, object, only};
+use super::{name, object, only, provider_configs};
 use crate::address::{self, Origin};
 use crate::audit::{self, By, Change};
 use crate::envelope::{ApiError, Reply};
@@ -61,12 +61,6 @@ row! {
         about: String,
         created_at: u64,
         modified_at: u64,
-    }
-}
-
-row! {
-    struct Count {
-        n: u64,
     }
 }
 
@@ -134,10 +128,20 @@ pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, A
 
 /// Whether an account has a provider of this slug, given with its prefix.
 pub async fn exists(store: &impl Store, account: &str, provider: &str) -> Result<bool, StoreError> {
-    let Some(slug) = provider.strip_prefix(PREFIX) else { return Ok(false) };
-    let sql = "SELECT count(*) AS n FROM custom_providers WHERE account_id = ?1 AND slug = ?2";
-    let count = store.row::<Count>(Statement::new(sql, [account.into(), slug.into()])).await?;
-    Ok(count.is_some_and(|count| count.n > 0))
+    Ok(base_url(store, account, provider).await?.is_some())
+}
+
+/// Where a provider of an account leads, of a slug with its prefix.
+pub async fn base_url(store: &impl Store, account: &str, provider: &str) -> Result<Option<String>, StoreError> {
+    row! {
+        struct Base {
+            base_url: String,
+        }
+    }
+    let Some(slug) = provider.strip_prefix(PREFIX) else { return Ok(None) };
+    let sql = "SELECT base_url FROM custom_providers WHERE account_id = ?1 AND slug = ?2";
+    let base = store.row::<Base>(Statement::new(sql, [account.into(), slug.into()])).await?;
+    Ok(base.map(|base| base.base_url))
 }
 
 pub async fn create(
@@ -209,7 +213,7 @@ pub async fn update(
     let audit = by.row(&change("custom_provider.update", account, id, &body));
     let mut statements = vec![Statement::new(sql, new.binds()), audit];
     if !new.leads_where(&old) || new.slug != old.slug {
-        statements.extend(forget_keys(&old));
+        statements.push(forget_keys(&old));
     }
     let changed = store.batch(statements).await?;
     if changed.first() == Some(&1) { Ok(Reply::result(new.show())) } else { Err(taken()) }
@@ -224,7 +228,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
         Statement::new("DELETE FROM custom_providers WHERE id = ?1 AND account_id = ?2", binds()),
         by.row(&change("custom_provider.delete", account, id, &Map::new())),
     ];
-    statements.extend(forget_keys(&row));
+    statements.push(forget_keys(&row));
     store.batch(statements).await?;
     Ok(Reply::result(row.show()))
 }
@@ -244,10 +248,10 @@ fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a
     Change { action, account, gateway: None, target, fields: audit::fields(body) }
 }
 
-/// What takes the stored keys of a provider away that leads elsewhere, or is no more: a key is for the host that it was
-/// stored for, and the next provider of that slug may have another.
-fn forget_keys(_old: &Row) -> Option<Statement> {
-    None
+/// Takes the stored keys of a provider away that leads elsewhere, or is no more: a key is for the host that it was stored
+/// for, and the next provider of that slug may have another.
+fn forget_keys(old: &Row) -> Statement {
+    provider_configs::clear_statement(&old.account_id, &format!("{PREFIX}{}", old.slug), &old.base_url)
 }
 
 // === impl Row ===

@@ -1,0 +1,465 @@
+//! `…/provider_configs`: keys of providers that a gateway keeps for its callers. A key can be put in, used and replaced; no
+//! route gives one out.
+
+use super::{Place, custom_providers, object, only};
+use crate::audit::By;
+use crate::caller::Caller;
+use crate::credential::{self, Held, KeyLimit, StoredKey};
+use crate::envelope::{ApiError, Reply};
+use crate::page::Page;
+use crate::providers::{self, KeyForm};
+use crate::query::Query;
+use crate::store::{Bind, FromRow, Row as Columns, Statement, Store, StoreError, row};
+use crate::timestamp;
+use crate::vault::{Bound, Reference, Sealed, Vault};
+use serde_json::{Map, Value, json};
+
+const MAX_PER_PAGE: u64 = 100;
+
+/// The longest secret, in bytes. A service account's key file has about 2,400.
+const MAX_SECRET: usize = 8_192;
+
+/// How many keys a gateway stores at most. They are read in one row, and D1 allows 2 MB for it.
+const MAX_KEYS: u64 = 100;
+
+const MAX_RATE_LIMIT: u64 = 1_000_000_000;
+
+/// Thirty days, in seconds.
+const MAX_RATE_LIMIT_PERIOD: u64 = 2_592_000;
+
+const DEFAULT_RATE_LIMIT_PERIOD: u64 = 60;
+
+/// How many keys are sealed anew at a time.
+const RESEALED_AT_ONCE: i64 = 50;
+
+const COLUMNS: &str = "id, provider, alias, default_config, secret, key_id, reference, preview, upstream, rate_limit, \
+     rate_limit_period, created_at, modified_at";
+
+row! {
+    #[derive(Debug)]
+    struct Row {
+        id: String,
+        provider: String,
+        alias: String,
+        default_config: u8,
+        secret: Option<String>,
+        key_id: Option<String>,
+        reference: Option<String>,
+        preview: String,
+        upstream: Option<String>,
+        rate_limit: Option<u64>,
+        rate_limit_period: u64,
+        created_at: u64,
+        modified_at: u64,
+    }
+}
+
+/// Who wants to store a key, and what that takes.
+pub struct Keeper<'a, V> {
+    pub caller: &'a Caller,
+    pub vault: &'a V,
+    /// The base URL that the operator put in the place of a provider's own.
+    pub base_override: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What a row holds of a key.
+struct Stored {
+    sealed: Option<Sealed>,
+    reference: Option<Reference>,
+    preview: String,
+}
+
+/// A provider that keys are stored for.
+struct Home {
+    slug: String,
+    form: KeyForm,
+    upstream: Option<String>,
+}
+
+/// The keys of the gateway in a row of `gateways`, as one JSON array for [`keys`].
+pub const OF_GATEWAY: &str = "(SELECT json_group_array(json_object('id', id, 'provider', provider, 'alias', alias, \
+     'default_config', default_config, 'secret', secret, 'key_id', key_id, 'reference', reference, 'preview', preview, \
+     'upstream', upstream, 'rate_limit', rate_limit, 'rate_limit_period', rate_limit_period, 'created_at', created_at, \
+     'modified_at', modified_at)) FROM (SELECT * FROM provider_configs WHERE gateway = gateways.key \
+     ORDER BY provider, created_at, id))";
+
+/// Reads what [`OF_GATEWAY`] found.
+pub fn keys(json: &str) -> Result<Vec<StoredKey>, StoreError> {
+    let rows: Vec<Columns> =
+        serde_json::from_str(json).map_err(|error| StoreError(format!("the stored keys cannot be read: {error}")))?;
+    rows.into_iter().map(|row| Row::from_row(row).map(Row::key)).collect()
+}
+
+/// Throws the keys of a custom provider away, unless an account's provider of that slug leads to `base` as it did.
+pub fn clear_statement(account: &str, provider: &str, base: &str) -> Statement {
+    Statement::new(
+        "UPDATE provider_configs SET secret = NULL, key_id = NULL, reference = NULL, preview = '' \
+         WHERE provider = ?2 AND gateway IN (SELECT key FROM gateways WHERE account_id = ?1) AND NOT EXISTS \
+         (SELECT 1 FROM custom_providers AS own WHERE own.account_id = ?1 AND 'custom-' || own.slug = ?2 AND own.base_url = ?3)",
+        [account.into(), provider.into(), base.into()],
+    )
+}
+
+pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    let binds = vec![place.key.into()];
+    let order = "created_at, id";
+    let (rows, info) = page.read::<Row>(store, COLUMNS, "provider_configs WHERE gateway = ?1", order, binds).await?;
+    let shown: Vec<Value> = rows.iter().map(|row| row.show(place)).collect();
+    Ok(Reply::list(shown, info))
+}
+
+pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
+    Ok(Reply::result(existing(store, place, id).await?.show(place)))
+}
+
+async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Row, ApiError> {
+    let row = Statement::new(
+        format!("SELECT {COLUMNS} FROM provider_configs WHERE id = ?1 AND gateway = ?2"),
+        [id.into(), place.key.into()],
+    );
+    store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
+}
+
+async fn count(store: &impl Store, place: &Place<'_>) -> Result<u64, StoreError> {
+    row! {
+        struct Count {
+            n: u64,
+        }
+    }
+    let count = Statement::new("SELECT count(*) AS n FROM provider_configs WHERE gateway = ?1", [place.key.into()]);
+    Ok(store.row::<Count>(count).await?.map_or(0, |count| count.n))
+}
+
+/// Stores a key. One that becomes its provider's default takes that from the older one.
+pub async fn create<V: Vault>(
+    store: &impl Store,
+    place: &Place<'_>,
+    body: &[u8],
+    id: &str,
+    by: &By<'_>,
+    keeper: &Keeper<'_, V>,
+) -> Result<Reply, ApiError> {
+    let body = object(body)?;
+    let known = ["alias", "default_config", "provider_slug", "rate_limit", "rate_limit_period", "secret", "secret_id"];
+    only(&body, &known, &["body"])?;
+    let alias = alias(&body)?;
+    let home = keeper.home(store, place, &body).await?;
+    let default = match body.get("default_config") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(default)) => *default,
+        Some(_) => return Err(ApiError::invalid(["body", "default_config"], "Expected true or false")),
+    };
+    let rate_limit = number(&body, "rate_limit", MAX_RATE_LIMIT)?.filter(|limit| *limit > 0);
+    let period = number(&body, "rate_limit_period", MAX_RATE_LIMIT_PERIOD)?.unwrap_or(DEFAULT_RATE_LIMIT_PERIOD);
+    if period == 0 {
+        return Err(ApiError::invalid(["body", "rate_limit_period"], "Expected an integer from 1 to 2592000"));
+    }
+    if count(store, place).await? >= MAX_KEYS {
+        return Err(ApiError::invalid(["body"], format!("The gateway already stores {MAX_KEYS} keys")));
+    }
+    let stored = keeper.stored(place, &body, &home, alias).await?;
+    let place_of_it = || -> [Bind; 3] { [place.key.into(), home.slug.as_str().into(), alias.into()] };
+    let step_back = Statement::new(
+        "UPDATE provider_configs SET default_config = 0 WHERE gateway = ?1 AND provider = ?2 AND ?4 \
+         AND default_config = 1 AND NOT EXISTS \
+         (SELECT 1 FROM provider_configs WHERE gateway = ?1 AND provider = ?2 AND alias = ?3)",
+        place_of_it().into_iter().chain([default.into()]).collect::<Vec<Bind>>(),
+    );
+    let insert = Statement::new(
+        "INSERT INTO provider_configs (gateway, provider, alias, id, default_config, secret, key_id, reference, preview, \
+         upstream, rate_limit, rate_limit_period, created_at, modified_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13) \
+         ON CONFLICT (gateway, provider, alias) DO NOTHING",
+        place_of_it()
+            .into_iter()
+            .chain([id.into(), default.into()])
+            .chain(stored.binds())
+            .chain([
+                home.upstream.clone().into(),
+                rate_limit.map(|limit| limit as i64).into(),
+                Bind::Int(period as i64),
+                Bind::Int(by.now_ms as i64),
+            ])
+            .collect::<Vec<Bind>>(),
+    );
+    let row = by.row(&place.change("provider_config.create", id, &body));
+    if store.batch(vec![step_back, insert, row]).await?.get(1) != Some(&1) {
+        let rule = format!("The gateway already has a key of {} with the alias '{alias}'", home.slug);
+        return Err(ApiError::invalid(["body", "alias"], rule));
+    }
+    get(store, place, id).await
+}
+
+/// Replaces the key. Whatever else is to change needs another row.
+pub async fn rotate<V: Vault>(
+    store: &impl Store,
+    place: &Place<'_>,
+    id: &str,
+    body: &[u8],
+    by: &By<'_>,
+    keeper: &Keeper<'_, V>,
+) -> Result<Reply, ApiError> {
+    let current = existing(store, place, id).await?;
+    let body = object(body)?;
+    only(&body, &["secret", "secret_id"], &["body"])?;
+    let home = keeper.home_of(store, place, &current.provider).await?;
+    let stored = keeper.stored(place, &body, &home, &current.alias).await?;
+    let update = Statement::new(
+        "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
+         modified_at = ?8 WHERE id = ?1 AND gateway = ?2",
+        [id.into(), place.key.into()]
+            .into_iter()
+            .chain(stored.binds())
+            .chain([home.upstream.into(), Bind::Int(by.now_ms as i64)])
+            .collect::<Vec<Bind>>(),
+    );
+    store.batch(vec![update, by.row(&place.change("provider_config.update", id, &body))]).await?;
+    get(store, place, id).await
+}
+
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+    let row = existing(store, place, id).await?;
+    let delete =
+        Statement::new("DELETE FROM provider_configs WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);
+    store.batch(vec![delete, by.row(&place.change("provider_config.delete", id, &Map::new()))]).await?;
+    Ok(Reply::result(row.show(place)))
+}
+
+/// Seals with the newest encryption key what was sealed with an older one, so that the older can be taken away. What
+/// cannot be opened stays: its encryption key may come back.
+pub async fn reseal(store: &impl Store, vault: &impl Vault) -> Result<(), StoreError> {
+    row! {
+        struct Older {
+            id: String,
+            account_id: String,
+            gateway: i64,
+            provider: String,
+            alias: String,
+            upstream: Option<String>,
+            secret: String,
+            key_id: String,
+        }
+    }
+    let Some(current) = vault.current() else { return Ok(()) };
+    let mut after = String::new();
+    loop {
+        let older = Statement::new(
+            "SELECT c.id, g.account_id, c.gateway, c.provider, c.alias, c.upstream, c.secret, c.key_id \
+             FROM provider_configs c JOIN gateways g ON g.key = c.gateway \
+             WHERE c.secret IS NOT NULL AND c.key_id IS NOT NULL AND c.key_id <> ?1 AND c.id > ?2 ORDER BY c.id LIMIT ?3",
+            [current.into(), after.as_str().into(), RESEALED_AT_ONCE.into()],
+        );
+        let rows: Vec<Older> = store.rows(older).await?;
+        let count = rows.len();
+        for row in rows {
+            let bound = Bound {
+                account: &row.account_id,
+                gateway: row.gateway,
+                provider: &row.provider,
+                alias: &row.alias,
+                upstream: row.upstream.as_deref(),
+            };
+            let old = Sealed { text: row.secret.clone(), key_id: row.key_id.clone() };
+            if let Ok(plain) = vault.open(&old, &bound).await
+                && let Ok(new) = vault.seal(&plain, &bound).await
+            {
+                // Unless somebody has put in another key meanwhile.
+                let update = Statement::new(
+                    "UPDATE provider_configs SET secret = ?3, key_id = ?4 WHERE id = ?1 AND secret = ?2",
+                    [row.id.as_str().into(), row.secret.into(), new.text.into(), new.key_id.into()],
+                );
+                store.batch(vec![update]).await?;
+            }
+            after = row.id;
+        }
+        if count < RESEALED_AT_ONCE as usize {
+            return Ok(());
+        }
+    }
+}
+
+fn alias(body: &Map<String, Value>) -> Result<&str, ApiError> {
+    let named = |alias: &str| {
+        (1..=64).contains(&alias.len())
+            && alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    match body.get("alias") {
+        Some(Value::String(alias)) if named(alias) => Ok(alias),
+        _ => Err(ApiError::invalid(["body", "alias"], "Expected 1 to 64 letters, digits, '-', '_' and '.'")),
+    }
+}
+
+fn number(body: &Map<String, Value>, name: &str, max: u64) -> Result<Option<u64>, ApiError> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_f64() {
+            Some(number) if number.fract() == 0.0 && (0.0..=max as f64).contains(&number) => Ok(Some(number as u64)),
+            _ => Err(ApiError::invalid(["body", name], format!("Expected an integer from 0 to {max}, or null"))),
+        },
+    }
+}
+
+fn unknown_provider(slug: &str) -> ApiError {
+    let hint = providers::nearest(slug).map_or(String::new(), |nearest| format!(". Did you mean '{nearest}'?"));
+    ApiError::invalid(["body", "provider_slug"], format!("Expected the slug of a provider{hint}"))
+}
+
+/// The key that a body brings, in one text.
+fn secret(body: &Map<String, Value>, form: KeyForm) -> Result<Option<String>, ApiError> {
+    let wrong = |rule: &str| ApiError::invalid(["body", "secret"], rule);
+    let secret = match body.get("secret") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(secret)) => secret.trim().to_owned(),
+        Some(object @ Value::Object(_)) => object.to_string(),
+        Some(_) => return Err(wrong("Expected a key as a string, or an object for aws-bedrock and google-vertex-ai")),
+    };
+    fits(form, &secret).map_err(|rule| wrong(&rule))?;
+    Ok(Some(secret))
+}
+
+/// Whether a text can be a key of such a provider. What is said about it quotes nothing of it.
+fn fits(form: KeyForm, secret: &str) -> Result<(), String> {
+    if secret.is_empty() || secret.len() > MAX_SECRET {
+        return Err(format!("Expected a key of 1 to {MAX_SECRET} bytes"));
+    }
+    if secret.starts_with('{') {
+        if !matches!(form, KeyForm::Aws | KeyForm::Google) {
+            return Err("Expected a key as a string: this provider takes no JSON".to_owned());
+        }
+        if credential::structured(secret).is_none() {
+            return Err("Expected a JSON object: what begins with { is none".to_owned());
+        }
+        return credential::material(form, "", secret).map(drop).map_err(|fault| format!("{fault} in the JSON object"));
+    }
+    if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("Expected a key of printable ASCII characters without spaces".to_owned());
+    }
+    Ok(())
+}
+
+// === impl Keeper ===
+
+impl<V: Vault> Keeper<'_, V> {
+    async fn home(&self, store: &impl Store, place: &Place<'_>, body: &Map<String, Value>) -> Result<Home, ApiError> {
+        let slug = body.get("provider_slug").and_then(Value::as_str);
+        let slug =
+            slug.ok_or_else(|| ApiError::invalid(["body", "provider_slug"], "Expected the slug of a provider"))?;
+        self.home_of(store, place, slug).await
+    }
+
+    async fn home_of(&self, store: &impl Store, place: &Place<'_>, slug: &str) -> Result<Home, ApiError> {
+        if let Some(provider) = providers::find(slug) {
+            let base = (self.base_override)(provider.slug);
+            let upstream = base.map(|base| credential::origin(&base).to_owned());
+            return Ok(Home { slug: provider.slug.to_owned(), form: provider.key, upstream });
+        }
+        let base = custom_providers::base_url(store, place.account, slug).await?;
+        let base = base.ok_or_else(|| unknown_provider(slug))?;
+        let upstream = Some(credential::origin(&base).to_owned());
+        Ok(Home { slug: slug.to_owned(), form: KeyForm::Bearer, upstream })
+    }
+
+    /// Seals the key of a body, or looks whether what it refers to is there.
+    async fn stored(
+        &self,
+        place: &Place<'_>,
+        body: &Map<String, Value>,
+        home: &Home,
+        alias: &str,
+    ) -> Result<Stored, ApiError> {
+        let secret = secret(body, home.form)?;
+        let wrong = |rule: &str| ApiError::invalid(["body", "secret_id"], rule);
+        let reference = match body.get("secret_id") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => match Reference::parse(text) {
+                Some(reference) => Some(reference.map_err(wrong)?),
+                // Older SDKs send an id of Cloudflare's along with the key itself.
+                None if secret.is_some() => None,
+                None => return Err(wrong("Expected env:<name of a Worker secret> or store:<Secrets Store binding>")),
+            },
+            Some(_) => return Err(wrong("Expected a string")),
+        };
+        match (secret, reference) {
+            (Some(_), Some(_)) => Err(wrong("Expected either secret or secret_id, not both")),
+            (None, None) => {
+                Err(ApiError::invalid(["body", "secret"], "Expected a key, or a secret_id that refers to one"))
+            }
+            (Some(secret), None) => {
+                let bound = Bound {
+                    account: place.account,
+                    gateway: place.key,
+                    provider: &home.slug,
+                    alias,
+                    upstream: home.upstream.as_deref(),
+                };
+                let sealed = self.vault.seal(&secret, &bound).await.map_err(ApiError::unavailable)?;
+                Ok(Stored { sealed: Some(sealed), reference: None, preview: credential::preview(&secret) })
+            }
+            (None, Some(reference)) => {
+                // The Worker's secrets are the operator's, and meant for every account or for one of them only.
+                if *self.caller != Caller::Admin {
+                    return Err(ApiError::forbidden("Only the admin token may refer to secrets of the Worker"));
+                }
+                let found = self.vault.look_up(&reference).await.map_err(|fault| wrong(&fault))?;
+                fits(home.form, found.trim()).map_err(|rule| wrong(&format!("What it refers to is no key. {rule}")))?;
+                Ok(Stored { sealed: None, reference: Some(reference), preview: String::new() })
+            }
+        }
+    }
+}
+
+// === impl Stored ===
+
+impl Stored {
+    /// The columns `secret`, `key_id`, `reference` and `preview`.
+    fn binds(self) -> [Bind; 4] {
+        let (secret, key_id) = self.sealed.map_or((None, None), |sealed| (Some(sealed.text), Some(sealed.key_id)));
+        let reference = self.reference.map(|reference| reference.text());
+        [secret.into(), key_id.into(), reference.into(), self.preview.into()]
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn key(self) -> StoredKey {
+        let reference = self.reference.as_deref().and_then(Reference::parse).and_then(Result::ok);
+        let held = match (self.secret, self.key_id, reference) {
+            (Some(text), Some(key_id), _) => Held::Sealed(Sealed { text, key_id }),
+            (_, _, Some(reference)) => Held::Reference(reference),
+            _ => Held::Nothing,
+        };
+        let period = self.rate_limit_period;
+        StoredKey {
+            limit: self.rate_limit.map(|limit| KeyLimit { key_id: self.id.clone(), limit, period }),
+            id: self.id,
+            provider: self.provider,
+            alias: self.alias,
+            is_default: self.default_config == 1,
+            held,
+            upstream: self.upstream,
+        }
+    }
+
+    fn show(&self, place: &Place<'_>) -> Value {
+        json!({
+            "id": self.id,
+            "gateway_id": place.gateway,
+            "provider_slug": self.provider,
+            "alias": self.alias,
+            "default_config": self.default_config == 1,
+            "secret_id": self.reference.as_ref().unwrap_or(&self.id),
+            "secret_preview": self.preview,
+            "has_secret": self.secret.is_some() || self.reference.is_some(),
+            "encryption_key_id": self.key_id,
+            "rate_limit": self.rate_limit,
+            "rate_limit_period": self.rate_limit_period,
+            "created_at": timestamp::format(self.created_at),
+            "modified_at": timestamp::format(self.modified_at),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! The runtime's cryptography: AES-256-GCM for stored keys, RS256 for service accounts, SHA-256 of bodies that stay outside
+//! of wasm.
+
+use super::{Around, js};
+use crate::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = importKey, catch)]
+    fn import_key(
+        format: &str,
+        key: &JsValue,
+        algorithm: &JsValue,
+        extractable: bool,
+        usages: &Array,
+    ) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = encrypt, catch)]
+    fn encrypt(algorithm: &JsValue, key: &JsValue, data: &JsValue) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = decrypt, catch)]
+    fn decrypt(algorithm: &JsValue, key: &JsValue, data: &JsValue) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = sign, catch)]
+    fn subtle_sign(algorithm: &JsValue, key: &JsValue, data: &JsValue) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = digest, catch)]
+    fn digest(algorithm: &str, data: &JsValue) -> Result<Promise, JsValue>;
+
+    /// A binding of the Secrets Store. Its method cannot be taken off it and called: it may live in another process.
+    type StoreSecret;
+    #[wasm_bindgen(method, catch)]
+    fn get(this: &StoreSecret) -> Result<Promise, JsValue>;
+}
+
+const NONCE: usize = 12;
+
+/// SHA-256 of a body, hexadecimal. The body is not copied into wasm.
+pub async fn sha256(buffer: &JsValue) -> Result<String, String> {
+    let hash = done(digest("SHA-256", buffer)).await?;
+    Ok(crate::sigv4::hex(&js::bytes(hash.unchecked_ref())))
+}
+
+/// The RS256 signature of a text, by a key in PKCS #8.
+pub async fn sign(private_key: &[u8], text: &str) -> Result<Vec<u8>, String> {
+    let algorithm = object([("name", JsValue::from_str("RSASSA-PKCS1-v1_5")), ("hash", JsValue::from_str("SHA-256"))]);
+    let bytes = Uint8Array::from(private_key);
+    let key = done(import_key("pkcs8", &bytes, &algorithm, false, &Array::of1(&JsValue::from_str("sign")))).await?;
+    let signature = done(subtle_sign(&algorithm, &key, &Uint8Array::from(text.as_bytes()))).await?;
+    Ok(js::bytes(signature.unchecked_ref()))
+}
+
+impl Vault for Around {
+    async fn seal(&self, plain: &str, bound: &Bound<'_>) -> Result<Sealed, String> {
+        let keys = self.config.encryption_keys.as_ref().map_err(Clone::clone)?;
+        let key = keys.first().ok_or("there is no encryption key")?;
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|error| format!("no randomness: {error}"))?;
+        let algorithm = gcm(&nonce, bound);
+        let sealed =
+            done(encrypt(&algorithm, &imported(key, "encrypt").await?, &Uint8Array::from(plain.as_bytes()))).await?;
+        let mut bytes = nonce.to_vec();
+        bytes.extend(js::bytes(sealed.unchecked_ref()));
+        Ok(Sealed { text: URL_SAFE_NO_PAD.encode(bytes), key_id: key.id.clone() })
+    }
+
+    async fn open(&self, sealed: &Sealed, bound: &Bound<'_>) -> Result<String, String> {
+        let keys = self.config.encryption_keys.as_ref().map_err(Clone::clone)?;
+        let key = keys
+            .iter()
+            .find(|key| key.id == sealed.key_id)
+            .ok_or_else(|| format!("ENCRYPTION_KEY does not list the key {} that it was sealed with", sealed.key_id))?;
+        let broken = || "its ciphertext is damaged or belongs elsewhere".to_owned();
+        let bytes = URL_SAFE_NO_PAD.decode(&sealed.text).map_err(|_| broken())?;
+        let (nonce, rest) = bytes.split_at_checked(NONCE).ok_or_else(broken)?;
+        let key = imported(key, "decrypt").await?;
+        let plain = done(decrypt(&gcm(nonce, bound), &key, &Uint8Array::from(rest))).await.map_err(|_| broken())?;
+        String::from_utf8(js::bytes(plain.unchecked_ref::<ArrayBuffer>())).map_err(|_| broken())
+    }
+
+    async fn look_up(&self, reference: &Reference) -> Result<String, String> {
+        let (name, found) = match reference {
+            Reference::Variable(name) => (name, super::variable(&self.env, name)),
+            Reference::Store(name) => {
+                let binding = Reflect::get(&self.env, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED);
+                if !binding.is_object() {
+                    return Err(format!("The Worker has no Secrets Store binding {name}; see wrangler.toml"));
+                }
+                let asked = binding.unchecked_ref::<StoreSecret>().get();
+                let text = done(asked).await.map_err(|error| format!("The Secrets Store did not give {name}: {error}"));
+                (name, text?.as_string())
+            }
+        };
+        found
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| format!("The Worker has no secret {name}. Set it with `npx wrangler secret put {name}`"))
+    }
+
+    fn current(&self) -> Option<&str> {
+        let keys = self.config.encryption_keys.as_ref().ok()?;
+        keys.first().map(|key| key.id.as_str())
+    }
+}
+
+async fn imported(key: &EncryptionKey, usage: &str) -> Result<JsValue, String> {
+    let usages = Array::of1(&JsValue::from_str(usage));
+    let bytes = Uint8Array::from(key.bytes.as_slice());
+    done(import_key("raw", &bytes, &JsValue::from_str("AES-GCM"), false, &usages)).await
+}
+
+fn gcm(nonce: &[u8], bound: &Bound<'_>) -> JsValue {
+    object([
+        ("name", JsValue::from_str("AES-GCM")),
+        ("iv", Uint8Array::from(nonce).into()),
+        ("additionalData", Uint8Array::from(bound.text().as_bytes()).into()),
+    ])
+}
+
+fn object<const N: usize>(members: [(&str, JsValue); N]) -> JsValue {
+    let object = Object::new();
+    for (name, value) in members {
+        let _ = Reflect::set(&object, &JsValue::from_str(name), &value);
+    }
+    object.into()
+}
+
+async fn done(promise: Result<Promise, JsValue>) -> Result<JsValue, String> {
+    let promise = promise.map_err(|error| js::message(&error))?;
+    JsFuture::from(promise).await.map_err(|error| js::message(&error))
+}
