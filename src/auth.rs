@@ -48,13 +48,16 @@ const WELL_KNOWN: &[&str] = &[
     "abcdefgh",
 ];
 
+/// The identity of whoever has the admin's token. No token has this id.
+pub const ADMIN: &str = "admin";
+
 /// What the presented headers prove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
     pub is_admin: bool,
     /// True once it is known that the caller may use the gateway.
     pub let_in: bool,
-    /// Who the caller proved to be: the id of its token, `admin`, or nothing.
+    /// Who the caller proved to be and was let in as: the id of its token, [`ADMIN`], or nothing.
     pub identity: String,
     /// A token that may be one of ours.
     pub token: Option<String>,
@@ -161,6 +164,11 @@ pub fn bare(value: &str) -> &str {
 // === impl Presented ===
 
 impl Presented {
+    /// The id of the token that let the caller in, if it was not the admin's.
+    pub fn token_id(&self) -> Option<&str> {
+        Some(self.identity.as_str()).filter(|identity| !identity.is_empty() && *identity != ADMIN)
+    }
+
     /// Takes note of a token that is ours, or looks like it.
     fn takes(&mut self, token: &str, admin: &TokenDigest) -> bool {
         if admin.matches(token) {

@@ -4,6 +4,7 @@ use crate::auth::{self, TokenDigest};
 use crate::google_token;
 use crate::id::{self, MarkKey};
 use crate::metadata;
+use crate::resolver;
 use crate::vault::{self, EncryptionKeys};
 use serde_json::Value;
 
@@ -25,6 +26,10 @@ pub struct Config {
     google_token_url: Option<String>,
     /// `METADATA_MAX_ENTRIES`: how many entries of `cf-aig-metadata` are kept.
     pub max_metadata_entries: usize,
+    /// `ALLOW_INTERNAL_UPSTREAMS`: custom providers may be inside the operator's own network.
+    pub allow_internal_upstreams: bool,
+    /// `DNS_OVER_HTTPS_URL`: who is asked which addresses a custom provider's name leads to.
+    pub dns_over_https_url: String,
 }
 
 /// An operator may raise the number of metadata entries this far: each is a row in D1.
@@ -39,8 +44,11 @@ impl Config {
         let provider_keys = provider_keys(get("PROVIDER_KEYS").as_deref());
         let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
         let google_token_url = token_url(get("GOOGLE_TOKEN_URL"));
+        let internal = internal_upstreams(get("ALLOW_INTERNAL_UPSTREAMS").as_deref());
+        let resolver = resolver_url(get("DNS_OVER_HTTPS_URL").as_deref());
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err());
-        let fault = fault.or(google_token_url.as_ref().err()).cloned();
+        let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
+        let fault = fault.cloned();
         let admin = fault.map_or(admin, Err);
         Self {
             mark: admin.as_ref().ok().map(TokenDigest::mark_key),
@@ -50,6 +58,8 @@ impl Config {
             encryption_keys: vault::encryption_keys(get("ENCRYPTION_KEY").as_deref()),
             google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
+            allow_internal_upstreams: internal.unwrap_or(false),
+            dns_over_https_url: resolver.unwrap_or_default(),
         }
     }
 
@@ -144,6 +154,22 @@ fn entries(value: Option<&str>) -> Result<usize, String> {
     }
 }
 
+fn internal_upstreams(value: Option<&str>) -> Result<bool, String> {
+    match value.map(str::trim) {
+        None | Some("" | "false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err("ALLOW_INTERNAL_UPSTREAMS must be true or false.".to_owned()),
+    }
+}
+
+fn resolver_url(value: Option<&str>) -> Result<String, String> {
+    match value.map(str::trim) {
+        None | Some("") => Ok(resolver::DEFAULT_URL.to_owned()),
+        Some(url) if is_base_url(url) => Ok(url.to_owned()),
+        Some(_) => Err("DNS_OVER_HTTPS_URL must be an http:// or https:// URL without query.".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +200,8 @@ mod tests {
             ("PROVIDER_BASE_URLS", r#"{"openai":"https://user@x"}"#, "http://"),
             ("METADATA_MAX_ENTRIES", "many", "0 to 64"),
             ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
+            ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
+            ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
         ] {
             assert!(config(name, value).admin.err().unwrap().contains(reason), "{value}");
         }

@@ -1,10 +1,12 @@
 //! The control plane: from a matched route to a reply, over any [`Store`].
 
+use crate::api::custom_providers::{self, Guard};
+use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, audit, cache, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs, provider_configs,
-    storage, tokens,
+    Place, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
+    provider_configs, reprices, storage, tokens,
 };
 use crate::audit::By;
 use crate::caller::Caller;
@@ -33,6 +35,8 @@ pub struct Request<'a> {
     pub entropy: [u8; 32],
     /// What log ids are marked with.
     pub mark: MarkKey,
+    /// What decides where a custom provider may lead.
+    pub guard: Guard,
 }
 
 /// Pauses between looks for a log that is on its way, in milliseconds: about two seconds in all, a hundred times the
@@ -65,6 +69,18 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
         Endpoint::GetToken => tokens::get(store, account, id).await,
         Endpoint::RollToken => tokens::roll(store, account, id, &request.entropy, &by).await,
         Endpoint::RevokeToken => tokens::revoke(store, account, id, &by).await,
+        Endpoint::ListCosts => costs::list(store, account, query).await,
+        Endpoint::CreateCost => costs::create(store, account, body, new_id, &by).await,
+        Endpoint::GetCost => costs::get(store, account, id).await,
+        Endpoint::UpdateCost => costs::update(store, account, id, body, &by).await,
+        Endpoint::DeleteCost => costs::delete(store, account, id, &by).await,
+        Endpoint::ListCustomProviders => custom_providers::list(store, account, query).await,
+        Endpoint::CreateCustomProvider => {
+            custom_providers::create(store, account, body, new_id, &request.guard, &by).await
+        }
+        Endpoint::GetCustomProvider => custom_providers::get(store, account, id).await,
+        Endpoint::UpdateCustomProvider => custom_providers::update(store, account, id, body, &request.guard, &by).await,
+        Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &by).await,
         Endpoint::ListAudit => audit::list(store, account, query).await,
         Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk | Endpoint::GetFeedback | Endpoint::TakeFeedbackBack => {
             judged(store, request, pause).await
@@ -85,8 +101,11 @@ async fn within_gateway(
     let new_id = request.new_id.as_str();
     let place = place(store, route).await?;
     match route.endpoint {
+        Endpoint::GetUrl => {
+            let known = custom_providers::exists(store, place.account, route.provider).await?;
+            gateways::url(request.origin, place.account, place.gateway, route.provider, known)
+        }
         Endpoint::GetStorage => storage::get(store, place.key).await,
-        Endpoint::GetUrl => gateways::url(request.origin, place.account, place.gateway, route.provider),
         Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
@@ -105,6 +124,8 @@ async fn within_gateway(
                 _ => logs::patch(store, &place, id, body, &request.judging()).await,
             }
         }
+        Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &by).await,
+        Endpoint::GetReprice => reprices::get(store, &place, id).await,
         Endpoint::ListDatasets => datasets::list(store, &place, query).await,
         Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &by).await,
         Endpoint::GetDataset => datasets::get(store, &place, id).await,
@@ -153,6 +174,16 @@ pub async fn keep(
         }
         _ => provider_configs::rotate(store, &place, route.id, body, &request.by(), &keeper).await,
     }
+}
+
+/// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
+pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gateway, ApiError> {
+    let route = &request.route;
+    if !gateways::is_account_id(route.account) {
+        return Err(ApiError::not_found());
+    }
+    request.caller.admit(route)?;
+    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
 }
 
 /// The gateway of a route, if it exists.
@@ -243,6 +274,7 @@ mod tests {
     use crate::log_batch;
     use crate::record::LogRecord;
     use crate::record::tests::{answered, call};
+    use crate::resolver::Lookup;
     use crate::router;
     use crate::store::sqlite::Sqlite;
     use crate::wire::Facts;
@@ -262,6 +294,7 @@ mod tests {
             new_id: "new".to_owned(),
             entropy: [7; 32],
             mark: MarkKey([7; 32]),
+            guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
         };
         block_on(handle(store, &request, pause)).unwrap_or_else(|error| error.reply())
     }

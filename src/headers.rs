@@ -28,6 +28,23 @@ const OF_THE_CLIENT: &[&str] = &["cdn-loop", "forwarded", "true-client-ip", "x-f
 
 const OURS: &[&str] = &["cf-", "x-forwarded-"];
 
+/// Whether a header with this lower-case name is between a client and us, and must not reach a provider.
+fn stays(name: &str) -> bool {
+    OF_THE_CONNECTION.contains(&name) || OF_THE_CLIENT.contains(&name) || OURS.iter().any(|own| name.starts_with(own))
+}
+
+/// Whether an operator may have a header with this lower-case name added to requests: what describes the connection or
+/// the body of a request is not his to say.
+pub fn is_addable(name: &str) -> bool {
+    const OF_THE_BODY: &[&str] = &["accept-encoding", "content-encoding", "content-type", "range"];
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty()
+        && name.bytes().all(token)
+        && !stays(name)
+        && !OF_THE_BODY.contains(&name)
+        && !name.starts_with("sec-websocket-")
+}
+
 // === impl Headers ===
 
 impl Headers {
@@ -39,10 +56,7 @@ impl Headers {
     pub fn not_forwarded(&self) -> impl Iterator<Item = &str> {
         let named_by_connection = self.get("connection").unwrap_or("");
         self.0.iter().map(|(name, _)| name.as_str()).filter(move |name| {
-            OF_THE_CONNECTION.contains(name)
-                || OF_THE_CLIENT.contains(name)
-                || OURS.iter().any(|prefix| name.starts_with(prefix))
-                || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
+            stays(name) || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
         })
     }
 

@@ -41,6 +41,24 @@ pub fn is_younger(id: &str, age_ms: u64, now_ms: u64) -> bool {
     minted_at(id).is_some_and(|at| at <= now_ms + 1_000 && now_ms.saturating_sub(at) < age_ms)
 }
 
+/// An id of ours as a UUID of version 7, for resources that are known to have one: the time stays where it is.
+pub fn uuid(id: &str) -> String {
+    let mut bytes = Ulid::from_string(id).map_or([0; 16], |id| id.0.to_be_bytes());
+    for (at, mask, mark) in [(6, 0x0f, 0x70), (8, 0x3f, 0x80)] {
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = (*byte & mask) | mark;
+        }
+    }
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+    }
+    text
+}
+
 // === impl MarkKey ===
 
 impl MarkKey {
@@ -65,6 +83,13 @@ mod tests {
             let other = Ulid(Ulid::from_string(&id).unwrap().0 ^ (1 << change)).to_string();
             prop_assert!(!is_ours(&other, &key));
         }
+    }
+
+    #[test]
+    fn an_id_as_a_uuid_keeps_its_time() {
+        let id = mint(0x0123_4567_89ab, u128::MAX);
+        assert_eq!(uuid(&id), "01234567-89ab-7fff-bfff-ffffffffffff");
+        assert_eq!(uuid("no id"), "00000000-0000-7000-8000-000000000000");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tollgate, an LLM gateway: the events the runtime calls us with. What happens to a request is in `proxy` for the
 //! data plane and in `control` for the control plane; `router` lists every URL.
 
+mod address;
 mod api;
 mod audit;
 mod auth;
@@ -18,6 +19,7 @@ mod google_token;
 mod headers;
 mod id;
 mod judgement;
+mod limit;
 mod log_batch;
 mod metadata;
 mod model;
@@ -28,11 +30,14 @@ mod page;
 mod params;
 mod platform;
 mod price;
+mod price_rules;
 mod providers;
 mod proxy;
 mod query;
 mod record;
 mod refusal;
+mod reprice;
+mod resolver;
 mod retention;
 mod retry;
 mod router;
@@ -41,6 +46,7 @@ mod sigv4;
 mod store;
 mod timestamp;
 mod universal;
+mod upstream;
 mod vault;
 mod wire;
 

@@ -160,7 +160,7 @@ impl Rates {
         Self { input: next(), output: next(), cached: next(), cache_write: next(), reasoning: next() }
     }
 
-    fn cost(&self, usage: &Usage) -> Option<f64> {
+    pub fn cost(&self, usage: &Usage) -> Option<f64> {
         let input = priced_input(usage, self.input?, self.cached, self.cache_write)?;
         let output = match (usage.tokens_out, self.output) {
             (Some(output), Some(rate)) => {
@@ -177,7 +177,7 @@ impl Rates {
 }
 
 /// To a millionth of a millionth of a dollar: what lies beyond is the noise of floating point.
-fn rounded(cost: f64) -> f64 {
+pub fn rounded(cost: f64) -> f64 {
     (cost * 1e12).round() / 1e12
 }
 

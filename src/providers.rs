@@ -176,7 +176,7 @@ impl Provider {
 }
 
 /// Refuses what an upstream or its proxies could read as another path than we did.
-fn checked(rest: &str) -> Result<&str, Refusal> {
+pub fn checked(rest: &str) -> Result<&str, Refusal> {
     let bad = |what: &str| Err(Refusal::bad_path(format!("the path after the provider contains {what}")));
     if rest.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\' || byte == b'#') {
         return bad("a control character, a space, a backslash or '#'; percent-encode it");

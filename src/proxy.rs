@@ -4,9 +4,10 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
-use crate::cache::{self, key::Asked};
+use crate::cache::{self, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
+use crate::limit::plan::{Asked, KeyLimit, Refused};
 use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
@@ -14,7 +15,7 @@ use crate::platform::cache::{self as kept, Cache};
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, gateways, js, now, pause, random, tokens};
+use crate::platform::{Around, gateways, js, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
@@ -22,6 +23,7 @@ use crate::retry;
 use crate::router::Route;
 use crate::scope::Scope;
 use crate::store::StoreError;
+use crate::upstream::{self, Upstream};
 use crate::wire;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Request, Response};
@@ -77,10 +79,13 @@ pub async fn attempt(
 ) -> Option<Response> {
     let arrived = now();
     let headers = js::headers(&request.headers());
-    let admitted = match authorised(&headers, &route, caller.trusted, around).await {
+    let mut admitted = match authorised(&headers, &route, caller.trusted, around).await {
         Ok(found) => found,
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
+    if let Some(identity) = caller.identity {
+        admitted.1.identity = identity;
+    }
     let (scope, presented) = &admitted;
     let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut job = Job {
@@ -91,10 +96,12 @@ pub async fn attempt(
             ..call(&headers, &route, query, &admitted, &options, arrived, around)
         },
         collect_log: options.collect_log,
-        collect_payload: options.collect_payload,
+        collect_payload: options.collect_payload && options.collect_log,
+        reads: options.collect_log || scope.gateway.limits.has_budgets(),
         cache: Cache::new(
             options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
         ),
+        admission: None,
         notes: notes(&options),
         arrived,
         client: caller.signal.unwrap_or_else(|| request.signal()),
@@ -110,14 +117,14 @@ pub async fn attempt(
     let plan = options.retry;
     let is_head = request.method() == "HEAD";
     let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
-    let asked = Asked {
+    let asked = key::Asked {
         account: route.account,
         gateway: scope.gateway.key,
         generation: scope.gateway.cache.generation,
-        caller: caller.identity.as_deref().unwrap_or(&presented.identity),
+        caller: &presented.identity,
         credential: &format!("{:?}", job.call.credential),
         provider: &job.call.provider.clone(),
-        provider_version: 0,
+        provider_version: upstream::version(route.provider, &scope.custom),
         method: &request.method(),
         url,
         query: query_sent,
@@ -137,6 +144,33 @@ pub async fn attempt(
                 job = *back;
                 kept::mistaken(&cause, &mut job);
             }
+        }
+    }
+    let model = job.call.model();
+    let asked = Asked {
+        token: presented.token_id(),
+        metadata: &job.call.metadata.entries,
+        provider: &job.call.provider,
+        model: model.as_deref(),
+        key: prepared.key_limit.as_ref().map(|key| KeyLimit {
+            name: &key.key_id,
+            limit: key.limit,
+            interval: key.period,
+        }),
+        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
+    };
+    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
+        Ok(admission) => {
+            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
+            job.admission = admission;
+        }
+        Err(Refused { refusal, is_final: true }) => {
+            let failure = Failure::Gateway(refusal.description.clone());
+            return Some(job.refuse(&refusal, failure));
+        }
+        Err(Refused { refusal, .. }) => {
+            failures.push(Failed { job, end: End::Refused(refusal) });
+            return None;
         }
     }
     loop {
@@ -236,24 +270,22 @@ pub async fn authorised(
         )
     };
     let mut presented = auth::presented(headers, admin);
-    let identity = tokens::identify(around, &presented).await;
-    presented.identity = match &identity {
-        Ok(Some(Identity::Admin)) => "admin".to_owned(),
-        Ok(Some(Identity::Token(token))) => token.id.clone(),
-        _ => String::new(),
+    let who = tokens::identify(around, &presented).await;
+    let proven = match &who {
+        Ok(Some(Identity::Admin)) => Some(auth::ADMIN.to_owned()),
+        Ok(Some(Identity::Token(token)))
+            if token.has(Permission::Run) && token.reaches(route.account, route.gateway) =>
+        {
+            Some(token.id.clone())
+        }
+        _ => None,
     };
-    presented.let_in = trusted
-        || match &identity {
-            Ok(Some(Identity::Admin)) => true,
-            Ok(Some(Identity::Token(token))) => {
-                token.has(Permission::Run) && token.reaches(route.account, route.gateway)
-            }
-            _ => false,
-        };
+    presented.let_in = trusted || proven.is_some();
+    presented.identity = proven.unwrap_or_default();
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
     let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if scope.gateway.settings.authentication && !presented.let_in {
-        identity.map_err(unreadable)?;
+        who.map_err(unreadable)?;
         return Err(Refusal::unauthorized(
             "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
              that may run, in the header cf-aig-authorization: Bearer <token>.",
@@ -293,6 +325,7 @@ fn call(
         request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
         metadata: options.metadata.clone(),
         custom_cost: options.custom_cost,
+        prices: Rc::clone(&scope.prices),
         user_agent: headers.get("user-agent").map(str::to_owned),
         authentication: presented.let_in,
         request_content_type: headers.get("content-type").map(str::to_owned),
@@ -317,24 +350,29 @@ async fn prepare(
     options: &mut Options,
     job: &mut Job,
 ) -> Result<Prepared, NoBody> {
-    let provider = providers::find(route.provider)
-        .ok_or_else(|| Refusal::unknown_provider(&job.call.provider, providers::nearest(route.provider)))?;
-    let credential = credentials::resolve(headers, provider, scope, presented, options, job).await?;
-    let url = provider.url(&Target {
+    let upstream = Upstream::find(route.provider, &scope.custom)?;
+    let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
+    let url = upstream.url(&Target {
         account: route.account,
         rest: route.rest,
         query: &credential.query(query, job),
-        base_override: job.around.config.base_url(provider.slug),
+        base_override: job.around.config.base_url(upstream.slug()),
         fal_target: headers.get("x-fal-target-url"),
     })?;
+    if let Upstream::Custom(provider) = upstream {
+        resolver::admit(provider, &job.around).await?;
+    }
     let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
     let body = outgoing::taken(request, headers, keep, job).await?;
     if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
         options.retry.attempts = 1;
     }
-    let outgoing = outgoing::headers(request, headers, provider, presented, job)?;
+    let outgoing = outgoing::headers(request, headers, upstream, &credential, presented, job)?;
+    let key_limit = credential.limit.clone();
     let url = credential.present(request, url, &outgoing, &body, job).await?;
-    Ok(Prepared::new(&request.method(), url, &outgoing, body))
+    let mut prepared = Prepared::new(&request.method(), url, &outgoing, body);
+    prepared.key_limit = key_limit;
+    Ok(prepared)
 }
 
 // === impl Failed ===

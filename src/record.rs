@@ -1,12 +1,15 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
+use crate::limit::estimate::estimate;
 use crate::metadata::Metadata;
 use crate::model;
-use crate::price::{self, CustomCost, Price};
+use crate::price::{self, CustomCost};
+use crate::price_rules::{self, PriceRule};
 use crate::wire::request::RequestFacts;
 use crate::wire::{Facts, Usage};
 use serde::Serialize;
 use serde_json::Value;
+use std::rc::Rc;
 
 /// Bodies up to this many bytes are copied for the log, in either direction.
 pub const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -37,6 +40,8 @@ pub struct Call {
     pub event_id: String,
     pub metadata: Metadata,
     pub custom_cost: Option<CustomCost>,
+    /// The prices that the account set.
+    pub prices: Rc<[PriceRule]>,
     pub user_agent: Option<String>,
     /// True when the caller proved itself with a token.
     pub authentication: bool,
@@ -63,7 +68,7 @@ pub enum Credential {
     Request,
     /// One that the gateway stores, under this alias.
     Stored(String),
-    /// The operator's, from the secret `PROVIDER_KEYS`.
+    /// The operator's, from the secret `PROVIDER_KEYS` or from a custom provider's headers.
     Operator,
 }
 
@@ -125,6 +130,10 @@ pub struct LogRecord {
     pub tokens_cache_write: Option<u64>,
     pub tokens_reasoning: Option<u64>,
     pub cost: Option<f64>,
+    pub price_rule: Option<String>,
+    pub answer_model: Option<String>,
+    pub cached_beside: bool,
+    pub provider_cost: Option<f64>,
     pub saved_cost: Option<f64>,
     pub custom_cost: bool,
     pub finish_reason: Option<String>,
@@ -158,6 +167,30 @@ const NOTHING: Usage = Usage {
     cost: None,
 };
 
+// === impl Call ===
+
+impl Call {
+    /// The model that the request asks for, as far as it says.
+    pub fn model(&self) -> Option<String> {
+        let asked = self.facts.model.clone();
+        asked.or_else(|| model::from_path(&self.provider, &self.rest, &self.query))
+    }
+
+    /// What the request will probably cost.
+    pub fn estimate(&self) -> u64 {
+        let model = self.model();
+        let cost = |usage: &Usage| match &self.custom_cost {
+            Some(CustomCost::Total(total)) => Some(*total),
+            Some(custom) => price::custom_cost(custom, usage),
+            None => {
+                let quoted = price_rules::quote(&self.prices, &self.provider, [model.as_deref(), None], usage);
+                quoted.map(|(cost, _)| cost)
+            }
+        };
+        estimate(cost, self.request_size, self.facts.max_tokens)
+    }
+}
+
 // === impl LogRecord ===
 
 impl LogRecord {
@@ -165,20 +198,18 @@ impl LogRecord {
         let Outcome { facts, status, failure, .. } = outcome;
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let usage = if broken { begun(facts.usage) } else { facts.usage };
-        let model = call
-            .facts
-            .model
-            .clone()
-            .or_else(|| model::from_path(&call.provider, &call.rest, &call.query))
-            .or_else(|| facts.model.clone());
-        let cost = match &call.custom_cost {
-            Some(CustomCost::Total(total)) => Some(*total),
+        let model = call.model().or_else(|| facts.model.clone());
+        let by_caller = |cost| (cost, "request".to_owned());
+        let priced = match &call.custom_cost {
+            Some(CustomCost::Total(total)) => Some(by_caller(*total)),
             _ if broken => None,
-            Some(custom) => price::custom_cost(custom, &usage),
+            Some(custom) => price::custom_cost(custom, &usage).map(by_caller),
             None => {
-                usage.cost.or_else(|| listed(&call.provider, [facts.model.as_deref(), model.as_deref()])?.cost(&usage))
+                let models = [facts.model.as_deref(), model.as_deref()];
+                price_rules::quote(&call.prices, &call.provider, models, &usage)
             }
         };
+        let (cost, price_rule) = priced.unzip();
         // A kept answer costs nothing; what it would have is what the cache is worth.
         let (usage, cost, saved_cost) = match call.cached {
             true => (NOTHING, Some(0.0), cost),
@@ -189,7 +220,7 @@ impl LogRecord {
             id: call.id,
             gateway: call.gateway,
             created_at: call.created_at,
-            model: model.map(|model| clipped(&model)),
+            model: model.as_deref().map(clipped),
             model_type: model::kind(&call.rest),
             path: model::stored_path(&call.rest, &call.query),
             provider: call.provider,
@@ -213,6 +244,10 @@ impl LogRecord {
             tokens_cache_write: usage.cache_write,
             tokens_reasoning: usage.reasoning,
             cost,
+            price_rule,
+            answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| clipped(&named)),
+            cached_beside: usage.cached_outside,
+            provider_cost: usage.cost,
             saved_cost,
             custom_cost: call.custom_cost.is_some(),
             finish_reason: facts.finish_reason.map(|reason| clipped(&reason)),
@@ -243,12 +278,6 @@ impl LogRecord {
 /// Unless the model had finished, how much came out is unknown.
 fn begun(usage: Usage) -> Usage {
     Usage { tokens_out: None, total_tokens: None, reasoning: None, cost: None, ..usage }
-}
-
-/// The price of the first model that has one. The answer names the model more exactly than the request: a dated version,
-/// or what an alias stood for.
-fn listed(provider: &str, models: [Option<&str>; 2]) -> Option<Price> {
-    models.into_iter().flatten().find_map(|model| price::find(provider, model))
 }
 
 fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
@@ -322,11 +351,12 @@ pub mod tests {
             event_id: id.to_owned(),
             metadata: Metadata::default(),
             custom_cost: None,
+            prices: Rc::new([]),
             user_agent: None,
             authentication: true,
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
-            facts: RequestFacts { model: Some("gpt-4o".to_owned()), stream: false },
+            facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
             body: Some("{}".to_owned()),
         }
     }

@@ -18,13 +18,15 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// What was wrong with this request, and what to do about it.
     pub description: String,
+    /// Further headers, such as `retry-after`.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 // === impl Refusal ===
 
 impl Refusal {
     fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), description: description.into() }
+        Self { status, code, message: message.into(), description: description.into(), headers: Vec::new() }
     }
 
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
@@ -43,7 +45,26 @@ impl Refusal {
 
     pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
         let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
-        let description = format!("Tollgate knows no provider '{slug}'.{hint} The README lists all of them.");
+        let description =
+            format!("Tollgate knows no provider '{}'.{hint} The README lists all of them.", shortened(slug));
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn unknown_custom_provider(name: &str) -> Self {
+        let description = format!(
+            "The account has no custom provider '{}'. Make it with POST \
+             /accounts/<account>/ai-gateway/custom-providers.",
+            shortened(name)
+        );
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn disabled_provider(name: &str) -> Self {
+        let description = format!(
+            "The custom provider '{}' is disabled. Enable it with PATCH \
+             /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
+            shortened(name)
+        );
         Self::new(400, 2008, "Invalid provider", description)
     }
 
@@ -81,6 +102,15 @@ impl Refusal {
         Self::new(400, 2040, "No provider credential for this request", description)
     }
 
+    pub fn rate_limited(description: impl Into<String>) -> Self {
+        Self::new(429, 2003, "Rate limited", description)
+    }
+
+    /// Clients read the rule from the message, as the original writes it.
+    pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
+        Self::new(429, 2045, message, description)
+    }
+
     pub fn not_found(path: &str) -> Self {
         let description = format!(
             "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"
@@ -108,7 +138,7 @@ impl Refusal {
     }
 
     pub fn reply(&self) -> Reply {
-        Reply::json(
+        let mut reply = Reply::json(
             self.status,
             &json!({
                 "success": false,
@@ -121,6 +151,8 @@ impl Refusal {
                 "message": self.message,
                 "description": self.description,
             }),
-        )
+        );
+        reply.headers.clone_from(&self.headers);
+        reply
     }
 }

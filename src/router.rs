@@ -43,6 +43,7 @@ pub enum Endpoint {
     GetUrl,
     GetStorage,
     PurgeCache,
+    GetLimits,
     ListLogs,
     GetLog,
     GetLogRequest,
@@ -77,6 +78,18 @@ pub enum Endpoint {
     RollToken,
     RevokeToken,
     ListAudit,
+    ListCosts,
+    CreateCost,
+    GetCost,
+    UpdateCost,
+    DeleteCost,
+    ListCustomProviders,
+    CreateCustomProvider,
+    GetCustomProvider,
+    UpdateCustomProvider,
+    DeleteCustomProvider,
+    RepriceLogs,
+    GetReprice,
 }
 
 use Access::{Admin, Edit, Gateway, Give, Open, Read, See};
@@ -100,10 +113,13 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
     (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
+    (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
     (Endpoint::DeleteLogs, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Edit),
-    // Before the log of that name.
+    // Before the logs of these names.
     (Endpoint::ExportLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/export", Read),
+    (Endpoint::RepriceLogs, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice", Edit),
+    (Endpoint::GetReprice, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice/{id}", Read),
     (Endpoint::GetLog, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Read),
     (Endpoint::GetLogRequest, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request", Read),
     (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", Read),
@@ -162,6 +178,18 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
         "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
         Edit,
     ),
+    // The control plane: what an account adds to the providers and to their prices. It decides where everybody's prompts go
+    // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
+    (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),
+    (Endpoint::CreateCost, "POST", "/accounts/{account}/ai-gateway/custom-providers/costs", Admin),
+    (Endpoint::GetCost, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Read),
+    (Endpoint::UpdateCost, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
+    (Endpoint::DeleteCost, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
+    (Endpoint::ListCustomProviders, "GET", "/accounts/{account}/ai-gateway/custom-providers", Read),
+    (Endpoint::CreateCustomProvider, "POST", "/accounts/{account}/ai-gateway/custom-providers", Admin),
+    (Endpoint::GetCustomProvider, "GET", "/accounts/{account}/ai-gateway/custom-providers/{id}", Read),
+    (Endpoint::UpdateCustomProvider, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
+    (Endpoint::DeleteCustomProvider, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),

@@ -1,25 +1,46 @@
-//! What a proxied request has to know of its gateway: read by one statement, and kept in the isolate for some seconds.
+//! What a proxied request has to know of its gateway and account: read by one statement, and kept in the isolate for some
+//! seconds.
 
 use crate::api::gateways::{self, Gateway};
 use crate::api::provider_configs;
 use crate::credential::StoredKey;
-use crate::store::{Statement, Store, StoreError, column};
+use crate::price_rules::{self, PriceRule};
+use crate::store::{FromRow, Row, Statement, Store, StoreError, column};
+use crate::upstream::{self, CustomProvider};
+use std::rc::Rc;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scope {
     pub gateway: Gateway,
     /// The keys that the gateway stores, still sealed.
     pub keys: Vec<StoredKey>,
+    /// The providers that the account added.
+    pub custom: Vec<CustomProvider>,
+    /// The prices that the account set.
+    pub prices: Rc<[PriceRule]>,
 }
 
 pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<Scope>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} AS keys FROM gateways WHERE account_id = ?1 AND id = ?2",
+        "SELECT {}, {} AS custom, {} AS prices, {} AS keys FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateways::COLUMNS,
-        provider_configs::OF_GATEWAY
+        upstream::SELECT,
+        price_rules::select(),
+        provider_configs::OF_GATEWAY,
     );
-    let (rows, _) = store.select(Statement::new(sql, [account.into(), id.into()])).await?;
-    let Some(mut row) = rows.into_iter().next() else { return Ok(None) };
-    let keys: String = column(&mut row, "keys")?;
-    Ok(Some(Scope { keys: provider_configs::keys(&keys)?, gateway: gateways::read(row)? }))
+    store.row::<Scope>(Statement::new(sql, [account.into(), id.into()])).await
+}
+
+impl FromRow for Scope {
+    fn from_row(mut row: Row) -> Result<Self, StoreError> {
+        let custom: String = column(&mut row, "custom")?;
+        let prices: String = column(&mut row, "prices")?;
+        let keys: String = column(&mut row, "keys")?;
+        Ok(Self {
+            keys: provider_configs::keys(&keys)?,
+            gateway: Gateway::from_row(row)?,
+            custom: upstream::from_json(&custom),
+            prices: price_rules::from_json(&prices).into(),
+        })
+    }
 }

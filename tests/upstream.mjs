@@ -39,6 +39,10 @@ export class Upstream {
   refuse;
   /** A function from a request to a behaviour, for whatever `next` says nothing about. */
   answer;
+  /** What names lead to, for whoever asks by DNS over HTTPS below `/dns-query`. Others do not exist; `down` is a resolver that fails. */
+  names = {};
+  /** The names that were asked for. */
+  lookups = [];
   #behaviours = [];
   #server;
 
@@ -63,7 +67,7 @@ export class Upstream {
    * What the next request that nothing was said about gets. One of:
    * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
    * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers;
-   * `delay` answers so many ms later.
+   * `delay` answers so many ms later, `after` when a promise is kept.
    */
   next(behaviour) {
     this.#behaviours.push(behaviour);
@@ -80,6 +84,11 @@ export class Upstream {
   }
 
   async #serve(request, response) {
+    if (request.url.startsWith("/dns-query?")) {
+      const asked = new URL(request.url, "http://resolver").searchParams;
+      this.lookups.push(asked.get("name"));
+      return resolve(this.names, asked, response);
+    }
     const [, provider] = request.url.split("/");
     const seen = { provider, method: request.method, url: request.url.slice(provider.length + 1), headers: request.headers, closed: false };
     this.requests.push(seen);
@@ -118,6 +127,16 @@ export class Upstream {
   }
 }
 
+/** An answer of a resolver as Cloudflare's and Google's give it in JSON. */
+function resolve(names, asked, response) {
+  const [name, kind] = [asked.get("name"), asked.get("type")];
+  if (names.down) return response.writeHead(503).end("down");
+  const addresses = names[name]?.filter((address) => address.includes(":") === (kind === "AAAA"));
+  const type = { A: 1, AAAA: 28 }[kind];
+  response.writeHead(200, { "content-type": "application/dns-json" });
+  response.end(JSON.stringify({ Status: addresses ? 0 : 3, Question: [{ name, type }], Answer: addresses?.map((data) => ({ name, type, TTL: 0, data })) }));
+}
+
 /** What a provider says when a test did not ask for anything else: its first fixture that fits the request. */
 function usual(provider, { url, body }) {
   const text = body.toString("latin1");
@@ -134,6 +153,7 @@ function usual(provider, { url, body }) {
 async function answer(behaviour, request, response, seen) {
   if (behaviour.reset) return response.destroy();
   if (behaviour.hang) return undefined;
+  await behaviour.after;
   if (behaviour.delay) await new Promise((resolve) => setTimeout(resolve, behaviour.delay));
   const { status = 200, headers, events, pause = 0 } = behaviour;
   if (events) {

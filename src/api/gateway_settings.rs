@@ -2,6 +2,8 @@
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/>
 
 use crate::envelope::ApiError;
+use crate::limit::rules::{self, Limits, RateKey, RateRule};
+use crate::limit::window::Technique;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -28,6 +30,8 @@ pub struct GatewaySettings {
     pub otel: Value,
     pub rate_limiting_interval: u64,
     pub rate_limiting_limit: u64,
+    /// Limits for each token, or each value of a metadata key: Tollgate's own.
+    pub rate_limiting_rules: Value,
     pub rate_limiting_technique: String,
     pub retry_backoff: Option<String>,
     pub retry_delay: Option<u64>,
@@ -41,9 +45,6 @@ pub struct GatewaySettings {
 
 /// Ten years.
 const MAX_DAYS: u64 = 3_650;
-
-/// Spend limits have at most this many rules.
-const MAX_SPEND_RULES: usize = 20;
 
 impl Default for GatewaySettings {
     fn default() -> Self {
@@ -65,6 +66,7 @@ impl Default for GatewaySettings {
             otel: Value::Null,
             rate_limiting_interval: 0,
             rate_limiting_limit: 0,
+            rate_limiting_rules: Value::Null,
             rate_limiting_technique: "fixed".to_owned(),
             retry_backoff: None,
             retry_delay: None,
@@ -109,13 +111,14 @@ impl GatewaySettings {
             otel: fields.json("otel", Value::is_array, "an array")?,
             rate_limiting_interval: fields.integer("rate_limiting_interval", 0, MAX_INTEGER)?.unwrap_or(0),
             rate_limiting_limit: fields.integer("rate_limiting_limit", 0, MAX_INTEGER)?.unwrap_or(0),
+            rate_limiting_rules: fields.checked("rate_limiting_rules", rules::check_rate_rules)?,
             rate_limiting_technique: fields
                 .one_of("rate_limiting_technique", &["fixed", "sliding"])?
                 .unwrap_or(defaults.rate_limiting_technique),
             retry_backoff: fields.one_of("retry_backoff", &["constant", "linear", "exponential"])?,
             retry_delay: fields.integer("retry_delay", 0, 60_000)?,
             retry_max_attempts: fields.integer("retry_max_attempts", 1, 5)?,
-            spend_limits: fields.spend_limits()?,
+            spend_limits: fields.checked("spend_limits", rules::check_spend_limits)?,
             store_id: fields.text("store_id", 1, 1_024)?,
             stripe: fields.json("stripe", Value::is_object, "an object")?,
             workers_ai_billing_mode: fields
@@ -123,6 +126,23 @@ impl GatewaySettings {
                 .unwrap_or(defaults.workers_ai_billing_mode),
             zdr: fields.boolean("zdr", defaults.zdr)?,
         })
+    }
+
+    /// Gives ids to the rules that came without, made of one that is unique.
+    pub fn name_rules(&mut self, seed: &str) {
+        rules::mint_ids(&mut self.rate_limiting_rules, seed);
+        if let Some(rules) = self.spend_limits.get_mut("rules") {
+            rules::mint_ids(rules, seed);
+        }
+    }
+
+    /// What limits requests, read for use.
+    pub fn limits(&self) -> Limits {
+        let (limit, interval) = (self.rate_limiting_limit, self.rate_limiting_interval);
+        let technique = Technique::parse(&self.rate_limiting_technique).unwrap_or(Technique::Fixed);
+        let gateway = RateRule { id: rules::GATEWAY.to_owned(), key: RateKey::Everyone, limit, interval, technique };
+        let gateway = (limit > 0 && interval > 0).then_some(gateway);
+        Limits::of(gateway, &self.rate_limiting_rules, &self.spend_limits)
     }
 }
 
@@ -194,14 +214,11 @@ impl Fields<'_> {
         }
     }
 
-    fn spend_limits(&self) -> Result<Value, ApiError> {
-        let limits = self.json("spend_limits", Value::is_object, "an object")?;
-        match limits.get("rules").and_then(Value::as_array) {
-            Some(rules) if rules.len() > MAX_SPEND_RULES => Err(ApiError::invalid(
-                ["body", "spend_limits", "rules"],
-                format!("Expected at most {MAX_SPEND_RULES} rules"),
-            )),
-            _ => Ok(limits),
+    /// A value that is more than one field, and is kept as given.
+    fn checked(&self, name: &str, check: fn(&Value) -> Result<(), ApiError>) -> Result<Value, ApiError> {
+        match self.given(name) {
+            None => Ok(Value::Null),
+            Some(value) => check(value).map(|()| value.clone()),
         }
     }
 }
@@ -251,11 +268,32 @@ mod tests {
             "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "collect_logs": false,
             "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
             "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
-            "rate_limiting_interval": 60, "rate_limiting_limit": 10, "rate_limiting_technique": "sliding", "retry_backoff": "linear",
+            "rate_limiting_interval": 60, "rate_limiting_limit": 10,
+            "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
             "stripe": {"authorization": "a"}, "workers_ai_billing_mode": "unified", "zdr": true,
         });
         assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
+    }
+
+    #[test]
+    fn limits_are_read_from_settings() {
+        let limit = |fields: Value| parse(fields).unwrap().limits();
+        let gateway =
+            json!({ "rate_limiting_limit": 5, "rate_limiting_interval": 60, "rate_limiting_technique": "sliding" });
+        let rule = limit(gateway).rate.remove(0);
+        assert_eq!((rule.limit, rule.interval, rule.technique), (5, 60, Technique::Sliding));
+        for off in [json!({}), json!({ "rate_limiting_limit": 5 }), json!({ "rate_limiting_interval": 5 })] {
+            assert_eq!(limit(off), Limits::default());
+        }
+        let mut named = parse(json!({
+            "rate_limiting_rules": [{ "key": "token", "limit": 5, "interval": 60 }],
+            "spend_limits": { "enabled": true, "rules": [{ "limit": 5, "limitType": "cost", "window": 60 }] },
+        }))
+        .unwrap();
+        named.name_rules("01A");
+        let limits = named.limits();
+        assert_eq!((limits.rate[0].id.as_str(), limits.spend[0].id.as_str()), ("01a-0", "01a-0"));
     }
 
     #[test]
@@ -300,8 +338,15 @@ mod tests {
         }
         let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
         assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));
-        let rules: Vec<Value> = vec![json!({}); 21];
-        assert!(parse(json!({ "spend_limits": { "rules": rules } })).is_err());
+        for (field, wrong) in [
+            ("rate_limiting_rules", json!({})),
+            ("rate_limiting_rules", json!([{}])),
+            ("spend_limits", json!([])),
+            ("spend_limits", json!({ "rules": [{}] })),
+        ] {
+            let path = parse(json!({ field: wrong })).unwrap_err().path;
+            assert_eq!(path.get(1).map(String::as_str), Some(field), "{wrong}");
+        }
         assert_eq!(parse(json!({ "cache_ttl": 60.0 })).unwrap().cache_ttl, 60);
     }
 }

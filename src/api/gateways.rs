@@ -6,9 +6,10 @@ use super::{log_list, object};
 use crate::audit::{self, By, Change};
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
+use crate::limit::rules::Limits;
 use crate::page::Page;
 use crate::query::Query;
-use crate::store::{Bind, FromRow, Row as Columns, Statement, Store, StoreError, row};
+use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub modified_at: u64,
     pub settings: GatewaySettings,
     pub cache: Epoch,
+    /// What the settings say of limits, read once.
+    pub limits: Limits,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -62,11 +65,6 @@ pub fn is_gateway_id(id: &str) -> bool {
 /// 1 to 64 letters, digits, `-` and `_`: Cloudflare's ids, and names of one's own.
 pub fn is_account_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
-/// The gateway in a row of [`COLUMNS`].
-pub fn read(columns: Columns) -> Result<Gateway, StoreError> {
-    Gateway::read(Row::from_row(columns)?)
 }
 
 pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<Gateway>, StoreError> {
@@ -125,7 +123,8 @@ pub async fn create(
             return Err(ApiError::invalid(["body", "id"], rule));
         }
     };
-    let settings = GatewaySettings::parse(&body)?;
+    let mut settings = GatewaySettings::parse(&body)?;
+    settings.name_rules(&by.entry);
     let row = by.row(&change("gateway.create", account, id, &body));
     let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings), row]).await?;
     if changed.first() != Some(&1) {
@@ -145,7 +144,8 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
             fields.entry(name).or_insert(value);
         }
     }
-    let settings = GatewaySettings::parse(&fields)?;
+    let mut settings = GatewaySettings::parse(&fields)?;
+    settings.name_rules(&by.entry);
     let forgets = settings.cache_invalidate_on_update || gateway.settings.cache_invalidate_on_update;
     let update = Statement::new(
         "UPDATE gateways SET settings = ?2, modified_at = ?3, cache_generation = cache_generation + ?4 WHERE key = ?1",
@@ -209,27 +209,29 @@ async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<b
     Ok(ids.len() == limit as usize)
 }
 
-/// Removes the datasets and evaluations of a deleted gateway.
+/// Removes what was done with the logs of a deleted gateway: datasets, evaluations and new prices.
 async fn delete_evaluations(store: &impl Store, key: i64) -> Result<(), StoreError> {
     let statements = [
         "DELETE FROM verdicts WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
         "DELETE FROM evaluation_results WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
         "DELETE FROM evaluations WHERE gateway = ?1",
         "DELETE FROM datasets WHERE gateway = ?1",
+        "DELETE FROM reprices WHERE gateway = ?1",
     ];
     store.batch(statements.map(|sql| Statement::new(sql, [key.into()])).into()).await.map(drop)
 }
 
 /// The base URL to give to a provider's SDK; `universal` has no provider, and its URL ends with a slash.
-pub fn url(origin: &str, account: &str, gateway: &str, provider: &str) -> Result<Reply, ApiError> {
+/// `is_custom` tells that the provider is one of the account's own.
+pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom: bool) -> Result<Reply, ApiError> {
     let base = format!("{origin}/v1/{account}/{gateway}/");
     if provider == "universal" {
         return Ok(Reply::result(base));
     }
-    match crate::providers::find(provider) {
-        Some(_) => Ok(Reply::result(format!("{base}{provider}"))),
-        None => Err(ApiError::not_found()),
+    if is_custom || crate::providers::find(provider).is_some() {
+        return Ok(Reply::result(format!("{base}{provider}")));
     }
+    Err(ApiError::not_found())
 }
 
 fn change<'a>(action: &'static str, account: &'a str, id: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
@@ -259,13 +261,20 @@ fn time(now_ms: u64) -> Bind {
 
 // === impl Gateway ===
 
+impl FromRow for Gateway {
+    fn from_row(row: crate::store::Row) -> Result<Self, StoreError> {
+        Self::read(Row::from_row(row)?)
+    }
+}
+
 impl Gateway {
     fn read(row: Row) -> Result<Self, StoreError> {
-        let settings = serde_json::from_str(&row.settings)
+        let settings: GatewaySettings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache })
+        let limits = settings.limits();
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache, limits })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.

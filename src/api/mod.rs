@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod cache;
+pub mod costs;
+pub mod custom_providers;
 pub mod datasets;
 pub mod evaluation_types;
 pub mod evaluations;
@@ -12,6 +14,7 @@ pub mod log_export;
 pub mod log_list;
 pub mod logs;
 pub mod provider_configs;
+pub mod reprices;
 pub mod storage;
 pub mod tokens;
 

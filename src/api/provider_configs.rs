@@ -1,7 +1,7 @@
 //! `…/provider_configs`: keys of providers that a gateway keeps for its callers. A key can be put in, used and replaced; no
 //! route gives one out.
 
-use super::{Place, object, only};
+use super::{Place, custom_providers, object, only};
 use crate::audit::By;
 use crate::caller::Caller;
 use crate::credential::{self, Held, KeyLimit, StoredKey};
@@ -90,13 +90,14 @@ pub fn keys(json: &str) -> Result<Vec<StoredKey>, StoreError> {
     rows.into_iter().map(|row| Row::from_row(row).map(Row::key)).collect()
 }
 
-/// Throws away an account's keys for a provider whose address changes: they were given for the old one.
-#[cfg_attr(not(test), expect(dead_code, reason = "custom providers call it when their address changes"))]
-pub fn clear_statement(account: &str, provider: &str) -> Statement {
+/// Throws away an account's keys for a custom provider that is not at its old address any more, as the statements before
+/// this one have left it: a change that was refused takes no key away.
+pub fn clear_statement(account: &str, provider: &str, old_base: &str) -> Statement {
     Statement::new(
         "UPDATE provider_configs SET secret = NULL, key_id = NULL, reference = NULL, preview = '' \
-         WHERE provider = ?2 AND gateway IN (SELECT key FROM gateways WHERE account_id = ?1)",
-        [account.into(), provider.into()],
+         WHERE provider = ?2 AND gateway IN (SELECT key FROM gateways WHERE account_id = ?1) AND NOT EXISTS \
+         (SELECT 1 FROM custom_providers WHERE account_id = ?1 AND 'custom-' || slug = ?2 AND base_url = ?3)",
+        [account.into(), provider.into(), old_base.into()],
     )
 }
 
@@ -144,7 +145,7 @@ pub async fn create<V: Vault>(
     let known = ["alias", "default_config", "provider_slug", "rate_limit", "rate_limit_period", "secret", "secret_id"];
     only(&body, &known, &["body"])?;
     let alias = alias(&body)?;
-    let home = keeper.home(&body)?;
+    let home = keeper.home(store, place, &body).await?;
     let default = match body.get("default_config") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(default)) => *default,
@@ -203,7 +204,7 @@ pub async fn rotate<V: Vault>(
     let current = existing(store, place, id).await?;
     let body = object(body)?;
     only(&body, &["secret", "secret_id"], &["body"])?;
-    let home = keeper.home_of(&current.provider).ok_or_else(|| unknown_provider(&current.provider))?;
+    let home = keeper.home_of(store, place, &current.provider).await?;
     let stored = keeper.stored(place, &body, &home, &current.alias).await?;
     let update = Statement::new(
         "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
@@ -341,18 +342,23 @@ fn fits(form: KeyForm, secret: &str) -> Result<(), String> {
 // === impl Keeper ===
 
 impl<V: Vault> Keeper<'_, V> {
-    fn home(&self, body: &Map<String, Value>) -> Result<Home, ApiError> {
+    async fn home(&self, store: &impl Store, place: &Place<'_>, body: &Map<String, Value>) -> Result<Home, ApiError> {
         let slug = body.get("provider_slug").and_then(Value::as_str);
         let slug =
             slug.ok_or_else(|| ApiError::invalid(["body", "provider_slug"], "Expected the slug of a provider"))?;
-        self.home_of(slug).ok_or_else(|| unknown_provider(slug))
+        self.home_of(store, place, slug).await
     }
 
-    fn home_of(&self, slug: &str) -> Option<Home> {
-        let provider = providers::find(slug)?;
-        let base = (self.base_override)(provider.slug);
+    async fn home_of(&self, store: &impl Store, place: &Place<'_>, slug: &str) -> Result<Home, ApiError> {
+        let (slug, form, base) = match providers::find(slug) {
+            Some(provider) => (provider.slug, provider.key, (self.base_override)(provider.slug)),
+            None => {
+                let base = custom_providers::base_url(store, place.account, slug).await?;
+                (slug, KeyForm::Bearer, Some(base.ok_or_else(|| unknown_provider(slug))?))
+            }
+        };
         let upstream = base.map(|base| credential::origin(&base).to_owned());
-        Some(Home { slug: provider.slug.to_owned(), form: provider.key, upstream })
+        Ok(Home { slug: slug.to_owned(), form, upstream })
     }
 
     /// Seals the key of a body, or looks whether what it refers to is there.

@@ -46,7 +46,7 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
         };
     };
     let keeps = job.cache.keeps(status, &reader.headers);
-    if !job.collect_log && !keeps {
+    if !job.reads && !keeps {
         return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
     }
     match body::response_copying(&reader.headers) {

@@ -5,6 +5,7 @@ use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
 use crate::evaluate::run;
 use crate::id;
+use crate::reprice;
 use crate::retention;
 use crate::store::StoreError;
 use serde_json::json;
@@ -30,8 +31,14 @@ pub async fn everything(around: &Rc<Around>) {
     told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
     reseal(around).await;
+    reprices(around).await;
     retention(around).await;
     evaluations(around).await;
+}
+
+/// Goes on with the new prices that nobody works on.
+pub async fn reprices(around: &Rc<Around>) {
+    told("reprice_failed", reprice::run_all(&around.database(), now, now() + BUDGET_MS).await);
 }
 
 /// Goes on with the evaluations that nobody works on.

@@ -8,12 +8,13 @@ use crate::credential::{self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEA
 use crate::google_token::{self, Account};
 use crate::headers::Headers;
 use crate::options::Options;
-use crate::providers::Provider;
+use crate::providers::KeyForm;
 use crate::record;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::sigv4::{self, Signed};
 use crate::timestamp;
+use crate::upstream::Upstream;
 use crate::vault::{Bound, Vault};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -45,16 +46,17 @@ pub struct Credential {
     /// `None` leaves the request with what it came with.
     material: Option<Material>,
     /// True when no key of the caller's goes along.
-    replaces: bool,
+    pub replaces: bool,
+    /// True when the credentials go along that an account gave a custom provider as headers.
+    pub with_secrets: bool,
     /// How many requests may be sent with the stored key, if one is used and it has a limit.
-    #[expect(dead_code, reason = "the limiter reads it")]
     pub limit: Option<KeyLimit>,
 }
 
 /// Chooses the credential and gets hold of it. What was chosen is noted for the log.
 pub async fn resolve(
     headers: &Headers,
-    provider: &Provider,
+    upstream: Upstream<'_>,
     scope: &Scope,
     presented: &Presented,
     options: &Options,
@@ -62,42 +64,53 @@ pub async fn resolve(
 ) -> Result<Credential, Refusal> {
     let around = Rc::clone(&job.around);
     let config = &around.config;
-    let operators = config.provider_key(provider.slug);
+    let slug = upstream.slug();
+    let (form, base, is_built_in) = match upstream {
+        Upstream::BuiltIn(provider) => (provider.key, config.base_url(slug), true),
+        Upstream::Custom(provider) => (KeyForm::Bearer, Some(provider.base_url.as_str()), false),
+    };
+    let operators = config.provider_key(slug);
     let asked = Asked {
-        provider: provider.slug,
-        upstream: config.base_url(provider.slug).map(credential::origin),
+        provider: slug,
+        upstream: base.map(credential::origin),
         brings_key: credential::brings_key(headers, &job.call.query, |text| is_ours(&around, text)),
         alias: options.byok_alias.as_deref(),
         let_in: presented.let_in,
-        own_keys_only: options.no_wholesale || scope.gateway.settings.byok_only,
-        operator_has_key: operators.is_some(),
+        // What a custom provider is sent is the account's own, or it wants no key at all.
+        own_keys_only: is_built_in && (options.no_wholesale || scope.gateway.settings.byok_only),
+        operator_has_key: operators.is_some() || upstream.has_secrets(),
     };
-    let unfit =
-        |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {} is none: {fault}.", provider.slug));
-    match credential::choose(&asked, &scope.keys)? {
+    let rest = job.call.rest.clone();
+    let material = |whose: &str, secret: &str| {
+        credential::material(form, &rest, secret.trim())
+            .map(Some)
+            .map_err(|fault| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}.")))
+    };
+    let nothing = Credential { material: None, replaces: false, with_secrets: false, limit: None };
+    let (chosen, credential) = match credential::choose(&asked, &scope.keys)? {
         Choice::Request => {
-            job.call.credential = record::Credential::Request;
-            if asked.alias.is_some() {
-                job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
-            }
-            let material = credential::account_of_client(provider.key, headers).map(Material::Google);
-            Ok(Credential { material, replaces: false, limit: None })
+            let material = credential::account_of_client(form, headers).map(Material::Google);
+            (record::Credential::Request, Credential { material, ..nothing })
         }
         Choice::Stored(key) => {
-            job.call.credential = record::Credential::Stored(key.alias.clone());
+            // Noted before it is opened, so that the log of a failure says which key it was.
+            let chosen = record::Credential::Stored(key.alias.clone());
+            job.call.credential = chosen.clone();
             let secret = opened(key, scope, &around).await?;
-            let material = credential::material(provider.key, &job.call.rest, secret.trim());
-            let material = material.map_err(|fault| unfit("The stored", fault))?;
-            Ok(Credential { material: Some(material), replaces: true, limit: key.limit.clone() })
+            let material = material("The stored", &secret)?;
+            (chosen, Credential { material, replaces: true, limit: key.limit.clone(), ..nothing })
         }
         Choice::Operator => {
-            job.call.credential = record::Credential::Operator;
-            let material = credential::material(provider.key, &job.call.rest, operators.unwrap_or("").trim());
-            let material = material.map_err(|fault| unfit("The operator's", fault))?;
-            Ok(Credential { material: Some(material), replaces: true, limit: None })
+            let material = operators.map_or(Ok(None), |secret| material("The operator's", secret))?;
+            (record::Credential::Operator, Credential { material, replaces: true, with_secrets: true, ..nothing })
         }
-        Choice::None => Ok(Credential { material: None, replaces: false, limit: None }),
+        Choice::None => (record::Credential::None, nothing),
+    };
+    if asked.alias.is_some() && chosen == record::Credential::Request {
+        job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
     }
+    job.call.credential = chosen;
+    Ok(credential)
 }
 
 /// Gets a stored key. When that is not possible the request is refused, and the operator is told: with another key than the
@@ -152,8 +165,17 @@ impl Credential {
         credential::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text))
     }
 
-    /// Puts the credential into the outgoing headers, in place of whatever a client that has none sends instead. Returns
-    /// the URL, which a signature may have brought into another form.
+    /// Takes away what a client sends in the place of a key that it has not.
+    pub fn clear(&self, outgoing: &web_sys::Headers) {
+        if self.replaces {
+            for name in KEY_HEADERS {
+                let _ = outgoing.delete(name);
+            }
+        }
+    }
+
+    /// Puts the credential into the outgoing headers, which have been cleared. Returns the URL, which a signature may have
+    /// brought into another form.
     pub async fn present(
         self,
         request: &Request,
@@ -162,16 +184,13 @@ impl Credential {
         body: &Taken,
         job: &Job,
     ) -> Result<String, Refusal> {
-        if self.replaces {
-            for name in KEY_HEADERS {
-                let _ = outgoing.delete(name);
-            }
-            if let Ok(Some(protocols)) = outgoing.get("sec-websocket-protocol") {
-                let _ = match credential::without_keys(&protocols) {
-                    protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
-                    protocols => outgoing.set("sec-websocket-protocol", &protocols),
-                };
-            }
+        if self.replaces
+            && let Ok(Some(protocols)) = outgoing.get("sec-websocket-protocol")
+        {
+            let _ = match credential::without_keys(&protocols) {
+                protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
+                protocols => outgoing.set("sec-websocket-protocol", &protocols),
+            };
         }
         match self.material {
             None => {}

@@ -1,6 +1,7 @@
 //! A proxied request under way, with what its row in the log will need.
 
 use super::cache::Cache;
+use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
@@ -11,7 +12,8 @@ use web_sys::{AbortSignal, Response};
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Response headers that only we set: a provider's of the same name are removed.
-const OURS: &[&str] = &["cf-aig-attempt", "cf-aig-cache-status", "cf-aig-metadata-dropped", "cf-aig-warning"];
+const OURS: &[&str] =
+    &["cf-aig-attempt", "cf-aig-cache-status", "cf-aig-metadata-dropped", "cf-aig-spend-remaining", "cf-aig-warning"];
 
 #[derive(Clone)]
 pub struct Job {
@@ -20,6 +22,10 @@ pub struct Job {
     pub collect_log: bool,
     pub collect_payload: bool,
     pub cache: Cache,
+    /// Whether bodies are looked at: for the log, or for what a request costs.
+    pub reads: bool,
+    /// What let the request pass, if its gateway has limits.
+    pub admission: Option<Rc<Admission>>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
     /// When the request arrived, or when this attempt of it began.
@@ -78,18 +84,22 @@ impl Job {
         around.context.wait_until(work(self));
     }
 
-    /// Leaves the row, if there is to be one.
+    /// Leaves the row, if there is to be one, and says what the attempt did cost.
     pub async fn log(self, outcome: Outcome) {
-        if !self.collect_log {
-            return;
-        }
+        let Self { around, call, admission, .. } = self;
         let duration = now().saturating_sub(self.arrived);
-        let store = self.around.database().within(log_writer::PATIENCE_MS);
-        log_writer::submit(LogRecord::new(self.call, Outcome { duration, ..outcome }), &store).await;
+        let record = LogRecord::new(call, Outcome { duration, ..outcome });
+        if let Some(admission) = &admission {
+            admission.spent(record.cost);
+        }
+        drop(admission);
+        if self.collect_log {
+            log_writer::submit(record, &around.database().within(log_writer::PATIENCE_MS)).await;
+        }
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {
-        if self.collect_log {
+        if self.reads {
             self.later(|job| job.log(outcome));
         }
         response

@@ -1,15 +1,17 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
+use super::credentials::Credential;
 use super::job::Job;
 use super::{js, now, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
+use crate::credential::KeyLimit;
 use crate::headers::Headers;
 use crate::model;
-use crate::providers::Provider;
 use crate::record::RequestType;
 use crate::refusal::Refusal;
 use crate::retry;
+use crate::upstream::Upstream;
 use crate::wire;
 use js_sys::{Array, ArrayBuffer};
 use wasm_bindgen::{JsCast, JsValue};
@@ -18,6 +20,8 @@ use web_sys::{AbortController, AbortSignal, Request, RequestInit, RequestRedirec
 
 /// A request that can be sent, and sent again.
 pub struct Prepared {
+    /// How many requests may be sent with the stored key that this one has.
+    pub key_limit: Option<KeyLimit>,
     pub url: String,
     pub body: Taken,
     init: RequestInit,
@@ -45,7 +49,7 @@ impl Prepared {
             Taken::Stream(stream) => init.set_body(stream),
             Taken::Whole(buffer) => init.set_body(buffer),
         }
-        Self { url, body, init }
+        Self { key_limit: None, url, body, init }
     }
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
@@ -71,7 +75,8 @@ impl Prepared {
 pub fn headers(
     request: &Request,
     headers: &Headers,
-    provider: &Provider,
+    upstream: Upstream<'_>,
+    credential: &Credential,
     presented: &Presented,
     job: &Job,
 ) -> Result<web_sys::Headers, Refusal> {
@@ -80,6 +85,10 @@ pub fn headers(
         .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
+    }
+    credential.clear(&outgoing);
+    for (name, value) in upstream.headers(credential.with_secrets) {
+        let _ = outgoing.set(name, value);
     }
     if job.call.request_type == RequestType::WebSocket {
         let _ = outgoing.set("upgrade", "websocket");
@@ -98,7 +107,8 @@ pub fn headers(
         let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
         let _ = outgoing.set("accept-encoding", accepted);
     }
-    if provider.wants_bearer_as_api_key(&job.call.rest)
+    if !credential.replaces
+        && upstream.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")
@@ -133,7 +143,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
-    let copying = if job.collect_log || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
     let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
@@ -167,6 +177,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
                 let facts = wire::request::read_request(content_type, &js::slice(&buffer, from, to));
                 job.call.facts.model = job.call.facts.model.take().or(facts.model);
                 job.call.facts.stream |= facts.stream;
+                job.call.facts.max_tokens = job.call.facts.max_tokens.or(facts.max_tokens);
             }
         }
     }

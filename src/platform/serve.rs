@@ -1,6 +1,7 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, background, gateways, js, log_writer, now, pause, random, tokens, universal};
+use super::{Around, background, gateways, js, limiter, log_writer, now, pause, random, resolver, tokens, universal};
+use crate::api::custom_providers::{self, Guard};
 use crate::auth;
 use crate::caller::Caller;
 use crate::control;
@@ -11,6 +12,7 @@ use crate::price;
 use crate::proxy;
 use crate::query::Query;
 use crate::refusal::Refusal;
+use crate::resolver::Lookup;
 use crate::router::{self, Access, Endpoint, NoRoute, Plane, Route};
 use js_sys::ArrayBuffer;
 use serde_json::json;
@@ -142,15 +144,29 @@ fn asked<'a>(
         new_id: id::mint(now(), random()),
         entropy,
         mark: admin.mark_key(),
+        guard: Guard { internal_allowed: around.config.allow_internal_upstreams, found: Lookup::NotAsked },
     })
 }
 
-async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
+async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
     let store = around.database();
     let route = asked.route;
+    // Nobody gets a name looked up who may not store it.
+    if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
+        && !asked.guard.internal_allowed
+        && asked.caller.admit(&route).is_ok()
+        && let Some(name) = custom_providers::name_to_look_up(asked.body)
+    {
+        asked.guard.found = resolver::look_up(&name, around).await;
+    }
     if matches!(route.access, Access::Give | Access::See) {
         log_writer::idle().await;
     }
+    let gone = match route.endpoint {
+        Endpoint::GetLimits => return limiter::show(around, &control::gateway(&store, &asked).await?).await,
+        Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
+        _ => None,
+    };
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
             let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
@@ -161,7 +177,17 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
     let later = Rc::clone(around);
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
-        Endpoint::CreateGateway => gateways::forget_all(),
+        Endpoint::CreateGateway
+        | Endpoint::CreateCost
+        | Endpoint::UpdateCost
+        | Endpoint::DeleteCost
+        | Endpoint::CreateCustomProvider
+        | Endpoint::UpdateCustomProvider
+        | Endpoint::DeleteCustomProvider => gateways::forget_all(),
+        // Whoever looks at new prices also moves them on, should nobody else.
+        Endpoint::RepriceLogs | Endpoint::GetReprice => {
+            around.context.wait_until(async move { background::reprices(&later).await });
+        }
         Endpoint::UpdateGateway
         | Endpoint::PurgeCache
         | Endpoint::CreateProviderConfig
@@ -169,7 +195,13 @@ async fn carried_out(asked: control::Request<'_>, around: &Rc<Around>) -> Result
         | Endpoint::DeleteProviderConfig => gateways::forget(route.account, route.gateway),
         Endpoint::DeleteGateway => {
             gateways::forget(route.account, route.gateway);
-            around.context.wait_until(async move { background::sweep(&later).await });
+            let gone = gone.filter(|_| reply.is_ok());
+            around.context.wait_until(async move {
+                if let Some(gone) = gone {
+                    limiter::forget(&later, gone.key).await;
+                }
+                background::sweep(&later).await;
+            });
         }
         // Where there is no clock, looking moves it on.
         Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),

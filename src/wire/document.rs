@@ -25,6 +25,8 @@ pub struct Document {
     pub text: Option<String>,
     /// `stream` of a request.
     pub stream: bool,
+    /// `max_tokens` of a request.
+    pub max_tokens: Option<u64>,
     /// Amazon Titan counts its output per result.
     pub titan_out: Option<u64>,
     /// Objects that are documents of their own: `response`, `message`, `result`, `metadata`, a chunk of an array.
@@ -166,9 +168,19 @@ enum Name {
         alias = "choices",
         alias = "candidates",
         alias = "details",
-        alias = "messageStop"
+        alias = "messageStop",
+        alias = "generationConfig",
+        alias = "inferenceConfig"
     )]
     Inner,
+    #[serde(
+        rename = "max_tokens",
+        alias = "max_completion_tokens",
+        alias = "max_output_tokens",
+        alias = "maxOutputTokens",
+        alias = "maxTokens"
+    )]
+    MaxTokens,
     #[serde(other)]
     Other,
 }
@@ -201,6 +213,7 @@ impl Document {
                 let detail = map.next_value::<Value>()?;
                 self.text = Some(detail.as_str().map_or_else(|| detail.to_string(), str::to_owned));
             }
+            Name::MaxTokens => self.max_tokens = map.next_value::<Value>()?.as_u64(),
             Name::Stream => self.stream = map.next_value::<Value>()? == Value::Bool(true),
             Name::Inner => match map.next_value::<Found>()? {
                 Found::Document(document) => self.inner.push(*document),

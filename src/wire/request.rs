@@ -9,6 +9,8 @@ pub struct RequestFacts {
     pub model: Option<String>,
     /// True when the caller asked for a stream in the body.
     pub stream: bool,
+    /// How long the answer may become.
+    pub max_tokens: Option<u64>,
 }
 
 /// The longest value of a form's `model` field that is taken for one, in bytes.
@@ -21,11 +23,14 @@ pub fn read_request(content_type: Option<&str>, body: &[u8]) -> RequestFacts {
         return RequestFacts {
             model: field(body, boundary, "model"),
             stream: field(body, boundary, "stream").as_deref() == Some("true"),
+            max_tokens: None,
         };
     }
     match serde_json::from_slice(body) {
         Ok(Found::Document(document)) => {
-            RequestFacts { model: document.model.or(document.version), stream: document.stream }
+            let inner = document.inner.iter().find_map(|inner| inner.max_tokens);
+            let max_tokens = document.max_tokens.or(inner);
+            RequestFacts { model: document.model.or(document.version), stream: document.stream, max_tokens }
         }
         _ => RequestFacts::default(),
     }
@@ -79,7 +84,7 @@ mod tests {
         let facts = json(
             r#"{"messages":[{"role":"user","content":"\"model\":\"x\"","model":"y"}],"model":"gpt-4o","stream":true}"#,
         );
-        assert_eq!(facts, RequestFacts { model: Some("gpt-4o".to_owned()), stream: true });
+        assert_eq!(facts, RequestFacts { model: Some("gpt-4o".to_owned()), stream: true, max_tokens: None });
         assert_eq!(json(r#"{"model_id":"eleven_v3"}"#).model.as_deref(), Some("eleven_v3"));
         for odd in [
             r#"{"model":5}"#,
@@ -95,12 +100,28 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_of_an_answer_is_found_in_every_dialect() {
+        for body in [
+            r#"{"max_tokens":7}"#,
+            r#"{"max_completion_tokens":7,"messages":[{"max_tokens":9}]}"#,
+            r#"{"max_output_tokens":7}"#,
+            r#"{"generationConfig":{"maxOutputTokens":7}}"#,
+            r#"{"inferenceConfig":{"maxTokens":7}}"#,
+        ] {
+            assert_eq!(json(body).max_tokens, Some(7), "{body}");
+        }
+        for odd in [r#"{"max_tokens":"7"}"#, r#"{"max_tokens":-1}"#, r#"{"max_tokens":null}"#, "{}"] {
+            assert_eq!(json(odd).max_tokens, None, "{odd}");
+        }
+    }
+
+    #[test]
     fn the_model_of_a_form_is_found_and_a_file_does_not_fool() {
         let body = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nname=\"model\"\r\n\r\nfake\r\n\
             --XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--XX\r\ncontent-disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--XX--\r\n";
         for boundary in ["XX", "\"XX\""] {
             let facts = read_request(Some(&format!("multipart/form-data; boundary={boundary}")), body.as_bytes());
-            assert_eq!(facts, RequestFacts { model: Some("whisper-1".to_owned()), stream: true });
+            assert_eq!(facts, RequestFacts { model: Some("whisper-1".to_owned()), stream: true, max_tokens: None });
         }
         for cut in 0..body.len() {
             let facts = read_request(Some("multipart/form-data; boundary=XX"), &body.as_bytes()[..cut]);

@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("routes.json", import.meta.url), "utf8"));
 
-let gw, log, dataset, evaluation, token, key;
+let gw, log, dataset, evaluation, token, key, provider, cost, reprice;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());
@@ -20,6 +20,10 @@ before(async () => {
   token = await post("/tokens", { name: "for the matrix", permissions: ["read"] });
   const answer = await gw.call("openai/models", { gateway: "locked", headers: { "cf-aig-authorization": TOKEN } });
   ({ id: log } = await gw.logOf(answer, "locked"));
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
+  ({ id: provider } = await post("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" }));
+  ({ id: cost } = await post("/custom-providers/costs", { account_provider_id: provider, model: "m", cost_in: 0 }));
+  ({ id: reprice } = await post("/gateways/locked/logs/reprice", { dry_run: true }));
 });
 after(() => gw.stop());
 
@@ -35,6 +39,9 @@ function idFor(template) {
   if (template.includes("/evaluations")) return evaluation;
   if (template.includes("/provider_configs")) return key;
   if (template.includes("/tokens")) return token.id;
+  if (template.includes("/costs")) return cost;
+  if (template.includes("/custom-providers")) return provider;
+  if (template.includes("/reprice")) return reprice;
   return log;
 }
 

@@ -77,3 +77,25 @@ for (const [version, { SDK, of }] of Object.entries(shapes)) {
     await assert.rejects(of(bound(evaluations, "get"), begun.id), { status: 404 });
   });
 }
+
+test("latest: custom providers from the first call to the last", async () => {
+  const { customProviders } = new Latest({ apiToken: TOKEN, baseURL: `${gw.url}/client/v4`, maxRetries: 0 }).aiGateway;
+  const account_id = ACCOUNT;
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
+  const given = { name: "Acme", slug: "acme", base_url: "https://api.example.com/v1", headers: '{"x-team":"ads"}', description: "d", position: 2 };
+  const made = await customProviders.create({ account_id, ...given });
+  assert.match(made.id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.deepEqual({ ...made, ...given, enable: false, beta: false }, made);
+  assert.ok(new Date(made.created_at).getTime() > Date.now() - 60_000);
+  await customProviders.create({ account_id, ...given, slug: "second", position: 1, enable: true });
+  const slugs = [];
+  for await (const { slug } of customProviders.list({ account_id, per_page: 1 })) slugs.push(slug);
+  assert.deepEqual(slugs, ["second", "acme"]);
+  assert.deepEqual((await customProviders.list({ account_id, enable: true, search: "acm" })).result.map(({ slug }) => slug), ["second"]);
+  assert.deepEqual(await customProviders.get(made.id, { account_id }), made);
+  const refused = (status, code, path) => (error) => error.status === status && error.errors[0].code === code && String(error.errors[0].path ?? "") === path;
+  await assert.rejects(customProviders.create({ account_id, ...given }), refused(409, 1003, "body,slug"));
+  await assert.rejects(customProviders.create({ account_id, ...given, slug: "c", base_url: "http://api.example.com" }), refused(400, 1002, "body,base_url"));
+  assert.equal((await customProviders.delete(made.id, { account_id })).id, made.id);
+  await assert.rejects(customProviders.get(made.id, { account_id }), refused(404, 1004, ""));
+});

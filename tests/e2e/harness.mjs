@@ -43,8 +43,11 @@ export class Gateway {
   /** Lines the Worker printed, which tests may look through. */
   output = [];
 
-  /** `around` is a module that wraps the Worker; `kv` binds a namespace for the cache; `worker` are further options of Miniflare's; `folder` is where the database is kept, to be there after a restart. */
-  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [] } = {}) {
+  /**
+   * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
+   * `kv` binds a namespace for the cache; `worker` are further options of Miniflare's; `outbound` names the one of the `others` that whatever the Worker fetches goes to.
+   */
+  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, "build", name);
@@ -67,8 +70,16 @@ export class Gateway {
           compatibilityFlags: flags,
           d1Databases: ["DB"],
           kvNamespaces: kv ? ["CACHE"] : [],
+          durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           ...worker,
-          bindings: defined({ ADMIN_TOKEN: TOKEN, ENCRYPTION_KEY, PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls), ...bindings }),
+          ...(outbound && { outboundService: outbound }),
+          bindings: defined({
+            ADMIN_TOKEN: TOKEN,
+            ENCRYPTION_KEY,
+            PROVIDER_BASE_URLS: JSON.stringify(gateway.upstream.baseUrls),
+            DNS_OVER_HTTPS_URL: `${gateway.upstream.origin}/dns-query`,
+            ...bindings,
+          }),
         },
         ...others,
       ],

@@ -15,6 +15,7 @@ const seen = new Map();
 
 before(async () => {
   gw = await Gateway.start();
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
   document = await Document.of(gw);
 });
 after(() => gw.stop());
@@ -62,7 +63,9 @@ test("gateways", async () => {
   const full = {
     id: "full", authentication: true, cache_ttl: 60, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
     logpush_public_key: "x".repeat(16), otel: [], rate_limiting_interval: 60, rate_limiting_limit: 50, rate_limiting_technique: "sliding", retry_backoff: "linear",
-    retry_delay: 100, retry_max_attempts: 2, spend_limits: { rules: [] }, store_id: "s", stripe: {}, workers_ai_billing_mode: "unified", zdr: true,
+    retry_delay: 100, retry_max_attempts: 2, store_id: "s", stripe: {}, workers_ai_billing_mode: "unified", zdr: true,
+    rate_limiting_rules: [{ key: "token", limit: 5, interval: 60 }, { key: "metadata.team", limit: 5, interval: 60, technique: "sliding" }],
+    spend_limits: { enabled: true, rules: [{ limit: 1, limitType: "cost", window: 60, reserve: true, model: { mode: "filter", values: ["m"] }, metadata: { team: { mode: "partition" } } }] },
   };
   const { result } = await run("CreateGateway", { json: full });
   await run("UpdateGateway", { path: { gateway: "full" }, json: result });
@@ -74,6 +77,7 @@ test("gateways", async () => {
   await run("GetUrl", { path: { provider: "nothing" }, status: 404 });
   for (const query of [{}, { key: "mine" }]) await run("PurgeCache", { query });
   await run("PurgeCache", { query: { key: "" }, status: 400 });
+  for (const gateway of ["gw", "full"]) await run("GetLimits", { path: { gateway } });
 });
 
 test("proxied requests", async () => {
@@ -190,6 +194,32 @@ test("stored keys", async () => {
   await run("DeleteProviderConfig", { path: { id: result.id } });
 });
 
+let provider, cost;
+test("custom providers, prices and new prices for past logs", async () => {
+  const full = {
+    name: "Acme", slug: "acme", base_url: "https://api.example.com/v1", headers: '{"authorization":"Bearer x","x-team":"ads"}', enable: true, beta: true, position: 1, description: "d",
+    link: "https://example.com", curl_example: "curl", js_example: "fetch", logo: "PHN2Zy8+",
+  };
+  ({ result: provider } = await run("CreateCustomProvider", { json: full }));
+  await run("CreateCustomProvider", { status: 409, json: full });
+  const { result: second } = await run("CreateCustomProvider", { json: { name: "b", slug: "b", base_url: "https://api.example.com" } });
+  const within = { path: { id: provider.id } };
+  await run("UpdateCustomProvider", { ...within, json: provider });
+  await run("UpdateCustomProvider", { path: { id: second.id }, status: 409, json: { slug: "acme" } });
+  await run("GetCustomProvider", within);
+  await run("ListCustomProviders", { query: { search: "ac", enable: true, beta: true, order_by: "name DESC", per_page: 1 } });
+  await run("DeleteCustomProvider", { path: { id: second.id } });
+  await run("GetUrl", { path: { provider: "custom-acme" } });
+  ({ result: cost } = await run("CreateCost", { json: { account_provider_id: provider.id, model: "m", model_rule: "contains", cost_in: 0.000001, cost_out: 0, cost_type: "tokens", enable: true, token_pricing: { input_cached_tokens: 0 } } }));
+  await run("CreateCost", { json: { account_provider_id: "openai", model: "m", token_pricing: { output_tokens: 0.000001 } } });
+  await run("GetCost", { path: { id: cost.id } });
+  await run("UpdateCost", { path: { id: cost.id }, json: { model: "n", cost_in: null } });
+  await run("ListCosts", { query: { search: "n", enable: true, model_rule: "contains", cost_type: "tokens", account_provider_id: provider.id } });
+  const { result: job } = await run("RepriceLogs", { json: { dry_run: true, filters: [{ key: "provider", operator: "eq", value: "openai" }], start_date: "2020-01-01T00:00:00Z", search: "AI" } });
+  await until(async () => (await run("GetReprice", { path: { id: job.id } })).result.processed, "the new prices");
+  await run("RepriceLogs", { json: {} });
+});
+
 test("tokens and the audit trail", async () => {
   const { result: token } = await run("CreateToken", { json: { name: "all", permissions: ["read"], gateways: ["gw"], expires_at: "2999-01-01T00:00:00Z" } });
   const { result: rolled } = await run("RollToken", { path: { id: token.id } });
@@ -211,7 +241,7 @@ test("every operation refuses as the document says", async () => {
     await run(id, { status: 401, token: "wrong", body: content });
     if (responses[403]) {
       // Nobody but the admin may do what an editor may not; the rest needs one permission or the other.
-      const admins = /\/(tokens|audit)/.test(template);
+      const admins = /\/(tokens|audit)/.test(template) || (template.includes("/custom-providers") && method !== "GET");
       const other = template.startsWith("/feedback") || method !== "GET" ? reader : runner;
       await run(id, { status: 403, token: admins ? editor : other, body: content });
     }
@@ -223,7 +253,8 @@ test("every operation refuses as the document says", async () => {
       }
     }
     if (responses[400]) {
-      const path = { id: template.includes("/datasets/") ? dataset.id : template.includes("/provider_configs/") ? key.id : log };
+      const things = { datasets: dataset.id, provider_configs: key.id, costs: cost.id, "custom-providers": provider.id };
+      const path = { id: things[template.match(/([\w-]+)\/\{id\}/)?.[1]] ?? log };
       const wrong = ["page", "limit"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });
@@ -238,6 +269,8 @@ test("what is deleted is shown once more", async () => {
   const { result } = await run("ListEvaluations");
   for (const { id } of result) await run("DeleteEvaluation", { path: { id } });
   await run("DeleteDataset", { path: { id: dataset.id } });
+  await run("DeleteCost", { path: { id: cost.id } });
+  await run("DeleteCustomProvider", { path: { id: provider.id } });
   await run("DeleteLogs", { query: { limit: 1, order_by: "cost", order_by_direction: "desc", filters: "[]" } });
   await run("DeleteLogs");
   await run("DeleteGateway");

@@ -1,0 +1,454 @@
+//! `/accounts/{account}/ai-gateway/custom-providers/costs`: prices that an account sets, for its custom providers and for
+//! the built-in ones.
+
+use super::{object, only};
+use crate::audit::{self, By, Change};
+use crate::envelope::{ApiError, Reply};
+use crate::id;
+use crate::page::Page;
+use crate::params::flag;
+use crate::price_rules::{FROM, KINDS, Matching, UNCOUNTED};
+use crate::providers;
+use crate::query::Query;
+use crate::store::{Bind, Statement, Store, row};
+use crate::timestamp;
+use serde_json::{Map, Value, json};
+
+const MAX_PER_PAGE: u64 = 100;
+
+/// All of an account's rules are in the memory of every isolate.
+const MAX_RULES: u64 = 500;
+
+/// US dollars per token. A higher rate is one that was meant per million tokens.
+const MAX_RATE: f64 = 0.01;
+
+const FIELDS: &[&str] =
+    &["account_provider_id", "model", "model_rule", "cost_in", "cost_out", "cost_type", "enable", "token_pricing"];
+
+/// What answers show and nobody can change.
+const SHOWN: &[&str] = &["id", "provider", "weight", "changed_by", "created_at", "modified_at"];
+
+const COLUMNS: &str = "rule.id, rule.account_provider_id, coalesce('custom-' || own.slug, rule.account_provider_id) AS provider, \
+     rule.model, rule.model_rule, rule.weight, rule.cost_in, rule.cost_out, rule.token_pricing, rule.enable, \
+     rule.created_at, rule.modified_at";
+
+row! {
+    #[derive(Clone, Debug)]
+    struct Row {
+        id: String,
+        account_provider_id: String,
+        provider: String,
+        model: String,
+        model_rule: String,
+        weight: i64,
+        cost_in: Option<f64>,
+        cost_out: Option<f64>,
+        token_pricing: Option<String>,
+        enable: u8,
+        created_at: u64,
+        modified_at: u64,
+    }
+}
+
+row! {
+    /// A provider as rules refer to it, and as logs name it.
+    struct Provider {
+        id: String,
+        provider: String,
+    }
+}
+
+pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
+    let page = Page::parse(query, MAX_PER_PAGE)?;
+    if let Some(rule) = query.get("model_rule").filter(|rule| Matching::parse(rule).is_none()) {
+        return Err(ApiError::invalid(["query", "model_rule"], format!("'{rule}' is none of {}", rules())));
+    }
+    let matching = format!(
+        "{FROM} WHERE rule.account_id = ?1 AND (?2 IS NULL OR rule.enable = ?2) \
+         AND (?3 IS NULL OR ?3 IN (rule.account_provider_id, 'custom-' || own.slug)) \
+         AND (?4 IS NULL OR rule.model_rule = ?4) AND (?5 IS NULL OR ?5 = 'tokens') AND instr(lower(rule.model), lower(?6)) > 0"
+    );
+    let binds = vec![
+        account.into(),
+        flag(query, "enable")?.into(),
+        query.get("account_provider_id").into(),
+        query.get("model_rule").into(),
+        query.get("cost_type").into(),
+        query.get("search").unwrap_or("").into(),
+    ];
+    let (rows, info) = page.read::<Row>(store, COLUMNS, &matching, "rule.id DESC", binds).await?;
+    let shown: Vec<Value> = rows.iter().map(Row::show).collect();
+    Ok(Reply::list(shown, info))
+}
+
+pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+    Ok(Reply::result(existing(store, account, id).await?.show()))
+}
+
+pub async fn create(
+    store: &impl Store,
+    account: &str,
+    body: &[u8],
+    new_id: &str,
+    by: &By<'_>,
+) -> Result<Reply, ApiError> {
+    let body = object(body)?;
+    only(&body, FIELDS, &["body"])?;
+    let provider = provider(store, account, &body).await?;
+    if !body.contains_key("model") {
+        return Err(ApiError::invalid(["body", "model"], "Required"));
+    }
+    let fresh = Row {
+        id: id::uuid(new_id),
+        account_provider_id: provider.id,
+        provider: provider.provider,
+        model: String::new(),
+        model_rule: "equals".to_owned(),
+        weight: 0,
+        cost_in: None,
+        cost_out: None,
+        token_pricing: None,
+        enable: 1,
+        created_at: by.now_ms,
+        modified_at: by.now_ms,
+    };
+    let row = fresh.changed(&body)?;
+    let sql = "INSERT INTO price_rules (id, account_id, account_provider_id, model, model_rule, weight, cost_in, cost_out, \
+         token_pricing, enable, created_at, modified_at) SELECT ?1, ?2, ?11, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10 \
+         WHERE (SELECT count(*) FROM price_rules WHERE account_id = ?2) < ?12";
+    let mut binds = row.binds(account);
+    binds.extend([row.account_provider_id.as_str().into(), Bind::Int(MAX_RULES as i64)]);
+    let audit = by.row(&change("cost.create", account, &row.id, &body));
+    let changed = store.batch(vec![Statement::new(sql, binds), audit]).await?;
+    if changed.first() != Some(&1) {
+        return Err(ApiError::invalid(["body"], format!("An account may have {MAX_RULES} prices of its own")));
+    }
+    Ok(Reply::result(row.show()))
+}
+
+/// Changes the fields that the body names; null resets one.
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
+    let old = existing(store, account, id).await?;
+    let mut body = object(body)?;
+    body.retain(|name, _| !SHOWN.contains(&name.as_str()));
+    only(&body, FIELDS, &["body"])?;
+    if body.get("account_provider_id").is_some_and(|given| *given != old.account_provider_id) {
+        let rule = "A price stays with its provider: delete it, and make another";
+        return Err(ApiError::invalid(["body", "account_provider_id"], rule));
+    }
+    let new = Row { modified_at: by.now_ms, ..old.changed(&body)? };
+    let sql = "UPDATE price_rules SET model = ?3, model_rule = ?4, weight = ?5, cost_in = ?6, cost_out = ?7, \
+         token_pricing = ?8, enable = ?9, modified_at = ?10 WHERE id = ?1 AND account_id = ?2";
+    let audit = by.row(&change("cost.update", account, id, &body));
+    store.batch(vec![Statement::new(sql, new.binds(account)), audit]).await?;
+    Ok(Reply::result(new.show()))
+}
+
+pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+    let row = existing(store, account, id).await?;
+    let delete =
+        Statement::new("DELETE FROM price_rules WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
+    store.batch(vec![delete, by.row(&change("cost.delete", account, id, &Map::new()))]).await?;
+    Ok(Reply::result(row.show()))
+}
+
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE rule.id = ?1 AND rule.account_id = ?2");
+    store.row::<Row>(Statement::new(sql, [id.into(), account.into()])).await?.ok_or_else(ApiError::not_found)
+}
+
+/// The provider of a body: a built-in one by its slug, one of the account's own by its id, or by its slug with `custom-`.
+async fn provider(store: &impl Store, account: &str, body: &Map<String, Value>) -> Result<Provider, ApiError> {
+    let given = body.get("account_provider_id").and_then(Value::as_str).unwrap_or("");
+    if let Some(built_in) = providers::find(given) {
+        let slug = built_in.slug.to_owned();
+        return Ok(Provider { id: slug.clone(), provider: slug });
+    }
+    let sql = "SELECT id, 'custom-' || slug AS provider FROM custom_providers \
+         WHERE account_id = ?1 AND (id = ?2 OR 'custom-' || slug = ?2)";
+    store.row::<Provider>(Statement::new(sql, [account.into(), given.into()])).await?.ok_or_else(|| {
+        let rule = "Expected the id of a custom provider of this account, or the slug of a built-in provider";
+        ApiError::invalid(["body", "account_provider_id"], rule)
+    })
+}
+
+fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
+    Change { action, account, gateway: None, target, fields: audit::fields(body) }
+}
+
+fn rules() -> String {
+    let names: Vec<String> = Matching::ALL.iter().map(|(name, _)| format!("'{name}'")).collect();
+    names.join(" | ")
+}
+
+/// A rate in US dollars per token; `None` for null.
+fn rate(value: &Value, path: &[&str]) -> Result<Option<f64>, ApiError> {
+    let wrong = || {
+        let rule =
+            format!("Expected US dollars per token from 0 to {MAX_RATE}: $2.50 per million tokens are 0.0000025");
+        ApiError::invalid(["body"].into_iter().chain(path.iter().copied()), rule)
+    };
+    match value {
+        Value::Null => Ok(None),
+        value => value.as_f64().filter(|rate| (0.0..=MAX_RATE).contains(rate)).map(Some).ok_or_else(wrong),
+    }
+}
+
+/// `token_pricing` as it is stored, from an object, or from the text that answers have it in.
+fn token_pricing(value: &Value) -> Result<Option<String>, ApiError> {
+    let wrong = |rule: &str| ApiError::invalid(["body", "token_pricing"], rule);
+    let parsed;
+    let given = match value {
+        Value::Null => return Ok(None),
+        Value::Object(given) => given,
+        Value::String(text) => {
+            parsed = serde_json::from_str::<Map<String, Value>>(text)
+                .map_err(|_| wrong("Expected an object of rates in US dollars per token"))?;
+            &parsed
+        }
+        _ => return Err(wrong("Expected an object of rates in US dollars per token")),
+    };
+    let mut rates = Map::new();
+    for (kind, value) in given {
+        let path = ["token_pricing", kind.as_str()];
+        let Some(rate) = rate(value, &path)? else { continue };
+        if UNCOUNTED.contains(&kind.as_str()) {
+            if rate > 0.0 {
+                let rule = "Tollgate does not count these apart, so nothing can be priced by them. Expected 0, or no such field";
+                return Err(ApiError::invalid(["body", "token_pricing", kind], rule));
+            }
+            continue;
+        }
+        if !KINDS.contains(&kind.as_str()) {
+            let rule = format!("There is no such rate. Expected {}", KINDS.join(", "));
+            return Err(ApiError::invalid(["body", "token_pricing", kind], rule));
+        }
+        rates.insert(kind.clone(), json!(rate));
+    }
+    if rates.contains_key("total_tokens") && rates.len() > 1 {
+        return Err(wrong("total_tokens is a rate for all tokens and goes with no other"));
+    }
+    Ok((!rates.is_empty()).then(|| Value::Object(rates).to_string()))
+}
+
+// === impl Row ===
+
+impl Row {
+    /// The row with what a body changes in it.
+    fn changed(&self, body: &Map<String, Value>) -> Result<Self, ApiError> {
+        let mut new = self.clone();
+        match body.get("model") {
+            None => {}
+            Some(Value::String(model)) if (1..=200).contains(&model.trim().chars().count()) => {
+                new.model = model.trim().to_owned();
+            }
+            Some(_) => {
+                return Err(ApiError::invalid(["body", "model"], "Expected 1 to 200 characters of a model's name"));
+            }
+        }
+        new.model_rule = match body.get("model_rule") {
+            None => new.model_rule,
+            Some(Value::Null) => "equals".to_owned(),
+            Some(Value::String(rule)) if Matching::parse(rule).is_some() => rule.clone(),
+            Some(_) => return Err(ApiError::invalid(["body", "model_rule"], format!("Expected {}", rules()))),
+        };
+        new.weight = Matching::parse(&new.model_rule).map_or(0, |rule| rule.weight(&new.model));
+        if let Some(value) = body.get("cost_in") {
+            new.cost_in = rate(value, &["cost_in"])?;
+        }
+        if let Some(value) = body.get("cost_out") {
+            new.cost_out = rate(value, &["cost_out"])?;
+        }
+        if let Some(value) = body.get("token_pricing") {
+            new.token_pricing = token_pricing(value)?;
+        }
+        if !matches!(body.get("cost_type").and_then(Value::as_str).unwrap_or("tokens"), "tokens")
+            || body.get("cost_type").is_some_and(|kind| !kind.is_string() && !kind.is_null())
+        {
+            return Err(ApiError::invalid(["body", "cost_type"], "Expected 'tokens', the only type there is"));
+        }
+        new.enable = match body.get("enable") {
+            None => new.enable,
+            Some(Value::Null) => 1,
+            Some(Value::Bool(enable)) => u8::from(*enable),
+            Some(_) => return Err(ApiError::invalid(["body", "enable"], "Expected true or false")),
+        };
+        if new.cost_in.or(new.cost_out).is_none() && new.token_pricing.is_none() {
+            let rule = "Expected a rate: cost_in, cost_out or token_pricing, 0 for what costs nothing";
+            return Err(ApiError::invalid(["body", "cost_in"], rule));
+        }
+        Ok(new)
+    }
+
+    fn binds(&self, account: &str) -> Vec<Bind> {
+        vec![
+            self.id.as_str().into(),
+            account.into(),
+            self.model.as_str().into(),
+            self.model_rule.as_str().into(),
+            self.weight.into(),
+            self.cost_in.into(),
+            self.cost_out.into(),
+            self.token_pricing.as_deref().into(),
+            Bind::Int(self.enable.into()),
+            Bind::Int(self.modified_at as i64),
+        ]
+    }
+
+    fn show(&self) -> Value {
+        let mut shown = json!({
+            "id": self.id,
+            "account_provider_id": self.account_provider_id,
+            "provider": self.provider,
+            "model": self.model,
+            "model_rule": self.model_rule,
+            "cost_type": "tokens",
+            "enable": self.enable == 1,
+            "changed_by": "manual",
+            "weight": self.weight,
+            "created_at": timestamp::format(self.created_at),
+            "modified_at": timestamp::format(self.modified_at),
+        });
+        if let Some(fields) = shown.as_object_mut() {
+            fields.extend(self.cost_in.map(|rate| ("cost_in".to_owned(), json!(rate))));
+            fields.extend(self.cost_out.map(|rate| ("cost_out".to_owned(), json!(rate))));
+            fields.extend(self.token_pricing.as_ref().map(|rates| ("token_pricing".to_owned(), json!(rates))));
+        }
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope;
+    use crate::store::sqlite::Sqlite;
+    use pollster::block_on;
+
+    fn by(n: u64) -> By<'static> {
+        By { actor: "admin", now_ms: 1_700_000_000_000 + n, entry: id::mint(n, n.into()) }
+    }
+
+    fn asked(reply: Result<Reply, ApiError>) -> Value {
+        let reply = reply.unwrap_or_else(|error| error.reply());
+        let mut body: Value = serde_json::from_str(&reply.body).unwrap();
+        body["status"] = json!(reply.status);
+        body
+    }
+
+    fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
+        asked(block_on(create(store, "a", body.to_string().as_bytes(), &id::mint(n, n.into()), &by(n))))
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut body = json!({ "account_provider_id": "openai", "model": "gpt-4o", "cost_in": 1e-6 });
+        body[name] = value;
+        body
+    }
+
+    #[test]
+    fn what_is_made_is_shown_and_can_be_sent_back() {
+        let store = Sqlite::new();
+        let made = make(
+            &store,
+            1,
+            &with(
+                "token_pricing",
+                json!({ "input_cached_tokens": 1e-7, "input_audio_tokens": 0, "output_tokens": null }),
+            ),
+        );
+        let result = &made["result"];
+        assert_eq!(result["token_pricing"], r#"{"input_cached_tokens":1e-7}"#);
+        assert_eq!(
+            (&result["weight"], &result["changed_by"], &result["enable"]),
+            (&json!(2_006), &json!("manual"), &json!(true))
+        );
+        let id = result["id"].as_str().unwrap();
+        let patched = |body: &Value| asked(block_on(update(&store, "a", id, body.to_string().as_bytes(), &by(2))));
+        let again = patched(result)["result"].clone();
+        assert_eq!((&again["token_pricing"], &again["cost_in"]), (&result["token_pricing"], &result["cost_in"]));
+        let wider =
+            patched(&json!({ "model_rule": "contains", "model": "4o", "cost_out": 2e-6, "token_pricing": null }));
+        assert_eq!((&wider["result"]["weight"], &wider["result"]["token_pricing"]), (&json!(2), &Value::Null));
+        assert_eq!(
+            patched(&json!({ "cost_in": null, "cost_out": null }))["errors"][0]["path"],
+            json!(["body", "cost_in"])
+        );
+        assert_eq!(patched(&json!({ "account_provider_id": "groq" }))["status"], 400);
+        assert_eq!(asked(block_on(get(&store, "b", id)))["errors"][0]["code"], 7002);
+        assert_eq!(block_on(delete(&store, "b", id, &by(3))).unwrap_err().status, 404);
+        assert_eq!(asked(block_on(delete(&store, "a", id, &by(3))))["result"]["model"], "4o");
+        assert_eq!(asked(block_on(get(&store, "a", id)))["status"], 404);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let store = Sqlite::new();
+        for (name, wrong) in [
+            ("account_provider_id", vec![json!(null), json!(5), json!("custom-nothing"), json!("nothing"), json!("")]),
+            ("model", vec![json!(""), json!(" "), json!(1), json!("x".repeat(201))]),
+            ("model_rule", vec![json!("regex"), json!(1)]),
+            ("cost_in", vec![json!(-1e-9), json!(2.5), json!("0.1"), json!(null)]),
+            ("cost_out", vec![json!(0.011), json!([])]),
+            ("cost_type", vec![json!("requests"), json!(1)]),
+            ("enable", vec![json!("yes")]),
+            (
+                "token_pricing",
+                vec![json!([]), json!("x"), json!("[]"), json!({ "total_tokens": 0, "output_tokens": 0 })],
+            ),
+            ("weight", vec![json!(5)]),
+        ] {
+            for value in wrong {
+                let refused = make(&store, 1, &with(name, value.clone()));
+                assert_eq!(
+                    (&refused["status"], &refused["errors"][0]["path"]),
+                    (&json!(400), &json!(["body", name])),
+                    "{value}"
+                );
+            }
+        }
+        for kind in ["input_audio_tokens", "output_image_count", "tokens"] {
+            let refused = make(&store, 1, &with("token_pricing", json!({ kind: 1e-6 })));
+            assert_eq!(refused["errors"][0]["path"], json!(["body", "token_pricing", kind]));
+        }
+        assert_eq!(asked(block_on(list(&store, "a", &Query::default())))["result_info"]["total_count"], 0);
+    }
+
+    #[test]
+    fn lists_are_filtered_and_requests_see_the_enabled_ones() {
+        let store = Sqlite::new();
+        make(&store, 1, &with("model_rule", json!("contains")));
+        make(&store, 2, &with("enable", json!(false)));
+        make(&store, 3, &with("account_provider_id", json!("google")));
+        let count = |query: &str| {
+            asked(block_on(list(&store, "a", &Query::parse(query))))["result_info"]["total_count"].clone()
+        };
+        for (query, wanted) in [
+            ("", 3),
+            ("enable=false", 1),
+            ("model_rule=contains", 1),
+            ("account_provider_id=google-ai-studio", 1),
+            ("cost_type=tokens", 3),
+            ("cost_type=images", 0),
+            ("search=GPT", 3),
+            ("search=claude", 0),
+        ] {
+            assert_eq!(count(query), wanted, "{query}");
+        }
+        assert_eq!(asked(block_on(list(&store, "a", &Query::parse("model_rule=x"))))["status"], 400);
+        for account in ["a", "b"] {
+            let sql = "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings) VALUES (?1, 'gw', 'i', 0, 0, '{}')";
+            block_on(store.batch(vec![Statement::new(sql, [account.into()])])).unwrap();
+        }
+        let seen = |account| {
+            let scope = block_on(scope::read(&store, account, "gw")).unwrap().unwrap();
+            let mut seen: Vec<_> =
+                scope.prices.iter().map(|rule| (rule.provider.clone(), rule.model.clone())).collect();
+            seen.sort();
+            seen
+        };
+        let wanted = ["google-ai-studio", "openai"].map(|provider| (provider.to_owned(), "gpt-4o".to_owned()));
+        assert_eq!(seen("a"), wanted);
+        assert!(seen("b").is_empty());
+    }
+}

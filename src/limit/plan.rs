@@ -1,0 +1,358 @@
+//! What the limits of a gateway mean for one request: which counters it needs, and what its caller is told of them.
+
+use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
+use super::window::{Technique, Window};
+use super::{Demand, Reading, Takes, spend};
+use crate::number;
+use crate::refusal::Refusal;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// What a request says that limits are about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// The id of the caller's token; the admin and anonymous callers have none.
+    pub token: Option<&'a str>,
+    pub metadata: &'a [(String, Value)],
+    pub provider: &'a str,
+    pub model: Option<&'a str>,
+    /// The limit of the stored key that it will use.
+    pub key: Option<KeyLimit<'a>>,
+    /// True for a later step of a universal request, which was counted with its first.
+    pub is_counted: bool,
+}
+
+/// A limit that belongs to a stored key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyLimit<'a> {
+    /// Tells the key from all others of the gateway.
+    pub name: &'a str,
+    pub limit: u64,
+    /// In seconds.
+    pub interval: u64,
+}
+
+/// What a request needs, and what each of it is about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub demands: Vec<Demand>,
+    about: Vec<About>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct About {
+    /// The rule as headers name it.
+    name: String,
+    /// What a refusal says of a spend limit.
+    spend: Option<String>,
+}
+
+/// A request that is not let in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    pub refusal: Refusal,
+    /// True when no other step of a universal request would be let in either: another key or a cheaper model might be.
+    pub is_final: bool,
+}
+
+/// Longer values stand in a counter's name by their digest, whole: two that begin alike never share a counter.
+const MAX_VALUE: usize = 128;
+
+// === impl Plan ===
+
+impl Plan {
+    /// `estimate` is asked only if something is to be set aside.
+    pub fn new(limits: &Limits, asked: &Asked<'_>, estimate: impl Fn() -> u64) -> Self {
+        let mut plan = Self::default();
+        for rule in limits.rate.iter().filter(|_| !asked.is_counted) {
+            let part = match &rule.key {
+                RateKey::Everyone => Some(String::new()),
+                RateKey::Token => asked.token.map(|token| part(&[token.to_owned()])),
+                RateKey::Metadata(key) => asked.value(key).map(|value| part(&[value])),
+            };
+            let Some(part) = part else { continue };
+            let demand =
+                Demand { rule: rule.counters(), part, window: rule.window(), limit: rule.limit, takes: Takes::One };
+            plan.add(demand, About { name: rule.id.clone(), spend: None });
+        }
+        if let Some(key) = asked.key {
+            let window = Window::seconds(key.interval, Technique::Fixed);
+            let part = part(&[key.name.to_owned()]);
+            let demand = Demand { rule: KEY.to_owned(), part, window, limit: key.limit, takes: Takes::One };
+            plan.add(demand, About { name: KEY.to_owned(), spend: None });
+        }
+        for rule in limits.spend.iter().filter(|rule| rule.enabled) {
+            let Some(values) = rule.applies(asked) else { continue };
+            let part = if values.is_empty() { String::new() } else { part(&values) };
+            let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
+            let demand = Demand { rule: rule.counters(), part, window: rule.window(), limit: rule.amount(), takes };
+            plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)) });
+        }
+        plan
+    }
+
+    fn add(&mut self, demand: Demand, about: About) {
+        self.demands.push(demand);
+        self.about.push(about);
+    }
+
+    /// The demands whose counters learn what the request did cost.
+    pub fn spends(&self) -> Vec<Demand> {
+        self.demands.iter().filter(|demand| demand.takes != Takes::One).cloned().collect()
+    }
+
+    /// True when money is set aside: then the limit is meant to hold whatever happens.
+    pub fn reserves(&self) -> bool {
+        self.demands.iter().any(|demand| matches!(demand.takes, Takes::Reserve(_)))
+    }
+
+    /// The headers that tell of the limits, as of the IETF's draft-ietf-httpapi-ratelimit-headers.
+    pub fn headers(&self, readings: &[Reading]) -> Vec<(&'static str, String)> {
+        let (mut policies, mut states, mut budgets) = (Vec::new(), Vec::new(), Vec::new());
+        for ((demand, about), reading) in self.demands.iter().zip(&self.about).zip(readings) {
+            let (name, resets) = (&about.name, seconds(reading.resets_in_ms));
+            if about.spend.is_some() {
+                budgets.push(format!("\"{name}\";usd=\"{}\";t={resets}", spend::text(reading.remaining)));
+            } else {
+                let window = demand.window.length_ms / 1_000;
+                policies.push(format!("\"{name}\";q={};w={}", integer(demand.limit), integer(window)));
+                states.push(format!("\"{name}\";r={};t={}", integer(reading.remaining), integer(resets)));
+            }
+        }
+        let all = [("ratelimit-policy", policies), ("ratelimit", states), ("cf-aig-spend-remaining", budgets)];
+        all.into_iter().filter(|(_, items)| !items.is_empty()).map(|(name, items)| (name, items.join(", "))).collect()
+    }
+
+    /// Why a request is not let in, if it is not.
+    pub fn refused(&self, readings: &[Reading]) -> Option<Refused> {
+        let refusing = || self.about.iter().zip(readings).filter(|(_, reading)| reading.retry_in_ms > 0);
+        let wait = seconds(refusing().map(|(_, reading)| reading.retry_in_ms).max()?);
+        let (about, _) = refusing().next()?;
+        let mut refusal = match &about.spend {
+            None => {
+                let name = &about.name;
+                Refusal::rate_limited(format!(
+                    "Tollgate's rate limit '{name}' of this gateway is used up. Try again in {wait} s."
+                ))
+            }
+            Some(exceeded) => Refusal::spend_limited(exceeded.clone(), format!("{exceeded}. Try again in {wait} s.")),
+        };
+        refusal.headers = self.headers(readings);
+        refusal.headers.push(("retry-after", wait.to_string()));
+        let is_final = refusing().any(|(about, _)| about.spend.is_none() && about.name != KEY);
+        Some(Refused { refusal, is_final })
+    }
+}
+
+/// Rounded up, so that whoever waits so long waits long enough.
+fn seconds(milliseconds: u64) -> u64 {
+    milliseconds.div_ceil(1_000)
+}
+
+/// Integers of structured fields have at most fifteen digits.
+fn integer(number: u64) -> u64 {
+    number.min(MAX_REQUESTS)
+}
+
+/// The values that a counter is for, as its name.
+fn part(values: &[String]) -> String {
+    let value = |value: &String| match value.len() {
+        0..=MAX_VALUE => Value::from(value.as_str()),
+        _ => format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(value.as_bytes()))).into(),
+    };
+    values.iter().map(value).collect::<Value>().to_string()
+}
+
+// === impl Asked ===
+
+impl Asked<'_> {
+    /// A metadata value as a text, so that 5 and "5" are the same.
+    fn value(&self, key: &str) -> Option<String> {
+        let (_, value) = self.metadata.iter().find(|(name, _)| name == key)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+}
+
+// === impl SpendRule ===
+
+impl SpendRule {
+    /// The values that tell the request's budget from others of this rule, or `None` if the rule is not about it.
+    fn applies(&self, asked: &Asked<'_>) -> Option<Vec<String>> {
+        let named = [
+            (&self.provider, Some(asked.provider.to_ascii_lowercase())),
+            (&self.model, asked.model.map(str::to_ascii_lowercase)),
+        ];
+        let named = named.into_iter().filter_map(|(dimension, value)| Some((dimension.as_ref()?, value, true)));
+        let metadata = self.metadata.iter().map(|(key, dimension)| (dimension, asked.value(key), false));
+        let mut values = Vec::new();
+        for (dimension, value, ignores_case) in named.chain(metadata) {
+            let value = value?;
+            let is = |wanted: &String| {
+                if ignores_case { wanted.eq_ignore_ascii_case(&value) } else { *wanted == value }
+            };
+            match dimension {
+                Dimension::Filter(wanted) if wanted.iter().any(is) => {}
+                Dimension::Filter(_) => return None,
+                Dimension::Partition => values.push(value),
+            }
+        }
+        Some(values)
+    }
+
+    fn exceeded(&self, asked: &Asked<'_>) -> String {
+        let model: String = asked.model.unwrap_or("").chars().take(64).collect();
+        let text = format!(
+            "Spend limit exceeded: rule '{}' (cost limit {} per {}s, {}) for {} {model}",
+            self.id,
+            number::text(self.limit),
+            self.window,
+            self.technique.name(),
+            asked.provider,
+        );
+        text.trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::rules::RateRule;
+    use crate::limit::rules::tests::limits;
+    use serde_json::json;
+
+    fn metadata(value: &Value) -> Vec<(String, Value)> {
+        value.as_object().unwrap().clone().into_iter().collect()
+    }
+
+    fn gateway() -> RateRule {
+        RateRule { id: "gateway".into(), key: RateKey::Everyone, limit: 10, interval: 60, technique: Technique::Fixed }
+    }
+
+    fn counters(limits: &Limits, asked: &Asked<'_>) -> Vec<String> {
+        Plan::new(limits, asked, || 7).demands.iter().map(Demand::key).collect()
+    }
+
+    #[test]
+    fn a_request_is_counted_where_it_belongs() {
+        let limits = limits(
+            Some(gateway()),
+            &json!([{ "id": "t", "key": "token", "limit": 1, "interval": 1 },
+                { "id": "m", "key": "metadata.user", "limit": 1, "interval": 1 }]),
+            &Value::Null,
+        );
+        let (five, text) = (metadata(&json!({ "user": 5 })), metadata(&json!({ "user": "5" })));
+        let asked = Asked { token: Some("tok"), metadata: &five, ..Asked::default() };
+        assert_eq!(counters(&limits, &asked), ["gateway ", "rate/t [\"tok\"]", "rate/m [\"5\"]"]);
+        assert_eq!(counters(&limits, &asked), counters(&limits, &Asked { metadata: &text, ..asked }));
+        assert_eq!(counters(&limits, &Asked::default()), ["gateway "]);
+        assert!(counters(&limits, &Asked { is_counted: true, ..asked }).is_empty());
+        let key = KeyLimit { name: "openai/default", limit: 3, interval: 60 };
+        assert_eq!(
+            counters(&limits, &Asked { key: Some(key), ..Asked::default() }),
+            ["gateway ", "key [\"openai/default\"]"]
+        );
+        assert!(counters(&Limits::default(), &asked).is_empty());
+    }
+
+    #[test]
+    fn values_that_begin_alike_never_share_a_counter() {
+        let limits =
+            limits(None, &json!([{ "id": "m", "key": "metadata.user", "limit": 1, "interval": 1 }]), &Value::Null);
+        let of = |user: String| {
+            counters(&limits, &Asked { metadata: &metadata(&json!({ "user": user })), ..Asked::default() })
+        };
+        let (one, other) = (of("x".repeat(5_000) + "1"), of("x".repeat(5_000) + "2"));
+        assert!(one != other && one[0].len() < 100);
+        assert_ne!(of("a\",\"b".into()), of("a".into()));
+    }
+
+    fn spend_limits(rule: &Value) -> Limits {
+        let mut whole = json!({ "id": "s", "limit": 0.5, "limitType": "cost", "window": 60 });
+        whole.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        limits(None, &Value::Null, &json!({ "enabled": true, "rules": [whole] }))
+    }
+
+    #[test]
+    fn a_spend_rule_is_about_what_its_dimensions_say() {
+        let team = metadata(&json!({ "team": "a", "env": true }));
+        let asked = Asked { provider: "openai", model: Some("gpt-4o"), metadata: &team, ..Asked::default() };
+        let bare = Asked { metadata: &[], model: None, ..asked };
+        let partition = json!({ "mode": "partition" });
+        let filter = |values: Value| json!({ "mode": "filter", "values": values });
+        for (rule, wanted, without) in [
+            (json!({}), Some("spend/s "), Some("spend/s ")),
+            (json!({ "provider": filter(json!(["anthropic", "OpenAI"])) }), Some("spend/s "), Some("spend/s ")),
+            (json!({ "provider": filter(json!(["anthropic"])) }), None, None),
+            (json!({ "model": filter(json!(["GPT-4o"])) }), Some("spend/s "), None),
+            (json!({ "model": filter(json!(["gpt-4"])) }), None, None),
+            (json!({ "model": partition, "provider": partition }), Some("spend/s [\"openai\",\"gpt-4o\"]"), None),
+            (json!({ "metadata": { "team": partition } }), Some("spend/s [\"a\"]"), None),
+            (
+                json!({ "metadata": { "team": partition, "env": filter(json!(["true"])) } }),
+                Some("spend/s [\"a\"]"),
+                None,
+            ),
+            (json!({ "metadata": { "team": filter(json!(["A"])) } }), None, None),
+            (json!({ "enabled": false }), None, None),
+        ] {
+            let limits = spend_limits(&rule);
+            let found = |asked| counters(&limits, asked).first().cloned();
+            assert_eq!((found(&asked).as_deref(), found(&bare).as_deref()), (wanted, without), "{rule}");
+        }
+    }
+
+    #[test]
+    fn an_estimate_is_taken_only_where_money_is_set_aside() {
+        let asked = Asked { provider: "openai", ..Asked::default() };
+        let plan = Plan::new(&spend_limits(&json!({})), &asked, || panic!("not asked for"));
+        assert!(!plan.reserves() && plan.spends().len() == 1);
+        let plan = Plan::new(&spend_limits(&json!({ "reserve": true })), &asked, || 7);
+        assert!(plan.reserves() && plan.demands[0].takes == Takes::Reserve(7));
+    }
+
+    #[test]
+    fn the_headers_follow_the_draft() {
+        let limits = limits(
+            Some(gateway()),
+            &json!([{ "id": "t", "key": "token", "limit": 5, "interval": 3600 }]),
+            &json!({ "rules": [{ "id": "daily", "limit": 1, "limitType": "cost", "window": 86400 }] }),
+        );
+        let plan = Plan::new(&limits, &Asked { token: Some("x"), provider: "openai", ..Asked::default() }, || 0);
+        let reading = |remaining, resets_in_ms, retry_in_ms| Reading {
+            remaining,
+            resets_in_ms,
+            retry_in_ms,
+            ..Reading::default()
+        };
+        let passed = [reading(3, 11_001, 0), reading(4, 60_000, 0), reading(1_250_000_000, 500, 0)];
+        assert_eq!(
+            plan.headers(&passed),
+            [
+                ("ratelimit-policy", r#""gateway";q=10;w=60, "t";q=5;w=3600"#.to_owned()),
+                ("ratelimit", r#""gateway";r=3;t=12, "t";r=4;t=60"#.to_owned()),
+                ("cf-aig-spend-remaining", r#""daily";usd="0.00125";t=1"#.to_owned()),
+            ]
+        );
+        assert_eq!(plan.refused(&passed), None);
+        assert!(!plan.refused(&[reading(1, 1, 0), reading(1, 1, 0), reading(0, 9, 9)]).unwrap().is_final);
+        let Refused { refusal: refused, is_final } =
+            plan.refused(&[reading(0, 1, 1), reading(0, 1, 1_500), reading(0, 9, 0)]).unwrap();
+        assert_eq!((refused.status, refused.code, refused.message.as_ref()), (429, 2003, "Rate limited"));
+        assert_eq!(refused.headers.last().unwrap(), &("retry-after", "2".to_owned()));
+        assert!(is_final && refused.description.contains("'gateway'"));
+    }
+
+    #[test]
+    fn a_spend_refusal_reads_as_the_originals() {
+        let asked = Asked { provider: "openai", model: Some("gpt-4o"), ..Asked::default() };
+        let plan = Plan::new(&spend_limits(&json!({})), &asked, || 0);
+        let refused = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap().refusal;
+        assert_eq!((refused.status, refused.code), (429, 2045));
+        assert_eq!(
+            refused.message,
+            "Spend limit exceeded: rule 's' (cost limit 0.5 per 60s, sliding) for openai gpt-4o"
+        );
+    }
+}

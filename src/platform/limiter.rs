@@ -1,0 +1,179 @@
+//! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
+//! something. A gateway without limits has neither.
+
+use super::{Around, js, now, random, within};
+use crate::api::gateways::Gateway;
+use crate::envelope::{ApiError, Reply};
+use crate::limit::message::{self, Message};
+use crate::limit::plan::{Asked, Plan, Refused};
+use crate::limit::{Demand, show, spend};
+use crate::refusal::Refusal;
+use js_sys::{Promise, Reflect};
+use serde_json::json;
+use std::cell::Cell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{RequestInit, Response};
+
+/// How long a request waits for its limits to be looked at, in milliseconds.
+const PATIENCE_MS: u64 = 1_000;
+
+/// How long work that no request waits for may take.
+const LATER_PATIENCE_MS: u64 = 10_000;
+
+#[wasm_bindgen]
+extern "C" {
+    type Namespace;
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    fn get_by_name(this: &Namespace, name: &str) -> Result<Stub, JsValue>;
+
+    type Stub;
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &Stub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+}
+
+/// A request that its limits let pass. What it costs is counted when nothing of it is left: no way out can forget that.
+pub struct Admission {
+    around: Rc<Around>,
+    gateway: i64,
+    id: String,
+    /// The counters that learn of the cost.
+    spends: Vec<Demand>,
+    reserves: bool,
+    cost: Cell<u64>,
+    /// False where the limiter has failed already, and has been complained of.
+    complains: bool,
+    /// Headers for the answer.
+    pub notes: Vec<(&'static str, String)>,
+}
+
+/// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
+/// nothing to ask, and no admission.
+pub async fn admit(
+    around: &Rc<Around>,
+    gateway: &Gateway,
+    asked: &Asked<'_>,
+    estimate: impl Fn() -> u64,
+) -> Result<Option<Rc<Admission>>, Refused> {
+    let plan = Plan::new(&gateway.limits, asked, estimate);
+    if plan.demands.is_empty() {
+        return Ok(None);
+    }
+    let mut admission = Admission {
+        around: Rc::clone(around),
+        gateway: gateway.key,
+        id: format!("{:032x}", random()),
+        spends: plan.spends(),
+        reserves: plan.reserves(),
+        cost: Cell::new(0),
+        complains: true,
+        notes: Vec::new(),
+    };
+    let message = Message::Admit { id: admission.id.clone(), demands: plan.demands.clone() };
+    let answer = call(around, gateway.key, &message, PATIENCE_MS).await.and_then(|text| {
+        message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
+    });
+    match answer {
+        Ok(readings) => match plan.refused(&readings) {
+            Some(refused) => {
+                // Nothing was taken.
+                admission.spends.clear();
+                Err(refused)
+            }
+            None => {
+                admission.notes = plan.headers(&readings);
+                Ok(Some(Rc::new(admission)))
+            }
+        },
+        Err(cause) => {
+            let is_open = !admission.reserves;
+            let outcome = if is_open { "let through" } else { "refused" };
+            let line = json!({ "level": "error", "event": "limiter_failed", "request": outcome, "cause": cause });
+            worker::console_error!("{line}");
+            if is_open {
+                return Ok(Some(Rc::new(admission)));
+            }
+            // An answer that comes too late may have set money aside: the admission takes it back.
+            admission.complains = false;
+            let refusal = Refusal::unavailable(
+                "Tollgate cannot look at the spend limits of this gateway now, and one of them sets money aside for \
+                 each request (reserve), so the request was not sent. Try again.",
+            );
+            Err(Refused { refusal, is_final: true })
+        }
+    }
+}
+
+/// Where the limits of a gateway stand.
+pub async fn show(around: &Around, gateway: &Gateway) -> Result<Reply, ApiError> {
+    let demands = show::demands(&gateway.limits);
+    if demands.is_empty() {
+        return Ok(show::reply(&gateway.limits, &[], now()));
+    }
+    let text = call(around, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
+    let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
+    let counters = counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?;
+    Ok(show::reply(&gateway.limits, &counters, now()))
+}
+
+/// Forgets the counters of a gateway that was deleted.
+pub async fn forget(around: &Around, gateway: i64) {
+    complain("limits_not_forgotten", call(around, gateway, &Message::Forget, LATER_PATIENCE_MS).await);
+}
+
+/// Sends a message to a gateway's object. Its key is never used again, so neither are the counters of a deleted gateway.
+async fn call(around: &Around, gateway: i64, message: &Message, patience_ms: u64) -> Result<String, String> {
+    let asked = async {
+        let namespace = Reflect::get(&around.env, &JsValue::from_str("LIMITER"))?;
+        if namespace.is_undefined() {
+            let cause = "the Worker has no Durable Object binding named LIMITER; see wrangler.toml";
+            return Err(JsValue::from_str(cause));
+        }
+        let stub = namespace.unchecked_into::<Namespace>().get_by_name(&gateway.to_string())?;
+        let init = RequestInit::new();
+        init.set_method("POST");
+        init.set_body(&JsValue::from_str(&message.to_text()));
+        let response: Response = JsFuture::from(stub.fetch("https://limiter/", &init)?).await?.unchecked_into();
+        let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+        if response.ok() { Ok(text) } else { Err(JsValue::from_str(&text)) }
+    };
+    match within(patience_ms, asked).await {
+        Some(answer) => answer.map_err(|error| js::message(&error)),
+        None => Err(format!("no answer within {patience_ms} ms")),
+    }
+}
+
+fn complain(event: &str, result: Result<String, String>) {
+    if let Err(cause) = result {
+        worker::console_error!("{}", json!({ "level": "error", "event": event, "cause": cause }));
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// What an attempt did cost; nothing where that is not known.
+    pub fn spent(&self, cost: Option<f64>) {
+        let cost = spend::from_dollars(cost.unwrap_or(0.0));
+        self.cost.set(self.cost.get().saturating_add(cost));
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let (around, gateway, cost) = (Rc::clone(&self.around), self.gateway, self.cost.get());
+        if self.spends.is_empty() || (cost == 0 && !self.reserves) {
+            return;
+        }
+        let (id, demands) = (std::mem::take(&mut self.id), std::mem::take(&mut self.spends));
+        let (kept, complains) = (Rc::clone(&around), self.complains);
+        kept.context.wait_until(async move {
+            let message = Message::Settle { id, cost, demands };
+            let settled = call(&around, gateway, &message, LATER_PATIENCE_MS).await;
+            if complains {
+                complain("spend_not_counted", settled);
+            }
+        });
+    }
+}
