@@ -41,7 +41,7 @@ const TOLLGATE = [
   },
   {
     name: "spend-limit", title: "… and a spend rule that reserves",
-    settings: { spend_limits: budget(NEVER) },
+    settings: { spend_limits: budget(10_000_000) },
     probe: { spend_limits: budget(0.000001) },
     works: (answers) => answers.some(({ status }) => status === 429),
   },
@@ -56,12 +56,12 @@ function budget(limit) {
   return { enabled: true, rules: [{ id: "bench", limit, limitType: "cost", window: 86_400, reserve: true }] };
 }
 
-/** Starts everything. Returns the lanes, the controls that are not there yet, and how to stop. */
-export async function start(folder) {
+/** Starts everything. Returns the lanes and the controls that are not there yet; `stops` gets what ends it all. */
+export async function start(folder, stops) {
   const upstream = await standIn(folder);
+  stops.push(() => upstream.process.kill());
   const lanes = [{ name: "direct", title: "no Worker: wrk to the stand-in", request: request(upstream.origin + PATH) }];
   const missing = [];
-  const stops = [() => upstream.process.kill()];
   lanes.push(await bare(upstream.origin, stops));
   for (const wanted of TOLLGATE) {
     const lane = await tollgate(wanted, upstream.origin, stops);
@@ -69,7 +69,7 @@ export async function start(folder) {
     else missing.push(wanted.name);
   }
   for (const name of missing) say(`left out: this Worker has no ${name}`);
-  return { lanes, missing, stop: () => Promise.all(stops.map((stop) => stop())) };
+  return { lanes, missing };
 }
 
 function request(url, headers = {}) {
@@ -81,7 +81,7 @@ async function standIn(folder) {
   const source = new URL("upstream.rs", import.meta.url).pathname;
   const problem = complaint("rustc", ["--edition", "2021", "-O", "-o", program, source]);
   if (problem !== null) throw new Failure(`the stand-in for the provider cannot be compiled:\n${problem}`);
-  const child = spawn(program, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, { stdio: ["pipe", "pipe", "inherit"] });
   const origin = await new Promise((resolve) => createInterface({ input: child.stdout }).once("line", resolve));
   return { origin, process: child };
 }
@@ -111,7 +111,7 @@ async function bare(origin, stops) {
 }
 
 async function tollgate({ name, title, settings, headers, probe = settings, works }, origin, stops) {
-  const upstream = { baseUrls: { openai: `${origin}/v1` }, stop() {} };
+  const upstream = { origin, baseUrls: { openai: `${origin}/v1` }, stop() {} };
   const { started: gateway, pid } = await inOwnProcess(() => Gateway.start({ upstream }));
   stops.push(() => gateway.miniflare.dispose());
   const url = (id) => `${gateway.url}/v1/${ACCOUNT}/${id}/openai/chat/completions`;

@@ -102,10 +102,13 @@ await main(import.meta.url, async () => {
   const folder = join(root, "target/bench");
   fs.mkdirSync(folder, { recursive: true });
   const [{ start }, { load }] = await Promise.all([import("./lanes.mjs"), import("./load.mjs")]);
-  const { lanes, missing, stop } = await start(folder);
   const at = new Date().toISOString();
   const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown"}, load ${loadavg()[0].toFixed(1)} at the start`;
+  if (loadavg()[0] > cpus().length / 2) say("other work keeps this machine busy; of these figures only the ratios of CPU time will mean much");
+  const stops = [];
+  let lanes, missing;
   try {
+    ({ lanes, missing } = await start(folder, stops));
     const sent = new Map();
     await measure(lanes, rounds, seconds, async (lane, connections, time) => {
       const result = await load(folder, lane, connections, time);
@@ -114,7 +117,7 @@ await main(import.meta.url, async () => {
     });
     await checkLogs(lanes, sent);
   } finally {
-    await stop();
+    await Promise.all(stops.map((stop) => stop()));
   }
   const bare = lanes.find(({ name }) => name === "bare");
   const commit = output("git", ["rev-parse", "--short", "HEAD"], { cwd: root });

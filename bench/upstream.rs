@@ -1,5 +1,6 @@
 //! The stand-in for a provider in the benchmark: answers every request on a connection with the same chat completion, as
-//! fast as it can. A thread per connection, nothing but the standard library; prints its address.
+//! fast as it can. A thread per connection, nothing but the standard library. Prints its address, and ends with its input:
+//! whoever started it may be killed.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,6 +10,10 @@ const BODY: &str = r#"{"id":"chatcmpl-bench","object":"chat.completion","created
 fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("http://{}", listener.local_addr()?);
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
     for stream in listener.incoming() {
         let stream = stream?;
         std::thread::spawn(move || serve(&stream));

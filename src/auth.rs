@@ -147,6 +147,13 @@ pub fn provider_protocols(protocols: &str) -> String {
     kept.join(", ")
 }
 
+/// The subprotocol that a WebSocket of our own answers with: one of those that were offered, and the one that carries our
+/// token only where there is no other.
+pub fn answered_protocol(protocols: &str) -> Option<&str> {
+    let mut offered = protocols.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    offered.clone().find(|entry| !entry.starts_with(TOKEN_PROTOCOL)).or_else(|| offered.next())
+}
+
 fn has_scheme(value: &str) -> bool {
     value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
 }
@@ -270,6 +277,18 @@ mod tests {
             assert_eq!(found, Presented { token: Some(value.clone()), carriers: vec![name], ..Presented::default() });
         }
         assert_eq!(presents("authorization", "Bearer sk-proj-1").carriers, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_browser_gets_back_one_of_the_subprotocols_it_offered() {
+        for (offered, wanted) in [
+            ("cf-aig-authorization.abc, json", Some("json")),
+            ("json,cf-aig-authorization.abc", Some("json")),
+            ("cf-aig-authorization.abc", Some("cf-aig-authorization.abc")),
+            (" , ", None),
+        ] {
+            assert_eq!(answered_protocol(offered), wanted, "{offered}");
+        }
     }
 
     #[test]

@@ -43,9 +43,9 @@ impl Config {
         let base_urls = base_urls(get("PROVIDER_BASE_URLS").as_deref());
         let provider_keys = provider_keys(get("PROVIDER_KEYS").as_deref());
         let entries = entries(get("METADATA_MAX_ENTRIES").as_deref());
-        let google_token_url = token_url(get("GOOGLE_TOKEN_URL"));
         let internal = internal_upstreams(get("ALLOW_INTERNAL_UPSTREAMS").as_deref());
         let resolver = resolver_url(get("DNS_OVER_HTTPS_URL").as_deref());
+        let google_token_url = token_url(get("GOOGLE_TOKEN_URL"));
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err());
         let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
         let fault = fault.cloned();
@@ -199,9 +199,9 @@ mod tests {
             ("PROVIDER_BASE_URLS", r#"{"openai":"ftp://x"}"#, "http://"),
             ("PROVIDER_BASE_URLS", r#"{"openai":"https://user@x"}"#, "http://"),
             ("METADATA_MAX_ENTRIES", "many", "0 to 64"),
-            ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
             ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
             ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
+            ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
         ] {
             assert!(config(name, value).admin.err().unwrap().contains(reason), "{value}");
         }

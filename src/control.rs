@@ -154,6 +154,16 @@ pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<Export,
     Export::parse(place.key, &request.query)
 }
 
+/// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
+pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gateway, ApiError> {
+    let route = &request.route;
+    if !gateways::is_account_id(route.account) {
+        return Err(ApiError::not_found());
+    }
+    request.caller.admit(route)?;
+    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
+}
+
 /// Stores a key or replaces one, which takes a vault.
 pub async fn keep(
     store: &impl Store,
@@ -174,16 +184,6 @@ pub async fn keep(
         }
         _ => provider_configs::rotate(store, &place, route.id, body, &request.by(), &keeper).await,
     }
-}
-
-/// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
-pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gateway, ApiError> {
-    let route = &request.route;
-    if !gateways::is_account_id(route.account) {
-        return Err(ApiError::not_found());
-    }
-    request.caller.admit(route)?;
-    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
 }
 
 /// The gateway of a route, if it exists.

@@ -7,7 +7,7 @@ use crate::auth::{self, Presented};
 use crate::cache::{self, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
-use crate::limit::plan::{Asked, KeyLimit, Refused};
+use crate::limit::plan::Refused;
 use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
@@ -15,7 +15,7 @@ use crate::platform::cache::{self as kept, Cache};
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, gateways, js, limiter, now, pause, random, resolver, tokens};
+use crate::platform::{Around, circuits, compat, gateways, js, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
@@ -33,6 +33,8 @@ use web_sys::{AbortSignal, Request, Response};
 pub struct Caller {
     /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
     pub trusted: bool,
+    /// True for a request that is a message of a WebSocket.
+    pub by_message: bool,
     /// Who a caller is that has been let in before, as [`Presented::identity`] says it.
     pub identity: Option<String>,
     /// Which element of a universal request this is.
@@ -87,6 +89,12 @@ pub async fn attempt(
         admitted.1.identity = identity;
     }
     let (scope, presented) = &admitted;
+    let client = caller.signal.unwrap_or_else(|| request.signal());
+    let (real, fault) = match compat::resolved(request, &route, &scope.custom).await {
+        Ok(real) => (real, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    let (request, route) = real.as_ref().map_or((request, route), |real| (&real.request, real.route(route)));
     let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
     let mut job = Job {
         around: Rc::clone(around),
@@ -102,11 +110,19 @@ pub async fn attempt(
             options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
         ),
         admission: None,
+        key_limit: None,
         notes: notes(&options),
         arrived,
-        client: caller.signal.unwrap_or_else(|| request.signal()),
+        client,
     };
-    let prepared = match prepare(request, &headers, &route, query, &admitted, &mut options, &mut job).await {
+    if caller.by_message {
+        job.call.request_type = RequestType::Message;
+    }
+    let prepared = match fault {
+        Some(fault) => Err(fault),
+        None => prepare(request, &headers, &route, query, &admitted, &mut options, &mut job).await,
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(NoBody::ClientLeft) => return Some(job.abandon()),
         Err(NoBody::Refused(refusal)) => {
@@ -114,7 +130,7 @@ pub async fn attempt(
             return None;
         }
     };
-    let plan = options.retry;
+    let mut plan = options.retry;
     let is_head = request.method() == "HEAD";
     let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
     let asked = key::Asked {
@@ -146,36 +162,29 @@ pub async fn attempt(
             }
         }
     }
-    let model = job.call.model();
-    let asked = Asked {
-        token: presented.token_id(),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
-        model: model.as_deref(),
-        key: prepared.key_limit.as_ref().map(|key| KeyLimit {
-            name: &key.key_id,
-            limit: key.limit,
-            interval: key.period,
-        }),
-        is_counted: failures.iter().any(|failed| failed.job.admission.is_some()),
-    };
-    match limiter::admit(around, &scope.gateway, &asked, || job.call.estimate()).await {
-        Ok(admission) => {
-            job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
-            job.admission = admission;
-        }
-        Err(Refused { refusal, is_final: true }) => {
+    if let Err(refusal) = circuits::check(&mut job, &scope.gateway.settings) {
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
+    }
+    let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
+    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, presented, is_counted).await {
+        if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
         }
-        Err(Refused { refusal, .. }) => {
-            failures.push(Failed { job, end: End::Refused(refusal) });
-            return None;
-        }
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
+    }
+    if let Err(refusal) = circuits::admit(&mut job, &scope.gateway.settings) {
+        failures.push(Failed { job, end: End::Refused(refusal) });
+        return None;
     }
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
+        if circuits::note(&job, &scope.gateway.settings, &sent) {
+            plan.attempts = number;
+        }
         let (end, wait) = match sent {
             Ok(upstream) => {
                 let status = upstream.status();
@@ -220,11 +229,18 @@ pub async fn conclude(answered: Option<Response>, mut failures: Vec<Failed>) -> 
         (None, Some(Failed { job, end: End::Answered(held) })) => held.give(job).await,
         (None, Some(Failed { job, end: End::Refused(refusal) })) => {
             let failure = Failure::Gateway(refusal.description.clone());
-            job.refuse(&refusal, failure)
+            let agreed = failures.iter().all(|other| other.is_refused_with(refusal.code));
+            match agreed {
+                true => job.refuse(&refusal, failure),
+                false => {
+                    let all = causes(&failures, &job, &refusal.description);
+                    job.refuse(&Refusal::unreachable(all), failure)
+                }
+            }
         }
         (None, Some(Failed { job, end: End::Unanswered(cause) })) => {
-            let refusal = Refusal::unreachable(causes(&failures, &job, &cause));
-            job.refuse(&refusal, Failure::Upstream(cause))
+            let all = causes(&failures, &job, &unanswered(&job, &cause));
+            job.refuse(&Refusal::unreachable(all), Failure::Upstream(cause))
         }
         (None, None) => Response::error(),
     };
@@ -238,20 +254,22 @@ fn chosen(failures: &[Failed]) -> Option<usize> {
     by_provider.or_else(|| failures.len().checked_sub(1))
 }
 
-/// What every step failed with.
+/// What every attempt failed with.
 fn causes(others: &[Failed], last: &Job, cause: &str) -> String {
-    let said = |job: &Job, cause: &str| {
-        format!("step {}, attempt {}: {} did not answer: {cause}", job.call.step, job.call.attempt, job.call.provider)
-    };
+    let said = |job: &Job, cause: &str| format!("step {}, attempt {}: {cause}", job.call.step, job.call.attempt);
     if others.is_empty() {
-        return format!("{} did not answer: {cause}", last.call.provider);
+        return cause.to_owned();
     }
     let all = others.iter().map(|Failed { job, end }| match end {
         End::Answered(_) => said(job, "it answered with an error"),
-        End::Unanswered(cause) => said(job, cause),
-        End::Refused(refusal) => format!("step {}: {}", job.call.step, refusal.description),
+        End::Unanswered(cause) => said(job, &unanswered(job, cause)),
+        End::Refused(refusal) => said(job, &refusal.description),
     });
     all.chain([said(last, cause)]).collect::<Vec<String>>().join("; ")
+}
+
+fn unanswered(job: &Job, cause: &str) -> String {
+    format!("{} did not answer: {cause}", job.call.provider)
 }
 
 /// Finds the gateway and checks that the caller may use it.
@@ -362,17 +380,15 @@ async fn prepare(
     if let Upstream::Custom(provider) = upstream {
         resolver::admit(provider, &job.around).await?;
     }
+    job.key_limit = credential.limit.clone();
     let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
     let body = outgoing::taken(request, headers, keep, job).await?;
     if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
         options.retry.attempts = 1;
     }
-    let outgoing = outgoing::headers(request, headers, upstream, &credential, presented, job)?;
-    let key_limit = credential.limit.clone();
+    let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
     let url = credential.present(request, url, &outgoing, &body, job).await?;
-    let mut prepared = Prepared::new(&request.method(), url, &outgoing, body);
-    prepared.key_limit = key_limit;
-    Ok(prepared)
+    Ok(Prepared::new(&request.method(), url, &outgoing, body))
 }
 
 // === impl Failed ===
@@ -381,6 +397,15 @@ impl Failed {
     /// The event that the attempt belongs to.
     pub fn event_id(&self) -> &str {
         &self.job.call.event_id
+    }
+
+    /// Which element of a universal request failed, if it did so because its provider is left alone.
+    pub fn skipped_step(&self) -> Option<u32> {
+        self.job.notes.iter().any(|(name, _)| *name == circuits::HEADER).then_some(self.job.call.step)
+    }
+
+    fn is_refused_with(&self, code: u32) -> bool {
+        matches!(&self.end, End::Refused(refusal) if refusal.code == code)
     }
 
     /// Leaves the row of an attempt whose failure the client is not told of.

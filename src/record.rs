@@ -55,7 +55,10 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestType {
     Native,
+    /// A WebSocket to the provider.
     WebSocket,
+    /// An ordinary request, which came as a message of a WebSocket.
+    Message,
 }
 
 /// Whose key the provider was sent. Never the key.
@@ -305,7 +308,7 @@ impl RequestType {
     fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
-            Self::WebSocket => "websocket",
+            Self::WebSocket | Self::Message => "websocket",
         }
     }
 }

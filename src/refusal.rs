@@ -68,6 +68,15 @@ impl Refusal {
         Self::new(400, 2008, "Invalid provider", description)
     }
 
+    /// A provider that failed too often lately is not asked at all.
+    pub fn circuit_open(provider: &str, seconds: u64) -> Self {
+        let description = format!(
+            "circuit open: {provider} failed repeatedly, so this gateway leaves it alone for {seconds} s more; see the \
+             setting circuit_breaker."
+        );
+        Self::new(503, 2005, "Failed to get response from provider", description)
+    }
+
     /// A path, or a header that stands for one, that cannot be sent upstream.
     pub fn bad_path(description: impl Into<String>) -> Self {
         Self::new(400, 2008, "Invalid provider", description)
@@ -75,6 +84,20 @@ impl Refusal {
 
     pub fn unauthorized(description: impl Into<String>) -> Self {
         Self::new(401, 2009, "Unauthorized", description)
+    }
+
+    /// A body that is no chat completion, for the endpoint that takes nothing else.
+    pub fn bad_chat(description: impl Into<String>) -> Self {
+        Self::new(400, 2019, "Chat completion bad format", description)
+    }
+
+    pub fn rate_limited(description: impl Into<String>) -> Self {
+        Self::new(429, 2003, "Rate limited", description)
+    }
+
+    /// Clients read the rule from the message, as the original writes it.
+    pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
+        Self::new(429, 2045, message, description)
     }
 
     /// A stored key that there is not. Clients show the message, so the aliases are in it.
@@ -102,15 +125,6 @@ impl Refusal {
         Self::new(400, 2040, "No provider credential for this request", description)
     }
 
-    pub fn rate_limited(description: impl Into<String>) -> Self {
-        Self::new(429, 2003, "Rate limited", description)
-    }
-
-    /// Clients read the rule from the message, as the original writes it.
-    pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
-        Self::new(429, 2045, message, description)
-    }
-
     pub fn not_found(path: &str) -> Self {
         let description = format!(
             "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"
@@ -121,6 +135,12 @@ impl Refusal {
     /// A request that is no universal one.
     pub fn bad_request(description: impl Into<String>) -> Self {
         Self::new(400, 7001, "Bad request", description)
+    }
+
+    /// A plain request to the address of a WebSocket.
+    pub fn upgrade_required() -> Self {
+        let description = "This address takes POST, or a WebSocket: GET with the header 'upgrade: websocket'.";
+        Self::new(426, 7001, "Upgrade required", description)
     }
 
     pub fn method_not_allowed(method: &str, allowed: &str) -> Self {

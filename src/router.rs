@@ -34,6 +34,7 @@ pub enum Endpoint {
     Health,
     OpenApi,
     Universal,
+    Socket,
     Proxy,
     ListGateways,
     CreateGateway,
@@ -102,6 +103,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::OpenApi, "GET", "/openapi.json", Open),
     // The data plane: what applications call.
     (Endpoint::Universal, "POST", "/v1/{account}/{gateway}", Gateway),
+    (Endpoint::Socket, "GET", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),
     // The control plane: gateways.
     (Endpoint::ListGateways, "GET", "/accounts/{account}/ai-gateway/gateways", Read),
@@ -152,6 +154,18 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
         "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts",
         Read,
     ),
+    // The control plane: what an account adds to the providers and to their prices. It decides where everybody's prompts go
+    // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
+    (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),
+    (Endpoint::CreateCost, "POST", "/accounts/{account}/ai-gateway/custom-providers/costs", Admin),
+    (Endpoint::GetCost, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Read),
+    (Endpoint::UpdateCost, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
+    (Endpoint::DeleteCost, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
+    (Endpoint::ListCustomProviders, "GET", "/accounts/{account}/ai-gateway/custom-providers", Read),
+    (Endpoint::CreateCustomProvider, "POST", "/accounts/{account}/ai-gateway/custom-providers", Admin),
+    (Endpoint::GetCustomProvider, "GET", "/accounts/{account}/ai-gateway/custom-providers/{id}", Read),
+    (Endpoint::UpdateCustomProvider, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
+    (Endpoint::DeleteCustomProvider, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
     // The control plane: stored keys.
     (Endpoint::ListProviderConfigs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs", Read),
     (
@@ -178,18 +192,6 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
         "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
         Edit,
     ),
-    // The control plane: what an account adds to the providers and to their prices. It decides where everybody's prompts go
-    // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
-    (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),
-    (Endpoint::CreateCost, "POST", "/accounts/{account}/ai-gateway/custom-providers/costs", Admin),
-    (Endpoint::GetCost, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Read),
-    (Endpoint::UpdateCost, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
-    (Endpoint::DeleteCost, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
-    (Endpoint::ListCustomProviders, "GET", "/accounts/{account}/ai-gateway/custom-providers", Read),
-    (Endpoint::CreateCustomProvider, "POST", "/accounts/{account}/ai-gateway/custom-providers", Admin),
-    (Endpoint::GetCustomProvider, "GET", "/accounts/{account}/ai-gateway/custom-providers/{id}", Read),
-    (Endpoint::UpdateCustomProvider, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
-    (Endpoint::DeleteCustomProvider, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),
@@ -312,7 +314,9 @@ mod tests {
     fn a_gateway_without_a_provider_is_the_universal_endpoint() {
         for path in ["/v1/a/g", "/v1/a/g/"] {
             assert_eq!(route("POST", path).unwrap().endpoint, Endpoint::Universal, "{path}");
-            assert_eq!(route("GET", path), Err(NoRoute::MethodNotAllowed(Plane::Data, vec!["POST"])), "{path}");
+            assert_eq!(route("GET", path).unwrap().endpoint, Endpoint::Socket, "{path}");
+            let refused = NoRoute::MethodNotAllowed(Plane::Data, vec!["POST", "GET"]);
+            assert_eq!(route("PUT", path), Err(refused), "{path}");
         }
     }
 

@@ -22,23 +22,23 @@ pub struct Scope {
 
 pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<Scope>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} AS custom, {} AS prices, {} AS keys FROM gateways WHERE account_id = ?1 AND id = ?2",
+        "SELECT {}, {} AS keys, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateways::COLUMNS,
+        provider_configs::OF_GATEWAY,
         upstream::SELECT,
         price_rules::select(),
-        provider_configs::OF_GATEWAY,
     );
     store.row::<Scope>(Statement::new(sql, [account.into(), id.into()])).await
 }
 
 impl FromRow for Scope {
     fn from_row(mut row: Row) -> Result<Self, StoreError> {
+        let keys: String = column(&mut row, "keys")?;
         let custom: String = column(&mut row, "custom")?;
         let prices: String = column(&mut row, "prices")?;
-        let keys: String = column(&mut row, "keys")?;
         Ok(Self {
-            keys: provider_configs::keys(&keys)?,
             gateway: Gateway::from_row(row)?,
+            keys: provider_configs::keys(&keys)?,
             custom: upstream::from_json(&custom),
             prices: price_rules::from_json(&prices).into(),
         })

@@ -2,7 +2,8 @@
 
 use crate::address::{self, Origin};
 use crate::config::Config;
-use crate::providers::{self, Provider, Target};
+use crate::credential;
+use crate::providers::{self, KeyForm, Provider, Target};
 use crate::refusal::Refusal;
 use crate::resolver::Lookup;
 use serde_json::{Map, Value};
@@ -86,6 +87,22 @@ impl<'a> Upstream<'a> {
         }
     }
 
+    /// How it takes an API key.
+    pub fn key_form(self) -> KeyForm {
+        match self {
+            Self::BuiltIn(provider) => provider.key,
+            Self::Custom(_) => KeyForm::Bearer,
+        }
+    }
+
+    /// Scheme and host, where these are not Tollgate's own for the provider: a stored key goes only where it was stored for.
+    pub fn origin(self, config: &'a Config) -> Option<&'a str> {
+        match self {
+            Self::BuiltIn(provider) => config.base_url(provider.slug).map(credential::origin),
+            Self::Custom(provider) => Some(credential::origin(&provider.base_url)),
+        }
+    }
+
     /// The upstream URL of a request. The host of a custom provider is the stored one, whatever the request says.
     pub fn url(self, target: &Target<'_>) -> Result<String, Refusal> {
         match self {
@@ -133,6 +150,12 @@ impl CustomProvider {
             checked: flag(4),
             version: row.get(5).and_then(Value::as_u64).unwrap_or(0),
         })
+    }
+
+    /// Whether the base URL says more than the host.
+    pub fn has_path(&self) -> bool {
+        let host = self.base_url.split_once("://").map_or("", |(_, rest)| rest);
+        host.split_once('/').is_some_and(|(_, path)| !path.is_empty())
     }
 
     /// The name that has to be looked up before a request is sent there, if the host may be used at all.

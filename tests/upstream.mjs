@@ -37,7 +37,7 @@ export class Upstream {
   requests = [];
   /** `{status, body}` that WebSockets are refused with. */
   refuse;
-  /** A function from a request to a behaviour, for whatever `next` says nothing about. */
+  /** A function from a request to a behaviour, or to a promise of one, for whatever `next` says nothing about. */
   answer;
   /** What names lead to, for whoever asks by DNS over HTTPS below `/dns-query`. Others do not exist; `down` is a resolver that fails. */
   names = {};
@@ -97,7 +97,7 @@ export class Upstream {
     try {
       for await (const chunk of request) chunks.push(chunk);
       seen.body = Buffer.concat(chunks);
-      await answer(this.#behaviours.shift() ?? this.answer?.(seen) ?? usual(provider, seen), request, response, seen);
+      await answer(this.#behaviours.shift() ?? (await this.answer?.(seen)) ?? usual(provider, seen), request, response, seen);
     } catch {
       response.destroy();
     }

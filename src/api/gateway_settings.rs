@@ -1,6 +1,7 @@
 //! The settings of a gateway: every field, type and bound of Cloudflare AI Gateway's API.
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/>
 
+use crate::breaker;
 use crate::envelope::ApiError;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
@@ -17,6 +18,8 @@ pub struct GatewaySettings {
     pub byok_only: bool,
     pub cache_invalidate_on_update: bool,
     pub cache_ttl: u64,
+    /// When a provider is left alone; null for never. See `breaker`.
+    pub circuit_breaker: Value,
     pub collect_logs: bool,
     pub dlp: Value,
     pub guardrails: Value,
@@ -53,6 +56,7 @@ impl Default for GatewaySettings {
             byok_only: false,
             cache_invalidate_on_update: false,
             cache_ttl: 0,
+            circuit_breaker: Value::Null,
             collect_logs: true,
             dlp: Value::Null,
             guardrails: Value::Null,
@@ -98,6 +102,7 @@ impl GatewaySettings {
             cache_invalidate_on_update: fields
                 .boolean("cache_invalidate_on_update", defaults.cache_invalidate_on_update)?,
             cache_ttl: fields.integer("cache_ttl", 0, MAX_INTEGER)?.unwrap_or(0),
+            circuit_breaker: fields.circuit_breaker()?,
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
             dlp: fields.json("dlp", Value::is_object, "an object")?,
             guardrails: fields.json("guardrails", Value::is_object, "an object")?,
@@ -203,6 +208,23 @@ impl Fields<'_> {
         }
     }
 
+    fn circuit_breaker(&self) -> Result<Value, ApiError> {
+        let given = self.json("circuit_breaker", Value::is_object, "an object")?;
+        let Some(members) = given.as_object() else { return Ok(given) };
+        let within = |name: &str, what: String| ApiError::invalid(["body", "circuit_breaker", name], what);
+        let mut read = Map::new();
+        for (name, min, max) in breaker::BOUNDS {
+            match Fields(members).integer(name, min, max) {
+                Ok(Some(number)) => read.insert(name.to_owned(), number.into()),
+                _ => return Err(within(name, format!("Expected an integer from {min} to {max}"))),
+            };
+        }
+        match members.keys().find(|name| !read.contains_key(*name)) {
+            Some(unknown) => Err(within(unknown, "Expected failures, window and cooldown only".to_owned())),
+            None => Ok(Value::Object(read)),
+        }
+    }
+
     /// A body is not kept longer than the log it belongs to.
     fn body_days(&self, log_days: Option<u64>) -> Result<Option<u64>, ApiError> {
         let name = "log_body_retention_days";
@@ -265,7 +287,7 @@ mod tests {
     #[test]
     fn every_field_is_kept_as_given() {
         let given = json!({
-            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "collect_logs": false,
+            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false,
             "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
             "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
@@ -304,6 +326,8 @@ mod tests {
             ("cache_ttl", json!(1.5)),
             ("cache_ttl", json!("60")),
             ("cache_ttl", json!(1e300)),
+            ("circuit_breaker", json!("on")),
+            ("circuit_breaker", json!([5, 60, 30])),
             ("collect_logs", json!(1)),
             ("dlp", json!([])),
             ("guardrails", json!("x")),
@@ -334,6 +358,22 @@ mod tests {
                 (error.status, error.code, error.path),
                 (400, 7001, vec!["body".to_owned(), field.to_owned()]),
                 "{wrong}"
+            );
+        }
+        for (member, wrong) in [
+            ("failures", json!({})),
+            ("failures", json!({ "failures": 0, "window": 60, "cooldown": 30 })),
+            ("failures", json!({ "failures": 101, "window": 60, "cooldown": 30 })),
+            ("window", json!({ "failures": 5, "window": 3_601, "cooldown": 30 })),
+            ("window", json!({ "failures": 5, "window": "60", "cooldown": 30 })),
+            ("cooldown", json!({ "failures": 5, "window": 60, "cooldown": null })),
+            ("cooldown", json!({ "failures": 5, "window": 60, "cooldown": 1.5 })),
+            ("statuses", json!({ "failures": 5, "window": 60, "cooldown": 30, "statuses": [429] })),
+        ] {
+            let error = parse(json!({ "circuit_breaker": wrong })).unwrap_err();
+            assert_eq!(
+                (error.status, error.path),
+                (400, ["body", "circuit_breaker", member].map(str::to_owned).to_vec())
             );
         }
         let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();

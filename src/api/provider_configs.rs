@@ -90,14 +90,13 @@ pub fn keys(json: &str) -> Result<Vec<StoredKey>, StoreError> {
     rows.into_iter().map(|row| Row::from_row(row).map(Row::key)).collect()
 }
 
-/// Throws away an account's keys for a custom provider that is not at its old address any more, as the statements before
-/// this one have left it: a change that was refused takes no key away.
-pub fn clear_statement(account: &str, provider: &str, old_base: &str) -> Statement {
+/// Throws the keys of a custom provider away, unless an account's provider of that slug leads to `base` as it did.
+pub fn clear_statement(account: &str, provider: &str, base: &str) -> Statement {
     Statement::new(
         "UPDATE provider_configs SET secret = NULL, key_id = NULL, reference = NULL, preview = '' \
          WHERE provider = ?2 AND gateway IN (SELECT key FROM gateways WHERE account_id = ?1) AND NOT EXISTS \
-         (SELECT 1 FROM custom_providers WHERE account_id = ?1 AND 'custom-' || slug = ?2 AND base_url = ?3)",
-        [account.into(), provider.into(), old_base.into()],
+         (SELECT 1 FROM custom_providers AS own WHERE own.account_id = ?1 AND 'custom-' || own.slug = ?2 AND own.base_url = ?3)",
+        [account.into(), provider.into(), base.into()],
     )
 }
 
@@ -350,15 +349,15 @@ impl<V: Vault> Keeper<'_, V> {
     }
 
     async fn home_of(&self, store: &impl Store, place: &Place<'_>, slug: &str) -> Result<Home, ApiError> {
-        let (slug, form, base) = match providers::find(slug) {
-            Some(provider) => (provider.slug, provider.key, (self.base_override)(provider.slug)),
-            None => {
-                let base = custom_providers::base_url(store, place.account, slug).await?;
-                (slug, KeyForm::Bearer, Some(base.ok_or_else(|| unknown_provider(slug))?))
-            }
-        };
-        let upstream = base.map(|base| credential::origin(&base).to_owned());
-        Ok(Home { slug: slug.to_owned(), form, upstream })
+        if let Some(provider) = providers::find(slug) {
+            let base = (self.base_override)(provider.slug);
+            let upstream = base.map(|base| credential::origin(&base).to_owned());
+            return Ok(Home { slug: provider.slug.to_owned(), form: provider.key, upstream });
+        }
+        let base = custom_providers::base_url(store, place.account, slug).await?;
+        let base = base.ok_or_else(|| unknown_provider(slug))?;
+        let upstream = Some(credential::origin(&base).to_owned());
+        Ok(Home { slug: slug.to_owned(), form: KeyForm::Bearer, upstream })
     }
 
     /// Seals the key of a body, or looks whether what it refers to is there.

@@ -30,8 +30,8 @@ thread_local! {
 pub async fn everything(around: &Rc<Around>) {
     told("settle_failed", feedback::settle(&around.database(), None, now()).await);
     sweep(around).await;
-    reseal(around).await;
     reprices(around).await;
+    reseal(around).await;
     retention(around).await;
     evaluations(around).await;
 }

@@ -254,7 +254,8 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
         Some(length) if length <= WHOLE => JsFuture::from(found.array_buffer()?).await?,
         _ => found.body().into(),
     };
-    let answer = js::answer(&body, status, "", &headers);
+    let text = if status == 200 { "OK" } else { "" };
+    let answer = js::answer(&body, status, text, &headers);
     answer.map(Some).map_err(|cause| JsValue::from_str(&cause))
 }
 

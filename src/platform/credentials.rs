@@ -4,6 +4,7 @@ use super::job::Job;
 use super::outgoing::Taken;
 use super::{Around, background, js, now, vault, within};
 use crate::auth::{self, Presented};
+use crate::compat;
 use crate::credential::{self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey};
 use crate::google_token::{self, Account};
 use crate::headers::Headers;
@@ -46,9 +47,9 @@ pub struct Credential {
     /// `None` leaves the request with what it came with.
     material: Option<Material>,
     /// True when no key of the caller's goes along.
-    pub replaces: bool,
-    /// True when the credentials go along that an account gave a custom provider as headers.
-    pub with_secrets: bool,
+    replaces: bool,
+    /// What the provider is sent beside it: the headers that a custom provider was given.
+    beside: Vec<(String, String)>,
     /// How many requests may be sent with the stored key, if one is used and it has a limit.
     pub limit: Option<KeyLimit>,
 }
@@ -65,51 +66,50 @@ pub async fn resolve(
     let around = Rc::clone(&job.around);
     let config = &around.config;
     let slug = upstream.slug();
-    let (form, base, is_built_in) = match upstream {
-        Upstream::BuiltIn(provider) => (provider.key, config.base_url(slug), true),
-        Upstream::Custom(provider) => (KeyForm::Bearer, Some(provider.base_url.as_str()), false),
-    };
+    // The endpoints that providers have for OpenAI's clients take what those send.
+    let form = if compat::wants_bearer(slug, &job.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
     let operators = config.provider_key(slug);
+    // Headers with a credential are the account's own key, whatever `byok_only` says of the operator's.
+    let has_secrets = upstream.has_secrets();
     let asked = Asked {
         provider: slug,
-        upstream: base.map(credential::origin),
+        upstream: upstream.origin(config),
         brings_key: credential::brings_key(headers, &job.call.query, |text| is_ours(&around, text)),
         alias: options.byok_alias.as_deref(),
         let_in: presented.let_in,
-        // What a custom provider is sent is the account's own, or it wants no key at all.
-        own_keys_only: is_built_in && (options.no_wholesale || scope.gateway.settings.byok_only),
-        operator_has_key: operators.is_some() || upstream.has_secrets(),
+        own_keys_only: !has_secrets && (options.no_wholesale || scope.gateway.settings.byok_only),
+        operator_has_key: operators.is_some() || has_secrets,
     };
-    let rest = job.call.rest.clone();
-    let material = |whose: &str, secret: &str| {
-        credential::material(form, &rest, secret.trim())
-            .map(Some)
-            .map_err(|fault| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}.")))
-    };
-    let nothing = Credential { material: None, replaces: false, with_secrets: false, limit: None };
-    let (chosen, credential) = match credential::choose(&asked, &scope.keys)? {
+    let beside = upstream.headers(presented.let_in && !asked.brings_key);
+    let beside = beside.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut credential = Credential { material: None, replaces: false, beside, limit: None };
+    let unfit = |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}."));
+    match credential::choose(&asked, &scope.keys)? {
         Choice::Request => {
-            let material = credential::account_of_client(form, headers).map(Material::Google);
-            (record::Credential::Request, Credential { material, ..nothing })
+            job.call.credential = record::Credential::Request;
+            if asked.alias.is_some() {
+                job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
+            }
+            credential.material = credential::account_of_client(form, headers).map(Material::Google);
         }
         Choice::Stored(key) => {
-            // Noted before it is opened, so that the log of a failure says which key it was.
-            let chosen = record::Credential::Stored(key.alias.clone());
-            job.call.credential = chosen.clone();
+            job.call.credential = record::Credential::Stored(key.alias.clone());
             let secret = opened(key, scope, &around).await?;
-            let material = material("The stored", &secret)?;
-            (chosen, Credential { material, replaces: true, limit: key.limit.clone(), ..nothing })
+            let material = credential::material(form, &job.call.rest, secret.trim());
+            credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
+            credential.replaces = true;
+            credential.limit = key.limit.clone();
         }
         Choice::Operator => {
-            let material = operators.map_or(Ok(None), |secret| material("The operator's", secret))?;
-            (record::Credential::Operator, Credential { material, replaces: true, with_secrets: true, ..nothing })
+            job.call.credential = record::Credential::Operator;
+            credential.replaces = true;
+            if let Some(key) = operators {
+                let material = credential::material(form, &job.call.rest, key.trim());
+                credential.material = Some(material.map_err(|fault| unfit("The operator's", fault))?);
+            }
         }
-        Choice::None => (record::Credential::None, nothing),
-    };
-    if asked.alias.is_some() && chosen == record::Credential::Request {
-        job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
+        Choice::None => {}
     }
-    job.call.credential = chosen;
     Ok(credential)
 }
 
@@ -165,17 +165,8 @@ impl Credential {
         credential::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text))
     }
 
-    /// Takes away what a client sends in the place of a key that it has not.
-    pub fn clear(&self, outgoing: &web_sys::Headers) {
-        if self.replaces {
-            for name in KEY_HEADERS {
-                let _ = outgoing.delete(name);
-            }
-        }
-    }
-
-    /// Puts the credential into the outgoing headers, which have been cleared. Returns the URL, which a signature may have
-    /// brought into another form.
+    /// Puts the credential into the outgoing headers, in place of whatever a client that has none sends instead. Returns
+    /// the URL, which a signature may have brought into another form.
     pub async fn present(
         self,
         request: &Request,
@@ -184,13 +175,19 @@ impl Credential {
         body: &Taken,
         job: &Job,
     ) -> Result<String, Refusal> {
-        if self.replaces
-            && let Ok(Some(protocols)) = outgoing.get("sec-websocket-protocol")
-        {
-            let _ = match credential::without_keys(&protocols) {
-                protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
-                protocols => outgoing.set("sec-websocket-protocol", &protocols),
-            };
+        if self.replaces {
+            for name in KEY_HEADERS {
+                let _ = outgoing.delete(name);
+            }
+            if let Ok(Some(protocols)) = outgoing.get("sec-websocket-protocol") {
+                let _ = match credential::without_keys(&protocols) {
+                    protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
+                    protocols => outgoing.set("sec-websocket-protocol", &protocols),
+                };
+            }
+        }
+        for (name, value) in &self.beside {
+            let _ = outgoing.set(name, value);
         }
         match self.material {
             None => {}

@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
+use crate::credential::KeyLimit;
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
 use std::rc::Rc;
@@ -12,8 +13,15 @@ use web_sys::{AbortSignal, Response};
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Response headers that only we set: a provider's of the same name are removed.
-const OURS: &[&str] =
-    &["cf-aig-attempt", "cf-aig-cache-status", "cf-aig-metadata-dropped", "cf-aig-spend-remaining", "cf-aig-warning"];
+const OURS: &[&str] = &[
+    "cf-aig-attempt",
+    "cf-aig-cache-status",
+    "cf-aig-circuit",
+    "cf-aig-metadata-dropped",
+    "cf-aig-skipped",
+    "cf-aig-spend-remaining",
+    "cf-aig-warning",
+];
 
 #[derive(Clone)]
 pub struct Job {
@@ -26,6 +34,8 @@ pub struct Job {
     pub reads: bool,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
+    /// How many requests may be sent with the stored key that is used.
+    pub key_limit: Option<KeyLimit>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
     /// When the request arrived, or when this attempt of it began.

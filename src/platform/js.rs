@@ -76,11 +76,9 @@ pub async fn counted(stream: &ReadableStream, pipe: &WritableStream, count: &Cel
     let writer = pipe.get_writer()?;
     let moved = async {
         loop {
-            let read = JsFuture::from(reader.read()).await?;
-            if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
+            let Some(chunk) = chunk(&reader).await? else {
                 return JsFuture::from(writer.close()).await.map(|_| ());
-            }
-            let chunk: Uint8Array = Reflect::get(&read, &JsValue::from_str("value"))?.unchecked_into();
+            };
             let length = chunk.byte_length();
             JsFuture::from(writer.write_with_chunk(&chunk)).await?;
             count.set(count.get() + u64::from(length));
@@ -210,11 +208,24 @@ pub fn answer(body: &JsValue, status: u16, status_text: &str, headers: &web_sys:
 
 /// Hands a WebSocket that the provider accepted to our client; the runtime passes the frames on.
 pub fn upgraded(upstream: &Response, headers: &web_sys::Headers) -> Result<Response, String> {
-    let name = JsValue::from_str("webSocket");
-    let socket = Reflect::get(upstream, &name).map_err(|error| message(&error))?;
+    let socket = Reflect::get(upstream, &JsValue::from_str("webSocket"));
+    socket.and_then(|socket| switched(&socket, headers)).map_err(|error| message(&error))
+}
+
+/// The answer that turns a connection into a WebSocket.
+pub fn switched(socket: &JsValue, headers: &web_sys::Headers) -> Result<Response, JsValue> {
     let init = ResponseInit::new();
     init.set_status(101);
     init.set_headers(headers);
-    Reflect::set(&init, &name, &socket).map_err(|error| message(&error))?;
-    Response::new_with_opt_str_and_init(None, &init).map_err(|error| message(&error))
+    Reflect::set(&init, &JsValue::from_str("webSocket"), socket)?;
+    Response::new_with_opt_str_and_init(None, &init)
+}
+
+/// The next chunk of a stream; `None` at its end.
+pub async fn chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, JsValue> {
+    let read = JsFuture::from(reader.read()).await?;
+    if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
+        return Ok(None);
+    }
+    Ok(Some(Reflect::get(&read, &JsValue::from_str("value"))?.unchecked_into()))
 }

@@ -1,11 +1,13 @@
 //! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
 //! something. A gateway without limits has neither.
 
+use super::job::Job;
 use super::{Around, js, now, random, within};
 use crate::api::gateways::Gateway;
+use crate::auth::Presented;
 use crate::envelope::{ApiError, Reply};
 use crate::limit::message::{self, Message};
-use crate::limit::plan::{Asked, Plan, Refused};
+use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
 use crate::limit::{Demand, show, spend};
 use crate::refusal::Refusal;
 use js_sys::{Promise, Reflect};
@@ -48,9 +50,27 @@ pub struct Admission {
     pub notes: Vec<(&'static str, String)>,
 }
 
+/// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
+/// request that an earlier one was counted for.
+pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_counted: bool) -> Result<(), Refused> {
+    let model = job.call.model();
+    let asked = Asked {
+        token: presented.token_id(),
+        metadata: &job.call.metadata.entries,
+        provider: &job.call.provider,
+        model: model.as_deref(),
+        key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
+        is_counted,
+    };
+    let admission = admit(&job.around, gateway, &asked, || job.call.estimate()).await?;
+    job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
+    job.admission = admission;
+    Ok(())
+}
+
 /// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
 /// nothing to ask, and no admission.
-pub async fn admit(
+async fn admit(
     around: &Rc<Around>,
     gateway: &Gateway,
     asked: &Asked<'_>,

@@ -3,6 +3,8 @@
 pub mod answer;
 pub mod background;
 pub mod cache;
+pub mod circuits;
+pub mod compat;
 pub mod credentials;
 pub mod d1;
 pub mod gateways;
@@ -16,6 +18,7 @@ pub mod outgoing;
 pub mod resolver;
 pub mod rpc;
 pub mod serve;
+pub mod socket;
 pub mod tokens;
 pub mod universal;
 pub mod vault;

@@ -1,11 +1,9 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
-use super::credentials::Credential;
 use super::job::Job;
 use super::{js, now, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
-use crate::credential::KeyLimit;
 use crate::headers::Headers;
 use crate::model;
 use crate::record::RequestType;
@@ -20,8 +18,6 @@ use web_sys::{AbortController, AbortSignal, Request, RequestInit, RequestRedirec
 
 /// A request that can be sent, and sent again.
 pub struct Prepared {
-    /// How many requests may be sent with the stored key that this one has.
-    pub key_limit: Option<KeyLimit>,
     pub url: String,
     pub body: Taken,
     init: RequestInit,
@@ -49,7 +45,7 @@ impl Prepared {
             Taken::Stream(stream) => init.set_body(stream),
             Taken::Whole(buffer) => init.set_body(buffer),
         }
-        Self { key_limit: None, url, body, init }
+        Self { url, body, init }
     }
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
@@ -76,7 +72,6 @@ pub fn headers(
     request: &Request,
     headers: &Headers,
     upstream: Upstream<'_>,
-    credential: &Credential,
     presented: &Presented,
     job: &Job,
 ) -> Result<web_sys::Headers, Refusal> {
@@ -85,10 +80,6 @@ pub fn headers(
         .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
         let _ = outgoing.delete(name);
-    }
-    credential.clear(&outgoing);
-    for (name, value) in upstream.headers(credential.with_secrets) {
-        let _ = outgoing.set(name, value);
     }
     if job.call.request_type == RequestType::WebSocket {
         let _ = outgoing.set("upgrade", "websocket");
@@ -107,8 +98,7 @@ pub fn headers(
         let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
         let _ = outgoing.set("accept-encoding", accepted);
     }
-    if !credential.replaces
-        && upstream.wants_bearer_as_api_key(&job.call.rest)
+    if upstream.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")

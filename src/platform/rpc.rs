@@ -44,8 +44,8 @@ pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         let mut headers = read.headers;
         headers.0.retain(|(name, _)| name != "accept-encoding");
         headers.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
-        let caller = Caller { trusted: true, ..Caller::default() };
-        let response: Response = universal::run(&body, &headers, signal.as_ref(), route, caller, &around).await;
+        let caller = Caller { trusted: true, signal, ..Caller::default() };
+        let response: Response = universal::run(&body, &headers, route, &caller, &around).await;
         Ok(response.into())
     })
     .await

@@ -1,6 +1,8 @@
 //! From the runtime's request to one of the two planes.
 
-use super::{Around, background, gateways, js, limiter, log_writer, now, pause, random, resolver, tokens, universal};
+use super::{
+    Around, background, gateways, js, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+};
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
 use crate::caller::Caller;
@@ -41,6 +43,7 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
             proxy::handle(request, route, query, proxy::Caller::default(), around).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(request, route, around).await,
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => socket::opened(request, route, around).await,
         Ok(route) => controlled(&request, route, origin, query, around).await,
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())

@@ -10,7 +10,7 @@ use js_sys::ArrayBuffer;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Request, RequestInit, Response};
+use web_sys::{Request, RequestInit, Response};
 
 /// The memory of an isolate is 128 MB, and a body is in it several times.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -30,23 +30,28 @@ pub async fn request(request: Request, route: Route<'_>, around: &Rc<Around>) ->
     let accepted = js::client_accept_encoding(&request).filter(|accepted| !accepted.trim().is_empty());
     headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
     headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
-    let caller = Caller { trusted: presented.let_in, identity: Some(presented.identity), ..Caller::default() };
-    run(&body, &headers, Some(&request.signal()), route, caller, around).await
+    let caller = Caller {
+        trusted: presented.let_in,
+        identity: Some(presented.identity),
+        signal: Some(request.signal()),
+        ..Caller::default()
+    };
+    run(&body, &headers, route, &caller, around).await
 }
 
-/// Tries the elements of a body. `outer` are the headers of the request around them.
-pub async fn run(
-    body: &str,
-    outer: &Headers,
-    signal: Option<&AbortSignal>,
-    route: Route<'_>,
-    caller: Caller,
-    around: &Rc<Around>,
-) -> Response {
+/// Tries the elements of a body. `outer` are the headers of the request around them, which `caller` sent.
+pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller, around: &Rc<Around>) -> Response {
     let elements = match universal::parse(body) {
         Ok(elements) => elements,
         Err(fault) => return js::response(&Refusal::bad_request(fault).reply()),
     };
+    // What the runtime refuses as a header is refused before anything is sent.
+    for (step, element) in elements.iter().enumerate() {
+        if let Err(cause) = carried(&universal::merged(outer, element)) {
+            let fault = format!("Element {step}: {}.", js::message(&cause));
+            return js::response(&Refusal::bad_request(fault).reply());
+        }
+    }
     let mut outer = outer.clone();
     let mut failures = Vec::new();
     for (step, element) in (0..).zip(&elements) {
@@ -56,32 +61,40 @@ pub async fn run(
             outer.0.push(("cf-aig-event-id".to_owned(), event));
         }
         let is_followed = step as usize + 1 < elements.len();
-        let caller = Caller { step, is_followed, signal: signal.cloned(), ..caller.clone() };
-        let request = match made(element, &universal::merged(&outer, element)) {
-            Ok(request) => request,
-            Err(cause) => {
-                let fault = format!("Element {step}: {}.", js::message(&cause));
-                let refusal = js::response(&Refusal::bad_request(fault).reply());
-                return proxy::conclude(Some(refusal), failures).await;
-            }
-        };
+        let caller = Caller { step, is_followed, ..caller.clone() };
+        let Ok(request) = made(element, &universal::merged(&outer, element)) else { break };
         let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
         let answered = proxy::attempt(&request, route, &element.query, caller, around, &mut failures).await;
         if answered.is_some() {
-            return proxy::conclude(answered, failures).await;
+            return concluded(answered, failures).await;
         }
     }
-    proxy::conclude(None, failures).await
+    concluded(None, failures).await
 }
 
-/// An element as the request it stands for. Where it goes is told by its route, so its URL means nothing.
-fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
+/// Ends a request, and names the steps whose providers were left alone.
+async fn concluded(answered: Option<Response>, failures: Vec<Failed>) -> Response {
+    let skipped: Vec<String> = failures.iter().filter_map(Failed::skipped_step).map(|step| step.to_string()).collect();
+    let response = proxy::conclude(answered, failures).await;
+    if !skipped.is_empty() {
+        let _ = response.headers().set("cf-aig-skipped", &skipped.join(", "));
+    }
+    response
+}
+
+fn carried(headers: &Headers) -> Result<web_sys::Headers, JsValue> {
     let carried = web_sys::Headers::new()?;
     for (name, value) in &headers.0 {
         carried.set(name, value)?;
     }
+    Ok(carried)
+}
+
+/// An element as the request it stands for. Where it goes is told by its route, so its URL means nothing.
+fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
     let init = RequestInit::new();
     init.set_method("POST");
+    let carried = carried(headers)?;
     init.set_headers(&carried);
     if let Some(body) = element.body {
         init.set_body(&JsValue::from_str(body));

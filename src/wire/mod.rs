@@ -7,7 +7,7 @@ pub mod complete;
 mod document;
 mod eventstream;
 pub mod request;
-mod sse;
+pub mod sse;
 pub mod usage;
 
 use document::{Document, Found};

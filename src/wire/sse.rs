@@ -17,6 +17,11 @@ impl<'a> Events<'a> {
         Self { body: body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), at: 0 }
     }
 
+    /// How many bytes the complete events took that were read so far.
+    pub fn consumed(&self) -> usize {
+        self.at
+    }
+
     /// What follows the last complete event: nothing, or an event that broke off or lacks its blank line.
     pub fn rest(&self) -> Option<Data<'a>> {
         let mut data = None;

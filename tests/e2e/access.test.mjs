@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("routes.json", import.meta.url), "utf8"));
 
-let gw, log, dataset, evaluation, token, key, provider, cost, reprice;
+let gw, log, dataset, evaluation, token, provider, cost, reprice, key;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());

@@ -271,6 +271,20 @@ for (const [store, kv] of [["the data centre's cache", false], ["KV", true]]) {
       }
     });
 
+    test("long streams are replayed, too", async () => {
+      const events = SSE.toString().split("\n\n").filter(Boolean).map((event) => `${event}\n\n`);
+      for (const megabytes of [2, 12]) {
+        const json = question({ stream: true });
+        const before = await keptNow();
+        gw.upstream.next({ events: [...Array(megabytes).fill(`: ${"x".repeat(1 << 20)}\n\n`), ...events] });
+        const first = await ask(json);
+        await kept(before);
+        const second = await ask(json);
+        assert.deepEqual([seen(first), seen(second), second.bytes.equals(first.bytes)], [MISS, HIT, true]);
+        assert.deepEqual([(await gw.logOf(second.answer)).cached, (await gw.logOf(second.answer)).response_size], [true, first.bytes.length]);
+      }
+    });
+
     test("a stream that breaks, errs, stops early or loses its client is not kept", async () => {
       const events = SSE.toString().split("\n\n").filter(Boolean).map((event) => `${event}\n\n`);
       const before = await keptNow();

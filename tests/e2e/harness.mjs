@@ -45,7 +45,8 @@ export class Gateway {
 
   /**
    * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
-   * `kv` binds a namespace for the cache; `worker` are further options of Miniflare's; `outbound` names the one of the `others` that whatever the Worker fetches goes to.
+   * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to;
+   * `worker` are further options of Miniflare's.
    */
   static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
@@ -71,8 +72,8 @@ export class Gateway {
           d1Databases: ["DB"],
           kvNamespaces: kv ? ["CACHE"] : [],
           durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
-          ...worker,
           ...(outbound && { outboundService: outbound }),
+          ...worker,
           bindings: defined({
             ADMIN_TOKEN: TOKEN,
             ENCRYPTION_KEY,

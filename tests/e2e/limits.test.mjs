@@ -345,6 +345,20 @@ test("a gateway without limits never asks the limiter, and one with all kinds as
   assert.equal((await limiter()).calls, 1);
 });
 
+test("answers from the cache are not limited, and cost nothing", async () => {
+  const gateway = await gw.create("cached", { ...budget({ limit: 0.1 }), cache_ttl: 600, rate_limiting_limit: 1, rate_limiting_interval: farFromItsEnd() });
+  const first = await chat(gateway, costs(0.2));
+  assert.deepEqual([first.status, first.headers.get("cf-aig-cache-status"), (await first.json()).object], [200, "MISS", "chat.completion"]);
+  await spent(gateway, 0.2);
+  await until(async () => (await chat(gateway, costs(0.2))).headers.get("cf-aig-cache-status") === "HIT", "the answer to be kept");
+  const hit = await chat(gateway, costs(0.2));
+  assert.deepEqual([hit.status, hit.headers.get("ratelimit"), hit.headers.get("cf-aig-spend-remaining")], [200, null, null]);
+  await gw.logOf(hit, gateway);
+  const state = await limits(gateway);
+  assert.deepEqual([state.rate[0].counters[0].count, state.spend[0].counters[0].spent], [1, 0.2]);
+  assert.equal((await chat(gateway, { "cf-aig-skip-cache": "true" })).status, 429);
+});
+
 test("a new gateway of the same name begins with nothing counted", async () => {
   const settings = { rate_limiting_limit: 1, rate_limiting_interval: farFromItsEnd() };
   for (let turn = 0; turn < 2; turn += 1) {

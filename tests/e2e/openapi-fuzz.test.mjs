@@ -10,7 +10,9 @@ const SEED = Number(process.env.FUZZ_SEED ?? 20_261_121);
 const RUNS = Number(process.env.FUZZ_RUNS ?? 25);
 const AT_ONCE = 8;
 /** What takes away what the others work on comes last. */
-const DESTRUCTIVE = ["DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeleteProviderConfig", "RevokeToken", "DeleteGateway"];
+const DESTRUCTIVE = [
+  "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeleteProviderConfig", "RevokeToken", "DeleteGateway",
+];
 
 let gw, document, ids;
 before(async () => {
@@ -27,12 +29,12 @@ before(async () => {
   const dataset = await made("/gateways/gw/datasets", { name: "all", filters: [] });
   const evaluation = await made("/gateways/gw/evaluations", { name: "all", dataset_ids: [dataset], evaluation_type_ids: ["cost", "json_valid"] });
   const token = await made("/tokens", { name: "all", permissions: ["read"] });
-  const secret = { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" };
-  const key = await made("/gateways/gw/provider_configs", secret);
   gw.upstream.names["api.example.com"] = ["8.8.8.8"];
   const provider = await made("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" });
   const cost = await made("/custom-providers/costs", { account_provider_id: provider, model: "m", cost_in: 0 });
   const reprice = await made("/gateways/gw/logs/reprice", { dry_run: true });
+  const secret = { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" };
+  const key = await made("/gateways/gw/provider_configs", secret);
   ids = { provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
 });
 after(() => gw.stop());
@@ -114,13 +116,13 @@ function known(name) {
     enable: fc.constant(true),
     gateways: fc.constantFrom(undefined, null, ["gw"], ["nothing"]),
     filters,
-    provider_slug: fc.constantFrom("openai", "mistral"),
-    secret: fc.constant("sk-0123456789"),
-    secret_id: fc.constantFrom(undefined, null, "any"),
     base_url: fc.constantFrom("https://api.example.com", "https://api.example.com:8443/v1/"),
     headers: fc.constantFrom(null, "", '{"x-team":"ads","authorization":"Bearer x"}'),
     link: fc.constantFrom(null, "", "https://example.com"),
     account_provider_id: fc.constantFrom("openai", ids.providers, "custom-x"),
+    provider_slug: fc.constantFrom("openai", "mistral"),
+    secret: fc.constant("sk-0123456789"),
+    secret_id: fc.constantFrom(undefined, null, "any"),
   }[name];
 }
 

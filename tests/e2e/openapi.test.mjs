@@ -61,7 +61,7 @@ test("a Worker tells of itself", async () => {
 test("gateways", async () => {
   await run("CreateGateway", { json: { id: "gw", cache_ttl: null, collect_logs: true } });
   const full = {
-    id: "full", authentication: true, cache_ttl: 60, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
+    id: "full", authentication: true, cache_ttl: 60, circuit_breaker: { failures: 5, window: 60, cooldown: 30 }, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
     logpush_public_key: "x".repeat(16), otel: [], rate_limiting_interval: 60, rate_limiting_limit: 50, rate_limiting_technique: "sliding", retry_backoff: "linear",
     retry_delay: 100, retry_max_attempts: 2, store_id: "s", stripe: {}, workers_ai_billing_mode: "unified", zdr: true,
     rate_limiting_rules: [{ key: "token", limit: 5, interval: 60 }, { key: "metadata.team", limit: 5, interval: 60, technique: "sliding" }],
@@ -84,6 +84,7 @@ test("proxied requests", async () => {
   await run("ProxyGet", { path: { rest: "models" } });
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "Content-Type": "application/json" }, query: CHAT };
   await run("Universal", { json: [element] });
+  await run("Socket", { status: 426 });
   for (const id of ["ProxyPut", "ProxyPatch", "ProxyDelete"]) {
     gw.upstream.next({ status: 200, body: "{}", headers: { "content-type": "application/json" } });
     await run(id, { path: { rest: "files/1" } });
@@ -100,7 +101,8 @@ test("refusals of the gateway itself are as the document describes them", async 
   await refused("POST", "/v1/acct/gw/nothing/x", 400);
   await refused("POST", "/v1/acct/full/openai/x", 401);
   await refused("POST", "/v1/acct/gw", 400, { body: "[]" });
-  await refused("GET", "/v1/acct/gw", 405);
+  await refused("GET", "/v1/acct/gw", 426);
+  await refused("PUT", "/v1/acct/gw", 405);
   await refused("GET", "/nothing", 404);
 });
 
@@ -183,17 +185,6 @@ test("datasets and evaluations", async () => {
   await run("DeleteEvaluation", { path: { id: ids[1] } });
 });
 
-let key;
-test("stored keys", async () => {
-  const wanted = { alias: "default", default_config: true, provider_slug: "openai", secret: "sk-0123456789-0123456789", rate_limit: 5, rate_limit_period: 60 };
-  ({ result: key } = await run("CreateProviderConfig", { json: wanted }));
-  const { result } = await run("CreateProviderConfig", { json: { alias: "aws", provider_slug: "aws-bedrock", secret: { accessKeyId: "AKID", secretAccessKey: "s", region: "us-east-1" } } });
-  await run("ListProviderConfigs", { query: { page: 1, per_page: 5 } });
-  await run("GetProviderConfig", { path: { id: key.id } });
-  await run("UpdateProviderConfig", { path: { id: key.id }, json: { secret: "sk-another" } });
-  await run("DeleteProviderConfig", { path: { id: result.id } });
-});
-
 let provider, cost;
 test("custom providers, prices and new prices for past logs", async () => {
   const full = {
@@ -218,6 +209,17 @@ test("custom providers, prices and new prices for past logs", async () => {
   const { result: job } = await run("RepriceLogs", { json: { dry_run: true, filters: [{ key: "provider", operator: "eq", value: "openai" }], start_date: "2020-01-01T00:00:00Z", search: "AI" } });
   await until(async () => (await run("GetReprice", { path: { id: job.id } })).result.processed, "the new prices");
   await run("RepriceLogs", { json: {} });
+});
+
+let key;
+test("stored keys", async () => {
+  const wanted = { alias: "default", default_config: true, provider_slug: "openai", secret: "sk-0123456789-0123456789", rate_limit: 5, rate_limit_period: 60 };
+  ({ result: key } = await run("CreateProviderConfig", { json: wanted }));
+  const { result } = await run("CreateProviderConfig", { json: { alias: "aws", provider_slug: "aws-bedrock", secret: { accessKeyId: "AKID", secretAccessKey: "s", region: "us-east-1" } } });
+  await run("ListProviderConfigs", { query: { page: 1, per_page: 5 } });
+  await run("GetProviderConfig", { path: { id: key.id } });
+  await run("UpdateProviderConfig", { path: { id: key.id }, json: { secret: "sk-another" } });
+  await run("DeleteProviderConfig", { path: { id: result.id } });
 });
 
 test("tokens and the audit trail", async () => {
@@ -253,8 +255,9 @@ test("every operation refuses as the document says", async () => {
       }
     }
     if (responses[400]) {
-      const things = { datasets: dataset.id, provider_configs: key.id, costs: cost.id, "custom-providers": provider.id };
-      const path = { id: things[template.match(/([\w-]+)\/\{id\}/)?.[1]] ?? log };
+      const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
+      const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
+      const path = { id: kinds[kind] ?? log };
       const wrong = ["page", "limit"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });

@@ -59,6 +59,60 @@ test("when all fail, the last failure is the answer", async () => {
   await steps(answer, 2);
 });
 
+test("when all fail, what a provider said comes before what it did not", async () => {
+  gw.upstream.next(failing(404, "first"));
+  gw.upstream.next({ reset: true });
+  const answer = await universal([chat(), chat({ provider: "groq" }), chat({ provider: "nobody" })]);
+  assert.deepEqual([answer.status, answer.headers.get("cf-aig-step"), await answer.json()], [404, "0", { error: { message: "first" } }]);
+  const rows = await steps(answer, 3);
+  assert.deepEqual(rows.map(({ step, answered, status_code }) => [step, answered, status_code]), [[0, 1, 404], [1, 0, 400], [2, 0, 400]]);
+  assert.equal(rows[0].id, answer.headers.get("cf-aig-log-id"));
+});
+
+test("when no provider says anything, the cause of every step is told", async () => {
+  for (const last of ["openai", "nobody"]) {
+    gw.upstream.next({ reset: true });
+    gw.upstream.next({ reset: true });
+    gw.upstream.next({ reset: true });
+    const answer = await universal([chat({ provider: "groq", config: { maxAttempts: 2, retryDelay: 0 } }), chat({ provider: last })]);
+    const { internalCode, description } = await answer.json();
+    assert.deepEqual([answer.status, internalCode, answer.headers.get("cf-aig-step")], [400, 2005, "1"]);
+    const cause = last === "openai" ? "openai did not answer: " : "Tollgate knows no provider 'nobody'";
+    assert.ok(description.startsWith("step 0, attempt 1: groq did not answer: "), description);
+    assert.ok(description.includes("; step 0, attempt 2: groq did not answer: ") && description.includes(`; step 1, attempt 1: ${cause}`), description);
+    const rows = await steps(answer, 3);
+    assert.deepEqual(rows.map(({ answered }) => answered), [0, 0, 1]);
+    assert.equal(rows[2].error.startsWith(last === "openai" ? "upstream: " : "gateway: Tollgate knows no provider"), true, rows[2].error);
+    // One behaviour is left when the last step was not sent.
+    if (last === "nobody") await gw.call("openai/models");
+  }
+});
+
+test("steps that the gateway refused for one reason keep its code", async () => {
+  for (const providers of [["nobody"], ["nobody", "no-one"]]) {
+    const answer = await universal(providers.map((provider) => chat({ provider })));
+    const { internalCode, description } = await answer.json();
+    assert.deepEqual([answer.status, internalCode, answer.headers.get("cf-aig-step")], [400, 2008, String(providers.length - 1)]);
+    assert.match(description, new RegExp(providers.at(-1)));
+    assert.equal((await steps(answer, providers.length)).filter(({ answered }) => answered).length, 1);
+  }
+});
+
+test("a dead first provider costs one timeout, and the second answers", async () => {
+  // The second gets its answer only once the first was given up, so that the order is no matter of speed.
+  gw.upstream.answer = async ({ provider }) => {
+    if (provider === "openai") return { hang: true };
+    await until(() => gw.upstream.requests[0].closed, "the first to be given up");
+  };
+  const answer = await universal([chat({ config: { requestTimeout: 100 } }), chat({ provider: "groq" })]);
+  gw.upstream.answer = undefined;
+  assert.deepEqual([answer.status, answer.headers.get("cf-aig-step")], [200, "1"]);
+  assert.deepEqual(gw.upstream.requests.map(({ provider }) => provider), ["openai", "groq"]);
+  const [dead, alive] = await steps(answer, 2);
+  assert.match(dead.error, /^upstream: no answer began within 100 ms/);
+  assert.deepEqual([dead.answered, alive.answered, alive.success], [0, 1, 1]);
+});
+
 test("failed answers of any kind are left behind: streamed, without a length, binary", async () => {
   gw.upstream.next({ events: ["data: {}\n\n", "data: {}\n\n"], status: 503 });
   gw.upstream.next({ status: 500, headers: { "content-type": "audio/mpeg" }, body: "x".repeat(5000) });
@@ -137,8 +191,8 @@ test("bad input is refused with the place of its fault", async () => {
   const long = await universal([chat({ query: { text: "x".repeat(17 * 1024 * 1024) } })]);
   assert.deepEqual([long.status, (await long.json()).httpCode], [413, 413]);
   assert.equal(gw.upstream.requests.length, 0);
-  const wrong = await fetch(`${gw.url}/v1/${ACCOUNT}/gw`);
-  assert.deepEqual([wrong.status, wrong.headers.get("allow"), (await wrong.json()).name], [405, "POST", "AiGatewayError"]);
+  const wrong = await fetch(`${gw.url}/v1/${ACCOUNT}/gw`, { method: "PUT" });
+  assert.deepEqual([wrong.status, wrong.headers.get("allow"), (await wrong.json()).name], [405, "POST, GET", "AiGatewayError"]);
 });
 
 test("settings that make no sense are said so", async () => {

@@ -64,12 +64,6 @@ row! {
     }
 }
 
-row! {
-    struct Count {
-        n: u64,
-    }
-}
-
 /// What decides whether a host may be stored.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -134,10 +128,20 @@ pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, A
 
 /// Whether an account has a provider of this slug, given with its prefix.
 pub async fn exists(store: &impl Store, account: &str, provider: &str) -> Result<bool, StoreError> {
-    let Some(slug) = provider.strip_prefix(PREFIX) else { return Ok(false) };
-    let sql = "SELECT count(*) AS n FROM custom_providers WHERE account_id = ?1 AND slug = ?2";
-    let count = store.row::<Count>(Statement::new(sql, [account.into(), slug.into()])).await?;
-    Ok(count.is_some_and(|count| count.n > 0))
+    Ok(base_url(store, account, provider).await?.is_some())
+}
+
+/// Where a provider of an account leads, of a slug with its prefix.
+pub async fn base_url(store: &impl Store, account: &str, provider: &str) -> Result<Option<String>, StoreError> {
+    row! {
+        struct Base {
+            base_url: String,
+        }
+    }
+    let Some(slug) = provider.strip_prefix(PREFIX) else { return Ok(None) };
+    let sql = "SELECT base_url FROM custom_providers WHERE account_id = ?1 AND slug = ?2";
+    let base = store.row::<Base>(Statement::new(sql, [account.into(), slug.into()])).await?;
+    Ok(base.map(|base| base.base_url))
 }
 
 pub async fn create(
@@ -244,23 +248,10 @@ fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a
     Change { action, account, gateway: None, target, fields: audit::fields(body) }
 }
 
-/// What takes the stored keys of a provider away that leads elsewhere, or is no more: a key is for the host that it was
-/// stored for, and the next provider of that slug may have another.
+/// Takes the stored keys of a provider away that leads elsewhere, or is no more: a key is for the host that it was stored
+/// for, and the next provider of that slug may have another.
 fn forget_keys(old: &Row) -> Statement {
-    provider_configs::clear_statement(&old.account_id, &format!("{}{}", upstream::PREFIX, old.slug), &old.base_url)
-}
-
-/// The base URL of a provider by its name in URLs.
-pub async fn base_url(store: &impl Store, account: &str, provider: &str) -> Result<Option<String>, StoreError> {
-    row! {
-        struct Base {
-            base_url: String,
-        }
-    }
-    let Some(slug) = provider.strip_prefix(upstream::PREFIX) else { return Ok(None) };
-    let sql = "SELECT base_url FROM custom_providers WHERE account_id = ?1 AND slug = ?2";
-    let row = store.row::<Base>(Statement::new(sql, [account.into(), slug.into()])).await?;
-    Ok(row.map(|row| row.base_url))
+    provider_configs::clear_statement(&old.account_id, &format!("{PREFIX}{}", old.slug), &old.base_url)
 }
 
 // === impl Row ===

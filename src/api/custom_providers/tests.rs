@@ -283,3 +283,33 @@ fn prices_go_with_their_provider() {
     block_on(delete(&store, "a", &id, &by(6))).unwrap();
     assert_eq!(block_on(costs::get(&store, "a", price)).unwrap_err().status, 404);
 }
+
+#[test]
+fn a_stored_key_is_thrown_away_when_its_provider_leads_elsewhere() {
+    row! {
+        struct Kept {
+            n: u64,
+        }
+    }
+    let store = Sqlite::new();
+    let id = make(&store, 1, &valid())["result"]["id"].as_str().unwrap().to_owned();
+    make(&store, 2, &with("slug", json!("other")));
+    let run = |sql: &'static str| block_on(store.batch(vec![Statement::new(sql, [])])).unwrap();
+    run(
+        "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings) VALUES ('a', 'g', '', 0, 0, '{}'), ('b', 'g', '', 0, 0, '{}')",
+    );
+    run(
+        "INSERT INTO provider_configs (gateway, provider, alias, id, default_config, reference, preview, rate_limit_period, created_at, modified_at) \
+         SELECT key, 'custom-acme', 'default', account_id, 1, 'env:PROVIDER_KEY_X', '', 60, 0, 0 FROM gateways",
+    );
+    let kept = || {
+        let sql = "SELECT count(*) AS n FROM provider_configs WHERE reference IS NOT NULL";
+        block_on(store.row::<Kept>(Statement::new(sql, []))).unwrap().unwrap().n
+    };
+    patch(&store, &id, &json!({ "base_url": "https://api.acme.example/v2", "enable": true }), &guard());
+    assert_eq!(kept(), 2, "the host is the same");
+    let refused = patch(&store, &id, &json!({ "slug": "other", "base_url": "https://evil.example" }), &guard());
+    assert_eq!((&refused["status"], kept()), (&json!(409), 2), "nothing was changed");
+    patch(&store, &id, &json!({ "base_url": "https://evil.example" }), &guard());
+    assert_eq!(kept(), 1, "another account's key stays");
+}

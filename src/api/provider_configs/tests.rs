@@ -231,10 +231,9 @@ fn a_key_is_bound_to_the_address_it_was_stored_for_and_goes_with_it() {
     let key = read(&store, 1).remove(0);
     assert_eq!(key.upstream.as_deref(), Some("http://localhost:9100"));
     assert!(opened(&key, &PLAIN, None).is_err() && opened(&key, &PLAIN, Some("http://localhost:9100")).is_ok());
-    let clear = |account, provider| clear_statement(account, provider, "http://localhost:9100");
-    block_on(store.batch(vec![clear("other", "openai"), clear("acct", "groq")])).unwrap();
+    block_on(store.batch(vec![clear_statement("other", "openai", ""), clear_statement("acct", "groq", "")])).unwrap();
     assert_eq!(read(&store, 1)[0], key);
-    block_on(store.batch(vec![clear("acct", "openai")])).unwrap();
+    block_on(store.batch(vec![clear_statement("acct", "openai", "")])).unwrap();
     assert_eq!(read(&store, 1)[0].held, Held::Nothing);
     let shown = result(block_on(get(&store, &PLACE, "c1")));
     assert_eq!((&shown["has_secret"], &shown["secret_preview"]), (&json!(false), &json!("")));

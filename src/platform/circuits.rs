@@ -1,0 +1,52 @@
+//! The circuit breaker of the isolate, as an attempt meets it.
+
+use super::job::Job;
+use super::now;
+use crate::api::gateway_settings::GatewaySettings;
+use crate::breaker::{self, Breaker, Settings};
+use crate::refusal::Refusal;
+use std::cell::RefCell;
+use web_sys::Response;
+
+thread_local! {
+    static BREAKER: RefCell<Breaker> = RefCell::new(Breaker::default());
+}
+
+/// The header of an answer that says of a request that it was not sent.
+pub const HEADER: &str = "cf-aig-circuit";
+
+/// Refuses a request while its provider is left alone.
+pub fn check(job: &mut Job, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, settings, Breaker::check)
+}
+
+/// As `check`, for a request that is sent if it passes.
+pub fn admit(job: &mut Job, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, settings, Breaker::admit)
+}
+
+type Question = fn(&mut Breaker, i64, &str, Settings, u64) -> Result<(), u64>;
+
+fn asked(job: &mut Job, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
+    let Some(settings) = Settings::of(&settings.circuit_breaker) else { return Ok(()) };
+    let answer =
+        BREAKER.with_borrow_mut(|breaker| question(breaker, job.call.gateway, &job.call.provider, settings, now()));
+    answer.map_err(|milliseconds| {
+        let seconds = milliseconds.div_ceil(1_000);
+        job.notes.push((HEADER, "open".to_owned()));
+        job.notes.push(("retry-after", seconds.to_string()));
+        Refusal::circuit_open(&job.call.provider, seconds)
+    })
+}
+
+/// Takes note of how an attempt ended. True when no other may follow for now.
+pub fn note(job: &Job, settings: &GatewaySettings, sent: &Result<Response, String>) -> bool {
+    let Some(settings) = Settings::of(&settings.circuit_breaker) else { return false };
+    let failed = match sent {
+        Ok(upstream) => breaker::is_failure(upstream.status()),
+        // The client took its request back, which says nothing about the provider.
+        Err(_) if job.client.aborted() => return false,
+        Err(_) => true,
+    };
+    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, &job.call.provider, settings, failed, now()))
+}

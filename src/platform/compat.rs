@@ -1,0 +1,57 @@
+//! A request to `compat` becomes one to the provider that its model names, before anything else is asked about it.
+
+use super::js;
+use super::outgoing::{MAX_KEPT, NoBody};
+use crate::compat::{self, SLUG};
+use crate::refusal::Refusal;
+use crate::router::Route;
+use crate::upstream::CustomProvider;
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Request, RequestInit};
+
+pub struct Resolved {
+    pub request: Request,
+    provider: String,
+    rest: &'static str,
+}
+
+/// The request and the provider behind it; `None` for a request that is not for `compat`.
+pub async fn resolved(
+    request: &Request,
+    route: &Route<'_>,
+    custom: &[CustomProvider],
+) -> Result<Option<Resolved>, NoBody> {
+    if route.provider != SLUG {
+        return Ok(None);
+    }
+    let bytes = match request.body() {
+        None => Vec::new(),
+        Some(_) => {
+            let whole = request.array_buffer().map_err(|_| NoBody::ClientLeft)?;
+            let whole: ArrayBuffer = JsFuture::from(whole).await.map_err(|_| NoBody::ClientLeft)?.unchecked_into();
+            if u64::from(whole.byte_length()) > MAX_KEPT {
+                let description = format!("A request to compat must not be longer than {MAX_KEPT} bytes.");
+                return Err(Refusal::body_too_large(description).into());
+            }
+            js::bytes(&whole)
+        }
+    };
+    let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;
+    let init = RequestInit::new();
+    // As bytes, because a string would bring a content type of its own.
+    init.set_body(&Uint8Array::from(body.as_bytes()));
+    let made = Request::new_with_request_and_init(request, &init)
+        .map_err(|error| Refusal::unreachable(format!("compat: {}", js::message(&error))))?;
+    Ok(Some(Resolved { request: made, provider, rest }))
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    /// The route to the real provider.
+    pub fn route<'a>(&'a self, given: Route<'a>) -> Route<'a> {
+        Route { provider: &self.provider, rest: self.rest, ..given }
+    }
+}
