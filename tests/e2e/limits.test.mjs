@@ -134,6 +134,19 @@ test("each token and each metadata value has a limit of its own, and a request w
   assert.deepEqual(partitions, [{ [one.id]: 3, [other.id]: 3 }, { a: 2, 7: 2 }]);
 });
 
+test("a stored key is sent no more often than it may be, and another step may use another", async () => {
+  const gateway = await gw.create("stored-key", { authentication: true });
+  const key = { alias: "default", provider_slug: "openai", secret: "sk-stored", rate_limit: 5, rate_limit_period: farFromItsEnd() };
+  assert.equal((await gw.api(`/gateways/${gateway}/provider_configs`, { method: "POST", body: JSON.stringify(key) })).status, 200);
+  const admin = { "cf-aig-authorization": `Bearer ${TOKEN}` };
+  const { answers, passed, refused } = await together(64, () => chat(gateway, admin));
+  assert.deepEqual([passed, refused, answers[0].headers.get("ratelimit-policy")], [5, 59, `"key";q=5;w=${key.rate_limit_period}`]);
+  assert.equal((await chat(gateway, { ...admin, authorization: "Bearer sk-own" })).status, 200);
+  const element = (headers) => ({ provider: "openai", endpoint: "chat/completions", headers: { "content-type": "application/json", ...headers }, query: CHAT });
+  const stepped = await gw.call("", { gateway, json: [element({}), element({ authorization: "Bearer sk-own" })], headers: admin });
+  assert.deepEqual([stepped.status, stepped.headers.get("cf-aig-step")], [200, "1"]);
+});
+
 test("a request that one limit refuses takes from no other", async () => {
   const interval = farFromItsEnd();
   const gateway = await gw.create("both", { rate_limiting_limit: 10, rate_limiting_interval: interval, rate_limiting_rules: [{ id: "user", key: "metadata.user", limit: 1, interval }] });
@@ -356,7 +369,8 @@ test("answers from the cache are not limited, and cost nothing", async () => {
   await gw.logOf(hit, gateway);
   const state = await limits(gateway);
   assert.deepEqual([state.rate[0].counters[0].count, state.spend[0].counters[0].spent], [1, 0.2]);
-  assert.equal((await chat(gateway, { "cf-aig-skip-cache": "true" })).status, 429);
+  // The same request at once, which nothing is kept for: whoever waited for the first is refused like it.
+  assert.deepEqual((await together(4, () => chat(gateway, {}, { ...CHAT, n: 2 }))).statuses, [429, 429, 429, 429]);
 });
 
 test("a new gateway of the same name begins with nothing counted", async () => {
