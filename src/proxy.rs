@@ -377,6 +377,7 @@ async fn prepare(
         query: &credential.query(query, job),
         base_override: job.around.config.base_url(upstream.slug()),
         fal_target: headers.get("x-fal-target-url"),
+        keyed: credential.replaces,
     })?;
     if let Upstream::Custom(provider) = upstream {
         resolver::admit(provider, &job.around).await?;
