@@ -341,6 +341,26 @@ test("a key can stay where the operator keeps it: a secret of the Worker or of t
   });
 });
 
+/** A Secrets Store that gives a key once, and then says nothing any more. */
+const SILENT = `
+import Worker from "./index.js";
+export * from "./index.js";
+let asked = 0;
+const store = { get: () => (asked++ === 0 ? Promise.resolve("sk-CANARY-once") : new Promise(() => {})) };
+export default class extends Worker {
+  constructor(ctx, env) { super(ctx, { ...env, PROVIDER_KEY_SILENT: store }); }
+}`;
+
+test("a Secrets Store that does not answer costs a visible error, and no request", async () => {
+  await restarted(fresh(), { around: SILENT }, async (on) => {
+    await on.create("gw", { authentication: true });
+    await store("gw", { alias: "default", provider_slug: "openai", secret_id: "store:PROVIDER_KEY_SILENT" }, { on });
+    const seen = await call("openai/chat/completions", { on });
+    assert.deepEqual([seen.status, seen.sent], [503, null]);
+    assert.equal(on.output.filter((line) => line.includes("stored_key_unreadable") && line.includes("no answer within")).length, 1);
+  });
+});
+
 test("a key is not sent to another address than the one it was stored for", async () => {
   const folder = fresh();
   const bindings = (openai) => ({ bindings: { PROVIDER_BASE_URLS: JSON.stringify({ openai }) } });
