@@ -4,8 +4,10 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
+use crate::breaker;
 use crate::cache::{self, key};
 use crate::caller::{Caller as Identity, Permission};
+use crate::credential;
 use crate::headers::Headers;
 use crate::limit::plan::Refused;
 use crate::model;
@@ -139,7 +141,7 @@ pub async fn attempt(
         gateway: scope.gateway.key,
         generation: scope.gateway.cache.generation,
         caller: &presented.identity,
-        credential: &format!("{:?}", job.call.credential),
+        credential: &cache_name(&job.call.credential, &job.call.provider, scope),
         provider: &job.call.provider.clone(),
         provider_version: upstream::version(route.provider, &scope.custom),
         method: &request.method(),
@@ -163,7 +165,8 @@ pub async fn attempt(
             }
         }
     }
-    if let Err(refusal) = circuits::check(&mut job, &scope.gateway.settings) {
+    let circuit = breaker::name(&job.call.provider, credential::origin(&prepared.url));
+    if let Err(refusal) = circuits::check(&mut job, &circuit, &scope.gateway.settings) {
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
@@ -176,14 +179,14 @@ pub async fn attempt(
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
-    if let Err(refusal) = circuits::admit(&mut job, &scope.gateway.settings) {
+    if let Err(refusal) = circuits::admit(&mut job, &circuit, &scope.gateway.settings) {
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
-        if circuits::note(&job, &scope.gateway.settings, &sent) {
+        if circuits::note(&job, &circuit, &scope.gateway.settings, &sent) {
             plan.attempts = number;
         }
         let (end, wait) = match sent {
@@ -213,6 +216,8 @@ pub async fn attempt(
         pause(wait?).await;
         next.begin_next();
         if next.client.aborted() {
+            // It was not sent, so it did cost nothing; those before it are settled with their own rows.
+            next.admission = None;
             return Some(next.abandon());
         }
         job = next;
@@ -311,6 +316,16 @@ pub async fn authorised(
         ));
     }
     Ok((scope, presented))
+}
+
+/// What tells a credential from others in the key of a kept answer. A stored key's id does; its alias may be given to
+/// another key.
+fn cache_name(credential: &Credential, provider: &str, scope: &Scope) -> String {
+    let id = match credential {
+        Credential::Stored(alias) => scope.keys.iter().find(|key| key.provider == provider && key.alias == *alias),
+        _ => None,
+    };
+    format!("{credential:?} {}", id.map_or("", |key| key.id.as_str()))
 }
 
 fn call(
