@@ -37,7 +37,7 @@ pub struct Token {
 
 /// The signing input of an assertion: its header and its claims. Its signature follows after a further `.`.
 pub fn assertion(account: &Account, now_ms: u64) -> String {
-    let mut header = Map::from_iter([("alg".to_owned(), json!("RS256")), ("typ".to_owned(), json!("JWT"))]);
+    let mut header = crate::object::of([("alg".to_owned(), json!("RS256")), ("typ".to_owned(), json!("JWT"))]);
     if let Some(key_id) = &account.key_id {
         header.insert("kid".to_owned(), json!(key_id));
     }

@@ -26,6 +26,7 @@ mod log_batch;
 mod metadata;
 mod model;
 mod number;
+mod object;
 mod openapi;
 mod options;
 mod page;

@@ -5,7 +5,7 @@
 
 use crate::auth::{self, Presented};
 use crate::breaker;
-use crate::cache::{self, key};
+use crate::cache::{self, Policy, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::credential;
 use crate::headers::Headers;
@@ -49,6 +49,17 @@ pub struct Caller {
     pub evaluation_id: Option<String>,
 }
 
+/// A request at the door: what it says, where it is for, and whose it is.
+struct Arrival<'a> {
+    request: &'a Request,
+    headers: &'a Headers,
+    route: Route<'a>,
+    query: &'a str,
+    scope: &'a Rc<Scope>,
+    presented: &'a Presented,
+    at: u64,
+}
+
 /// An attempt without an answer that the client should get while there are others to make.
 pub struct Failed {
     job: Job,
@@ -81,41 +92,36 @@ pub async fn attempt(
     around: &Rc<Around>,
     failures: &mut Vec<Failed>,
 ) -> Option<Response> {
-    let arrived = now();
+    let at = now();
     let headers = js::headers(&request.headers());
-    let mut admitted = match authorised(&headers, &route, caller.trusted, around).await {
+    let (scope, mut presented) = match authorised(&headers, &route, caller.trusted, around).await {
         Ok(found) => found,
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
     // A stranger's request may still have a token in one of its elements, which then says who is asking.
     if let Some(identity) = caller.identity.filter(|_| caller.trusted) {
-        admitted.1.identity = identity;
+        presented.identity = identity;
     }
-    let (scope, presented) = &admitted;
     let client = caller.signal.unwrap_or_else(|| request.signal());
     let (real, fault) = match compat::resolved(request, &route, &scope.custom).await {
         Ok(real) => (real, None),
         Err(fault) => (None, Some(fault)),
     };
     let (request, route) = real.as_ref().map_or((request, route), |real| (&real.request, real.route(route)));
+    let arrival = Arrival { request, headers: &headers, route, query, scope: &scope, presented: &presented, at };
     let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
+    let may_be_kept = |policy: &Policy| cache::may_answer(policy, &request.method(), route.rest, &headers);
     let mut job = Job {
         around: Rc::clone(around),
-        call: Call {
-            step: caller.step,
-            evaluation_id: caller.evaluation_id,
-            ..call(&headers, &route, query, &admitted, &options, arrived, around)
-        },
+        call: Call { step: caller.step, evaluation_id: caller.evaluation_id, ..arrival.call(&options, around) },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload && options.collect_log,
         reads: options.collect_log || scope.gateway.limits.has_budgets(),
-        cache: Cache::new(
-            options.cache.clone().filter(|policy| cache::may_answer(policy, &request.method(), route.rest, &headers)),
-        ),
+        cache: Cache::new(options.cache.clone().filter(may_be_kept)),
         admission: None,
         key_limit: None,
         notes: notes(&options),
-        arrived,
+        arrived: at,
         client,
     };
     if caller.by_message {
@@ -123,7 +129,7 @@ pub async fn attempt(
     }
     let prepared = match fault {
         Some(fault) => Err(fault),
-        None => prepare(request, &headers, &route, query, &admitted, &mut options, &mut job).await,
+        None => arrival.prepare(&mut options, &mut job).await,
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
@@ -135,28 +141,7 @@ pub async fn attempt(
     };
     let mut plan = options.retry;
     let is_head = request.method() == "HEAD";
-    let (url, query_sent) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
-    let asked = key::Asked {
-        account: route.account,
-        gateway: scope.gateway.key,
-        generation: scope.gateway.cache.generation,
-        caller: &presented.identity,
-        credential: &cache_name(&job.call.credential, &job.call.provider, scope),
-        provider: &job.call.provider.clone(),
-        provider_version: upstream::version(route.provider, &scope.custom),
-        method: &request.method(),
-        url,
-        query: query_sent,
-        headers: &headers,
-        carriers: &presented.carriers,
-        stream: job.call.facts.stream || model::asks_for_stream(route.rest),
-        custom: options
-            .cache
-            .as_ref()
-            .and_then(|policy| policy.key.as_deref())
-            .map(|key| (key, scope.gateway.cache.purged_at(key))),
-    };
-    if let Some(answer) = kept::look_up(&asked, &prepared.body, &mut job).await {
+    if let Some(answer) = arrival.kept_answer(&prepared, &options, &mut job).await {
         match answer::give(answer, is_head, job).await {
             Ok(response) => return Some(response),
             Err((back, cause)) => {
@@ -171,7 +156,7 @@ pub async fn attempt(
         return None;
     }
     let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
-    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, presented, is_counted).await {
+    if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, &presented, is_counted).await {
         if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
@@ -328,84 +313,99 @@ fn cache_name(credential: &Credential, provider: &str, scope: &Scope) -> String 
     format!("{credential:?} {}", id.map_or("", |key| key.id.as_str()))
 }
 
-fn call(
-    headers: &Headers,
-    route: &Route<'_>,
-    query: &str,
-    (scope, presented): &(Rc<Scope>, Presented),
-    options: &Options,
-    arrived: u64,
-    around: &Around,
-) -> Call {
-    let id = around.config.log_id(arrived, random(), options.collect_log);
-    let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
-    Call {
-        step: 0,
-        attempt: 1,
-        cached: false,
-        credential: Credential::None,
-        evaluation_id: None,
-        event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
-        id,
-        gateway: scope.gateway.key,
-        created_at: arrived,
-        provider: providers::find(route.provider)
-            .map_or(route.provider, |provider| provider.slug)
-            .chars()
-            .take(64)
-            .collect(),
-        rest: route.rest.to_owned(),
-        query: query.to_owned(),
-        request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
-        metadata: options.metadata.clone(),
-        custom_cost: options.custom_cost,
-        prices: Rc::clone(&scope.prices),
-        user_agent: headers.get("user-agent").map(str::to_owned),
-        authentication: presented.let_in,
-        request_content_type: headers.get("content-type").map(str::to_owned),
-        request_size: headers.content_length(),
-        facts: wire::request::RequestFacts::default(),
-        body: None,
-    }
-}
-
 fn notes(options: &Options) -> Vec<(&'static str, String)> {
     let notes = [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
     notes.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
 }
 
-/// Makes the upstream request: where it goes, with which headers, and with the client's own body.
-async fn prepare(
-    request: &Request,
-    headers: &Headers,
-    route: &Route<'_>,
-    query: &str,
-    (scope, presented): &(Rc<Scope>, Presented),
-    options: &mut Options,
-    job: &mut Job,
-) -> Result<Prepared, NoBody> {
-    let upstream = Upstream::find(route.provider, &scope.custom)?;
-    let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
-    let url = upstream.url(&Target {
-        account: route.account,
-        rest: route.rest,
-        query: &credential.query(query, job),
-        base_override: job.around.config.base_url(upstream.slug()),
-        fal_target: headers.get("x-fal-target-url"),
-        keyed: credential.replaces,
-    })?;
-    if let Upstream::Custom(provider) = upstream {
-        resolver::admit(provider, &job.around).await?;
+// === impl Arrival ===
+
+impl Arrival<'_> {
+    /// What the log knows of the request so far.
+    fn call(&self, options: &Options, around: &Around) -> Call {
+        let Self { headers, route, .. } = self;
+        let id = around.config.log_id(self.at, random(), options.collect_log);
+        let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+        Call {
+            step: 0,
+            attempt: 1,
+            cached: false,
+            credential: Credential::None,
+            evaluation_id: None,
+            event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
+            id,
+            gateway: self.scope.gateway.key,
+            created_at: self.at,
+            provider: providers::find(route.provider)
+                .map_or(route.provider, |provider| provider.slug)
+                .chars()
+                .take(64)
+                .collect(),
+            rest: route.rest.to_owned(),
+            query: self.query.to_owned(),
+            request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
+            metadata: options.metadata.clone(),
+            custom_cost: options.custom_cost,
+            prices: Rc::clone(&self.scope.prices),
+            user_agent: headers.get("user-agent").map(str::to_owned),
+            authentication: self.presented.let_in,
+            request_content_type: headers.get("content-type").map(str::to_owned),
+            request_size: headers.content_length(),
+            facts: wire::request::RequestFacts::default(),
+            body: None,
+        }
     }
-    job.key_limit = credential.limit.clone();
-    let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
-    let body = outgoing::taken(request, headers, keep, job).await?;
-    if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
-        options.retry.attempts = 1;
+
+    /// Makes the upstream request: where it goes, with which headers, and with the client's own body.
+    async fn prepare(&self, options: &mut Options, job: &mut Job) -> Result<Prepared, NoBody> {
+        let Self { request, headers, route, scope, presented, .. } = *self;
+        let upstream = Upstream::find(route.provider, &scope.custom)?;
+        let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
+        let url = upstream.url(&Target {
+            account: route.account,
+            rest: route.rest,
+            query: &credential.query(self.query, job),
+            base_override: job.around.config.base_url(upstream.slug()),
+            fal_target: headers.get("x-fal-target-url"),
+            keyed: credential.replaces,
+        })?;
+        if let Upstream::Custom(provider) = upstream {
+            resolver::admit(provider, &job.around).await?;
+        }
+        job.key_limit = credential.limit.clone();
+        let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
+        let body = outgoing::taken(request, headers, keep, job).await?;
+        if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
+            options.retry.attempts = 1;
+        }
+        let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
+        let url = credential.present(request, url, &outgoing, &body, job).await?;
+        Ok(Prepared::new(&request.method(), url, &outgoing, body))
     }
-    let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
-    let url = credential.present(request, url, &outgoing, &body, job).await?;
-    Ok(Prepared::new(&request.method(), url, &outgoing, body))
+
+    /// The answer that the cache has to this request.
+    async fn kept_answer(&self, prepared: &Prepared, options: &Options, job: &mut Job) -> Option<Response> {
+        let Self { route, scope, presented, .. } = self;
+        let (url, query) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
+        let key = options.cache.as_ref().and_then(|policy| policy.key.as_deref());
+        let asked = key::Asked {
+            account: route.account,
+            gateway: scope.gateway.key,
+            generation: scope.gateway.cache.generation,
+            caller: &presented.identity,
+            credential: &cache_name(&job.call.credential, &job.call.provider, scope),
+            provider: &job.call.provider.clone(),
+            provider_version: upstream::version(route.provider, &scope.custom),
+            method: &self.request.method(),
+            url,
+            query,
+            headers: self.headers,
+            carriers: &presented.carriers,
+            stream: job.call.facts.stream || model::asks_for_stream(route.rest),
+            custom: key.map(|key| (key, scope.gateway.cache.purged_at(key))),
+        };
+        kept::look_up(&asked, &prepared.body, job).await
+    }
 }
 
 // === impl Failed ===

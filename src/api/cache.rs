@@ -49,7 +49,7 @@ pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By
         ),
         Some(_) => return Err(ApiError::invalid(["query", "key"], "Expected a key of 1 to 1024 bytes")),
     };
-    let named = query.get("key").map(|_| Map::from_iter([("key".to_owned(), Value::Null)])).unwrap_or_default();
+    let named = crate::object::of(query.get("key").map(|_| ("key".to_owned(), Value::Null)));
     store.batch(vec![statement, by.row(&place.change("cache.purge", place.gateway, &named))]).await?;
     Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
 }

@@ -123,5 +123,5 @@ impl Row {
 }
 
 fn shown(query: &Query) -> Value {
-    Value::Object(query.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect())
+    Value::Object(crate::object::of(query.iter().map(|(name, value)| (name.to_owned(), json!(value)))))
 }

@@ -109,6 +109,13 @@ pub static FIELDS: &[Field] = &[
     field("error", "logs.error", Kind::Text),
     field("finish_reason", "logs.finish_reason", Kind::Text),
     field("evaluation_id", "logs.evaluation_id", Kind::Text),
+    field("step", "logs.step", Kind::Number),
+    field("attempt", "logs.attempt", Kind::Number),
+    field("answered", "logs.answered", Kind::Bool),
+    field("saved_cost", "logs.saved_cost", Kind::Number),
+    field("credential", "logs.credential", Kind::Text),
+    field("credential_alias", "logs.credential_alias", Kind::Text),
+    field("price_rule", "logs.price_rule", Kind::Text),
 ];
 
 // === impl Filters ===

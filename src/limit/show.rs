@@ -5,8 +5,9 @@ use super::message::Shown;
 use super::rules::{Limits, RateKey};
 use super::{Demand, Reading, Takes, ledger, spend};
 use crate::envelope::Reply;
+use crate::object;
 use crate::timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// One for each rule: the gateway's rate limits, then its spend limits.
 pub fn demands(limits: &Limits) -> Vec<Demand> {
@@ -73,8 +74,8 @@ fn counted(
     }
     let counter = |shown: &Shown| {
         let resets_at = timestamp::format(now.saturating_add(shown.reading.resets_in_ms));
-        let mut counter: Map<String, Value> =
-            figures(&shown.reading).into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect();
+        let mut counter =
+            object::of(figures(&shown.reading).into_iter().map(|(name, figure)| (name.to_owned(), figure)));
         counter.insert("partition".to_owned(), partition(partitions, &shown.part));
         counter.insert("resets_at".to_owned(), resets_at.into());
         Value::Object(counter)
@@ -85,7 +86,7 @@ fn counted(
 /// The values that a counter is for, by the names of what they are values of.
 fn partition(names: &[String], part: &str) -> Value {
     let values: Vec<Value> = serde_json::from_str(part).unwrap_or_default();
-    Value::Object(names.iter().cloned().zip(values).collect::<Map<String, Value>>())
+    Value::Object(object::of(names.iter().cloned().zip(values)))
 }
 
 fn rounded(dollars: f64) -> f64 {

@@ -231,7 +231,7 @@ impl Document {
     /// A count that stands alone, under the name it has in the dialect that is nearest.
     fn counted<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         let value = map.next_value::<Value>()?;
-        self.counts.push(Value::Object([(name.to_owned(), value)].into_iter().collect()));
+        self.counts.push(Value::Object(crate::object::of([(name.to_owned(), value)])));
         Ok(())
     }
 }

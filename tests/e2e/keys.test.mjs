@@ -413,7 +413,7 @@ test("requests to Bedrock are signed with stored AWS credentials", async () => {
     [`bedrock-runtime/eu-central-1/model/arn%3aaws%3Abedrock%2Fx/invoke?b=2&a=%20x&a=1`, "object", { region: "eu-central-1", arrives: "model/arn%3Aaws%3Abedrock%2Fx/invoke?b=2&a=%20x&a=1" }],
     [`bedrock-runtime/us-east-1/model/${model}/invoke`, "object", { headers: { "cf-aig-collect-log": "false", "x-amz-date": "20000101T000000Z", "x-amz-security-token": "stale", authorization: "unused" } }],
     ["bedrock-runtime/us-east-1/models", "object", { method: "GET", json: null }],
-    ["bedrock-mantle/us-east-1/anthropic/v1/messages", "object", { service: "bedrock-mantle" }],
+    ["bedrock-mantle/us-east-1/anthropic/v1/messages", "object", { service: "bedrock-mantle", headers: { authorization: "Bearer unused" } }],
   ]) {
     gw.upstream.next({ body: "{}", headers: { "content-type": "application/json" } });
     const answer = await gw.call(`aws-bedrock/${path}`, { gateway: "bedrock", method, json: json ?? undefined, headers: { ...OURS, "cf-aig-byok-alias": alias, ...headers } });
@@ -427,6 +427,7 @@ test("requests to Bedrock are signed with stored AWS credentials", async () => {
     assert.ok(found.signed.includes("host;x-amz-date") && found.signed.includes("x-amz-security-token") === (alias === "session"));
     assert.ok(Math.abs(Date.parse(last.headers["x-amz-date"].replace(/(....)(..)(..)T(..)(..)(..)Z/, "$1-$2-$3T$4:$5:$6Z")) - Date.now()) < 60_000);
     if (json) assert.deepEqual(JSON.parse(last.body), json);
+    assert.deepEqual(Object.keys(sent()), ["authorization"]);
   }
   // A key of Bedrock's own is a bearer, or what its Anthropic endpoint wants.
   for (const [path, key] of [["bedrock-runtime/us-east-1/model/m/invoke", bearer(KEY("bedrock-api-key"))], ["bedrock-mantle/us-east-1/anthropic/v1/messages", { "x-api-key": KEY("bedrock-api-key") }]]) {
@@ -504,6 +505,63 @@ test("a WebSocket gets the stored key, and no placeholder with it", async () => 
   });
   (await seen).close();
   assert.deepEqual([sent(), gw.upstream.last.headers["sec-websocket-protocol"]], [{ "xi-api-key": KEY("ws") }, "realtime"]);
+});
+
+/** A window of the clock that began a while ago and is far from its end, whatever the time is. */
+function farFromItsEnd() {
+  const seconds = Date.now() / 1_000;
+  return Array.from({ length: 4_000 }, (_, n) => 3_600 + n).find((window) => seconds % window < window / 2 && seconds % window > 30);
+}
+
+test("a stored key is used as often as its own limit allows, and no other is used in its place", async () => {
+  await gw.create("limited", { authentication: true });
+  await store("limited", { alias: "few", default_config: true, provider_slug: "openai", secret: KEY("few"), rate_limit: 3, rate_limit_period: farFromItsEnd() });
+  await store("limited", { alias: "many", provider_slug: "openai", secret: KEY("many") });
+  const all = await Promise.all(Array.from({ length: 12 }, () => call("openai/chat/completions", { gateway: "limited" })));
+  assert.deepEqual(all.map(({ status }) => status).sort(), [...Array(3).fill(200), ...Array(9).fill(429)]);
+  const refused = await call("openai/chat/completions", { gateway: "limited" });
+  assert.deepEqual([JSON.parse(refused.text).internalCode, refused.sent, refused.alias], [2003, null, "few"]);
+  assert.equal((await call("openai/chat/completions", { gateway: "limited", headers: { ...OURS, "cf-aig-byok-alias": "many" } })).status, 200);
+  assert.equal((await call("openai/chat/completions", { gateway: "limited", headers: { ...OURS, ...bearer("sk-mine") } })).status, 200);
+});
+
+test("a custom provider's stored key goes before its headers, and away with its address", async () => {
+  await restarted(fresh(), { bindings: { ALLOW_INTERNAL_UPSTREAMS: "true", PROVIDER_BASE_URLS: JSON.stringify({}) } }, async (on) => {
+    const base = `${gw.upstream.origin}/openai/v1`;
+    const other = base.replace("127.0.0.1", "localhost");
+    await on.create("gw", { authentication: true });
+    const change = async (body, id) => {
+      const answer = await on.api(`/custom-providers${id ? `/${id}` : ""}`, { method: id ? "PATCH" : "POST", body: JSON.stringify(body) });
+      return { status: answer.status, result: (await answer.json()).result };
+    };
+    assert.equal((await config("gw", { alias: "default", provider_slug: "custom-acme", secret: KEY("x") }, { on })).status, 400);
+    const { result: acme } = await change({ name: "Acme", slug: "acme", base_url: base, enable: true, headers: JSON.stringify({ authorization: `Bearer ${KEY("header")}`, "x-team": "ads" }) });
+    await change({ name: "Taken", slug: "taken", base_url: base, enable: true });
+    const ask = (headers) => call("custom-acme/chat/completions", { on, headers: { ...OURS, ...headers } });
+    for (const headers of [{}, bearer("unused"), { "x-api-key": "unused" }]) {
+      const seen = await ask(headers);
+      assert.deepEqual([seen.sent, seen.credential], [bearer(KEY("header")), "operator"]);
+    }
+    const made = await store("gw", { alias: "default", provider_slug: "custom-acme", secret: KEY("custom") }, { on });
+    const seen = await ask(bearer("unused"));
+    assert.deepEqual([seen.sent, seen.credential, on.upstream.last.headers["x-team"]], [bearer(KEY("custom")), "stored", "ads"]);
+    // A change that is refused, or that leads to the same place, takes nothing away.
+    assert.equal((await change({ slug: "taken", base_url: other }, acme.id)).status, 409);
+    assert.equal((await change({ base_url: `${base}/`, description: "d" }, acme.id)).status, 200);
+    assert.deepEqual((await ask({})).sent, bearer(KEY("custom")));
+    assert.equal((await change({ base_url: other }, acme.id)).status, 200);
+    const shown = await on.result(`/gateways/gw/provider_configs/${made.id}`);
+    assert.deepEqual([shown.has_secret, shown.secret_preview, shown.encryption_key_id], [false, "", null]);
+    const refused = await ask({});
+    assert.deepEqual([refused.status, refused.sent, /Store it again/.test(refused.text)], [400, null, true]);
+    await store("gw", { secret: KEY("again") }, { on, method: "PUT", id: made.id });
+    assert.deepEqual((await ask({})).sent, bearer(KEY("again")));
+    // And the next provider of the name gets none of it.
+    assert.equal((await on.api(`/custom-providers/${acme.id}`, { method: "DELETE" })).status, 200);
+    await change({ name: "Other", slug: "acme", base_url: base, enable: true });
+    const next = await ask({});
+    assert.deepEqual([next.status, next.sent], [400, null]);
+  });
 });
 
 test("an answer in the cache is for the key that it was got with", async () => {

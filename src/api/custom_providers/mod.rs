@@ -285,7 +285,8 @@ impl Row {
             // Whoever changes the host must not get credentials sent there that were meant for another.
             old.retain(|(name, value)| !upstream::is_secret(name, value));
             new.headers =
-                Value::Object(old.iter().map(|(name, value)| (name.clone(), json!(value))).collect()).to_string();
+                Value::Object(crate::object::of(old.iter().map(|(name, value)| (name.clone(), json!(value)))))
+                    .to_string();
         }
         match body.get("headers") {
             None => {}
