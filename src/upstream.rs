@@ -203,16 +203,17 @@ pub fn headers(json: &str) -> Vec<(String, String)> {
 /// Whether a base URL may be stored. True if its host was found to be a public one.
 pub fn storable(origin: &Origin, internal_allowed: bool, found: &Lookup) -> Result<bool, String> {
     let internal = origin.is_internal();
-    if !(origin.secure || internal && internal_allowed) {
+    // Before the scheme: an internal host is what the operator has to allow, and then plain http will do.
+    if internal && !internal_allowed {
+        return Err("base_url leads to an internal address, which wants the operator's variable \
+                    ALLOW_INTERNAL_UPSTREAMS=true"
+            .to_owned());
+    }
+    if !origin.secure && !internal {
         return Err("base_url must be a valid HTTPS URL starting with https://".to_owned());
     }
     if internal_allowed {
         return Ok(false);
-    }
-    if internal {
-        return Err("base_url leads to an internal address, which wants the operator's variable \
-                    ALLOW_INTERNAL_UPSTREAMS=true"
-            .to_owned());
     }
     match (origin.name(), found.fault()) {
         (None, _) | (Some(_), None) => Ok(true),
@@ -326,7 +327,9 @@ mod tests {
             ("https://[::1]", false),
             ("https://x.internal", false),
         ] {
-            assert!(asked(base, allowed).is_err(), "{base} {allowed}");
+            let rule = asked(base, allowed).unwrap_err();
+            let wanted = if base == "http://api.example.com" { "HTTPS" } else { "ALLOW_INTERNAL_UPSTREAMS=true" };
+            assert!(rule.contains(wanted), "{base} {allowed}: {rule}");
         }
         for found in [Lookup::Failed("down".to_owned()), Lookup::NotAsked, Lookup::Found(vec![])] {
             assert!(storable(&address::origin("https://api.example.com").unwrap(), false, &found).is_err());

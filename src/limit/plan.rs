@@ -131,6 +131,9 @@ impl Plan {
         let wait = seconds(refusing().map(|(_, reading)| reading.retry_in_ms).max()?);
         let (about, _) = refusing().next()?;
         let mut refusal = match &about.spend {
+            None if about.name == KEY => Refusal::rate_limited(format!(
+                "Tollgate's rate limit of the stored key that this request would use is used up. Try again in {wait} s."
+            )),
             None => {
                 let name = &about.name;
                 Refusal::rate_limited(format!(
@@ -342,6 +345,14 @@ mod tests {
         assert_eq!((refused.status, refused.code, refused.message.as_ref()), (429, 2003, "Rate limited"));
         assert_eq!(refused.headers.last().unwrap(), &("retry-after", "2".to_owned()));
         assert!(is_final && refused.description.contains("'gateway'"));
+    }
+
+    #[test]
+    fn a_refusal_says_when_the_limit_is_a_stored_keys() {
+        let key = KeyLimit { name: "openai prod", limit: 2, interval: 60 };
+        let plan = Plan::new(&Limits::default(), &Asked { key: Some(key), ..Asked::default() }, || 0);
+        let Refused { refusal, is_final } = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap();
+        assert!(!is_final && refusal.description.contains("the stored key"), "{}", refusal.description);
     }
 
     #[test]
