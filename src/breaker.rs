@@ -27,6 +27,12 @@ pub fn is_failure(status: u16) -> bool {
     status >= 500
 }
 
+/// What a circuit is for. Requests name the hosts of some providers, and nobody is to cut others off from a provider by
+/// naming one that does not exist.
+pub fn name(provider: &str, origin: &str) -> String {
+    format!("{provider} {origin}")
+}
+
 /// The circuits of an isolate.
 #[derive(Debug, Default)]
 pub struct Breaker {
@@ -160,6 +166,18 @@ mod tests {
         assert_eq!(breaker.admit(1, "openai", SETTINGS, 10), Err(29_992));
         assert_eq!(breaker.admit(1, "openai", SETTINGS, 30_001), Err(1));
         assert!(breaker.admit(1, "groq", SETTINGS, 10).is_ok() && breaker.admit(2, "openai", SETTINGS, 10).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_a_request_names_has_a_circuit_of_its_own() {
+        let url = |resource: &str| format!("https://{resource}.openai.azure.com/openai/deployments/d/chat/completions");
+        let circuit = |resource: &str| name("azure-openai", crate::credential::origin(&url(resource)));
+        let mut breaker = Breaker::default();
+        for now in 0..3 {
+            breaker.note(1, &circuit("nowhere"), SETTINGS, true, now);
+        }
+        assert!(breaker.check(1, &circuit("nowhere"), SETTINGS, 3).is_err());
+        assert!(breaker.check(1, &circuit("ours"), SETTINGS, 3).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::auth;
 use crate::google_token::{self, Account};
 use crate::headers::Headers;
-use crate::providers::KeyForm;
+use crate::providers::{self, KeyForm};
 use crate::query::percent_decoded;
 use crate::refusal::Refusal;
 use crate::vault::{Reference, Sealed};
@@ -93,6 +93,12 @@ pub struct AwsKeys {
     pub access_key_id: String,
     pub secret_access_key: String,
     pub session_token: Option<String>,
+}
+
+/// A key of Azure's, and the only resource that it may be sent to.
+struct AzureKey {
+    key: String,
+    resource: String,
 }
 
 /// Chooses the credential of a request: the caller's own, else a stored one, else the operator's.
@@ -212,6 +218,8 @@ fn key_parameter(pair: &str) -> Option<(String, String)> {
 pub fn material(form: KeyForm, rest: &str, secret: &str) -> Result<Material, &'static str> {
     let bearer = || Material::Header("authorization", format!("Bearer {secret}"));
     Ok(match (form, structured(secret)) {
+        (KeyForm::Resource(name), Some(object)) => Material::Header(name, AzureKey::read(&object)?.key),
+        (KeyForm::Resource(_), None) => return Err(AzureKey::WANTED),
         (KeyForm::Aws, Some(object)) => Material::Aws(AwsKeys::read(&object)?),
         (KeyForm::Google, Some(object)) => Material::Google(Account::read(&object)?),
         (KeyForm::Aws, None) if rest.starts_with("bedrock-mantle/") => Material::Header("x-api-key", secret.to_owned()),
@@ -219,6 +227,24 @@ pub fn material(form: KeyForm, rest: &str, secret: &str) -> Result<Material, &'s
         (KeyForm::Scheme(scheme), _) => Material::Header("authorization", format!("{scheme} {secret}")),
         (KeyForm::Bearer | KeyForm::Aws | KeyForm::Google, _) => bearer(),
     })
+}
+
+/// Refuses a key for a host that the path of the request chooses, unless it is the one that the key was kept for.
+pub fn admit_resource(form: KeyForm, rest: &str, secret: &str) -> Result<(), Refusal> {
+    let KeyForm::Resource(_) = form else { return Ok(()) };
+    let kept = structured(secret).and_then(|object| AzureKey::read(&object).ok());
+    let named = providers::azure_resource(rest);
+    match kept {
+        Some(kept) if kept.resource.eq_ignore_ascii_case(named) => Ok(()),
+        Some(_) => Err(Refusal::no_credential(
+            "The key that Tollgate keeps for azure-openai is for another resource than the one in the path, and is sent to \
+             no other. Name its resource, store a key for this one under another alias, or send a key of your own.",
+        )),
+        None => Err(Refusal::no_credential(format!(
+            "The key that Tollgate keeps for azure-openai cannot be used: {}.",
+            AzureKey::WANTED
+        ))),
+    }
 }
 
 /// The service account that a client sent itself, for Vertex.
@@ -240,7 +266,7 @@ pub fn structured(secret: &str) -> Option<Map<String, Value>> {
 pub fn preview(secret: &str) -> String {
     let object = structured(secret);
     let named = object.as_ref().map(|object| {
-        let id = ["accessKeyId", "private_key_id"].iter().find_map(|name| object.get(*name)?.as_str());
+        let id = ["accessKeyId", "private_key_id", "resource"].iter().find_map(|name| object.get(*name)?.as_str());
         id.unwrap_or("")
     });
     let shown = named.unwrap_or(secret);
@@ -256,6 +282,23 @@ pub fn origin(base: &str) -> &str {
     let host = base.find("://").map_or(0, |at| at + 3);
     let end = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
     base.get(..end).unwrap_or(base)
+}
+
+// === impl AzureKey ===
+
+impl AzureKey {
+    /// What is said of a key that names no resource.
+    const WANTED: &str = "azure-openai wants {\"apiKey\", \"resource\"}, for the host is named by the path";
+
+    fn read(object: &Map<String, Value>) -> Result<Self, &'static str> {
+        let text = |name: &str| object.get(name).and_then(Value::as_str);
+        let key = text("apiKey").filter(|key| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()));
+        let resource = text("resource").filter(|resource| providers::is_azure_resource(resource));
+        Ok(Self {
+            key: key.ok_or("apiKey is missing")?.to_owned(),
+            resource: resource.ok_or("resource is missing or no name of one")?.to_owned(),
+        })
+    }
 }
 
 // === impl AwsKeys ===
@@ -282,7 +325,6 @@ impl AwsKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -445,6 +487,14 @@ mod tests {
             json!({ "client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----" });
         assert_eq!(shown("google-vertex-ai", "", &google.to_string()), "google 3");
         assert_eq!(shown("google-vertex-ai", "", "ya29"), "authorization: Bearer ya29");
+        let azure = json!({ "apiKey": "k", "resource": "ours" }).to_string();
+        assert_eq!(shown("azure-openai", "ours/d/x", &azure), "api-key: k");
+        let form = providers::find("azure-openai").unwrap().key;
+        assert!(admit_resource(form, "Ours/d/x", &azure).is_ok());
+        for (rest, secret) in [("theirs/d/x", azure.as_str()), ("", &azure), ("ours/d/x", "k"), ("ours/d/x", "{}")] {
+            let refused = admit_resource(form, rest, secret).unwrap_err();
+            assert!(refused.status == 400 && !refused.description.contains("'k'"), "{rest} {secret}");
+        }
         for wrong in [
             json!({}),
             json!({ "accessKeyId": "a\n", "secretAccessKey": "s" }),
@@ -480,7 +530,8 @@ mod tests {
         fn any_header_and_query_is_read_without_harm(value in "\\PC{0,80}", query in "[a-z_=&%?0-9A-Zé]{0,80}") {
             let _ = brings_key(&headers(&[("authorization", &value), ("sec-websocket-protocol", &value)]), &query, ours);
             let _ = (outgoing_query(&query, true, ours), preview(&value), structured(&value), origin(&value));
-            for form in [KeyForm::Aws, KeyForm::Google] {
+            for form in [KeyForm::Aws, KeyForm::Google, KeyForm::Resource("api-key")] {
+                let _ = admit_resource(form, &query, &value);
                 let _ = material(form, "", &value).is_ok();
             }
         }

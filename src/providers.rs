@@ -28,6 +28,8 @@ pub enum KeyForm {
     Scheme(&'static str),
     /// A header of its own.
     Header(&'static str),
+    /// In a header of its own, and kept together with the resource it is for, because the path names the host.
+    Resource(&'static str),
     /// AWS credentials to sign with, or a key of Bedrock's as a bearer.
     Aws,
     /// A Google service account to make a token of, or a token.
@@ -55,7 +57,7 @@ pub enum Paths {
     Baseten,
 }
 
-use KeyForm::{Aws, Bearer, Google, Header, Scheme};
+use KeyForm::{Aws, Bearer, Google, Header, Resource, Scheme};
 use Paths::{Azure, Baseten, Bedrock, Fal, Optional, Plain, Vertex, WorkersAi};
 
 const fn row(slug: &'static str, base: &'static str, paths: Paths, key: KeyForm) -> Provider {
@@ -66,7 +68,7 @@ const fn row(slug: &'static str, base: &'static str, paths: Paths, key: KeyForm)
 pub const PROVIDERS: &[Provider] = &[
     row("anthropic", "https://api.anthropic.com", Plain, Header("x-api-key")),
     row("aws-bedrock", "https://{service}.{region}", Bedrock, Aws),
-    row("azure-openai", "https://{resource}.openai.azure.com", Azure, Header("api-key")),
+    row("azure-openai", "https://{resource}.openai.azure.com", Azure, Resource("api-key")),
     row("baseten", "https://inference.baseten.co", Baseten, Bearer),
     row("cartesia", "https://api.cartesia.ai", Plain, Header("x-api-key")),
     row("cerebras", "https://api.cerebras.ai/v1", Optional(&["v1/"]), Bearer),
@@ -109,7 +111,13 @@ pub struct Target<'a> {
     pub base_override: Option<&'a str>,
     /// The header `x-fal-target-url`, which has a meaning for fal only.
     pub fal_target: Option<&'a str>,
+    /// True when the request brings no key, and is sent with one that the gateway keeps.
+    pub keyed: bool,
 }
+
+/// Fal's own hosts. Those below others of its names belong to whoever has an app there, so a key that the gateway keeps
+/// does not go to them.
+const FAL_HOSTS: &[&str] = &["fal.run", "queue.fal.run", "ws.fal.run", "rest.fal.ai", "rest.alpha.fal.ai"];
 
 pub fn find(slug: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.slug == slug || provider.aliases.contains(&slug))
@@ -159,7 +167,7 @@ impl Provider {
             Bedrock => bedrock(rest)?,
             Vertex => vertex(rest)?,
             WorkersAi => workers_ai(self.base, target.account, rest),
-            Fal => fal(self.base, rest, target.fal_target)?,
+            Fal => fal(self.base, rest, target.fal_target, target.keyed)?,
             Baseten => baseten(self.base, rest)?,
         };
         let base = target.base_override.map_or(base.as_str(), |base| base.trim_end_matches('/'));
@@ -223,6 +231,28 @@ fn is_region(text: &str) -> bool {
     text.len() <= 32 && is_label(text) && text.bytes().all(|byte| !byte.is_ascii_uppercase())
 }
 
+/// A region of AWS, such as `us-gov-west-1`. `s3` is none: `bedrock-runtime.s3.amazonaws.com` is somebody's bucket.
+fn is_aws_region(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let letters = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let number = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 32
+        && parts.next().is_some_and(|country| country.len() == 2 && letters(country))
+        && parts.next_back().is_some_and(number)
+        && parts.clone().next().is_some()
+        && parts.all(letters)
+}
+
+/// The resource that the path of a request to Azure names.
+pub fn azure_resource(rest: &str) -> &str {
+    segment(rest).0
+}
+
+/// Whether a text can be the name of a resource at Azure.
+pub fn is_azure_resource(text: &str) -> bool {
+    is_label(text)
+}
+
 fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
     let (resource, after) = segment(rest);
     let (deployment, path) = segment(after);
@@ -243,7 +273,7 @@ fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
 fn bedrock(rest: &str) -> Result<(String, String), Refusal> {
     let (service, after) = segment(rest);
     let (region, path) = segment(after);
-    if !is_region(region) {
+    if !is_aws_region(region) {
         return Err(Refusal::bad_path("aws-bedrock/{service}/{region}/…: the region must be one like us-east-1"));
     }
     let host = match service {
@@ -274,7 +304,7 @@ fn workers_ai(base: &str, account: &str, rest: &str) -> (String, String) {
     (base.replace("{account}", account), path)
 }
 
-fn fal(base: &str, rest: &str, target: Option<&str>) -> Result<(String, String), Refusal> {
+fn fal(base: &str, rest: &str, target: Option<&str>, keyed: bool) -> Result<(String, String), Refusal> {
     let Some(target) = target else {
         return Ok((base.to_owned(), rest.to_owned()));
     };
@@ -286,6 +316,13 @@ fn fal(base: &str, rest: &str, target: Option<&str>) -> Result<(String, String),
     });
     if !ours || !host.split('.').all(is_label) {
         return Err(refused());
+    }
+    if keyed && !FAL_HOSTS.contains(&host) {
+        return Err(Refusal::bad_path(format!(
+            "a key that the gateway keeps goes to fal's own hosts only; x-fal-target-url must be on one of {}, or the \
+             request must bring its own key",
+            FAL_HOSTS.join(", ")
+        )));
     }
     let (path_only, _) = path.split_once('?').unwrap_or((path, ""));
     checked(path_only)?;
@@ -313,7 +350,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn url(slug: &str, rest: &str) -> Result<String, Refusal> {
-        let target = Target { account: "acct", rest, query: "", base_override: None, fal_target: None };
+        let target = Target { account: "acct", rest, query: "", base_override: None, fal_target: None, keyed: false };
         find(slug).unwrap().url(&target)
     }
 
@@ -324,6 +361,7 @@ mod tests {
             query: "?a=b",
             base_override: Some("http://localhost:1/x/"),
             fal_target: None,
+            keyed: false,
         };
         find(slug).unwrap().url(&target).unwrap()
     }
@@ -452,10 +490,55 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_the_gateways_goes_to_fals_own_hosts_only() {
+        let fal = |host: &str, keyed: bool| {
+            let target = format!("https://{host}/x");
+            let target =
+                Target { account: "", rest: "", query: "", base_override: None, fal_target: Some(&target), keyed };
+            find("fal").unwrap().url(&target).is_ok()
+        };
+        for host in FAL_HOSTS {
+            assert!(fal(host, true), "{host}");
+        }
+        for host in ["somebody.fal.run", "x.gateway.alpha.fal.ai", "fal.ai"] {
+            assert_eq!((fal(host, true), fal(host, false)), (false, true), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_region_of_aws_is_no_other_service_of_its() {
+        for region in ["us-east-1", "ap-southeast-7", "us-gov-west-1", "eu-isoe-west-1", "mx-central-1"] {
+            assert!(url("aws-bedrock", &format!("bedrock-runtime/{region}/model/x/invoke")).is_ok(), "{region}");
+        }
+        for region in [
+            "s3",
+            "s3-us-west-2",
+            "s3-website-us-west-2",
+            "us",
+            "us-1",
+            "global",
+            "us-east-",
+            "us-east-x",
+            "us-east-123",
+            "US-east-1",
+            "us--1",
+            "",
+        ] {
+            assert!(url("aws-bedrock", &format!("bedrock-runtime/{region}/model/x/invoke")).is_err(), "{region}");
+        }
+    }
+
+    #[test]
     fn fal_targets_stay_with_fal() {
         let fal = |target| {
-            let target =
-                Target { account: "", rest: "", query: "?own=1", base_override: None, fal_target: Some(target) };
+            let target = Target {
+                account: "",
+                rest: "",
+                query: "?own=1",
+                base_override: None,
+                fal_target: Some(target),
+                keyed: false,
+            };
             find("fal").unwrap().url(&target)
         };
         assert_eq!(fal("https://queue.fal.run/fal-ai/x?y=1").unwrap(), "https://queue.fal.run/fal-ai/x?y=1");
@@ -493,7 +576,7 @@ mod tests {
         #[test]
         fn no_path_escapes_the_providers_hosts(rest in "[a-z0-9@#?:%./\\\\-]{0,40}", index in 0..PROVIDERS.len()) {
             let provider = &PROVIDERS[index];
-            let target = Target { account: "acct", rest: &rest, query: "", base_override: None, fal_target: None };
+            let target = Target { account: "acct", rest: &rest, query: "", base_override: None, fal_target: None, keyed: false };
             if let Ok(url) = provider.url(&target) {
                 let host = url.strip_prefix("https://").unwrap().split(['/', '?', '#', '\\', '@', ':']).next().unwrap();
                 let suffix = match provider.paths {

@@ -4,8 +4,10 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
+use crate::breaker;
 use crate::cache::{self, Policy, key};
 use crate::caller::{Caller as Identity, Permission};
+use crate::credential;
 use crate::headers::Headers;
 use crate::limit::plan::Refused;
 use crate::model;
@@ -96,7 +98,8 @@ pub async fn attempt(
         Ok(found) => found,
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
-    if let Some(identity) = caller.identity {
+    // A stranger's request may still have a token in one of its elements, which then says who is asking.
+    if let Some(identity) = caller.identity.filter(|_| caller.trusted) {
         presented.identity = identity;
     }
     let client = caller.signal.unwrap_or_else(|| request.signal());
@@ -147,7 +150,8 @@ pub async fn attempt(
             }
         }
     }
-    if let Err(refusal) = circuits::check(&mut job, &scope.gateway.settings) {
+    let circuit = breaker::name(&job.call.provider, credential::origin(&prepared.url));
+    if let Err(refusal) = circuits::check(&mut job, &circuit, &scope.gateway.settings) {
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
@@ -160,14 +164,14 @@ pub async fn attempt(
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
-    if let Err(refusal) = circuits::admit(&mut job, &scope.gateway.settings) {
+    if let Err(refusal) = circuits::admit(&mut job, &circuit, &scope.gateway.settings) {
         failures.push(Failed { job, end: End::Refused(refusal) });
         return None;
     }
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
-        if circuits::note(&job, &scope.gateway.settings, &sent) {
+        if circuits::note(&job, &circuit, &scope.gateway.settings, &sent) {
             plan.attempts = number;
         }
         let (end, wait) = match sent {
@@ -197,6 +201,8 @@ pub async fn attempt(
         pause(wait?).await;
         next.begin_next();
         if next.client.aborted() {
+            // It was not sent, so it did cost nothing; those before it are settled with their own rows.
+            next.admission = None;
             return Some(next.abandon());
         }
         job = next;
@@ -297,6 +303,16 @@ pub async fn authorised(
     Ok((scope, presented))
 }
 
+/// What tells a credential from others in the key of a kept answer. A stored key's id does; its alias may be given to
+/// another key.
+fn cache_name(credential: &Credential, provider: &str, scope: &Scope) -> String {
+    let id = match credential {
+        Credential::Stored(alias) => scope.keys.iter().find(|key| key.provider == provider && key.alias == *alias),
+        _ => None,
+    };
+    format!("{credential:?} {}", id.map_or("", |key| key.id.as_str()))
+}
+
 fn notes(options: &Options) -> Vec<(&'static str, String)> {
     let notes = [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
     notes.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
@@ -351,6 +367,7 @@ impl Arrival<'_> {
             query: &credential.query(self.query, job),
             base_override: job.around.config.base_url(upstream.slug()),
             fal_target: headers.get("x-fal-target-url"),
+            keyed: credential.replaces,
         })?;
         if let Upstream::Custom(provider) = upstream {
             resolver::admit(provider, &job.around).await?;
@@ -376,7 +393,7 @@ impl Arrival<'_> {
             gateway: scope.gateway.key,
             generation: scope.gateway.cache.generation,
             caller: &presented.identity,
-            credential: &format!("{:?}", job.call.credential),
+            credential: &cache_name(&job.call.credential, &job.call.provider, scope),
             provider: &job.call.provider.clone(),
             provider_version: upstream::version(route.provider, &scope.custom),
             method: &self.request.method(),

@@ -1,6 +1,6 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
-use crate::limit::estimate::estimate;
+use crate::limit::estimate;
 use crate::metadata::Metadata;
 use crate::model;
 use crate::price::{self, CustomCost};
@@ -181,6 +181,18 @@ impl Call {
 
     /// What the request will probably cost.
     pub fn estimate(&self) -> u64 {
+        self.probable_cost().unwrap_or_else(estimate::unknown)
+    }
+
+    /// What the request may have cost although its answer does not say so: one that ended without telling its tokens, or
+    /// that broke off, or whose client left. Unknown where the model has no price.
+    pub fn unsaid_cost(&self, outcome: &Outcome) -> Option<u64> {
+        let began = outcome.status.is_some_and(|status| status < 400) && outcome.facts.error.is_none();
+        let sent = began || outcome.failure == Some(Failure::ClientLeft);
+        if sent { self.probable_cost() } else { None }
+    }
+
+    fn probable_cost(&self) -> Option<u64> {
         let model = self.model();
         let cost = |usage: &Usage| match &self.custom_cost {
             Some(CustomCost::Total(total)) => Some(*total),
@@ -190,7 +202,7 @@ impl Call {
                 quoted.map(|(cost, _)| cost)
             }
         };
-        estimate(cost, self.request_size, self.facts.max_tokens)
+        estimate::estimate(cost, self.request_size, self.facts.max_tokens)
     }
 }
 

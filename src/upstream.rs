@@ -241,7 +241,14 @@ mod tests {
     }
 
     fn target<'a>(rest: &'a str, query: &'a str) -> Target<'a> {
-        Target { account: "acct", rest, query, base_override: None, fal_target: Some("https://fal.run/x") }
+        Target {
+            account: "acct",
+            rest,
+            query,
+            base_override: None,
+            fal_target: Some("https://fal.run/x"),
+            keyed: false,
+        }
     }
 
     #[test]

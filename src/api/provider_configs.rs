@@ -312,7 +312,10 @@ fn secret(body: &Map<String, Value>, form: KeyForm) -> Result<Option<String>, Ap
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(secret)) => secret.trim().to_owned(),
         Some(object @ Value::Object(_)) => object.to_string(),
-        Some(_) => return Err(wrong("Expected a key as a string, or an object for aws-bedrock and google-vertex-ai")),
+        Some(_) => {
+            let rule = "Expected a key as a string, or an object for aws-bedrock, azure-openai and google-vertex-ai";
+            return Err(wrong(rule));
+        }
     };
     fits(form, &secret).map_err(|rule| wrong(&rule))?;
     Ok(Some(secret))
@@ -324,13 +327,18 @@ fn fits(form: KeyForm, secret: &str) -> Result<(), String> {
         return Err(format!("Expected a key of 1 to {MAX_SECRET} bytes"));
     }
     if secret.starts_with('{') {
-        if !matches!(form, KeyForm::Aws | KeyForm::Google) {
+        if !matches!(form, KeyForm::Aws | KeyForm::Google | KeyForm::Resource(_)) {
             return Err("Expected a key as a string: this provider takes no JSON".to_owned());
         }
         if credential::structured(secret).is_none() {
             return Err("Expected a JSON object: what begins with { is none".to_owned());
         }
         return credential::material(form, "", secret).map(drop).map_err(|fault| format!("{fault} in the JSON object"));
+    }
+    if let KeyForm::Resource(_) = form {
+        return credential::material(form, "", secret)
+            .map(drop)
+            .map_err(|fault| format!("Expected an object: {fault}"));
     }
     if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("Expected a key of printable ASCII characters without spaces".to_owned());

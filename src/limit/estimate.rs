@@ -12,8 +12,13 @@ pub const DEFAULT_OUTPUT: u64 = 1_000;
 /// What is set aside for a request whose model has no price, in US dollars.
 pub const UNKNOWN_DOLLARS: f64 = 0.01;
 
-/// What to set aside for a request. `cost` tells what an answer with such usage costs.
-pub fn estimate(cost: impl Fn(&Usage) -> Option<f64>, size: Option<u64>, max_tokens: Option<u64>) -> u64 {
+/// What is set aside where nothing better is known.
+pub fn unknown() -> u64 {
+    spend::from_dollars(UNKNOWN_DOLLARS)
+}
+
+/// What a request probably costs, if its model has a price. `cost` tells what an answer with such usage costs.
+pub fn estimate(cost: impl Fn(&Usage) -> Option<f64>, size: Option<u64>, max_tokens: Option<u64>) -> Option<u64> {
     let usage = Usage {
         tokens_in: Some(size.unwrap_or(0).div_ceil(BYTES_PER_TOKEN)),
         tokens_out: Some(max_tokens.unwrap_or(DEFAULT_OUTPUT)),
@@ -21,7 +26,7 @@ pub fn estimate(cost: impl Fn(&Usage) -> Option<f64>, size: Option<u64>, max_tok
     };
     // Embeddings have no output, nor a rate for it.
     let cost = cost(&usage).or_else(|| cost(&Usage { tokens_out: None, ..usage }));
-    spend::from_dollars(cost.unwrap_or(UNKNOWN_DOLLARS))
+    cost.map(spend::from_dollars)
 }
 
 #[cfg(test)]
@@ -31,7 +36,7 @@ mod tests {
 
     fn dollars(model: &str, size: Option<u64>, max_tokens: Option<u64>) -> f64 {
         let price = price::find("openai", model);
-        spend::dollars(estimate(|usage| price.as_ref()?.cost(usage), size, max_tokens))
+        spend::dollars(estimate(|usage| price.as_ref()?.cost(usage), size, max_tokens).unwrap_or_else(unknown))
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Credential {
     /// `None` leaves the request with what it came with.
     material: Option<Material>,
     /// True when no key of the caller's goes along.
-    replaces: bool,
+    pub replaces: bool,
     /// What the provider is sent beside it: the headers that a custom provider was given.
     beside: Vec<(String, String)>,
     /// How many requests may be sent with the stored key, if one is used and it has a limit.
@@ -95,6 +95,7 @@ pub async fn resolve(
         Choice::Stored(key) => {
             job.call.credential = record::Credential::Stored(key.alias.clone());
             let secret = opened(key, scope, &around).await?;
+            credential::admit_resource(form, &job.call.rest, secret.trim())?;
             let material = credential::material(form, &job.call.rest, secret.trim());
             credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
             credential.replaces = true;
@@ -104,6 +105,7 @@ pub async fn resolve(
             job.call.credential = record::Credential::Operator;
             credential.replaces = true;
             if let Some(key) = operators {
+                credential::admit_resource(form, &job.call.rest, key.trim())?;
                 let material = credential::material(form, &job.call.rest, key.trim());
                 credential.material = Some(material.map_err(|fault| unfit("The operator's", fault))?);
             }

@@ -98,9 +98,11 @@ impl Job {
     pub async fn log(self, outcome: Outcome) {
         let Self { around, call, admission, .. } = self;
         let duration = now().saturating_sub(self.arrived);
+        let unsaid =
+            admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(admission) = &admission {
-            admission.spent(record.cost);
+            admission.spent(record.cost, unsaid);
         }
         drop(admission);
         if self.collect_log {

@@ -173,9 +173,14 @@ fn complain(event: &str, result: Result<String, String>) {
 // === impl Admission ===
 
 impl Admission {
-    /// What an attempt did cost; nothing where that is not known.
-    pub fn spent(&self, cost: Option<f64>) {
-        let cost = spend::from_dollars(cost.unwrap_or(0.0));
+    /// True when money was set aside for the request.
+    pub fn reserves(&self) -> bool {
+        self.reserves
+    }
+
+    /// What an attempt did cost, or else may have.
+    pub fn spent(&self, cost: Option<f64>, unsaid: Option<u64>) {
+        let cost = cost.map_or(unsaid.unwrap_or(0), spend::from_dollars);
         self.cost.set(self.cost.get().saturating_add(cost));
     }
 }

@@ -1,13 +1,16 @@
 //! The runtime's cryptography: AES-256-GCM for stored keys, RS256 for service accounts, SHA-256 of bodies that stay outside
 //! of wasm.
 
-use super::{Around, js};
+use super::{Around, js, within};
 use crate::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+
+/// How long a request waits for the Secrets Store, in milliseconds.
+const PATIENCE_MS: u64 = 2_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -88,7 +91,9 @@ impl Vault for Around {
                     return Err(format!("The Worker has no Secrets Store binding {name}; see wrangler.toml"));
                 }
                 let asked = binding.unchecked_ref::<StoreSecret>().get();
-                let text = done(asked).await.map_err(|error| format!("The Secrets Store did not give {name}: {error}"));
+                let text = within(PATIENCE_MS, done(asked)).await;
+                let text = text.unwrap_or_else(|| Err(format!("no answer within {PATIENCE_MS} ms")));
+                let text = text.map_err(|error| format!("The Secrets Store did not give {name}: {error}"));
                 (name, text?.as_string())
             }
         };

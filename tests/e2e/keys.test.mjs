@@ -341,6 +341,26 @@ test("a key can stay where the operator keeps it: a secret of the Worker or of t
   });
 });
 
+/** A Secrets Store that gives a key once, and then says nothing any more. */
+const SILENT = `
+import Worker from "./index.js";
+export * from "./index.js";
+let asked = 0;
+const store = { get: () => (asked++ === 0 ? Promise.resolve("sk-CANARY-once") : new Promise(() => {})) };
+export default class extends Worker {
+  constructor(ctx, env) { super(ctx, { ...env, PROVIDER_KEY_SILENT: store }); }
+}`;
+
+test("a Secrets Store that does not answer costs a visible error, and no request", async () => {
+  await restarted(fresh(), { around: SILENT }, async (on) => {
+    await on.create("gw", { authentication: true });
+    await store("gw", { alias: "default", provider_slug: "openai", secret_id: "store:PROVIDER_KEY_SILENT" }, { on });
+    const seen = await call("openai/chat/completions", { on });
+    assert.deepEqual([seen.status, seen.sent], [503, null]);
+    assert.equal(on.output.filter((line) => line.includes("stored_key_unreadable") && line.includes("no answer within")).length, 1);
+  });
+});
+
 test("a key is not sent to another address than the one it was stored for", async () => {
   const folder = fresh();
   const bindings = (openai) => ({ bindings: { PROVIDER_BASE_URLS: JSON.stringify({ openai }) } });
@@ -553,6 +573,36 @@ test("an answer in the cache is for the key that it was got with", async () => {
     statuses.push(seen.headers.get("cf-aig-cache-status"));
   }
   assert.deepEqual(statuses, ["MISS", "HIT", "MISS"]);
+  // Under a name that was given away and given out anew there may be somebody else's key.
+  const { id } = (await gw.result("/gateways/caching/provider_configs")).find(({ alias }) => alias === "a");
+  assert.equal((await gw.api(`/gateways/caching/provider_configs/${id}`, { method: "DELETE" })).status, 200);
+  await store("caching", { alias: "a", provider_slug: "openai", secret: KEY("another-a") });
+  const seen = await call("openai/chat/completions", { gateway: "caching", headers: { ...OURS, "cf-aig-byok-alias": "a" } });
+  assert.deepEqual([seen.headers.get("cf-aig-cache-status"), seen.sent], ["MISS", bearer(KEY("another-a"))]);
+});
+
+test("no caller chooses the host that a key of the gateway's is sent to", async () => {
+  await gw.create("hosts", { authentication: true });
+  for (const secret of [KEY("azure"), { apiKey: KEY("azure") }, { resource: "ours" }, { apiKey: "", resource: "ours" }, { apiKey: KEY("azure"), resource: "a.b" }]) {
+    const refused = await config("hosts", { alias: "default", provider_slug: "azure-openai", secret });
+    assert.deepEqual([refused.status, JSON.parse(refused.text).errors[0].path], [400, ["body", "secret"]], JSON.stringify(secret));
+    assert.ok(!refused.text.includes("CANARY"));
+  }
+  await store("hosts", { alias: "default", provider_slug: "azure-openai", secret: { apiKey: KEY("azure"), resource: "ours" } });
+  await store("hosts", { alias: "default", provider_slug: "fal", secret: KEY("fal") });
+  const azure = (resource, headers = {}) => call(`azure-openai/${resource}/gpt-4o/chat/completions?api-version=1`, { gateway: "hosts", headers: { ...OURS, ...headers } });
+  for (const resource of ["ours", "Ours"]) assert.deepEqual((await azure(resource)).sent, { "api-key": KEY("azure") });
+  const theirs = await azure("theirs");
+  assert.deepEqual([theirs.status, JSON.parse(theirs.text).internalCode, theirs.sent], [400, 2040, null]);
+  assert.ok(!theirs.text.includes("CANARY") && !theirs.log.error.includes("CANARY"));
+  assert.deepEqual((await azure("theirs", { "api-key": "mine" })).sent, { "api-key": "mine" });
+  const fal = (host, headers = {}) => call("fal/", { gateway: "hosts", json: {}, headers: { ...OURS, "x-fal-target-url": `https://${host}/fal-ai/flux`, ...headers } });
+  for (const host of ["fal.run", "queue.fal.run", "rest.alpha.fal.ai"]) assert.deepEqual((await fal(host)).sent, { authorization: `Key ${KEY("fal")}` }, host);
+  for (const host of ["somebody.fal.run", "110602490-flux.gateway.alpha.fal.ai"]) {
+    const refused = await fal(host);
+    assert.deepEqual([refused.status, refused.sent], [400, null], host);
+    assert.deepEqual((await fal(host, { authorization: "Key mine" })).sent, { authorization: "Key mine" });
+  }
 });
 
 test("a judge is called with the stored key", async () => {

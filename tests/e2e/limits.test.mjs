@@ -180,6 +180,11 @@ test("the steps of a universal request are its token's", async () => {
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "content-type": "application/json" }, query: CHAT };
   const { statuses } = await together(4, () => gw.call("", { gateway, json: [element], headers: { "cf-aig-authorization": `Bearer ${value}` } }));
   assert.deepEqual(statuses.sort(), [200, 429, 429, 429]);
+  // Also where only the elements bring the token.
+  const open = await gw.create("steps-open", { rate_limiting_rules: [{ id: "t", key: "token", limit: 1, interval: farFromItsEnd() }] });
+  const bringing = { ...element, headers: { ...element.headers, "cf-aig-authorization": `Bearer ${value}` } };
+  const inside = await together(4, () => gw.call("", { gateway: open, json: [bringing] }));
+  assert.deepEqual(inside.statuses.sort(), [200, 429, 429, 429]);
 });
 
 test("a budget is used up by what requests did cost", async () => {
@@ -296,6 +301,35 @@ test("a reservation is settled to what was spent, also where nothing was", async
   const unknown = await chat(gateway, {}, { ...CHAT, model: "never-heard-of" });
   const left = Number(unknown.headers.get("cf-aig-spend-remaining").match(/usd="(.*?)"/)[1]);
   assert.ok(Math.abs(0.05 - cost - 0.01 - left) < 1e-8, `${left}`);
+});
+
+test("with reserve, an answer that does not say what it cost counts as what was set aside for it", async () => {
+  const gateway = await gw.create("silent", budget({ limit: 1, reserve: true, technique: "fixed" }));
+  const aside = (answer) => 1 - Number(answer.headers.get("cf-aig-spend-remaining").match(/usd="(.*?)"/)[1]);
+  // OpenAI tells the tokens of a stream only to those who ask for them.
+  const chunk = 'data: {"id":"c","object":"chat.completion.chunk","model":"gpt-4o","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n';
+  gw.upstream.next({ events: [chunk, "data: [DONE]\n\n"] });
+  const streamed = await chat(gateway, {}, { ...CHAT, stream: true });
+  await streamed.text();
+  const estimated = aside(streamed);
+  assert.ok(estimated > 0.001, `${estimated}`);
+  assert.equal((await gw.logOf(streamed, gateway)).cost, null);
+  await spent(gateway, estimated);
+  // Who leaves before the end has had most of an answer.
+  gw.upstream.next({ events: Array(50).fill(chunk), pause: 20 });
+  const stop = new AbortController();
+  const left = await fetch(`${gw.url}/v1/${ACCOUNT}/${gateway}/openai/chat/completions`, { method: "POST", body: JSON.stringify({ ...CHAT, stream: true }), headers: { "content-type": "application/json" }, signal: stop.signal });
+  await left.body.getReader().read();
+  stop.abort();
+  await spent(gateway, 2 * estimated);
+  // Without an answer nothing was spent, and what has no price cannot be estimated.
+  gw.upstream.next({ status: 500 });
+  await (await chat(gateway)).text();
+  gw.upstream.next({ body: "{}", headers: { "content-type": "application/json" } });
+  const other = await chat(gateway, {}, { ...CHAT, model: "never-heard-of" });
+  await other.text();
+  await until(async () => (await limits(gateway)).spend[0].counters[0].reserved === 0, "everything to be settled");
+  await spent(gateway, 2 * estimated);
 });
 
 test("a step that a budget refuses gives way to the next", async () => {
