@@ -59,6 +59,10 @@ pub fn resolve(path: &str, body: &[u8], custom: &[CustomProvider]) -> Result<Res
     }
     let bad = |what: &str| Refusal::bad_chat(format!("The body is no chat completion for compat: {what}."));
     let body = std::str::from_utf8(body).map_err(|_| bad("it is not UTF-8"))?;
+    // An array would be read as the fields in their order.
+    if !body.trim_start().starts_with('{') {
+        return Err(bad("it is no JSON object"));
+    }
     let chat: Chat<'_> = serde_json::from_str(body).map_err(|error| bad(&error.to_string()))?;
     let model: String = serde_json::from_str(chat.model.get()).map_err(|_| bad("the model is no string"))?;
     if !chat.messages.get().starts_with('[') {
@@ -181,6 +185,7 @@ mod tests {
             assert_eq!((refusal.status, refusal.code), (400, 2019), "{body}");
         }
         assert_eq!(resolve("chat/completions", b"\xff", &[]).unwrap_err().code, 2019);
+        assert_eq!(resolve("chat/completions", br#"["openai/x",[]]"#, &[]).unwrap_err().code, 2019);
         assert_eq!(resolve("embeddings", b"{}", &[]).unwrap_err().code, 2008);
         assert!(resolve("v1/chat/completions", br#"{"model":"openai/x","messages":[]}"#, &[]).is_ok());
     }
