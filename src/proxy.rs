@@ -4,10 +4,8 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
-use crate::breaker;
 use crate::cache::{self, Policy, key};
 use crate::caller::{Caller as Identity, Permission};
-use crate::credential;
 use crate::headers::Headers;
 use crate::limit::plan::Refused;
 use crate::model;
@@ -135,8 +133,7 @@ pub async fn attempt(
         Ok(prepared) => prepared,
         Err(NoBody::ClientLeft) => return Some(job.abandon()),
         Err(NoBody::Refused(refusal)) => {
-            failures.push(Failed { job, end: End::Refused(refusal) });
-            return None;
+            return fall_through(failures, job, refusal);
         }
     };
     let mut plan = options.retry;
@@ -150,10 +147,8 @@ pub async fn attempt(
             }
         }
     }
-    let circuit = breaker::name(&job.call.provider, credential::origin(&prepared.url));
-    if let Err(refusal) = circuits::check(&mut job, &circuit, &scope.gateway.settings) {
-        failures.push(Failed { job, end: End::Refused(refusal) });
-        return None;
+    if let Err(refusal) = circuits::check(&mut job, &prepared.url, &scope.gateway.settings) {
+        return fall_through(failures, job, refusal);
     }
     let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
     if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, &presented, is_counted).await {
@@ -161,17 +156,15 @@ pub async fn attempt(
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
         }
-        failures.push(Failed { job, end: End::Refused(refusal) });
-        return None;
+        return fall_through(failures, job, refusal);
     }
-    if let Err(refusal) = circuits::admit(&mut job, &circuit, &scope.gateway.settings) {
-        failures.push(Failed { job, end: End::Refused(refusal) });
-        return None;
+    if let Err(refusal) = circuits::admit(&mut job, &prepared.url, &scope.gateway.settings) {
+        return fall_through(failures, job, refusal);
     }
     loop {
         let number = job.call.attempt;
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
-        if circuits::note(&job, &circuit, &scope.gateway.settings, &sent) {
+        if circuits::note(&job, &prepared.url, &scope.gateway.settings, &sent) {
             plan.attempts = number;
         }
         let (end, wait) = match sent {
@@ -196,9 +189,11 @@ pub async fn attempt(
             Err(_) if job.client.aborted() => return Some(job.abandon()),
             Err(cause) => (End::Unanswered(cause), plan.pause(number, None, random() as u64)),
         };
-        let mut next = job.clone();
+        // Without another attempt nothing is copied: a job holds the body for its row.
+        let next = wait.map(|wait| (wait, job.clone()));
         failures.push(Failed { job, end });
-        pause(wait?).await;
+        let (wait, mut next) = next?;
+        pause(wait).await;
         next.begin_next();
         if next.client.aborted() {
             // It was not sent, so it did cost nothing; those before it are settled with their own rows.
@@ -207,6 +202,12 @@ pub async fn attempt(
         }
         job = next;
     }
+}
+
+/// Leaves a refusal by the gateway to whatever is tried next.
+fn fall_through(failures: &mut Vec<Failed>, job: Job, refusal: Refusal) -> Option<Response> {
+    failures.push(Failed { job, end: End::Refused(refusal) });
+    None
 }
 
 /// Ends a request: with the answer there is, or with the best of what failed. Every attempt leaves its row.
@@ -385,6 +386,9 @@ impl Arrival<'_> {
 
     /// The answer that the cache has to this request.
     async fn kept_answer(&self, prepared: &Prepared, options: &Options, job: &mut Job) -> Option<Response> {
+        if !job.cache.is_on() {
+            return None;
+        }
         let Self { route, scope, presented, .. } = self;
         let (url, query) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
         let key = options.cache.as_ref().and_then(|policy| policy.key.as_deref());

@@ -4,6 +4,7 @@ use super::job::Job;
 use super::now;
 use crate::api::gateway_settings::GatewaySettings;
 use crate::breaker::{self, Breaker, Settings};
+use crate::credential;
 use crate::refusal::Refusal;
 use std::cell::RefCell;
 use web_sys::Response;
@@ -16,20 +17,21 @@ thread_local! {
 pub const HEADER: &str = "cf-aig-circuit";
 
 /// Refuses a request while its provider is left alone.
-pub fn check(job: &mut Job, circuit: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
-    asked(job, circuit, settings, Breaker::check)
+pub fn check(job: &mut Job, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, url, settings, Breaker::check)
 }
 
 /// As `check`, for a request that is sent if it passes.
-pub fn admit(job: &mut Job, circuit: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
-    asked(job, circuit, settings, Breaker::admit)
+pub fn admit(job: &mut Job, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, url, settings, Breaker::admit)
 }
 
 type Question = fn(&mut Breaker, i64, &str, Settings, u64) -> Result<(), u64>;
 
-fn asked(job: &mut Job, circuit: &str, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
+fn asked(job: &mut Job, url: &str, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return Ok(()) };
-    let answer = BREAKER.with_borrow_mut(|breaker| question(breaker, job.call.gateway, circuit, settings, now()));
+    let circuit = circuit(job, url);
+    let answer = BREAKER.with_borrow_mut(|breaker| question(breaker, job.call.gateway, &circuit, settings, now()));
     answer.map_err(|milliseconds| {
         let seconds = milliseconds.div_ceil(1_000);
         job.notes.push((HEADER, "open".to_owned()));
@@ -39,7 +41,7 @@ fn asked(job: &mut Job, circuit: &str, settings: &GatewaySettings, question: Que
 }
 
 /// Takes note of how an attempt ended. True when no other may follow for now.
-pub fn note(job: &Job, circuit: &str, settings: &GatewaySettings, sent: &Result<Response, String>) -> bool {
+pub fn note(job: &Job, url: &str, settings: &GatewaySettings, sent: &Result<Response, String>) -> bool {
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return false };
     let failed = match sent {
         Ok(upstream) => breaker::is_failure(upstream.status()),
@@ -47,5 +49,11 @@ pub fn note(job: &Job, circuit: &str, settings: &GatewaySettings, sent: &Result<
         Err(_) if job.client.aborted() => return false,
         Err(_) => true,
     };
-    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, circuit, settings, failed, now()))
+    let circuit = circuit(job, url);
+    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, &circuit, settings, failed, now()))
+}
+
+/// Only gateways with a breaker need the name.
+fn circuit(job: &Job, url: &str) -> String {
+    breaker::name(&job.call.provider, credential::origin(url))
 }
