@@ -45,6 +45,7 @@ mod retention;
 mod retry;
 mod router;
 mod scope;
+mod shard;
 mod sigv4;
 mod socket;
 mod store;

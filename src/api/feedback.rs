@@ -1,15 +1,17 @@
 //! `/feedback/{request_id}`: what users say about an answer, under whatever id the application knows it by. The format is
 //! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
 
-use super::Place;
+use super::{Place, gateways};
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
 use crate::retention::room::{self, is_unstored};
+use crate::shard::{Databases, carry};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
@@ -41,7 +43,15 @@ pub struct Found {
     pub id: String,
     /// How many logs have the id; the newest of them is the one that is meant.
     matches: u64,
+    /// Which database it is in.
+    pub shard: u32,
+    /// By what it was found: 0 its own id, 1 the provider's, 2 the caller's.
+    rank: u8,
+    at: u64,
 }
+
+/// Databases with their numbers.
+pub type Homes<'d, S> = Vec<(u32, &'d S)>;
 
 row! {
     struct Count {
@@ -50,9 +60,51 @@ row! {
     }
 }
 
+/// The databases that may have a log: that of the gateway which the caller names, else all.
+pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) -> Result<Homes<'d, D::One>, ApiError> {
+    let account = context.caller.account().or(context.query.get("account"));
+    if let (false, Some(account), Some(gateway)) =
+        (databases.others().is_empty(), account, context.query.get("gateway"))
+    {
+        // Where there is no such gateway nothing will be found in the first one either.
+        let shard = gateways::find(databases.first(), account, gateway).await?.map_or(0, |gateway| gateway.shard);
+        return Ok(vec![(shard, databases.of(shard)?)]);
+    }
+    Ok(databases.all().collect())
+}
+
+/// Finds the log in some of the databases. One that does not answer is forgiven where another has the log.
+pub async fn locate(
+    homes: &[(u32, &impl Store)],
+    request_id: &str,
+    context: &Context<'_>,
+) -> Result<Option<Found>, StoreError> {
+    let mut all: Vec<Found> = Vec::new();
+    let mut failed = None;
+    for answer in join_all(homes.iter().map(|(shard, store)| locate_in(*store, *shard, request_id, context))).await {
+        match answer {
+            Ok(found) => all.extend(found),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let rank = all.iter().map(|found| found.rank).min();
+    all.retain(|found| Some(found.rank) == rank);
+    let matches = all.iter().map(|found| found.matches).sum();
+    match (all.into_iter().max_by_key(|found| found.at), failed) {
+        (Some(newest), _) => Ok(Some(Found { matches, ..newest })),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the
 /// newest is meant; `?account=` and `?gateway=` narrow the search.
-pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>) -> Result<Option<Found>, StoreError> {
+async fn locate_in(
+    store: &impl Store,
+    shard: u32,
+    request_id: &str,
+    context: &Context<'_>,
+) -> Result<Option<Found>, StoreError> {
     let arm = |rank: u8, condition: &str| {
         format!(
             "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at FROM logs JOIN gateways ON gateways.key = logs.gateway \
@@ -77,17 +129,20 @@ pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>)
         struct Candidate {
             id: String,
             rank: u8,
+            at: u64,
         }
     }
     let found: Vec<Candidate> = store.rows(Statement::new(sql, binds)).await?;
     let rank = found.first().map(|first| first.rank);
     let matches = found.iter().filter(|candidate| Some(candidate.rank) == rank).count() as u64;
-    Ok(found.into_iter().next().map(|first| Found { id: first.id, matches }))
+    let first = found.into_iter().next();
+    Ok(first.map(|Candidate { id, rank, at }| Found { id, matches, shard, rank, at }))
 }
 
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
-pub async fn give(
-    store: &impl Store,
+pub async fn give<D: Databases>(
+    databases: &D,
+    homes: &[(u32, &D::One)],
     request_id: &str,
     found: Option<Found>,
     judgement: &Judgement,
@@ -95,13 +150,20 @@ pub async fn give(
 ) -> Result<Reply, ApiError> {
     match found {
         Some(found) => {
-            settle(store, Some(&found.id), context.now_ms).await?;
+            let store = databases.of(found.shard)?;
+            settle_in(databases, &found, context.now_ms).await?;
             enough_room(store, &found.id, judgement).await?;
             store.batch(judgement.statements(&found.id, &context.giver())).await?;
             Ok(Reply::result(state(store, &found).await?))
         }
-        None => keep(store, request_id, judgement, None, context).await,
+        None => keep(databases.first(), homes, request_id, judgement, None, context).await,
     }
+}
+
+/// [`settle`] of one log, wherever its judgements wait.
+pub async fn settle_in(databases: &impl Databases, found: &Found, now_ms: u64) -> Result<(), StoreError> {
+    carry::pending(databases, found.shard, &found.id).await?;
+    settle(databases.of(found.shard)?, Some(&found.id), now_ms).await
 }
 
 /// Reads and checks the body of feedback.
@@ -131,9 +193,11 @@ async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Re
     Ok(())
 }
 
-/// Keeps a judgement for a log whose id was handed out and whose row is not written yet.
-pub async fn keep(
-    store: &impl Store,
+/// Keeps a judgement for a log whose id was handed out and whose row is not written yet. Where several databases may get
+/// the row, the first one keeps it until it is known which.
+pub async fn keep<S: Store>(
+    first: &S,
+    homes: &[(u32, &S)],
     log: &str,
     judgement: &Judgement,
     place: Option<&Place<'_>>,
@@ -166,20 +230,26 @@ pub async fn keep(
             judgement.data().to_string().into(),
         ],
     );
-    match allowed(store, log, account, gateways.as_deref()).await? {
-        None if room::turned_away(store, log).await? => {
-            let reason = "The log of this id was not stored: its gateway had reached log_management";
-            return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
+    for (_, store) in homes {
+        match allowed(*store, log, account, gateways.as_deref()).await? {
+            None if room::turned_away(*store, log).await? => {
+                let reason = "The log of this id was not stored: its gateway had reached log_management";
+                return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
+            }
+            None => {}
+            // The row has come meanwhile.
+            Some(true) => {
+                store.batch(judgement.statements(log, &context.giver())).await?;
+                return Ok(Reply::result(json!({})));
+            }
+            Some(false) => return Err(ApiError::not_found()),
         }
-        None => {}
-        // The row has come meanwhile.
-        Some(true) => {
-            store.batch(judgement.statements(log, &context.giver())).await?;
-            return Ok(Reply::result(json!({})));
-        }
-        Some(false) => return Err(ApiError::not_found()),
     }
-    store.batch(vec![insert]).await?;
+    let keeper = match homes {
+        [(_, home)] => *home,
+        _ => first,
+    };
+    keeper.batch(vec![insert]).await?;
     let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
     Ok(Reply { status: 202, ..Reply::result(kept) })
 }
@@ -236,7 +306,7 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
          (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
          FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
-         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id) OR {}) \
+         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) OR {}) \
          ORDER BY pending.given_at, pending.id LIMIT 20",
         within("pending.account", "pending.gateways"),
         is_unstored!("pending.log_id")
@@ -328,8 +398,13 @@ pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> 
 }
 
 /// Takes back one key (`?key=`) or all feedback of a log.
-pub async fn take_back(store: &impl Store, found: &Found, context: &Context<'_>) -> Result<Reply, ApiError> {
-    settle(store, Some(&found.id), context.now_ms).await?;
+pub async fn take_back(
+    databases: &impl Databases,
+    found: &Found,
+    context: &Context<'_>,
+) -> Result<Reply, ApiError> {
+    let store = databases.of(found.shard)?;
+    settle_in(databases, found, context.now_ms).await?;
     let judged = judged(store, &found.id).await?;
     let all: Map<String, Value> = serde_json::from_str(&judged.said).unwrap_or_default();
     let key = context.query.get("key");
@@ -381,8 +456,9 @@ pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
 
 /// Takes in many judgements. Every line has a result of its own, and a line that is wrong does not stop the others.
 /// `find` finds the log of an id, and may wait for it.
-pub async fn bulk(
-    store: &impl Store,
+pub async fn bulk<D: Databases>(
+    databases: &D,
+    homes: &[(u32, &D::One)],
     body: &[u8],
     context: &Context<'_>,
     find: impl AsyncFn(&str) -> Result<Option<Found>, ApiError>,
@@ -398,7 +474,7 @@ pub async fn bulk(
                     let entry = format!("{}-{:03}", context.entry, line.number);
                     let context = Context { entry, ..*context };
                     match find(id).await {
-                        Ok(found) => give(store, id, found, &judgement, &context).await,
+                        Ok(found) => give(databases, homes, id, found, &judgement, &context).await,
                         Err(error) => Err(error),
                     }
                 }

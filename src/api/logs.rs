@@ -141,7 +141,7 @@ pub async fn patch(
 ) -> Result<Reply, ApiError> {
     let judgement = Judgement::patch(&Value::Object(object(body)?))?;
     if !exists(store, Some(place.key), id).await? {
-        return feedback::keep(store, id, &judgement, Some(place), context).await;
+        return feedback::keep(store, &[(0, store)], id, &judgement, Some(place), context).await;
     }
     feedback::settle(store, Some(id), context.now_ms).await?;
     if let Judgement::Patch(patch) = &judgement

@@ -1,5 +1,6 @@
 use super::*;
 use crate::api::feedback::{self, Context};
+use crate::api::gateways;
 use crate::api::storage;
 use crate::caller::Caller;
 use crate::id::MarkKey;
@@ -76,7 +77,7 @@ fn bodies(store: &impl Store) -> u64 {
 }
 
 fn shown(store: &impl Store) -> Value {
-    let reply = block_on(storage::get(store, 1)).unwrap();
+    let reply = block_on(storage::get(store, &block_on(gateways::by_key(store, 1)).unwrap().unwrap())).unwrap();
     serde_json::from_str::<Value>(&reply.body).unwrap()["result"].take()
 }
 
@@ -376,13 +377,13 @@ fn feedback_does_not_wait_for_a_log_that_was_not_stored() {
     let store = stopping(0);
     let id = id::mint_log(NOW - 1_000, 5, &mark);
     // Before it is known that the log finds no room.
-    let kept = block_on(feedback::keep(&store, &id, &judgement, None, &context)).unwrap();
+    let kept = block_on(feedback::keep(&store, &[(0, &store)], &id, &judgement, None, &context)).unwrap();
     assert_eq!((kept.status, block_on(feedback::waiting(&store)).unwrap()), (202, 1));
     written(&store, vec![LogRecord { id: id.clone(), ..record(1, 1_000) }]);
     block_on(feedback::settle(&store, None, NOW)).unwrap();
     assert_eq!(block_on(feedback::waiting(&store)).unwrap(), 0);
     // And afterwards.
-    let refused = block_on(feedback::keep(&store, &id, &judgement, None, &context)).unwrap_err();
+    let refused = block_on(feedback::keep(&store, &[(0, &store)], &id, &judgement, None, &context)).unwrap_err();
     assert!(refused.status == 404 && refused.message.contains("log_management"), "{refused:?}");
     assert!(block_on(room::turned_away(&store, &id)).unwrap());
 }

@@ -1,0 +1,86 @@
+//! Several databases. The first has what an installation is told: gateways, tokens, keys, prices, the trail of changes.
+//! The logs of a gateway, and all that is made of them, are in one of all, by a number in the gateway's row.
+//!
+//! No transaction spans two databases. What has to be in both is written to the one that decides first; the other is told
+//! afterwards, and [`mirror`] and [`carry`] tell it again until it knows.
+
+pub mod carry;
+pub mod mirror;
+
+use crate::store::{Store, StoreError};
+
+/// The binding `DB_63` is the last.
+pub const MAX_SHARD: u32 = 63;
+
+/// The databases of an installation. One alone is a set of databases, too.
+pub trait Databases {
+    type One: Store;
+
+    fn first(&self) -> &Self::One;
+
+    /// The others, by ascending numbers.
+    fn others(&self) -> &[(u32, Self::One)];
+
+    fn of(&self, shard: u32) -> Result<&Self::One, StoreError> {
+        if shard == 0 {
+            return Ok(self.first());
+        }
+        let found = self.others().iter().find(|(number, _)| *number == shard);
+        found.map(|(_, store)| store).ok_or_else(|| unbound(shard))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u32, &Self::One)> {
+        [(0, self.first())].into_iter().chain(self.others().iter().map(|(number, store)| (*number, store)))
+    }
+
+    /// Their numbers, as a JSON array.
+    fn numbers(&self) -> String {
+        let numbers: Vec<String> = self.all().map(|(number, _)| number.to_string()).collect();
+        format!("[{}]", numbers.join(","))
+    }
+}
+
+/// The first database and those beside it.
+pub struct Bound<S> {
+    pub first: S,
+    pub others: Vec<(u32, S)>,
+}
+
+/// The name of a database's binding.
+pub fn binding(shard: u32) -> String {
+    if shard == 0 { "DB".to_owned() } else { format!("DB_{shard}") }
+}
+
+/// What a statement for a database comes to that is not bound.
+pub fn unbound(shard: u32) -> StoreError {
+    StoreError(format!("the Worker has no D1 binding named {}; see wrangler.toml", binding(shard)))
+}
+
+// === impl Databases ===
+
+impl<S: Store> Databases for S {
+    type One = S;
+
+    fn first(&self) -> &S {
+        self
+    }
+
+    fn others(&self) -> &[(u32, S)] {
+        &[]
+    }
+}
+
+impl<S: Store> Databases for Bound<S> {
+    type One = S;
+
+    fn first(&self) -> &S {
+        &self.first
+    }
+
+    fn others(&self) -> &[(u32, S)] {
+        &self.others
+    }
+}
+
+#[cfg(test)]
+mod tests;
