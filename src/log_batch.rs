@@ -55,6 +55,8 @@ pub struct Waiting {
 pub struct Group {
     /// Stays the same when the group is written again: see [`Key`].
     pub id: String,
+    /// Which database it is written to.
+    pub shard: u32,
     pub records: Vec<LogRecord>,
 }
 
@@ -111,21 +113,18 @@ impl Waiting {
     /// elects a new leader.
     pub fn take(&mut self, mint: impl Fn() -> String) -> Vec<Group> {
         self.leader_since = None;
-        let mut groups: Vec<Group> = Vec::new();
-        let mut weight = 0;
+        let mut groups: Vec<(usize, Group)> = Vec::new();
         for record in self.records.drain(..) {
-            weight += record.weight();
-            match groups.last_mut() {
-                Some(Group { records, .. }) if records.len() < MAX_RECORDS && weight <= MAX_JSON => {
-                    records.push(record)
+            let (own, shard) = (record.weight(), record.shard);
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((weight, Group { records, .. })) if records.len() < MAX_RECORDS && *weight + own <= MAX_JSON => {
+                    *weight += own;
+                    records.push(record);
                 }
-                _ => {
-                    weight = record.weight();
-                    groups.push(Group { id: mint(), records: vec![record] });
-                }
+                _ => groups.push((own, Group { id: mint(), shard, records: vec![record] })),
             }
         }
-        groups
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 
     /// Whether nothing waits and nothing is being written.
@@ -143,7 +142,7 @@ impl Waiting {
 /// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
 /// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let Group { id, records } = group;
+    let Group { id, records, .. } = group;
     let mut parts = vec![(Key::of(&id), records)];
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
@@ -396,7 +395,8 @@ mod tests {
     /// For tests, in which every group has a first record of its own.
     impl From<Vec<LogRecord>> for Group {
         fn from(records: Vec<LogRecord>) -> Self {
-            Self { id: records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default(), records }
+            let id = records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default();
+            Self { id, shard: 0, records }
         }
     }
 

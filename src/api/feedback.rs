@@ -398,11 +398,7 @@ pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> 
 }
 
 /// Takes back one key (`?key=`) or all feedback of a log.
-pub async fn take_back(
-    databases: &impl Databases,
-    found: &Found,
-    context: &Context<'_>,
-) -> Result<Reply, ApiError> {
+pub async fn take_back(databases: &impl Databases, found: &Found, context: &Context<'_>) -> Result<Reply, ApiError> {
     let store = databases.of(found.shard)?;
     settle_in(databases, found, context.now_ms).await?;
     let judged = judged(store, &found.id).await?;

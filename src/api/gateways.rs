@@ -186,7 +186,8 @@ pub async fn update(
     let gateway = existing(databases.first(), account, id).await?;
     let given = object(body)?;
     if given.get("log_database").is_some_and(|to| !to.is_null() && to.as_f64() != Some(gateway.shard.into())) {
-        let rule = "A gateway's logs stay in the database that was chosen when it was made; make another gateway for another";
+        let rule =
+            "A gateway's logs stay in the database that was chosen when it was made; make another gateway for another";
         return Err(ApiError::invalid(["body", "log_database"], rule));
     }
     let mut fields = given.clone();

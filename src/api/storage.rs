@@ -35,7 +35,10 @@ pub async fn get(store: &impl Store, gateway: &Gateway) -> Result<Reply, ApiErro
          coalesce(logs_removed, 0) AS logs_removed, coalesce(bodies_removed, 0) AS bodies_removed, \
          run_at, coalesce(run_logs, 0) AS run_logs, coalesce(run_bodies, 0) AS run_bodies \
          FROM (SELECT ?2 AS settings) LEFT JOIN log_storage ON log_storage.gateway = ?1";
-    let row = store.row::<Row>(Statement::new(sql, [gateway.key.into(), gateways::stored(&gateway.settings).into()])).await?.ok_or_else(ApiError::not_found)?;
+    let row = store
+        .row::<Row>(Statement::new(sql, [gateway.key.into(), gateways::stored(&gateway.settings).into()]))
+        .await?
+        .ok_or_else(ApiError::not_found)?;
     Ok(Reply::result(row.show()))
 }
 

@@ -1,13 +1,16 @@
 //! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
 //! done behind requests and once a minute, and can end at any moment without harm.
 
+use super::d1::D1Store;
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
 use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
+use crate::shard::{Bound, Databases, carry, mirror};
 use crate::store::StoreError;
+use futures_util::future::join_all;
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -26,32 +29,80 @@ thread_local! {
     static PENDING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What there is to do in each database.
+#[derive(Clone, Copy)]
+pub enum Work {
+    Settle,
+    Sweep,
+    Reprices,
+    Retention,
+    Evaluations,
+}
+
 /// All of it, once.
 pub async fn everything(around: &Rc<Around>) {
-    told("settle_failed", feedback::settle(&around.database(), None, now()).await);
-    sweep(around).await;
-    reprices(around).await;
     reseal(around).await;
-    retention(around).await;
-    evaluations(around).await;
+    everywhere(around, &[Work::Settle, Work::Sweep, Work::Reprices, Work::Retention, Work::Evaluations]).await;
 }
 
-/// Goes on with the new prices that nobody works on.
-pub async fn reprices(around: &Rc<Around>) {
-    told("reprice_failed", reprice::run_all(&around.database(), now, now() + BUDGET_MS).await);
+/// Seals stored keys with the newest encryption key.
+pub async fn reseal(around: &Rc<Around>) {
+    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
 }
 
-/// Goes on with the evaluations that nobody works on.
-pub async fn evaluations(around: &Rc<Around>) {
+/// Does some of it in all databases at once, so that one that hangs keeps nothing from the others.
+pub async fn everywhere(around: &Rc<Around>, works: &[Work]) {
+    let databases = around.databases();
+    tell(&databases).await;
+    let slices = Cell::new(0);
+    let each = databases.all().map(|(shard, store)| {
+        let (databases, slices) = (&databases, &slices);
+        async move {
+            for work in works {
+                match work {
+                    Work::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
+                    Work::Sweep => told("sweep_failed", gateways::sweep(store, now(), DELETED_AT_ONCE).await),
+                    Work::Reprices => {
+                        told("reprice_failed", reprice::run_all(databases, shard, now, now() + BUDGET_MS).await);
+                    }
+                    Work::Retention => retention(store, slices).await,
+                    Work::Evaluations => evaluations(store, around).await,
+                }
+            }
+        }
+    });
+    join_all(each).await;
+}
+
+/// Tells the databases of each other what could not be told at once; see [`crate::shard`].
+pub async fn tell(databases: &Bound<D1Store>) {
+    if databases.others.is_empty() {
+        return;
+    }
+    told("deletion_untold", mirror::hand_over(databases, now()).await);
+    told("feedback_undelivered", carry::all_pending(databases).await);
+    for (shard, _) in &databases.others {
+        told("gateways_untold", mirror::heal(databases, *shard).await);
+    }
+    audit(databases).await;
+}
+
+/// Brings the trail of changes together.
+pub async fn audit(databases: &Bound<D1Store>) {
+    let each = databases.others.iter().map(|(_, store)| carry::audit(databases, store));
+    join_all(each).await.into_iter().for_each(|carried| told("audit_undelivered", carried));
+}
+
+/// Goes on with the evaluations of a database that nobody works on.
+async fn evaluations(store: &D1Store, around: &Rc<Around>) {
     let until = now() + BUDGET_MS;
-    let store = around.database();
     let world = judge::Gateway::new(around);
     let runner = id::mint(now(), random());
     let worked = async {
         while now() < until {
-            let waiting = run::waiting(&store, now()).await?;
+            let waiting = run::waiting(store, now()).await?;
             let Some(next) = waiting.first() else { break };
-            if !run::run(&store, &world, next, &runner, until).await? {
+            if !run::run(store, &world, next, &runner, until).await? {
                 break;
             }
         }
@@ -60,20 +111,15 @@ pub async fn evaluations(around: &Rc<Around>) {
     told("evaluation_failed", worked.await);
 }
 
-/// Removes what deleted gateways have left.
-pub async fn sweep(around: &Rc<Around>) {
-    told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
-}
-
-/// Seals stored keys with the newest encryption key.
-pub async fn reseal(around: &Rc<Around>) {
-    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
-}
-
-/// Removes what gateways are not to keep, and says so.
-pub async fn retention(around: &Rc<Around>) {
+/// Removes what gateways are not to keep, and says so. `slices` counts for all databases together, because the platform
+/// limits what one invocation may ask of them.
+async fn retention(store: &D1Store, slices: &Cell<u32>) {
     let begun = now();
-    let report = retention::run(&around.database(), begun, || now() > begun + BUDGET_MS).await;
+    let is_over = || {
+        slices.set(slices.get() + 1);
+        now() > begun + BUDGET_MS || slices.get() > retention::MAX_SLICES
+    };
+    let report = retention::run(store, begun, is_over).await;
     if let Ok(report) = &report
         && report.logs + report.bodies > 0
     {
@@ -89,10 +135,9 @@ pub async fn retention(around: &Rc<Around>) {
 pub async fn settle(around: &Rc<Around>) {
     PENDING.set(true);
     let until = now() + BUDGET_MS;
-    let store = around.database();
     while now() < until {
         pause(SETTLE_EVERY_MS).await;
-        match settled(&store).await {
+        match settled(around).await {
             Ok(0) => return PENDING.set(false),
             Ok(_) => {}
             Err(error) => return told("settle_failed", Err(error)),
@@ -101,18 +146,24 @@ pub async fn settle(around: &Rc<Around>) {
 }
 
 /// Rows were written: feedback may have waited for them.
-pub async fn written(store: &super::d1::D1Store) {
+pub async fn written(around: &Around) {
     if PENDING.get()
-        && let Ok(0) = settled(store).await
+        && let Ok(0) = settled(around).await
     {
         PENDING.set(false);
     }
 }
 
 /// Settles what can be, and says how much cannot yet.
-async fn settled(store: &super::d1::D1Store) -> Result<u64, StoreError> {
-    feedback::settle(store, None, now()).await?;
-    feedback::waiting(store).await
+async fn settled(around: &Around) -> Result<u64, StoreError> {
+    let databases = around.databases();
+    carry::all_pending(&databases).await?;
+    let mut waiting = 0;
+    for (_, store) in databases.all() {
+        feedback::settle(store, None, now()).await?;
+        waiting += feedback::waiting(store).await?;
+    }
+    Ok(waiting)
 }
 
 fn told(event: &str, result: Result<(), StoreError>) {

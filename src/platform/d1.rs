@@ -1,6 +1,7 @@
 //! [`Store`] on D1.
 
 use super::{js, within};
+use crate::shard::{self, Bound};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -23,9 +24,10 @@ extern "C" {
     fn all(this: &Prepared) -> Result<Promise, JsValue>;
 }
 
-/// The binding `DB`. Cheap to make; it holds a handle of the request it was made in.
+/// A binding such as `DB`. Cheap to make; it holds a handle of the request it was made in.
 pub struct D1Store {
     database: Database,
+    shard: u32,
     /// A call that takes longer has failed, in milliseconds.
     patience_ms: u64,
 }
@@ -36,9 +38,14 @@ const PATIENCE_MS: u64 = 35_000;
 // === impl D1Store ===
 
 impl D1Store {
-    pub fn new(env: &Env) -> Self {
-        let binding = Reflect::get(env, &JsValue::from_str("DB")).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS }
+    /// The database with a number; see [`crate::shard`].
+    pub fn new(env: &Env, shard: u32) -> Self {
+        let binding = Reflect::get(env, &JsValue::from_str(&shard::binding(shard))).unwrap_or(JsValue::UNDEFINED);
+        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS }
+    }
+
+    pub fn is_bound(&self) -> bool {
+        !self.database.is_undefined()
     }
 
     /// The same with less patience, for whoever can do without an answer or try again.
@@ -54,14 +61,24 @@ impl D1Store {
     }
 
     fn prepared(&self, statement: &Statement) -> Result<Prepared, StoreError> {
-        if self.database.is_undefined() {
-            return Err(StoreError("the Worker has no D1 binding named DB; see wrangler.toml".to_owned()));
+        if !self.is_bound() {
+            return Err(shard::unbound(self.shard));
         }
         let prepared = self.database.prepare(&statement.sql).map_err(failed)?;
         if statement.binds.is_empty() {
             return Ok(prepared);
         }
         prepared.bind(&statement.binds.iter().map(value).collect()).map_err(failed)
+    }
+}
+
+// === impl Bound ===
+
+impl Bound<D1Store> {
+    /// [`D1Store::within`] of each.
+    pub fn within(self, patience_ms: u64) -> Self {
+        let others = self.others.into_iter().map(|(shard, store)| (shard, store.within(patience_ms))).collect();
+        Self { first: self.first.within(patience_ms), others }
     }
 }
 

@@ -51,7 +51,14 @@ pub async fn settings(
     let read = match scope::read(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => {
             let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
-            match gateways::create_default(&store, account, &by, id::mint(now(), random())).await {
+            match gateways::create_default(
+                &around.databases().within(PATIENCE_MS),
+                account,
+                &by,
+                id::mint(now(), random()),
+            )
+            .await
+            {
                 Ok(_) => scope::read(&store, account, gateway).await,
                 Err(error) => Err(error),
             }

@@ -1,7 +1,6 @@
 //! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
 
-use super::d1::D1Store;
-use super::{background, now, pause, random};
+use super::{Around, background, now, pause, random};
 use crate::id;
 use crate::log_batch::{self, Group, Waiting};
 use crate::record::LogRecord;
@@ -11,7 +10,7 @@ use std::cell::RefCell;
 
 /// How long one attempt to write may take, in milliseconds. A database that hangs must not cost all the time there is;
 /// writing again does no harm where the first attempt takes effect after all.
-pub const PATIENCE_MS: u64 = 5_000;
+const PATIENCE_MS: u64 = 5_000;
 
 thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
@@ -19,7 +18,7 @@ thread_local! {
 
 /// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, so this
 /// has to run as background work of a request.
-pub async fn submit(record: LogRecord, store: &D1Store) {
+pub async fn submit(record: LogRecord, around: &Around) {
     let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record, now()));
     if !leads {
         return;
@@ -27,13 +26,14 @@ pub async fn submit(record: LogRecord, store: &D1Store) {
     pause(log_batch::WINDOW_MS).await;
     // Each group retries on its own, so that none waits until the platform ends the background work.
     let groups = WAITING.with_borrow_mut(|waiting| waiting.take(|| id::mint(now(), random())));
-    join_all(groups.into_iter().map(|group| write(group, store))).await;
-    background::written(store).await;
+    join_all(groups.into_iter().map(|group| write(group, around))).await;
+    background::written(around).await;
 }
 
-async fn write(group: Group, store: &D1Store) {
+async fn write(group: Group, around: &Around) {
+    let store = around.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
-    let lost = log_batch::write(store, group, pause).await;
+    let lost = log_batch::write(&store, group, pause).await;
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
     for record in lost {
         let line = json!({ "level": "error", "event": "log_lost", "id": record.id, "reason": record.reason, "lost": self::lost() });

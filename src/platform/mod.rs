@@ -24,6 +24,7 @@ pub mod universal;
 pub mod vault;
 
 use crate::config::Config;
+use crate::shard::{self, Bound};
 use futures_util::future::{Either, select};
 use js_sys::{Date, Function, Promise, Reflect};
 use std::cell::{OnceCell, RefCell};
@@ -43,6 +44,8 @@ pub struct Around {
 
 thread_local! {
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
+    /// The numbers of the databases that are bound beside the first.
+    static SHARDS: OnceCell<Vec<u32>> = const { OnceCell::new() };
 }
 
 impl Around {
@@ -53,8 +56,26 @@ impl Around {
         Self { env, context, config }
     }
 
+    /// The first database.
     pub fn database(&self) -> d1::D1Store {
-        d1::D1Store::new(&self.env)
+        self.database_of(0)
+    }
+
+    /// The database with a gateway's logs.
+    pub fn database_of(&self, shard: u32) -> d1::D1Store {
+        d1::D1Store::new(&self.env, shard)
+    }
+
+    /// All that are bound.
+    pub fn databases(&self) -> Bound<d1::D1Store> {
+        let others = self.shards().into_iter().map(|shard| (shard, self.database_of(shard))).collect();
+        Bound { first: self.database(), others }
+    }
+
+    /// The numbers of the databases beside the first. Like variables, bindings do not change within an isolate.
+    fn shards(&self) -> Vec<u32> {
+        let bound = || (1..=shard::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
+        SHARDS.with(|cell| cell.get_or_init(bound).clone())
     }
 }
 

@@ -1,7 +1,9 @@
 //! From the runtime's request to one of the two planes.
 
 use super::{
-    Around, background, gateways, js, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    Around,
+    background::{self, Work},
+    gateways, js, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
@@ -92,8 +94,8 @@ async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &s
         let caller = identified(request, around).await?;
         let asked = asked(&caller, route, origin, query, around)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            let export = control::export(&around.database(), &asked).await?;
-            return Ok(js::exported(export, Rc::clone(around)));
+            let (export, shard) = control::export(&around.database(), &asked).await?;
+            return Ok(js::exported(export, shard, Rc::clone(around)));
         }
         let body = body(request).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
@@ -152,7 +154,8 @@ fn asked<'a>(
 }
 
 async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
-    let store = around.database();
+    let databases = around.databases();
+    let store = &databases.first;
     let route = asked.route;
     // Nobody gets a name looked up who may not store it.
     if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
@@ -166,18 +169,24 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         log_writer::idle().await;
     }
     let gone = match route.endpoint {
-        Endpoint::GetLimits => return limiter::show(around, &control::gateway(&store, &asked).await?).await,
-        Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
+        Endpoint::GetLimits => return limiter::show(around, &control::gateway(store, &asked).await?).await,
+        Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),
         _ => None,
     };
+    if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
+        background::audit(&databases).await;
+    }
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
             let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
-            control::keep(&store, &asked, &**around, &base_override).await
+            control::keep(store, &asked, &**around, &base_override).await
         }
-        _ => control::handle(&store, &asked, pause).await,
+        _ => control::handle(&databases, &asked, pause).await,
     };
     let later = Rc::clone(around);
+    if route.access == Access::Edit && !databases.others.is_empty() {
+        around.context.wait_until(async move { background::tell(&databases).await });
+    }
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
         Endpoint::CreateGateway
@@ -189,7 +198,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::DeleteCustomProvider => gateways::forget_all(),
         // Whoever looks at new prices also moves them on, should nobody else.
         Endpoint::RepriceLogs | Endpoint::GetReprice => {
-            around.context.wait_until(async move { background::reprices(&later).await });
+            around.context.wait_until(async move { background::everywhere(&later, &[Work::Reprices]).await });
         }
         Endpoint::UpdateGateway
         | Endpoint::PurgeCache
@@ -203,18 +212,20 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
                 if let Some(gone) = gone {
                     limiter::forget(&later, gone.key).await;
                 }
-                background::sweep(&later).await;
+                background::everywhere(&later, &[Work::Sweep]).await;
             });
         }
         // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
+        Endpoint::GetStorage => {
+            around.context.wait_until(async move { background::everywhere(&later, &[Work::Retention]).await });
+        }
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation
         | Endpoint::GetEvaluation
         | Endpoint::ListEvaluations
         | Endpoint::CompareEvaluations => {
-            around.context.wait_until(async move { background::evaluations(&later).await });
+            around.context.wait_until(async move { background::everywhere(&later, &[Work::Evaluations]).await });
         }
         Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
             if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>

@@ -71,7 +71,9 @@ pub async fn heal(databases: &impl Databases, shard: u32) -> Result<(), StoreErr
     let strange = "SELECT shard AS key FROM gateways WHERE shard <> ?1 LIMIT 1";
     if let Some(Key { key }) = store.row::<Key>(Statement::new(strange, [number()])).await? {
         let (here, other) = (binding(shard), binding(key.try_into().unwrap_or(0)));
-        return Err(StoreError(format!("the database bound as {here} has the gateways of {other}: the bindings were swapped")));
+        return Err(StoreError(format!(
+            "the database bound as {here} has the gateways of {other}: the bindings were swapped"
+        )));
     }
     let mut after = 0;
     loop {
@@ -89,7 +91,8 @@ pub async fn heal(databases: &impl Databases, shard: u32) -> Result<(), StoreErr
         let Some(Page { key: Some(last), rows }) = page else { return Ok(()) };
         let sql = "SELECT value->>0 AS key FROM json_each(?1) LEFT JOIN gateways ON gateways.key = value->>0 \
              WHERE coalesce(gateways.modified_at, 0) < value->>1";
-        let old: Vec<i64> = store.rows::<Key>(Statement::new(sql, [rows.into()])).await?.iter().map(|row| row.key).collect();
+        let old: Vec<i64> =
+            store.rows::<Key>(Statement::new(sql, [rows.into()])).await?.iter().map(|row| row.key).collect();
         for key in old {
             // Read one by one, because their settings may be long.
             if let Some(gateway) = gateways::by_key(first, key).await? {
@@ -121,7 +124,9 @@ pub async fn hand_over(databases: &impl Databases, now_ms: u64) -> Result<(), St
             let deleted = Statement::new(deleted, [key.into(), Bind::Int(now_ms as i64)]);
             let row = Statement::new("DELETE FROM gateways WHERE key = ?1", [key.into()]);
             databases.of(shard)?.batch(vec![deleted, row]).await?;
-            first.batch(vec![Statement::new("DELETE FROM deleted_gateways WHERE key = ?1 AND shard > 0", [key.into()])]).await
+            first
+                .batch(vec![Statement::new("DELETE FROM deleted_gateways WHERE key = ?1 AND shard > 0", [key.into()])])
+                .await
         };
         if let Err(error) = told.await {
             failed = Err(error);
