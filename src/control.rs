@@ -150,7 +150,10 @@ async fn about_logs(
                 }
                 Endpoint::GetLogRequest => logs::body(store, place.key, id, Part::Request).await,
                 Endpoint::GetLogResponse => logs::body(store, place.key, id, Part::Response).await,
-                _ => logs::patch(store, &place, id, body, &request.judging()).await,
+                _ => {
+                    let all: Vec<_> = databases.all().collect();
+                    logs::patch(&all, (gateway.shard, store), &place, id, body, &request.judging()).await
+                }
             }
         }
         Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &by).await,

@@ -444,6 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn a_group_goes_to_one_database() {
+        let mut waiting = Waiting::default();
+        for n in 0..250 {
+            waiting.push(LogRecord { shard: n % 2, ..record(&n.to_string()) }, 0);
+        }
+        let groups = waiting.take(String::new);
+        let sizes: Vec<(u32, usize)> = groups.iter().map(|group| (group.shard, group.records.len())).collect();
+        assert_eq!(sizes, [(0, 100), (1, 100), (0, 25), (1, 25)]);
+        assert!(groups.iter().all(|group| group.records.iter().all(|record| record.shard == group.shard)));
+    }
+
+    #[test]
     fn a_full_isolate_keeps_the_row_and_drops_the_bodies() {
         let mut waiting = Waiting::default();
         for n in 0..5 {

@@ -8,7 +8,7 @@ use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
 use crate::retention::room::{self, is_unstored};
-use crate::shard::{Databases, carry};
+use crate::shard::{self, Databases, carry};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
 use futures_util::future::join_all;
@@ -156,7 +156,11 @@ pub async fn give<D: Databases>(
             store.batch(judgement.statements(&found.id, &context.giver())).await?;
             Ok(Reply::result(state(store, &found).await?))
         }
-        None => keep(databases.first(), homes, request_id, judgement, None, context).await,
+        None => {
+            let all: Homes<'_, D::One> = databases.all().collect();
+            let keeper = if let [(home, _)] = homes { *home } else { 0 };
+            keep(&all, keeper, request_id, judgement, None, context).await
+        }
     }
 }
 
@@ -193,11 +197,11 @@ async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Re
     Ok(())
 }
 
-/// Keeps a judgement for a log whose id was handed out and whose row is not written yet. Where several databases may get
-/// the row, the first one keeps it until it is known which.
-pub async fn keep<S: Store>(
-    first: &S,
-    homes: &[(u32, &S)],
+/// Keeps a judgement in one of the databases, for a log whose id was handed out and whose row is not written yet. Where
+/// several may get the row, that is the first one, until it is known which.
+pub async fn keep(
+    databases: &[(u32, &impl Store)],
+    keeper: u32,
     log: &str,
     judgement: &Judgement,
     place: Option<&Place<'_>>,
@@ -230,37 +234,45 @@ pub async fn keep<S: Store>(
             judgement.data().to_string().into(),
         ],
     );
-    for (_, store) in homes {
-        match allowed(*store, log, account, gateways.as_deref()).await? {
-            None if room::turned_away(*store, log).await? => {
+    for (shard, store) in databases {
+        match fate(*store, log, account, gateways.as_deref()).await {
+            Ok(Fate::Unknown) => {}
+            Ok(Fate::Unstored) => {
                 let reason = "The log of this id was not stored: its gateway had reached log_management";
                 return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
             }
-            None => {}
             // The row has come meanwhile.
-            Some(true) => {
+            Ok(Fate::Within) => {
                 store.batch(judgement.statements(log, &context.giver())).await?;
                 return Ok(Reply::result(json!({})));
             }
-            Some(false) => return Err(ApiError::not_found()),
+            Ok(Fate::Elsewhere) => return Err(ApiError::not_found()),
+            Err(error) if *shard == keeper => return Err(error.into()),
+            // Whose the log is will be looked at again before the judgement becomes part of it.
+            Err(_) => {}
         }
     }
-    let keeper = match homes {
-        [(_, home)] => *home,
-        _ => first,
-    };
-    keeper.batch(vec![insert]).await?;
+    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| shard::unbound(keeper))?;
+    keeper.1.batch(vec![insert]).await?;
     let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
     Ok(Reply { status: 202, ..Reply::result(kept) })
 }
 
-/// Whether a log is within an account and its gateways; `None` while there is no such log.
-async fn allowed(
+/// What a database knows of a log that was not there a moment ago.
+enum Fate {
+    Unknown,
+    Unstored,
+    /// It is there, within the account and gateways in question.
+    Within,
+    Elsewhere,
+}
+
+async fn fate(
     store: &impl Store,
     log: &str,
     account: Option<&str>,
     gateways: Option<&str>,
-) -> Result<Option<bool>, StoreError> {
+) -> Result<Fate, StoreError> {
     row! {
         struct Allowed {
             allowed: u8,
@@ -271,7 +283,12 @@ async fn allowed(
         within("?2", "?3")
     );
     let found = store.row::<Allowed>(Statement::new(sql, [log.into(), account.into(), gateways.into()])).await?;
-    Ok(found.map(|found| found.allowed == 1))
+    Ok(match found {
+        Some(Allowed { allowed: 1 }) => Fate::Within,
+        Some(_) => Fate::Elsewhere,
+        None if room::turned_away(store, log).await? => Fate::Unstored,
+        None => Fate::Unknown,
+    })
 }
 
 /// SQL for: the gateway is one of the account and of a JSON array, where these are given.

@@ -384,13 +384,13 @@ fn feedback_does_not_wait_for_a_log_that_was_not_stored() {
     let store = stopping(0);
     let id = id::mint_log(NOW - 1_000, 5, &mark);
     // Before it is known that the log finds no room.
-    let kept = block_on(feedback::keep(&store, &[(0, &store)], &id, &judgement, None, &context)).unwrap();
+    let kept = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap();
     assert_eq!((kept.status, block_on(feedback::waiting(&store)).unwrap()), (202, 1));
     written(&store, vec![LogRecord { id: id.clone(), ..record(1, 1_000) }]);
     block_on(feedback::settle(&store, None, NOW)).unwrap();
     assert_eq!(block_on(feedback::waiting(&store)).unwrap(), 0);
     // And afterwards.
-    let refused = block_on(feedback::keep(&store, &[(0, &store)], &id, &judgement, None, &context)).unwrap_err();
+    let refused = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap_err();
     assert!(refused.status == 404 && refused.message.contains("log_management"), "{refused:?}");
     assert!(block_on(room::turned_away(&store, &id)).unwrap());
 }

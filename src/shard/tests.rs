@@ -1,1 +1,581 @@
+//! Three databases on SQLite, of which any call may fail.
 
+use super::*;
+use crate::api::custom_providers::Guard;
+use crate::api::feedback::{self, Context};
+use crate::api::gateways::{self, Gateway};
+use crate::audit::By;
+use crate::caller::{Caller, Permission, Token};
+use crate::control::{self, Request};
+use crate::envelope::Reply;
+use crate::id::{self, MarkKey};
+use crate::judgement::Judgement;
+use crate::log_batch::{self, Group};
+use crate::query::Query;
+use crate::record::tests::{answered, call};
+use crate::record::{Call, LogRecord};
+use crate::reprice;
+use crate::resolver::Lookup;
+use crate::router;
+use crate::store::row;
+use crate::store::sqlite::{Faulty, Sqlite};
+use crate::store::{Bind, Statement};
+use crate::wire::{Facts, Usage};
+use pollster::block_on;
+use serde_json::{Value, json};
+use std::cell::Cell;
+
+const NOW: u64 = 1_700_000_000_000;
+const MARK: MarkKey = MarkKey([7; 32]);
+
+type Three = Bound<Faulty<Sqlite>>;
+
+fn three() -> Three {
+    let new = || Faulty::new(Sqlite::new());
+    Bound { first: new(), others: vec![(1, new()), (2, new())] }
+}
+
+thread_local! {
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A request by the admin, each a millisecond after the one before.
+fn ask(databases: &impl Databases, method: &str, path: &str, body: &Value) -> Reply {
+    ask_as(databases, &Caller::Admin, method, path, body)
+}
+
+fn ask_as(databases: &impl Databases, caller: &Caller, method: &str, path: &str, body: &Value) -> Reply {
+    ASKED.set(ASKED.get() + 1);
+    let full = if path.starts_with("/feedback") { path.to_owned() } else { format!("/accounts/a/ai-gateway{path}") };
+    let (path, query) = full.split_once('?').unwrap_or((&full, ""));
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let now_ms = NOW + ASKED.get();
+    let request = Request {
+        route: router::route(method, path).unwrap(),
+        query: Query::parse(query),
+        body: body.as_bytes(),
+        caller,
+        origin: "http://localhost",
+        now_ms,
+        new_id: id::mint(now_ms, u128::from(ASKED.get())),
+        entropy: [7; 32],
+        mark: MARK,
+        guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+    };
+    block_on(control::handle(databases, &request, async |_| {})).unwrap_or_else(|error| {
+        let cause = error.cause.clone().unwrap_or_default();
+        error.reply().with_header("cause", cause)
+    })
+}
+
+fn parsed(reply: &Reply) -> Value {
+    serde_json::from_str(&reply.body).unwrap()
+}
+
+fn result(reply: &Reply) -> Value {
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    parsed(reply)["result"].clone()
+}
+
+fn made(databases: &impl Databases, id: &str, more: Value) -> Gateway {
+    let mut body = json!({ "id": id });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    result(&ask(databases, "POST", "/gateways", &body));
+    block_on(gateways::find(databases.first(), "a", id)).unwrap().unwrap()
+}
+
+fn found(databases: &impl Databases, id: &str) -> Gateway {
+    block_on(gateways::find(databases.first(), "a", id)).unwrap().unwrap()
+}
+
+fn number(store: &impl Store, sql: &'static str) -> u64 {
+    row! {
+        struct Number {
+            n: u64,
+        }
+    }
+    block_on(store.row::<Number>(Statement::new(sql, []))).unwrap().unwrap().n
+}
+
+/// A number from each database.
+fn numbers(databases: &Three, sql: &'static str) -> Vec<u64> {
+    databases.all().map(|(_, store)| number(&store.inner, sql)).collect()
+}
+
+/// What each database knows of gateways: key, account, id and settings.
+fn known(store: &impl Store, shard: u32) -> String {
+    row! {
+        struct Known {
+            all: String,
+        }
+    }
+    let sql = "SELECT json_group_array(json_array(key, account_id, id, modified_at, settings)) AS \"all\" \
+         FROM (SELECT * FROM gateways WHERE shard = ?1 ORDER BY key)";
+    block_on(store.row::<Known>(Statement::new(sql, [Bind::Int(shard.into())]))).unwrap().unwrap().all
+}
+
+fn assert_mirrored(databases: &Three, when: &str) {
+    for (shard, store) in &databases.others {
+        assert_eq!(known(&store.inner, *shard), known(&databases.first.inner, *shard), "database {shard}, {when}");
+    }
+}
+
+fn heal(databases: &Three) {
+    block_on(mirror::hand_over(databases, NOW)).unwrap();
+    for (shard, _) in &databases.others {
+        block_on(mirror::heal(databases, *shard)).unwrap();
+    }
+}
+
+fn log(databases: &Three, gateway: &Gateway, id: &str, change: impl Fn(&mut Call)) {
+    let mut call = Call { gateway: gateway.key, shard: gateway.shard, created_at: NOW, ..call(id) };
+    change(&mut call);
+    let facts = Facts { response_id: Some(format!("chatcmpl-{}", call.provider)), ..Facts::default() };
+    let usage = Usage { tokens_in: Some(1_000), tokens_out: Some(0), ..Usage::default() };
+    call.provider = "openai".to_owned();
+    call.facts.model = Some("my-model".to_owned());
+    let record = LogRecord::new(call, answered(Facts { usage, ..facts }));
+    let group = Group { id: id::mint(NOW, 9), shard: gateway.shard, records: vec![record] };
+    let store = &databases.of(gateway.shard).unwrap().inner;
+    assert_eq!(block_on(log_batch::write(store, group_of(group, id), async |_| {})), []);
+}
+
+fn group_of(group: Group, id: &str) -> Group {
+    Group { id: format!("group of {id}"), ..group }
+}
+
+#[test]
+fn gateways_spread_evenly_unless_they_are_placed() {
+    let databases = three();
+    let placed: Vec<u32> = (0..7).map(|n| made(&databases, &format!("g{n}"), json!({})).shard).collect();
+    assert_eq!(placed, [0, 1, 2, 0, 1, 2, 0]);
+    let shown = result(&ask(&databases, "POST", "/gateways", &json!({ "id": "chosen", "log_database": 2 })));
+    assert_eq!(shown["log_database"], 2);
+    // With the gateways that are gone there is room again.
+    for id in ["g0", "g3"] {
+        result(&ask(&databases, "DELETE", &format!("/gateways/{id}"), &Value::Null));
+    }
+    assert_eq!(made(&databases, "next", json!({ "log_database": null })).shard, 0);
+    let by = By { actor: "gateway", now_ms: NOW, entry: "d".to_owned() };
+    let default = block_on(gateways::create_default(&databases, "a", &by, "i".to_owned())).unwrap();
+    assert_eq!(default.shard, 0);
+    assert_mirrored(&databases, "always");
+}
+
+#[test]
+fn a_database_is_chosen_once_and_by_the_operator() {
+    let databases = three();
+    for wrong in [json!(3), json!(-1), json!(1.5), json!("1"), json!(true), json!([0])] {
+        let refused = ask(&databases, "POST", "/gateways", &json!({ "id": "g", "log_database": wrong }));
+        let error = &parsed(&refused)["errors"][0];
+        assert_eq!((refused.status, &error["path"]), (400, &json!(["body", "log_database"])), "{wrong}");
+        assert!(error["message"].as_str().unwrap().contains("Expected one of [0,1,2]"), "{error}");
+    }
+    let permissions = vec![Permission::Read, Permission::Edit];
+    let token = Token { id: "t".to_owned(), account: "a".to_owned(), gateways: None, permissions, expires_at: None };
+    let token = Caller::Token(token);
+    let by_token = |body: Value| ask_as(&databases, &token, "POST", "/gateways", &body).status;
+    assert_eq!(by_token(json!({ "id": "g", "log_database": 1 })), 403);
+    assert_eq!(by_token(json!({ "id": "g" })), 200);
+    let shown = result(&ask(&databases, "GET", "/gateways/g", &Value::Null));
+    assert_eq!(result(&ask(&databases, "PUT", "/gateways/g", &shown))["log_database"], 0);
+    let moved = ask(&databases, "PUT", "/gateways/g", &json!({ "log_database": 1 }));
+    assert_eq!((moved.status, parsed(&moved)["errors"][0]["path"].clone()), (400, json!(["body", "log_database"])));
+    assert_eq!(found(&databases, "g").shard, 0);
+    // One database alone is number 0.
+    let alone = Sqlite::new();
+    assert_eq!(ask(&alone, "POST", "/gateways", &json!({ "id": "g", "log_database": 1 })).status, 400);
+    assert_eq!(made(&alone, "g", json!({ "log_database": 0 })).shard, 0);
+}
+
+/// Whatever call fails while gateways are made, changed and deleted: afterwards the databases agree, and the logs of what
+/// was deleted are gone.
+#[test]
+fn whatever_fails_the_databases_agree_in_the_end() {
+    let steps: [(&str, &str, Value); 5] = [
+        ("POST", "/gateways", json!({ "id": "a", "log_database": 1 })),
+        ("PUT", "/gateways/a", json!({ "log_management": 20_000 })),
+        ("DELETE", "/gateways/a", Value::Null),
+        ("POST", "/gateways", json!({ "id": "a", "log_database": 1, "log_management": 30_000 })),
+        ("PUT", "/gateways/a", json!({ "log_management": null })),
+    ];
+    for faulty in [0, 1] {
+        for after in [false, true] {
+            for call in 1..12 {
+                let databases = three();
+                for (n, (method, path, body)) in steps.iter().enumerate() {
+                    if n == 2 && block_on(gateways::find(&databases.first.inner, "a", "a")).unwrap().is_some() {
+                        let gateway = block_on(gateways::find(&databases.first.inner, "a", "a")).unwrap().unwrap();
+                        log(&databases, &gateway, "old", |_| {});
+                    }
+                    if n == 1 {
+                        let store = databases.of(faulty).unwrap();
+                        if after { store.fail_after(call) } else { store.fail_before(call) }
+                    }
+                    ask(&databases, method, path, body);
+                }
+                let when = format!("call {call} of database {faulty}, after: {after}");
+                // Whoever got an error tries again, until what was wanted is there.
+                ask(&databases, "PUT", "/gateways/a", &json!({ "log_management": null }));
+                for attempt in 0.. {
+                    let healed = block_on(async {
+                        mirror::hand_over(&databases, NOW).await?;
+                        mirror::heal(&databases, 1).await?;
+                        gateways::sweep(databases.of(1)?, NOW, 10).await
+                    });
+                    if healed.is_ok() {
+                        break;
+                    }
+                    assert!(attempt < 2, "{when}: {healed:?}");
+                }
+                assert_mirrored(&databases, &when);
+                let key = found(&databases, "a").key;
+                let left = number(&databases.others[0].1.inner, "SELECT count(*) AS n FROM logs");
+                assert_eq!(left, u64::from(key == 1), "{when}");
+                assert_eq!(number(&databases.first.inner, "SELECT count(*) AS n FROM deleted_gateways"), 0, "{when}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_comes_late_changes_nothing() {
+    let databases = three();
+    let old = made(&databases, "g", json!({ "log_database": 1 }));
+    result(&ask(&databases, "PUT", "/gateways/g", &json!({ "log_management": 20_000 })));
+    let new = found(&databases, "g");
+    assert!(new.modified_at > old.modified_at);
+    block_on(mirror::write(&databases, &old)).unwrap();
+    assert_mirrored(&databases, "after an old copy");
+    result(&ask(&databases, "DELETE", "/gateways/g", &Value::Null));
+    block_on(mirror::write(&databases, &new)).unwrap();
+    assert_mirrored(&databases, "after the deletion");
+    let successor = made(&databases, "g", json!({ "log_database": 1 }));
+    block_on(databases.others[0].1.batch(vec![Statement::new("DELETE FROM deleted_gateways", [])])).unwrap();
+    block_on(mirror::write(&databases, &new)).unwrap();
+    assert_mirrored(&databases, "with a successor");
+    assert!(successor.key > new.key);
+}
+
+#[test]
+fn two_changes_in_one_millisecond_are_told_apart() {
+    let databases = three();
+    made(&databases, "g", json!({ "log_database": 1 }));
+    let by = By { actor: "admin", now_ms: NOW, entry: "e".to_owned() };
+    let mut times = Vec::new();
+    for limit in [20_000, 30_000] {
+        let body = json!({ "log_management": limit }).to_string();
+        block_on(gateways::update(&databases, "a", "g", body.as_bytes(), &by)).unwrap();
+        times.push(found(&databases, "g").modified_at);
+    }
+    assert!(times[0] < times[1]);
+    assert_mirrored(&databases, "after both");
+}
+
+#[test]
+fn what_a_database_has_forgotten_is_told_again() {
+    let databases = three();
+    for n in 0..6 {
+        made(&databases, &format!("g{n}"), json!({}));
+    }
+    // As after a restore to an earlier time.
+    let forget = "DELETE FROM gateways WHERE id = 'g1'";
+    let age = "UPDATE gateways SET settings = '{}', modified_at = 1 WHERE id = 'g4'";
+    block_on(databases.others[0].1.inner.batch([forget, age].map(|sql| Statement::new(sql, [])).into())).unwrap();
+    heal(&databases);
+    assert_mirrored(&databases, "after a restore");
+    let swapped = Bound {
+        first: databases.first,
+        others: databases.others.into_iter().rev().zip([1, 2]).map(|((_, store), number)| (number, store)).collect(),
+    };
+    let error = block_on(mirror::heal(&swapped, 1)).unwrap_err();
+    assert_eq!(error.0, "the database bound as DB_1 has the gateways of DB_2: the bindings were swapped");
+    assert_eq!(number(&swapped.others[0].1.inner, "SELECT count(*) AS n FROM gateways"), 2);
+}
+
+#[test]
+fn an_id_leads_to_its_log_in_whatever_database() {
+    let databases = three();
+    let gateways: Vec<Gateway> = (0..3).map(|n| made(&databases, &format!("g{n}"), json!({}))).collect();
+    for (n, gateway) in gateways.iter().enumerate() {
+        log(&databases, gateway, &format!("log-{n}"), |call| {
+            call.created_at = NOW + n as u64;
+            call.event_id = if n < 2 { "event".to_owned() } else { "other".to_owned() };
+            call.provider = n.to_string();
+        });
+    }
+    let judged = |path: &str| {
+        parsed(&ask(&databases, "POST", &format!("/feedback/{path}"), &json!({ "data": { "a": 1 } })))["result"].clone()
+    };
+    for n in 0..3 {
+        for id in [format!("log-{n}"), format!("chatcmpl-{n}")] {
+            assert_eq!(judged(&id)["log_id"], format!("log-{n}"), "{id}");
+        }
+    }
+    let several = judged("event");
+    assert_eq!((&several["log_id"], &several["matches"]), (&json!("log-1"), &json!(2)));
+    assert_eq!(judged("event?account=a&gateway=g0")["log_id"], "log-0");
+    assert_eq!(judged("event?account=a&gateway=g2"), Value::Null);
+    assert_eq!(judged("event?account=b"), Value::Null);
+    assert_eq!(judged("event?account=a&gateway=none"), Value::Null);
+    assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM log_feedback"), [1, 1, 1]);
+    let shown = result(&ask(&databases, "DELETE", "/feedback/log-2", &Value::Null));
+    assert_eq!((&shown["data"], shown["history"].as_array().unwrap().len()), (&json!({}), 2));
+    let id = id::mint_log(NOW, 3, &MARK);
+    log(&databases, &gateways[1], &id, |_| {});
+    for (gateway, status) in [("g0", 404), ("g1", 200), ("g2", 404)] {
+        let patched = ask(&databases, "PATCH", &format!("/gateways/{gateway}/logs/{id}"), &json!({ "score": 1 }));
+        let given =
+            ask(&databases, "POST", &format!("/feedback/{id}?account=a&gateway={gateway}"), &json!({ "data": {} }));
+        assert_eq!((patched.status, given.status), (status, status), "{gateway}");
+    }
+    // An id of one gateway is unknown under another, wherever that one is.
+    for (n, suffix) in [(0, ""), (1, "/request"), (2, "/response")] {
+        for other in (0..3).filter(|other| *other != n) {
+            let path = format!("/gateways/g{other}/logs/log-{n}{suffix}");
+            assert_eq!(ask(&databases, "GET", &path, &Value::Null).status, 404, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_database_that_is_down_hides_only_its_own_logs() {
+    let databases = three();
+    for n in 0..3 {
+        let gateway = made(&databases, &format!("g{n}"), json!({}));
+        log(&databases, &gateway, &format!("log-{n}"), |_| {});
+    }
+    let judge = |id: &str| {
+        databases.others[0].1.fail_before(1);
+        ask(&databases, "POST", &format!("/feedback/{id}"), &json!({ "data": { "a": 1 } })).status
+    };
+    assert_eq!(judge("log-0"), 200);
+    assert_eq!(judge("log-2"), 200);
+    // It may well be there, so nobody is told that it is unknown.
+    assert_eq!(judge("log-1"), 500);
+    assert_eq!(judge("log-1?account=a&gateway=g0"), 404);
+    databases.others[0].1.fail_before(1);
+    assert_eq!(ask(&databases, "GET", "/gateways/g0/logs", &Value::Null).status, 200);
+    assert_eq!(ask(&databases, "GET", "/gateways/g2/logs", &Value::Null).status, 200);
+    assert_eq!(ask(&databases, "GET", "/gateways/g1/logs", &Value::Null).status, 500);
+}
+
+#[test]
+fn a_database_that_is_no_longer_bound_is_named_to_the_operator() {
+    let mut databases = three();
+    made(&databases, "g", json!({ "log_database": 2 }));
+    databases.others.pop();
+    for (method, path) in [("GET", "/gateways/g/logs"), ("GET", "/gateways/g/storage"), ("GET", "/gateways/g/datasets")]
+    {
+        let refused = ask(&databases, method, path, &Value::Null);
+        let cause = &refused.headers.iter().find(|(name, _)| *name == "cause").unwrap().1;
+        assert_eq!((refused.status, parsed(&refused)["errors"][0]["message"].clone()), (500, json!("Internal Error")));
+        assert_eq!(cause, "database: the Worker has no D1 binding named DB_2; see wrangler.toml");
+    }
+    for (method, path) in [
+        ("GET", "/gateways/g"),
+        ("PUT", "/gateways/g"),
+        ("GET", "/gateways/g/provider_configs"),
+        ("DELETE", "/gateways/g"),
+    ] {
+        assert_eq!(
+            ask(&databases, method, path, &if method == "PUT" { json!({}) } else { Value::Null }).status,
+            200,
+            "{method}"
+        );
+    }
+    assert!(block_on(mirror::hand_over(&databases, NOW)).is_err());
+    assert_eq!(number(&databases.first.inner, "SELECT count(*) AS n FROM deleted_gateways WHERE shard = 2"), 1);
+}
+
+fn context<'a>(query: &'a Query, entry: &str) -> Context<'a> {
+    Context { caller: &Caller::Admin, query, mark: &MARK, now_ms: NOW, entry: entry.to_owned() }
+}
+
+#[test]
+fn feedback_that_comes_before_its_log_finds_it_in_the_end() {
+    for after in [false, true] {
+        for (faulty, call) in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2)] {
+            let databases = three();
+            let gateway = made(&databases, "g", json!({ "log_database": 1 }));
+            let id = id::mint_log(NOW, 7, &MARK);
+            let query = Query::parse("");
+            let judgement = Judgement::merge(&json!({ "data": { "rating": 5 } })).unwrap();
+            let homes: Vec<_> = databases.all().collect();
+            let kept = block_on(feedback::keep(&homes, 0, &id, &judgement, None, &context(&query, "e")));
+            assert_eq!(kept.unwrap().status, 202);
+            block_on(carry::all_pending(&databases)).unwrap();
+            assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM pending_feedback"), [1, 0, 0]);
+            log(&databases, &gateway, &id, |_| {});
+            if call > 0 {
+                let store = databases.of(faulty).unwrap();
+                if after {
+                    store.fail_after(call)
+                } else {
+                    store.fail_before(call)
+                }
+                assert!(block_on(carry::all_pending(&databases)).is_err(), "{faulty} {call}");
+                let kept = numbers(&databases, "SELECT count(*) AS n FROM pending_feedback");
+                assert!(kept.iter().sum::<u64>() > 0, "{faulty} {call} {after}");
+            }
+            block_on(carry::all_pending(&databases)).unwrap();
+            assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM pending_feedback"), [0, 1, 0]);
+            block_on(feedback::settle(&databases.others[0].1, None, NOW)).unwrap();
+            let shown = result(&ask(&databases, "GET", &format!("/feedback/{id}"), &Value::Null));
+            assert_eq!((&shown["data"], shown["history"].as_array().unwrap().len()), (&json!({ "rating": 5 }), 1));
+        }
+    }
+}
+
+#[test]
+fn whoever_reads_a_log_first_sees_what_was_said_before() {
+    for path in ["/feedback/ID", "/gateways/g/logs/ID"] {
+        let databases = three();
+        let gateway = made(&databases, "g", json!({ "log_database": 2 }));
+        let id = id::mint_log(NOW, 7, &MARK);
+        let query = Query::parse("");
+        let judgement = Judgement::merge(&json!({ "data": { "helpful": true } })).unwrap();
+        let homes: Vec<_> = databases.all().collect();
+        block_on(feedback::keep(&homes, 0, &id, &judgement, None, &context(&query, "e"))).unwrap();
+        log(&databases, &gateway, &id, |_| {});
+        assert_eq!(result(&ask(&databases, "GET", &path.replace("ID", &id), &Value::Null))["feedback"], 1, "{path}");
+        assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM pending_feedback"), [0, 0, 0]);
+    }
+}
+
+#[test]
+fn feedback_is_not_given_up_while_the_gateway_is_not_known_yet() {
+    let databases = three();
+    databases.others[0].1.fail_before(1);
+    let gateway = made(&databases, "g", json!({ "log_database": 1 }));
+    let store = &databases.others[0].1;
+    assert_eq!(number(&store.inner, "SELECT count(*) AS n FROM gateways"), 0);
+    let id = id::mint_log(NOW, 7, &MARK);
+    let judged = ask(&databases, "PATCH", &format!("/gateways/g/logs/{id}"), &json!({ "score": 50 }));
+    assert_eq!(judged.status, 202);
+    log(&databases, &gateway, &id, |_| {});
+    block_on(feedback::settle(store, None, NOW)).unwrap();
+    assert_eq!(number(&store.inner, "SELECT count(*) AS n FROM pending_feedback"), 1);
+    heal(&databases);
+    block_on(feedback::settle(store, None, NOW)).unwrap();
+    assert_eq!(number(&store.inner, "SELECT count(*) AS n FROM pending_feedback"), 0);
+    assert_eq!(result(&ask(&databases, "GET", &format!("/gateways/g/logs/{id}"), &Value::Null))["score"], 50.0);
+}
+
+/// The changes of an account, newest first, as pages of two and as a whole.
+fn audited(databases: &Three) -> (Vec<String>, Vec<u64>) {
+    let read = |query: &str| parsed(&ask(&databases.first.inner, "GET", &format!("/audit?{query}"), &Value::Null));
+    let lines = |page: &Value| -> Vec<String> {
+        let entries = page["result"].as_array().unwrap();
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", entry["action"].as_str().unwrap(), entry["gateway_id"].as_str().unwrap()))
+            .collect()
+    };
+    let whole = lines(&read("per_page=100"));
+    let pages: Vec<Value> =
+        (1..=whole.len().div_ceil(2)).map(|page| read(&format!("per_page=2&page={page}"))).collect();
+    assert_eq!(pages.iter().flat_map(&lines).collect::<Vec<String>>(), whole);
+    (whole, pages.iter().map(|page| page["result_info"]["total_count"].as_u64().unwrap()).collect())
+}
+
+#[test]
+fn the_trail_of_changes_is_one_whatever_fails() {
+    let dataset = |n: u64| json!({ "name": format!("set {n}"), "enable": true, "filters": [] });
+    for after in [false, true] {
+        for (faulty, call) in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 3), (1, 4)] {
+            let databases = three();
+            for id in ["g0", "g1", "g2"] {
+                made(&databases, id, json!({}));
+            }
+            for n in 0..25 {
+                result(&ask(&databases, "POST", &format!("/gateways/g{}/datasets", n % 3), &dataset(n)));
+            }
+            assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM audit"), [12, 8, 8]);
+            assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM datasets"), [9, 8, 8]);
+            for _ in 0..13 {
+                result(&ask(&databases, "POST", "/gateways/g1/datasets", &dataset(100 + ASKED.get())));
+            }
+            if call > 0 {
+                let store = databases.of(faulty).unwrap();
+                if after {
+                    store.fail_after(call)
+                } else {
+                    store.fail_before(call)
+                }
+                assert!(block_on(carry::audit(&databases, &databases.others[0].1)).is_err(), "{faulty} {call}");
+            }
+            for (_, store) in &databases.others {
+                block_on(carry::audit(&databases, store)).unwrap();
+            }
+            assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM audit"), [41, 0, 0], "{faulty} {call} {after}");
+            let (whole, totals) = audited(&databases);
+            assert_eq!(totals, vec![41; 21]);
+            let wanted: Vec<String> = (0..13)
+                .map(|_| 1)
+                .chain((0..25).rev().map(|n| n % 3))
+                .map(|n| format!("dataset.create g{n}"))
+                .collect();
+            assert_eq!(whole[..38], wanted);
+        }
+    }
+}
+
+#[test]
+fn new_prices_reach_logs_in_other_databases() {
+    let databases = three();
+    let gateway = made(&databases, "g", json!({ "log_database": 2 }));
+    log(&databases, &gateway, &id::mint(NOW, 1), |_| {});
+    let rule = json!({ "account_provider_id": "openai", "model": "my-model", "model_rule": "equals", "cost_in": 0.5, "cost_out": 1, "enable": true });
+    result(&ask(&databases, "POST", "/custom-providers/costs", &rule));
+    let job = result(&ask(&databases, "POST", "/gateways/g/logs/reprice", &json!({})));
+    assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM reprices"), [0, 0, 1]);
+    let clock = Cell::new(NOW + 10_000);
+    let tick = || {
+        clock.set(clock.get() + 1);
+        clock.get()
+    };
+    for shard in 0..3 {
+        block_on(reprice::run_all(&databases, shard, tick, u64::MAX)).unwrap();
+    }
+    let id = job["id"].as_str().unwrap();
+    let done = result(&ask(&databases, "GET", &format!("/gateways/g/logs/reprice/{id}"), &Value::Null));
+    assert_eq!((&done["processed"], &done["logs_changed"], &done["error"]), (&json!(true), &json!(1), &Value::Null));
+    assert_eq!(result(&ask(&databases, "GET", "/gateways/g/logs", &Value::Null))[0]["cost"], 500.0);
+}
+
+#[test]
+fn a_limit_on_logs_holds_in_other_databases() {
+    let databases = three();
+    let gateway = made(&databases, "g", json!({ "log_database": 1, "log_management": 10_000 }));
+    let store = &databases.others[0].1.inner;
+    let full = "INSERT INTO log_storage (gateway, logs, counted_at) SELECT key, 9999, 9e15 FROM gateways";
+    block_on(store.batch(vec![Statement::new(full, [])])).unwrap();
+    for n in 0..3 {
+        log(&databases, &gateway, &format!("log-{n}"), |_| {});
+    }
+    let storage = result(&ask(&databases, "GET", "/gateways/g/storage", &Value::Null));
+    assert_eq!(
+        (&storage["logs"], &storage["not_stored"], &storage["log_management"]),
+        (&json!(10_000), &json!(2), &json!(10_000))
+    );
+    assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM logs"), [0, 1, 0]);
+}
+
+#[test]
+fn with_one_database_no_statement_is_added() {
+    let store = Faulty::new(Sqlite::new());
+    let count = |method: &str, path: &str, body: &Value| {
+        let before = store.calls();
+        ask(&store, method, path, body);
+        store.calls() - before
+    };
+    assert_eq!(count("POST", "/gateways", &json!({ "id": "g" })), 2);
+    assert_eq!(count("PUT", "/gateways/g", &json!({})), 3);
+    assert_eq!(count("GET", "/gateways/g/logs", &Value::Null), 3);
+    assert_eq!(count("GET", "/feedback/unknown-id?account=a&gateway=g", &Value::Null), 10);
+    let id = id::mint(NOW - 1_000_000, 1);
+    assert_eq!(count("GET", &format!("/feedback/{id}"), &Value::Null), 1);
+    assert_eq!(count("GET", "/audit", &Value::Null), 2);
+    assert_eq!(count("DELETE", "/gateways/g", &Value::Null), 2);
+}
