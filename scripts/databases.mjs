@@ -9,7 +9,7 @@ export function databases(toml = readText(join(root, "wrangler.toml")) ?? "") {
   const tables = toml.split(/^\s*(?=\[)/m).filter((table) => /^\[\[\s*d1_databases\s*\]\]/.test(table));
   const value = (table, name) => new RegExp(`^\\s*${name}\\s*=\\s*["'](.*?)["']`, "m").exec(table)?.[1];
   const all = tables.map((table) => ({ binding: value(table, "binding"), id: value(table, "database_id"), migrations: value(table, "migrations_dir") }));
-  const ours = all.filter(({ binding }) => binding?.startsWith("DB"));
+  const ours = all.filter(({ binding }) => /^DB(_|$)/.test(binding));
   for (const [n, { binding, id, migrations }] of ours.entries()) {
     if (!NAME.test(binding)) throw new Failure(`wrangler.toml binds a database as ${binding}: Tollgate knows DB, and DB_1 to DB_63.`);
     const twin = ours.slice(0, n).find((other) => other.binding === binding || other.id === id);

@@ -8,7 +8,7 @@ use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
-use crate::shard::{Bound, Databases, carry, mirror};
+use crate::shard::{Databases, carry, mirror};
 use crate::store::StoreError;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -20,6 +20,10 @@ const BUDGET_MS: u64 = 25_000;
 
 /// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
 const DELETED_AT_ONCE: u32 = 2_000;
+
+/// How long a database may take to hear or tell what concerns another, in milliseconds. One that hangs hears it the next
+/// time.
+const TELLING_MS: u64 = 5_000;
 
 /// How often kept feedback looks for its log, in milliseconds.
 const SETTLE_EVERY_MS: u64 = 250;
@@ -42,6 +46,7 @@ pub enum Work {
 /// All of it, once.
 pub async fn everything(around: &Rc<Around>) {
     reseal(around).await;
+    tell(around).await;
     everywhere(around, &[Work::Settle, Work::Sweep, Work::Reprices, Work::Retention, Work::Evaluations]).await;
 }
 
@@ -53,7 +58,6 @@ pub async fn reseal(around: &Rc<Around>) {
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others.
 pub async fn everywhere(around: &Rc<Around>, works: &[Work]) {
     let databases = around.databases();
-    tell(&databases).await;
     let slices = Cell::new(0);
     let each = databases.all().map(|(shard, store)| {
         let (databases, slices) = (&databases, &slices);
@@ -75,21 +79,23 @@ pub async fn everywhere(around: &Rc<Around>, works: &[Work]) {
 }
 
 /// Tells the databases of each other what could not be told at once; see [`crate::shard`].
-pub async fn tell(databases: &Bound<D1Store>) {
+pub async fn tell(around: &Around) {
+    let databases = around.databases().within(TELLING_MS);
     if databases.others.is_empty() {
         return;
     }
-    told("deletion_untold", mirror::hand_over(databases, now()).await);
-    told("feedback_undelivered", carry::all_pending(databases).await);
+    told("deletion_untold", mirror::hand_over(&databases, now()).await);
+    told("feedback_undelivered", carry::all_pending(&databases).await);
     for (shard, _) in &databases.others {
-        told("gateways_untold", mirror::heal(databases, *shard).await);
+        told("gateways_untold", mirror::heal(&databases, *shard).await);
     }
-    audit(databases).await;
+    audit(around).await;
 }
 
 /// Brings the trail of changes together.
-pub async fn audit(databases: &Bound<D1Store>) {
-    let each = databases.others.iter().map(|(_, store)| carry::audit(databases, store));
+pub async fn audit(around: &Around) {
+    let databases = around.databases().within(TELLING_MS);
+    let each = databases.others.iter().map(|(_, store)| carry::audit(&databases, store));
     join_all(each).await.into_iter().for_each(|carried| told("audit_undelivered", carried));
 }
 
@@ -157,13 +163,19 @@ pub async fn written(around: &Around) {
 /// Settles what can be, and says how much cannot yet.
 async fn settled(around: &Around) -> Result<u64, StoreError> {
     let databases = around.databases();
-    carry::all_pending(&databases).await?;
-    let mut waiting = 0;
+    let mut sum = carry::all_pending(&databases).await.map(|()| 0);
     for (_, store) in databases.all() {
-        feedback::settle(store, None, now()).await?;
-        waiting += feedback::waiting(store).await?;
+        let left = async {
+            feedback::settle(store, None, now()).await?;
+            feedback::waiting(store).await
+        };
+        // One that does not answer keeps nothing from the others.
+        sum = match (sum, left.await) {
+            (Ok(sum), Ok(left)) => Ok(sum + left),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
     }
-    Ok(waiting)
+    sum
 }
 
 fn told(event: &str, result: Result<(), StoreError>) {

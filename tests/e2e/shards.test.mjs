@@ -1,6 +1,7 @@
 // Three D1 databases: gateways spread over them, each one's logs in its own, and one that is down hurts nobody else.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { databases } from "../../scripts/databases.mjs";
 import { ACCOUNT, Gateway, TOKEN, until } from "./harness.mjs";
 
 /** Lets databases be down: every call of theirs fails, as D1's do, or there is no such binding. */
@@ -258,4 +259,20 @@ test("a database that is no longer bound is named to the operator, and requests 
   assert.equal((await gw.api("/gateways/zero/logs")).status, 200);
   await plan({});
   await gw.logOf(answer, "two");
+});
+
+test("every database of wrangler.toml is migrated, and none is bound twice", () => {
+  const table = (binding, id, more = 'migrations_dir = "migrations"') => `[[d1_databases]]\nbinding = "${binding}"\ndatabase_id = "${id}"\n${more}\n\n`;
+  const others = '[[kv_namespaces]]\nbinding = "CACHE"\nid = "k"\n\n# [[d1_databases]]\n# binding = "DB_9"\n\n';
+  const read = (toml) => databases(toml).map(({ binding }) => binding);
+  assert.deepEqual(databases().map(({ binding }) => binding), ["DB"]);
+  assert.deepEqual(read(table("DB", "a") + others + table("DB_2", "b") + table("OTHER", "a", "") + table("DB_63", "c")), ["DB", "DB_2", "DB_63"]);
+  for (const [toml, why] of [
+    [table("DB", "a") + table("DB_1", "a"), /DB and DB_1/],
+    [table("DB", "a") + table("DB", "b"), /DB and DB/],
+    [table("DB", "a") + table("DB_64", "b"), /DB_64/],
+    [table("DB", "a") + table("DB_01", "b"), /DB_01/],
+    [table("DB", "a") + table("DB_1", "b", ""), /migrations_dir/],
+    [table("DB_1", "b"), /no D1 database as DB/],
+  ]) assert.throws(() => read(toml), why);
 });
