@@ -55,8 +55,8 @@ impl D1Store {
 
     async fn answer(&self, promise: Promise) -> Result<JsValue, StoreError> {
         match within(self.patience_ms, JsFuture::from(promise)).await {
-            Some(answer) => answer.map_err(failed),
-            None => Err(StoreError(format!("D1 did not answer within {} ms", self.patience_ms))),
+            Some(answer) => answer.map_err(|error| self.failed(&error)),
+            None => Err(self.error(format!("D1 did not answer within {} ms", self.patience_ms))),
         }
     }
 
@@ -64,11 +64,20 @@ impl D1Store {
         if !self.is_bound() {
             return Err(shard::unbound(self.shard));
         }
-        let prepared = self.database.prepare(&statement.sql).map_err(failed)?;
+        let prepared = self.database.prepare(&statement.sql).map_err(|error| self.failed(&error))?;
         if statement.binds.is_empty() {
             return Ok(prepared);
         }
-        prepared.bind(&statement.binds.iter().map(value).collect()).map_err(failed)
+        prepared.bind(&statement.binds.iter().map(value).collect()).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &JsValue) -> StoreError {
+        self.error(js::message(error))
+    }
+
+    /// Where there are several databases, it has to be said which of them failed.
+    fn error(&self, cause: String) -> StoreError {
+        StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", shard::binding(self.shard)) })
     }
 }
 
@@ -84,11 +93,11 @@ impl Bound<D1Store> {
 
 impl Store for D1Store {
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-        let promise = self.prepared(&statement)?.all().map_err(failed)?;
+        let promise = self.prepared(&statement)?.all().map_err(|error| self.failed(&error))?;
         let answer = self.answer(promise).await?;
-        let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(failed)?;
+        let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(|error| self.failed(&error))?;
         // One string across the border costs less than a crossing for each value.
-        let text = String::from(JSON::stringify(&rows).map_err(failed)?);
+        let text = String::from(JSON::stringify(&rows).map_err(|error| self.failed(&error))?);
         let rows: Vec<Row> =
             serde_json::from_str(&text).map_err(|error| StoreError(format!("the rows cannot be read: {error}")))?;
         Ok((rows, meta(&answer, "rows_read")))
@@ -99,7 +108,7 @@ impl Store for D1Store {
         for statement in &statements {
             prepared.push(self.prepared(statement)?.as_ref());
         }
-        let answers = self.answer(self.database.batch(&prepared).map_err(failed)?).await?;
+        let answers = self.answer(self.database.batch(&prepared).map_err(|error| self.failed(&error))?).await?;
         Ok(Array::from(&answers).iter().map(|answer| meta(&answer, "changes")).collect())
     }
 }
@@ -119,8 +128,4 @@ fn value(bind: &Bind) -> JsValue {
         Bind::Real(value) => JsValue::from_f64(*value),
         Bind::Text(value) => JsValue::from_str(value),
     }
-}
-
-fn failed(error: JsValue) -> StoreError {
-    StoreError(js::message(&error))
 }
