@@ -1,13 +1,16 @@
 //! Several databases. The first has what an installation is told: gateways, tokens, keys, prices, the trail of changes.
 //! The logs of a gateway, and all that is made of them, are in one of all, by a number in the gateway's row.
 //!
-//! No transaction spans two databases. What has to be in both is written to the one that decides first; the other is told
-//! afterwards, and [`mirror`] and [`carry`] tell it again until it knows.
+//! No transaction spans two databases. What has to be in both is written to the one that decides first, and [`tell`] tells the
+//! other until it knows.
 
 pub mod carry;
 pub mod mirror;
 
 use crate::store::{Store, StoreError};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
 /// The binding `DB_63` is the last.
 pub const MAX_SHARD: u32 = 63;
@@ -54,6 +57,35 @@ pub fn binding(shard: u32) -> String {
 /// What a statement for a database comes to that is not bound.
 pub fn unbound(shard: u32) -> StoreError {
     StoreError(format!("the Worker has no D1 binding named {}; see wrangler.toml", binding(shard)))
+}
+
+/// Tells the databases of each other what is new, behind each change of a gateway and once a minute. `report` gets what
+/// failed, which is made up for the next time.
+pub async fn tell(databases: &impl Databases, now_ms: u64, report: impl Fn(&str, Result<(), StoreError>)) {
+    if databases.others().is_empty() {
+        return;
+    }
+    report("deletion_untold", mirror::hand_over(databases, now_ms).await);
+    report("feedback_undelivered", carry::all_pending(databases).await);
+    let mut works: Vec<Work<'_>> = Vec::new();
+    for (shard, store) in databases.others() {
+        works.push(Box::pin(async {
+            report("gateways_untold", mirror::heal(databases, *shard).await);
+            report("audit_undelivered", carry::audit(databases, store).await);
+        }));
+    }
+    together(works).await;
+}
+
+pub type Work<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
+
+/// Carries out some works at once. `join_all` would bring a scheduler of its own for every type of work.
+pub async fn together(mut works: Vec<Work<'_>>) {
+    poll_fn(|context| {
+        works.retain_mut(|work| work.as_mut().poll(context).is_pending());
+        if works.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 // === impl Databases ===

@@ -8,11 +8,11 @@ use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
 use crate::retention::room;
-use crate::shard::{self, Databases, carry};
+use crate::shard::{self, Databases, Work, carry};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
-use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
 const MAX_KEYS: u64 = 1_000;
@@ -79,14 +79,18 @@ pub async fn locate(
     request_id: &str,
     context: &Context<'_>,
 ) -> Result<Option<Found>, StoreError> {
-    let mut all: Vec<Found> = Vec::new();
-    let mut failed = None;
-    for answer in join_all(homes.iter().map(|(shard, store)| locate_in(*store, *shard, request_id, context))).await {
-        match answer {
-            Ok(found) => all.extend(found),
-            Err(error) => failed = Some(error),
-        }
+    let (all, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
+    let mut asked: Vec<Work<'_>> = Vec::new();
+    for (shard, store) in homes {
+        asked.push(Box::pin(async {
+            match locate_in(*store, *shard, request_id, context).await {
+                Ok(found) => all.borrow_mut().extend(found),
+                Err(error) => drop(failed.replace(Some(error))),
+            }
+        }));
     }
+    shard::together(asked).await;
+    let (mut all, failed): (Vec<Found>, _) = (all.into_inner(), failed.into_inner());
     let rank = all.iter().map(|found| found.rank).min();
     all.retain(|found| Some(found.rank) == rank);
     let matches = all.iter().map(|found| found.matches).sum();

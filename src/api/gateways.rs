@@ -10,7 +10,7 @@ use crate::envelope::{ApiError, Reply};
 use crate::limit::rules::Limits;
 use crate::page::Page;
 use crate::query::Query;
-use crate::shard::{Databases, mirror};
+use crate::shard::Databases;
 use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -96,11 +96,9 @@ pub async fn create_default(
     let row = by.row(&change("gateway.create", account, DEFAULT, &Map::new()));
     let insert = insert(account, DEFAULT, &internal_id, by.now_ms, &settings, databases.numbers());
     databases.first().batch(vec![insert, row]).await?;
-    let made = find(databases.first(), account, DEFAULT)
+    find(databases.first(), account, DEFAULT)
         .await?
-        .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))?;
-    let _ = mirror::write(databases, &made).await;
-    Ok(made)
+        .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))
 }
 
 /// Lists the gateways that the caller can reach.
@@ -145,7 +143,7 @@ pub async fn create(
     if changed.first() != Some(&1) {
         return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
     }
-    told(databases, account, id).await
+    get(store, account, id).await
 }
 
 /// The databases that a new gateway's logs may go to: the one that its body names, or all.
@@ -166,24 +164,10 @@ fn shards(databases: &impl Databases, body: &Map<String, Value>, by: &By<'_>) ->
     })
 }
 
-/// Shows a gateway that was just made or changed, and tells the database of its logs. What that one does not hear now is
-/// made up for by [`mirror::heal`], so it is no reason to call the change a failure.
-async fn told(databases: &impl Databases, account: &str, id: &str) -> Result<Reply, ApiError> {
-    let gateway = existing(databases.first(), account, id).await?;
-    let _ = mirror::write(databases, &gateway).await;
-    Ok(Reply::result(gateway.show()))
-}
-
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
 /// a gateway by not knowing `authentication`; null resets a field to its default.
-pub async fn update(
-    databases: &impl Databases,
-    account: &str,
-    id: &str,
-    body: &[u8],
-    by: &By<'_>,
-) -> Result<Reply, ApiError> {
-    let gateway = existing(databases.first(), account, id).await?;
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
+    let gateway = existing(store, account, id).await?;
     let given = object(body)?;
     if given.get("log_database").is_some_and(|to| !to.is_null() && to.as_f64() != Some(gateway.shard.into())) {
         let rule =
@@ -205,17 +189,16 @@ pub async fn update(
          cache_generation = cache_generation + ?4 WHERE key = ?1",
         [gateway.key.into(), stored(&settings).into(), time(by.now_ms), Bind::Int(forgets.into())],
     );
-    databases.first().batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
-    told(databases, account, id).await
+    store.batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
+    get(store, account, id).await
 }
 
 /// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`sweep`] removes them.
-pub async fn delete(databases: &impl Databases, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
-    let gateway = existing(databases.first(), account, id).await?;
+pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+    let gateway = existing(store, account, id).await?;
     let key = || [gateway.key.into()];
     let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at, shard) VALUES (?1, ?2, ?3)";
-    databases
-        .first()
+    store
         .batch(vec![
             Statement::new(deleted, [gateway.key.into(), time(by.now_ms), Bind::Int(gateway.shard.into())]),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
@@ -224,9 +207,6 @@ pub async fn delete(databases: &impl Databases, account: &str, id: &str, by: &By
             Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
         ])
         .await?;
-    if gateway.shard > 0 {
-        let _ = mirror::hand_over(databases, by.now_ms).await;
-    }
     Ok(Reply::result(gateway.show()))
 }
 

@@ -8,9 +8,8 @@ use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
-use crate::shard::{Databases, carry, mirror};
+use crate::shard::{self, Databases, carry};
 use crate::store::StoreError;
-use futures_util::future::join_all;
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -59,9 +58,10 @@ pub async fn reseal(around: &Rc<Around>) {
 pub async fn everywhere(around: &Rc<Around>, works: &[Work]) {
     let databases = around.databases();
     let slices = Cell::new(0);
-    let each = databases.all().map(|(shard, store)| {
+    let mut each: Vec<shard::Work<'_>> = Vec::new();
+    for (shard, store) in databases.all() {
         let (databases, slices) = (&databases, &slices);
-        async move {
+        each.push(Box::pin(async move {
             for work in works {
                 match work {
                     Work::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
@@ -73,30 +73,14 @@ pub async fn everywhere(around: &Rc<Around>, works: &[Work]) {
                     Work::Evaluations => evaluations(store, around).await,
                 }
             }
-        }
-    });
-    join_all(each).await;
+        }));
+    }
+    shard::together(each).await;
 }
 
-/// Tells the databases of each other what could not be told at once; see [`crate::shard`].
+/// Tells the databases of each other what is new.
 pub async fn tell(around: &Around) {
-    let databases = around.databases().within(TELLING_MS);
-    if databases.others.is_empty() {
-        return;
-    }
-    told("deletion_untold", mirror::hand_over(&databases, now()).await);
-    told("feedback_undelivered", carry::all_pending(&databases).await);
-    for (shard, _) in &databases.others {
-        told("gateways_untold", mirror::heal(&databases, *shard).await);
-    }
-    audit(around).await;
-}
-
-/// Brings the trail of changes together.
-pub async fn audit(around: &Around) {
-    let databases = around.databases().within(TELLING_MS);
-    let each = databases.others.iter().map(|(_, store)| carry::audit(&databases, store));
-    join_all(each).await.into_iter().for_each(|carried| told("audit_undelivered", carried));
+    shard::tell(&around.databases().within(TELLING_MS), now(), told).await;
 }
 
 /// Goes on with the evaluations of a database that nobody works on.

@@ -1,6 +1,6 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
-use super::{Around, now, random};
+use super::{Around, background, now, random};
 use crate::api::gateways::{self, DEFAULT};
 use crate::audit::By;
 use crate::id;
@@ -59,7 +59,10 @@ pub async fn settings(
             )
             .await
             {
-                Ok(_) => scope::read(&store, account, gateway).await,
+                Ok(_) => {
+                    background::tell(around).await;
+                    scope::read(&store, account, gateway).await
+                }
                 Err(error) => Err(error),
             }
         }

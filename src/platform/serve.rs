@@ -174,7 +174,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         _ => None,
     };
     if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
-        background::audit(around).await;
+        background::tell(around).await;
     }
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
@@ -184,9 +184,8 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         _ => control::handle(&databases, &asked, pause).await,
     };
     let later = Rc::clone(around);
-    if route.access == Access::Edit && !databases.others.is_empty() {
-        let later = Rc::clone(around);
-        around.context.wait_until(async move { background::tell(&later).await });
+    if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
+        background::tell(around).await;
     }
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {

@@ -1,8 +1,8 @@
 //! What the database of a gateway's logs knows of the gateway: a copy of its row, under the same key.
 //!
-//! The first database decides. A gateway is made, changed and deleted there, and its logs' database is told afterwards. When
-//! that fails, logs are written all the same, as those of a gateway without limits, and the next [`heal`] or [`hand_over`]
-//! makes up for it: what is to be told can be read from the first database at any time.
+//! The first database decides. A gateway is made, changed and deleted there, and its logs' database is told afterwards. While
+//! that fails, logs are written all the same, as those of a gateway without limits: what is to be told can be read from the
+//! first database at any time.
 
 use super::{Databases, binding};
 use crate::api::gateways::{self, Gateway};
@@ -17,16 +17,8 @@ row! {
     }
 }
 
-/// Tells the database of a gateway's logs what the gateway is like now.
-pub async fn write(databases: &impl Databases, gateway: &Gateway) -> Result<(), StoreError> {
-    if gateway.shard == 0 {
-        return Ok(());
-    }
-    databases.of(gateway.shard)?.batch(copy(gateway)).await.map(drop)
-}
-
 /// The statements that copy a row. They leave newer ones alone, and bring no deleted gateway back.
-fn copy(gateway: &Gateway) -> Vec<Statement> {
+pub fn copy(gateway: &Gateway) -> Vec<Statement> {
     // Where this one is, its predecessor of the same name is no more.
     let predecessor = Statement::new(
         "DELETE FROM gateways WHERE account_id = ?1 AND id = ?2 AND key < ?3",
@@ -110,9 +102,6 @@ pub async fn hand_over(databases: &impl Databases, now_ms: u64) -> Result<(), St
             key: i64,
             shard: u32,
         }
-    }
-    if databases.others().is_empty() {
-        return Ok(());
     }
     let first = databases.first();
     let deleted = Statement::new("SELECT key, shard FROM deleted_gateways WHERE shard > 0 ORDER BY deleted_at", []);

@@ -44,7 +44,7 @@ before(async () => {
   gw = await Gateway.start({ databases: 3, around: AROUND, others: [caller], bindings: { PROVIDER_KEYS: '{"openai":"sk-judge"}' } });
   for (const id of GATEWAYS) await gw.create(id);
 });
-after(() => gw.stop(/"event":"(request_failed|gateways_untold|deletion_untold|audit_undelivered|settle_failed|feedback_undelivered|sweep_failed|retention)"/));
+after(() => gw.stop(/"event":"(request_failed|log_lost|gateways_untold|deletion_untold|audit_undelivered|settle_failed|feedback_undelivered|sweep_failed|retention)"/));
 
 const plan = (now) => fetch(`${gw.url}/__plan`, { method: "POST", body: JSON.stringify({ down: [], unbound: [], ...now }) });
 const chat = (gateway, headers) => gw.call("openai/chat/completions", { gateway, json: CHAT, headers });
@@ -173,8 +173,8 @@ test("the trail of changes is one", async () => {
   }
   const deleted = await gw.api("/gateways/two/logs?limit=1", { method: "DELETE" });
   assert.deepEqual((await deleted.json()).result, { deleted: 1 });
-  assert.deepEqual(await actions(""), [["logs.delete", "logs.reprice", "evaluation.create"], 15]);
-  assert.deepEqual(await numbers("SELECT count(*) AS n FROM audit"), [15, 0, 0]);
+  assert.deepEqual(await actions(""), [["logs.delete", "logs.reprice", "evaluation.create"], 16]);
+  assert.deepEqual(await numbers("SELECT count(*) AS n FROM audit"), [16, 0, 0]);
 });
 
 test("retention goes by settings that were changed later, in every database", async () => {
@@ -258,7 +258,8 @@ test("a database that is no longer bound is named to the operator, and requests 
   assert.ok(gw.output.some((line) => line.includes("the Worker has no D1 binding named DB_2")));
   assert.equal((await gw.api("/gateways/zero/logs")).status, 200);
   await plan({});
-  await gw.logOf(answer, "two");
+  const later = await chat("two");
+  await gw.logOf(later, "two");
 });
 
 test("every database of wrangler.toml is migrated, and none is bound twice", () => {
