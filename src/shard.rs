@@ -8,9 +8,7 @@ pub mod carry;
 pub mod mirror;
 
 use crate::store::{Store, StoreError};
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
+use crate::together::{Work, together};
 
 /// The binding `DB_63` is the last.
 pub const MAX_SHARD: u32 = 63;
@@ -75,17 +73,6 @@ pub async fn tell(databases: &impl Databases, now_ms: u64, report: impl Fn(&str,
         }));
     }
     together(works).await;
-}
-
-pub type Work<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
-
-/// Carries out some works at once. `join_all` would bring a scheduler of its own for every type of work.
-pub async fn together(mut works: Vec<Work<'_>>) {
-    poll_fn(|context| {
-        works.retain_mut(|work| work.as_mut().poll(context).is_pending());
-        if works.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 // === impl Databases ===

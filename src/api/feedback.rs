@@ -8,9 +8,10 @@ use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
 use crate::retention::room;
-use crate::shard::{self, Databases, Work, carry};
+use crate::shard::{self, Databases, carry};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
+use crate::together::{Work, together};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 
@@ -89,7 +90,7 @@ pub async fn locate(
             }
         }));
     }
-    shard::together(asked).await;
+    together(asked).await;
     let (mut all, failed): (Vec<Found>, _) = (all.into_inner(), failed.into_inner());
     let rank = all.iter().map(|found| found.rank).min();
     all.retain(|found| Some(found.rank) == rank);

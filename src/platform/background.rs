@@ -10,6 +10,7 @@ use crate::reprice;
 use crate::retention;
 use crate::shard::{self, Databases, carry};
 use crate::store::StoreError;
+use crate::together::{Work, together};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -34,7 +35,7 @@ thread_local! {
 
 /// What there is to do in each database.
 #[derive(Clone, Copy)]
-pub enum Work {
+pub enum Task {
     Settle,
     Sweep,
     Reprices,
@@ -46,7 +47,7 @@ pub enum Work {
 pub async fn everything(around: &Rc<Around>) {
     reseal(around).await;
     tell(around).await;
-    everywhere(around, &[Work::Settle, Work::Sweep, Work::Reprices, Work::Retention, Work::Evaluations]).await;
+    everywhere(around, &[Task::Settle, Task::Sweep, Task::Reprices, Task::Retention, Task::Evaluations]).await;
 }
 
 /// Seals stored keys with the newest encryption key.
@@ -55,27 +56,27 @@ pub async fn reseal(around: &Rc<Around>) {
 }
 
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others.
-pub async fn everywhere(around: &Rc<Around>, works: &[Work]) {
+pub async fn everywhere(around: &Rc<Around>, tasks: &[Task]) {
     let databases = around.databases();
     let slices = Cell::new(0);
-    let mut each: Vec<shard::Work<'_>> = Vec::new();
+    let mut each: Vec<Work<'_>> = Vec::new();
     for (shard, store) in databases.all() {
         let (databases, slices) = (&databases, &slices);
         each.push(Box::pin(async move {
-            for work in works {
-                match work {
-                    Work::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
-                    Work::Sweep => told("sweep_failed", gateways::sweep(store, now(), DELETED_AT_ONCE).await),
-                    Work::Reprices => {
+            for task in tasks {
+                match task {
+                    Task::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
+                    Task::Sweep => told("sweep_failed", gateways::sweep(store, now(), DELETED_AT_ONCE).await),
+                    Task::Reprices => {
                         told("reprice_failed", reprice::run_all(databases, shard, now, now() + BUDGET_MS).await);
                     }
-                    Work::Retention => retention(store, slices).await,
-                    Work::Evaluations => evaluations(store, around).await,
+                    Task::Retention => retention(store, slices).await,
+                    Task::Evaluations => evaluations(store, around).await,
                 }
             }
         }));
     }
-    shard::together(each).await;
+    together(each).await;
 }
 
 /// Tells the databases of each other what is new.

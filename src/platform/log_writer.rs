@@ -4,7 +4,7 @@ use super::{Around, background, now, pause, random};
 use crate::id;
 use crate::log_batch::{self, Group, Waiting};
 use crate::record::LogRecord;
-use futures_util::future::join_all;
+use crate::together::{Work, together};
 use serde_json::json;
 use std::cell::RefCell;
 
@@ -26,7 +26,7 @@ pub async fn submit(record: LogRecord, around: &Around) {
     pause(log_batch::WINDOW_MS).await;
     // Each group retries on its own, so that none waits until the platform ends the background work.
     let groups = WAITING.with_borrow_mut(|waiting| waiting.take(|| id::mint(now(), random())));
-    join_all(groups.into_iter().map(|group| write(group, around))).await;
+    together(groups.into_iter().map(|group| Box::pin(write(group, around)) as Work<'_>).collect()).await;
     background::written(around).await;
 }
 
