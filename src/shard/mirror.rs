@@ -106,7 +106,12 @@ pub async fn hand_over(databases: &impl Databases, now_ms: u64) -> Result<(), St
     let first = databases.first();
     let deleted = Statement::new("SELECT key, shard FROM deleted_gateways WHERE shard > 0 ORDER BY deleted_at", []);
     let mut failed = Ok(());
+    let mut down = Vec::new();
     for Deleted { key, shard } in first.rows::<Deleted>(deleted).await? {
+        // One that hangs is waited for once.
+        if down.contains(&shard) {
+            continue;
+        }
         let told = async {
             // Its last logs are awaited from now on, however long the database was out of reach.
             let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at) VALUES (?1, ?2)";
@@ -119,6 +124,7 @@ pub async fn hand_over(databases: &impl Databases, now_ms: u64) -> Result<(), St
         };
         if let Err(error) = told.await {
             failed = Err(error);
+            down.push(shard);
         }
     }
     failed
