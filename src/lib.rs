@@ -23,6 +23,7 @@ mod id;
 mod judgement;
 mod limit;
 mod log_batch;
+mod log_queue;
 mod metadata;
 mod model;
 mod number;
@@ -54,9 +55,9 @@ mod upstream;
 mod vault;
 mod wire;
 
-use platform::{Around, background, rpc, serve};
+use platform::{Around, background, queue, rpc, serve};
 use std::rc::Rc;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{Request, Response};
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, event};
@@ -68,6 +69,13 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
     if let Ok(around) = rpc::around() {
         background::everything(&around).await;
     }
+}
+
+/// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
+#[wasm_bindgen]
+pub async fn queue(delivery: queue::Delivery, env: JsValue, context: JsValue) {
+    let around = Around::new(env.unchecked_into(), Context::new(context.unchecked_into()));
+    queue::receive(&delivery, &around).await;
 }
 
 #[event(fetch)]

@@ -62,7 +62,7 @@ pub struct Group {
 /// as well, which may have been written although an error came back.
 pub struct Key<'a> {
     group: &'a str,
-    part: String,
+    part: &'a str,
 }
 
 /// SQL for: the transaction was not carried out before. Its statements have [`Key::binds`] as their last values.
@@ -76,10 +76,39 @@ macro_rules! is_new {
 }
 pub(crate) use is_new;
 
+/// A record as the statements take it. It can be written again without being made anew, and sent as text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub id: String,
+    pub gateway: i64,
+    pub created_at: u64,
+    /// The row of `logs`, a JSON object.
+    pub log: String,
+    /// The rows of `log_metadata`: JSON arrays with commas between them.
+    pub metadata: String,
+    pub bodies: Vec<Body>,
+}
+
+/// A row of `log_bodies`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A JSON array, written together with others.
+    Short(String),
+    /// The values themselves: a long text is not worth escaping.
+    Long(Vec<Bind>),
+}
+
 /// A record that could not be written, with the reason, for the operator's log.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lost {
     pub id: String,
+    pub reason: String,
+}
+
+/// What could not be written.
+pub struct Unwritten {
+    /// Each with what it is known by.
+    pub entries: Vec<(String, Entry)>,
     pub reason: String,
 }
 
@@ -141,59 +170,75 @@ impl Waiting {
 }
 
 /// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
-/// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
+/// milliseconds.
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let Group { id, records } = group;
-    let mut parts = vec![(Key::of(&id), records)];
+    let entries = group.records.iter().map(Entry::of).collect();
+    // Long bodies are not kept twice.
+    drop(group.records);
+    write_parts(store, vec![(group.id, entries)], pause).await.err().map(Unwritten::lost).unwrap_or_default()
+}
+
+/// [`write`] for several groups, or parts of them, each with its id. A write that took effect although it reported an error
+/// is recognised and not repeated.
+pub async fn write_parts(
+    store: &impl Store,
+    mut parts: Vec<(String, Vec<Entry>)>,
+    pause: impl AsyncFn(u64),
+) -> Result<(), Unwritten> {
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
     loop {
         let mut failed = Vec::new();
         let mut reason = String::new();
-        for (key, part) in parts {
-            if let Err(error) = store.batch(statements(&key, &part)).await {
+        for (id, part) in parts {
+            if let Err(error) = store.batch(statements(&Key::of(&id), &part)).await {
                 reason = error.0;
-                failed.push((key, part));
+                failed.push((id, part));
             }
         }
         if failed.is_empty() {
-            return Vec::new();
+            return Ok(());
         }
         failures += 1;
         let Some(wait) = pauses.next() else {
-            let lost = failed.into_iter().flat_map(|(_, records)| records);
-            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
+            let each = |(id, part): (String, Vec<Entry>)| part.into_iter().map(move |entry| (id.clone(), entry));
+            return Err(Unwritten { entries: failed.into_iter().flat_map(each).collect(), reason });
         };
         pause(*wait).await;
         parts = if failures == FAILURES_TOGETHER {
-            let apart = failed.into_iter().flat_map(|(_, records)| records).enumerate();
-            apart.map(|(number, record)| (Key::part(&id, number), vec![record])).collect()
+            failed.into_iter().flat_map(|(id, entries)| apart(&id, entries)).collect()
         } else {
             failed
         };
     }
 }
 
-/// The statements that write records in one transaction, which has no effect when it is repeated. Logs are left out for
+/// The entries of a group one by one, each under the name it has as a part of the group.
+pub fn apart(id: &str, entries: Vec<Entry>) -> Vec<(String, Vec<Entry>)> {
+    entries.into_iter().enumerate().map(|(number, entry)| (format!("{id}/{number}"), vec![entry])).collect()
+}
+
+/// The statements that write entries in one transaction, which has no effect when it is repeated. Logs are left out for
 /// which their gateway has no room.
-pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
-    let mut statements = room::admit(key, records);
-    statements.push(Statement::new(
-        insert_logs(),
-        key.binds([Bind::Text(json_array(records.iter().filter_map(|record| serde_json::to_string(record).ok())))]),
-    ));
-    let entries: Vec<String> = records.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
-    if !entries.is_empty() {
-        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(json_array(entries))])));
+pub fn statements(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
+    let mut statements = room::admit(key, entries);
+    let logs = json_array(entries.iter().map(|entry| entry.log.as_str()));
+    statements.push(Statement::new(insert_logs(), key.binds([Bind::Text(logs)])));
+    let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
+    let metadata = json_array(metadata);
+    if metadata.len() > EMPTY_ARRAY {
+        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(metadata)])));
     }
-    let mut together: Vec<String> = Vec::new();
+    let mut together: Vec<&str> = Vec::new();
     let mut length = 0;
-    for (row, size) in records.iter().flat_map(body_rows) {
-        if size > MAX_JSON / 4 {
-            statements.push(Statement::new(INSERT_BODY, key.binds(row)));
-            continue;
-        }
-        let row = as_json(&row).to_string();
+    for body in entries.iter().flat_map(|entry| &entry.bodies) {
+        let row = match body {
+            Body::Short(row) => row,
+            Body::Long(row) => {
+                statements.push(Statement::new(INSERT_BODY, key.binds(row.clone())));
+                continue;
+            }
+        };
         if length + row.len() > MAX_JSON && !together.is_empty() {
             statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
             length = 0;
@@ -204,7 +249,7 @@ pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
     if !together.is_empty() {
         statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
     }
-    statements.push(Statement::new(NOTE_GROUP, [Bind::Text(key.part.clone())]));
+    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
     statements
 }
 
@@ -214,20 +259,41 @@ const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)"
 // === impl Key ===
 
 impl<'a> Key<'a> {
-    /// A group that is written as a whole.
-    pub fn of(group: &'a str) -> Self {
-        Self { group, part: group.to_owned() }
-    }
-
-    fn part(group: &'a str, number: usize) -> Self {
-        Self { group, part: format!("{group}/{number}") }
+    /// A group's id, or that of a part of it, which begins with the group's and a slash.
+    pub fn of(id: &'a str) -> Self {
+        Self { group: id.split_once('/').map_or(id, |(group, _)| group), part: id }
     }
 
     /// A statement's own values, and after them those for [`is_new!`].
     pub fn binds(&self, own: impl Into<Vec<Bind>>) -> Vec<Bind> {
         let mut binds = own.into();
-        binds.extend([Bind::from(self.group), Bind::Text(self.part.clone())]);
+        binds.extend([Bind::from(self.group), Bind::from(self.part)]);
         binds
+    }
+}
+
+// === impl Unwritten ===
+
+impl Unwritten {
+    pub fn lost(self) -> Vec<Lost> {
+        self.entries.into_iter().map(|(_, entry)| Lost { id: entry.id, reason: self.reason.clone() }).collect()
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub fn of(record: &LogRecord) -> Self {
+        let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
+        Self {
+            id: record.id.clone(),
+            gateway: record.gateway,
+            created_at: record.created_at,
+            // Plain values always serialize.
+            log: serde_json::to_string(record).unwrap_or_default(),
+            metadata: metadata.join(","),
+            bodies: body_rows(record),
+        }
     }
 }
 
@@ -316,8 +382,7 @@ fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
         .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
 }
 
-/// The rows of a record's bodies, each with about its size in bytes.
-fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
+fn body_rows(record: &LogRecord) -> Vec<Body> {
     let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
     let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
     // An empty body that was kept differs from one that was not: it has a row with an empty text.
@@ -331,8 +396,11 @@ fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
     (0..rows)
         .map(|seq| {
             let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
-            let size = request.map_or(0, str::len) + response.map_or(0, str::len);
-            (vec![Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()], size)
+            if request.map_or(0, str::len) + response.map_or(0, str::len) > MAX_JSON / 4 {
+                let row = [Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()];
+                return Body::Long(row.into());
+            }
+            Body::Short(json!([record.id, seq, request, response]).to_string())
         })
         .collect()
 }
@@ -353,20 +421,19 @@ fn pieces(text: &str) -> Vec<&str> {
     pieces
 }
 
-fn as_json(row: &[Bind]) -> Value {
-    row.iter()
-        .map(|bind| match bind {
-            Bind::Null => Value::Null,
-            Bind::Int(value) => json!(value),
-            Bind::Real(value) => json!(value),
-            Bind::Text(value) => json!(value),
-        })
-        .collect()
-}
+/// The length of an array without anything in it.
+const EMPTY_ARRAY: usize = 2;
 
-fn json_array(rows: impl IntoIterator<Item = String>) -> String {
-    let rows: Vec<String> = rows.into_iter().collect();
-    format!("[{}]", rows.join(","))
+fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
+    let mut array = String::from("[");
+    for row in rows {
+        if array.len() > 1 {
+            array.push(',');
+        }
+        array.push_str(row);
+    }
+    array.push(']');
+    array
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const RECOUNT_MS: u64 = 24 * 60 * 60 * 1_000;
 const UNSTORED_MS: u64 = 2 * 60 * 60 * 1_000;
 
 /// How long it is known of a group that it was written, in milliseconds: a queue may deliver it again for hours.
-const WRITTEN_MS: u64 = 24 * 60 * 60 * 1_000;
+pub const WRITTEN_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

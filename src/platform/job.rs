@@ -106,7 +106,7 @@ impl Job {
         }
         drop(admission);
         if self.collect_log {
-            log_writer::submit(record, &around.database().within(log_writer::PATIENCE_MS)).await;
+            log_writer::submit(record, &around).await;
         }
     }
 

@@ -1,9 +1,11 @@
-//! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
+//! Writes log records behind the answers, a group at a time; see [`crate::log_batch`] and [`crate::log_queue`].
 
 use super::d1::D1Store;
-use super::{background, now, pause, random};
+use super::queue::Queue;
+use super::{Around, background, now, pause, random};
 use crate::id;
-use crate::log_batch::{self, Group, Waiting};
+use crate::log_batch::{self, Group, Lost, Waiting};
+use crate::log_queue::{self, Losses};
 use crate::record::LogRecord;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -17,28 +19,40 @@ thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
 }
 
-/// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, so this
-/// has to run as background work of a request.
-pub async fn submit(record: LogRecord, store: &D1Store) {
+/// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, or sends them
+/// where a queue is bound, so this has to run as background work of a request.
+pub async fn submit(record: LogRecord, around: &Around) {
     let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record, now()));
     if !leads {
         return;
     }
-    pause(log_batch::WINDOW_MS).await;
+    let queue = Queue::new(&around.env);
+    pause(if queue.is_bound() { log_queue::WINDOW_MS } else { log_batch::WINDOW_MS }).await;
+    let store = around.database().within(PATIENCE_MS);
     // Each group retries on its own, so that none waits until the platform ends the background work.
-    let groups = WAITING.with_borrow_mut(|waiting| waiting.take(|| id::mint(now(), random())));
-    join_all(groups.into_iter().map(|group| write(group, store))).await;
-    background::written(store).await;
+    let groups = WAITING.with_borrow_mut(|waiting| waiting.take(mint));
+    join_all(groups.into_iter().map(|group| deliver(group, &queue, &store))).await;
+    background::written(&store).await;
 }
 
-async fn write(group: Group, store: &D1Store) {
+async fn deliver(group: Group, queue: &Queue, store: &D1Store) {
     let weight = group.records.iter().map(LogRecord::weight).sum();
-    let lost = log_batch::write(store, group, pause).await;
-    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
-    for record in lost {
-        let line = json!({ "level": "error", "event": "log_lost", "id": record.id, "reason": record.reason, "lost": self::lost() });
-        worker::console_error!("{line}");
+    let lost = if queue.is_bound() {
+        log_queue::send(queue, store, group, mint, pause).await
+    } else {
+        Losses { logs: log_batch::write(store, group, pause).await, bodies: Vec::new() }
+    };
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.len()));
+    for (event, losses) in [("log_lost", lost.logs), ("body_lost", lost.bodies)] {
+        for Lost { id, reason } in losses {
+            let line = json!({ "level": "error", "event": event, "id": id, "reason": reason, "lost": self::lost() });
+            worker::console_error!("{line}");
+        }
     }
+}
+
+fn mint() -> String {
+    id::mint(now(), random())
 }
 
 /// Waits, for half a second at most, until what this isolate has to write is written. Of several logs with the same event

@@ -15,6 +15,7 @@ pub mod limiter;
 pub mod limiter_object;
 pub mod log_writer;
 pub mod outgoing;
+pub mod queue;
 pub mod resolver;
 pub mod rpc;
 pub mod serve;

@@ -3,8 +3,7 @@
 //! The count is part of the transactions that write and remove logs, so that a limit costs no counting and holds under
 //! concurrency. A transaction that is repeated counts nothing.
 
-use crate::log_batch::{Key, is_new};
-use crate::record::LogRecord;
+use crate::log_batch::{Entry, Key, is_new};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde_json::json;
 
@@ -18,18 +17,18 @@ pub(crate) use is_unstored;
 
 /// Counts a group and notes which of its logs find no room because their gateway has reached its limit and is not to
 /// delete older ones. These statements come before those that write the group, which leave such logs out.
-pub fn admit(key: &Key<'_>, group: &[LogRecord]) -> Vec<Statement> {
+pub fn admit(key: &Key<'_>, group: &[Entry]) -> Vec<Statement> {
     let mut gateways: Vec<(i64, u64, u64)> = Vec::new();
-    for record in group {
-        match gateways.iter_mut().find(|(gateway, ..)| *gateway == record.gateway) {
+    for entry in group {
+        match gateways.iter_mut().find(|(gateway, ..)| *gateway == entry.gateway) {
             Some((_, new, at)) => {
                 *new += 1;
-                *at = record.created_at.max(*at);
+                *at = entry.created_at.max(*at);
             }
-            None => gateways.push((record.gateway, 1, record.created_at)),
+            None => gateways.push((entry.gateway, 1, entry.created_at)),
         }
     }
-    let ids: Vec<(&str, i64)> = group.iter().map(|record| (record.id.as_str(), record.gateway)).collect();
+    let ids: Vec<(&str, i64)> = group.iter().map(|entry| (entry.id.as_str(), entry.gateway)).collect();
     vec![
         Statement::new(COUNT, key.binds([json!(gateways).to_string().into()])),
         Statement::new(TURN_AWAY, key.binds([json!(ids).to_string().into()])),
