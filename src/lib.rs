@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod auth;
 mod body;
+mod body_object;
 mod breaker;
 mod cache;
 mod caller;

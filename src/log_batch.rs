@@ -3,6 +3,7 @@
 //! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
 //! is written; the timer and the database come from the shell.
 
+use crate::body_object::{self, Stored};
 use crate::metadata;
 use crate::record::LogRecord;
 use crate::retention::room::{self, is_unstored};
@@ -48,6 +49,8 @@ pub struct Waiting {
     weight: usize,
     /// Records that will never be written, since the isolate started.
     pub lost: u64,
+    /// Records that were written without the whole of their bodies.
+    pub cut: u64,
 }
 
 /// What is written in one transaction.
@@ -87,6 +90,8 @@ pub struct Entry {
     /// The rows of `log_metadata`: JSON arrays with commas between them.
     pub metadata: String,
     pub bodies: Vec<Body>,
+    /// Whether there is an object of it in the bucket.
+    pub object: bool,
 }
 
 /// A row of `log_bodies`.
@@ -162,6 +167,16 @@ impl Waiting {
         self.weight == 0
     }
 
+    /// Bodies are about to be put into the bucket. False means that too much waits already.
+    pub fn hold(&mut self, weight: usize, now_ms: u64) -> bool {
+        let fits = self.weight + weight <= MAX_WAITING;
+        if fits {
+            self.touched_at = now_ms;
+            self.weight += weight;
+        }
+        fits
+    }
+
     /// A group has been written, or given up.
     pub fn settled(&mut self, weight: usize, lost: usize) {
         self.weight = self.weight.saturating_sub(weight);
@@ -169,21 +184,19 @@ impl Waiting {
     }
 }
 
-/// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
-/// milliseconds.
+/// Writes a group, for tests.
+#[cfg(test)]
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
     let entries = group.records.iter().map(Entry::of).collect();
-    // Long bodies are not kept twice.
-    drop(group.records);
-    write_parts(store, vec![(group.id, entries)], pause).await.err().map(Unwritten::lost).unwrap_or_default()
+    write_parts(store, vec![(group.id, entries)], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
 }
 
-/// [`write`] for several groups, or parts of them, each with its id. A write that took effect although it reported an error
-/// is recognised and not repeated.
+/// Writes groups, or parts of them, each with its id, trying again while time allows. `pause` waits so many milliseconds. A
+/// write that took effect although it reported an error is recognised and not repeated.
 pub async fn write_parts(
     store: &impl Store,
     mut parts: Vec<(String, Vec<Entry>)>,
-    pause: impl AsyncFn(u64),
+    pause: &impl AsyncFn(u64),
 ) -> Result<(), Unwritten> {
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
@@ -249,6 +262,10 @@ pub fn statements(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
     if !together.is_empty() {
         statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
     }
+    let objects: Vec<&str> = entries.iter().filter(|entry| entry.object).map(|entry| entry.id.as_str()).collect();
+    if !objects.is_empty() {
+        statements.push(body_object::turned_away(key, &objects));
+    }
     statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
     statements
 }
@@ -274,6 +291,7 @@ impl<'a> Key<'a> {
 
 // === impl Unwritten ===
 
+#[cfg(test)]
 impl Unwritten {
     pub fn lost(self) -> Vec<Lost> {
         self.entries.into_iter().map(|(_, entry)| Lost { id: entry.id, reason: self.reason.clone() }).collect()
@@ -293,6 +311,7 @@ impl Entry {
             log: serde_json::to_string(record).unwrap_or_default(),
             metadata: metadata.join(","),
             bodies: body_rows(record),
+            object: !record.stored.is_empty(),
         }
     }
 }
@@ -354,8 +373,8 @@ const INSERT_METADATA: &str = concat!(
 );
 
 const INSERT_BODIES: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
-     SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1) WHERE NOT ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) \
+     SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 FROM json_each(?1) WHERE NOT ",
     is_unstored!("value->>0"),
     " AND ",
     is_new!()
@@ -383,6 +402,11 @@ fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
 }
 
 fn body_rows(record: &LogRecord) -> Vec<Body> {
+    let Stored { request, response, cut } = record.stored;
+    if !record.stored.is_empty() {
+        let row = json!([record.id, 0, record.request_body, record.response_body, request, response, cut.then_some(1)]);
+        return vec![Body::Short(row.to_string())];
+    }
     let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
     let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
     // An empty body that was kept differs from one that was not: it has a row with an empty text.

@@ -3,12 +3,11 @@
 //! A message is a group of its own, so that writing it twice does no harm, and it has the texts that the statements take, so
 //! that nobody has to read it but SQLite.
 
+use crate::api::logs;
 use crate::id;
 use crate::log_batch::{self, Body, Entry, Group, Key, Lost, Unwritten};
 use crate::retention::WRITTEN_MS;
-use crate::store::{Statement, Store, StoreError, row};
-use futures_util::future::join;
-use serde_json::Value;
+use crate::store::{Statement, Store, StoreError};
 
 /// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and nobody
 /// expects their rows at once.
@@ -35,12 +34,18 @@ const DELIVERIES_TOGETHER: u32 = 3;
 /// The longest time until a message is delivered again, in seconds.
 const MAX_DELAY: u32 = 300;
 
+/// How long a group is certainly known: retention may forget it at any moment from then on.
+const KNOWN_MS: u64 = WRITTEN_MS - 60 * 60 * 1_000;
+
 /// What a message begins with. Another version of the format has another number.
 const MARK: &str = "tollgate-logs/1";
 
 pub trait Outbox {
     /// Puts messages into the queue, all of them or none.
     async fn send(&self, messages: &[String]) -> Result<(), String>;
+
+    /// Whether there is a queue at all.
+    fn is_bound(&self) -> bool;
 }
 
 /// A message as it was delivered.
@@ -52,6 +57,8 @@ pub struct Message {
     pub entries: Vec<Entry>,
     /// How often it has been delivered, this time included.
     pub attempts: u32,
+    /// Whether it is written, and need not be delivered again.
+    pub done: bool,
     length: usize,
 }
 
@@ -62,198 +69,150 @@ pub struct Losses {
     pub bodies: Vec<Lost>,
 }
 
-/// Sends a group through the queue. Logs that no message can hold are written at once, with their bodies, and so are messages
-/// that cannot be sent.
+/// Sends a group through the queue. Logs that no message can hold are written at once, with their bodies, and so is what
+/// cannot be sent; without a queue, everything.
 pub async fn send(
     outbox: &impl Outbox,
     store: &impl Store,
     group: Group,
     mint: impl Fn() -> String,
-    pause: impl AsyncFn(u64),
+    pause: &impl AsyncFn(u64),
 ) -> Losses {
-    let (messages, long) = packed(group, &mint);
-    let long = async {
-        if long.is_empty() {
-            return Losses::default();
-        }
-        match log_batch::write_parts(store, vec![(mint(), long)], &pause).await {
-            Ok(()) => Losses::default(),
-            Err(unwritten) => without_bodies(outbox, unwritten, &pause).await,
-        }
-    };
-    let others = async {
-        let unsent = sent(outbox, messages, &pause).await;
-        // By the same ids: a message that arrives although an error came back is known by then.
-        let parts: Vec<_> = unsent.iter().filter_map(|message| Message::read(message, 0)).collect();
-        let parts = parts.into_iter().map(|message| (message.id, message.entries)).collect();
-        log_batch::write_parts(store, parts, &pause).await.err().map(Unwritten::lost).unwrap_or_default()
-    };
-    let (mut losses, lost) = join(long, others).await;
-    losses.logs.extend(lost);
-    losses
-}
-
-/// The database refused to the end: better the rows alone than nothing.
-async fn without_bodies(outbox: &impl Outbox, unwritten: Unwritten, pause: &impl AsyncFn(u64)) -> Losses {
-    let Unwritten { entries, reason } = unwritten;
-    let mut losses = Losses::default();
-    let mut messages = Vec::new();
-    for (id, entry) in entries {
-        let lost = Lost { id: entry.id.clone(), reason: reason.clone() };
-        let bare = Entry { bodies: Vec::new(), ..entry };
-        match bare.lines() {
-            Some(lines) => {
-                messages.push(headed(&id, &lines));
-                losses.bodies.push(lost);
-            }
-            None => losses.logs.push(lost),
-        }
-    }
+    let (messages, mut parts) = packed(group, outbox.is_bound(), &mint);
     let unsent = sent(outbox, messages, pause).await;
-    for message in unsent.iter().filter_map(|message| Message::read(message, 0)) {
-        let is_in = |lost: &Lost| message.entries.iter().any(|entry| entry.id == lost.id);
-        let (logs, bodies) = losses.bodies.into_iter().partition(is_in);
-        losses.bodies = bodies;
-        losses.logs.extend::<Vec<Lost>>(logs);
+    for message in &unsent {
+        // By the same ids: a message that arrives although an error came back is known by then.
+        parts.extend(Message::read(message, 0).map(|message| (message.id, message.entries)));
+    }
+    let mut losses = Losses::default();
+    let Err(Unwritten { entries, reason }) = log_batch::write_parts(store, parts, pause).await else { return losses };
+    for (id, mut entry) in entries {
+        let lost = Lost { id: entry.id.clone(), reason: reason.clone() };
+        entry.bodies.clear();
+        // The database refused to the end: better the row alone than nothing.
+        let row = entry.lines().filter(|_| unsent.is_empty() && outbox.is_bound());
+        match row {
+            Some(row) if outbox.send(&[headed(&id, &row)]).await.is_ok() => losses.bodies.push(lost),
+            _ => losses.logs.push(lost),
+        }
     }
     losses
 }
 
 /// Sends messages, trying again a few times, and returns those that could not be sent.
-async fn sent(outbox: &impl Outbox, messages: Vec<String>, pause: &impl AsyncFn(u64)) -> Vec<String> {
-    let mut waiting = batches(messages);
+async fn sent(outbox: &impl Outbox, mut messages: Vec<String>, pause: &impl AsyncFn(u64)) -> Vec<String> {
     let mut pauses = PAUSES_MS.iter();
-    loop {
-        let mut unsent = Vec::new();
-        for batch in waiting {
-            if outbox.send(&batch).await.is_err() {
-                unsent.push(batch);
+    while !messages.is_empty() {
+        let (mut together, mut length) = (0, 0);
+        for message in messages.iter().take(MAX_BATCH_MESSAGES) {
+            length += message.len() + OVERHEAD;
+            if length > MAX_BATCH {
+                break;
             }
+            together += 1;
         }
-        match pauses.next() {
-            Some(wait) if !unsent.is_empty() => pause(*wait).await,
-            _ => return unsent.into_iter().flatten().collect(),
+        if outbox.send(messages.get(..together).unwrap_or_default()).await.is_ok() {
+            messages.drain(..together);
+            continue;
         }
-        waiting = unsent;
+        let Some(wait) = pauses.next() else { break };
+        pause(*wait).await;
     }
+    messages
 }
 
-/// A group as messages, and what is too long for any.
-fn packed(group: Group, mint: &impl Fn() -> String) -> (Vec<String>, Vec<Entry>) {
+/// A group as messages, and as what is to be written at once: each with its id.
+fn packed(group: Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<(String, Vec<Entry>)>) {
     let (mut messages, mut long): (Vec<String>, _) = (Vec::new(), Vec::new());
-    let mut next = Some(group.id);
+    let mut first = Some(group.id);
+    let mut next = || first.take().unwrap_or_else(mint);
     for record in group.records {
         let entry = Entry::of(&record);
         drop(record);
-        let Some(lines) = entry.lines() else {
+        let Some(lines) = entry.lines().filter(|_| sends) else {
             long.push(entry);
             continue;
         };
         match messages.last_mut() {
             Some(message) if message.len() + lines.len() <= MAX_MESSAGE => message.push_str(&lines),
-            _ => {
-                let id = next.take().unwrap_or_else(mint);
-                messages.push(headed(&id, &lines));
-            }
+            _ => messages.push(headed(&next(), &lines)),
         }
     }
-    (messages, long)
-}
-
-/// Messages as they are sent together.
-fn batches(messages: Vec<String>) -> Vec<Vec<String>> {
-    let mut batches: Vec<Vec<String>> = Vec::new();
-    let mut length = 0;
-    for message in messages {
-        let size = message.len() + OVERHEAD;
-        length += size;
-        match batches.last_mut() {
-            Some(batch) if batch.len() < MAX_BATCH_MESSAGES && length <= MAX_BATCH => batch.push(message),
-            _ => {
-                length = size;
-                batches.push(vec![message]);
-            }
-        }
-    }
-    batches
+    let parts = if long.is_empty() { Vec::new() } else { vec![(next(), long)] };
+    (messages, parts)
 }
 
 fn headed(id: &str, lines: &str) -> String {
     format!("{MARK} {id} 0\n{lines}")
 }
 
-/// Writes what was delivered, all for one database. Says of each message whether it is done with, and what went wrong where
-/// one is not.
+/// Writes what was delivered for one database and marks what is done with. Returns what went wrong last.
 pub async fn receive(
     store: &impl Store,
+    shard: u32,
     outbox: &impl Outbox,
-    messages: &[Message],
+    messages: &mut [Message],
     now_ms: u64,
     is_over: impl Fn() -> bool,
-) -> (Vec<bool>, Option<String>) {
+) -> Option<String> {
+    if let Err(error) = find_written_ones(store, shard, messages, now_ms).await {
+        return Some(error.0);
+    }
     let mut cause = None;
-    let mut done = match written_long_ago(store, messages, now_ms).await {
-        Ok(done) => done,
-        Err(error) => return (vec![false; messages.len()], Some(error.0)),
-    };
-    let mut next = 0;
-    while next < messages.len() {
-        let mut length = 0;
-        let together: Vec<usize> = (next..messages.len())
-            .take_while(|at| {
-                length += messages.get(*at).map_or(0, |message| message.length);
-                *at == next || length <= MAX_TOGETHER
-            })
-            .collect();
-        next += together.len();
-        let open: Vec<usize> = together.into_iter().filter(|at| done.get(*at) == Some(&false)).collect();
-        let mut tries = vec![open.clone()];
-        while let Some(these) = tries.pop() {
-            let chosen = these.iter().filter_map(|at| messages.get(*at));
-            let statements = chosen.flat_map(|message| log_batch::statements(&Key::of(&message.id), &message.entries));
-            let statements: Vec<Statement> = statements.collect();
-            if statements.is_empty() || is_over() {
+    // Many in one transaction. Then each for itself, because one that is refused must not hold the others up.
+    for alone in [false, true] {
+        let mut end = 0;
+        while end < messages.len() && !is_over() {
+            let (begin, mut length, mut statements) = (end, 0, Vec::new());
+            while let Some(message) = messages.get(end) {
+                length += message.length;
+                if end > begin && (alone || length > MAX_TOGETHER) {
+                    break;
+                }
+                if message.waits_for(shard) {
+                    statements.extend(log_batch::statements(&Key::of(&message.id), &message.entries));
+                }
+                end += 1;
+            }
+            if statements.is_empty() {
                 continue;
             }
             match store.batch(statements).await {
-                Ok(_) => these.iter().filter_map(|at| done.get_mut(*at).map(|done| *done = true)).collect(),
-                Err(error) => {
-                    cause = Some(error.0);
-                    if these.len() > 1 {
-                        // One that is refused must not hold the others up.
-                        tries = these.iter().map(|at| vec![*at]).collect();
+                Ok(_) => {
+                    for message in messages.get_mut(begin..end).unwrap_or_default() {
+                        message.done |= message.shard == shard;
                     }
                 }
+                Err(error) => cause = Some(error.0),
             }
         }
     }
-    for (message, done) in messages.iter().zip(&mut done) {
-        let refused = !*done && message.attempts > DELIVERIES_TOGETHER && message.entries.len() > 1;
-        if refused && !is_over() && writes(store).await {
-            *done = divided(outbox, message).await;
+    for message in messages {
+        let divides = message.attempts > DELIVERIES_TOGETHER && message.entries.len() > 1;
+        if divides && message.waits_for(shard) && !is_over() && writes(store).await {
+            message.done = divided(outbox, message).await;
         }
     }
-    (done, cause)
+    cause
 }
 
-/// Which of the messages are so old that their groups are forgotten, and were written all the same: their rows are there.
-async fn written_long_ago(store: &impl Store, messages: &[Message], now_ms: u64) -> Result<Vec<bool>, StoreError> {
-    row! {
-        struct Id {
-            id: String,
+/// Finds messages that were written so long ago that their groups may be forgotten: their rows are there.
+async fn find_written_ones(
+    store: &impl Store,
+    shard: u32,
+    messages: &mut [Message],
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    for message in messages {
+        let group = message.id.split('/').next().unwrap_or_default();
+        if let Some(first) = message.entries.first()
+            && message.waits_for(shard)
+            && !id::is_younger(group, KNOWN_MS, now_ms)
+        {
+            message.done = logs::exists(store, None, &first.id).await?;
         }
     }
-    // An hour before they are, because retention may forget them at any moment from then on.
-    let is_old = |message: &Message| !id::is_younger(message.group(), WRITTEN_MS - 60 * 60 * 1_000, now_ms);
-    let first = |message: &Message| message.entries.first().map(|entry| entry.id.clone());
-    let old: Vec<String> = messages.iter().filter(|message| is_old(message)).filter_map(first).collect();
-    if old.is_empty() {
-        return Ok(vec![false; messages.len()]);
-    }
-    let there = "SELECT id FROM logs WHERE id IN (SELECT value FROM json_each(?1))";
-    let there: Vec<Id> = store.rows(Statement::new(there, [Value::from(old).to_string().into()])).await?;
-    let is_there = |message: &Message| first(message).is_some_and(|id| there.iter().any(|row| row.id == id));
-    Ok(messages.iter().map(|message| is_old(message) && is_there(message)).collect())
+    Ok(())
 }
 
 /// Whether the database takes anything at all.
@@ -263,14 +222,11 @@ async fn writes(store: &impl Store) -> bool {
 
 /// Sends the entries of a message anew, each as a message of its own.
 async fn divided(outbox: &impl Outbox, message: &Message) -> bool {
-    let parts = log_batch::apart(&message.id, message.entries.clone()).into_iter();
-    let each = parts.filter_map(|(id, entries)| Some(headed(&id, &entries.first()?.lines()?)));
-    for batch in batches(each.collect()) {
-        if outbox.send(&batch).await.is_err() {
-            return false;
-        }
+    let mut rest = Vec::new();
+    for (id, entries) in log_batch::apart(&message.id, message.entries.clone()) {
+        rest.extend(entries.iter().filter_map(Entry::lines).map(|lines| headed(&id, &lines)));
     }
-    true
+    sent(outbox, rest, &async |_| {}).await.is_empty()
 }
 
 /// How long a message waits before its next delivery, in seconds.
@@ -300,22 +256,24 @@ impl Message {
                     log: parts.next()?.to_owned(),
                     metadata: String::new(),
                     bodies: Vec::new(),
+                    object: false,
                 });
                 continue;
             }
             let entry = entries.last_mut()?;
             match kind {
                 "metadata" => entry.metadata = value.to_owned(),
+                "object" => entry.object = true,
                 "body" => entry.bodies.push(Body::Short(value.to_owned())),
                 // What a newer version has to say must not be left out: that version will get it.
                 _ => return None,
             }
         }
-        Some(Self { id: id.to_owned(), shard: shard.parse().ok()?, entries, attempts, length: text.len() })
+        Some(Self { id: id.to_owned(), shard: shard.parse().ok()?, entries, attempts, done: false, length: text.len() })
     }
 
-    fn group(&self) -> &str {
-        self.id.split_once('/').map_or(&self.id, |(group, _)| group)
+    fn waits_for(&self, shard: u32) -> bool {
+        !self.done && self.shard == shard
     }
 }
 
@@ -323,11 +281,14 @@ impl Message {
 
 impl Entry {
     /// The entry as lines of a message; `None` if no message has room for it. JSON has no line breaks of its own.
-    fn lines(&self) -> Option<String> {
-        let Self { id, gateway, created_at, log, metadata, bodies } = self;
+    pub fn lines(&self) -> Option<String> {
+        let Self { id, gateway, created_at, log, metadata, bodies, object } = self;
         let mut lines = format!("log {id} {gateway} {created_at} {log}\n");
         if !metadata.is_empty() {
             lines.push_str(&format!("metadata {metadata}\n"));
+        }
+        if *object {
+            lines.push_str("object -\n");
         }
         for body in bodies {
             match body {

@@ -1,5 +1,6 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
+use crate::body_object::Stored;
 use crate::limit::estimate;
 use crate::metadata::Metadata;
 use crate::model;
@@ -156,6 +157,9 @@ pub struct LogRecord {
     pub request_body: Option<String>,
     #[serde(skip)]
     pub response_body: Option<String>,
+    /// Which of the bodies are only the beginnings.
+    #[serde(skip)]
+    pub stored: Stored,
 }
 
 /// What an answer from the cache used.
@@ -279,6 +283,7 @@ impl LogRecord {
             metadata_entries: call.metadata.entries,
             request_body: call.body,
             response_body: outcome.body,
+            stored: Stored::default(),
         }
     }
 

@@ -423,6 +423,7 @@ pub async fn bulk(
         content_type: "application/x-ndjson",
         headers: Vec::new(),
         body: results,
+        object: None,
     })
 }
 

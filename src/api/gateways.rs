@@ -195,16 +195,11 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
 
 /// Removes up to `limit` logs of a deleted gateway with all that belongs to them. True when there may be more.
 async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
-    row! {
-        struct Id {
-            id: String,
-        }
-    }
     let slice = Statement::new(
         "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2",
         [key.into(), Bind::Int(i64::from(limit))],
     );
-    let ids: Vec<String> = store.rows::<Id>(slice).await?.into_iter().map(|row| row.id).collect();
+    let ids = store.ids(slice).await?;
     log_list::remove(store, &ids, None).await?;
     Ok(ids.len() == limit as usize)
 }

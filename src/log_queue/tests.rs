@@ -6,7 +6,7 @@ use crate::metadata;
 use crate::record::tests::{answered, call};
 use crate::record::{Call, LogRecord};
 use crate::store::sqlite::{Faulty, Sqlite};
-use crate::store::{Bind, Row};
+use crate::store::{Bind, Row, row};
 use crate::wire::Facts;
 use pollster::block_on;
 use std::cell::{Cell, RefCell};
@@ -16,6 +16,7 @@ const NOW: u64 = 1_700_000_000_000;
 #[derive(Default)]
 struct Queue {
     sent: RefCell<Vec<Vec<String>>>,
+    missing: bool,
     /// How many of the next calls fail.
     broken: Cell<u32>,
 }
@@ -28,6 +29,10 @@ impl Outbox for Queue {
         }
         self.sent.borrow_mut().push(messages.to_vec());
         Ok(())
+    }
+
+    fn is_bound(&self) -> bool {
+        !self.missing
     }
 }
 
@@ -76,11 +81,17 @@ fn minted() -> impl Fn() -> String {
 }
 
 fn sent(outbox: &Queue, store: &impl Store, group: Group) -> Losses {
-    block_on(send(outbox, store, group, minted(), async |_| {}))
+    block_on(send(outbox, store, group, minted(), &async |_| {}))
 }
 
 fn received(store: &impl Store, outbox: &Queue, messages: &[Message]) -> (Vec<bool>, Option<String>) {
-    block_on(receive(store, outbox, messages, NOW, || false))
+    received_at(NOW, store, outbox, messages)
+}
+
+fn received_at(now: u64, store: &impl Store, outbox: &Queue, messages: &[Message]) -> (Vec<bool>, Option<String>) {
+    let mut messages = messages.to_vec();
+    let cause = block_on(receive(store, 0, outbox, &mut messages, now, || false));
+    (messages.iter().map(|message| message.done).collect(), cause)
 }
 
 fn number(store: &impl Store, sql: &'static str) -> u64 {
@@ -148,6 +159,28 @@ fn a_record_that_no_message_holds_is_written_at_once() {
 }
 
 #[test]
+fn without_a_queue_everything_is_written_under_the_id_of_the_group() {
+    let (outbox, store) = (Queue { missing: true, ..Queue::default() }, Sqlite::new());
+    assert_eq!(sent(&outbox, &store, group(&[10, 300_000])), Losses::default());
+    assert_eq!((logs(&store), outbox.sent.borrow().len()), (2, 0));
+    assert_eq!(number(&store, "SELECT count(*) AS n FROM written_groups"), 1);
+    let mut poisoned = group(&[10, 10]);
+    poisoned.records[0].path = "poison".to_owned();
+    let lost = sent(&outbox, &Picky(Sqlite::new()), poisoned);
+    assert_eq!((lost.logs.len(), lost.bodies.len()), (1, 0));
+}
+
+#[test]
+fn messages_for_another_database_are_left_alone() {
+    let (outbox, store) = (Queue::default(), Sqlite::new());
+    sent(&outbox, &store, group(&[10]));
+    let mut messages = outbox.delivered(1);
+    messages[0].shard = 1;
+    assert_eq!(received(&store, &outbox, &messages), (vec![false], None));
+    assert_eq!(logs(&store), 0);
+}
+
+#[test]
 fn a_queue_that_fails_is_tried_again_and_then_done_without() {
     let (outbox, store) = (Queue::default(), Sqlite::new());
     outbox.broken.set(2);
@@ -195,7 +228,7 @@ fn a_delivery_that_is_repeated_changes_nothing() {
     faulty.fail_after(1);
     assert_eq!(received(&faulty, &outbox, &messages).0, [true; 3]);
     block_on(faulty.inner.batch(vec![Statement::new("DELETE FROM written_groups", [])])).unwrap();
-    let later = block_on(receive(&faulty.inner, &outbox, &messages, NOW + WRITTEN_MS, || false));
+    let later = received_at(NOW + WRITTEN_MS, &faulty.inner, &outbox, &messages);
     assert_eq!((later, logs(&faulty.inner), counted(&faulty.inner)), ((vec![true; 3], None), 6, 6));
 }
 
@@ -203,7 +236,7 @@ fn a_delivery_that_is_repeated_changes_nothing() {
 fn a_message_that_comes_late_is_written() {
     let (outbox, store) = (Queue::default(), Sqlite::new());
     sent(&outbox, &store, group(&[10]));
-    let late = block_on(receive(&store, &outbox, &outbox.delivered(40), NOW + 3 * WRITTEN_MS, || false));
+    let late = received_at(NOW + 3 * WRITTEN_MS, &store, &outbox, &outbox.delivered(40));
     assert_eq!((late, logs(&store)), ((vec![true], None), 1));
 }
 

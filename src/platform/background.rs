@@ -1,8 +1,10 @@
 //! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
 //! done behind requests and once a minute, and can end at any moment without harm.
 
+use super::bodies::Bodies;
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
+use crate::body_object;
 use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
@@ -33,6 +35,7 @@ pub async fn everything(around: &Rc<Around>) {
     reprices(around).await;
     reseal(around).await;
     retention(around).await;
+    objects(around).await;
     evaluations(around).await;
 }
 
@@ -68,6 +71,23 @@ pub async fn sweep(around: &Rc<Around>) {
 /// Seals stored keys with the newest encryption key.
 pub async fn reseal(around: &Rc<Around>) {
     told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
+}
+
+/// Removes the bodies in the bucket that no log has any more.
+pub async fn objects(around: &Rc<Around>) {
+    let bucket = Bodies::new(&around.env);
+    if !bucket.is_bound() {
+        return;
+    }
+    let until = now() + BUDGET_MS;
+    let is_over = || now() > until;
+    let store = around.database();
+    let removed = async {
+        body_object::clear(&store, &bucket, is_over).await?;
+        let missing = async |ids| body_object::missing(&store, ids).await;
+        body_object::search(&store, &bucket, missing, now(), is_over).await
+    };
+    told("objects_failed", removed.await);
 }
 
 /// Removes what gateways are not to keep, and says so.

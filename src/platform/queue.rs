@@ -1,13 +1,15 @@
 //! The queue that logs may go through: handing them in, and writing what is delivered. See [`crate::log_queue`].
 
 use super::d1::D1Store;
-use super::log_writer::PATIENCE_MS;
-use super::{Around, background, js, now, within};
+use super::{Around, background, js, log_writer, now, within};
 use crate::log_queue::{self, Message, Outbox};
 use js_sys::{Array, Object, Promise, Reflect};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+
+/// How long sending may take, in milliseconds: it is tried four times, and then there must be time to write instead.
+const PATIENCE_MS: u64 = 2_000;
 
 /// How long a delivery may be worked on, in milliseconds. The platform allows minutes; what is left comes again.
 const BUDGET_MS: u64 = 60_000;
@@ -46,10 +48,6 @@ impl Queue {
         let binding = Reflect::get(env, &JsValue::from_str("LOG_QUEUE")).ok().filter(JsValue::is_object);
         Self(binding.map(JsCast::unchecked_into))
     }
-
-    pub fn is_bound(&self) -> bool {
-        self.0.is_some()
-    }
 }
 
 impl Outbox for Queue {
@@ -59,7 +57,7 @@ impl Outbox for Queue {
         };
         let batch = Array::new();
         for message in messages {
-            batch.push(&object(&[("body", message.as_str().into()), ("contentType", "text".into())]));
+            batch.push(&js::object(&[("body", message.as_str().into()), ("contentType", "text".into())]));
         }
         let sent = producer.send_batch(&batch).map_err(|error| js::message(&error))?;
         match within(PATIENCE_MS, JsFuture::from(sent)).await {
@@ -67,67 +65,73 @@ impl Outbox for Queue {
             None => Err(format!("the queue did not answer within {PATIENCE_MS} ms")),
         }
     }
+
+    fn is_bound(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// Writes what a queue delivers. Each message is told on its own whether it is done with, and nothing is thrown: that would
 /// bring all of them again.
 pub async fn receive(delivery: &Delivery, around: &Around) {
     let until = now() + BUDGET_MS;
-    let mut rest = Vec::new();
-    for delivered in delivery.messages() {
-        let delivered: Delivered = delivered.unchecked_into();
-        let attempts = delivered.attempts() as u32;
-        match delivered.body().as_string().and_then(|text| Message::read(&text, attempts)) {
-            Some(message) => rest.push((delivered, message)),
+    let (mut delivered, mut messages): (Vec<Delivered>, Vec<Message>) = (Vec::new(), Vec::new());
+    for one in delivery.messages() {
+        let one: Delivered = one.unchecked_into();
+        let attempts = one.attempts() as u32;
+        match one.body().as_string().and_then(|text| Message::read(&text, attempts)) {
+            Some(message) => {
+                delivered.push(one);
+                messages.push(message);
+            }
             None => {
-                let id = delivered.id().as_string();
+                let id = one.id().as_string();
                 said(&json!({ "level": "error", "event": "queue_message_unreadable", "message": id }));
-                again(&delivered, attempts);
+                again(&one, attempts);
             }
         }
     }
     let queue = Queue::new(&around.env);
-    while let Some((_, Message { shard, .. })) = rest.first() {
-        let shard = *shard;
-        let (these, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(_, message)| message.shard == shard);
-        rest = others;
-        let (delivered, messages): (Vec<Delivered>, Vec<Message>) = these.into_iter().unzip();
-        let (done, cause) = match database(around, shard) {
+    let mut cause = None;
+    let mut shards: Vec<u32> = Vec::new();
+    for Message { shard, .. } in &messages {
+        if !shards.contains(shard) {
+            shards.push(*shard);
+        }
+    }
+    for shard in shards {
+        match database(around, shard) {
             Ok(store) => {
-                let result = log_queue::receive(&store, &queue, &messages, now(), || now() > until).await;
+                let failed = log_queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
+                cause = failed.or(cause);
                 background::settle_now(&store).await;
-                result
             }
-            Err(cause) => (vec![false; messages.len()], Some(cause)),
-        };
-        for ((delivered, message), done) in delivered.iter().zip(&messages).zip(&done) {
-            if *done { delivered.ack() } else { again(delivered, message.attempts) }
+            Err(error) => cause = Some(error),
         }
-        let failed = done.iter().filter(|done| !**done).count();
-        if failed > 0 {
-            said(&json!({ "level": "error", "event": "queue_write_failed", "messages": failed, "cause": cause }));
+    }
+    let mut failed = 0;
+    for (one, message) in delivered.iter().zip(&messages) {
+        if message.done {
+            one.ack();
+        } else {
+            failed += 1;
+            again(one, message.attempts);
         }
+    }
+    if failed > 0 {
+        said(&json!({ "level": "error", "event": "queue_write_failed", "messages": failed, "cause": cause }));
     }
 }
 
 fn database(around: &Around, shard: u32) -> Result<D1Store, String> {
     match shard {
-        0 => Ok(around.database().within(PATIENCE_MS)),
+        0 => Ok(around.database().within(log_writer::PATIENCE_MS)),
         _ => Err(format!("there is no database {shard}")),
     }
 }
 
 fn again(delivered: &Delivered, attempts: u32) {
-    delivered.retry(&object(&[("delaySeconds", log_queue::delay(attempts).into())]));
-}
-
-fn object(fields: &[(&str, JsValue)]) -> Object {
-    let object = Object::new();
-    for (name, value) in fields {
-        // Setting a field of a plain object does not fail.
-        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
-    }
-    object
+    delivered.retry(&js::object(&[("delaySeconds", log_queue::delay(attempts).into())]));
 }
 
 fn said(line: &serde_json::Value) {

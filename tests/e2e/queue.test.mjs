@@ -179,11 +179,10 @@ test("a queue that refuses is tried again, and in the end the database is writte
   const first = await asked("g");
   await arrived([first]);
   assert.equal((await seen()).seen.sent.length, 1);
-  await plan({ unsent: 1e9 });
+  await plan({ unsent: 1e9, fresh: true });
   const second = await asked("h");
   await arrived([second]);
-  const { sent, delivered } = (await seen()).seen;
-  assert.deepEqual([sent, delivered], [[], []]);
+  assert.deepEqual((await seen()).seen.sent, []);
   await exact();
 });
 
