@@ -6,7 +6,6 @@
 use crate::id;
 use crate::log_batch::{Key, is_new};
 use crate::record::LogRecord;
-use crate::retention::room::is_unstored;
 use crate::store::{Bind, Statement, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -31,8 +30,6 @@ macro_rules! has_object {
         "(request_bytes IS NOT NULL OR response_bytes IS NOT NULL)"
     };
 }
-pub(crate) use has_object;
-
 pub trait Bucket {
     async fn remove(&self, ids: &[String]) -> Result<(), StoreError>;
 
@@ -89,12 +86,11 @@ fn beheaded(body: &mut Option<String>) -> Option<String> {
     Some(whole)
 }
 
-/// Removes what was put aside for objects of logs that found no room.
+/// Notes the objects of logs that found no room. Comes after the statement that writes logs.
 pub fn turned_away(key: &Key<'_>, ids: &[&str]) -> Statement {
     let sql = concat!(
         "INSERT OR IGNORE INTO removed_objects (log_id) SELECT value FROM json_each(?1) WHERE ",
-        is_unstored!("value"),
-        " AND ",
+        "NOT EXISTS (SELECT 1 FROM logs WHERE logs.id = value) AND ",
         is_new!()
     );
     Statement::new(sql, key.binds([json!(ids).to_string().into()]))

@@ -6,8 +6,9 @@
 use crate::body_object::{self, Stored};
 use crate::metadata;
 use crate::record::LogRecord;
-use crate::retention::room::{self, is_unstored};
+use crate::retention::room;
 use crate::store::{Bind, Statement, Store};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
 /// How long the first record waits for company, in milliseconds.
@@ -85,13 +86,15 @@ pub struct Entry {
     pub id: String,
     pub gateway: i64,
     pub created_at: u64,
-    /// The row of `logs`, a JSON object.
+    /// The row of `logs`: the values of a JSON array.
     pub log: String,
     /// The rows of `log_metadata`: JSON arrays with commas between them.
     pub metadata: String,
     pub bodies: Vec<Body>,
     /// Whether there is an object of it in the bucket.
     pub object: bool,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
 }
 
 /// A row of `log_bodies`.
@@ -234,9 +237,11 @@ pub fn apart(id: &str, entries: Vec<Entry>) -> Vec<(String, Vec<Entry>)> {
 /// The statements that write entries in one transaction, which has no effect when it is repeated. Logs are left out for
 /// which their gateway has no room.
 pub fn statements(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
-    let mut statements = room::admit(key, entries);
-    let logs = json_array(entries.iter().map(|entry| entry.log.as_str()));
-    statements.push(Statement::new(insert_logs(), key.binds([Bind::Text(logs)])));
+    let (mut statements, places) = room::admit(key, entries);
+    let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
+    let logs: Vec<String> = logs.collect();
+    statements
+        .push(Statement::new(insert_logs(), key.binds([Bind::Text(json_array(logs.iter().map(String::as_str)))])));
     let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
     let metadata = json_array(metadata);
     if metadata.len() > EMPTY_ARRAY {
@@ -303,95 +308,128 @@ impl Unwritten {
 impl Entry {
     pub fn of(record: &LogRecord) -> Self {
         let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
+        // Plain values always serialize.
+        let log = serde_json::to_string(&Row(record)).unwrap_or_default();
+        let log = log.strip_prefix('[').and_then(|log| log.strip_suffix(']')).unwrap_or_default().to_owned();
         Self {
             id: record.id.clone(),
             gateway: record.gateway,
             created_at: record.created_at,
-            // Plain values always serialize.
-            log: serde_json::to_string(record).unwrap_or_default(),
+            log,
             metadata: metadata.join(","),
             bodies: body_rows(record),
             object: !record.stored.is_empty(),
+            may_lack_room: record.may_lack_room,
         }
     }
 }
 
-/// The columns of `logs`, each named like the field of [`LogRecord`] it takes.
-const COLUMNS: &[&str] = &[
-    "id",
-    "gateway",
-    "created_at",
-    "provider",
-    "model",
-    "model_type",
-    "path",
-    "request_type",
-    "status_code",
-    "success",
-    "cached",
-    "step",
-    "attempt",
-    "answered",
-    "credential",
-    "credential_alias",
-    "evaluation_id",
-    "error",
-    "duration",
-    "first_byte",
-    "tokens_in",
-    "tokens_out",
-    "total_tokens",
-    "tokens_cached",
-    "tokens_cache_write",
-    "tokens_reasoning",
-    "cost",
-    "price_rule",
-    "answer_model",
-    "cached_beside",
-    "provider_cost",
-    "saved_cost",
-    "custom_cost",
-    "finish_reason",
-    "event_id",
-    "response_id",
-    "provider_request_id",
-    "user_agent",
-    "authentication",
-    "request_content_type",
-    "response_content_type",
-    "request_size",
-    "response_size",
-    "metadata",
-];
+/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes. New ones come last: messages that an
+/// older version has put into the queue are read by place.
+macro_rules! columns {
+    ($($column:ident,)*) => {
+        const COLUMNS: &[&str] = &[$(stringify!($column)),*];
 
+        impl Serialize for Row<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let LogRecord { $($column,)* may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _ } = self.0;
+                let mut row = serializer.serialize_seq(None)?;
+                $(row.serialize_element($column)?;)*
+                row.end()
+            }
+        }
+    };
+}
+
+/// A row of `logs` as an array in the order of the columns, which SQLite reads in a quarter of the time that an object takes.
+struct Row<'a>(&'a LogRecord);
+
+columns! {
+    id,
+    gateway,
+    created_at,
+    provider,
+    model,
+    model_type,
+    path,
+    request_type,
+    status_code,
+    success,
+    cached,
+    step,
+    attempt,
+    answered,
+    credential,
+    credential_alias,
+    evaluation_id,
+    error,
+    duration,
+    first_byte,
+    tokens_in,
+    tokens_out,
+    total_tokens,
+    tokens_cached,
+    tokens_cache_write,
+    tokens_reasoning,
+    cost,
+    price_rule,
+    answer_model,
+    cached_beside,
+    provider_cost,
+    saved_cost,
+    custom_cost,
+    finish_reason,
+    event_id,
+    response_id,
+    provider_request_id,
+    user_agent,
+    authentication,
+    request_content_type,
+    response_content_type,
+    request_size,
+    response_size,
+    metadata,
+}
+
+/// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
+/// every value that is taken out of it.
+macro_rules! rows {
+    () => {
+        "WITH rows AS MATERIALIZED (SELECT value AS v FROM json_each(?1)) "
+    };
+}
+
+/// What belongs to a log goes where the log went: there, or nowhere.
 const INSERT_METADATA: &str = concat!(
-    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) \
-     SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1) WHERE NOT ",
-    is_unstored!("value->>0"),
-    " AND ",
+    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
     is_new!()
 );
 
 const INSERT_BODIES: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) \
-     SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6 FROM json_each(?1) WHERE NOT ",
-    is_unstored!("value->>0"),
-    " AND ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6 FROM rows \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
     is_new!()
 );
 
 const INSERT_BODY: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) SELECT ?1, ?2, ?3, ?4 WHERE NOT ",
-    is_unstored!("?1"),
-    " AND ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
+     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?1) AND ",
     is_new!("?5, ?6")
 );
 
 fn insert_logs() -> String {
-    let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
+    // First comes which of its gateway's logs in this transaction it is, counted from 1.
+    let values: Vec<String> = (1..=COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
     let (columns, values) = (COLUMNS.join(", "), values.join(", "));
-    let (unstored, new) = (is_unstored!("value->>'id'"), is_new!());
-    format!("INSERT OR IGNORE INTO logs ({columns}) SELECT {values} FROM json_each(?1) WHERE NOT {unstored} AND {new}")
+    let (rows, new) = (rows!(), is_new!());
+    format!(
+        "INSERT OR IGNORE INTO logs ({columns}) {rows} SELECT {values} FROM rows \
+         WHERE v->>0 <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>2) AND {new}"
+    )
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
@@ -563,16 +601,6 @@ mod tests {
             let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
             assert_eq!(found, 2, "{condition}");
         }
-    }
-
-    #[test]
-    fn every_field_of_a_record_has_its_column() {
-        let fields = serde_json::to_value(record("a")).unwrap();
-        let mut fields: Vec<&str> = fields.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut columns = COLUMNS.to_vec();
-        fields.sort_unstable();
-        columns.sort_unstable();
-        assert_eq!(fields, columns);
     }
 
     #[test]

@@ -257,6 +257,7 @@ impl Message {
                     metadata: String::new(),
                     bodies: Vec::new(),
                     object: false,
+                    may_lack_room: false,
                 });
                 continue;
             }
@@ -264,6 +265,7 @@ impl Message {
             match kind {
                 "metadata" => entry.metadata = value.to_owned(),
                 "object" => entry.object = true,
+                "limited" => entry.may_lack_room = true,
                 "body" => entry.bodies.push(Body::Short(value.to_owned())),
                 // What a newer version has to say must not be left out: that version will get it.
                 _ => return None,
@@ -282,13 +284,16 @@ impl Message {
 impl Entry {
     /// The entry as lines of a message; `None` if no message has room for it. JSON has no line breaks of its own.
     pub fn lines(&self) -> Option<String> {
-        let Self { id, gateway, created_at, log, metadata, bodies, object } = self;
+        let Self { id, gateway, created_at, log, metadata, bodies, object, may_lack_room } = self;
         let mut lines = format!("log {id} {gateway} {created_at} {log}\n");
         if !metadata.is_empty() {
             lines.push_str(&format!("metadata {metadata}\n"));
         }
-        if *object {
-            lines.push_str("object -\n");
+        for (name, holds) in [("object", object), ("limited", may_lack_room)] {
+            if *holds {
+                lines.push_str(name);
+                lines.push_str(" -\n");
+            }
         }
         for body in bodies {
             match body {

@@ -7,11 +7,11 @@ use super::keyed::Keyed;
 use super::report::Report;
 use super::run::{Call, Heard, Run, Stop, World, known};
 use super::tally::Sums;
-use crate::body_object::{self, Stored, has_object};
+use crate::body_object::{self, Stored};
 use crate::conversation::Conversation;
 use crate::filter::Direction;
 use crate::price;
-use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -20,8 +20,6 @@ const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 10 };
 
 /// Characters of a body that is read: an isolate has 128 MB, and a text is in it several times.
 const MAX_READ: u32 = 300_000;
-
-const HAS_OBJECT: &str = has_object!();
 
 /// A judge that has failed so often without a single verdict is not going to succeed.
 const MAX_FIRST_FAILURES: u64 = 5;
@@ -38,8 +36,10 @@ row! {
         response: Option<String>,
         /// The bodies go on in further rows.
         longer: u8,
-        /// What is in the log's object, as a JSON array.
-        object: Option<String>,
+        /// What of them is in the log's object.
+        request_bytes: Option<u64>,
+        response_bytes: Option<u64>,
+        cut: Option<u8>,
         /// There is a verdict already.
         judged: u8,
     }
@@ -69,15 +69,19 @@ impl<S: Store, W: World> Run<'_, S, W> {
             "logs.id AS id, {group} AS grp, \
              (SELECT request FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(request) <= {MAX_READ}) AS request, \
              (SELECT response FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(response) <= {MAX_READ}) AS response, \
-             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND (seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ})) AS longer, \
-             (SELECT json_array(request_bytes, response_bytes, cut) FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND {HAS_OBJECT}) AS object, \
+             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND (seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ} \
+               OR request_bytes > {MAX_READ} OR response_bytes > {MAX_READ})) AS longer, \
+             (SELECT request_bytes FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS request_bytes, \
+             (SELECT response_bytes FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS response_bytes, \
+             (SELECT cut FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS cut, \
              EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged"
         );
         let rest = format!("ORDER BY {} LIMIT {limit}", logs.in_time(Direction::Descending));
         let mut rows: Vec<Answered> = self.counted(logs.select(&columns, &rest)).await?;
-        let store = self.store;
-        for row in &mut rows {
-            row.complete(store).await?;
+        for row in rows.iter_mut().filter(|row| row.longer == 0) {
+            let stored = Stored { request: row.request_bytes, response: row.response_bytes, cut: row.cut == Some(1) };
+            let heads = [row.request.take(), row.response.take()];
+            [row.request, row.response] = body_object::whole(self.store, &row.id, stored, heads).await?;
         }
         Ok(rows)
     }
@@ -271,21 +275,6 @@ impl<S: Store, W: World> Run<'_, S, W> {
 // === impl Answered ===
 
 impl Answered {
-    /// Fetches what is in the bucket.
-    async fn complete(&mut self, store: &impl Store) -> Result<(), StoreError> {
-        let Some(object) = self.object.take() else { return Ok(()) };
-        let (request, response, cut): (Option<u64>, Option<u64>, Option<u8>) =
-            serde_json::from_str(&object).unwrap_or_default();
-        if [request, response].iter().flatten().any(|bytes| *bytes > u64::from(MAX_READ)) {
-            self.longer = 1;
-            return Ok(());
-        }
-        let stored = Stored { request, response, cut: cut == Some(1) };
-        [self.request, self.response] =
-            body_object::whole(store, &self.id, stored, [self.request.take(), self.response.take()]).await?;
-        Ok(())
-    }
-
     fn conversation(&self) -> Option<Conversation> {
         (self.longer == 0).then(|| Conversation::read(self.request.as_deref(), self.response.as_deref()))
     }

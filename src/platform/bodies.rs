@@ -113,7 +113,7 @@ pub async fn streamed(reply: &Reply, span: &Span, around: &Around) -> Result<Res
         let message = "The body of this log is not in the bucket any more".to_owned();
         return Err(ApiError { message, ..ApiError::not_found() });
     };
-    let made = js::head(reply).and_then(|headers| js::answer(&stored.body(), reply.status, "", &headers));
+    let made = js::own_headers(reply).and_then(|headers| js::answer(&stored.body(), reply.status, "", &headers));
     made.map_err(ApiError::internal)
 }
 
