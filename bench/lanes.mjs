@@ -86,17 +86,18 @@ export async function standIn(folder, stops) {
 }
 
 /** Starts a Worker and finds out which process it is. */
-async function inOwnProcess(work) {
+export async function inOwnProcess(work) {
   const before = workerds();
   const started = await work();
   const [pid] = workerds().filter((pid) => !before.includes(pid));
   return { started, pid };
 }
 
-/** `options` are further ones of Miniflare's. */
-export async function bareWorker(origin, { folder, ...worker } = {}) {
+/** Further options are those of Miniflare for a Worker. */
+export async function bareWorker(origin, { folder, runtime, ...worker } = {}) {
   const { date, flags } = compatibility();
   const options = convertV4MiniflareOptions({
+    ...runtime,
     host: "127.0.0.1",
     log: new Log(LogLevel.ERROR),
     workers: [{ name: "bare", modules: [{ type: "ESModule", path: "bare.mjs", contents: BARE }], compatibilityDate: date, compatibilityFlags: flags, bindings: { UPSTREAM: origin }, ...worker }],
@@ -120,8 +121,8 @@ export async function tollgateWorker(origin, stops, options = {}) {
   return { gateway, pid };
 }
 
-export function urlOf(gateway, id) {
-  return `${gateway.url}/v1/${ACCOUNT}/${id}/openai/chat/completions`;
+export function urlOf(gateway, id, path = "chat/completions") {
+  return `${gateway.url}/v1/${ACCOUNT}/${id}/openai/${path}`;
 }
 
 async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works }, origin, stops) {

@@ -72,10 +72,10 @@ async function counted(folder, lane, work, connections, seconds) {
   return { requests: seen.answers, errors: seen.failed, trouble: seen.trouble, p50, p90, p99, perSecond: seen.answers / (seen.took / 1e6), first: seen.first, gap: seen.gap, delay: seen.delay };
 }
 
-/** Runs `client.rs`. Without a work, the lane's request brings its own body. */
+/** Runs `client.rs`. A request may bring its own body; its file is then named like the work. */
 export async function client(folder, mode, { request }, work, options = {}) {
   const body = join(folder, `${work}.json`);
-  fs.writeFileSync(body, WORK[work]?.body ?? request.body);
+  fs.writeFileSync(body, request.body ?? WORK[work].body);
   const headers = Object.entries(request.headers).flatMap(([name, value]) => ["--header", `${name}: ${value}`]);
   const args = [mode, request.url, "--body", body, ...headers, ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])];
   const { stdout } = await run(compiled(folder, "client"), args, { maxBuffer: 1 << 26 });

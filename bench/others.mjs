@@ -10,7 +10,7 @@ import { complaint, say } from "../scripts/toolchain.mjs";
 const PORTKEY = "1.15.2";
 /** What npm would take for Portkey today answers its streams with 500. */
 const HONO_SERVER = "1.13.5";
-const LITELLM = "1.105.0";
+const LITELLM = "1.105.3";
 
 export async function portkey(folder, origin, stops) {
   const place = join(folder, `portkey-${PORTKEY}`);
@@ -23,7 +23,7 @@ export async function portkey(folder, origin, stops) {
   if (problem) return { reason: problem };
   const port = await freePort();
   const program = join(place, "node_modules/@portkey-ai/gateway/build/start-server.js");
-  const { pid, reason } = await serve(process.execPath, [program, `--port=${port}`, "--headless"], { port, path: "/", seconds: 20, stops });
+  const { pid, reason } = await serve(process.execPath, [program, `--port=${port}`, "--headless"], { place, port, path: "/", seconds: 20, stops });
   const headers = { "x-portkey-provider": "openai", "x-portkey-custom-host": `${origin}/v1` };
   return reason ? { reason } : { title: `Portkey ${PORTKEY} on Node, no logs`, pid, request: { url: `http://127.0.0.1:${port}/v1/chat/completions`, headers } };
 }
@@ -44,10 +44,10 @@ export async function litellm(folder, origin, stops) {
     model_list: [{ model_name: "gpt-4o", litellm_params: { model: "openai/gpt-4o", api_base: `${origin}/v1`, api_key: "sk-bench" } }],
     litellm_settings: { telemetry: false },
   }));
-  // Without the first it asks GitHub for a list of prices.
-  const env = { LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_TELEMETRY: "False", LITELLM_LOG: "ERROR" };
+  // Without the first it asks GitHub for a list of prices, without the last it wants a key; no other lane checks one either.
+  const env = { LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_TELEMETRY: "False", LITELLM_LOG: "ERROR", LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY: "true" };
   const args = ["--config", config, "--host", "127.0.0.1", "--port", String(port), "--num_workers", "1"];
-  const { pid, reason } = await serve(join(place, "venv/bin/litellm"), args, { port, path: "/health/liveliness", seconds: 90, env, stops });
+  const { pid, reason } = await serve(join(place, "venv/bin/litellm"), args, { place, port, path: "/health/liveliness", seconds: 90, env, stops });
   return reason ? { reason } : { title: `litellm ${LITELLM} proxy, no logs`, pid, request: { url: `http://127.0.0.1:${port}/v1/chat/completions`, headers: {} } };
 }
 
@@ -71,15 +71,18 @@ function freePort() {
   });
 }
 
-async function serve(program, args, { port, path, seconds, env, stops }) {
-  const child = spawn(program, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, NO_PROXY: "127.0.0.1,localhost", ...env }, stdio: "ignore" });
+async function serve(program, args, { place, port, path, seconds, env, stops }) {
+  const log = join(place, "output.log");
+  const output = fs.openSync(log, "w");
+  const child = spawn(program, args, { env: { PATH: process.env.PATH, HOME: process.env.HOME, NO_PROXY: "127.0.0.1,localhost", ...env }, stdio: ["ignore", output, output] });
+  fs.closeSync(output);
   let gone = null;
   child.once("error", (error) => (gone = error.message));
-  child.once("exit", (code) => (gone ??= `it ended with ${code}`));
+  child.once("exit", (code) => (gone ??= `it ended with ${code}, see ${log}`));
   stops.push(() => child.kill());
   for (let waited = 0; waited < seconds * 10 && gone === null; waited += 1) {
     if (await fetch(`http://127.0.0.1:${port}${path}`).then((answer) => answer.ok, () => false)) return { pid: child.pid };
     await sleep(100);
   }
-  return { reason: gone ?? `it does not answer within ${seconds} seconds` };
+  return { reason: gone ?? `it does not answer within ${seconds} seconds, see ${log}` };
 }

@@ -18,7 +18,7 @@ const OPTIONS = {
   connections: { type: "string" },
 };
 
-function number(value, name, least = 1) {
+export function number(value, name, least = 1) {
   const read = Number(value);
   if (Number.isInteger(read) && read >= least) return read;
   throw new Failure(`--${name} must be a whole number from ${least} on, not "${value}"`);
