@@ -7,7 +7,8 @@
 //! - `logs`: `--rounds` requests one by one, each followed by `GET` of `--logs`/{cf-aig-log-id} until that answers 200.
 //!
 //! `--header "name: value"` and `--log-header` may be repeated; `--body` and `--expected` are files; `--spread` is over how many
-//! ms the clients begin; `--dated 1` says that the events tell when they were sent.
+//! ms the clients begin; `--dated 1` says that the events tell when they were sent; of each connection the first `--skip` answers
+//! are counted, but their times are not.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -27,6 +28,7 @@ struct Options {
     spread: u64,
     speed: u64,
     dated: bool,
+    skip: u64,
     /// The request for a log, with `{id}` in it.
     log: String,
 }
@@ -86,8 +88,11 @@ fn together(
 fn streams(n: u64, options: &Options, seen: &mut Seen) -> io::Result<()> {
     thread::sleep(Duration::from_micros(options.spread * 1000 * n / options.clients));
     let mut connection = None;
-    for _ in 0..options.rounds {
+    for round in 0..options.rounds {
         one(&mut connection, &options.request, Instant::now(), options, seen);
+        if round < options.skip {
+            [&mut seen.first, &mut seen.gaps, &mut seen.delays, &mut seen.whole].map(Vec::clear);
+        }
     }
     Ok(())
 }
@@ -369,6 +374,7 @@ impl Options {
             spread: 0,
             speed: 0,
             dated: false,
+            skip: 0,
             log: String::new(),
         };
         for pair in args.chunks(2) {
@@ -386,6 +392,7 @@ impl Options {
                 "--seconds" => options.seconds = number()?,
                 "--spread" => options.spread = number()?,
                 "--speed" => options.speed = number()?,
+                "--skip" => options.skip = number()?,
                 "--dated" => options.dated = number()? > 0,
                 other => return Err(io::Error::other(format!("no option {other}"))),
             }

@@ -1,6 +1,7 @@
 // What is measured: the stand-in itself, the barest Worker that passes requests on, and Tollgate with one control after
 // the other, each Worker in a workerd of its own; `others.mjs` adds what is not ours.
 import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
 import { say } from "../scripts/toolchain.mjs";
@@ -52,17 +53,17 @@ function budget(limit) {
 }
 
 /**
- * Starts the lanes that are wanted, or all. Returns them and those that cannot be had here, with the reason; `stops` gets
- * what ends it all.
+ * Starts the lanes that are wanted, or all, with their databases in `databases` if that is not to be a temporary folder.
+ * Returns them and those that cannot be had here, with the reason; `stops` gets what ends it all.
  */
-export async function start(folder, wanted, stops) {
+export async function start(folder, wanted, databases, stops) {
   const wants = (name) => !wanted || wanted.includes(name);
   const origin = await standIn(folder, stops);
   const lanes = [{ name: "direct", title: "no gateway: straight to the stand-in", request: request(origin + PATH) }];
   const missing = [];
   if (wants("bare")) lanes.push(await bare(origin, stops));
   for (const lane of TOLLGATE.filter(({ name }) => wants(name))) {
-    const started = await tollgate(lane, origin, stops);
+    const started = await tollgate(lane, origin, stops, databases && { folder: join(databases, lane.name) });
     if (started) lanes.push(started);
     else missing.push({ name: lane.name, reason: "this Worker does not have it" });
   }
@@ -125,8 +126,8 @@ export function urlOf(gateway, id, path = "chat/completions") {
   return `${gateway.url}/v1/${ACCOUNT}/${id}/openai/${path}`;
 }
 
-async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works }, origin, stops) {
-  const { gateway, pid } = await tollgateWorker(origin, stops);
+async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works }, origin, stops, options) {
+  const { gateway, pid } = await tollgateWorker(origin, stops, options);
   const sent = { ...headers, ...(authenticated && { "cf-aig-authorization": `Bearer ${await token(gateway)}` }) };
   if (works) {
     await gateway.create("probe", probe);

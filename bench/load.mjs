@@ -61,14 +61,16 @@ async function flatOut(folder, lane, work, connections, seconds) {
 
 /**
  * So many answers and no more: wrk ends with the clock, and what the last 16 streams had cost by then would be charged to the
- * few dozen that were complete. Paced clients begin at different moments, so that their events do not come all at once.
+ * few dozen that were complete. Paced clients begin at different moments, so that their events do not come all at once, and
+ * the times of their first streams do not count, which made the connections.
  */
 async function counted(folder, lane, work, connections, seconds) {
   const { paced, events } = WORK[work];
   const rounds = Math.max(1, Math.round(paced ? seconds / 1.3 : seconds * 2));
-  const seen = await client(folder, "streams", lane, work, { clients: connections, rounds, ...(paced && { spread: 20, dated: 1 }) });
+  const seen = await client(folder, "streams", lane, work, { clients: connections, ...(paced ? { rounds: rounds + 1, skip: 1, spread: 20, dated: 1 } : { rounds }) });
   const { p50, p90, p99 } = seen.whole ?? {};
-  if (paced && seen.answers > 0 && seen.delay?.n !== seen.answers * events) throw new Failure(`${lane.name}: ${seen.delay?.n} events in ${seen.answers} answers`);
+  const wanted = connections * rounds * events;
+  if (paced && seen.failed === 0 && seen.delay?.n !== wanted) throw new Failure(`${lane.name}: ${seen.delay?.n} events of ${wanted}`);
   return { requests: seen.answers, errors: seen.failed, trouble: seen.trouble, p50, p90, p99, perSecond: seen.answers / (seen.took / 1e6), first: seen.first, gap: seen.gap, delay: seen.delay };
 }
 

@@ -84,11 +84,14 @@ const row = (...fields) => `| ${fields.join(" | ")} |`;
 const table = (heads, rows) => [row(...heads), row(...heads.map((_, n) => (n === 0 ? "---" : "--:"))), ...rows.map((fields) => row(...fields))];
 
 export function markdown(result) {
-  const { at, commit, machine, rounds, seconds, took, cells, missing, delays, starts, size } = result;
+  const { at, commit, machine, rounds, seconds, databases, took, cells, missing, delays, starts, size } = result;
   const parts = [
     `${at.slice(0, 16).replace("T", " ")}, commit ${commit ?? "unknown"}, ${machine}. Medians of ${rounds} interleaved rounds of ${seconds} s, ${shown(took)} s in all.`,
     "Latency in ms, CPU time of the gateway's process in µs for a request, × the ratio to the bare Worker in the same round,",
-    "peak the most resident memory in MB.",
+    `peak the most resident memory in MB.${databases ? ` Databases in ${databases}.` : ""}`,
+    "",
+    ...headline(cells),
+    ...ceiling(cells),
   ];
   for (const cell of cells.filter(({ work }) => !WORK[work].paced)) {
     const heads = [`${WORK[cell.work].title}, ${cell.connections} ${cell.connections === 1 ? "connection" : "connections"}`, "requests/s", "×", "CPU", "×", "p50", "×", "p90", "p99", "peak"];
@@ -120,6 +123,25 @@ export function markdown(result) {
   for (const { name, reason } of missing) parts.push("", `Left out: ${name} (${reason}).`);
   parts.push("", ...table(["bar", "wanted", "measured", ""], result.bars.map(judged)), "");
   return parts.join("\n");
+}
+
+/** What is told in the README: a lane to a line. */
+function headline(cells) {
+  const lanes = new Map(cells.flatMap((cell) => cell.lanes.map(({ name, title }) => [name, title])));
+  const of = (key, name) => cells.find((cell) => cell.key === key)?.lanes.find((lane) => lane.name === name);
+  const pair = (key, name, figure, show) => [show(of(key, name)?.median[figure] ?? null), times(of(key, name)?.ratio[figure] ?? null)];
+  const rows = [...lanes].map(([name, title]) => {
+    const first = name === "direct" ? null : added(cells, "firstP50", name, "direct");
+    return [title, ...pair("json-1", name, "p50", milliseconds), ...pair("json-16", name, "perSecond", shown), ...pair("json-16", name, "cpu", shown), megabytes(of("json-16", name)?.median.peak), times(of("sse2000-16", name)?.ratio.cpu ?? null), shown(first, 2)];
+  });
+  return table(["0.5 KB of JSON", "p50, 1 connection", "×", "requests/s, 16", "×", "CPU, 16", "×", "peak", "2,000 events, CPU ×", "first paced event, ms added"], rows);
+}
+
+/** How much faster than the fastest gateway the stand-in is where it is least so. */
+function ceiling(cells) {
+  const ratios = cells.filter(({ work }) => !WORK[work].paced).flatMap(({ key, lanes }) => lanes.filter(({ name }) => name !== "direct").map(({ name }) => compared(cells, key, "perSecond", "direct", name)));
+  const known = ratios.filter((ratio) => ratio !== null);
+  return known.length > 0 ? ["", `The stand-in answers at least ${shown(Math.min(...known), 1)} times as fast as any gateway asks it.`] : [];
 }
 
 function judged({ name, kind, bar, measured, unit, holds, by }) {

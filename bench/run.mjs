@@ -9,13 +9,15 @@ import { build, nodeProgram, wranglerEnv } from "../scripts/setup.mjs";
 import { ensureProgram, Failure, main, output, root, say } from "../scripts/toolchain.mjs";
 
 const OPTIONS = {
-  rounds: { type: "string", default: "3" },
-  seconds: { type: "string", default: "2" },
+  rounds: { type: "string", default: "5" },
+  seconds: { type: "string", default: "1" },
+  minutes: { type: "string", default: "9" },
   starts: { type: "string", default: "5" },
   samples: { type: "string", default: "300" },
   lanes: { type: "string" },
   work: { type: "string" },
   connections: { type: "string" },
+  databases: { type: "string" },
 };
 
 export function number(value, name, least = 1) {
@@ -39,28 +41,34 @@ export function onNode22() {
   process.exit(spawnSync(nodeProgram, process.argv.slice(1), { cwd: root, env, stdio: "inherit" }).status ?? 1);
 }
 
+/** Log delays and fresh starts come after the rounds. */
+const REST = 75_000;
+
 /** Every cell and lane once a round, each time beginning with another lane, so that none always has the quiet minute. */
-async function measure(cells, rounds, seconds, one) {
-  for (const cell of cells) cell.rounds = [];
-  // Each lane and work once before, for what is compiled while it runs.
-  const warm = new Set();
-  for (const { work, connections, lanes } of cells.filter(({ work }) => work !== "paced")) {
-    for (const lane of lanes.filter(({ name }) => !warm.has(`${name} ${work}`))) {
-      warm.add(`${lane.name} ${work}`);
-      await one(lane, work, Math.max(connections, 16), 1);
-    }
+async function measure(cells, { rounds, seconds, until }, one) {
+  // Each lane once before, for what is compiled while it runs.
+  const cold = new Set(cells.flatMap(({ lanes }) => lanes));
+  for (const { work, connections, lanes } of cells) {
+    for (const lane of lanes.filter((lane) => cold.delete(lane))) await one(lane, work, connections, 1);
   }
+  for (const cell of cells) cell.rounds = [];
   for (let round = 0; round < rounds; round += 1) {
-    for (const { work, connections, lanes, rounds: done } of cells) {
+    const begun = Date.now();
+    for (const { work, connections, lanes, long, rounds: done } of cells) {
       const figures = {};
       for (let n = 0; n < lanes.length; n += 1) {
         const lane = lanes[(round + n) % lanes.length];
-        figures[lane.name] = await one(lane, work, connections, seconds);
+        figures[lane.name] = await one(lane, work, connections, long ? 2 * seconds : seconds);
       }
       done.push(figures);
     }
     say(`round ${round + 1} of ${rounds} is done`);
+    if (round + 1 < rounds && 2 * Date.now() - begun + REST > until) {
+      say("there is no time for another one");
+      return round + 1;
+    }
   }
+  return rounds;
 }
 
 /** A lane that logs less than it was sent would be a fast one. Those that were cut off at the end of a load may be there as well. */
@@ -79,7 +87,7 @@ await main(import.meta.url, async () => {
   const [{ start }, { load, settled }, { logDelays, size, starts }, report, { CELLS, WORK, cells: choose, probe }] = await Promise.all(
     ["lanes", "load", "extra", "report", "work"].map((name) => import(`./${name}.mjs`)),
   );
-  const [rounds, seconds] = ["rounds", "seconds"].map((name) => number(values[name], name));
+  const [rounds, seconds, minutes] = ["rounds", "seconds", "minutes"].map((name) => number(values[name], name));
   const [startTimes, samples] = ["starts", "samples"].map((name) => number(values[name], name, 0));
   const wanted = names(values.lanes, "lanes", [...new Set(CELLS.flatMap(({ lanes }) => lanes))]);
   const chosen = {
@@ -93,13 +101,14 @@ await main(import.meta.url, async () => {
   const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown"}, ${Math.round(totalmem() / 2 ** 30)} GB, load ${loadavg()[0].toFixed(1)} at the start`;
   if (loadavg()[0] > cpus().length / 2) say("other work keeps this machine busy; of these figures only the ratios of CPU time will mean much");
   const stops = [];
-  const result = { at: new Date(begun).toISOString(), commit: output("git", ["rev-parse", "--short", "HEAD"], { cwd: root }), machine, rounds, seconds };
+  const databases = values.databases && fs.mkdtempSync(join(values.databases, "tollgate-bench-"));
+  const result = { at: new Date(begun).toISOString(), commit: output("git", ["rev-parse", "--short", "HEAD"], { cwd: root }), machine, rounds, seconds, databases: values.databases };
   try {
-    const { origin, lanes, missing } = await start(folder, wanted, stops);
+    const { origin, lanes, missing } = await start(folder, wanted, databases, stops);
     const cells = choose(chosen, wanted ? lanes.filter(({ name }) => wanted.includes(name)) : lanes);
     await probe([...new Set(cells.flatMap((cell) => cell.lanes))], lanes);
     const sent = new Map();
-    await measure(cells, rounds, seconds, async (lane, work, connections, time) => {
+    result.rounds = await measure(cells, { rounds, seconds, until: begun + minutes * 60_000 }, async (lane, work, connections, time) => {
       const figures = await load(folder, lane, work, connections, time);
       sent.set(lane, (sent.get(lane) ?? 0) + figures.requests);
       return figures;
@@ -112,6 +121,7 @@ await main(import.meta.url, async () => {
     Object.assign(result, { missing, cells: report.summary(cells), size: size() });
   } finally {
     await Promise.all(stops.map((stop) => stop()));
+    if (databases) fs.rmSync(databases, { recursive: true, force: true });
   }
   result.bars = report.bars(result);
   result.took = (Date.now() - begun) / 1_000;
