@@ -8,6 +8,8 @@ import { complaint, Failure } from "../scripts/toolchain.mjs";
 import { WORK } from "./work.mjs";
 
 const run = promisify(execFile);
+/** How long a paced stream takes, in ms. */
+const PACED = 1_280;
 
 /** Compiles one of this folder's programs, unless that is done. */
 export function compiled(folder, name) {
@@ -39,12 +41,12 @@ export async function load(folder, lane, work, connections, seconds) {
   resetPeak(lane.pid);
   const before = cpu(lane.pid);
   const { paced, heavy } = WORK[work];
-  let seen = await (paced || heavy ? counted : flatOut)(folder, lane, work, connections, seconds);
+  const seen = await (paced || heavy ? counted : flatOut)(folder, lane, work, connections, seconds);
   // A machine that is busy with something else may leave no second for an answer.
-  if (seen.requests === 0 && seen.errors === 0) seen = await flatOut(folder, lane, work, connections, seconds * 5);
+  if (seen.requests === 0 && seen.errors === 0 && seconds < 10) return load(folder, lane, work, connections, seconds * 5);
   if (seen.errors > 0 || seen.requests === 0) throw new Failure(`${lane.name}, ${work}: ${seen.errors} of ${seen.requests} requests failed ${seen.trouble ?? ""}`);
-  // What is done behind the answers is part of a request's price.
-  const after = await settled(lane.pid);
+  // What is done behind the answers is part of a request's price. Others never quite come to rest.
+  const after = await settled(lane.pid, lane.rewrites ? 1 : 10);
   return { ...seen, cpu: before === null ? null : (after - before) / seen.requests, peak: peak(lane.pid) };
 }
 
@@ -61,13 +63,13 @@ async function flatOut(folder, lane, work, connections, seconds) {
 
 /**
  * So many answers and no more: wrk ends with the clock, and what the last 16 streams had cost by then would be charged to the
- * few dozen that were complete. Paced clients begin at different moments, so that their events do not come all at once, and
- * the times of their first streams do not count, which made the connections.
+ * few dozen that were complete. Paced clients begin evenly over the time of a stream, so that no stream begins in the rush in which
+ * the others end, and the times of their first streams do not count, which made the connections.
  */
 async function counted(folder, lane, work, connections, seconds) {
   const { paced, events } = WORK[work];
   const rounds = Math.max(1, Math.round(paced ? seconds / 1.3 : seconds * 2));
-  const seen = await client(folder, "streams", lane, work, { clients: connections, ...(paced ? { rounds: rounds + 1, skip: 1, spread: 20, dated: 1 } : { rounds }) });
+  const seen = await client(folder, "streams", lane, work, { clients: connections, ...(paced ? { rounds: rounds + 1, skip: 1, spread: PACED, dated: 1 } : { rounds }) });
   const { p50, p90, p99 } = seen.whole ?? {};
   const wanted = connections * rounds * events;
   if (paced && seen.failed === 0 && seen.delay?.n !== wanted) throw new Failure(`${lane.name}: ${seen.delay?.n} events of ${wanted}`);
@@ -147,11 +149,11 @@ function memory(pid, field) {
   return ofFamily(pid, (one) => 1_024 * Number(new RegExp(`^${field}:\\s*(\\d+) kB`, "m").exec(fs.readFileSync(`/proc/${one}/status`, "utf8"))?.[1] ?? 0));
 }
 
-/** The CPU time once the process has come to rest; some never quite do. */
-export async function settled(pid) {
+/** The CPU time once the process has come to rest, or so many seconds are over. */
+export async function settled(pid, seconds = 10) {
   let last = cpu(pid);
   if (last === null) return null;
-  for (let quiet = 0, waited = 0; quiet < 5 && waited < 60; waited += 1) {
+  for (let quiet = 0, waited = 0; quiet < 5 && waited < seconds * 20; waited += 1) {
     await sleep(50);
     const now = cpu(pid);
     quiet = now === last ? quiet + 1 : 0;

@@ -80,6 +80,7 @@ async function serve(program, args, { place, port, path, seconds, env, stops }) 
   child.once("error", (error) => (gone = error.message));
   child.once("exit", (code) => (gone ??= `it ended with ${code}, see ${log}`));
   stops.push(() => child.kill());
+  process.once("exit", () => child.kill());
   for (let waited = 0; waited < seconds * 10 && gone === null; waited += 1) {
     if (await fetch(`http://127.0.0.1:${port}${path}`).then((answer) => answer.ok, () => false)) return { pid: child.pid };
     await sleep(100);

@@ -29,19 +29,18 @@ const known = (numbers) => (numbers.length > 0 && numbers.every((number) => Numb
 export function summary(cells) {
   return cells.map(({ key, work, connections, lanes, rounds }) => ({
     key, work, connections,
-    lanes: lanes.map(({ name, title }) => ({ name, title, median: figures((of) => rounds.map((round) => of(round[name]))), ratio: ratios(rounds, name, "bare") })),
+    lanes: lanes.map(({ name, title }) => ({ name, title, median: figures((of) => rounds.map((round) => of(round[name] ?? {}))), ratio: ratios(rounds, name, "bare") })),
     rounds,
   }));
 }
 
 const figures = (values) => Object.fromEntries(Object.entries(FIGURES).map(([figure, of]) => [figure, known(values(of))]));
-const ratios = (rounds, name, base) => figures((of) => rounds.map((round) => (round[base] ? of(round[name]) / of(round[base]) : NaN)));
+const ratios = (rounds, name, base) => figures((of) => rounds.map((round) => of(round[name] ?? {}) / of(round[base] ?? {})));
 
 /** What one lane is to another in a cell: the median of the rounds' ratios, or of their differences. */
 function compared(cells, key, figure, name, base, how = (a, b) => a / b) {
   const rounds = cells.find((cell) => cell.key === key)?.rounds ?? [];
-  if (rounds.some((round) => !round[name] || !round[base])) return null;
-  return known(rounds.map((round) => how(FIGURES[figure](round[name]), FIGURES[figure](round[base]))));
+  return known(rounds.map((round) => how(FIGURES[figure](round[name] ?? {}), FIGURES[figure](round[base] ?? {}))));
 }
 
 const added = (cells, figure, name, base) => compared(cells, "paced-16", figure, name, base, (a, b) => (a - b) / 1_000);
@@ -58,6 +57,7 @@ export function bars({ cells, delays, starts, size }) {
     ["1 connection: p50, of the bare Worker's", "most", 1.25, ratio("json-1", "p50"), "×"],
     ["2,000 events: CPU, of the bare Worker's", "most", 1.25, ratio("sse2000-16", "cpu"), "×"],
     ["paced events: time to the first, p50, more than direct", "most", 1, ours, "ms"],
+    ["… more than the bare Worker's", "most", 1, added(cells, "firstP50", "tollgate", "bare"), "ms"],
     ["paced events: gap between two, p50, more than direct", "most", 1, added(cells, "gapP50", "tollgate", "direct"), "ms"],
     ["16 connections: requests/s, of Portkey's on Node", "least", 2, ratio("json-16", "perSecond", "portkey"), "×"],
     ["paced events: added time to the first, of Portkey's", "most", 0.1, ours === null || theirs === null || theirs <= 0 ? null : ours / theirs, "×"],
