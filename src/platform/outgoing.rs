@@ -133,7 +133,7 @@ pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut J
     if matches!(request.method().as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
-    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = body::request_copying(headers, job.collect_log);
     let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
