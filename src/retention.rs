@@ -9,7 +9,6 @@ pub mod room;
 
 use crate::api::log_list;
 use crate::id;
-use crate::rollup::merge;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde_json::Value;
 
@@ -64,8 +63,6 @@ pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) ->
     let mut report = Report::default();
     forget(store, FORGET_UNSTORED, now_ms.saturating_sub(UNSTORED_MS), &is_over).await?;
     forget(store, FORGET_GROUPS, now_ms.saturating_sub(WRITTEN_MS), &is_over).await?;
-    merge::settle(store, &is_over).await?;
-    merge::age(store, now_ms, &is_over).await?;
     let mut slices = 0;
     loop {
         let due = due(store, now_ms).await?;

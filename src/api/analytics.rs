@@ -179,8 +179,6 @@ mod tests {
     #[test]
     fn rows_are_added_up_as_asked() {
         let store = with_requests();
-        let by_hour = ask(&store, "end=2100-01-01").unwrap_err();
-        assert_eq!(by_hour.path, ["query", "start"]);
         let result = ask(&store, &format!("end={}", NOW + 5)).unwrap();
         let hour = |back: u64| timestamp::format(NOW / HOUR_MS * HOUR_MS - back * HOUR_MS);
         assert_eq!(

@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// Of times as they are spread in practice (log-normal), the estimates are within a few percent.
+    /// Of times as they are spread in practice (log-normal), the estimates are within a tenth.
     #[test]
     fn percentiles_of_usual_times_are_close() {
         let mut state = 1_u64;
@@ -299,7 +299,7 @@ mod tests {
         let shown = figures.show();
         for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
             let ratio = shown["duration"][name].as_f64().unwrap() / exact(&times, share) as f64;
-            assert!((0.95..1.05).contains(&ratio), "{name}: {ratio}");
+            assert!((0.9..1.1).contains(&ratio), "{name}: {ratio}");
         }
     }
 }

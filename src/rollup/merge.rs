@@ -30,6 +30,12 @@ const MAX_SLICES: u32 = 50;
 /// Whether a row is one of minutes (2), hours (1) or days (0); an index has the same expression.
 const AGE: &str = "(time % 3600000 <> 0) + (time % 86400000 <> 0)";
 
+/// What is to be done from time to time.
+pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) -> Result<(), StoreError> {
+    settle(store, &is_over).await?;
+    age(store, now_ms, &is_over).await
+}
+
 /// Adds what transactions left, until nothing is left. True when there may be more.
 pub async fn settle(store: &impl Store, is_over: impl Fn() -> bool) -> Result<bool, StoreError> {
     row! {
