@@ -19,7 +19,7 @@ pub const MINUTE_MS: u64 = 60_000;
 /// names come from requests, and each would be a row.
 pub const OTHER: &str = "other";
 
-/// Rows of one tally. What a group of logs has beyond them counts as [`OTHER`].
+/// Rows of a gateway and a minute in one tally. What a group of logs has beyond them counts as [`OTHER`].
 const MAX_ROWS: usize = 40;
 
 /// Requests of a gateway, a minute, a provider and a model, added up.
@@ -64,7 +64,8 @@ impl Tally {
         };
         let (mut provider, mut model) = (provider, model);
         let mut found = place(&self.0, provider, model);
-        if found.is_none() && self.0.len() >= MAX_ROWS {
+        if found.is_none() && self.0.iter().filter(|row| (row.gateway, row.time) == (gateway, time)).count() >= MAX_ROWS
+        {
             provider = crate::providers::find(provider).map_or(OTHER, |known| known.slug);
             model = OTHER;
             found = place(&self.0, provider, model);
