@@ -53,12 +53,14 @@ pub async fn settle(store: &impl Store, is_over: impl Fn() -> bool) -> Result<bo
             break;
         }
         let first = format!("SELECT id FROM tallies ORDER BY id LIMIT {AT_ONCE}");
+        // Without MATERIALIZED, SQLite would write each row out again for every figure that is taken out of it.
         let rows = format!(
-            "(SELECT row.value AS row FROM tallies, json_each(tallies.tallies) AS row WHERE tallies.id IN ({first}))"
+            "WITH rows AS MATERIALIZED (SELECT row.value AS v FROM tallies, json_each(tallies.tallies) AS row \
+             WHERE tallies.id IN ({first})) "
         );
-        let figure = |place: usize| format!("row->>{}", place + 4);
+        let figure = |place: usize| format!("v->>{}", place + 4);
         let sums = |place: usize, _: &str| figure(place);
-        let added = added(&rows, ["row->>0", "row->>1", "row->>2", "row->>3"], sums, Vec::new());
+        let added = added(&rows, "rows", ["v->>0", "v->>1", "v->>2", "v->>3"], sums, Vec::new());
         store.batch(vec![added, Statement::new(format!("DELETE FROM tallies WHERE id IN ({first})"), [])]).await?;
     }
     Ok(true)
@@ -88,7 +90,7 @@ pub async fn age(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) ->
             let rows = format!("rollup WHERE {AGE} = {level} AND time >= ?2 AND time < ?3");
             let time = format!("time - time % {span}");
             let added =
-                added(&rows, ["gateway", &time, "provider", "model"], |_, name| name.to_owned(), range.to_vec());
+                added("", &rows, ["gateway", &time, "provider", "model"], |_, name| name.to_owned(), range.to_vec());
             let removed = format!("DELETE FROM rollup WHERE {AGE} = {level} AND time >= ?1 AND time < ?2");
             store.batch(vec![added, Statement::new(removed, range)]).await?;
         }
@@ -98,9 +100,15 @@ pub async fn age(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) ->
     Ok(())
 }
 
-/// Adds rows to those of `rollup`. `keys` and `figure` are the expressions that yield their columns; the values of `rows`
-/// begin with `?2`.
-fn added(rows: &str, keys: [&str; 4], figure: impl Fn(usize, &str) -> String, binds: Vec<Bind>) -> Statement {
+/// Adds rows to those of `rollup`. `with` is what `rows` needs to be there before it, `keys` and `figure` are the expressions
+/// that yield their columns; the values of `rows` begin with `?2`.
+fn added(
+    with: &str,
+    rows: &str,
+    keys: [&str; 4],
+    figure: impl Fn(usize, &str) -> String,
+    binds: Vec<Bind>,
+) -> Statement {
     let names = columns();
     let list = names.join(", ");
     let summed: Vec<String> =
@@ -110,7 +118,7 @@ fn added(rows: &str, keys: [&str; 4], figure: impl Fn(usize, &str) -> String, bi
     let updated = updated.join(", ");
     let [gateway, time, provider, model] = keys;
     let sql = format!(
-        "INSERT INTO rollup (gateway, time, provider, model, {list}) \
+        "{with}INSERT INTO rollup (gateway, time, provider, model, {list}) \
          SELECT gateway, time, \
            iif(told OR provider IN (SELECT value FROM json_each(?1)), provider, '{OTHER}'), iif(told, model, '{OTHER}'), {list} \
          FROM (SELECT *, known OR taken + row_number() OVER (PARTITION BY gateway, time, known ORDER BY requests DESC, provider, model) \
