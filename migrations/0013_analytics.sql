@@ -11,7 +11,7 @@ CREATE TABLE rollup (
   attempts INTEGER NOT NULL DEFAULT 0,
   errors_client INTEGER NOT NULL DEFAULT 0,
   errors_gateway INTEGER NOT NULL DEFAULT 0,
-  errors_limited INTEGER NOT NULL DEFAULT 0,
+  errors_limit INTEGER NOT NULL DEFAULT 0,
   errors_upstream INTEGER NOT NULL DEFAULT 0,
   errors_provider_4xx INTEGER NOT NULL DEFAULT 0,
   errors_provider_5xx INTEGER NOT NULL DEFAULT 0,

@@ -302,7 +302,7 @@ mod tests {
                 cost: f64,
             }
         }
-        block_on(crate::rollup::merge::settle(store, || false)).unwrap();
+        block_on(crate::rollup::merge::settle(store)).unwrap();
         let sum = Statement::new("SELECT sum(cost) AS cost FROM rollup", []);
         price::rounded(block_on(store.row::<Charted>(sum)).unwrap().unwrap().cost)
     }

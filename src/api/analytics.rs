@@ -6,7 +6,7 @@ use crate::query::Query;
 use crate::rollup::MINUTE_MS;
 use crate::rollup::figures::{Figures, gathered};
 use crate::rollup::merge::{self, DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS};
-use crate::store::{Bind, Statement, Store, row};
+use crate::store::{Bind, Row, Statement, Store};
 use crate::timestamp;
 use serde_json::{Value, json};
 
@@ -16,17 +16,6 @@ const MAX_ROWS: usize = if cfg!(test) { 100 } else { 3_000 };
 const GRANULARITIES: &[&str] = &["hour", "minute", "day"];
 
 const GROUPS: &[&str] = &["none", "provider", "model", "provider,model"];
-
-row! {
-    struct Row {
-        time: u64,
-        provider: Option<String>,
-        model: Option<String>,
-        sums: String,
-        durations: String,
-        first_bytes: String,
-    }
-}
 
 /// A range of time that consists of whole minutes, hours or days.
 struct Range {
@@ -40,8 +29,12 @@ pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -
     let granularity = chosen(query, "granularity", GRANULARITIES)?;
     let group_by = chosen(query, "group_by", GROUPS)?;
     let range = Range::parse(query, granularity, now_ms)?;
-    merge::settle(store, || false).await?;
-    let rows: Vec<Row> = store.rows(statement(gateway, query, &range, group_by)).await?;
+    merge::settle(store).await?;
+    let (rows, _) = store.select(statement(gateway, query, &range, group_by)).await?;
+    shown(rows, &range, granularity, group_by)
+}
+
+fn shown(rows: Vec<Row>, range: &Range, granularity: &str, group_by: &str) -> Result<Reply, ApiError> {
     if rows.len() > MAX_ROWS {
         let rule = format!(
             "The answer would have more than {MAX_ROWS} rows. Ask for a shorter range, a coarser granularity, fewer groups, or \
@@ -51,20 +44,17 @@ pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -
     }
     let mut totals = Figures::default();
     let mut buckets = Vec::with_capacity(rows.len());
-    for row in rows {
-        let figures = Figures::read([&row.sums, &row.durations, &row.first_bytes]);
+    for mut row in rows {
+        let figures = Figures::read(&row);
         totals.add_all(&figures);
         let mut shown = figures.show();
-        if let Some(fields) = shown.as_object_mut() {
-            fields.insert("time".to_owned(), timestamp::format(row.time).into());
-            if group_by.contains("provider") {
-                fields.insert("provider".to_owned(), row.provider.into());
-            }
-            if group_by.contains("model") {
-                fields.insert("model".to_owned(), row.model.filter(|model| !model.is_empty()).into());
-            }
+        let time = row.get("time").and_then(Value::as_u64).unwrap_or(0);
+        shown.insert("time".to_owned(), timestamp::format(time).into());
+        for name in ["provider", "model"].into_iter().filter(|name| group_by.contains(name)) {
+            let value = row.remove(name).filter(|value| value.as_str() != Some(""));
+            shown.insert(name.to_owned(), value.unwrap_or(Value::Null));
         }
-        buckets.push(shown);
+        buckets.push(Value::Object(shown));
     }
     Ok(Reply::result(json!({
         "start": timestamp::format(range.start),
@@ -209,7 +199,7 @@ mod tests {
         let minutes = ask(&store, &format!("granularity=minute&start={}", NOW - 30 * MINUTE_MS)).unwrap();
         assert_eq!(rows(&minutes, &["requests"]), [json!([1])]);
         let figures = &result["totals"];
-        assert_eq!((&figures["duration"]["p50"], &figures["first_byte"]["p50"]), (&json!(84), &json!(57)));
+        assert_eq!((&figures["duration"]["p50"], &figures["first_byte"]["p50"]), (&json!(84), &json!(58)));
         assert_eq!((&figures["duration"]["avg"], &figures["duration"]["count"]), (&json!(100), &json!(5)));
     }
 

@@ -75,7 +75,7 @@ pub async fn reseal(around: &Rc<Around>) {
 /// Adds up what charts show.
 pub async fn rollup(around: &Rc<Around>) {
     let begun = now();
-    told("rollup_failed", merge::run(&around.database(), begun, || now() > begun + BUDGET_MS).await);
+    told("rollup_failed", merge::run(&around.database(), begun, &|| now() > begun + BUDGET_MS).await);
 }
 
 /// Removes what gateways are not to keep, and says so.

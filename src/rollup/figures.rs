@@ -1,7 +1,8 @@
 //! The figures of a row of `rollup`, in the order of its columns, and what is shown of them.
 
 use crate::price;
-use serde_json::{Value, json};
+use crate::store::Row;
+use serde_json::{Map, Value};
 
 /// The columns that are sums.
 const SUMS: [&str; 19] = [
@@ -9,7 +10,7 @@ const SUMS: [&str; 19] = [
     "attempts",
     "errors_client",
     "errors_gateway",
-    "errors_limited",
+    "errors_limit",
     "errors_upstream",
     "errors_provider_4xx",
     "errors_provider_5xx",
@@ -82,18 +83,19 @@ pub fn columns() -> Vec<String> {
     names
 }
 
-/// SQL for the figures of many rows together, as three columns that [`Figures::read`] takes: D1's functions have at most 32
+/// The columns of [`gathered`], and how many figures each has.
+const GATHERED: [(&str, usize); 3] = [("sums", SUMS.len()), ("durations", BUCKETS), ("first_bytes", BUCKETS)];
+
+/// SQL for the figures of many rows together, as columns that [`Figures::read`] takes: D1's functions have at most 32
 /// arguments, and its rows cost memory by the column.
 pub fn gathered() -> String {
     let names = columns();
-    let array = |from: usize, length: usize| {
-        let sums: Vec<String> = names.iter().skip(from).take(length).map(|name| format!("sum({name})")).collect();
-        format!("json_array({})", sums.join(", "))
-    };
-    let sums = array(0, SUMS.len());
-    let durations = array(SUMS.len(), BUCKETS);
-    let first_bytes = array(SUMS.len() + BUCKETS, BUCKETS);
-    format!("{sums} AS sums, {durations} AS durations, {first_bytes} AS first_bytes")
+    let mut rest = names.iter();
+    let arrays = GATHERED.map(|(name, length)| {
+        let sums: Vec<String> = rest.by_ref().take(length).map(|column| format!("sum({column})")).collect();
+        format!("json_array({}) AS {name}", sums.join(", "))
+    });
+    arrays.join(", ")
 }
 
 // === impl Figures ===
@@ -105,16 +107,17 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// From the three columns of [`gathered`].
-    pub fn read(columns: [&str; 3]) -> Self {
+    /// From a row with the columns of [`gathered`].
+    pub fn read(row: &Row) -> Self {
         let mut figures = Self::default();
-        let [sums, durations, first_bytes] = columns;
-        let parts = [(sums, 0), (durations, SUMS.len()), (first_bytes, SUMS.len() + BUCKETS)];
-        for (text, from) in parts {
-            let values: Vec<f64> = serde_json::from_str(text).unwrap_or_default();
-            for (place, value) in values.into_iter().enumerate() {
-                figures.add_at(from + place, value);
+        let mut place = 0;
+        for (name, length) in GATHERED {
+            let text = row.get(name).and_then(Value::as_str).unwrap_or("");
+            let values: Value = serde_json::from_str(text).unwrap_or_default();
+            for (number, value) in values.as_array().into_iter().flatten().enumerate() {
+                figures.add_at(place + number, value.as_f64().unwrap_or(0.0));
             }
+            place += length;
         }
         figures
     }
@@ -144,50 +147,39 @@ impl Figures {
         self.add_at(SUMS.len() + time as usize * BUCKETS + bucket, 1.0);
     }
 
-    /// The row as charts are given it.
-    pub fn show(&self) -> Value {
-        let n = |sum: Sum| self.get(sum) as i64;
-        let layers = json!({
-            "client": n(Sum::ByClient),
-            "gateway": n(Sum::ByGateway),
-            "limit": n(Sum::ByLimit),
-            "upstream": n(Sum::ByUpstream),
-            "provider_4xx": n(Sum::By4xx),
-            "provider_5xx": n(Sum::By5xx),
-        });
-        let errors: i64 =
-            [Sum::ByClient, Sum::ByGateway, Sum::ByLimit, Sum::ByUpstream, Sum::By4xx, Sum::By5xx].map(n).iter().sum();
-        json!({
-            "requests": n(Sum::Requests),
-            "attempts": n(Sum::Attempts),
-            "errors": errors,
-            "errors_by_layer": layers,
-            "cached": n(Sum::Cached),
-            "tokens_in": n(Sum::TokensIn),
-            "tokens_out": n(Sum::TokensOut),
-            "tokens_cached": n(Sum::TokensCached),
-            "tokens_cache_write": n(Sum::TokensCacheWrite),
-            "tokens_reasoning": n(Sum::TokensReasoning),
-            "cost": price::rounded(self.get(Sum::Cost)),
-            "unpriced": n(Sum::Unpriced),
-            "saved_cost": price::rounded(self.get(Sum::SavedCost)),
-            "duration": self.times(Time::Duration),
-            "first_byte": self.times(Time::FirstByte),
-        })
+    /// The row as charts are given it. Names come from the columns: a macro for each of them would weigh on the Worker.
+    pub fn show(&self) -> Map<String, Value> {
+        let (mut shown, mut layers, mut errors) = (Map::new(), Map::new(), 0);
+        for (name, value) in SUMS.iter().zip(self.iter()) {
+            if let Some(layer) = name.strip_prefix("errors_") {
+                errors += value as i64;
+                layers.insert(layer.to_owned(), Value::from(value as i64));
+            } else if name.ends_with("cost") {
+                shown.insert((*name).to_owned(), Value::from(price::rounded(value)));
+            } else if !name.ends_with("_sum") {
+                shown.insert((*name).to_owned(), Value::from(value as i64));
+            }
+        }
+        shown.insert("errors".to_owned(), Value::from(errors));
+        shown.insert("errors_by_layer".to_owned(), Value::Object(layers));
+        for (name, time) in [("duration", Time::Duration), ("first_byte", Time::FirstByte)] {
+            shown.insert(name.to_owned(), Value::Object(self.times(time)));
+        }
+        shown
     }
 
-    fn times(&self, time: Time) -> Value {
+    fn times(&self, time: Time) -> Map<String, Value> {
         let from = SUMS.len() + time as usize * BUCKETS;
         let counts = self.0.get(from..from + BUCKETS).unwrap_or_default();
         let count: f64 = counts.iter().sum();
         let sum = self.at(Sum::SavedCost as usize + 1 + time as usize);
-        json!({
-            "count": count as i64,
-            "avg": (count > 0.0).then(|| (sum / count).round() as i64),
-            "p50": percentile(counts, 0.5),
-            "p90": percentile(counts, 0.9),
-            "p99": percentile(counts, 0.99),
-        })
+        let mut shown = Map::new();
+        shown.insert("count".to_owned(), Value::from(count as i64));
+        shown.insert("avg".to_owned(), Value::from((count > 0.0).then(|| (sum / count).round() as i64)));
+        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+            shown.insert(name.to_owned(), Value::from(percentile(counts, share)));
+        }
+        shown
     }
 
     fn at(&self, place: usize) -> f64 {
@@ -223,6 +215,7 @@ fn percentile(counts: &[f64], share: f64) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     #[test]
     fn every_sum_has_its_column() {
@@ -238,7 +231,8 @@ mod tests {
 
     #[test]
     fn what_is_gathered_is_read() {
-        let figures = Figures::read(["[3,4]", "[0,2]", "[1]"]);
+        let row = json!({ "sums": "[3,4]", "durations": "[0,2]", "first_bytes": "[1]" });
+        let figures = Figures::read(row.as_object().unwrap());
         assert_eq!((figures.get(Sum::Requests), figures.get(Sum::Attempts)), (3.0, 4.0));
         assert_eq!(figures.show()["duration"]["count"], 2);
         assert_eq!(figures.show()["first_byte"]["count"], 1);

@@ -6,7 +6,7 @@
 use super::figures::columns;
 use super::{MINUTE_MS, OTHER};
 use crate::providers::PROVIDERS;
-use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::store::{Bind, Statement, Store, StoreError};
 use serde_json::Value;
 
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -31,83 +31,79 @@ const MAX_SLICES: u32 = 50;
 const AGE: &str = "(time % 3600000 <> 0) + (time % 86400000 <> 0)";
 
 /// What is to be done from time to time.
-pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) -> Result<(), StoreError> {
-    settle(store, &is_over).await?;
-    age(store, now_ms, &is_over).await
+pub async fn run(store: &impl Store, now_ms: u64, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
+    repeat(store, steps(now_ms), is_over).await
 }
 
-/// Adds what transactions left, until nothing is left. True when there may be more.
-pub async fn settle(store: &impl Store, is_over: impl Fn() -> bool) -> Result<bool, StoreError> {
-    row! {
-        struct Waiting {
-            waits: u8,
-        }
-    }
-    let some = "SELECT EXISTS (SELECT 1 FROM tallies) AS waits";
-    for _ in 0..MAX_SLICES {
-        let waiting = store.row::<Waiting>(Statement::new(some, [])).await?;
-        if waiting.is_none_or(|waiting| waiting.waits == 0) {
-            return Ok(false);
-        }
-        if is_over() {
-            break;
-        }
-        let first = format!("SELECT id FROM tallies ORDER BY id LIMIT {AT_ONCE}");
-        // Without MATERIALIZED, SQLite would write each row out again for every figure that is taken out of it.
-        let rows = format!(
-            "WITH rows AS MATERIALIZED (SELECT row.value AS v FROM tallies, json_each(tallies.tallies) AS row \
-             WHERE tallies.id IN ({first})) "
-        );
-        let figure = |place: usize| format!("v->>{}", place + 4);
-        let sums = |place: usize, _: &str| figure(place);
-        let added = added(&rows, "rows", ["v->>0", "v->>1", "v->>2", "v->>3"], sums, Vec::new());
-        store.batch(vec![added, Statement::new(format!("DELETE FROM tallies WHERE id IN ({first})"), [])]).await?;
-    }
-    Ok(true)
+/// Adds what transactions left, so that nothing is missing.
+pub async fn settle(store: &impl Store) -> Result<(), StoreError> {
+    repeat(store, vec![left()], &|| false).await
 }
 
-/// Adds rows that have become old to coarser ones, and removes those that are older than anybody can ask for.
-pub async fn age(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) -> Result<(), StoreError> {
-    row! {
-        struct Oldest {
-            time: Option<u64>,
-        }
-    }
-    // An hour, and a day, longer than they can be asked for: whoever asks for the oldest gets them whole.
-    for (level, span, kept) in [(2, HOUR_MS, MINUTES_MS + HOUR_MS), (1, DAY_MS, HOURS_MS + DAY_MS)] {
-        let end = now_ms.saturating_sub(kept) / span * span;
+/// Carries each step out until there is nothing more to do, or no more time. The second statement of a step removes what the
+/// first has added.
+async fn repeat(store: &impl Store, steps: Vec<Vec<Statement>>, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
+    for step in steps {
         for _ in 0..MAX_SLICES {
-            let oldest = Statement::new(
-                format!("SELECT min(time) AS time FROM rollup WHERE {AGE} = {level} AND time < ?1"),
-                [Bind::Int(end as i64)],
-            );
-            let Some(Oldest { time: Some(oldest) }) = store.row::<Oldest>(oldest).await? else { break };
+            let changed = store.batch(step.clone()).await?;
+            if changed.last() == Some(&0) {
+                break;
+            }
             if is_over() {
                 return Ok(());
             }
-            let from = oldest / span * span;
-            let range = [Bind::Int(from as i64), Bind::Int((from + span) as i64)];
-            let rows = format!("rollup WHERE {AGE} = {level} AND time >= ?2 AND time < ?3");
-            let time = format!("time - time % {span}");
-            let added =
-                added("", &rows, ["gateway", &time, "provider", "model"], |_, name| name.to_owned(), range.to_vec());
-            let removed = format!("DELETE FROM rollup WHERE {AGE} = {level} AND time >= ?1 AND time < ?2");
-            store.batch(vec![added, Statement::new(removed, range)]).await?;
         }
     }
-    let last = Bind::Int((now_ms.saturating_sub(DAYS_MS + DAY_MS) / DAY_MS * DAY_MS) as i64);
-    store.batch(vec![Statement::new(format!("DELETE FROM rollup WHERE {AGE} = 0 AND time < ?1"), [last])]).await?;
     Ok(())
 }
 
+/// All that is to be done: what transactions left is added to minutes, old minutes to hours, old hours to days, and days that
+/// are older than anybody can ask for are removed.
+fn steps(now_ms: u64) -> Vec<Vec<Statement>> {
+    let before = |kept: u64, span: u64| Bind::Int((now_ms.saturating_sub(kept) / span * span) as i64);
+    let removed = format!("DELETE FROM rollup WHERE {AGE} = 0 AND time < ?1");
+    // An hour, and a day, longer than they can be asked for: whoever asks for the oldest gets them whole.
+    vec![
+        left(),
+        coarser(2, HOUR_MS, before(MINUTES_MS + HOUR_MS, HOUR_MS)),
+        coarser(1, DAY_MS, before(HOURS_MS + DAY_MS, DAY_MS)),
+        vec![Statement::new(removed, [before(DAYS_MS + DAY_MS, DAY_MS)])],
+    ]
+}
+
+/// Adds some of what transactions left.
+fn left() -> Vec<Statement> {
+    let first = format!("SELECT id FROM tallies ORDER BY id LIMIT {AT_ONCE}");
+    // Without MATERIALIZED, SQLite would write each row out again for every figure that is taken out of it.
+    let rows = format!(
+        "WITH rows AS MATERIALIZED (SELECT row.value AS v FROM tallies, json_each(tallies.tallies) AS row \
+         WHERE tallies.id IN ({first})) "
+    );
+    let figure = |place: usize, _: &str| format!("v->>{}", place + 4);
+    let added = added(&rows, "rows", ["v->>0", "v->>1", "v->>2", "v->>3"], &figure, None);
+    vec![added, Statement::new(format!("DELETE FROM tallies WHERE id IN ({first})"), [])]
+}
+
+/// Adds the oldest hour of minutes, or day of hours, to its hour or day, if it lies before `end`.
+fn coarser(level: u8, span: u64, end: Bind) -> Vec<Statement> {
+    let rows = |end: &str| {
+        let oldest = format!("(SELECT min(time) / {span} * {span} FROM rollup WHERE {AGE} = {level} AND time < {end})");
+        format!("rollup WHERE {AGE} = {level} AND time >= {oldest} AND time < {oldest} + {span}")
+    };
+    let time = format!("time - time % {span}");
+    let keys = ["gateway", &time, "provider", "model"];
+    let added = added("", &rows("?2"), keys, &|_, name| name.to_owned(), Some(end.clone()));
+    vec![added, Statement::new(format!("DELETE FROM {}", rows("?1")), [end])]
+}
+
 /// Adds rows to those of `rollup`. `with` is what `rows` needs to be there before it, `keys` and `figure` are the expressions
-/// that yield their columns; the values of `rows` begin with `?2`.
+/// that yield their columns; `end` is the value of `?2`.
 fn added(
     with: &str,
     rows: &str,
     keys: [&str; 4],
-    figure: impl Fn(usize, &str) -> String,
-    binds: Vec<Bind>,
+    figure: &dyn Fn(usize, &str) -> String,
+    end: Option<Bind>,
 ) -> Statement {
     let names = columns();
     let list = names.join(", ");
@@ -132,7 +128,6 @@ fn added(
          WHERE true ON CONFLICT DO UPDATE SET {updated}"
     );
     let slugs: Vec<&str> = PROVIDERS.iter().map(|provider| provider.slug).collect();
-    let mut all = vec![Bind::Text(Value::from(slugs).to_string())];
-    all.extend(binds);
-    Statement::new(sql, all)
+    let slugs = Bind::Text(Value::from(slugs).to_string());
+    Statement::new(sql, [slugs].into_iter().chain(end).collect::<Vec<Bind>>())
 }
