@@ -45,6 +45,7 @@ mod reprice;
 mod resolver;
 mod retention;
 mod retry;
+mod rollup;
 mod router;
 mod scope;
 mod sigv4;

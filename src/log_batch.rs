@@ -7,6 +7,7 @@ use crate::body_object::{self, Stored};
 use crate::metadata;
 use crate::record::LogRecord;
 use crate::retention::room;
+use crate::rollup::{self, Tally};
 use crate::store::{Bind, Statement, Store};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
@@ -42,6 +43,8 @@ const FAILURES_TOGETHER: usize = 3;
 #[derive(Default)]
 pub struct Waiting {
     records: Vec<LogRecord>,
+    /// The requests that are counted and leave no log.
+    unlogged: Tally,
     /// When a request promised to write what is waiting, in milliseconds.
     leader_since: Option<u64>,
     /// When something was last taken or settled.
@@ -60,6 +63,8 @@ pub struct Group {
     /// Stays the same when the group is written again: see [`Key`].
     pub id: String,
     pub records: Vec<LogRecord>,
+    /// Requests that are counted and leave no log.
+    pub unlogged: Tally,
 }
 
 /// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
@@ -80,7 +85,20 @@ macro_rules! is_new {
 }
 pub(crate) use is_new;
 
-/// A record as the statements take it. It can be written again without being made anew, and sent as text.
+/// What is written in one transaction, as the statements take it: it can be written again without being made anew, and sent
+/// as text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// What it is known by: see [`Key`].
+    pub id: String,
+    pub entries: Vec<Entry>,
+    /// What its requests add up to, as `tallies` has it; empty for nothing.
+    pub tally: String,
+    /// How many of these requests have no log.
+    pub unlogged: u64,
+}
+
+/// A record as the statements take it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub id: String,
@@ -106,17 +124,18 @@ pub enum Body {
     Long(Vec<Bind>),
 }
 
-/// A record that could not be written, with the reason, for the operator's log.
+/// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,
+/// which has no id.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lost {
-    pub id: String,
+    pub id: Option<String>,
+    pub requests: u64,
     pub reason: String,
 }
 
 /// What could not be written.
 pub struct Unwritten {
-    /// Each with what it is known by.
-    pub entries: Vec<(String, Entry)>,
+    pub parts: Vec<Part>,
     pub reason: String,
 }
 
@@ -136,6 +155,16 @@ impl Waiting {
         }
         self.weight += record.weight();
         self.records.push(record);
+        self.leads(now_ms)
+    }
+
+    /// Counts a request that leaves no log. True means the same as for [`Waiting::push`].
+    pub fn count(&mut self, record: &LogRecord, now_ms: u64) -> bool {
+        self.unlogged.count(record);
+        self.leads(now_ms)
+    }
+
+    fn leads(&mut self, now_ms: u64) -> bool {
         // A leader whose request was ended early has not kept its promise.
         let leads = self.leader_since.is_none_or(|since| now_ms.saturating_sub(since) > LEADER_MS);
         if leads {
@@ -158,8 +187,15 @@ impl Waiting {
                 }
                 _ => {
                     weight = record.weight();
-                    groups.push(Group { id: mint(), records: vec![record] });
+                    groups.push(Group { id: mint(), records: vec![record], unlogged: Tally::default() });
                 }
+            }
+        }
+        if !self.unlogged.is_empty() {
+            let unlogged = std::mem::take(&mut self.unlogged);
+            match groups.last_mut() {
+                Some(group) => group.unlogged = unlogged,
+                None => groups.push(Group { id: mint(), records: Vec::new(), unlogged }),
             }
         }
         groups
@@ -181,62 +217,59 @@ impl Waiting {
     }
 
     /// A group has been written, or given up.
-    pub fn settled(&mut self, weight: usize, lost: usize) {
+    pub fn settled(&mut self, weight: usize, lost: u64) {
         self.weight = self.weight.saturating_sub(weight);
-        self.lost += lost as u64;
+        self.lost += lost;
     }
 }
 
 /// Writes a group, for tests.
 #[cfg(test)]
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let entries = group.records.iter().map(Entry::of).collect();
-    write_parts(store, vec![(group.id, entries)], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
+    let Group { id, records, unlogged: mut tally } = group;
+    let unlogged = tally.attempts();
+    records.iter().for_each(|record| tally.count(record));
+    let part = Part { id, entries: records.iter().map(Entry::of).collect(), tally: tally.json(), unlogged };
+    write_parts(store, vec![part], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
 }
 
-/// Writes groups, or parts of them, each with its id, trying again while time allows. `pause` waits so many milliseconds. A
-/// write that took effect although it reported an error is recognised and not repeated.
-pub async fn write_parts(
-    store: &impl Store,
-    mut parts: Vec<(String, Vec<Entry>)>,
-    pause: &impl AsyncFn(u64),
-) -> Result<(), Unwritten> {
+/// Writes groups, or parts of them, trying again while time allows. `pause` waits so many milliseconds. A write that took
+/// effect although it reported an error is recognised and not repeated.
+pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl AsyncFn(u64)) -> Result<(), Unwritten> {
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
     loop {
         let mut failed = Vec::new();
         let mut reason = String::new();
-        for (id, part) in parts {
-            if let Err(error) = store.batch(statements(&Key::of(&id), &part)).await {
+        for part in parts {
+            if let Err(error) = store.batch(statements(&part)).await {
                 reason = error.0;
-                failed.push((id, part));
+                failed.push(part);
             }
         }
         if failed.is_empty() {
             return Ok(());
         }
         failures += 1;
-        let Some(wait) = pauses.next() else {
-            let each = |(id, part): (String, Vec<Entry>)| part.into_iter().map(move |entry| (id.clone(), entry));
-            return Err(Unwritten { entries: failed.into_iter().flat_map(each).collect(), reason });
-        };
+        let Some(wait) = pauses.next() else { return Err(Unwritten { parts: failed, reason }) };
         pause(*wait).await;
-        parts = if failures == FAILURES_TOGETHER {
-            failed.into_iter().flat_map(|(id, entries)| apart(&id, entries)).collect()
-        } else {
-            failed
-        };
+        parts = if failures == FAILURES_TOGETHER { failed.into_iter().flat_map(Part::apart).collect() } else { failed };
     }
 }
 
-/// The entries of a group one by one, each under the name it has as a part of the group.
-pub fn apart(id: &str, entries: Vec<Entry>) -> Vec<(String, Vec<Entry>)> {
-    entries.into_iter().enumerate().map(|(number, entry)| (format!("{id}/{number}"), vec![entry])).collect()
+/// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
+/// their gateway has no room.
+pub fn statements(part: &Part) -> Vec<Statement> {
+    let key = &Key::of(&part.id);
+    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries) };
+    if !part.tally.is_empty() {
+        statements.push(rollup::leave(key, &part.tally));
+    }
+    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
+    statements
 }
 
-/// The statements that write entries in one transaction, which has no effect when it is repeated. Logs are left out for
-/// which their gateway has no room.
-pub fn statements(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
+fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
     let (mut statements, places) = room::admit(key, entries);
     let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
     let logs: Vec<String> = logs.collect();
@@ -271,7 +304,6 @@ pub fn statements(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
     if !objects.is_empty() {
         statements.push(body_object::turned_away(key, &objects));
     }
-    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
     statements
 }
 
@@ -299,7 +331,36 @@ impl<'a> Key<'a> {
 #[cfg(test)]
 impl Unwritten {
     pub fn lost(self) -> Vec<Lost> {
-        self.entries.into_iter().map(|(_, entry)| Lost { id: entry.id, reason: self.reason.clone() }).collect()
+        let mut lost = Vec::new();
+        for part in self.parts {
+            lost.extend(part.entries.into_iter().map(|entry| (Some(entry.id), 1)));
+            lost.extend((part.unlogged > 0).then_some((None, part.unlogged)));
+        }
+        let reason = |(id, requests)| Lost { id, requests, reason: self.reason.clone() };
+        lost.into_iter().map(reason).collect()
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// What is written one by one where it cannot be written together, each under a name of its own. The counts hold whether
+    /// or not a log is refused.
+    pub fn apart(self) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for (number, entry) in self.entries.into_iter().enumerate() {
+            parts.push(Self { id: format!("{}/{number}", self.id), entries: vec![entry], ..Self::default() });
+        }
+        if !self.tally.is_empty() {
+            let id = format!("{}/{}", self.id, parts.len());
+            parts.push(Self { id, tally: self.tally, unlogged: self.unlogged, entries: Vec::new() });
+        }
+        parts
+    }
+
+    /// Whether there is anything to take apart.
+    pub fn is_several(&self) -> bool {
+        self.entries.len() + usize::from(!self.tally.is_empty()) > 1
     }
 }
 
@@ -525,7 +586,8 @@ mod tests {
     /// For tests, in which every group has a first record of its own.
     impl From<Vec<LogRecord>> for Group {
         fn from(records: Vec<LogRecord>) -> Self {
-            Self { id: records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default(), records }
+            let id = records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default();
+            Self { id, records, unlogged: Tally::default() }
         }
     }
 
@@ -659,7 +721,7 @@ mod tests {
         }
         let store = Picky(Sqlite::new());
         let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
-        assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
+        assert_eq!(lost, [Lost { id: Some("poison".to_owned()), requests: 1, reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }
 }

@@ -5,8 +5,9 @@
 
 use crate::api::logs;
 use crate::id;
-use crate::log_batch::{self, Body, Entry, Group, Key, Lost, Unwritten};
+use crate::log_batch::{self, Body, Entry, Group, Lost, Part, Unwritten};
 use crate::retention::WRITTEN_MS;
+use crate::rollup::Tally;
 use crate::store::{Statement, Store, StoreError};
 
 /// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and nobody
@@ -15,6 +16,10 @@ pub const WINDOW_MS: u64 = 100;
 
 /// Queues take 128 KB, of which they need about a hundred bytes themselves.
 const MAX_MESSAGE: usize = 127_000;
+
+/// How much of a message entries fill, one alone or several. The rest is for what they add up to.
+const MAX_ENTRY: usize = 122_000;
+const MAX_ENTRIES: usize = 110_000;
 
 /// What a queue takes in one call: bytes, with those it adds to each message, and messages.
 const MAX_BATCH: usize = 256_000;
@@ -51,10 +56,9 @@ pub trait Outbox {
 /// A message as it was delivered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    pub id: String,
+    pub part: Part,
     /// The database that it is for.
     pub shard: u32,
-    pub entries: Vec<Entry>,
     /// How often it has been delivered, this time included.
     pub attempts: u32,
     /// Whether it is written, and need not be delivered again.
@@ -80,21 +84,24 @@ pub async fn send(
 ) -> Losses {
     let (messages, mut parts) = packed(group, outbox.is_bound(), &mint);
     let unsent = sent(outbox, messages, pause).await;
-    for message in &unsent {
-        // By the same ids: a message that arrives although an error came back is known by then.
-        parts.extend(Message::read(message, 0).map(|message| (message.id, message.entries)));
-    }
+    // By the same ids: a message that arrives although an error came back is known by then.
+    parts.extend(unsent.iter().filter_map(|message| Message::read(message, 0)).map(|message| message.part));
     let mut losses = Losses::default();
-    let Err(Unwritten { entries, reason }) = log_batch::write_parts(store, parts, pause).await else { return losses };
-    for (id, mut entry) in entries {
-        let lost = Lost { id: entry.id.clone(), reason: reason.clone() };
-        entry.bodies.clear();
-        // The database refused to the end: better the row alone than nothing.
-        let row = entry.lines().filter(|_| unsent.is_empty() && outbox.is_bound());
-        match row {
-            Some(row) if outbox.send(&[headed(&id, &row)]).await.is_ok() => losses.bodies.push(lost),
-            _ => losses.logs.push(lost),
+    let Err(Unwritten { parts, reason }) = log_batch::write_parts(store, parts, pause).await else { return losses };
+    for mut part in parts {
+        // The database refused to the end: better the rows alone than nothing.
+        part.entries.iter_mut().for_each(|entry| entry.bodies.clear());
+        let message = text(&part).filter(|_| unsent.is_empty() && outbox.is_bound());
+        let is_sent = match message {
+            Some(message) => outbox.send(&[message]).await.is_ok(),
+            None => false,
+        };
+        let of = |id, requests| Lost { id, requests, reason: reason.clone() };
+        if !is_sent && part.unlogged > 0 {
+            losses.logs.push(of(None, part.unlogged));
         }
+        let rows = if is_sent { &mut losses.bodies } else { &mut losses.logs };
+        rows.extend(part.entries.into_iter().map(|entry| of(Some(entry.id), 1)));
     }
     losses
 }
@@ -121,29 +128,80 @@ async fn sent(outbox: &impl Outbox, mut messages: Vec<String>, pause: &impl Asyn
     messages
 }
 
-/// A group as messages, and as what is to be written at once: each with its id.
-fn packed(group: Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<(String, Vec<Entry>)>) {
-    let (mut messages, mut long): (Vec<String>, _) = (Vec::new(), Vec::new());
-    let mut first = Some(group.id);
-    let mut next = || first.take().unwrap_or_else(mint);
+/// A part that is being made.
+#[derive(Default)]
+struct Draft {
+    part: Part,
+    tally: Tally,
+    length: usize,
+}
+
+/// A group as messages, and as what is to be written at once.
+fn packed(group: Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<Part>) {
+    let (mut drafts, mut long): (Vec<Draft>, Draft) = (Vec::new(), Draft::default());
+    long.part.unlogged = group.unlogged.attempts();
+    long.tally = group.unlogged;
+    if sends {
+        drafts.push(std::mem::take(&mut long));
+    }
     for record in group.records {
         let entry = Entry::of(&record);
-        drop(record);
-        let Some(lines) = entry.lines().filter(|_| sends) else {
-            long.push(entry);
-            continue;
+        let length = entry.length();
+        let draft = match drafts.last_mut() {
+            _ if !sends || length > MAX_ENTRY => &mut long,
+            Some(draft) if draft.length + length <= MAX_ENTRIES || draft.part.entries.is_empty() => draft,
+            _ => {
+                drafts.push(Draft::default());
+                drafts.last_mut().unwrap_or(&mut long)
+            }
         };
-        match messages.last_mut() {
-            Some(message) if message.len() + lines.len() <= MAX_MESSAGE => message.push_str(&lines),
-            _ => messages.push(headed(&next(), &lines)),
+        draft.tally.count(&record);
+        draft.length += length;
+        draft.part.entries.push(entry);
+    }
+    let (mut messages, mut parts) = (Vec::new(), Vec::new());
+    let mut id = Some(group.id);
+    drafts.push(long);
+    for Draft { mut part, tally, length } in drafts {
+        if tally.is_empty() {
+            continue;
+        }
+        part.id = id.take().unwrap_or_else(mint);
+        part.tally = tally.json();
+        let is_short = sends && (length <= MAX_ENTRIES || part.entries.len() == 1);
+        match is_short.then(|| text(&part)).flatten() {
+            Some(message) => messages.push(message),
+            None => parts.push(part),
         }
     }
-    let parts = if long.is_empty() { Vec::new() } else { vec![(next(), long)] };
     (messages, parts)
 }
 
-fn headed(id: &str, lines: &str) -> String {
-    format!("{MARK} {id} 0\n{lines}")
+/// A part as a message; `None` if no message has room for it. JSON has no line breaks of its own.
+fn text(part: &Part) -> Option<String> {
+    let Part { id, entries, tally, unlogged } = part;
+    let mut text = format!("{MARK} {id} 0\n");
+    if !tally.is_empty() {
+        text.push_str(&format!("tally {unlogged} {tally}\n"));
+    }
+    for Entry { id, gateway, created_at, log, metadata, bodies, object, may_lack_room } in entries {
+        text.push_str(&format!("log {id} {gateway} {created_at} {log}\n"));
+        for (name, holds) in [("object", object), ("limited", may_lack_room)] {
+            if *holds {
+                text.push_str(&format!("{name} -\n"));
+            }
+        }
+        if !metadata.is_empty() {
+            text.push_str(&format!("metadata {metadata}\n"));
+        }
+        for body in bodies {
+            match body {
+                Body::Short(row) => text.push_str(&format!("body {row}\n")),
+                Body::Long(_) => return None,
+            }
+        }
+    }
+    (text.len() <= MAX_MESSAGE).then_some(text)
 }
 
 /// Writes what was delivered for one database and marks what is done with. Returns what went wrong last.
@@ -170,7 +228,7 @@ pub async fn receive(
                     break;
                 }
                 if message.waits_for(shard) {
-                    statements.extend(log_batch::statements(&Key::of(&message.id), &message.entries));
+                    statements.extend(log_batch::statements(&message.part));
                 }
                 end += 1;
             }
@@ -188,7 +246,7 @@ pub async fn receive(
         }
     }
     for message in messages {
-        let divides = message.attempts > DELIVERIES_TOGETHER && message.entries.len() > 1;
+        let divides = message.attempts > DELIVERIES_TOGETHER && message.part.is_several();
         if divides && message.waits_for(shard) && !is_over() && writes(store).await {
             message.done = divided(outbox, message).await;
         }
@@ -204,8 +262,8 @@ async fn find_written_ones(
     now_ms: u64,
 ) -> Result<(), StoreError> {
     for message in messages {
-        let group = message.id.split('/').next().unwrap_or_default();
-        if let Some(first) = message.entries.first()
+        let group = message.part.id.split('/').next().unwrap_or_default();
+        if let Some(first) = message.part.entries.first()
             && message.waits_for(shard)
             && !id::is_younger(group, KNOWN_MS, now_ms)
         {
@@ -220,13 +278,10 @@ async fn writes(store: &impl Store) -> bool {
     store.batch(vec![Statement::new("UPDATE written_groups SET id = id WHERE id = ''", [])]).await.is_ok()
 }
 
-/// Sends the entries of a message anew, each as a message of its own.
+/// Sends what a message holds anew, each log as a message of its own.
 async fn divided(outbox: &impl Outbox, message: &Message) -> bool {
-    let mut rest = Vec::new();
-    for (id, entries) in log_batch::apart(&message.id, message.entries.clone()) {
-        rest.extend(entries.iter().filter_map(Entry::lines).map(|lines| headed(&id, &lines)));
-    }
-    sent(outbox, rest, &async |_| {}).await.is_empty()
+    let parts = message.part.clone().apart();
+    sent(outbox, parts.iter().filter_map(text).collect(), &async |_| {}).await.is_empty()
 }
 
 /// How long a message waits before its next delivery, in seconds.
@@ -244,16 +299,22 @@ impl Message {
         let (Some(MARK), Some(id), Some(shard), None) = (head.next(), head.next(), head.next(), head.next()) else {
             return None;
         };
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut part = Part { id: id.to_owned(), ..Part::default() };
         for line in lines {
             let (kind, value) = line.split_once(' ')?;
+            if kind == "tally" {
+                let (unlogged, tally) = value.split_once(' ')?;
+                part.unlogged = unlogged.parse().ok()?;
+                part.tally = tally.to_owned();
+                continue;
+            }
             if kind == "log" {
-                let mut parts = value.splitn(4, ' ');
-                entries.push(Entry {
-                    id: parts.next()?.to_owned(),
-                    gateway: parts.next()?.parse().ok()?,
-                    created_at: parts.next()?.parse().ok()?,
-                    log: parts.next()?.to_owned(),
+                let mut values = value.splitn(4, ' ');
+                part.entries.push(Entry {
+                    id: values.next()?.to_owned(),
+                    gateway: values.next()?.parse().ok()?,
+                    created_at: values.next()?.parse().ok()?,
+                    log: values.next()?.to_owned(),
                     metadata: String::new(),
                     bodies: Vec::new(),
                     object: false,
@@ -261,7 +322,7 @@ impl Message {
                 });
                 continue;
             }
-            let entry = entries.last_mut()?;
+            let entry = part.entries.last_mut()?;
             match kind {
                 "metadata" => entry.metadata = value.to_owned(),
                 "object" => entry.object = true,
@@ -271,7 +332,7 @@ impl Message {
                 _ => return None,
             }
         }
-        Some(Self { id: id.to_owned(), shard: shard.parse().ok()?, entries, attempts, done: false, length: text.len() })
+        Some(Self { part, shard: shard.parse().ok()?, attempts, done: false, length: text.len() })
     }
 
     fn waits_for(&self, shard: u32) -> bool {
@@ -282,31 +343,15 @@ impl Message {
 // === impl Entry ===
 
 impl Entry {
-    /// The entry as lines of a message; `None` if no message has room for it. JSON has no line breaks of its own.
-    pub fn lines(&self) -> Option<String> {
-        let Self { id, gateway, created_at, log, metadata, bodies, object, may_lack_room } = self;
-        let mut lines = format!("log {id} {gateway} {created_at} {log}\n");
-        if !metadata.is_empty() {
-            lines.push_str(&format!("metadata {metadata}\n"));
-        }
-        for (name, holds) in [("object", object), ("limited", may_lack_room)] {
-            if *holds {
-                lines.push_str(name);
-                lines.push_str(" -\n");
-            }
-        }
-        for body in bodies {
-            match body {
-                Body::Short(row) => lines.push_str(&format!("body {row}\n")),
-                Body::Long(_) => return None,
-            }
-        }
-        (lines.len() + MAX_HEAD <= MAX_MESSAGE).then_some(lines)
+    /// About how long it is in a message; without end, if it cannot be in any.
+    fn length(&self) -> usize {
+        let body = |body: &Body| match body {
+            Body::Short(row) => row.len() + 10,
+            Body::Long(_) => MAX_MESSAGE,
+        };
+        150 + self.log.len() + self.metadata.len() + self.bodies.iter().map(body).sum::<usize>()
     }
 }
-
-/// The first line of a message is shorter than this.
-const MAX_HEAD: usize = 200;
 
 #[cfg(test)]
 mod tests;

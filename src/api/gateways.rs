@@ -51,8 +51,8 @@ pub const COLUMNS: &str =
 
 const MAX_PER_PAGE: u64 = 100;
 
-/// How long after its deletion a gateway may still get logs, in milliseconds.
-const LAST_LOGS_MS: u64 = 60 * 60 * 1_000;
+/// How long after its deletion a gateway may still get logs, in milliseconds: they may wait in a queue.
+const LAST_LOGS_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// 1 to 64 characters: lower-case letters, digits and `_`, with single hyphens between them.
 pub fn is_gateway_id(id: &str) -> bool {
@@ -185,6 +185,7 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
     for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
+        store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
             let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
             store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;

@@ -60,6 +60,17 @@ impl Store for Picky {
     }
 }
 
+/// A database that takes and gives nothing.
+struct Down;
+impl Store for Down {
+    async fn select(&self, _: Statement) -> Result<(Vec<Row>, u64), StoreError> {
+        Err(StoreError("down".to_owned()))
+    }
+    async fn batch(&self, _: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        Err(StoreError("down".to_owned()))
+    }
+}
+
 fn record(number: u64, size: usize) -> LogRecord {
     let tags = metadata::parse(r#"{"team":"Ä I","n":12345}"#, 5);
     let mut outcome = answered(Facts::default());
@@ -69,7 +80,7 @@ fn record(number: u64, size: usize) -> LogRecord {
 
 fn group(sizes: &[usize]) -> Group {
     let records = sizes.iter().enumerate().map(|(n, size)| record(n as u64, *size)).collect();
-    Group { id: id::mint(NOW, 99), records }
+    Group { id: id::mint(NOW, 99), records, unlogged: Tally::default() }
 }
 
 fn minted() -> impl Fn() -> String {
@@ -107,8 +118,15 @@ fn logs(store: &impl Store) -> u64 {
     number(store, "SELECT count(*) AS n FROM logs")
 }
 
+/// How many logs were counted for limits.
 fn counted(store: &impl Store) -> u64 {
     number(store, "SELECT coalesce(sum(logs), 0) AS n FROM log_storage")
+}
+
+/// How many requests were counted for charts.
+fn charted(store: &impl Store) -> u64 {
+    block_on(crate::rollup::merge::settle(store)).unwrap();
+    number(store, "SELECT coalesce(sum(attempts), 0) AS n FROM rollup")
 }
 
 #[test]
@@ -117,8 +135,8 @@ fn what_arrives_is_what_was_sent() {
     let entries: Vec<Entry> = group(&[10, 0, 5_000]).records.iter().map(Entry::of).collect();
     assert_eq!(sent(&outbox, &Sqlite::new(), group(&[10, 0, 5_000])), Losses::default());
     let arrived = outbox.delivered(1);
-    assert_eq!((arrived.len(), &arrived[0].entries, arrived[0].shard), (1, &entries, 0));
-    assert_eq!(arrived[0].id, group(&[]).id);
+    assert_eq!((arrived.len(), &arrived[0].part.entries, arrived[0].shard), (1, &entries, 0));
+    assert_eq!(arrived[0].part.id, group(&[]).id);
 }
 
 #[test]
@@ -134,11 +152,11 @@ fn messages_and_batches_are_bounded_and_no_record_is_left_out() {
         assert!(batch.len() <= MAX_BATCH_MESSAGES && batch.iter().all(|message| message.len() <= MAX_MESSAGE));
     }
     let messages = outbox.delivered(1);
-    let mut ids: Vec<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+    let mut ids: Vec<&str> = messages.iter().map(|message| message.part.id.as_str()).collect();
     ids.dedup();
     assert_eq!(ids.len(), messages.len());
     assert_eq!(received(&store, &outbox, &messages), (vec![true; messages.len()], None));
-    assert_eq!((logs(&store), counted(&store)), (90, 90));
+    assert_eq!((logs(&store), counted(&store), charted(&store)), (90, 90, 90));
     assert_eq!(number(&store, "SELECT count(*) AS n FROM log_metadata"), 180);
 }
 
@@ -153,7 +171,10 @@ fn a_record_that_no_message_holds_is_written_at_once() {
     long.records[0].response_body = Some("poison".repeat(30_000));
     let id = long.records[0].id.clone();
     let losses = sent(&outbox, &refusing, long);
-    assert_eq!(losses, Losses { logs: vec![], bodies: vec![Lost { id, reason: "refused".to_owned() }] });
+    assert_eq!(
+        losses,
+        Losses { logs: vec![], bodies: vec![Lost { id: Some(id), requests: 1, reason: "refused".to_owned() }] }
+    );
     assert_eq!(received(&refusing, &outbox, &outbox.delivered(1)), (vec![true], None));
     assert_eq!((logs(&refusing), number(&refusing, "SELECT count(*) AS n FROM log_bodies")), (1, 0));
 }
@@ -168,6 +189,30 @@ fn without_a_queue_everything_is_written_under_the_id_of_the_group() {
     poisoned.records[0].path = "poison".to_owned();
     let lost = sent(&outbox, &Picky(Sqlite::new()), poisoned);
     assert_eq!((lost.logs.len(), lost.bodies.len()), (1, 0));
+}
+
+#[test]
+fn requests_without_logs_are_counted_with_the_others_or_alone() {
+    for sizes in [&[10, 300_000][..], &[300_000], &[]] {
+        let (outbox, store) = (Queue::default(), Sqlite::new());
+        let mut unlogged = Tally::default();
+        (0..3).for_each(|n| unlogged.count(&record(n, 0)));
+        sent(&outbox, &store, Group { unlogged, ..group(sizes) });
+        let messages = outbox.delivered(1);
+        assert_eq!(messages.len(), 1);
+        assert_eq!(received(&store, &outbox, &messages), (vec![true], None));
+        assert_eq!((logs(&store), charted(&store)), (sizes.len() as u64, sizes.len() as u64 + 3));
+    }
+}
+
+#[test]
+fn what_neither_takes_is_counted_as_lost() {
+    let mut unlogged = Tally::default();
+    (0..3).for_each(|n| unlogged.count(&record(n, 0)));
+    let outbox = Queue { missing: true, ..Queue::default() };
+    let lost = sent(&outbox, &Down, Group { unlogged, ..group(&[10, 10]) }).logs;
+    let requests: Vec<(bool, u64)> = lost.iter().map(|lost| (lost.id.is_some(), lost.requests)).collect();
+    assert_eq!(requests, [(true, 1), (true, 1), (false, 3)]);
 }
 
 #[test]
@@ -215,13 +260,17 @@ fn a_delivery_that_is_repeated_changes_nothing() {
         sent(
             &outbox,
             &store,
-            Group { id: id::mint(NOW, n), records: vec![record(n as u64, 10), record(50 + n as u64, 10)] },
+            Group {
+                id: id::mint(NOW, n),
+                records: vec![record(n as u64, 10), record(50 + n as u64, 10)],
+                unlogged: Tally::default(),
+            },
         );
     }
     let messages = outbox.delivered(1);
     for _ in 0..2 {
         assert_eq!(received(&store, &outbox, &messages), (vec![true; 3], None));
-        assert_eq!((logs(&store), counted(&store)), (6, 6));
+        assert_eq!((logs(&store), counted(&store), charted(&store)), (6, 6, 6));
     }
     // Also when the answer was lost, and when the group is forgotten by then.
     let faulty = Faulty::new(store);
@@ -247,7 +296,11 @@ fn a_refused_message_does_not_hold_the_others_up_and_in_the_end_stands_alone() {
     poisoned.records[1].path = "poison".to_owned();
     sent(&outbox, &store, poisoned);
     for n in 10..12 {
-        sent(&outbox, &store, Group { id: id::mint(NOW, n), records: vec![record(n as u64, 10)] });
+        sent(
+            &outbox,
+            &store,
+            Group { id: id::mint(NOW, n), records: vec![record(n as u64, 10)], unlogged: Tally::default() },
+        );
     }
     let messages = outbox.delivered(1);
     let (done, cause) = received(&store, &outbox, &messages);
@@ -258,29 +311,20 @@ fn a_refused_message_does_not_hold_the_others_up_and_in_the_end_stands_alone() {
     let again = [Message { attempts: DELIVERIES_TOGETHER + 1, ..messages[0].clone() }];
     assert_eq!(received(&store, &outbox, &again).0, [true]);
     let parts = outbox.delivered(1);
-    assert_eq!(parts.len(), 3);
-    assert_eq!(received(&store, &outbox, &parts).0, [true, false, true]);
+    assert_eq!(parts.len(), 4);
+    assert_eq!(received(&store, &outbox, &parts).0, [true, false, true, true]);
     assert_eq!((logs(&store), counted(&store)), (4, 4));
     // Sent twice, because the first time nobody said that it had worked.
     received(&store, &outbox, &again);
     received(&store, &outbox, &outbox.delivered(1));
-    assert_eq!((logs(&store), counted(&store)), (4, 4));
+    assert_eq!((logs(&store), counted(&store), charted(&store)), (4, 4, 5));
     // Put back from the dead letters once it is no longer refused.
-    assert_eq!(received(&store.0, &outbox, &parts).0, [true; 3]);
-    assert_eq!((logs(&store), counted(&store)), (5, 5));
+    assert_eq!(received(&store.0, &outbox, &parts).0, [true; 4]);
+    assert_eq!((logs(&store), counted(&store), charted(&store)), (5, 5, 5));
 }
 
 #[test]
 fn while_the_database_is_down_messages_stay_as_they_are() {
-    struct Down;
-    impl Store for Down {
-        async fn select(&self, _: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-            Err(StoreError("down".to_owned()))
-        }
-        async fn batch(&self, _: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
-            Err(StoreError("down".to_owned()))
-        }
-    }
     let outbox = Queue::default();
     sent(&outbox, &Sqlite::new(), group(&[10, 10]));
     let messages = outbox.delivered(9);
@@ -303,7 +347,7 @@ fn what_is_no_message_of_ours_is_not_read() {
         "tollgate-logs/1 a x\n",
         "tollgate-logs/1 a 0\nbody []\n",
         "tollgate-logs/1 a 0\nlog x\n",
-        &format!("{good}rollup []\n"),
+        &format!("{good}novelty []\n"),
         &good.replace("\nlog ", "\nlog"),
     ] {
         assert_eq!(Message::read(bad, 1), None, "{bad}");

@@ -9,6 +9,7 @@ use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
+use crate::rollup::merge;
 use crate::store::StoreError;
 use serde_json::json;
 use std::cell::Cell;
@@ -34,6 +35,7 @@ pub async fn everything(around: &Rc<Around>) {
     sweep(around).await;
     reprices(around).await;
     reseal(around).await;
+    rollup(around).await;
     retention(around).await;
     objects(around).await;
     evaluations(around).await;
@@ -88,6 +90,12 @@ pub async fn objects(around: &Rc<Around>) {
         body_object::search(&store, &bucket, missing, now(), is_over).await
     };
     told("objects_failed", removed.await);
+}
+
+/// Adds up what charts show.
+pub async fn rollup(around: &Rc<Around>) {
+    let begun = now();
+    told("rollup_failed", merge::run(&around.database(), begun, &|| now() > begun + BUDGET_MS).await);
 }
 
 /// Removes what gateways are not to keep, and says so.

@@ -26,16 +26,20 @@ thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
 }
 
-/// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, or sends them
-/// where a queue is bound, so this has to run as background work of a request.
-pub async fn submit(mut record: LogRecord, around: &Around) {
-    if body_object::is_long(&record) {
+/// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
+/// moment also writes those that follow it within the window, or sends them where a queue is bound, so this has to run as
+/// background work of a request.
+pub async fn submit(mut record: LogRecord, is_logged: bool, around: &Around) {
+    if is_logged && body_object::is_long(&record) {
         let bodies = Bodies::new(&around.env);
         if bodies.is_bound() {
             put_apart(&mut record, &bodies).await;
         }
     }
-    let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record, now()));
+    let leads = WAITING.with_borrow_mut(|waiting| match is_logged {
+        true => waiting.push(record, now()),
+        false => waiting.count(&record, now()),
+    });
     if !leads {
         return;
     }
@@ -71,14 +75,14 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
     record.stored.cut = failed.is_some();
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, 0));
     if let Some(reason) = failed {
-        lose_bodies(vec![Lost { id: record.id.clone(), reason }]);
+        lose_bodies(vec![Lost { id: Some(record.id.clone()), requests: 1, reason }]);
     }
 }
 
 async fn deliver(group: Group, queue: &Queue, store: &D1Store) {
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let lost = log_queue::send(queue, store, group, mint, &pause).await;
-    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.len()));
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
     say("log_lost", lost.logs, self::lost().0);
     lose_bodies(lost.bodies);
 }
@@ -89,8 +93,9 @@ fn lose_bodies(lost: Vec<Lost>) {
 }
 
 fn say(event: &str, lost: Vec<Lost>, sum: u64) {
-    for Lost { id, reason } in lost {
-        let line = json!({ "level": "error", "event": event, "id": id, "reason": reason, "lost": sum });
+    for Lost { id, requests, reason } in lost {
+        let line =
+            json!({ "level": "error", "event": event, "id": id, "requests": requests, "reason": reason, "lost": sum });
         worker::console_error!("{line}");
     }
 }

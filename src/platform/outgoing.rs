@@ -129,7 +129,7 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         return Ok(Taken::Nothing);
     }
     let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = body::request_copying(headers, job.collect_log);
     let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
