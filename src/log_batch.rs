@@ -6,6 +6,7 @@
 use crate::metadata;
 use crate::record::LogRecord;
 use crate::retention::room;
+use crate::rollup::{self, Tally};
 use crate::store::{Bind, Statement, Store};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ const FAILURES_TOGETHER: usize = 3;
 #[derive(Default)]
 pub struct Waiting {
     records: Vec<LogRecord>,
+    /// The requests that are counted and leave no log.
+    unlogged: Tally,
     /// When a request promised to write what is waiting, in milliseconds.
     leader_since: Option<u64>,
     /// When something was last taken or settled.
@@ -57,6 +60,8 @@ pub struct Group {
     /// Stays the same when the group is written again: see [`Key`].
     pub id: String,
     pub records: Vec<LogRecord>,
+    /// Requests that are counted and leave no log.
+    pub unlogged: Tally,
 }
 
 /// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
@@ -77,10 +82,12 @@ macro_rules! is_new {
 }
 pub(crate) use is_new;
 
-/// A record that could not be written, with the reason, for the operator's log.
+/// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,
+/// which has no id.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lost {
-    pub id: String,
+    pub id: Option<String>,
+    pub requests: u64,
     pub reason: String,
 }
 
@@ -100,6 +107,16 @@ impl Waiting {
         }
         self.weight += record.weight();
         self.records.push(record);
+        self.leads(now_ms)
+    }
+
+    /// Counts a request that leaves no log. True means the same as for [`Waiting::push`].
+    pub fn count(&mut self, record: &LogRecord, now_ms: u64) -> bool {
+        self.unlogged.count(record);
+        self.leads(now_ms)
+    }
+
+    fn leads(&mut self, now_ms: u64) -> bool {
         // A leader whose request was ended early has not kept its promise.
         let leads = self.leader_since.is_none_or(|since| now_ms.saturating_sub(since) > LEADER_MS);
         if leads {
@@ -122,8 +139,15 @@ impl Waiting {
                 }
                 _ => {
                     weight = record.weight();
-                    groups.push(Group { id: mint(), records: vec![record] });
+                    groups.push(Group { id: mint(), records: vec![record], unlogged: Tally::default() });
                 }
+            }
+        }
+        if !self.unlogged.is_empty() {
+            let unlogged = std::mem::take(&mut self.unlogged);
+            match groups.last_mut() {
+                Some(group) => group.unlogged = unlogged,
+                None => groups.push(Group { id: mint(), records: Vec::new(), unlogged }),
             }
         }
         groups
@@ -135,26 +159,26 @@ impl Waiting {
     }
 
     /// A group has been written, or given up.
-    pub fn settled(&mut self, weight: usize, lost: usize) {
+    pub fn settled(&mut self, weight: usize, lost: u64) {
         self.weight = self.weight.saturating_sub(weight);
-        self.lost += lost as u64;
+        self.lost += lost;
     }
 }
 
 /// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
 /// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let Group { id, records } = group;
-    let mut parts = vec![(Key::of(&id), records)];
+    let Group { id, records, unlogged } = group;
+    let mut parts = vec![(Key::of(&id), records, unlogged)];
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
     loop {
         let mut failed = Vec::new();
         let mut reason = String::new();
-        for (key, part) in parts {
-            if let Err(error) = store.batch(statements(&key, &part)).await {
+        for (key, records, unlogged) in parts {
+            if let Err(error) = store.batch(statements(&key, &records, &unlogged)).await {
                 reason = error.0;
-                failed.push((key, part));
+                failed.push((key, records, unlogged));
             }
         }
         if failed.is_empty() {
@@ -162,22 +186,38 @@ pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -
         }
         failures += 1;
         let Some(wait) = pauses.next() else {
-            let lost = failed.into_iter().flat_map(|(_, records)| records);
-            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
+            let mut lost = Vec::new();
+            for (_, records, unlogged) in failed {
+                let records = records.into_iter().map(|record| (Some(record.id), 1));
+                let counts = (!unlogged.is_empty()).then(|| (None, unlogged.attempts()));
+                lost.extend(records.chain(counts).map(|(id, requests)| Lost { id, requests, reason: reason.clone() }));
+            }
+            return lost;
         };
         pause(*wait).await;
         parts = if failures == FAILURES_TOGETHER {
-            let apart = failed.into_iter().flat_map(|(_, records)| records).enumerate();
-            apart.map(|(number, record)| (Key::part(&id, number), vec![record])).collect()
+            let mut apart = Vec::new();
+            for (_, records, unlogged) in failed {
+                apart.extend(records.into_iter().map(|record| (vec![record], Tally::default())));
+                if !unlogged.is_empty() {
+                    apart.push((Vec::new(), unlogged));
+                }
+            }
+            let numbered = apart.into_iter().enumerate();
+            numbered.map(|(number, (records, unlogged))| (Key::part(&id, number), records, unlogged)).collect()
         } else {
             failed
         };
     }
 }
 
-/// The statements that write records in one transaction, which has no effect when it is repeated. Logs are left out for
-/// which their gateway has no room.
-pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
+/// The statements that write records and count requests in one transaction, which has no effect when it is repeated. Logs
+/// are left out for which their gateway has no room.
+pub fn statements(key: &Key<'_>, records: &[LogRecord], unlogged: &Tally) -> Vec<Statement> {
+    let noted = [rollup::leave(key, records, unlogged), Statement::new(NOTE_GROUP, [Bind::Text(key.part.clone())])];
+    if records.is_empty() {
+        return noted.into();
+    }
     let (mut statements, places) = room::admit(key, records);
     let rows = records.iter().zip(places).map(|(record, place)| Row { record, place });
     let rows = json_array(rows.filter_map(|row| serde_json::to_string(&row).ok()));
@@ -204,7 +244,7 @@ pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
     if !together.is_empty() {
         statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
     }
-    statements.push(Statement::new(NOTE_GROUP, [Bind::Text(key.part.clone())]));
+    statements.extend(noted);
     statements
 }
 
@@ -428,7 +468,8 @@ mod tests {
     /// For tests, in which every group has a first record of its own.
     impl From<Vec<LogRecord>> for Group {
         fn from(records: Vec<LogRecord>) -> Self {
-            Self { id: records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default(), records }
+            let id = records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default();
+            Self { id, records, unlogged: Tally::default() }
         }
     }
 
@@ -562,7 +603,7 @@ mod tests {
         }
         let store = Picky(Sqlite::new());
         let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
-        assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
+        assert_eq!(lost, [Lost { id: Some("poison".to_owned()), requests: 1, reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }
 }

@@ -185,6 +185,7 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
     for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
+        store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
             let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
             store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;

@@ -7,6 +7,7 @@ use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
+use crate::rollup::merge;
 use crate::store::StoreError;
 use serde_json::json;
 use std::cell::Cell;
@@ -32,6 +33,7 @@ pub async fn everything(around: &Rc<Around>) {
     sweep(around).await;
     reprices(around).await;
     reseal(around).await;
+    rollup(around).await;
     retention(around).await;
     evaluations(around).await;
 }
@@ -68,6 +70,12 @@ pub async fn sweep(around: &Rc<Around>) {
 /// Seals stored keys with the newest encryption key.
 pub async fn reseal(around: &Rc<Around>) {
     told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
+}
+
+/// Adds up what charts show.
+pub async fn rollup(around: &Rc<Around>) {
+    let begun = now();
+    told("rollup_failed", merge::run(&around.database(), begun, &|| now() > begun + BUDGET_MS).await);
 }
 
 /// Removes what gateways are not to keep, and says so.

@@ -17,10 +17,13 @@ thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
 }
 
-/// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, so this
-/// has to run as background work of a request.
-pub async fn submit(record: LogRecord, store: &D1Store) {
-    let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record, now()));
+/// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
+/// moment also writes those that follow it within the window, so this has to run as background work of a request.
+pub async fn submit(record: LogRecord, is_logged: bool, store: &D1Store) {
+    let leads = WAITING.with_borrow_mut(|waiting| match is_logged {
+        true => waiting.push(record, now()),
+        false => waiting.count(&record, now()),
+    });
     if !leads {
         return;
     }
@@ -34,9 +37,9 @@ pub async fn submit(record: LogRecord, store: &D1Store) {
 async fn write(group: Group, store: &D1Store) {
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let lost = log_batch::write(store, group, pause).await;
-    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.iter().map(|lost| lost.requests).sum()));
     for record in lost {
-        let line = json!({ "level": "error", "event": "log_lost", "id": record.id, "reason": record.reason, "lost": self::lost() });
+        let line = json!({ "level": "error", "event": "log_lost", "id": record.id, "requests": record.requests, "reason": record.reason, "lost": self::lost() });
         worker::console_error!("{line}");
     }
 }

@@ -80,6 +80,17 @@ test("gateways", async () => {
   for (const gateway of ["gw", "full"]) await run("GetLimits", { path: { gateway } });
 });
 
+test("analytics", async () => {
+  await chat();
+  await until(async () => (await run("GetAnalytics")).result.totals.requests > 0, "the request to be counted");
+  for (const group_by of ["none", "provider", "model", "provider,model"]) {
+    const { result } = await run("GetAnalytics", { query: { group_by, granularity: "minute", provider: "openai" } });
+    assert.equal(result.buckets.length, 1);
+    for (const bucket of result.buckets) assert.equal(document.complaint("/components/schemas/Figures", bucket), null);
+  }
+  await run("GetAnalytics", { query: { granularity: "day", start: "2020-01-01" }, status: 400 });
+});
+
 test("proxied requests", async () => {
   await run("ProxyGet", { path: { rest: "models" } });
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "Content-Type": "application/json" }, query: CHAT };
