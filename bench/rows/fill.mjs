@@ -24,11 +24,6 @@ function inserter(db, table, columns) {
   return (row) => statement.run(...columns.map((column) => row[column] ?? null));
 }
 
-/** How much belongs to a log: all of it up to a million; above that D1's 10 GB are the limit, and bodies and tags are fewer. */
-export function shape(rows) {
-  return rows <= 1_000_000 ? { bodies: 100, tags: () => 3 + below(3) } : { bodies: 2, tags: () => (chance(25) ? 1 + below(5) : 0) };
-}
-
 function log(gateway, created_at) {
   const { provider, model } = pickModel();
   const failed = chance(2);
@@ -69,7 +64,6 @@ export function fill(file, gateway, rows, note) {
     feedback: inserter(db, "log_feedback", ["log_id", "key", "json", "value", "gateway", "created_at", "given_at", "given_by"]),
     history: inserter(db, "feedback_history", ["log_id", "id", "given_at", "given_by", "kind", "data"]),
   };
-  const { bodies, tags } = shape(rows);
   const end = Date.now() - 60_000;
   const start = end - DAYS * DAY;
   let event = null;
@@ -83,7 +77,7 @@ export function fill(file, gateway, rows, note) {
     const row = log(gateway, created_at);
     // An agent's requests share the event id of the first.
     if (event === null || chance(90)) event = row.id;
-    const entries = metadata(tags());
+    const entries = metadata(3 + below(3));
     const names = Object.keys(entries).sort();
     const prompt = `Question ${n}: what is ${below(1_000)} times ${below(1_000)}?`.repeat(1 + below(5));
     insert.log({ ...row, event_id: event, request_size: prompt.length + 60, response_size: 600, metadata: names.length > 0 ? JSON.stringify(entries) : null });
@@ -91,12 +85,10 @@ export function fill(file, gateway, rows, note) {
       const value = entries[key];
       insert.metadata({ log_id: row.id, key, value: typeof value === "boolean" ? String(value) : value, gateway, created_at });
     }
-    if (chance(bodies)) {
-      const request = JSON.stringify({ model: row.model, messages: [{ role: "user", content: prompt }] });
-      const message = { role: "assistant", content: `It is ${n}.` };
-      const response = JSON.stringify({ id: `chatcmpl-${n}`, model: row.model, choices: [{ index: 0, message, finish_reason: "stop" }] });
-      insert.body({ log_id: row.id, seq: 0, request, response });
-    }
+    const request = JSON.stringify({ model: row.model, messages: [{ role: "user", content: prompt }] });
+    const message = { role: "assistant", content: `It is ${n}.` };
+    const response = JSON.stringify({ id: `chatcmpl-${n}`, model: row.model, choices: [{ index: 0, message, finish_reason: "stop" }] });
+    insert.body({ log_id: row.id, seq: 0, request, response });
     if (chance(3)) {
       const said = { rating: 1 + below(5), ...(chance(30) && { comment: one(["great", "too long", "wrong", "slow"]) }) };
       const given_at = created_at + 60_000;

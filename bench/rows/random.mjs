@@ -27,7 +27,7 @@ export function hex(length) {
   return text.slice(0, length);
 }
 
-const BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+export const BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 export function ulid(time) {
   let id = "";

@@ -5,6 +5,7 @@
 //! (<https://developers.cloudflare.com/api/resources/ai_gateway/subresources/logs/methods/list/>), with more keys,
 //! `present`, `absent` and `or` beside it.
 
+mod lead;
 #[cfg(test)]
 mod model;
 mod parse;
@@ -12,6 +13,7 @@ mod parse;
 mod plans;
 mod sql;
 
+pub use lead::{candidates, probe};
 pub use parse::{MAX_FILTERS, from_json, from_query, is_parameter};
 pub use sql::{Direction, Selection};
 
