@@ -317,7 +317,7 @@ mod tests {
             looks.set(looks.get() + 1);
             if looks.get() == 3 {
                 let record = LogRecord::new(call(&id), answered(Facts::default()));
-                log_batch::write(&store, vec![record], async |_| {}).await;
+                log_batch::write(&store, vec![record].into(), async |_| {}).await;
             }
         });
         assert_eq!((found.status, looks.get()), (200, 3));
@@ -344,7 +344,7 @@ mod tests {
         let store = with_gateway();
         let record =
             LogRecord::new(crate::record::Call { gateway: 99, ..call("0197f3c0") }, answered(Facts::default()));
-        block_on(log_batch::write(&store, vec![record], async |_| {}));
+        block_on(log_batch::write(&store, vec![record].into(), async |_| {}));
         for suffix in ["", "/request", "/response"] {
             let path = format!("/accounts/a/ai-gateway/gateways/gw/logs/0197f3c0{suffix}");
             assert_eq!(ask(&store, "GET", &path, "", async |_| {}).status, 404);

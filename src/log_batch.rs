@@ -50,6 +50,32 @@ pub struct Waiting {
     pub lost: u64,
 }
 
+/// What is written in one transaction.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Stays the same when the group is written again: see [`Key`].
+    pub id: String,
+    pub records: Vec<LogRecord>,
+}
+
+/// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
+/// as well, which may have been written although an error came back.
+pub struct Key<'a> {
+    group: &'a str,
+    part: String,
+}
+
+/// SQL for: the transaction was not carried out before. Its statements have [`Key::binds`] as their last values.
+macro_rules! is_new {
+    () => {
+        is_new!("?2, ?3")
+    };
+    ($binds:literal) => {
+        concat!("NOT EXISTS (SELECT 1 FROM written_groups WHERE written_groups.id IN (", $binds, "))")
+    };
+}
+pub(crate) use is_new;
+
 /// A record that could not be written, with the reason, for the operator's log.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lost {
@@ -81,18 +107,21 @@ impl Waiting {
         leads
     }
 
-    /// Everything that waits, in groups to be written each in one transaction. The next record elects a new leader.
-    pub fn take(&mut self) -> Vec<Vec<LogRecord>> {
+    /// Everything that waits, in groups to be written each in one transaction; `mint` makes their ids. The next record
+    /// elects a new leader.
+    pub fn take(&mut self, mint: impl Fn() -> String) -> Vec<Group> {
         self.leader_since = None;
-        let mut groups: Vec<Vec<LogRecord>> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         let mut weight = 0;
         for record in self.records.drain(..) {
             weight += record.weight();
             match groups.last_mut() {
-                Some(group) if group.len() < MAX_RECORDS && weight <= MAX_JSON => group.push(record),
+                Some(Group { records, .. }) if records.len() < MAX_RECORDS && weight <= MAX_JSON => {
+                    records.push(record)
+                }
                 _ => {
                     weight = record.weight();
-                    groups.push(vec![record]);
+                    groups.push(Group { id: mint(), records: vec![record] });
                 }
             }
         }
@@ -112,18 +141,19 @@ impl Waiting {
 }
 
 /// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
-/// milliseconds. A write that took effect although it reported an error is recognised by its ids and not repeated.
-pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let mut parts = vec![group];
+/// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
+pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
+    let Group { id, records } = group;
+    let mut parts = vec![(Key::of(&id), records)];
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
     loop {
         let mut failed = Vec::new();
         let mut reason = String::new();
-        for part in parts {
-            if let Err(error) = store.batch(statements(&part)).await {
+        for (key, part) in parts {
+            if let Err(error) = store.batch(statements(&key, &part)).await {
                 reason = error.0;
-                failed.push(part);
+                failed.push((key, part));
             }
         }
         if failed.is_empty() {
@@ -131,49 +161,74 @@ pub async fn write(store: &impl Store, group: Vec<LogRecord>, pause: impl AsyncF
         }
         failures += 1;
         let Some(wait) = pauses.next() else {
-            let lost = failed.into_iter().flatten();
+            let lost = failed.into_iter().flat_map(|(_, records)| records);
             return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
         };
         pause(*wait).await;
         parts = if failures == FAILURES_TOGETHER {
-            failed.into_iter().flatten().map(|record| vec![record]).collect()
+            let apart = failed.into_iter().flat_map(|(_, records)| records).enumerate();
+            apart.map(|(number, record)| (Key::part(&id, number), vec![record])).collect()
         } else {
             failed
         };
     }
 }
 
-/// The statements that write a group. Every one leaves rows alone that are already there, and logs out for which their
-/// gateway has no room.
-pub fn statements(group: &[LogRecord]) -> Vec<Statement> {
-    let mut statements = room::admit(group);
+/// The statements that write records in one transaction, which has no effect when it is repeated. Logs are left out for
+/// which their gateway has no room.
+pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
+    let mut statements = room::admit(key, records);
     statements.push(Statement::new(
         insert_logs(),
-        [Bind::Text(json_array(group.iter().filter_map(|record| serde_json::to_string(record).ok())))],
+        key.binds([Bind::Text(json_array(records.iter().filter_map(|record| serde_json::to_string(record).ok())))]),
     ));
-    let entries: Vec<String> = group.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
+    let entries: Vec<String> = records.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
     if !entries.is_empty() {
-        statements.push(Statement::new(INSERT_METADATA, [Bind::Text(json_array(entries))]));
+        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(json_array(entries))])));
     }
     let mut together: Vec<String> = Vec::new();
     let mut length = 0;
-    for (row, size) in group.iter().flat_map(body_rows) {
+    for (row, size) in records.iter().flat_map(body_rows) {
         if size > MAX_JSON / 4 {
-            statements.push(Statement::new(INSERT_BODY, row));
+            statements.push(Statement::new(INSERT_BODY, key.binds(row)));
             continue;
         }
         let row = as_json(&row).to_string();
         if length + row.len() > MAX_JSON && !together.is_empty() {
-            statements.push(Statement::new(INSERT_BODIES, [Bind::Text(json_array(together.drain(..)))]));
+            statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
             length = 0;
         }
         length += row.len();
         together.push(row);
     }
     if !together.is_empty() {
-        statements.push(Statement::new(INSERT_BODIES, [Bind::Text(json_array(together))]));
+        statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
     }
+    statements.push(Statement::new(NOTE_GROUP, [Bind::Text(key.part.clone())]));
     statements
+}
+
+/// The last statement of a transaction, because those before it ask whether it was carried out already.
+const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)";
+
+// === impl Key ===
+
+impl<'a> Key<'a> {
+    /// A group that is written as a whole.
+    pub fn of(group: &'a str) -> Self {
+        Self { group, part: group.to_owned() }
+    }
+
+    fn part(group: &'a str, number: usize) -> Self {
+        Self { group, part: format!("{group}/{number}") }
+    }
+
+    /// A statement's own values, and after them those for [`is_new!`].
+    pub fn binds(&self, own: impl Into<Vec<Bind>>) -> Vec<Bind> {
+        let mut binds = own.into();
+        binds.extend([Bind::from(self.group), Bind::Text(self.part.clone())]);
+        binds
+    }
 }
 
 /// The columns of `logs`, each named like the field of [`LogRecord`] it takes.
@@ -227,25 +282,31 @@ const COLUMNS: &[&str] = &[
 const INSERT_METADATA: &str = concat!(
     "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) \
      SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1) WHERE NOT ",
-    is_unstored!("value->>0")
+    is_unstored!("value->>0"),
+    " AND ",
+    is_new!()
 );
 
 const INSERT_BODIES: &str = concat!(
     "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
      SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1) WHERE NOT ",
-    is_unstored!("value->>0")
+    is_unstored!("value->>0"),
+    " AND ",
+    is_new!()
 );
 
 const INSERT_BODY: &str = concat!(
     "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) SELECT ?1, ?2, ?3, ?4 WHERE NOT ",
-    is_unstored!("?1")
+    is_unstored!("?1"),
+    " AND ",
+    is_new!("?5, ?6")
 );
 
 fn insert_logs() -> String {
     let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
     let (columns, values) = (COLUMNS.join(", "), values.join(", "));
-    let unstored = is_unstored!("value->>'id'");
-    format!("INSERT OR IGNORE INTO logs ({columns}) SELECT {values} FROM json_each(?1) WHERE NOT {unstored}")
+    let (unstored, new) = (is_unstored!("value->>'id'"), is_new!());
+    format!("INSERT OR IGNORE INTO logs ({columns}) SELECT {values} FROM json_each(?1) WHERE NOT {unstored} AND {new}")
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
@@ -332,6 +393,17 @@ mod tests {
         LogRecord::new(Call { metadata: tags, ..call(id) }, outcome)
     }
 
+    /// For tests, in which every group has a first record of its own.
+    impl From<Vec<LogRecord>> for Group {
+        fn from(records: Vec<LogRecord>) -> Self {
+            Self { id: records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default(), records }
+        }
+    }
+
+    fn lengths(waiting: &mut Waiting) -> Vec<usize> {
+        waiting.take(String::new).iter().map(|group| group.records.len()).collect()
+    }
+
     fn count(store: &impl Store, sql: &'static str) -> u64 {
         block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n
     }
@@ -340,7 +412,7 @@ mod tests {
     fn the_first_record_leads_until_the_buffer_is_taken() {
         let mut waiting = Waiting::default();
         assert!(waiting.push(record("a"), 0) && !waiting.push(record("b"), 0));
-        assert_eq!(waiting.take().iter().map(Vec::len).sum::<usize>(), 2);
+        assert_eq!(lengths(&mut waiting), [2]);
         assert!(waiting.push(record("c"), 0));
     }
 
@@ -349,12 +421,12 @@ mod tests {
         let mut waiting = Waiting::default();
         assert!(waiting.push(record("a"), 5_000) && !waiting.push(record("b"), 5_900));
         assert!(waiting.push(record("c"), 6_100));
-        assert_eq!(waiting.take().iter().map(Vec::len).sum::<usize>(), 3);
+        assert_eq!(lengths(&mut waiting), [3]);
         // Nobody said that these were written, and in the end nobody waits for it.
         assert!(!waiting.is_empty());
         waiting.push(record("d"), 100_000);
         let weight = record("d").weight();
-        waiting.take();
+        lengths(&mut waiting);
         waiting.settled(weight, 0);
         assert!(waiting.is_empty());
     }
@@ -368,8 +440,7 @@ mod tests {
         let mut long = record("long");
         long.response_body = Some("x".repeat(3_000_000));
         waiting.push(long, 0);
-        let sizes: Vec<usize> = waiting.take().iter().map(Vec::len).collect();
-        assert_eq!(sizes, [100, 100, 50, 1]);
+        assert_eq!(lengths(&mut waiting), [100, 100, 50, 1]);
     }
 
     #[test]
@@ -380,15 +451,16 @@ mod tests {
             long.response_body = Some("x".repeat(9_000_000));
             waiting.push(long, 0);
         }
-        let kept: Vec<bool> =
-            waiting.take().into_iter().flatten().map(|record| record.response_body.is_some()).collect();
+        let groups = waiting.take(String::new);
+        let records = groups.into_iter().flat_map(|group| group.records);
+        let kept: Vec<bool> = records.map(|record| record.response_body.is_some()).collect();
         assert_eq!(kept, [true, true, true, false, false]);
     }
 
     #[test]
     fn a_group_is_written_to_every_table_with_its_types() {
         let store = Sqlite::new();
-        let lost = block_on(write(&store, vec![record("a"), record("b")], async |_| {}));
+        let lost = block_on(write(&store, vec![record("a"), record("b")].into(), async |_| {}));
         assert_eq!(lost, []);
         assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
         assert_eq!(
@@ -418,7 +490,7 @@ mod tests {
         let mut long = record("a");
         let text = "aü€😀".repeat(300_000);
         long.response_body = Some(text.clone());
-        block_on(write(&store, vec![long], async |_| {}));
+        block_on(write(&store, vec![long].into(), async |_| {}));
         row! {
             struct Piece {
                 response: Option<String>,
@@ -440,7 +512,8 @@ mod tests {
                 store.fail_before(1)
             }
             let pauses = RefCell::new(Vec::new());
-            let lost = block_on(write(&store, vec![record("a"), record("b")], async |ms| pauses.borrow_mut().push(ms)));
+            let lost =
+                block_on(write(&store, vec![record("a"), record("b")].into(), async |ms| pauses.borrow_mut().push(ms)));
             assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
             assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
             assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
@@ -466,7 +539,7 @@ mod tests {
             }
         }
         let store = Picky(Sqlite::new());
-        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")], async |_| {}));
+        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
         assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }

@@ -265,7 +265,7 @@ mod tests {
             })
             .collect();
         for group in records.chunks(100) {
-            assert!(block_on(log_batch::write(&store, group.to_vec(), async |_| {})).is_empty());
+            assert!(block_on(log_batch::write(&store, group.to_vec().into(), async |_| {})).is_empty());
         }
         store
     }

@@ -30,6 +30,9 @@ const RECOUNT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// How long it is known of a log that it was not stored, in milliseconds: longer than feedback would be kept for it.
 const UNSTORED_MS: u64 = 2 * 60 * 60 * 1_000;
 
+/// How long it is known of a group that it was written, in milliseconds: a queue may deliver it again for hours.
+const WRITTEN_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -58,7 +61,8 @@ row! {
 /// Removes what is to go until nothing is left, or `is_over` says that there is no more time.
 pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    forget_unstored(store, now_ms, &is_over).await?;
+    forget(store, FORGET_UNSTORED, now_ms.saturating_sub(UNSTORED_MS), &is_over).await?;
+    forget(store, FORGET_GROUPS, now_ms.saturating_sub(WRITTEN_MS), &is_over).await?;
     let mut slices = 0;
     loop {
         let due = due(store, now_ms).await?;
@@ -154,10 +158,14 @@ async fn recount(store: &impl Store, gateway: i64, now_ms: u64) -> Result<(), St
     store.batch(vec![Statement::new(sql, [gateway.into(), at(now_ms)])]).await.map(drop)
 }
 
-async fn forget_unstored(store: &impl Store, now_ms: u64, is_over: &impl Fn() -> bool) -> Result<(), StoreError> {
-    // Ids begin with their time.
-    let oldest = id::mint(now_ms.saturating_sub(UNSTORED_MS), 0);
-    let sql = "DELETE FROM unstored_logs WHERE id IN (SELECT id FROM unstored_logs WHERE id < ?1 ORDER BY id LIMIT ?2)";
+/// Removes ids from one of the tables that need them for a while only. Ids begin with their time.
+async fn forget(
+    store: &impl Store,
+    sql: &'static str,
+    oldest_ms: u64,
+    is_over: &impl Fn() -> bool,
+) -> Result<(), StoreError> {
+    let oldest = id::mint(oldest_ms, 0);
     for _ in 0..MAX_SLICES {
         let forgotten =
             store.batch(vec![Statement::new(sql, [oldest.as_str().into(), count(FORGOTTEN_AT_ONCE)])]).await?;
@@ -167,6 +175,12 @@ async fn forget_unstored(store: &impl Store, now_ms: u64, is_over: &impl Fn() ->
     }
     Ok(())
 }
+
+const FORGET_UNSTORED: &str =
+    "DELETE FROM unstored_logs WHERE id IN (SELECT id FROM unstored_logs WHERE id < ?1 ORDER BY id LIMIT ?2)";
+
+const FORGET_GROUPS: &str =
+    "DELETE FROM written_groups WHERE id IN (SELECT id FROM written_groups WHERE id < ?1 ORDER BY id LIMIT ?2)";
 
 fn at(ms: u64) -> Bind {
     Bind::Int(ms as i64)

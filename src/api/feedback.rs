@@ -455,7 +455,7 @@ mod tests {
         block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "internal".to_owned())).unwrap();
         let lost = block_on(log_batch::write(
             &store,
-            vec![LogRecord::new(call(id), answered(Facts::default()))],
+            vec![LogRecord::new(call(id), answered(Facts::default()))].into(),
             async |_| {},
         ));
         assert_eq!(lost, []);

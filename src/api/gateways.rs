@@ -439,10 +439,10 @@ mod tests {
         let store = Sqlite::new();
         made(&store, "acct", "gw").unwrap();
         let old = block_on(find(&store, "acct", "gw")).unwrap().unwrap().key;
-        let records = (0..5)
+        let records: Vec<LogRecord> = (0..5)
             .map(|n| LogRecord::new(Call { gateway: old, ..call(&n.to_string()) }, answered(Facts::default())))
             .collect();
-        block_on(log_batch::write(&store, records, async |_| {}));
+        block_on(log_batch::write(&store, records.into(), async |_| {}));
         block_on(delete(&store, "acct", "gw", &by("d", NOW))).unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
@@ -492,7 +492,7 @@ mod tests {
             LogRecord::new(Call { gateway, metadata, ..call(id) }, answered(Facts::default()))
         };
         let records = vec![log("a", 1), log("b", 1), log("c", 1), log("kept", 2)];
-        block_on(log_batch::write(&store, records, async |_| {}));
+        block_on(log_batch::write(&store, records.into(), async |_| {}));
         let left = || -> Vec<u64> {
             ["logs", "log_metadata", "log_bodies"]
                 .map(|table| Statement::new(format!("SELECT count(*) AS n FROM {table}"), []))

@@ -282,7 +282,7 @@ mod tests {
 
     fn with_logs(records: Vec<LogRecord>) -> Sqlite {
         let store = Sqlite::new();
-        block_on(log_batch::write(&store, records, async |_| {}));
+        block_on(log_batch::write(&store, records.into(), async |_| {}));
         store
     }
 

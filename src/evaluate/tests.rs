@@ -51,7 +51,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
     let by = |entry: &str| By { actor: "admin", now_ms: NOW + 100, entry: entry.to_owned() };
     let gateway = json!({ "id": "gw", "collect_logs": true }).to_string();
     block_on(gateways::create(&store, "acct", gateway.as_bytes(), &by("a"), "internal".to_owned())).unwrap();
-    let records = (0..20)
+    let records: Vec<LogRecord> = (0..20)
         .map(|n| {
             let mut call = call(&id::mint(NOW + n, u128::from(n)));
             call.created_at = NOW + n;
@@ -63,7 +63,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
             LogRecord::new(call, outcome)
         })
         .collect();
-    block_on(log_batch::write(&store, records, async |_| {}));
+    block_on(log_batch::write(&store, records.into(), async |_| {}));
     let place = Place { account: "acct", gateway: "gw", key: 1 };
     let all = json!({ "name": "all", "enable": true, "filters": [] }).to_string();
     block_on(datasets::create(&store, &place, all.as_bytes(), "dataset", &by("b"))).unwrap();

@@ -256,7 +256,11 @@ fn filters() -> impl Strategy<Value = Value> {
 
 fn stored(logs: &[Log]) -> Sqlite {
     let store = Sqlite::new();
-    block_on(log_batch::write(&store, logs.iter().map(|log| log.record.clone()).collect(), async |_| {}));
+    block_on(log_batch::write(
+        &store,
+        logs.iter().map(|log| log.record.clone()).collect::<Vec<_>>().into(),
+        async |_| {},
+    ));
     for Log { record, feedback, score, said } in logs {
         let id = record.id.as_str();
         let mut statements = vec![Statement::new(

@@ -1,8 +1,9 @@
 //! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
 
 use super::d1::D1Store;
-use super::{background, now, pause};
-use crate::log_batch::{self, Waiting};
+use super::{background, now, pause, random};
+use crate::id;
+use crate::log_batch::{self, Group, Waiting};
 use crate::record::LogRecord;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -25,13 +26,13 @@ pub async fn submit(record: LogRecord, store: &D1Store) {
     }
     pause(log_batch::WINDOW_MS).await;
     // Each group retries on its own, so that none waits until the platform ends the background work.
-    let groups = WAITING.with_borrow_mut(Waiting::take);
+    let groups = WAITING.with_borrow_mut(|waiting| waiting.take(|| id::mint(now(), random())));
     join_all(groups.into_iter().map(|group| write(group, store))).await;
     background::written(store).await;
 }
 
-async fn write(group: Vec<LogRecord>, store: &D1Store) {
-    let weight = group.iter().map(LogRecord::weight).sum();
+async fn write(group: Group, store: &D1Store) {
+    let weight = group.records.iter().map(LogRecord::weight).sum();
     let lost = log_batch::write(store, group, pause).await;
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
     for record in lost {

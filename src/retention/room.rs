@@ -1,11 +1,12 @@
 //! How many logs each gateway has, and which logs find room.
 //!
 //! The count is part of the transactions that write and remove logs, so that a limit costs no counting and holds under
-//! concurrency. Every statement here has no effect when it is repeated.
+//! concurrency. A transaction that is repeated counts nothing.
 
+use crate::log_batch::{Key, is_new};
 use crate::record::LogRecord;
 use crate::store::{Bind, Statement, Store, StoreError, row};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// SQL for: [`admit`] turned the log away whose id the expression gives.
 macro_rules! is_unstored {
@@ -15,37 +16,50 @@ macro_rules! is_unstored {
 }
 pub(crate) use is_unstored;
 
-/// Those of a group that are new: neither written nor turned away by an earlier attempt.
-const FRESH: &str = concat!(
-    "json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM logs WHERE logs.id = value->>0) AND NOT ",
-    is_unstored!("value->>0")
-);
-
 /// Counts a group and notes which of its logs find no room because their gateway has reached its limit and is not to
 /// delete older ones. These statements come before those that write the group, which leave such logs out.
-pub fn admit(group: &[LogRecord]) -> Vec<Statement> {
-    let rows: Vec<Value> = group.iter().map(|record| json!([record.id, record.gateway, record.created_at])).collect();
-    let rows = Value::from(rows).to_string();
-    // The limit is read here and not from the isolate's memory: it holds from the moment it is set.
-    let count = format!(
-        "INSERT INTO log_storage (gateway, logs, counted_at, admitted, not_stored, full_since) \
-         SELECT gateway, min(new, room), at, min(new, room), max(0, new - room), CASE WHEN new > room THEN at END \
-         FROM (SELECT fresh.gateway, fresh.new, fresh.at, \
-           CASE WHEN coalesce(settings->>'log_management_strategy', 'STOP_INSERTING') = 'STOP_INSERTING' \
-             THEN coalesce(max(0, settings->>'log_management' - coalesce(log_storage.logs, 0)), new) ELSE new END AS room \
-           FROM (SELECT value->>1 AS gateway, count(DISTINCT value->>0) AS new, max(value->>2) AS at FROM {FRESH} GROUP BY 1) AS fresh \
-           LEFT JOIN gateways ON gateways.key = fresh.gateway LEFT JOIN log_storage ON log_storage.gateway = fresh.gateway) \
-         WHERE true ON CONFLICT (gateway) DO UPDATE SET logs = logs + excluded.logs, admitted = excluded.admitted, \
-           not_stored = not_stored + excluded.not_stored, \
-           full_since = CASE WHEN excluded.not_stored > 0 THEN coalesce(full_since, excluded.full_since) END"
-    );
-    let turn_away = format!(
-        "INSERT OR IGNORE INTO unstored_logs (id) SELECT fresh.id FROM \
-         (SELECT value->>0 AS id, value->>1 AS gateway, row_number() OVER (PARTITION BY value->>1 ORDER BY key) AS place FROM {FRESH}) AS fresh \
-         JOIN log_storage ON log_storage.gateway = fresh.gateway WHERE fresh.place > log_storage.admitted"
-    );
-    vec![Statement::new(count, [rows.as_str().into()]), Statement::new(turn_away, [rows.into()])]
+pub fn admit(key: &Key<'_>, group: &[LogRecord]) -> Vec<Statement> {
+    let mut gateways: Vec<(i64, u64, u64)> = Vec::new();
+    for record in group {
+        match gateways.iter_mut().find(|(gateway, ..)| *gateway == record.gateway) {
+            Some((_, new, at)) => {
+                *new += 1;
+                *at = record.created_at.max(*at);
+            }
+            None => gateways.push((record.gateway, 1, record.created_at)),
+        }
+    }
+    let ids: Vec<(&str, i64)> = group.iter().map(|record| (record.id.as_str(), record.gateway)).collect();
+    vec![
+        Statement::new(COUNT, key.binds([json!(gateways).to_string().into()])),
+        Statement::new(TURN_AWAY, key.binds([json!(ids).to_string().into()])),
+    ]
 }
+
+/// The limit is read here and not from the isolate's memory: it holds from the moment it is set.
+const COUNT: &str = concat!(
+    "INSERT INTO log_storage (gateway, logs, counted_at, admitted, not_stored, full_since) \
+     SELECT gateway, min(new, room), at, min(new, room), max(0, new - room), CASE WHEN new > room THEN at END \
+     FROM (SELECT fresh.gateway, fresh.new, fresh.at, \
+       CASE WHEN coalesce(settings->>'log_management_strategy', 'STOP_INSERTING') = 'STOP_INSERTING' \
+         THEN coalesce(max(0, settings->>'log_management' - coalesce(log_storage.logs, 0)), new) ELSE new END AS room \
+       FROM (SELECT value->>0 AS gateway, value->>1 AS new, value->>2 AS at FROM json_each(?1)) AS fresh \
+       LEFT JOIN gateways ON gateways.key = fresh.gateway LEFT JOIN log_storage ON log_storage.gateway = fresh.gateway) \
+     WHERE ",
+    is_new!(),
+    " ON CONFLICT (gateway) DO UPDATE SET logs = logs + excluded.logs, admitted = excluded.admitted, \
+       not_stored = not_stored + excluded.not_stored, \
+       full_since = CASE WHEN excluded.not_stored > 0 THEN coalesce(full_since, excluded.full_since) END"
+);
+
+/// Only where [`COUNT`] has just found too little room are the logs looked at one by one.
+const TURN_AWAY: &str = concat!(
+    "INSERT OR IGNORE INTO unstored_logs (id) SELECT fresh.id FROM \
+     (SELECT value->>0 AS id, value->>1 AS gateway, row_number() OVER (PARTITION BY value->>1 ORDER BY key) AS place \
+       FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM log_storage WHERE gateway = value->>1 AND full_since IS NOT NULL)) AS fresh \
+     JOIN log_storage ON log_storage.gateway = fresh.gateway WHERE fresh.place > log_storage.admitted AND ",
+    is_new!()
+);
 
 /// Takes logs that are about to be removed out of the count; `ids` is a JSON array. With `run`, the time at which a run of
 /// retention began, they are also noted as what that run removed.

@@ -4,7 +4,7 @@ use crate::api::storage;
 use crate::caller::Caller;
 use crate::id::MarkKey;
 use crate::judgement::Judgement;
-use crate::log_batch;
+use crate::log_batch::{self, Group};
 use crate::metadata;
 use crate::query::Query;
 use crate::record::tests::{answered, call};
@@ -51,7 +51,7 @@ fn record(n: u64, age_ms: u64) -> LogRecord {
 }
 
 fn written(store: &impl Store, records: Vec<LogRecord>) {
-    assert_eq!(block_on(log_batch::write(store, records, async |_| {})), []);
+    assert_eq!(block_on(log_batch::write(store, records.into(), async |_| {})), []);
 }
 
 fn ran(store: &impl Store) -> Report {
@@ -102,7 +102,7 @@ fn a_full_gateway_stores_exactly_as_many_as_it_may() {
     let shown = shown(&store);
     assert_eq!((&shown["logs"], &shown["not_stored"]), (&json!(3), &json!(4)));
     assert_eq!(shown["full_since"], crate::timestamp::format(NOW - 44));
-    assert_eq!(block_on(log_batch::write(&store, vec![record(8, 0)], async |_| {})), []);
+    assert_eq!(block_on(log_batch::write(&store, vec![record(8, 0)].into(), async |_| {})), []);
     assert_eq!(shown["log_management_strategy"], "STOP_INSERTING");
 }
 
@@ -157,7 +157,7 @@ fn a_write_that_is_repeated_counts_once() {
             store.fail_after(fault - 1)
         }
         written(&store, (1..6).map(|n| record(n, 9)).collect());
-        written(&store, (4..8).map(|n| record(n, 9)).collect());
+        written(&store, (6..8).map(|n| record(n, 9)).collect());
         sound(&store.inner);
         assert_eq!((logs(&store.inner), &shown(&store.inner)["not_stored"]), (3, &json!(4)), "{fault}");
     }
@@ -169,18 +169,25 @@ proptest! {
     #[test]
     fn the_count_is_right_whatever_happens(steps in prop::collection::vec((0u8..5, 0u64..40, 1u64..8), 1..25)) {
         let store = stopping(6);
+        let mut ids: Vec<String> = Vec::new();
         for (step, from, n) in steps {
             let before = logs(&store);
             match step {
                 0 | 1 => {
-                    written(&store, (from..from + n).map(|n| record(n, n * DAY)).collect());
+                    let records: Vec<LogRecord> =
+                        (from..from + n).map(|age| record(ids.len() as u64 * 100 + age, age * DAY)).collect();
+                    ids.extend(records.iter().map(|record| record.id.clone()));
+                    // The second kind is delivered twice.
+                    for _ in 0..=step {
+                        written(&store, records.clone());
+                    }
                     let limit = number(&store, "SELECT settings->>'log_management' FROM gateways");
                     let stops = number(&store, "SELECT settings->>'log_management_strategy' = 'STOP_INSERTING' FROM gateways");
                     prop_assert!(stops == 0 || logs(&store) <= limit.max(before));
                 }
                 2 => {
-                    let ids: Vec<String> = (from..from + n).map(|n| record(n, n * DAY).id).collect();
-                    block_on(log_list::remove(&store, &ids, None)).unwrap();
+                    let chosen: Vec<String> = ids.iter().skip(from as usize).take(n as usize).cloned().collect();
+                    block_on(log_list::remove(&store, &chosen, None)).unwrap();
                 }
                 3 => { ran(&store); }
                 _ => set(&store, &json!({
@@ -395,6 +402,37 @@ fn ids_of_logs_that_were_not_stored_are_forgotten() {
     ran(&store);
     assert_eq!(number(&store, "SELECT count(*) FROM unstored_logs"), 1);
     assert!(block_on(room::turned_away(&store, &record(1, UNSTORED_MS - 1).id)).unwrap());
+}
+
+#[test]
+fn groups_are_forgotten_after_a_day() {
+    let store = stopping(5);
+    for age in [WRITTEN_MS + 1, WRITTEN_MS - 1] {
+        let group = Group { id: id::mint(NOW - age, 7), records: vec![record(1, 0)] };
+        assert_eq!(block_on(log_batch::write(&store, group, async |_| {})), []);
+    }
+    ran(&store);
+    assert_eq!(number(&store, "SELECT count(*) FROM written_groups"), 1);
+}
+
+#[test]
+fn a_group_that_is_delivered_again_is_neither_counted_nor_turned_away_again() {
+    let store = stopping(3);
+    let group = Group { id: id::mint(NOW, 7), records: vec![record(1, 0), record(1, 1)] };
+    for _ in 0..2 {
+        assert_eq!(block_on(log_batch::write(&store, group.clone(), async |_| {})), []);
+        assert_eq!(number(&store, "SELECT logs FROM log_storage"), 2);
+        assert_eq!(number(&store, "SELECT (SELECT count(*) FROM logs) + 10 * (SELECT count(*) FROM unstored_logs)"), 2);
+    }
+    // Nor does it bring back what was removed since.
+    block_on(log_list::remove(&store, &[group.records[0].id.clone()], None)).unwrap();
+    written_again(&store, group);
+    assert_eq!((logs(&store), bodies(&store)), (1, 1));
+    sound(&store);
+}
+
+fn written_again(store: &impl Store, group: Group) {
+    assert_eq!(block_on(log_batch::write(store, group, async |_| {})), []);
 }
 
 #[test]
