@@ -46,7 +46,7 @@ async function filled(rows, Gateway) {
   } else {
     fill(file, key, rows, note);
   }
-  const known = { ...sample(file, key), key, migrations: migrations(), seconds: Math.round((Date.now() - begun) / 1000) };
+  const known = { ...(rows > 0 && sample(file, key)), key, migrations: migrations(), seconds: Math.round((Date.now() - begun) / 1000) };
   fs.writeFileSync(about, JSON.stringify(known));
   say(`made ${rows} logs in ${known.seconds} s: ${Math.round(fs.statSync(file).size / 1e6)} MB`);
   return { folder, about, known };
@@ -124,6 +124,7 @@ await main(import.meta.url, async () => {
     for (const { name, bytes } of results.sizes) say(`${name}: ${Math.round(bytes / rows)} bytes a log`);
   }
   fs.writeFileSync(join(root, "target/rows", `results-${rows}.json`), JSON.stringify(results, null, 1));
+  fs.writeFileSync(join(root, "target/rows", `results-${rows}.md`), `${bench.lines.join("\n")}\n`);
   if (rows === 0) fs.rmSync(database.folder, { recursive: true, force: true });
   const late = bench.results.filter(({ bar, http }) => bar && http.p99 > 50);
   const scans = bench.results.filter(({ plan }) => plan.includes("SCAN"));

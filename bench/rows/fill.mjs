@@ -33,7 +33,7 @@ function log(gateway, created_at) {
   const tokens_out = failed ? null : Math.round(Math.exp(5 + normal()));
   return {
     ...LOG, id: ulid(created_at), gateway, created_at, provider, model, duration, tokens_in, tokens_out,
-    model_type: model.includes("embedding") ? "embedding" : "llm",
+    model_type: model.includes("embedding") ? "embeddings" : "chat",
     path: "chat/completions",
     status_code: failed ? one([400, 429, 429, 500, 503]) : 200,
     success: failed ? 0 : 1,

@@ -69,7 +69,7 @@ async function lists(bench, known) {
   await bench.list("20 ids", (n) => filters(["id", "eq", ...Array.from({ length: 20 }, (_, at) => nth(ids, n + at))]));
   await bench.list("`event_id`", (n) => filters(["event_id", "eq", nth(events, n)]));
   await bench.list("`response_id`", (n) => filters(["response_id", "eq", nth(responses, n)]));
-  await bench.list("`model_type=embedding`", filters(["model_type", "eq", "embedding"]));
+  await bench.list("`model_type=embeddings`", filters(["model_type", "eq", "embeddings"]));
   await bench.list("`finish_reason=length`", filters(["finish_reason", "eq", "length"]));
   await bench.list("`tokens_out` over 1,000 (3 %)", filters(["tokens_out", "gt", 1_000]));
   await bench.list("`duration` over 10 s (0.3 %)", filters(["duration", "gt", 10_000]));
@@ -87,6 +87,7 @@ async function lists(bench, known) {
   await bench.list("a pair contains", filters(["metadata.tenant", "contains", "tenant-1"]), { least: 0 });
   await bench.list("`search=ios`", "search=ios", { least: 0 });
   await bench.list("`search`, what none has", "search=no-such-text", { least: 0 });
+  await bench.list("the same with `examine=5000`", "search=no-such-text&examine=5000", { least: 0 });
   await bench.list("`search` on one day", (n) => `search=ios&${day(n)}`, { least: 0 });
   for (const field of ["provider", "model", "model_type", "success", "cached"]) {
     for (const direction of ["desc", "asc"]) await bench.list(`\`order_by=${field}\`, ${direction}`, `order_by=${field}&order_by_direction=${direction}`);

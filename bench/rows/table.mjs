@@ -17,7 +17,8 @@ function spread(times) {
 
 export class Bench {
   results = [];
-  #headed = false;
+  /** The table so far. */
+  lines = [];
 
   constructor(gateway, token, recorder, only) {
     this.gateway = gateway;
@@ -36,9 +37,9 @@ export class Bench {
   }
 
   /** Notes a query: its times over HTTP, and what its statements took, read and planned in the database. */
-  async note(name, times, statements, bar = true) {
+  async note(name, times, statements, bar = true, explained = statements) {
     // What a call took in the database is the sum of its statements; they are told apart by count.
-    const calls = Math.max(1, times.length);
+    const calls = times.length > 1 ? times.length : statements.length;
     const perCall = statements.length / calls;
     const sums = Number.isInteger(perCall) && perCall > 0
       ? Array.from({ length: calls }, (_, n) => statements.slice(n * perCall, (n + 1) * perCall).reduce((sum, { ms }) => sum + ms, 0))
@@ -47,13 +48,18 @@ export class Bench {
     const read = spread(statements.length > 0 && Number.isInteger(perCall)
       ? Array.from({ length: calls }, (_, n) => statements.slice(n * perCall, (n + 1) * perCall).reduce((sum, { read }) => sum + read, 0))
       : [statements.reduce((sum, { read }) => sum + read, 0) / calls]);
-    const plan = await this.recorder.faults(statements);
+    const plan = await this.recorder.faults(explained);
     const result = { name, bar, http: spread(times), sql: spread(sums), slowest, read: read.p50, readMost: read.max, plan };
     this.results.push(result);
-    if (!this.#headed) console.log("| query | p50, ms | p99, ms | in D1: p50 | p99 | rows read | most | plan |\n|---|---|---|---|---|---|---|---|");
-    this.#headed = true;
     const { http, sql } = result;
-    console.log(`| ${name} | ${rounded(http.p50)} | ${rounded(http.p99)} | ${rounded(sql.p50)} | ${rounded(sql.p99)} | ${number(read.p50)} | ${number(read.max)} | ${plan} |`);
+    this.#line(`| ${name} | ${rounded(http.p50)} | ${rounded(http.p99)} | ${rounded(sql.p50)} | ${rounded(sql.p99)} | ${number(read.p50)} | ${number(read.max)} | ${plan} |`);
+  }
+
+  #line(text) {
+    if (this.lines.length === 0) this.lines.push("| query | p50, ms | p99, ms | in D1: p50 | p99 | rows read | most | plan |", "|---|---|---|---|---|---|---|---|");
+    if (this.lines.length === 2) console.log(this.lines.join("\n"));
+    this.lines.push(text);
+    console.log(text);
   }
 
   /** Times what `ask` does with the n-th call. `bar` is false for what is not a first page. */

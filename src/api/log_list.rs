@@ -171,7 +171,7 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
     let looks = selection.looks_through();
     let mut total = None;
     if meta.is_none() && cursor.is_none() && !looks {
-        let all = (filters.0.is_empty() && !selection.is_narrowed()).then_some(gateway);
+        let all = (!selection.is_narrowed()).then_some(gateway);
         total = Some(log_page::count(store, &selection, all).await?);
     }
     if let Some(cursor) = cursor {
@@ -194,11 +194,13 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
     let in_time = query.get("order_by").is_none_or(|order| order == "created_at");
     let full = rows.len() as u64 == page.per_page;
     let next = rows.last().filter(|_| full).map(|row| row.id.clone()).or(ended_at);
+    // Those that are shown are there, however few were counted.
+    let shown_until = if rows.is_empty() { 0 } else { page.offset() as u64 + rows.len() as u64 };
     let info = Info {
         count: rows.len() as u64,
         per_page: page.per_page,
         page: cursor.is_none().then_some(page.page),
-        total_count: total.map(|(total, _)| total),
+        total_count: total.map(|(total, _)| total.max(shown_until)),
         total_count_relation: total.map(|(_, capped)| if capped { "gte" } else { "eq" }),
         cursor: in_time.then_some(next),
         meta,

@@ -168,13 +168,13 @@ impl Filter {
 
     /// Whether an index tells which logs it describes, without the table, although not in order of time.
     pub(super) fn is_covered(&self) -> bool {
-        match self.key {
-            Key::Field(field) if matches!(field.name, "model" | "provider") => true,
-            Key::Field(field) if matches!(field.name, "score" | "feedback") => {
-                matches!(self.operator, Operator::Lt | Operator::Gt)
-            }
-            _ => false,
-        }
+        self.is_of_judged() || matches!(self.key, Key::Field(field) if matches!(field.name, "model" | "provider"))
+    }
+
+    /// Whether it describes logs with a score or a thumb in some range.
+    pub(super) fn is_of_judged(&self) -> bool {
+        matches!(self.key, Key::Field(field) if matches!(field.name, "score" | "feedback"))
+            && matches!(self.operator, Operator::Lt | Operator::Gt)
     }
 
     /// Whether it asks for the logs of certain ids.

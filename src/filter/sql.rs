@@ -16,6 +16,8 @@ pub struct Selection {
     walked: bool,
     /// Whether an id tells which logs are meant.
     looked_up: bool,
+    /// Whether only logs that somebody judged are meant, which are few enough to be sorted.
+    judged: bool,
     conditions: Vec<Condition>,
     /// Which of the conditions bound the time, and from which side.
     bounds: Vec<(usize, Direction)>,
@@ -52,8 +54,9 @@ impl Selection {
         let walked = source.from == LOGS.from
             && !looked_up
             && !filters.0.iter().any(|clause| clause.iter().all(Filter::is_covered));
+        let judged = source.from == LOGS.from && filters.0.iter().any(|clause| clause.iter().all(Filter::is_of_judged));
         let mut selection =
-            Self { source, walked, looked_up, conditions: Vec::new(), bounds: Vec::new(), binds: Vec::new() };
+            Self { source, walked, looked_up, judged, conditions: Vec::new(), bounds: Vec::new(), binds: Vec::new() };
         let own = selection.bind(gateway);
         // The plus keeps SQLite from walking through the gateway in order of time when an id tells where to look.
         let plus = if looked_up { "+" } else { "" };
@@ -258,7 +261,7 @@ impl Selection {
     /// Whether the index has logs that are not meant, so that finding those that are may take long.
     pub fn looks_through(&self) -> bool {
         let indexed = self.conditions.iter().all(|condition| condition.indexed);
-        !indexed && !self.looked_up && (self.walked || self.source.from != LOGS.from)
+        !indexed && !self.looked_up && !self.judged
     }
 
     /// Counts what is meant among the next `most` logs that the index has: how many logs these are, how many of them are
