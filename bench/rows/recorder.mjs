@@ -47,7 +47,7 @@ export default class extends Worker {
 }`;
 
 /** Not worth an index: a few rows, or none. */
-const SMALL = /^SCAN (json_each|\(subquery|CONSTANT|gateways|pending|deleted_gateways|tokens|custom_providers|price_rules|provider_configs|part|new|fresh|gone|known|list)\b|^SCAN .* VIRTUAL TABLE/;
+const SMALL = /^SCAN (json_each|\(subquery|CONSTANT|gateways|pending|deleted_gateways|tokens|custom_providers|price_rules|provider_configs|part|new|fresh|gone|known|list|page)\b|^SCAN .* VIRTUAL TABLE/;
 
 /** The statements that the Worker sent, and their plans. */
 export class Recorder {

@@ -158,6 +158,17 @@ fn fields_that_no_log_has_match_accordingly() {
     }
 }
 
+/// Among the logs of one pair those of another are found without looking at a log.
+#[test]
+fn two_pairs_need_no_log() {
+    let store = store();
+    let query = filters(json!([eq("metadata.env", "dev"), eq("metadata.team", "AI")]));
+    block_on(log_list::list(&store, GATEWAY, &Query::parse(&query))).unwrap();
+    let window = &plans(&store)[1];
+    assert!(window.contains(BY_METADATA) && window.contains("SEARCH entry USING PRIMARY KEY"), "{window}");
+    assert!(!window.contains("SEARCH logs"), "{window}");
+}
+
 /// Of several filters with an index the rarest leads, wherever it stands.
 #[test]
 fn the_rarest_filter_leads() {

@@ -270,7 +270,9 @@ impl Selection {
         let mut all = self.clone();
         let meant: Vec<String> =
             all.conditions.extract_if(.., |condition| !condition.indexed).map(|own| own.sql).collect();
-        let columns = format!("{} AS id, {} AS meant", all.source.id, meant.join(" AND "));
+        // A pair knows the id of its log, which saves looking the log up where another pair of it is asked for.
+        let meant = meant.join(" AND ").replace(LOGS.id, all.source.id);
+        let columns = format!("{} AS id, {meant} AS meant", all.source.id);
         all.stand_alone(&columns);
         if all.source.from == LOGS.from {
             all.source.from = BY_TIME;
