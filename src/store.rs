@@ -201,4 +201,6 @@ impl Statement {
 }
 
 #[cfg(test)]
+pub mod plans;
+#[cfg(test)]
 pub mod sqlite;
