@@ -14,7 +14,7 @@ pub enum Copying {
 }
 
 /// Where a body is too long to copy, this much of its beginning and of its end is looked at, in bytes.
-const END: u32 = 64 * 1024;
+pub const END: u32 = 64 * 1024;
 
 pub fn request_copying(headers: &Headers) -> Copying {
     let short = headers.content_length().is_none_or(|length| length <= MAX_BODY as u64);

@@ -23,6 +23,7 @@ mod id;
 mod judgement;
 mod limit;
 mod log_batch;
+mod memory;
 mod metadata;
 mod model;
 mod number;

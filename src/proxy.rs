@@ -119,6 +119,7 @@ pub async fn attempt(
         admission: None,
         key_limit: None,
         notes: notes(&options),
+        share: None,
         arrived: at,
         client,
     };

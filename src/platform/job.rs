@@ -1,6 +1,7 @@
 //! A proxied request under way, with what its row in the log will need.
 
 use super::cache::Cache;
+use super::copy::Share;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::credential::KeyLimit;
@@ -38,6 +39,8 @@ pub struct Job {
     pub key_limit: Option<KeyLimit>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
+    /// Room for the request's body, while it waits for its row.
+    pub share: Option<Rc<Share>>,
     /// When the request arrived, or when this attempt of it began.
     pub arrived: u64,
     /// Tells when the client leaves.

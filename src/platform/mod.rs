@@ -5,6 +5,7 @@ pub mod background;
 pub mod cache;
 pub mod circuits;
 pub mod compat;
+pub mod copy;
 pub mod credentials;
 pub mod d1;
 pub mod gateways;
