@@ -5,8 +5,9 @@
 
 use crate::metadata;
 use crate::record::LogRecord;
-use crate::retention::room::{self, is_unstored};
+use crate::retention::room;
 use crate::store::{Bind, Statement, Store};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
 /// How long the first record waits for company, in milliseconds.
@@ -177,11 +178,10 @@ pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -
 /// The statements that write records in one transaction, which has no effect when it is repeated. Logs are left out for
 /// which their gateway has no room.
 pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
-    let mut statements = room::admit(key, records);
-    statements.push(Statement::new(
-        insert_logs(),
-        key.binds([Bind::Text(json_array(records.iter().filter_map(|record| serde_json::to_string(record).ok())))]),
-    ));
+    let (mut statements, places) = room::admit(key, records);
+    let rows = records.iter().zip(places).map(|(record, place)| Row { record, place });
+    let rows = json_array(rows.filter_map(|row| serde_json::to_string(&row).ok()));
+    statements.push(Statement::new(insert_logs(), key.binds([rows.into()])));
     let entries: Vec<String> = records.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
     if !entries.is_empty() {
         statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(json_array(entries))])));
@@ -231,82 +231,114 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The columns of `logs`, each named like the field of [`LogRecord`] it takes.
-const COLUMNS: &[&str] = &[
-    "id",
-    "gateway",
-    "created_at",
-    "provider",
-    "model",
-    "model_type",
-    "path",
-    "request_type",
-    "status_code",
-    "success",
-    "cached",
-    "step",
-    "attempt",
-    "answered",
-    "credential",
-    "credential_alias",
-    "evaluation_id",
-    "error",
-    "duration",
-    "first_byte",
-    "tokens_in",
-    "tokens_out",
-    "total_tokens",
-    "tokens_cached",
-    "tokens_cache_write",
-    "tokens_reasoning",
-    "cost",
-    "price_rule",
-    "answer_model",
-    "cached_beside",
-    "provider_cost",
-    "saved_cost",
-    "custom_cost",
-    "finish_reason",
-    "event_id",
-    "response_id",
-    "provider_request_id",
-    "user_agent",
-    "authentication",
-    "request_content_type",
-    "response_content_type",
-    "request_size",
-    "response_size",
-    "metadata",
-];
+/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes.
+macro_rules! columns {
+    ($($column:ident,)*) => {
+        const COLUMNS: &[&str] = &[$(stringify!($column)),*];
 
+        impl Serialize for Row<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let LogRecord { $($column,)* may_lack_room: _, metadata_entries: _, request_body: _, response_body: _ } = self.record;
+                let mut row = serializer.serialize_seq(None)?;
+                $(row.serialize_element($column)?;)*
+                row.serialize_element(&self.place)?;
+                row.end()
+            }
+        }
+    };
+}
+
+/// A row of `logs` as an array in the order of the columns, which SQLite reads in a quarter of the time that an object takes.
+/// After them comes which of its gateway's logs in this transaction it is, counted from 1.
+struct Row<'a> {
+    record: &'a LogRecord,
+    place: usize,
+}
+
+columns! {
+    id,
+    gateway,
+    created_at,
+    provider,
+    model,
+    model_type,
+    path,
+    request_type,
+    status_code,
+    success,
+    cached,
+    step,
+    attempt,
+    answered,
+    credential,
+    credential_alias,
+    evaluation_id,
+    error,
+    duration,
+    first_byte,
+    tokens_in,
+    tokens_out,
+    total_tokens,
+    tokens_cached,
+    tokens_cache_write,
+    tokens_reasoning,
+    cost,
+    price_rule,
+    answer_model,
+    cached_beside,
+    provider_cost,
+    saved_cost,
+    custom_cost,
+    finish_reason,
+    event_id,
+    response_id,
+    provider_request_id,
+    user_agent,
+    authentication,
+    request_content_type,
+    response_content_type,
+    request_size,
+    response_size,
+    metadata,
+}
+
+/// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
+/// every value that is taken out of it.
+macro_rules! rows {
+    () => {
+        "WITH rows AS MATERIALIZED (SELECT value AS v FROM json_each(?1)) "
+    };
+}
+
+/// What belongs to a log goes where the log went: there, or nowhere.
 const INSERT_METADATA: &str = concat!(
-    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) \
-     SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1) WHERE NOT ",
-    is_unstored!("value->>0"),
-    " AND ",
+    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
     is_new!()
 );
 
 const INSERT_BODIES: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
-     SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1) WHERE NOT ",
-    is_unstored!("value->>0"),
-    " AND ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
     is_new!()
 );
 
 const INSERT_BODY: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) SELECT ?1, ?2, ?3, ?4 WHERE NOT ",
-    is_unstored!("?1"),
-    " AND ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
+     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?1) AND ",
     is_new!("?5, ?6")
 );
 
 fn insert_logs() -> String {
-    let values: Vec<String> = COLUMNS.iter().map(|column| format!("value->>'{column}'")).collect();
-    let (columns, values) = (COLUMNS.join(", "), values.join(", "));
-    let (unstored, new) = (is_unstored!("value->>'id'"), is_new!());
-    format!("INSERT OR IGNORE INTO logs ({columns}) SELECT {values} FROM json_each(?1) WHERE NOT {unstored} AND {new}")
+    let values: Vec<String> = (0..COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
+    let (columns, values, last) = (COLUMNS.join(", "), values.join(", "), COLUMNS.len());
+    let (rows, new) = (rows!(), is_new!());
+    format!(
+        "INSERT OR IGNORE INTO logs ({columns}) {rows} SELECT {values} FROM rows \
+         WHERE v->>{last} <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>1) AND {new}"
+    )
 }
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
@@ -472,16 +504,6 @@ mod tests {
             let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
             assert_eq!(found, 2, "{condition}");
         }
-    }
-
-    #[test]
-    fn every_field_of_a_record_has_its_column() {
-        let fields = serde_json::to_value(record("a")).unwrap();
-        let mut fields: Vec<&str> = fields.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut columns = COLUMNS.to_vec();
-        fields.sort_unstable();
-        columns.sort_unstable();
-        assert_eq!(fields, columns);
     }
 
     #[test]

@@ -354,6 +354,7 @@ impl Arrival<'_> {
             request_content_type: headers.get("content-type").map(str::to_owned),
             request_size: headers.content_length(),
             facts: wire::request::RequestFacts::default(),
+            may_lack_room: self.scope.gateway.settings.log_management.is_some(),
             body: None,
         }
     }

@@ -7,7 +7,6 @@ use crate::price::{self, CustomCost};
 use crate::price_rules::{self, PriceRule};
 use crate::wire::request::RequestFacts;
 use crate::wire::{Facts, Usage};
-use serde::Serialize;
 use serde_json::Value;
 use std::rc::Rc;
 
@@ -48,6 +47,8 @@ pub struct Call {
     pub request_content_type: Option<String>,
     pub request_size: Option<u64>,
     pub facts: RequestFacts,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
     /// The body as it is stored; `None` when it is not text, too long, or not wanted.
     pub body: Option<String>,
 }
@@ -104,7 +105,7 @@ pub enum Failure {
 }
 
 /// A row of `logs`, with the rows of `log_metadata` and `log_bodies` that belong to it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct LogRecord {
     pub id: String,
     pub gateway: i64,
@@ -150,11 +151,10 @@ pub struct LogRecord {
     pub request_size: Option<u64>,
     pub response_size: Option<u64>,
     pub metadata: Option<String>,
-    #[serde(skip)]
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
     pub metadata_entries: Vec<(String, Value)>,
-    #[serde(skip)]
     pub request_body: Option<String>,
-    #[serde(skip)]
     pub response_body: Option<String>,
 }
 
@@ -276,6 +276,7 @@ impl LogRecord {
             request_size: call.request_size,
             response_size: outcome.size,
             metadata: call.metadata.to_json(),
+            may_lack_room: call.may_lack_room,
             metadata_entries: call.metadata.entries,
             request_body: call.body,
             response_body: outcome.body,
@@ -372,6 +373,7 @@ pub mod tests {
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
             facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
+            may_lack_room: true,
             body: Some("{}".to_owned()),
         }
     }

@@ -7,7 +7,7 @@ use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
-use crate::retention::room::{self, is_unstored};
+use crate::retention::room;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -236,10 +236,9 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
          (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
          FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
-         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id) OR {}) \
-         ORDER BY pending.given_at, pending.id LIMIT 20",
-        within("pending.account", "pending.gateways"),
-        is_unstored!("pending.log_id")
+         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id) \
+           OR EXISTS (SELECT 1 FROM unstored_logs WHERE id = pending.log_id)) ORDER BY pending.given_at, pending.id LIMIT 20",
+        within("pending.account", "pending.gateways")
     );
     let pending = Statement::new(sql, [log.into(), Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64)]);
     for row in store.rows::<Pending>(pending).await? {

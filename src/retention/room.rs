@@ -8,32 +8,33 @@ use crate::record::LogRecord;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde_json::json;
 
-/// SQL for: [`admit`] turned the log away whose id the expression gives.
-macro_rules! is_unstored {
-    ($id:literal) => {
-        concat!("EXISTS (SELECT 1 FROM unstored_logs WHERE unstored_logs.id = ", $id, ")")
-    };
-}
-pub(crate) use is_unstored;
-
-/// Counts a group and notes which of its logs find no room because their gateway has reached its limit and is not to
-/// delete older ones. These statements come before those that write the group, which leave such logs out.
-pub fn admit(key: &Key<'_>, group: &[LogRecord]) -> Vec<Statement> {
-    let mut gateways: Vec<(i64, u64, u64)> = Vec::new();
-    for record in group {
-        match gateways.iter_mut().find(|(gateway, ..)| *gateway == record.gateway) {
+/// Counts what is about to be written, and finds out how many logs there is room for where a gateway has reached its limit
+/// and is not to delete older ones. Also says of each log which of its gateway's it is: those that come later than there is
+/// room for are left out by the statements that follow these.
+pub fn admit(key: &Key<'_>, records: &[LogRecord]) -> (Vec<Statement>, Vec<usize>) {
+    let mut gateways: Vec<(i64, usize, u64)> = Vec::new();
+    let mut places = Vec::new();
+    for record in records {
+        let place = match gateways.iter_mut().find(|(gateway, ..)| *gateway == record.gateway) {
             Some((_, new, at)) => {
                 *new += 1;
                 *at = record.created_at.max(*at);
+                *new
             }
-            None => gateways.push((record.gateway, 1, record.created_at)),
-        }
+            None => {
+                gateways.push((record.gateway, 1, record.created_at));
+                1
+            }
+        };
+        places.push(place);
     }
-    let ids: Vec<(&str, i64)> = group.iter().map(|record| (record.id.as_str(), record.gateway)).collect();
-    vec![
-        Statement::new(COUNT, key.binds([json!(gateways).to_string().into()])),
-        Statement::new(TURN_AWAY, key.binds([json!(ids).to_string().into()])),
-    ]
+    let mut statements = vec![Statement::new(COUNT, key.binds([json!(gateways).to_string().into()]))];
+    if records.iter().any(|record| record.may_lack_room) {
+        let rows = records.iter().zip(&places).map(|(record, place)| (record.id.as_str(), record.gateway, place));
+        let rows = json!(rows.collect::<Vec<_>>()).to_string();
+        statements.push(Statement::new(TURN_AWAY, key.binds([rows.into()])));
+    }
+    (statements, places)
 }
 
 /// The limit is read here and not from the isolate's memory: it holds from the moment it is set.
@@ -52,12 +53,10 @@ const COUNT: &str = concat!(
        full_since = CASE WHEN excluded.not_stored > 0 THEN coalesce(full_since, excluded.full_since) END"
 );
 
-/// Only where [`COUNT`] has just found too little room are the logs looked at one by one.
+/// Notes which logs were left out, so that nobody waits for them. It is skipped where the isolate knows of no limit.
 const TURN_AWAY: &str = concat!(
-    "INSERT OR IGNORE INTO unstored_logs (id) SELECT fresh.id FROM \
-     (SELECT value->>0 AS id, value->>1 AS gateway, row_number() OVER (PARTITION BY value->>1 ORDER BY key) AS place \
-       FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM log_storage WHERE gateway = value->>1 AND full_since IS NOT NULL)) AS fresh \
-     JOIN log_storage ON log_storage.gateway = fresh.gateway WHERE fresh.place > log_storage.admitted AND ",
+    "INSERT OR IGNORE INTO unstored_logs (id) SELECT value->>0 FROM json_each(?1) \
+     WHERE value->>2 > (SELECT admitted FROM log_storage WHERE log_storage.gateway = value->>1) AND ",
     is_new!()
 );
 
@@ -81,7 +80,7 @@ pub async fn turned_away(store: &impl Store, id: &str) -> Result<bool, StoreErro
             unstored: u8,
         }
     }
-    let sql = concat!("SELECT ", is_unstored!("?1"), " AS unstored");
+    let sql = "SELECT EXISTS (SELECT 1 FROM unstored_logs WHERE id = ?1) AS unstored";
     let found = store.row::<Unstored>(Statement::new(sql, [Bind::from(id)])).await?;
     Ok(found.is_some_and(|found| found.unstored == 1))
 }

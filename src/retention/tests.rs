@@ -464,6 +464,7 @@ fn nothing_is_scanned() {
                 "CONSTANT",
                 "gateways USING INDEX gateways_with_retention",
                 "SCAN fresh",
+                "SCAN rows",
                 "SCAN gone",
                 "(subquery",
             ];
