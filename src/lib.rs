@@ -40,6 +40,7 @@ mod proxy;
 mod query;
 mod record;
 mod refusal;
+mod remains;
 mod reprice;
 mod resolver;
 mod retention;

@@ -32,7 +32,7 @@ const MAX_WAITING: usize = 32 * 1024 * 1024;
 
 /// Pauses before a failed write is tried again, in milliseconds: 27 s, because the platform ends background work
 /// 30 s after the response.
-const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
+pub const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
 
 /// After this many failures records are written one by one, so that one that D1 refuses does not take others along.
 const FAILURES_TOGETHER: usize = 3;
@@ -143,16 +143,16 @@ impl Waiting {
 
 /// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
 /// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
-pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
+pub async fn write(store: &impl Store, group: &Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
     let Group { id, records } = group;
-    let mut parts = vec![(Key::of(&id), records)];
+    let mut parts = vec![(Key::of(id), records.as_slice())];
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
     loop {
         let mut failed = Vec::new();
         let mut reason = String::new();
         for (key, part) in parts {
-            if let Err(error) = store.batch(statements(&key, &part)).await {
+            if let Err(error) = store.batch(statements(&key, part)).await {
                 reason = error.0;
                 failed.push((key, part));
             }
@@ -163,12 +163,11 @@ pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -
         failures += 1;
         let Some(wait) = pauses.next() else {
             let lost = failed.into_iter().flat_map(|(_, records)| records);
-            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
+            return lost.map(|record| Lost { id: record.id.clone(), reason: reason.clone() }).collect();
         };
         pause(*wait).await;
         parts = if failures == FAILURES_TOGETHER {
-            let apart = failed.into_iter().flat_map(|(_, records)| records).enumerate();
-            apart.map(|(number, record)| (Key::part(&id, number), vec![record])).collect()
+            records.chunks(1).enumerate().map(|(number, record)| (Key::part(id, number), record)).collect()
         } else {
             failed
         };
@@ -385,7 +384,7 @@ fn pieces(text: &str) -> Vec<&str> {
     pieces
 }
 
-fn as_json(row: &[Bind]) -> Value {
+pub fn as_json(row: &[Bind]) -> Value {
     row.iter()
         .map(|bind| match bind {
             Bind::Null => Value::Null,
@@ -492,7 +491,7 @@ mod tests {
     #[test]
     fn a_group_is_written_to_every_table_with_its_types() {
         let store = Sqlite::new();
-        let lost = block_on(write(&store, vec![record("a"), record("b")].into(), async |_| {}));
+        let lost = block_on(write(&store, &vec![record("a"), record("b")].into(), async |_| {}));
         assert_eq!(lost, []);
         assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
         assert_eq!(
@@ -512,7 +511,7 @@ mod tests {
         let mut long = record("a");
         let text = "aü€😀".repeat(300_000);
         long.response_body = Some(text.clone());
-        block_on(write(&store, vec![long].into(), async |_| {}));
+        block_on(write(&store, &vec![long].into(), async |_| {}));
         row! {
             struct Piece {
                 response: Option<String>,
@@ -534,8 +533,9 @@ mod tests {
                 store.fail_before(1)
             }
             let pauses = RefCell::new(Vec::new());
-            let lost =
-                block_on(write(&store, vec![record("a"), record("b")].into(), async |ms| pauses.borrow_mut().push(ms)));
+            let lost = block_on(write(&store, &vec![record("a"), record("b")].into(), async |ms| {
+                pauses.borrow_mut().push(ms)
+            }));
             assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
             assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
             assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
@@ -561,7 +561,7 @@ mod tests {
             }
         }
         let store = Picky(Sqlite::new());
-        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
+        let lost = block_on(write(&store, &vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
         assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }

@@ -66,7 +66,8 @@ export class Upstream {
   /**
    * What the next request that nothing was said about gets. One of:
    * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
-   * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers;
+   * `cut: n` breaks the connection after n bytes or events. `{piece, times}` sends one buffer again and again, as fast as it
+   * is read. `{reset: true}` answers nothing; `{hang: true}` never answers;
    * `delay` answers so many ms later, `after` when a promise is kept.
    */
   next(behaviour) {
@@ -165,6 +166,13 @@ async function answer(behaviour, request, response, seen) {
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
     return response.end();
+  }
+  if (behaviour.piece) {
+    response.writeHead(status, { "x-request-id": "req_standin", ...headers });
+    for (seen.sent = 0; seen.sent < behaviour.times && !response.destroyed; seen.sent += 1) {
+      if (!response.write(behaviour.piece)) await new Promise((go) => response.once("drain", go).once("close", go));
+    }
+    return response.end(behaviour.ending);
   }
   let body = behaviour.file ? readFileSync(join(fixtures, behaviour.file)) : Buffer.from(behaviour.body ?? "");
   const type = behaviour.file && { "content-type": CONTENT_TYPES[behaviour.file.split(".").at(-1)] };

@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::copy::Share;
+use super::crash::Mark;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::credential::KeyLimit;
@@ -39,6 +40,8 @@ pub struct Job {
     pub key_limit: Option<KeyLimit>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
+    /// Tells that the row is still to come.
+    pub mark: Option<Rc<Mark>>,
     /// Room for the request's body, while it waits for its row.
     pub share: Option<Rc<Share>>,
     /// When the request arrived, or when this attempt of it began.
@@ -54,6 +57,7 @@ impl Job {
         self.call.id = self.around.config.log_id(self.arrived, random(), self.collect_log);
         self.call.created_at = self.arrived;
         self.call.attempt += 1;
+        self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
     }
 
     /// Sets the headers that are ours on an answer.
@@ -99,7 +103,7 @@ impl Job {
 
     /// Leaves the row, if there is to be one, and says what the attempt did cost.
     pub async fn log(self, outcome: Outcome) {
-        let Self { around, call, admission, .. } = self;
+        let Self { around, call, admission, mark, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
@@ -108,6 +112,7 @@ impl Job {
             admission.spent(record.cost, unsaid);
         }
         drop(admission);
+        drop(mark);
         if self.collect_log {
             log_writer::submit(record, &around.database().within(log_writer::PATIENCE_MS)).await;
         }

@@ -2,7 +2,7 @@
 
 use super::copy::{self, Share, Upload};
 use super::job::Job;
-use super::{js, now, within};
+use super::{js, now, pause, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Headers;
@@ -36,6 +36,9 @@ pub enum Taken {
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
+/// How often a broken request is looked at for a client that has left, every 10 ms.
+const SIGNAL_LOOKS: u32 = 5;
+
 /// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
 const MAX_SQUEEZED: u64 = 1024 * 1024;
 
@@ -55,6 +58,20 @@ impl Prepared {
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
     pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
+        let answer = self.sent(timeout_ms, client).await;
+        if answer.is_err() && matches!(self.body, Taken::Stream(_)) {
+            // A client that leaves breaks its body, and the request with it, before its signal tells.
+            for _ in 0..SIGNAL_LOOKS {
+                if client.aborted() {
+                    break;
+                }
+                pause(10).await;
+            }
+        }
+        answer
+    }
+
+    async fn sent(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
         let Some(timeout_ms) = timeout_ms else {
             self.init.set_signal(Some(client));
             return js::fetch(&self.url, &self.init).await;

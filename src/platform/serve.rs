@@ -27,6 +27,8 @@ const MAX_BODY: u64 = 1_048_576;
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let url = request.url();
     let (origin, path, query) = split(&url);
+    #[cfg(feature = "panic-on-demand")]
+    super::panicking::on_demand(path);
     let method = request.method();
     let route = router::route(&method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
