@@ -13,11 +13,11 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, Request, Response, WritableStream};
 
 /// How much is read at once, in bytes: little from a short body, and from a long one as much as is worth being woken for.
-const FIRST_BLOCK: u32 = 64 * 1024;
+const FIRST_BLOCK: u32 = 16 * 1024;
 const LAST_BLOCK: u32 = 1024 * 1024;
 
 /// How often a copy is looked after while its client reads, in milliseconds: soon at first, rarely where little comes.
-const FIRST_LOOK_MS: u64 = 100;
+const FIRST_LOOK_MS: u64 = 200;
 const LAST_LOOK_MS: u64 = 10_000;
 
 /// A look that finds this much, in bytes, is followed by another one soon.

