@@ -2,10 +2,15 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use std::borrow::Cow;
 
 /// Lower-case names with their values, in the order the runtime gave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(pub Vec<(String, String)>);
+
+/// What is to be changed in headers: names with their new values, or with none where a header is removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits<'a>(Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>);
 
 /// Headers that concern one connection only (RFC 9110, section 7.6.1), or that the runtime sets itself.
 const OF_THE_CONNECTION: &[&str] = &[
@@ -72,6 +77,38 @@ impl Headers {
     }
 }
 
+// === impl Edits ===
+
+impl<'a> Edits<'a> {
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        self.put(name.into(), Some(value.into()));
+    }
+
+    pub fn remove(&mut self, name: impl Into<Cow<'a, str>>) {
+        self.put(name.into(), None);
+    }
+
+    fn put(&mut self, name: Cow<'a, str>, value: Option<Cow<'a, str>>) {
+        match self.0.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// The value that a header will have, `before` being the headers without the changes.
+    pub fn get<'b>(&'b self, before: &'b Headers, name: &str) -> Option<&'b str> {
+        match self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            Some((_, value)) => value.as_deref(),
+            None => before.get(name),
+        }
+    }
+
+    /// As a JSON list of pairs.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_else(|_| "[]".to_owned())
+    }
+}
+
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Pairs;
@@ -116,6 +153,21 @@ mod tests {
         ]);
         let dropped: Vec<_> = all.not_forwarded().collect();
         assert_eq!(dropped, ["cf-aig-metadata", "cf-connecting-ip", "connection", "x-hop", "x-forwarded-for", "host"]);
+    }
+
+    #[test]
+    fn the_last_word_on_a_header_counts() {
+        let before = headers(&[("a", "1"), ("b", "2")]);
+        let mut edits = Edits::default();
+        edits.set("X-Key", "k\n\"");
+        edits.remove("a");
+        edits.set("b", "3");
+        assert_eq!(
+            (edits.get(&before, "a"), edits.get(&before, "b"), edits.get(&before, "x-key")),
+            (None, Some("3"), Some("k\n\""))
+        );
+        edits.remove("x-key");
+        assert_eq!(edits.to_json(), r#"[["X-Key",null],["a",null],["b","3"]]"#);
     }
 
     #[test]

@@ -58,8 +58,6 @@ mod wire;
 
 use platform::{Around, background, rpc, serve};
 use std::rc::Rc;
-use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{Request, Response};
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, event};
 
@@ -75,13 +73,5 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
     let around = Rc::new(Around::new(env, context));
-    let kept = Rc::clone(&around);
-    // As background work the request is carried to its end, and logged, although its client may have left.
-    let answered = future_to_promise(async move { Ok(JsValue::from(serve::request(request, &around).await)) });
-    let waited = JsFuture::from(answered.clone());
-    kept.context.wait_until(async move {
-        let _ = waited.await;
-    });
-    let answer = JsFuture::from(answered).await.map_err(worker::Error::from)?;
-    Ok(Response::from(answer))
+    Ok(Rc::clone(&around).carry_out(serve::request(request, &around)).await)
 }

@@ -15,8 +15,9 @@ use crate::platform::cache::{self as kept, Cache};
 use crate::platform::crash::Mark;
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
+use crate::platform::js::{self, Incoming};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, circuits, compat, gateways, js, limiter, now, pause, random, resolver, tokens};
+use crate::platform::{Around, circuits, compat, gateways, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::Refusal;
@@ -27,7 +28,7 @@ use crate::store::StoreError;
 use crate::upstream::{self, Upstream};
 use crate::wire;
 use std::rc::Rc;
-use web_sys::{AbortSignal, Request, Response};
+use web_sys::{AbortSignal, Response};
 
 /// What is known of a caller beside its request.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +51,7 @@ pub struct Caller {
 
 /// A request at the door: what it says, where it is for, and whose it is.
 struct Arrival<'a> {
-    request: &'a Request,
-    headers: &'a Headers,
+    asked: &'a Incoming,
     route: Route<'a>,
     query: &'a str,
     scope: &'a Rc<Scope>,
@@ -75,16 +75,16 @@ enum End {
 }
 
 /// Answers a request to a provider.
-pub async fn handle(request: Request, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
+pub async fn handle(asked: &Incoming, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
     let mut failures = Vec::new();
-    let answered = attempt(&request, route, query, caller, around, &mut failures).await;
+    let answered = attempt(asked, route, query, caller, around, &mut failures).await;
     conclude(answered, failures).await
 }
 
 /// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
 /// else, and that one of them is to be the answer.
 pub async fn attempt(
-    request: &Request,
+    asked: &Incoming,
     route: Route<'_>,
     query: &str,
     caller: Caller,
@@ -92,8 +92,7 @@ pub async fn attempt(
     failures: &mut Vec<Failed>,
 ) -> Option<Response> {
     let at = now();
-    let headers = js::headers(&request.headers());
-    let (scope, mut presented) = match authorised(&headers, &route, caller.trusted, around).await {
+    let (scope, mut presented) = match authorised(&asked.headers, &route, caller.trusted, around).await {
         Ok(found) => found,
         Err(refusal) => return Some(js::response(&refusal.reply())),
     };
@@ -101,15 +100,15 @@ pub async fn attempt(
     if let Some(identity) = caller.identity.filter(|_| caller.trusted) {
         presented.identity = identity;
     }
-    let client = caller.signal.unwrap_or_else(|| request.signal());
-    let (real, fault) = match compat::resolved(request, &route, &scope.custom).await {
+    let client = caller.signal.unwrap_or_else(|| asked.request.signal());
+    let (real, fault) = match compat::resolved(asked, &route, &scope.custom).await {
         Ok(real) => (real, None),
         Err(fault) => (None, Some(fault)),
     };
-    let (request, route) = real.as_ref().map_or((request, route), |real| (&real.request, real.route(route)));
-    let arrival = Arrival { request, headers: &headers, route, query, scope: &scope, presented: &presented, at };
-    let mut options = Options::parse(&headers, &scope.gateway.settings, around.config.max_metadata_entries);
-    let may_be_kept = |policy: &Policy| cache::may_answer(policy, &request.method(), route.rest, &headers);
+    let (asked, route) = real.as_ref().map_or((asked, route), |real| (&real.asked, real.route(route)));
+    let arrival = Arrival { asked, route, query, scope: &scope, presented: &presented, at };
+    let mut options = Options::parse(&asked.headers, &scope.gateway.settings, around.config.max_metadata_entries);
+    let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
     let mut job = Job {
         around: Rc::clone(around),
         call: Call { step: caller.step, evaluation_id: caller.evaluation_id, ..arrival.call(&options, around) },
@@ -141,7 +140,7 @@ pub async fn attempt(
         }
     };
     let mut plan = options.retry;
-    let is_head = request.method() == "HEAD";
+    let is_head = asked.method == "HEAD";
     if let Some(answer) = arrival.kept_answer(&prepared, &options, &mut job).await {
         match answer::give(answer, is_head, job).await {
             Ok(response) => return Some(response),
@@ -328,7 +327,7 @@ fn notes(options: &Options) -> Vec<(&'static str, String)> {
 impl Arrival<'_> {
     /// What the log knows of the request so far.
     fn call(&self, options: &Options, around: &Around) -> Call {
-        let Self { headers, route, .. } = self;
+        let Self { asked: Incoming { headers, .. }, route, .. } = self;
         let id = around.config.log_id(self.at, random(), options.collect_log);
         let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
         Call {
@@ -364,7 +363,8 @@ impl Arrival<'_> {
 
     /// Makes the upstream request: where it goes, with which headers, and with the client's own body.
     async fn prepare(&self, options: &mut Options, job: &mut Job) -> Result<Prepared, NoBody> {
-        let Self { request, headers, route, scope, presented, .. } = *self;
+        let Self { asked, route, scope, presented, .. } = *self;
+        let headers = &asked.headers;
         let upstream = Upstream::find(route.provider, &scope.custom)?;
         let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
         let url = upstream.url(&Target {
@@ -380,13 +380,13 @@ impl Arrival<'_> {
         }
         job.key_limit = credential.limit.clone();
         let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
-        let body = outgoing::taken(request, headers, keep, job).await?;
+        let body = outgoing::taken(asked, keep, job).await?;
         if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }
-        let outgoing = outgoing::headers(request, headers, upstream, presented, job)?;
-        let url = credential.present(request, url, &outgoing, &body, job).await?;
-        Ok(Prepared::new(&request.method(), url, &outgoing, body))
+        let mut outgoing = outgoing::headers(asked, upstream, presented, job);
+        let url = credential.present(asked, url, &mut outgoing, &body, job).await?;
+        Ok(Prepared::new(asked, url, &outgoing, body))
     }
 
     /// The answer that the cache has to this request.
@@ -405,10 +405,10 @@ impl Arrival<'_> {
             credential: &cache_name(&job.call.credential, &job.call.provider, scope),
             provider: &job.call.provider.clone(),
             provider_version: upstream::version(route.provider, &scope.custom),
-            method: &self.request.method(),
+            method: &self.asked.method,
             url,
             query,
-            headers: self.headers,
+            headers: &self.asked.headers,
             carriers: &presented.carriers,
             stream: job.call.facts.stream || model::asks_for_stream(route.rest),
             custom: key.map(|key| (key, scope.gateway.cache.purged_at(key))),

@@ -38,14 +38,26 @@ impl Underway {
         }
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.ids.iter().flatten().map(String::as_str)
+    pub fn ids(&self) -> Vec<String> {
+        self.ids.iter().flatten().cloned().collect()
     }
+}
+
+/// How many logs are lost since the isolate began, and which of them by the crash, as a line.
+pub fn lost(count: u64, by_crash: &[String]) -> String {
+    json!([count, by_crash]).to_string()
+}
+
+pub fn read_lost(line: &str) -> Option<(u64, Vec<String>)> {
+    let read: Value = serde_json::from_str(line).ok()?;
+    let ids = read.get(1)?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    Some((read.get(0)?.as_u64()?, ids))
 }
 
 // === impl Unfinished ===
 
 impl Unfinished {
+    /// As a line.
     pub fn to_text(&self) -> String {
         let statements = self.statements.iter().map(|statement| json!([statement.sql, as_json(&statement.binds)]));
         json!([self.logs, Value::from_iter(statements)]).to_string()
@@ -121,7 +133,8 @@ mod tests {
         underway.ended(a);
         underway.ended(a);
         let c = underway.begun("c");
-        assert_eq!((a, underway.ids().collect::<Vec<_>>()), (c, vec!["c", "b"]));
+        assert_eq!((a, underway.ids()), (c, vec!["c".to_owned(), "b".to_owned()]));
+        assert_eq!(read_lost(&lost(3, &underway.ids())), Some((3, underway.ids())));
         underway.ended(b);
         assert_eq!((underway.begun("d"), underway.begun("e")), (b, 2));
     }
@@ -146,6 +159,7 @@ mod tests {
         store.fail_before(100);
         let lost = block_on(unfinished().write(&store, async |_| {}));
         assert_eq!(lost.iter().map(|lost| lost.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(Unfinished::read("[1]"), None);
+        assert_eq!((Unfinished::read("[1]"), read_lost("[]")), (None, None));
+        assert!(!unfinished().to_text().contains('\n'));
     }
 }

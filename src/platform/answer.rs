@@ -25,20 +25,17 @@ pub type Broken = (Box<Job>, String);
 
 /// Turns the provider's answer into ours: the same status, headers and bytes, with our headers beside them.
 pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Response, Broken> {
-    let outgoing = match marked(&upstream, &job) {
-        Ok(outgoing) => outgoing,
-        Err(cause) => return Err((Box::new(job), cause)),
-    };
     let reader = Reader::of(&upstream, &job);
-    let status = upstream.status();
+    let status = reader.status;
+    let edits = job.marks(&reader.headers);
     if status == 101 {
-        return match js::upgraded(&upstream, &outgoing) {
+        return match js::upgraded(&upstream, &edits) {
             Ok(response) => Ok(job.finish(reader.outcome, response)),
             Err(cause) => Err((Box::new(job), cause)),
         };
     }
-    let text = upstream.status_text();
-    let made = |body: &JsValue| js::answer(body, status, &text, &outgoing);
+    let edits = edits.to_json();
+    let made = |body: &JsValue| js::answered(&upstream, body, &edits);
     let Some(stream) = upstream.body() else {
         let size = reader.headers.content_length().filter(|_| is_head).map_or(Some(0), |_| None);
         return match made(&JsValue::NULL) {
@@ -58,13 +55,6 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
         }
         _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
     }
-}
-
-/// The provider's headers with ours beside them.
-fn marked(upstream: &Response, job: &Job) -> Result<web_sys::Headers, String> {
-    let outgoing = web_sys::Headers::new_with_headers(&upstream.headers()).map_err(|error| js::message(&error))?;
-    job.mark(&outgoing);
-    Ok(outgoing)
 }
 
 /// The answer of an attempt that failed. It is taken in at once, because a body that nobody reads keeps its connection,
@@ -105,14 +95,11 @@ impl Held {
         let (upstream, reader, Some(buffer)) = self.taken().await else {
             return job.broken("the answer broke off");
         };
-        let made = marked(&upstream, &job).and_then(|outgoing| {
-            // Whoever reads a compressed body gets it unpacked.
-            for name in ["content-encoding", "content-length"] {
-                let _ = outgoing.delete(name);
-            }
-            js::answer(&buffer, upstream.status(), &upstream.status_text(), &outgoing)
-        });
-        match made {
+        let mut edits = job.marks(&reader.headers);
+        // Whoever reads a compressed body gets it unpacked.
+        edits.remove("content-encoding");
+        edits.remove("content-length");
+        match js::answered(&upstream, &buffer, &edits.to_json()) {
             Ok(response) => {
                 let outcome = reader.read(&Copied::of(&buffer), job.collect_payload);
                 job.finish(outcome, response)
@@ -124,6 +111,7 @@ impl Held {
 
 /// What is known of an answer before its body.
 struct Reader {
+    status: u16,
     headers: Headers,
     outcome: Outcome,
 }
@@ -311,15 +299,15 @@ fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture
 
 impl Reader {
     fn of(upstream: &Response, job: &Job) -> Self {
-        let headers = js::headers(&upstream.headers());
+        let (status, headers) = js::head(upstream);
         let outcome = Outcome {
-            status: Some(upstream.status()),
+            status: Some(status),
             content_type: headers.get("content-type").map(str::to_owned),
             provider_request_id: headers.provider_request_id().map(str::to_owned),
             first_byte: Some(now().saturating_sub(job.arrived)),
             ..Outcome::default()
         };
-        Self { headers, outcome }
+        Self { status, headers, outcome }
     }
 
     fn is_short(&self) -> bool {
@@ -336,7 +324,7 @@ impl Reader {
     /// Reads what the log wants from the copy of a body.
     fn read(self, copy: &Copied, collect_payload: bool) -> Outcome {
         let content_type = self.headers.get("content-type").unwrap_or("");
-        let status = self.outcome.status.unwrap_or(0);
+        let status = self.status;
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
         let mut outcome = Outcome { size: Some(copy.length), ..self.outcome };
         if !content_type.is_empty() && !body::is_text(content_type) {

@@ -1,7 +1,7 @@
 //! A request to `compat` becomes one to the provider that its model names, before anything else is asked about it.
 
 use super::copy::{self, Untaken};
-use super::js;
+use super::js::{self, Incoming};
 use super::outgoing::{MAX_KEPT, NoBody};
 use crate::compat::{self, SLUG};
 use crate::refusal::Refusal;
@@ -11,20 +11,21 @@ use js_sys::Uint8Array;
 use web_sys::{Request, RequestInit};
 
 pub struct Resolved {
-    pub request: Request,
+    pub asked: Incoming,
     provider: String,
     rest: &'static str,
 }
 
 /// The request and the provider behind it; `None` for a request that is not for `compat`.
 pub async fn resolved(
-    request: &Request,
+    asked: &Incoming,
     route: &Route<'_>,
     custom: &[CustomProvider],
 ) -> Result<Option<Resolved>, NoBody> {
     if route.provider != SLUG {
         return Ok(None);
     }
+    let request = &asked.request;
     let bytes = match request.body() {
         None => Vec::new(),
         Some(_) => {
@@ -44,7 +45,10 @@ pub async fn resolved(
     init.set_body(&Uint8Array::from(body.as_bytes()));
     let made = Request::new_with_request_and_init(request, &init)
         .map_err(|error| Refusal::unreachable(format!("compat: {}", js::message(&error))))?;
-    Ok(Some(Resolved { request: made, provider, rest }))
+    // Its headers are those of the client.
+    let asked =
+        Incoming { request: made, method: asked.method.clone(), url: String::new(), headers: asked.headers.clone() };
+    Ok(Some(Resolved { asked, provider, rest }))
 }
 
 // === impl Resolved ===

@@ -1,22 +1,31 @@
 //! A crash of the wasm instance, by a panic or a trap. The runtime goes on: it makes a new instance of the same module for the
-//! next request. What the old one knew is handed over through the isolate's global object.
+//! next request. `crash.js` hands over what the old one knew.
 
 use super::d1::D1Store;
-use super::{log_writer, pause};
+use super::{log_writer, now, pause, random};
+use crate::id;
 use crate::log_batch::{Key, Lost, statements};
-use crate::remains::{Underway, Unfinished};
-use js_sys::{Array, Reflect};
-use std::cell::RefCell;
+use crate::remains::{self, Underway, Unfinished};
+use std::cell::{OnceCell, RefCell};
+use std::sync::atomic::{AtomicU32, Ordering};
 use wasm_bindgen::prelude::*;
 use worker::{Context, Env};
 
 const REASON: &str = "the Worker crashed while the request was under way";
 
-/// Where the next instance looks.
-const REMAINS: &str = "__tollgate_remains";
+/// Whether this instance has crashed, and where in its memory the text is that it leaves: the address and the length.
+static GRAVE: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
 thread_local! {
     static UNDERWAY: RefCell<Underway> = RefCell::new(Underway::default());
+    /// For the groups that are made after a crash, when nothing can be asked for randomness.
+    static SPARE_ID: OnceCell<String> = const { OnceCell::new() };
+}
+
+#[wasm_bindgen(module = "/src/platform/crash.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = begin)]
+    fn begin_watch(memory: JsValue, address: u32) -> Option<String>;
 }
 
 /// Marks a request under way that is to leave a row.
@@ -24,20 +33,20 @@ pub struct Mark(usize);
 
 /// Called once in each instance: takes over from the one before, should there have been one, and prepares to hand over.
 pub fn begin(env: &Env, context: &Context) {
+    SPARE_ID.with(|spare| spare.set(id::mint(now(), random())).ok());
     // In place of worker's own handler, which makes the new instance for whatever calls next. That may be a callback of
-    // the old one, and its pointers mean nothing in the new one. Requests get theirs from worker's shim all the same.
+    // the old one, and its pointers mean nothing in the new one.
     wasm_bindgen::handler::set_on_abort(hand_over);
-    let global = js_sys::global();
-    let remains =
-        Reflect::get(&global, &JsValue::from_str(REMAINS)).ok().and_then(|found| found.dyn_into::<Array>().ok());
-    let Some(remains) = remains else { return };
-    let _ = Reflect::delete_property(&global, &JsValue::from_str(REMAINS));
-    let lost = remains.shift().as_f64().unwrap_or(0.0);
-    log_writer::lose(lost as u64);
+    let Some(text) = begin_watch(wasm_bindgen::memory(), GRAVE.as_ptr() as u32) else { return };
+    let mut lines = text.lines();
+    let (count, lost) = lines.next().and_then(remains::read_lost).unwrap_or_default();
+    log_writer::lose(count);
+    let lost: Vec<Lost> = lost.into_iter().map(|id| Lost { id, reason: REASON.to_owned() }).collect();
+    log_writer::tell("log_lost", &lost);
+    let unfinished: Vec<Unfinished> = lines.filter_map(Unfinished::read).collect();
     let store = D1Store::new(env).within(log_writer::PATIENCE_MS);
     context.wait_until(async move {
-        for text in remains.iter().filter_map(|text| text.as_string()) {
-            let Some(unfinished) = Unfinished::read(&text) else { continue };
+        for unfinished in unfinished {
             let lost = unfinished.write(&store, pause).await;
             log_writer::lose(lost.len() as u64);
             log_writer::tell("log_lost", &lost);
@@ -45,30 +54,34 @@ pub fn begin(env: &Env, context: &Context) {
     });
 }
 
-/// Runs in the instance that crashed, behind the last thing it did. Nothing here may rely on what it was doing.
+/// Runs in the instance that crashed, behind the last thing it did. It relies on nothing that this may have left half done,
+/// and calls nothing outside: that would end it.
 fn hand_over() {
-    let global = js_sys::global();
-    // For traps: panics say so themselves. The shim then makes the new instance, before the next request.
-    if let Ok(state) = Reflect::get(&global, &JsValue::from_str("__worker_init_state")) {
-        let _ = Reflect::set(&state, &JsValue::from_str("criticalError"), &JsValue::TRUE);
-    }
-    let lost: Vec<Lost> = UNDERWAY
-        .try_with(|underway| match underway.try_borrow() {
-            Ok(underway) => underway.ids().map(|id| Lost { id: id.to_owned(), reason: REASON.to_owned() }).collect(),
-            Err(_) => Vec::new(),
-        })
-        .unwrap_or_default();
-    log_writer::lose(lost.len() as u64);
-    let (all_lost, groups) = log_writer::unfinished();
-    let remains = Array::of1(&JsValue::from_f64(all_lost as f64));
+    let [has_crashed, address, length] = &GRAVE;
+    has_crashed.store(1, Ordering::Relaxed);
+    let leave = |text: &str| {
+        address.store(text.as_ptr() as u32, Ordering::Relaxed);
+        length.store(text.len() as u32, Ordering::Relaxed);
+    };
+    let lost = UNDERWAY.with(|underway| underway.try_borrow().map(|underway| underway.ids()).unwrap_or_default());
+    let made = RefCell::new(0);
+    let mint = || {
+        *made.borrow_mut() += 1;
+        format!("{}/{}", SPARE_ID.with(|spare| spare.get().cloned().unwrap_or_default()), made.borrow())
+    };
+    let (before, groups) = log_writer::unfinished(mint);
+    let first = remains::lost(before + lost.len() as u64, &lost);
+    let first = first.leak();
     // In place before the rest is done: that takes memory, and there may be none.
-    let _ = Reflect::set(&global, &JsValue::from_str(REMAINS), &remains);
+    leave(first);
+    let mut all = first.to_owned();
     for group in groups {
         let logs = group.records.iter().map(|record| record.id.clone()).collect();
         let statements = statements(&Key::of(&group.id), &group.records);
-        remains.push(&JsValue::from_str(&Unfinished { logs, statements }.to_text()));
+        all.push('\n');
+        all.push_str(&Unfinished { logs, statements }.to_text());
     }
-    log_writer::tell("log_lost", &lost);
+    leave(all.leak());
 }
 
 // === impl Mark ===

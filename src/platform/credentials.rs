@@ -1,13 +1,14 @@
 //! The credential of a request, from its choice to the headers that the provider gets.
 
 use super::job::Job;
+use super::js::{self, Incoming};
 use super::outgoing::Taken;
-use super::{Around, background, js, now, vault, within};
+use super::{Around, background, now, vault, within};
 use crate::auth::{self, Presented};
 use crate::compat;
 use crate::credential::{self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey};
 use crate::google_token::{self, Account};
-use crate::headers::Headers;
+use crate::headers::{Edits, Headers};
 use crate::options::Options;
 use crate::providers::KeyForm;
 use crate::record;
@@ -24,7 +25,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Request, RequestInit, RequestRedirect};
+use web_sys::{RequestInit, RequestRedirect};
 
 /// How long Google may take to turn a service account into a token, in milliseconds.
 const TOKEN_PATIENCE_MS: u64 = 10_000;
@@ -171,36 +172,34 @@ impl Credential {
     /// the URL, which a signature may have brought into another form.
     pub async fn present(
         self,
-        request: &Request,
+        asked: &Incoming,
         url: String,
-        outgoing: &web_sys::Headers,
+        outgoing: &mut Edits<'_>,
         body: &Taken,
         job: &Job,
     ) -> Result<String, Refusal> {
         if self.replaces {
             for name in KEY_HEADERS {
-                let _ = outgoing.delete(name);
+                outgoing.remove(*name);
             }
-            if let Ok(Some(protocols)) = outgoing.get("sec-websocket-protocol") {
-                let _ = match credential::without_keys(&protocols) {
-                    protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
-                    protocols => outgoing.set("sec-websocket-protocol", &protocols),
-                };
+            if let Some(protocols) = outgoing.get(&asked.headers, "sec-websocket-protocol") {
+                match credential::without_keys(protocols) {
+                    protocols if protocols.is_empty() => outgoing.remove("sec-websocket-protocol"),
+                    protocols => outgoing.set("sec-websocket-protocol", protocols),
+                }
             }
         }
-        for (name, value) in &self.beside {
-            let _ = outgoing.set(name, value);
+        for (name, value) in self.beside {
+            outgoing.set(name, value);
         }
         match self.material {
             None => {}
-            Some(Material::Header(name, value)) => {
-                let _ = outgoing.set(name, &value);
-            }
+            Some(Material::Header(name, value)) => outgoing.set(name, value),
             Some(Material::Google(account)) => {
                 let token = minted(&account, job).await?;
-                let _ = outgoing.set("authorization", &format!("Bearer {token}"));
+                outgoing.set("authorization", format!("Bearer {token}"));
             }
-            Some(Material::Aws(keys)) => return signed(&keys, &request.method(), &url, outgoing, body, job).await,
+            Some(Material::Aws(keys)) => return signed(&keys, asked, &url, outgoing, body, job).await,
         }
         Ok(url)
     }
@@ -209,9 +208,9 @@ impl Credential {
 /// Signs a request to Bedrock. The region and the service are those of the path, which the provider's row has checked.
 async fn signed(
     keys: &AwsKeys,
-    method: &str,
+    asked: &Incoming,
     url: &str,
-    outgoing: &web_sys::Headers,
+    outgoing: &mut Edits<'_>,
     body: &Taken,
     job: &Job,
 ) -> Result<String, Refusal> {
@@ -234,20 +233,21 @@ async fn signed(
     let region = of_path.next().unwrap_or("");
     let time = timestamp::basic(now());
     for name in AWS_HEADERS {
-        let _ = outgoing.delete(name);
+        outgoing.remove(*name);
     }
-    let _ = outgoing.set("x-amz-date", &time);
-    let content_type = outgoing.get("content-type").ok().flatten();
+    outgoing.set("x-amz-date", time.clone());
+    let content_type = outgoing.get(&asked.headers, "content-type").map(str::to_owned);
     let mut headers = Vec::with_capacity(4);
     headers.extend(content_type.as_deref().map(|kind| ("content-type", kind)));
     headers.extend([("host", host), ("x-amz-date", time.as_str())]);
     if let Some(token) = &keys.session_token {
-        let _ = outgoing.set("x-amz-security-token", token);
+        outgoing.set("x-amz-security-token", token.clone());
         headers.push(("x-amz-security-token", token));
     }
+    let method = asked.method.as_str();
     let request = Signed { method, path: &path, query, headers: &headers, body: &hash, time: &time, region, service };
     let authorization = sigv4::authorization(&request, &keys.access_key_id, &keys.secret_access_key);
-    let _ = outgoing.set("authorization", &authorization);
+    outgoing.set("authorization", authorization);
     let mark = if query.is_empty() { "" } else { "?" };
     Ok(format!("{origin}{path}{mark}{query}"))
 }

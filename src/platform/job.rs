@@ -6,6 +6,7 @@ use super::crash::Mark;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::credential::KeyLimit;
+use crate::headers::{Edits, Headers};
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ const OURS: &[&str] = &[
     "cf-aig-attempt",
     "cf-aig-cache-status",
     "cf-aig-circuit",
+    "cf-aig-log-id",
     "cf-aig-metadata-dropped",
     "cf-aig-skipped",
     "cf-aig-spend-remaining",
@@ -60,28 +62,28 @@ impl Job {
         self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
     }
 
-    /// Sets the headers that are ours on an answer.
-    pub fn mark(&self, headers: &web_sys::Headers) {
+    /// The headers that are ours on an answer; `theirs` are those it has.
+    pub fn marks(&self, theirs: &Headers) -> Edits<'_> {
+        let mut edits = Edits::default();
+        for name in OURS.iter().filter(|name| theirs.get(name).is_some()) {
+            edits.remove(*name);
+        }
         if self.collect_log {
-            let _ = headers.set("cf-aig-log-id", &self.call.id);
-        } else {
-            let _ = headers.delete("cf-aig-log-id");
+            edits.set("cf-aig-log-id", &self.call.id);
         }
-        for name in OURS {
-            let _ = headers.delete(name);
-        }
-        let _ = headers.set("cf-aig-event-id", &self.call.event_id);
-        let _ = headers.set("cf-aig-request-id", &self.call.id);
-        let _ = headers.set("cf-aig-step", &self.call.step.to_string());
+        edits.set("cf-aig-event-id", &self.call.event_id);
+        edits.set("cf-aig-request-id", &self.call.id);
+        edits.set("cf-aig-step", self.call.step.to_string());
         if self.call.attempt > 1 {
-            let _ = headers.set("cf-aig-attempt", &self.call.attempt.to_string());
+            edits.set("cf-aig-attempt", self.call.attempt.to_string());
         }
         if let Some(status) = self.cache.status {
-            let _ = headers.set("cf-aig-cache-status", status);
+            edits.set("cf-aig-cache-status", status);
         }
         for (name, text) in &self.notes {
-            let _ = headers.set(name, text);
+            edits.set(*name, text);
         }
+        edits
     }
 
     /// Adds to what the caller is told in `cf-aig-warning`.
@@ -98,7 +100,7 @@ impl Job {
     /// Goes on after the answer is on its way.
     pub fn later<F: Future<Output = ()> + 'static>(self, work: impl FnOnce(Self) -> F) {
         let around = Rc::clone(&self.around);
-        around.context.wait_until(work(self));
+        around.later(work(self));
     }
 
     /// Leaves the row, if there is to be one, and says what the attempt did cost.
@@ -127,7 +129,7 @@ impl Job {
 
     pub fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
         let response = js::response(&refusal.reply());
-        self.mark(&response.headers());
+        js::edit(&response.headers(), &self.marks(&Headers::default()));
         self.finish(refused(refusal, failure), response)
     }
 

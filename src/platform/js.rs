@@ -3,14 +3,39 @@
 use super::Around;
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
-use crate::headers::Headers;
-use js_sys::{Array, ArrayBuffer, JSON, Object, Promise, Reflect, Uint8Array};
+use crate::headers::{Edits, Headers};
+use js_sys::{Array, ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
 use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStream, ReadableStreamDefaultReader, RequestInit, Response, ResponseInit, WritableStream};
+use web_sys::{
+    ReadableStream, ReadableStreamDefaultReader, Request, RequestInit, Response, ResponseInit, WritableStream,
+};
+
+#[wasm_bindgen(module = "/src/platform/glue.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = requestHead)]
+    fn request_head(request: &Request) -> String;
+    #[wasm_bindgen(js_name = answerHead)]
+    fn answer_head(answer: &Response) -> String;
+    #[wasm_bindgen(js_name = send, catch)]
+    fn send_edited(
+        url: &str,
+        method: &str,
+        headers: &web_sys::Headers,
+        edits: &str,
+        body: &JsValue,
+        signal: &JsValue,
+    ) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(js_name = answered, catch)]
+    fn answer_edited(answer: &Response, body: &JsValue, edits: &str) -> Result<Response, JsValue>;
+    /// Keeps the request going until what is returned is called.
+    pub fn hold() -> Function;
+    #[wasm_bindgen(js_name = edited)]
+    fn edit_headers(headers: &web_sys::Headers, edits: &str) -> web_sys::Headers;
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -38,8 +63,54 @@ extern "C" {
 
 /// Sends a request upstream. The error is the runtime's own text.
 pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, String> {
-    let answer = JsFuture::from(global_fetch(url, init)).await.map_err(|error| message(&error))?;
+    responded(global_fetch(url, init)).await
+}
+
+async fn responded(promise: Promise) -> Result<Response, String> {
+    let answer = JsFuture::from(promise).await.map_err(|error| message(&error))?;
     answer.dyn_into().map_err(|_| "the runtime answered with something that is no response".to_owned())
+}
+
+/// A request, and what it says before its body.
+pub struct Incoming {
+    pub request: Request,
+    pub method: String,
+    pub url: String,
+    pub headers: Headers,
+}
+
+impl Incoming {
+    pub fn new(request: Request) -> Self {
+        let (method, url, headers) = serde_json::from_str(&request_head(&request)).unwrap_or_default();
+        Self { request, method, url, headers }
+    }
+}
+
+/// What an answer says before its body.
+pub fn head(answer: &Response) -> (u16, Headers) {
+    serde_json::from_str(&answer_head(answer)).unwrap_or_default()
+}
+
+/// Sends a request with the headers of another one, which are changed first.
+pub async fn send(
+    url: &str,
+    method: &str,
+    headers: &web_sys::Headers,
+    edits: &str,
+    body: &JsValue,
+    signal: &JsValue,
+) -> Result<Response, String> {
+    let promise = send_edited(url, method, headers, edits, body, signal).map_err(|error| message(&error))?;
+    responded(promise).await
+}
+
+/// An answer with another body: a stream, a buffer or nothing.
+pub fn answered(answer: &Response, body: &JsValue, edits: &str) -> Result<Response, String> {
+    answer_edited(answer, body, edits).map_err(|error| message(&error))
+}
+
+pub fn edit(headers: &web_sys::Headers, edits: &Edits<'_>) {
+    edit_headers(headers, &edits.to_json());
 }
 
 /// All headers in two crossings, instead of one or more for each of them.
@@ -207,9 +278,13 @@ pub fn answer(body: &JsValue, status: u16, status_text: &str, headers: &web_sys:
 }
 
 /// Hands a WebSocket that the provider accepted to our client; the runtime passes the frames on.
-pub fn upgraded(upstream: &Response, headers: &web_sys::Headers) -> Result<Response, String> {
-    let socket = Reflect::get(upstream, &JsValue::from_str("webSocket"));
-    socket.and_then(|socket| switched(&socket, headers)).map_err(|error| message(&error))
+pub fn upgraded(upstream: &Response, edits: &Edits<'_>) -> Result<Response, String> {
+    let made = || {
+        let headers = web_sys::Headers::new_with_headers(&upstream.headers())?;
+        edit(&headers, edits);
+        switched(&Reflect::get(upstream, &JsValue::from_str("webSocket"))?, &headers)
+    };
+    made().map_err(|error: JsValue| message(&error))
 }
 
 /// The answer that turns a connection into a WebSocket.

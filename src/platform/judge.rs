@@ -1,7 +1,8 @@
 //! Judges are asked through the gateway itself, as any application would, so that their calls are logged and priced. The
 //! proxy gives them a stored key or the operator's, for they bring none.
 
-use super::{Around, js, now};
+use super::js::{self, Incoming};
+use super::{Around, now};
 use crate::evaluate::run::{Call, Heard, World};
 use crate::proxy::{self, Caller};
 use crate::router::{Access, Endpoint, Route};
@@ -57,7 +58,7 @@ impl World for Gateway<'_> {
             evaluation_id: Some(call.evaluation_id.to_owned()),
             ..Caller::default()
         };
-        let answer = proxy::handle(request, route, "", caller, self.around).await;
+        let answer = proxy::handle(&Incoming::new(request), route, "", caller, self.around).await;
         let log_id = answer.headers().get("cf-aig-log-id").ok().flatten();
         let text = JsFuture::from(answer.text().map_err(said)?).await.map_err(said)?;
         let body = text.dyn_ref::<js_sys::JsString>().map(String::from).unwrap_or_default();

@@ -64,7 +64,7 @@ pub fn lose(number: u64) {
 }
 
 /// How many records are lost and what is still to be written, for whoever comes after a crash.
-pub fn unfinished() -> (u64, Vec<Rc<Group>>) {
+pub fn unfinished(mint: impl Fn() -> String) -> (u64, Vec<Rc<Group>>) {
     let mut groups = WRITING.with(|writing| writing.try_borrow().map(|writing| writing.clone()).unwrap_or_default());
     let lost = WAITING.with(|waiting| match waiting.try_borrow_mut() {
         Ok(mut waiting) => {

@@ -28,7 +28,7 @@ pub mod universal;
 pub mod vault;
 
 use crate::config::Config;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 use js_sys::{Date, Function, Promise, Reflect};
 use std::cell::{OnceCell, RefCell};
 use std::pin::{Pin, pin};
@@ -36,6 +36,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::Response;
 use worker::{Context, Env};
 
 /// What a request finds around it.
@@ -43,9 +44,17 @@ pub struct Around {
     pub env: Env,
     pub context: Context,
     pub config: Rc<Config>,
+    /// What is to be done when the answer has been given; `None` when nobody is going to.
+    rest: RefCell<Option<Vec<Work>>>,
 }
 
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+/// So many bytes of randomness are asked for at once.
+const RANDOM: usize = 1024;
+
 thread_local! {
+    static RANDOMNESS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
 }
 
@@ -58,7 +67,29 @@ impl Around {
                 Rc::new(Config::read(|name| variable(&env, name)))
             }))
         });
-        Self { env, context, config }
+        Self { env, context, config, rest: RefCell::default() }
+    }
+
+    /// Answers a request and does what it leaves to be done afterwards, all of it as background work of one piece: a
+    /// request is carried to its end, and logged, although its client may have left.
+    pub async fn carry_out(self: Rc<Self>, answering: impl Future<Output = Response>) -> Response {
+        let release = js::hold();
+        self.rest.replace(Some(Vec::new()));
+        let answer = answering.await;
+        let rest = self.rest.take().unwrap_or_default();
+        wasm_bindgen_futures::spawn_local(async move {
+            join_all(rest).await;
+            let _ = release.call0(&JsValue::UNDEFINED);
+        });
+        answer
+    }
+
+    /// Does work behind the answer.
+    pub fn later(&self, work: impl Future<Output = ()> + 'static) {
+        match self.rest.borrow_mut().as_mut() {
+            Some(rest) => rest.push(Box::pin(work)),
+            None => self.context.wait_until(work),
+        }
     }
 
     pub fn database(&self) -> d1::D1Store {
@@ -128,8 +159,12 @@ extern "C" {
 
 /// The random part of an id.
 pub fn random() -> u128 {
-    let mut bytes = [0; 16];
-    // Without randomness ids of one millisecond would collide; crypto.getRandomValues does not fail in the runtime.
-    let _ = getrandom::fill(&mut bytes);
-    u128::from_le_bytes(bytes)
+    RANDOMNESS.with_borrow_mut(|bytes| {
+        if bytes.is_empty() {
+            bytes.resize(RANDOM, 0);
+            // Without randomness ids of one millisecond would collide; crypto.getRandomValues does not fail in the runtime.
+            let _ = getrandom::fill(bytes);
+        }
+        (0..16).fold(0, |number, _| number << 8 | u128::from(bytes.pop().unwrap_or_default()))
+    })
 }

@@ -2,10 +2,11 @@
 
 use super::copy::{self, Share, Upload};
 use super::job::Job;
-use super::{js, now, pause, within};
+use super::js::{self, Incoming};
+use super::{now, pause, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
-use crate::headers::Headers;
+use crate::headers::Edits;
 use crate::model;
 use crate::record::RequestType;
 use crate::refusal::Refusal;
@@ -16,13 +17,16 @@ use js_sys::{Array, ArrayBuffer};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, AbortSignal, Request, RequestInit, RequestRedirect, Response};
+use web_sys::{AbortController, AbortSignal, Response};
 
 /// A request that can be sent, and sent again.
 pub struct Prepared {
     pub url: String,
     pub body: Taken,
-    init: RequestInit,
+    method: String,
+    /// The client's headers, and what becomes of them.
+    headers: web_sys::Headers,
+    edits: String,
 }
 
 /// The client's body.
@@ -43,17 +47,9 @@ const SIGNAL_LOOKS: u32 = 5;
 const MAX_SQUEEZED: u64 = 1024 * 1024;
 
 impl Prepared {
-    pub fn new(method: &str, url: String, headers: &web_sys::Headers, body: Taken) -> Self {
-        let init = RequestInit::new();
-        init.set_method(method);
-        init.set_redirect(RequestRedirect::Manual);
-        init.set_headers(headers);
-        match &body {
-            Taken::Nothing => {}
-            Taken::Stream(stream) => init.set_body(stream),
-            Taken::Whole(buffer) => init.set_body(buffer),
-        }
-        Self { url, body, init }
+    pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
+        let headers = asked.request.headers();
+        Self { url, body, method: asked.method.clone(), headers, edits: edits.to_json() }
     }
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
@@ -72,14 +68,20 @@ impl Prepared {
     }
 
     async fn sent(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
+        let body = match &self.body {
+            Taken::Nothing => &JsValue::UNDEFINED,
+            Taken::Stream(stream) => stream,
+            Taken::Whole(buffer) => buffer.as_ref(),
+        };
+        let sent = |signal: JsValue| async move {
+            js::send(&self.url, &self.method, &self.headers, &self.edits, body, &signal).await
+        };
         let Some(timeout_ms) = timeout_ms else {
-            self.init.set_signal(Some(client));
-            return js::fetch(&self.url, &self.init).await;
+            return sent(client.into()).await;
         };
         let stop = AbortController::new().map_err(|error| js::message(&error))?;
         let either = AbortSignal::any(&Array::of2(client, &stop.signal()));
-        self.init.set_signal(Some(&either));
-        match within(timeout_ms, js::fetch(&self.url, &self.init)).await {
+        match within(timeout_ms, sent(either.into())).await {
             Some(answer) => answer,
             None => {
                 stop.abort();
@@ -90,45 +92,38 @@ impl Prepared {
 }
 
 /// The headers that go upstream: the client's own, less what is between it and us.
-pub fn headers(
-    request: &Request,
-    headers: &Headers,
-    upstream: Upstream<'_>,
-    presented: &Presented,
-    job: &Job,
-) -> Result<web_sys::Headers, Refusal> {
-    let copied = web_sys::Headers::new_with_headers(&request.headers());
-    let outgoing = copied
-        .map_err(|error| Refusal::unreachable(format!("the headers could not be copied: {}", js::message(&error))))?;
+pub fn headers<'a>(asked: &'a Incoming, upstream: Upstream<'_>, presented: &Presented, job: &Job) -> Edits<'a> {
+    let headers = &asked.headers;
+    let mut outgoing = Edits::default();
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
-        let _ = outgoing.delete(name);
+        outgoing.remove(name);
     }
     if job.call.request_type == RequestType::WebSocket {
-        let _ = outgoing.set("upgrade", "websocket");
+        outgoing.set("upgrade", "websocket");
         if let Some(protocols) = headers.get("sec-websocket-protocol") {
-            let _ = match auth::provider_protocols(protocols) {
-                protocols if protocols.is_empty() => outgoing.delete("sec-websocket-protocol"),
-                protocols => outgoing.set("sec-websocket-protocol", &protocols),
-            };
+            match auth::provider_protocols(protocols) {
+                protocols if protocols.is_empty() => outgoing.remove("sec-websocket-protocol"),
+                protocols => outgoing.set("sec-websocket-protocol", protocols),
+            }
         }
     }
     if job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
         // The runtime can only tell that a client left, and pass events on as they come, in a stream it need not unpack.
-        let _ = outgoing.set("accept-encoding", "identity");
-    } else if let Some(accepted) = js::client_accept_encoding(request) {
+        outgoing.set("accept-encoding", "identity");
+    } else if let Some(accepted) = js::client_accept_encoding(&asked.request) {
         // Without this a provider may compress for a client that cannot unpack.
-        let accepted = if accepted.trim().is_empty() { "identity" } else { accepted.as_str() };
-        let _ = outgoing.set("accept-encoding", accepted);
+        let accepted = if accepted.trim().is_empty() { "identity".to_owned() } else { accepted };
+        outgoing.set("accept-encoding", accepted);
     }
     if upstream.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carriers.contains(&"authorization")
     {
-        let _ = outgoing.set("x-api-key", key);
-        let _ = outgoing.delete("authorization");
+        outgoing.set("x-api-key", key);
+        outgoing.remove("authorization");
     }
-    Ok(outgoing)
+    outgoing
 }
 
 /// Why there is no body to send.
@@ -150,11 +145,12 @@ pub fn retry_after(upstream: &Response) -> Option<u64> {
 
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
 /// `keep` asks for a body that can be sent more than once.
-pub async fn taken(request: &Request, headers: &Headers, keep: bool, job: &mut Job) -> Result<Taken, NoBody> {
-    let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-    if matches!(request.method().as_str(), "GET" | "HEAD") {
+pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken, NoBody> {
+    let Incoming { request, headers, .. } = asked;
+    if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
+    let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
     let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
     let length = headers.content_length();
     let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);

@@ -1,14 +1,16 @@
 //! From the runtime's request to one of the two planes.
 
 use super::copy::{self, Untaken};
+use super::js::{self, Incoming};
 use super::{
-    Around, background, gateways, js, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    Around, background, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
 use crate::caller::Caller;
 use crate::control;
 use crate::envelope::{ApiError, Reply};
+use crate::headers::Headers;
 use crate::id;
 use crate::openapi;
 use crate::price;
@@ -25,12 +27,12 @@ use web_sys::{Request, Response};
 const MAX_BODY: u64 = 1_048_576;
 
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
-    let url = request.url();
-    let (origin, path, query) = split(&url);
+    let asked = Incoming::new(request);
+    let (origin, path, query) = split(&asked.url);
     #[cfg(feature = "panic-on-demand")]
     super::panicking::on_demand(path);
-    let method = request.method();
-    let route = router::route(&method, path);
+    let method = asked.method.as_str();
+    let route = router::route(method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
         && let Err(reason) = &around.config.admin
     {
@@ -40,21 +42,21 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
         Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
         Ok(Route { endpoint: Endpoint::OpenApi, .. }) => js::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
-            proxy::handle(request, route, query, proxy::Caller::default(), around).await
+            proxy::handle(&asked, route, query, proxy::Caller::default(), around).await
         }
-        Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(request, route, around).await,
-        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => socket::opened(request, route, around).await,
-        Ok(route) => controlled(&request, route, origin, query, around).await,
+        Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(&asked, route, around).await,
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => socket::opened(&asked, route, around).await,
+        Ok(route) => controlled(&asked, route, origin, query, around).await,
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
         Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
         Err(NoRoute::MethodNotAllowed(Plane::Data, allowed)) if path.starts_with("/v1/") => {
             let allowed = allowed.join(", ");
-            js::response(&Refusal::method_not_allowed(&method, &allowed).reply().with_header("allow", allowed))
+            js::response(&Refusal::method_not_allowed(method, &allowed).reply().with_header("allow", allowed))
         }
         Err(NoRoute::MethodNotAllowed(_, allowed)) => {
-            js::response(&ApiError::method_not_allowed(&method).reply().with_header("allow", allowed.join(", ")))
+            js::response(&ApiError::method_not_allowed(method).reply().with_header("allow", allowed.join(", ")))
         }
     }
 }
@@ -87,15 +89,15 @@ fn unconfigured(path: &str, reason: &str) -> Reply {
     if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
 }
 
-async fn controlled(request: &Request, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Response {
+async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Response {
     let answered = async {
-        let caller = identified(request, around).await?;
+        let caller = identified(&incoming.headers, around).await?;
         let asked = asked(&caller, route, origin, query, around)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
             let export = control::export(&around.database(), &asked).await?;
             return Ok(js::exported(export, Rc::clone(around)));
         }
-        let body = body(request).await?;
+        let body = body(&incoming.request).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
         Ok(js::response(&reply))
     };
@@ -120,9 +122,9 @@ fn refused(error: ApiError) -> Reply {
     error.reply()
 }
 
-async fn identified(request: &Request, around: &Rc<Around>) -> Result<Caller, ApiError> {
+async fn identified(headers: &Headers, around: &Rc<Around>) -> Result<Caller, ApiError> {
     let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
-    let presented = auth::control(&js::headers(&request.headers()), admin);
+    let presented = auth::control(headers, admin);
     tokens::identify(around, &presented).await?.ok_or_else(ApiError::unauthenticated)
 }
 

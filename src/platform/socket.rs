@@ -1,7 +1,8 @@
 //! The WebSocket API: every message is a universal request, and what becomes of it is told in messages. How these look
 //! is in `crate::socket`.
 
-use super::{Around, js, universal};
+use super::js::{self, Incoming};
+use super::{Around, universal};
 use crate::auth;
 use crate::headers::Headers;
 use crate::proxy::{self, Caller};
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, ReadableStreamDefaultReader, Request, Response};
+use web_sys::{AbortController, ReadableStreamDefaultReader, Response};
 
 #[wasm_bindgen]
 extern "C" {
@@ -56,9 +57,9 @@ struct Session {
 type Listener = Closure<dyn FnMut(JsValue)>;
 
 /// Opens a connection.
-pub async fn opened(request: Request, route: Route<'_>, around: &Rc<Around>) -> Response {
-    let headers = js::headers(&request.headers());
-    let presented = match proxy::authorised(&headers, &route, false, around).await {
+pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
+    let headers = &asked.headers;
+    let presented = match proxy::authorised(headers, &route, false, around).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return js::response(&refusal.reply()),
     };
@@ -68,7 +69,7 @@ pub async fn opened(request: Request, route: Route<'_>, around: &Rc<Around>) -> 
     let mut outer = headers.clone();
     outer.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
     outer.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
-    let made = connected(headers, outer, route, around);
+    let made = connected(headers.clone(), outer, route, around);
     made.unwrap_or_else(|error| js::response(&Refusal::unavailable(js::message(&error)).reply()))
 }
 

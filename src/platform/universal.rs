@@ -1,7 +1,8 @@
 //! The universal endpoint: the elements of a request in turn, until a provider answers with success.
 
+use super::Around;
 use super::copy::{self, Untaken};
-use super::{Around, js};
+use super::js::{self, Incoming};
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
 use crate::refusal::Refusal;
@@ -15,18 +16,19 @@ use web_sys::{Request, RequestInit, Response};
 const MAX_BODY: u64 = 16 * 1024 * 1024;
 
 /// A universal request by HTTP.
-pub async fn request(request: Request, route: Route<'_>, around: &Rc<Around>) -> Response {
-    let mut headers = js::headers(&request.headers());
+pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
+    let Incoming { request, headers, .. } = asked;
     // Before the body is looked at, so that nobody learns anything without the token.
-    let presented = match proxy::authorised(&headers, &route, false, around).await {
+    let presented = match proxy::authorised(headers, &route, false, around).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return js::response(&refusal.reply()),
     };
-    let body = match text(&request).await {
+    let body = match text(request).await {
         Ok(body) => body,
         Err(refusal) => return js::response(&refusal.reply()),
     };
-    let accepted = js::client_accept_encoding(&request).filter(|accepted| !accepted.trim().is_empty());
+    let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
+    let mut headers = headers.clone();
     headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
     headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
     let caller = Caller {
@@ -63,7 +65,8 @@ pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller,
         let caller = Caller { step, is_followed, ..caller.clone() };
         let Ok(request) = made(element, &universal::merged(&outer, element)) else { break };
         let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
-        let answered = proxy::attempt(&request, route, &element.query, caller, around, &mut failures).await;
+        let answered =
+            proxy::attempt(&Incoming::new(request), route, &element.query, caller, around, &mut failures).await;
         if answered.is_some() {
             return concluded(answered, failures).await;
         }
