@@ -1,6 +1,6 @@
 //! A request to `compat` becomes one to the provider that its model names, before anything else is asked about it.
 
-use super::copy::{self, Untaken};
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::outgoing::{MAX_KEPT, NoBody};
 use crate::compat::{self, SLUG};
@@ -29,7 +29,7 @@ pub async fn resolved(
     let bytes = match request.body() {
         None => Vec::new(),
         Some(_) => {
-            let whole = copy::bounded(request, MAX_KEPT).await.map_err(|untaken| match untaken {
+            let whole = blocks::bounded(request, MAX_KEPT).await.map_err(|untaken| match untaken {
                 Untaken::Broken(_) => NoBody::ClientLeft,
                 Untaken::TooLong => {
                     let description = format!("A request to compat must not be longer than {MAX_KEPT} bytes.");

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod background;
+pub mod blocks;
 pub mod cache;
 pub mod circuits;
 pub mod compat;

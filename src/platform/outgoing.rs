@@ -1,6 +1,7 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
-use super::copy::{self, Share, Upload};
+use super::blocks::{self, Upload};
+use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Incoming};
 use super::{now, pause, within};
@@ -172,7 +173,7 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         }
         None => {
             let bound = if keep { MAX_KEPT } else { crate::record::MAX_BODY as u64 };
-            copy::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
+            blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
         }
     };
     let (buffer, share) = match taken.map_err(|error| js::message(&error)) {

@@ -1,6 +1,6 @@
 //! From the runtime's request to one of the two planes.
 
-use super::copy::{self, Untaken};
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::{
     Around, background, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
@@ -233,7 +233,7 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    let whole = copy::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+    let whole = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
         Untaken::TooLong => too_long(),
         Untaken::Broken(error) => {
             ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))

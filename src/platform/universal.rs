@@ -1,7 +1,7 @@
 //! The universal endpoint: the elements of a request in turn, until a provider answers with success.
 
 use super::Around;
-use super::copy::{self, Untaken};
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
@@ -110,7 +110,7 @@ async fn text(request: &Request) -> Result<String, Refusal> {
     if request.body().is_none() {
         return Ok(String::new());
     }
-    let buffer = copy::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+    let buffer = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
         Untaken::Broken(error) => unreadable(error),
         Untaken::TooLong => {
             Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
