@@ -49,9 +49,9 @@ export class Gateway {
   /**
    * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
    * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to;
-   * `worker` are further options of Miniflare's; `build` is the folder of another build.
+   * `worker` are further options of Miniflare's, `runtime` those that are not one Worker's; `build` is the folder of another build.
    */
-  static async start({ build = "build", bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
+  static async start({ build = "build", bindings = {}, worker = {}, runtime = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, build, name);
@@ -62,6 +62,7 @@ export class Gateway {
     if (around) modules.unshift({ type: "ESModule", path: file("around.mjs"), contents: around });
     const { date, flags } = compatibility();
     const options = convertV4MiniflareOptions({
+      ...runtime,
       host: "127.0.0.1",
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
