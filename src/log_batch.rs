@@ -34,7 +34,7 @@ const MAX_WAITING: usize = 32 * 1024 * 1024;
 
 /// Pauses before a failed write is tried again, in milliseconds: 27 s, because the platform ends background work
 /// 30 s after the response.
-const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
+pub const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
 
 /// After this many failures records are written one by one, so that one that D1 refuses does not take others along.
 const FAILURES_TOGETHER: usize = 3;
@@ -226,11 +226,7 @@ impl Waiting {
 /// Writes a group, for tests.
 #[cfg(test)]
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let Group { id, records, unlogged: mut tally } = group;
-    let unlogged = tally.attempts();
-    records.iter().for_each(|record| tally.count(record));
-    let part = Part { id, entries: records.iter().map(Entry::of).collect(), tally: tally.json(), unlogged };
-    write_parts(store, vec![part], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
+    write_parts(store, vec![Part::of(&group)], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
 }
 
 /// Writes groups, or parts of them, trying again while time allows. `pause` waits so many milliseconds. A write that took
@@ -344,6 +340,15 @@ impl Unwritten {
 // === impl Part ===
 
 impl Part {
+    /// A group as a whole.
+    pub fn of(group: &Group) -> Self {
+        let mut tally = group.unlogged.clone();
+        group.records.iter().for_each(|record| tally.count(record));
+        let entries = group.records.iter().map(Entry::of).collect();
+        let rows = if tally.is_empty() { String::new() } else { tally.json() };
+        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts() }
+    }
+
     /// What is written one by one where it cannot be written together, each under a name of its own. The counts hold whether
     /// or not a log is refused.
     pub fn apart(self) -> Vec<Self> {
@@ -546,6 +551,17 @@ fn pieces(text: &str) -> Vec<&str> {
 
 /// The length of an array without anything in it.
 const EMPTY_ARRAY: usize = 2;
+
+pub fn as_json(row: &[Bind]) -> Value {
+    row.iter()
+        .map(|bind| match bind {
+            Bind::Null => Value::Null,
+            Bind::Int(value) => json!(value),
+            Bind::Real(value) => json!(value),
+            Bind::Text(value) => json!(value),
+        })
+        .collect()
+}
 
 fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
     let mut array = String::from("[");

@@ -78,7 +78,7 @@ pub struct Losses {
 pub async fn send(
     outbox: &impl Outbox,
     store: &impl Store,
-    group: Group,
+    group: &Group,
     mint: impl Fn() -> String,
     pause: &impl AsyncFn(u64),
 ) -> Losses {
@@ -137,15 +137,15 @@ struct Draft {
 }
 
 /// A group as messages, and as what is to be written at once.
-fn packed(group: Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<Part>) {
+fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<Part>) {
     let (mut drafts, mut long): (Vec<Draft>, Draft) = (Vec::new(), Draft::default());
     long.part.unlogged = group.unlogged.attempts();
-    long.tally = group.unlogged;
+    long.tally = group.unlogged.clone();
     if sends {
         drafts.push(std::mem::take(&mut long));
     }
-    for record in group.records {
-        let entry = Entry::of(&record);
+    for record in &group.records {
+        let entry = Entry::of(record);
         let length = entry.length();
         let draft = match drafts.last_mut() {
             _ if !sends || length > MAX_ENTRY => &mut long,
@@ -155,12 +155,12 @@ fn packed(group: Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>
                 drafts.last_mut().unwrap_or(&mut long)
             }
         };
-        draft.tally.count(&record);
+        draft.tally.count(record);
         draft.length += length;
         draft.part.entries.push(entry);
     }
     let (mut messages, mut parts) = (Vec::new(), Vec::new());
-    let mut id = Some(group.id);
+    let mut id = Some(group.id.clone());
     drafts.push(long);
     for Draft { mut part, tally, length } in drafts {
         if tally.is_empty() {

@@ -92,7 +92,7 @@ fn minted() -> impl Fn() -> String {
 }
 
 fn sent(outbox: &Queue, store: &impl Store, group: Group) -> Losses {
-    block_on(send(outbox, store, group, minted(), &async |_| {}))
+    block_on(send(outbox, store, &group, minted(), &async |_| {}))
 }
 
 fn received(store: &impl Store, outbox: &Queue, messages: &[Message]) -> (Vec<bool>, Option<String>) {

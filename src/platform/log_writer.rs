@@ -12,6 +12,7 @@ use crate::record::LogRecord;
 use futures_util::future::join_all;
 use serde_json::json;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 /// How long one attempt to write may take, in milliseconds. A database that hangs must not cost all the time there is;
 /// writing again does no harm where the first attempt takes effect after all.
@@ -24,6 +25,8 @@ const PUT_BUDGET_MS: u64 = 12_000;
 
 thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
+    /// What is on its way to the database.
+    static WRITING: RefCell<Vec<Rc<Group>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
@@ -81,7 +84,10 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
 
 async fn deliver(group: Group, queue: &Queue, store: &D1Store) {
     let weight = group.records.iter().map(LogRecord::weight).sum();
-    let lost = log_queue::send(queue, store, group, mint, &pause).await;
+    let group = Rc::new(group);
+    WRITING.with_borrow_mut(|writing| writing.push(Rc::clone(&group)));
+    let lost = log_queue::send(queue, store, &group, mint, &pause).await;
+    WRITING.with_borrow_mut(|writing| writing.retain(|other| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
     say("log_lost", lost.logs, self::lost().0);
     lose_bodies(lost.bodies);
@@ -92,12 +98,35 @@ fn lose_bodies(lost: Vec<Lost>) {
     say("body_lost", lost, self::lost().1);
 }
 
-fn say(event: &str, lost: Vec<Lost>, sum: u64) {
+/// Tells the operator by name what is lost.
+pub fn say(event: &str, lost: Vec<Lost>, sum: u64) {
     for Lost { id, requests, reason } in lost {
         let line =
             json!({ "level": "error", "event": event, "id": id, "requests": requests, "reason": reason, "lost": sum });
         worker::console_error!("{line}");
     }
+}
+
+/// Counts what was lost elsewhere.
+pub fn lose(number: u64) {
+    WAITING.with(|waiting| {
+        if let Ok(mut waiting) = waiting.try_borrow_mut() {
+            waiting.lost += number;
+        }
+    });
+}
+
+/// How many records are lost and what is still to be written, for whoever comes after a crash.
+pub fn unfinished(mint: impl Fn() -> String) -> (u64, Vec<Rc<Group>>) {
+    let mut groups = WRITING.with(|writing| writing.try_borrow().map(|writing| writing.clone()).unwrap_or_default());
+    let lost = WAITING.with(|waiting| match waiting.try_borrow_mut() {
+        Ok(mut waiting) => {
+            groups.extend(waiting.take(mint).into_iter().map(Rc::new));
+            waiting.lost
+        }
+        Err(_) => 0,
+    });
+    (lost, groups)
 }
 
 fn mint() -> String {
@@ -117,5 +146,5 @@ pub async fn idle() {
 
 /// How many records this isolate has lost for good, and how many it has left without the whole of their bodies.
 pub fn lost() -> (u64, u64) {
-    WAITING.with_borrow(|waiting| (waiting.lost, waiting.cut))
+    WAITING.with(|waiting| waiting.try_borrow().map_or((0, 0), |waiting| (waiting.lost, waiting.cut)))
 }
