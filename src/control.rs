@@ -5,7 +5,7 @@ use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
+    Place, analytics, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
     provider_configs, reprices, storage, tokens,
 };
 use crate::audit::By;
@@ -133,6 +133,7 @@ async fn about_logs(
     let new_id = request.new_id.as_str();
     match route.endpoint {
         Endpoint::GetStorage => storage::get(store, gateway).await,
+        Endpoint::GetAnalytics => analytics::get(store, place.key, query, request.now_ms).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,

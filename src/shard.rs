@@ -7,7 +7,7 @@
 pub mod carry;
 pub mod mirror;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Statement, Store, StoreError, row};
 use crate::together::{Work, together};
 
 /// The binding `DB_63` is the last.
@@ -55,6 +55,19 @@ pub fn binding(shard: u32) -> String {
 /// What a statement for a database comes to that is not bound.
 pub fn unbound(shard: u32) -> StoreError {
     StoreError(format!("the Worker has no D1 binding named {}; see wrangler.toml", binding(shard)))
+}
+
+/// Whether every database is bound that a gateway names.
+pub async fn all_bound(databases: &impl Databases) -> Result<(), StoreError> {
+    row! {
+        struct Shard {
+            shard: u32,
+        }
+    }
+    let sql = "SELECT shard FROM gateways WHERE shard NOT IN (SELECT value FROM json_each(?1)) UNION \
+         SELECT shard FROM deleted_gateways WHERE shard NOT IN (SELECT value FROM json_each(?1)) LIMIT 1";
+    let found = databases.first().row::<Shard>(Statement::new(sql, [databases.numbers().into()])).await?;
+    found.map_or(Ok(()), |Shard { shard }| Err(unbound(shard)))
 }
 
 /// Tells the databases of each other what is new, behind each change of a gateway and once a minute. `report` gets what

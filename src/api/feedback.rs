@@ -517,6 +517,7 @@ pub async fn bulk<D: Databases>(
         content_type: "application/x-ndjson",
         headers: Vec::new(),
         body: results,
+        object: None,
     })
 }
 

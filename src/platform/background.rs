@@ -1,13 +1,16 @@
 //! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
 //! done behind requests and once a minute, and can end at any moment without harm.
 
+use super::bodies::Bodies;
 use super::d1::D1Store;
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
+use crate::body_object;
 use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
+use crate::rollup::merge;
 use crate::shard::{self, Databases, carry};
 use crate::store::StoreError;
 use crate::together::{Work, together};
@@ -39,6 +42,7 @@ pub enum Task {
     Settle,
     Sweep,
     Reprices,
+    Rollup,
     Retention,
     Evaluations,
 }
@@ -47,7 +51,9 @@ pub enum Task {
 pub async fn everything(around: &Rc<Around>) {
     reseal(around).await;
     tell(around).await;
-    everywhere(around, &[Task::Settle, Task::Sweep, Task::Reprices, Task::Retention, Task::Evaluations]).await;
+    let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
+    everywhere(around, &all).await;
+    objects(around).await;
 }
 
 /// Seals stored keys with the newest encryption key.
@@ -70,6 +76,7 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task]) {
                     Task::Reprices => {
                         told("reprice_failed", reprice::run_all(databases, shard, now, now() + BUDGET_MS).await);
                     }
+                    Task::Rollup => rollup(store).await,
                     Task::Retention => retention(store, slices).await,
                     Task::Evaluations => evaluations(store, around).await,
                 }
@@ -100,6 +107,28 @@ async fn evaluations(store: &D1Store, around: &Rc<Around>) {
         Ok(())
     };
     told("evaluation_failed", worked.await);
+}
+
+/// Removes the bodies in the bucket that no log has any more.
+pub async fn objects(around: &Rc<Around>) {
+    let bucket = Bodies::new(&around.env);
+    if !bucket.is_bound() {
+        return;
+    }
+    let until = now() + BUDGET_MS;
+    let is_over = || now() > until;
+    let databases = around.databases();
+    for (_, store) in databases.all() {
+        told("objects_failed", body_object::clear(store, &bucket, is_over).await);
+    }
+    let missing = async |ids| body_object::missing(&databases, ids).await;
+    told("objects_failed", body_object::search(&databases.first, &bucket, missing, now(), is_over).await);
+}
+
+/// Adds up what charts show.
+async fn rollup(store: &D1Store) {
+    let begun = now();
+    told("rollup_failed", merge::run(store, begun, &|| now() > begun + BUDGET_MS).await);
 }
 
 /// Removes what gateways are not to keep, and says so. `slices` counts for all databases together, because the platform
@@ -143,6 +172,12 @@ pub async fn written(around: &Around) {
     {
         PENDING.set(false);
     }
+}
+
+/// Logs were written that had been handed in elsewhere: feedback for them may be there.
+pub async fn settle_now(store: &D1Store, around: &Around) {
+    told("feedback_undelivered", carry::all_pending(&around.databases().within(TELLING_MS)).await);
+    told("settle_failed", feedback::settle(store, None, now()).await);
 }
 
 /// Settles what can be, and says how much cannot yet.

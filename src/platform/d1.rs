@@ -1,5 +1,6 @@
 //! [`Store`] on D1.
 
+use super::bodies::Bodies;
 use super::{js, within};
 use crate::shard::{self, Bound};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
@@ -30,6 +31,8 @@ pub struct D1Store {
     shard: u32,
     /// A call that takes longer has failed, in milliseconds.
     patience_ms: u64,
+    /// Where the bucket is found.
+    env: JsValue,
 }
 
 /// D1 itself ends a statement after 30 s.
@@ -41,7 +44,7 @@ impl D1Store {
     /// The database with a number; see [`crate::shard`].
     pub fn new(env: &Env, shard: u32) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str(&shard::binding(shard))).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS }
+        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into() }
     }
 
     pub fn is_bound(&self) -> bool {
@@ -110,6 +113,10 @@ impl Store for D1Store {
         }
         let answers = self.answer(self.database.batch(&prepared).map_err(|error| self.failed(&error))?).await?;
         Ok(Array::from(&answers).iter().map(|answer| meta(&answer, "changes")).collect())
+    }
+
+    async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Bodies::new(&self.env).object(id).await
     }
 }
 

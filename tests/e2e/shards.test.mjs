@@ -36,7 +36,7 @@ const CALLER = `export default {
 const CHAT = { model: "gpt-4o", messages: [{ role: "user", content: "What should I eat for lunch?" }] };
 const GATEWAYS = ["zero", "one", "two"];
 /** How many rows of each kind a gateway has in each database. */
-const TABLES = ["logs", "log_metadata", "log_feedback", "datasets", "evaluations", "reprices", "log_storage"];
+const TABLES = ["logs", "log_metadata", "log_feedback", "datasets", "evaluations", "reprices", "log_storage", "rollup"];
 
 let gw;
 before(async () => {
@@ -177,6 +177,17 @@ test("the trail of changes is one", async () => {
   assert.deepEqual(await numbers("SELECT count(*) AS n FROM audit"), [16, 0, 0]);
 });
 
+test("charts count the requests of a gateway in its database, also those without logs", async () => {
+  for (const [shard, id] of GATEWAYS.entries()) {
+    const before = (await gw.result(`/gateways/${id}/analytics`)).totals.requests;
+    const logs = (await numbers("SELECT count(*) AS n FROM logs"))[shard];
+    await Promise.all(Array.from({ length: 4 }, () => chat(id, { "cf-aig-collect-log": "false" })));
+    await until(async () => (await gw.result(`/gateways/${id}/analytics`)).totals.requests === before + 4, "the requests to be counted");
+    assert.deepEqual(await homes(id), [shard]);
+    assert.equal((await numbers("SELECT count(*) AS n FROM logs"))[shard], logs);
+  }
+});
+
 test("retention goes by settings that were changed later, in every database", async () => {
   for (const [shard, id] of GATEWAYS.entries()) {
     const { id: log } = await gw.logOf(await chat(id), id);
@@ -260,6 +271,27 @@ test("a database that is no longer bound is named to the operator, and requests 
   await plan({});
   const later = await chat("two");
   await gw.logOf(later, "two");
+});
+
+test("messages of a queue and objects of a bucket lead to the database of their gateway", async (t) => {
+  const worker = { queueProducers: { LOG_QUEUE: "logs" }, queueConsumers: { logs: { maxBatchSize: 100, maxBatchTimeout: 0.05, maxRetries: 20 } }, r2Buckets: ["BODIES"] };
+  const queued = await Gateway.start({ databases: 3, worker });
+  t.after(() => queued.stop());
+  for (const id of GATEWAYS) await queued.create(id);
+  const long = { ...CHAT, messages: [{ role: "user", content: "x".repeat(20_000) }] };
+  const calls = [...GATEWAYS, ...GATEWAYS, ...GATEWAYS].map(async (id) => [id, await queued.call("openai/chat/completions", { gateway: id, json: long })]);
+  for (const [id, answer] of await Promise.all(calls)) {
+    const log = await queued.logOf(answer, id);
+    assert.equal(await (await queued.api(`/gateways/${id}/logs/${log.id}/request`)).text(), JSON.stringify(long));
+  }
+  for (const [shard, db] of queued.dbs.entries()) {
+    const [{ n, gateways, others }] = (await db.prepare("SELECT count(*) AS n, count(DISTINCT gateway) AS gateways, sum(gateway <> ?) AS others FROM logs").bind(shard + 1).all()).results;
+    assert.deepEqual([n, gateways, others], [3, 1, 0]);
+  }
+  const bucket = await queued.miniflare.getR2Bucket("BODIES", "tollgate");
+  assert.equal((await bucket.list()).objects.length, 9);
+  assert.equal((await queued.api("/gateways/two", { method: "DELETE" })).status, 200);
+  await until(async () => (await bucket.list()).objects.length === 6, "the objects of the deleted gateway to go");
 });
 
 test("every database of wrangler.toml is migrated, and none is bound twice", () => {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::feedback::{self, Context};
+use crate::body_object;
 use crate::judgement::Judgement;
 use crate::reprice;
 
@@ -290,4 +291,23 @@ fn with_one_database_no_statement_is_added() {
     assert_eq!(count("GET", &format!("/feedback/{id}"), &Value::Null), 1);
     assert_eq!(count("GET", "/audit", &Value::Null), 2);
     assert_eq!(count("DELETE", "/gateways/g", &Value::Null), 2);
+}
+
+#[test]
+fn an_object_is_missing_only_where_every_database_says_so() {
+    let mut databases = three();
+    for n in 0..3 {
+        let gateway = made(&databases, &format!("g{n}"), json!({}));
+        log(&databases, &gateway, &format!("log-{n}"), |_| {});
+        let row = "UPDATE log_bodies SET request_bytes = 9000";
+        block_on(databases.of(n).unwrap().inner.batch(vec![Statement::new(row, [])])).unwrap();
+    }
+    let ids = || ["log-0", "log-1", "log-2", "nowhere"].map(str::to_owned).to_vec();
+    assert_eq!(block_on(body_object::missing(&databases, ids())).unwrap(), ["nowhere"]);
+    // Its objects would be taken for such that nobody knows.
+    databases.others.pop();
+    let error = block_on(body_object::missing(&databases, ids())).unwrap_err();
+    assert_eq!(error, unbound(2));
+    result(&ask(&databases, "DELETE", "/gateways/g2", &Value::Null));
+    assert_eq!(block_on(body_object::missing(&databases, ids())).unwrap_err(), unbound(2));
 }
