@@ -14,7 +14,7 @@ pub enum Copying {
 }
 
 /// Where a body is too long to copy, this much of its beginning and of its end is looked at, in bytes.
-const END: u32 = 64 * 1024;
+pub const END: u32 = 64 * 1024;
 
 /// `sized` tells that the size of the body is to be known.
 pub fn request_copying(headers: &Headers, sized: bool) -> Copying {

@@ -12,6 +12,7 @@ use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
 use crate::platform::cache::{self as kept, Cache};
+use crate::platform::crash::Mark;
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::js::{self, Incoming};
@@ -117,9 +118,12 @@ pub async fn attempt(
         admission: None,
         key_limit: None,
         notes: notes(&options),
+        mark: None,
+        share: None,
         arrived: at,
         client,
     };
+    job.mark = job.collect_log.then(|| Rc::new(Mark::new(&job.call.id)));
     if caller.by_message {
         job.call.request_type = RequestType::Message;
     }

@@ -76,15 +76,11 @@ pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
 
 /// Goes on with the jobs that nobody works on, until it is time to end.
 pub async fn run_all(store: &impl Store, now: impl Fn() -> u64, until_ms: u64) -> Result<(), StoreError> {
-    row! {
-        struct Id {
-            id: String,
-        }
-    }
     while now() < until_ms {
         let sql = "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 1";
-        let Some(Id { id }) = store.row::<Id>(Statement::new(sql, [Bind::Int(now() as i64)])).await? else { break };
-        run(store, &id, &now, until_ms).await?;
+        let next = store.ids(Statement::new(sql, [Bind::Int(now() as i64)])).await?;
+        let Some(id) = next.first() else { break };
+        run(store, id, &now, until_ms).await?;
     }
     Ok(())
 }

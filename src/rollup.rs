@@ -105,11 +105,9 @@ impl Tally {
     }
 }
 
-/// The statement that leaves what a group adds up to: its records, and those that have no log.
-pub fn leave(key: &Key<'_>, records: &[LogRecord], unlogged: &Tally) -> Statement {
-    let mut tally = unlogged.clone();
-    records.iter().for_each(|record| tally.count(record));
-    Statement::new(LEAVE, key.binds([Bind::Text(tally.json())]))
+/// The statement that leaves what the requests of a transaction add up to.
+pub fn leave(key: &Key<'_>, tally: &str) -> Statement {
+    Statement::new(LEAVE, key.binds([Bind::from(tally)]))
 }
 
 const LEAVE: &str = concat!("INSERT OR IGNORE INTO tallies (id, tallies) SELECT ?3, ?1 WHERE ", is_new!());

@@ -13,6 +13,7 @@ pub mod gateway_settings;
 pub mod gateways;
 pub mod log_export;
 pub mod log_list;
+mod log_page;
 pub mod logs;
 pub mod provider_configs;
 pub mod reprices;

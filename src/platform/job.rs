@@ -1,6 +1,8 @@
 //! A proxied request under way, with what its row in the log will need.
 
 use super::cache::Cache;
+use super::copy::Share;
+use super::crash::Mark;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::credential::KeyLimit;
@@ -38,6 +40,10 @@ pub struct Job {
     pub key_limit: Option<KeyLimit>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
+    /// Tells that the row is still to come.
+    pub mark: Option<Rc<Mark>>,
+    /// Room for the request's body, while it waits for its row.
+    pub share: Option<Rc<Share>>,
     /// When the request arrived, or when this attempt of it began.
     pub arrived: u64,
     /// Tells when the client leaves.
@@ -51,6 +57,7 @@ impl Job {
         self.call.id = self.around.config.log_id(self.arrived, random(), self.collect_log);
         self.call.created_at = self.arrived;
         self.call.attempt += 1;
+        self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
     }
 
     /// The headers that are ours on an answer; `theirs` are those it has.
@@ -96,7 +103,7 @@ impl Job {
 
     /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
     pub async fn log(self, outcome: Outcome) {
-        let Self { around, call, admission, .. } = self;
+        let Self { around, call, admission, mark, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
@@ -105,7 +112,8 @@ impl Job {
             admission.spent(record.cost, unsaid);
         }
         drop(admission);
-        log_writer::submit(record, self.collect_log, &around.database().within(log_writer::PATIENCE_MS)).await;
+        drop(mark);
+        log_writer::submit(record, self.collect_log, &around).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {

@@ -2,9 +2,13 @@
 
 pub mod answer;
 pub mod background;
+pub mod blocks;
+pub mod bodies;
 pub mod cache;
 pub mod circuits;
 pub mod compat;
+pub mod copy;
+pub mod crash;
 pub mod credentials;
 pub mod d1;
 pub mod gateways;
@@ -15,6 +19,9 @@ pub mod limiter;
 pub mod limiter_object;
 pub mod log_writer;
 pub mod outgoing;
+#[cfg(feature = "panic-on-demand")]
+pub mod panicking;
+pub mod queue;
 pub mod resolver;
 pub mod rpc;
 pub mod serve;
@@ -57,8 +64,12 @@ thread_local! {
 impl Around {
     pub fn new(env: Env, context: Context) -> Self {
         // Variables cannot change within an isolate: a new version of them comes with new isolates.
-        let config =
-            CONFIG.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(Config::read(|name| variable(&env, name))))));
+        let config = CONFIG.with(|cell| {
+            Rc::clone(cell.get_or_init(|| {
+                crash::begin(&env, &context);
+                Rc::new(Config::read(|name| variable(&env, name)))
+            }))
+        });
         Self { env, context, config, rest: RefCell::default() }
     }
 

@@ -1,8 +1,10 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
+use super::blocks::{self, Upload};
+use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Incoming};
-use super::{now, within};
+use super::{now, pause, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Edits;
@@ -13,6 +15,7 @@ use crate::retry;
 use crate::upstream::Upstream;
 use crate::wire;
 use js_sys::{Array, ArrayBuffer};
+use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, Response};
@@ -38,6 +41,12 @@ pub enum Taken {
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
+/// How often a broken request is looked at for a client that has left, every 10 ms.
+const SIGNAL_LOOKS: u32 = 5;
+
+/// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
+const MAX_SQUEEZED: u64 = 1024 * 1024;
+
 impl Prepared {
     pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
         let headers = asked.request.headers();
@@ -46,6 +55,20 @@ impl Prepared {
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
     pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
+        let answer = self.sent(timeout_ms, client).await;
+        if answer.is_err() && matches!(self.body, Taken::Stream(_)) {
+            // A client that leaves breaks its body, and the request with it, before its signal tells.
+            for _ in 0..SIGNAL_LOOKS {
+                if client.aborted() {
+                    break;
+                }
+                pause(10).await;
+            }
+        }
+        answer
+    }
+
+    async fn sent(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,
@@ -130,17 +153,35 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
     }
     let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
     let copying = body::request_copying(headers, job.collect_log);
-    let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
+    let length = headers.content_length();
+    let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
     }
-    let whole = request.array_buffer().map(JsFuture::from).map_err(|error| js::message(&error));
-    let whole = match whole {
-        Ok(whole) => whole.await.map_err(|error| js::message(&error)),
-        Err(error) => Err(error),
+    let content_type = headers.get("content-type");
+    let taken = match length {
+        Some(length) => {
+            let share = Share::of(length);
+            if share.is_none() && !keep && length > MAX_SQUEEZED {
+                return Ok(Taken::Stream(stream.into()));
+            }
+            let whole = request.array_buffer().map(JsFuture::from);
+            match whole {
+                Ok(whole) => whole.await.map(|buffer| Upload::Whole(buffer.unchecked_into(), share)),
+                Err(error) => Err(error),
+            }
+        }
+        None => {
+            let bound = if keep { MAX_KEPT } else { crate::record::MAX_BODY as u64 };
+            blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
+        }
     };
-    let buffer: ArrayBuffer = match whole {
-        Ok(buffer) => buffer.unchecked_into(),
+    let (buffer, share) = match taken.map_err(|error| js::message(&error)) {
+        Ok(Upload::Whole(buffer, share)) => (buffer, share),
+        Ok(Upload::Longer(stream, begun)) => {
+            job.call.facts = wire::request::read_request(content_type, &begun);
+            return Ok(Taken::Stream(stream.into()));
+        }
         // The other reason for a body not to arrive is a limit of the runtime, which its message names.
         Err(cause) if !cause.to_ascii_lowercase().contains("limit") => return Err(NoBody::ClientLeft),
         Err(cause) => {
@@ -150,13 +191,13 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
     };
     let length = buffer.byte_length();
     job.call.request_size = Some(u64::from(length));
-    let content_type = headers.get("content-type");
     match copying {
         Copying::Nothing => {}
         Copying::Whole if length as usize <= crate::record::MAX_BODY => {
             let bytes = js::bytes(&buffer);
             job.call.facts = wire::request::read_request(content_type, &bytes);
-            job.call.body = job.collect_payload.then(|| body::text(bytes));
+            job.call.body = (job.collect_payload && share.is_some()).then(|| body::text(bytes));
+            job.share = share.map(Rc::new);
         }
         _ => {
             for (from, to) in body::ends(length) {

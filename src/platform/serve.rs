@@ -1,8 +1,9 @@
 //! From the runtime's request to one of the two planes.
 
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::{
-    Around, background, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    Around, background, bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
@@ -18,11 +19,8 @@ use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::resolver::Lookup;
 use crate::router::{self, Access, Endpoint, NoRoute, Plane, Route};
-use js_sys::ArrayBuffer;
 use serde_json::json;
 use std::rc::Rc;
-use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Request, Response};
 
 /// Bodies of the control plane are settings; none is longer than this, in bytes.
@@ -31,6 +29,8 @@ const MAX_BODY: u64 = 1_048_576;
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let asked = Incoming::new(request);
     let (origin, path, query) = split(&asked.url);
+    #[cfg(feature = "panic-on-demand")]
+    super::panicking::on_demand(path);
     let method = asked.method.as_str();
     let route = router::route(method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
@@ -71,16 +71,16 @@ fn split(url: &str) -> (&str, &str, &str) {
 }
 
 fn health(around: &Around) -> Reply {
-    let lost = log_writer::lost();
+    let (lost, cut) = log_writer::lost();
     let version = env!("CARGO_PKG_VERSION");
     match &around.config.admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost }),
+            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut }),
         ),
         Err(reason) => Reply::json(
             200,
-            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost }),
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut }),
         ),
     }
 }
@@ -99,7 +99,10 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         }
         let body = body(&incoming.request).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
-        Ok(js::response(&reply))
+        match &reply.object {
+            Some(span) => bodies::streamed(&reply, span, around).await,
+            None => Ok(js::response(&reply)),
+        }
     };
     answered.await.unwrap_or_else(|error| js::response(&refused(error)))
 }
@@ -206,10 +209,15 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
                     limiter::forget(&later, gone.key).await;
                 }
                 background::sweep(&later).await;
+                background::objects(&later).await;
             });
         }
         // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
+        Endpoint::GetStorage => around.context.wait_until(async move {
+            background::retention(&later).await;
+            background::objects(&later).await;
+        }),
+        Endpoint::DeleteLogs => around.context.wait_until(async move { background::objects(&later).await }),
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation
@@ -233,11 +241,11 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    // Read whole although it may be refused: an answer before the end of the request would cost the client its connection.
-    let unreadable = |error: &wasm_bindgen::JsValue| {
-        ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)))
-    };
-    let promise = request.array_buffer().map_err(|error| unreadable(&error))?;
-    let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(|error| unreadable(&error))?.unchecked_into();
-    if u64::from(buffer.byte_length()) > MAX_BODY { Err(too_long()) } else { Ok(js::bytes(&buffer)) }
+    let whole = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+        Untaken::TooLong => too_long(),
+        Untaken::Broken(error) => {
+            ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))
+        }
+    })?;
+    Ok(js::bytes(&whole))
 }

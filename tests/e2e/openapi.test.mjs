@@ -122,7 +122,7 @@ test("logs", async () => {
   log = await chat();
   await chat();
   for (const query of [
-    { meta_info: true }, { per_page: 1, page: 2, order_by: "model", order_by_direction: "asc" }, { cursor: log, per_page: 1 }, { search: "lunch" }, { success: true, min_cost: 0, feedback: 0, start_date: "2020-01-01T00:00:00Z" },
+    { meta_info: true }, { per_page: 1, page: 2, order_by: "model", order_by_direction: "asc" }, { cursor: log, per_page: 1 }, { search: "lunch" }, { search: "lunch", examine: 1000 }, { success: true, min_cost: 0, feedback: 0, start_date: "2020-01-01T00:00:00Z" },
     { filters: JSON.stringify([{ key: "metadata.team", operator: "eq", value: ["AI"] }, { or: [{ key: "cost", operator: "gt", value: 0 }, { key: "error", operator: "absent" }] }]) },
   ]) await run("ListLogs", { query });
   const id = { path: { id: log } };
