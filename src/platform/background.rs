@@ -38,13 +38,13 @@ pub async fn everything(around: &Rc<Around>) {
 
 /// Goes on with the new prices that nobody works on.
 pub async fn reprices(around: &Rc<Around>) {
-    told("reprice_failed", reprice::run_all(&around.database(), now, now() + BUDGET_MS).await);
+    told("reprice_failed", reprice::run_all(&around.database().unhurried(), now, now() + BUDGET_MS).await);
 }
 
 /// Goes on with the evaluations that nobody works on.
 pub async fn evaluations(around: &Rc<Around>) {
     let until = now() + BUDGET_MS;
-    let store = around.database();
+    let store = around.database().unhurried();
     let world = judge::Gateway::new(around);
     let runner = id::mint(now(), random());
     let worked = async {
@@ -62,7 +62,7 @@ pub async fn evaluations(around: &Rc<Around>) {
 
 /// Removes what deleted gateways have left.
 pub async fn sweep(around: &Rc<Around>) {
-    told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
+    told("sweep_failed", gateways::sweep(&around.database().unhurried(), now(), DELETED_AT_ONCE).await);
 }
 
 /// Seals stored keys with the newest encryption key.
@@ -73,7 +73,7 @@ pub async fn reseal(around: &Rc<Around>) {
 /// Removes what gateways are not to keep, and says so.
 pub async fn retention(around: &Rc<Around>) {
     let begun = now();
-    let report = retention::run(&around.database(), begun, || now() > begun + BUDGET_MS).await;
+    let report = retention::run(&around.database().unhurried(), begun, || now() > begun + BUDGET_MS).await;
     if let Ok(report) = &report
         && report.logs + report.bodies > 0
     {

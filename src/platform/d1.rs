@@ -1,6 +1,6 @@
 //! [`Store`] on D1.
 
-use super::{js, within};
+use super::{js, pause, within};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -28,6 +28,8 @@ pub struct D1Store {
     database: Database,
     /// A call that takes longer has failed, in milliseconds.
     patience_ms: u64,
+    /// Whether others go first between its statements.
+    rests: bool,
 }
 
 /// D1 itself ends a statement after 30 s.
@@ -38,7 +40,7 @@ const PATIENCE_MS: u64 = 35_000;
 impl D1Store {
     pub fn new(env: &Env) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str("DB")).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS }
+        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS, rests: false }
     }
 
     /// The same with less patience, for whoever can do without an answer or try again.
@@ -46,8 +48,18 @@ impl D1Store {
         Self { patience_ms, ..self }
     }
 
+    /// The same for work that nobody waits for. Where D1 runs in the thread of the Worker, as it does locally, its answers are
+    /// always there at once, and the runtime would get to nothing else, such as sending answers, until the work is done.
+    pub fn unhurried(self) -> Self {
+        Self { rests: true, ..self }
+    }
+
     async fn answer(&self, promise: Promise) -> Result<JsValue, StoreError> {
-        match within(self.patience_ms, JsFuture::from(promise)).await {
+        let answer = within(self.patience_ms, JsFuture::from(promise)).await;
+        if self.rests {
+            pause(1).await;
+        }
+        match answer {
             Some(answer) => answer.map_err(failed),
             None => Err(StoreError(format!("D1 did not answer within {} ms", self.patience_ms))),
         }
