@@ -143,7 +143,7 @@ impl Waiting {
 
 /// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
 /// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
-pub async fn write(store: &impl Store, group: &Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
+pub async fn deliver(store: &impl Store, group: &Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
     let Group { id, records } = group;
     let mut parts = vec![(Key::of(id), records.as_slice())];
     let mut pauses = PAUSES_MS.iter();
@@ -172,6 +172,11 @@ pub async fn write(store: &impl Store, group: &Group, pause: impl AsyncFn(u64)) 
             failed
         };
     }
+}
+
+#[cfg(test)]
+pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
+    deliver(store, &group, pause).await
 }
 
 /// The statements that write records in one transaction, which has no effect when it is repeated. Logs are left out for
@@ -491,7 +496,7 @@ mod tests {
     #[test]
     fn a_group_is_written_to_every_table_with_its_types() {
         let store = Sqlite::new();
-        let lost = block_on(write(&store, &vec![record("a"), record("b")].into(), async |_| {}));
+        let lost = block_on(write(&store, vec![record("a"), record("b")].into(), async |_| {}));
         assert_eq!(lost, []);
         assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
         assert_eq!(
@@ -511,7 +516,7 @@ mod tests {
         let mut long = record("a");
         let text = "aü€😀".repeat(300_000);
         long.response_body = Some(text.clone());
-        block_on(write(&store, &vec![long].into(), async |_| {}));
+        block_on(write(&store, vec![long].into(), async |_| {}));
         row! {
             struct Piece {
                 response: Option<String>,
@@ -533,9 +538,8 @@ mod tests {
                 store.fail_before(1)
             }
             let pauses = RefCell::new(Vec::new());
-            let lost = block_on(write(&store, &vec![record("a"), record("b")].into(), async |ms| {
-                pauses.borrow_mut().push(ms)
-            }));
+            let lost =
+                block_on(write(&store, vec![record("a"), record("b")].into(), async |ms| pauses.borrow_mut().push(ms)));
             assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
             assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
             assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
@@ -561,7 +565,7 @@ mod tests {
             }
         }
         let store = Picky(Sqlite::new());
-        let lost = block_on(write(&store, &vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
+        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
         assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }

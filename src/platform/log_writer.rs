@@ -38,7 +38,7 @@ async fn write(group: Group, store: &D1Store) {
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let group = Rc::new(group);
     WRITING.with_borrow_mut(|writing| writing.push(Rc::clone(&group)));
-    let lost = log_batch::write(store, &group, pause).await;
+    let lost = log_batch::deliver(store, &group, pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|other| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
     tell("log_lost", &lost);
