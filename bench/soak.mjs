@@ -1,5 +1,5 @@
 // `npm run bench:soak`: does Tollgate stay within its memory, and lose nothing, when it runs long, holds many streams, has slow
-// readers or large requests? Every part has a fresh runtime, with the bare Worker's beside it where that says what is the
+// readers or large requests? Every part has a fresh runtime, and the bare Worker does it as well, which says what is the
 // runtime's own. A wrong byte or a missing row fails the run; memory and time are only reported. README.md has the flags.
 import * as fs from "node:fs";
 import { cpus, loadavg } from "node:os";
@@ -29,20 +29,22 @@ const question = (mark, more) => JSON.stringify({ model: "gpt-4o", user: `bench-
 const PARTS = {
   steady: {
     ...CHAT, title: ({ rate, seconds }) => `${rate} requests/s for ${seconds} s`, body: () => question("json500"),
+    // Long enough to see where the runtime by itself comes to rest.
+    beside: (amounts) => ({ ...amounts, seconds: Math.ceil(amounts.seconds / 2) }),
     mode: "rate", options: ({ rate, seconds }) => ({ rate, seconds, clients: 64 }), count: ({ rate, seconds }) => rate * seconds,
   },
   streams: {
-    ...CHAT, title: ({ streams }) => `${streams} streams at once, 64 events, one in 50 ms`, beside: true,
+    ...CHAT, title: ({ streams }) => `${streams} streams at once, 64 events, one in 50 ms`, beside: (amounts) => amounts,
     body: () => question("steady64x50", { stream: true, stream_options: { include_usage: true } }),
     mode: "streams", options: ({ streams }) => ({ clients: streams, spread: 1_000 }), count: ({ streams }) => streams,
   },
   slow: {
-    path: "audio/speech", title: ({ clients }) => `${clients} clients that read 20 MB at 2 MB/s`, beside: true,
+    path: "audio/speech", title: ({ clients }) => `${clients} clients that read 20 MB at 2 MB/s`, beside: (amounts) => amounts,
     body: () => JSON.stringify({ model: "tts-1", user: `bench-audio${BIG}`, input: "Noodles.", voice: "alloy" }),
     mode: "streams", options: ({ clients }) => ({ clients, speed: 2_000_000 }), count: ({ clients }) => clients,
   },
   large: {
-    ...CHAT, title: ({ requests }) => `${requests} requests of 20 MB at once`, beside: true,
+    ...CHAT, title: ({ requests }) => `${requests} requests of 20 MB at once`, beside: (amounts) => amounts,
     body: () => question("json500", { image: "iVBORw0KGgo".padEnd(BIG, "AAAANSUhEUgAAB9gAAAf") }),
     mode: "streams", options: ({ requests }) => ({ clients: requests }), count: ({ requests }) => requests,
   },
@@ -116,10 +118,10 @@ function watch(tools, pid, isolate) {
   };
 }
 
-/** Resident memory from when the first fifth is over: where it stays, and the slope of a line through it. */
+/** Resident memory from when the first third is over: where it stays, and the slope of a line through it. */
 function growthOf(samples, answers) {
   const end = samples.at(-1).at;
-  const warm = samples.filter(({ at }) => at >= end / 5);
+  const warm = samples.filter(({ at }) => at >= end / 3);
   const mean = (of) => warm.reduce((sum, sample) => sum + of(sample), 0) / warm.length;
   const [time, memory] = [mean(({ at }) => at), mean(({ rss }) => rss)];
   const slope = mean(({ at, rss }) => (at - time) * (rss - memory)) / mean(({ at }) => (at - time) ** 2);
@@ -153,8 +155,8 @@ function markdown({ at, commit, machine, done }) {
   const heads = ["", "", "answered", "wrong bytes", "rows", "p50 ms", "p99 ms", "resident before", "peak", "after", "V8 heap", "wasm", "both"];
   const lines = done.map(({ lane, title, seen, rows, memory }) =>
     row(title, lane, shown(seen.answers), shown(seen.wrong), rows ? shown(rows.n) : "", shown((seen.whole?.p50 ?? 0) / 1_000, 1), shown((seen.whole?.p99 ?? 0) / 1_000, 1), ...[memory.before, memory.peak, memory.after].map((bytes) => megabytes(bytes)), ...[memory.heap, memory.wasm, memory.wasm === null ? null : memory.heap + memory.wasm].map((bytes) => megabytes(bytes, 1))));
-  const growth = done.filter((part) => part.growth).map(({ title, growth }) =>
-    `${title}: ${megabytes(growth.afterWarmUp)} MB resident when a fifth was over, ${megabytes(growth.plateau)} MB in the last fifth; ${shown(growth.perThousand / 1_024, 1)} KB more with every 1,000 requests.`);
+  const growth = done.filter((part) => part.growth).map(({ title, lane, growth }) =>
+    `${title}, ${lane}: ${megabytes(growth.afterWarmUp)} MB resident when a third was over, ${megabytes(growth.plateau)} MB in the last fifth; ${shown(growth.perThousand / 1_024, 1)} KB more with every 1,000 requests.`);
   const problems = done.flatMap(({ lane, title, problems }) => problems.map((problem) => `${title}, ${lane}: ${problem}.`));
   return [
     `${at.slice(0, 16).replace("T", " ")}, commit ${commit ?? "unknown"}, ${machine}. Memory in MB; resident is the whole runtime with its D1, V8 heap the most that`,
@@ -188,7 +190,7 @@ await main(import.meta.url, async () => {
     const origin = await tools.standIn(folder, stops);
     for (const name of chosen) {
       const part = PARTS[name];
-      if (part.beside) done.push(await one(tools, folder, origin, name, part, amounts, "bare"));
+      done.push(await one(tools, folder, origin, name, part, part.beside(amounts), "bare"));
       done.push(await one(tools, folder, origin, name, part, amounts, "tollgate"));
     }
   } finally {

@@ -5,7 +5,7 @@ use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
+    Place, analytics, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
     provider_configs, reprices, storage, tokens,
 };
 use crate::audit::By;
@@ -106,6 +106,7 @@ async fn within_gateway(
             gateways::url(request.origin, place.account, place.gateway, route.provider, known)
         }
         Endpoint::GetStorage => storage::get(store, place.key).await,
+        Endpoint::GetAnalytics => analytics::get(store, place.key, query, request.now_ms).await,
         Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,

@@ -114,7 +114,6 @@ pub async fn attempt(
         call: Call { step: caller.step, evaluation_id: caller.evaluation_id, ..arrival.call(&options, around) },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload && options.collect_log,
-        reads: options.collect_log || scope.gateway.limits.has_budgets(),
         cache: Cache::new(options.cache.clone().filter(may_be_kept)),
         admission: None,
         key_limit: None,

@@ -1,5 +1,6 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
+use crate::body_object::Stored;
 use crate::limit::estimate;
 use crate::metadata::Metadata;
 use crate::model;
@@ -156,6 +157,8 @@ pub struct LogRecord {
     pub metadata_entries: Vec<(String, Value)>,
     pub request_body: Option<String>,
     pub response_body: Option<String>,
+    /// Which of the bodies are only the beginnings.
+    pub stored: Stored,
 }
 
 /// What an answer from the cache used.
@@ -280,6 +283,7 @@ impl LogRecord {
             metadata_entries: call.metadata.entries,
             request_body: call.body,
             response_body: outcome.body,
+            stored: Stored::default(),
         }
     }
 

@@ -81,7 +81,8 @@ impl Unfinished {
             match pauses.next() {
                 Some(wait) => pause(*wait).await,
                 None => {
-                    return self.logs.into_iter().map(|id| Lost { id, reason: error.0.clone() }).collect();
+                    let lost = |id| Lost { id: Some(id), requests: 1, reason: error.0.clone() };
+                    return self.logs.into_iter().map(lost).collect();
                 }
             }
         }
@@ -100,7 +101,7 @@ fn bind(value: &Value) -> Option<Bind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_batch::{Key, statements};
+    use crate::log_batch::{Group, Part, statements};
     use crate::record::LogRecord;
     use crate::record::tests::{answered, call};
     use crate::store::row;
@@ -111,9 +112,9 @@ mod tests {
     fn unfinished() -> Unfinished {
         let mut outcome = answered(Facts::default());
         outcome.body = Some("{\"a\":\"ü\n\"}".to_owned());
-        let records = [LogRecord::new(call("a"), outcome), LogRecord::new(call("b"), answered(Facts::default()))];
+        let records = vec![LogRecord::new(call("a"), outcome), LogRecord::new(call("b"), answered(Facts::default()))];
         let logs = records.iter().map(|record| record.id.clone()).collect();
-        Unfinished { logs, statements: statements(&Key::of("group"), &records) }
+        Unfinished { logs, statements: statements(&Part::of(&Group::from(records))) }
     }
 
     fn logs(store: &impl Store) -> u64 {
@@ -158,7 +159,7 @@ mod tests {
         let store = Faulty::new(Sqlite::new());
         store.fail_before(100);
         let lost = block_on(unfinished().write(&store, async |_| {}));
-        assert_eq!(lost.iter().map(|lost| lost.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(lost.iter().filter_map(|lost| lost.id.as_deref()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((Unfinished::read("[1]"), read_lost("[]")), (None, None));
         assert!(!unfinished().to_text().contains('\n'));
     }

@@ -7,6 +7,7 @@ use crate::filter::{Direction, Selection};
 use crate::price;
 use crate::price_rules::{self, PriceRule};
 use crate::query::Query;
+use crate::rollup::Correction;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::wire::Usage;
 use serde_json::{Value, json};
@@ -36,6 +37,7 @@ row! {
 row! {
     struct Log {
         id: String,
+        created_at: u64,
         provider: String,
         model: Option<String>,
         answer_model: Option<String>,
@@ -56,7 +58,7 @@ row! {
     }
 }
 
-const COLUMNS: &str = "logs.id, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
+const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
      logs.custom_cost, logs.tokens_in, logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, \
      logs.tokens_reasoning, logs.cached_beside, logs.provider_cost, logs.cost, logs.price_rule";
 
@@ -74,15 +76,11 @@ pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
 
 /// Goes on with the jobs that nobody works on, until it is time to end.
 pub async fn run_all(store: &impl Store, now: impl Fn() -> u64, until_ms: u64) -> Result<(), StoreError> {
-    row! {
-        struct Id {
-            id: String,
-        }
-    }
     while now() < until_ms {
         let sql = "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 1";
-        let Some(Id { id }) = store.row::<Id>(Statement::new(sql, [Bind::Int(now() as i64)])).await? else { break };
-        run(store, &id, &now, until_ms).await?;
+        let next = store.ids(Statement::new(sql, [Bind::Int(now() as i64)])).await?;
+        let Some(id) = next.first() else { break };
+        run(store, id, &now, until_ms).await?;
     }
     Ok(())
 }
@@ -139,12 +137,17 @@ impl Job {
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         let mut changes = Vec::new();
+        let mut correction = Correction::default();
         let (mut changed, mut before, mut after) = (self.logs_changed, self.cost_before, self.cost_after);
         for log in logs {
             let (cost, rule) = log.priced(rules);
             before += log.cost.unwrap_or(0.0);
             after += cost.unwrap_or(0.0);
             changed += u64::from(cost != log.cost);
+            if cost != log.cost {
+                let place = (self.gateway, log.created_at, log.provider.as_str(), log.model.as_deref().unwrap_or(""));
+                correction.note(place, (log.cost, cost), now_ms);
+            }
             if cost != log.cost || rule != log.price_rule {
                 changes.push(json!([log.id, cost, rule]));
             }
@@ -175,6 +178,12 @@ impl Job {
                  WHERE logs.id = new.value ->> 0 AND changes() > 0",
                 [Value::from(changes).to_string().into()],
             ));
+            if !correction.is_empty() {
+                statements.push(Statement::new(
+                    "INSERT OR IGNORE INTO tallies (id, tallies) SELECT ?1, ?2 WHERE changes() > 0",
+                    [format!("{}/{}", self.id, cursor.unwrap_or("")).into(), correction.json().into()],
+                ));
+            }
         }
         let moved = store.batch(statements).await?.first() == Some(&1);
         Ok(moved && !done)
@@ -282,6 +291,18 @@ mod tests {
         id
     }
 
+    /// What charts say that all logs cost.
+    fn charted(store: &impl Store) -> f64 {
+        row! {
+            struct Charted {
+                cost: f64,
+            }
+        }
+        block_on(crate::rollup::merge::settle(store)).unwrap();
+        let sum = Statement::new("SELECT sum(cost) AS cost FROM rollup", []);
+        price::rounded(block_on(store.row::<Charted>(sum)).unwrap().unwrap().cost)
+    }
+
     fn state(store: &impl Store, id: &str) -> Value {
         let reply = block_on(reprices::get(store, &PLACE, id)).unwrap();
         serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone()
@@ -321,6 +342,7 @@ mod tests {
         );
         assert_eq!(costs(&store)[1], listed);
         assert_eq!(seen["cost_after"], json!(price::rounded(7.0 + 12.0 * 0.002)));
+        assert_eq!(charted(&store), seen["cost_before"].as_f64().unwrap());
         block_on(store.batch(vec![Statement::new("DELETE FROM reprices", [])])).unwrap();
         let wet = begin(&store, json!({}));
         block_on(run_all(&store, clock(), u64::MAX)).unwrap();
@@ -330,6 +352,7 @@ mod tests {
             now[1..].iter().all(|(cost, rule)| *cost == Some(0.002) && rule.as_ref().unwrap().starts_with("rule:"))
         );
         let changed = state(&store, &wet);
+        assert_eq!(charted(&store), changed["cost_after"].as_f64().unwrap());
         assert_eq!((&changed["cost_before"], &changed["cost_after"]), (&seen["cost_before"], &seen["cost_after"]));
         // Once more there is nothing to change; without the rule all is as it was.
         block_on(
@@ -376,6 +399,7 @@ mod tests {
         let id = begin(&whole, json!({}));
         block_on(run_all(&whole, clock(), u64::MAX)).unwrap();
         let wanted = (state(&whole, &id), costs(&whole));
+        let wanted_sum = charted(&whole);
         for after in [false, true] {
             for call in 0..12 {
                 let store = with_logs(13);
@@ -394,6 +418,7 @@ mod tests {
                 let mut found = state(&faulty.inner, &id);
                 found["modified_at"] = wanted.0["modified_at"].clone();
                 assert_eq!((found, costs(&faulty.inner)), wanted, "{call} {after} {first:?}");
+                assert_eq!(charted(&faulty.inner), wanted_sum, "{call} {after}");
             }
         }
     }
@@ -432,6 +457,7 @@ mod tests {
         let log = |change: fn(&mut Log)| {
             let mut log = Log {
                 id: "x".to_owned(),
+                created_at: NOW,
                 provider: "openai".to_owned(),
                 model: Some("gpt-4o".to_owned()),
                 answer_model: None,

@@ -422,6 +422,7 @@ pub async fn bulk(
         content_type: "application/x-ndjson",
         headers: Vec::new(),
         body: results,
+        object: None,
     })
 }
 

@@ -51,8 +51,8 @@ pub const COLUMNS: &str =
 
 const MAX_PER_PAGE: u64 = 100;
 
-/// How long after its deletion a gateway may still get logs, in milliseconds.
-const LAST_LOGS_MS: u64 = 60 * 60 * 1_000;
+/// How long after its deletion a gateway may still get logs, in milliseconds: they may wait in a queue.
+const LAST_LOGS_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// 1 to 64 characters: lower-case letters, digits and `_`, with single hyphens between them.
 pub fn is_gateway_id(id: &str) -> bool {
@@ -185,6 +185,7 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
     for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
+        store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
             let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
             store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;
@@ -195,16 +196,11 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
 
 /// Removes up to `limit` logs of a deleted gateway with all that belongs to them. True when there may be more.
 async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
-    row! {
-        struct Id {
-            id: String,
-        }
-    }
     let slice = Statement::new(
         "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2",
         [key.into(), Bind::Int(i64::from(limit))],
     );
-    let ids: Vec<String> = store.rows::<Id>(slice).await?.into_iter().map(|row| row.id).collect();
+    let ids = store.ids(slice).await?;
     log_list::remove(store, &ids, None).await?;
     Ok(ids.len() == limit as usize)
 }

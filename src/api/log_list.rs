@@ -1,8 +1,8 @@
 //! `…/logs` as a whole: finding logs and deleting them.
 
-use super::Place;
-use super::logs::{COLUMNS, Row};
+use super::{Place, log_page};
 use crate::audit::{By, Change};
+use crate::body_object;
 use crate::envelope::{ApiError, Reply};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::id;
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 const MAX_PER_PAGE: u64 = 50;
 
-/// Counting reads every match, so lists count no further than this.
-const MAX_COUNT: u64 = 10_000;
+/// The most that `examine` may say.
+const MAX_EXAMINED: u64 = 1_000_000;
 
 const MAX_DELETED: u64 = 10_000;
 
@@ -37,7 +37,7 @@ const DELETE_ORDERS: &[&str] = &[
     "feedback",
 ];
 
-/// Where a page stands. `total_count` is exact up to [`MAX_COUNT`] (and with `meta_info`), else a lower bound.
+/// Where a page stands. `total_count` is a lower bound where `total_count_relation` says so.
 #[derive(Serialize)]
 struct Info {
     count: u64,
@@ -48,7 +48,7 @@ struct Info {
     total_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total_count_relation: Option<&'static str>,
-    /// What to send as `cursor` for the page after this one; null at the end.
+    /// What to send as `cursor` for what comes after this page; null at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Option<String>>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -82,18 +82,6 @@ const EXTREMES: &str = "count(*) AS n, min(logs.cost) AS min_cost, max(logs.cost
      min(logs.tokens_out) AS min_tokens_out, max(logs.tokens_out) AS max_tokens_out, \
      min(logs.total_tokens) AS min_total_tokens, max(logs.total_tokens) AS max_total_tokens";
 
-row! {
-    struct Count {
-        n: u64,
-    }
-}
-
-row! {
-    struct Id {
-        id: String,
-    }
-}
-
 /// The logs that a query's filters and search describe.
 pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
     Ok(searched(gateway, &filter::from_query(query)?, query))
@@ -101,11 +89,31 @@ pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
 
 /// The logs that filters and a query's search describe.
 pub fn searched(gateway: i64, filters: &Filters, query: &Query) -> Selection {
-    let mut selection = Selection::new(gateway, filters);
+    searched_by(Selection::new(gateway, filters), query)
+}
+
+fn searched_by(mut selection: Selection, query: &Query) -> Selection {
     if let Some(text) = query.get("search").map(str::trim).filter(|text| !text.is_empty()) {
         selection.search(text);
     }
     selection
+}
+
+/// Of several filters that a list can be read by, the place of the one with the fewest logs.
+async fn rarest(store: &impl Store, gateway: i64, filters: &Filters) -> Result<Option<usize>, StoreError> {
+    row! {
+        struct Counts {
+            counts: String,
+        }
+    }
+    let candidates = filter::candidates(filters);
+    if candidates.len() < 2 {
+        return Ok(None);
+    }
+    let counts = store.row::<Counts>(filter::probe(gateway, filters, &candidates)).await?;
+    let counts: Vec<u64> = counts.and_then(|row| serde_json::from_str(&row.counts).ok()).unwrap_or_default();
+    let least = candidates.into_iter().zip(counts).reduce(|least, next| if next.1 < least.1 { next } else { least });
+    Ok(least.map(|(at, _)| at))
 }
 
 /// `order_by_direction`, or its older name `direction`. The original leaves the default open; the latest requests are
@@ -141,44 +149,55 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
         let rule = "A cursor goes with order_by=created_at, and without page";
         return Err(ApiError::invalid(["query", "cursor"], rule));
     }
-    let mut selection = selection(gateway, query)?;
+    let examine = number(query, "examine", 1_000, MAX_EXAMINED)?;
+    if examine.is_some() && (order != "created_at" || query.get("page").is_some()) {
+        let rule = "A limit of what is looked at goes with order_by=created_at, and with cursor rather than page";
+        return Err(ApiError::invalid(["query", "examine"], rule));
+    }
+    let filters = filter::from_query(query)?;
+    let lead = rarest(store, gateway, &filters).await?;
+    let mut selection = searched_by(Selection::led_by(gateway, &filters, lead), query);
     let (meta, rows_read) = if with_meta {
         let (rows, read) = store.counted::<Extremes>(selection.gather(EXTREMES, "")).await?;
         (rows.into_iter().next(), Some(read))
     } else {
         (None, None)
     };
-    let total = match (&meta, cursor) {
-        (Some(meta), _) => Some(meta.n),
-        (None, Some(_)) => None,
-        (None, None) => {
-            let some = selection.gather("1", &format!("LIMIT {}", MAX_COUNT + 1));
-            let count = Statement { sql: format!("SELECT count(*) AS n FROM ({})", some.sql).into(), ..some };
-            Some(store.row::<Count>(count).await?.map_or(0, |count| count.n))
-        }
-    };
+    let looks = selection.looks_through();
+    let mut total = None;
+    if meta.is_none() && cursor.is_none() && !looks {
+        let all = (!selection.is_narrowed()).then_some(gateway);
+        total = Some(log_page::count(store, &selection, all).await?);
+    }
     if let Some(cursor) = cursor {
         selection.beyond(cursor, direction);
     }
-    // Ties are broken by time and id, so that no log is on two pages or on none.
-    let order = match order {
-        "created_at" => selection.in_time(direction),
-        order => format!("logs.{order} {}, {}", direction.sql(), selection.in_time(Direction::Descending)),
+    let (rows, ended_at) = if looks && order == "created_at" {
+        let found = log_page::look(store, &selection, direction, page, examine).await?;
+        total = cursor.is_none().then_some((found.total, found.capped));
+        (found.rows, found.ended_at)
+    } else {
+        if looks && meta.is_none() {
+            total = Some(log_page::count_some(store, &selection).await?);
+        }
+        let place = [page.per_page, page.offset() as u64];
+        (log_page::read(store, selection, order, direction, place).await?, None)
     };
-    let limit = selection.bind(page.limit());
-    let offset = selection.bind(page.offset());
-    let rows = selection.select(COLUMNS, &format!("ORDER BY {order} LIMIT {limit} OFFSET {offset}"));
-    let rows: Vec<Row> = store.rows(rows).await?;
+    if let Some(meta) = &meta {
+        total = Some((meta.n, false));
+    }
     let in_time = query.get("order_by").is_none_or(|order| order == "created_at");
     let full = rows.len() as u64 == page.per_page;
-    let capped = meta.is_none() && total.is_some_and(|total| total > MAX_COUNT);
+    let next = rows.last().filter(|_| full).map(|row| row.id.clone()).or(ended_at);
+    // Those that are shown are there, however few were counted.
+    let shown_until = if rows.is_empty() { 0 } else { page.offset() as u64 + rows.len() as u64 };
     let info = Info {
         count: rows.len() as u64,
         per_page: page.per_page,
         page: cursor.is_none().then_some(page.page),
-        total_count: total.map(|total| if capped { MAX_COUNT } else { total }),
-        total_count_relation: total.map(|_| if capped { "gte" } else { "eq" }),
-        cursor: in_time.then(|| rows.last().filter(|_| full).map(|row| row.id.clone())),
+        total_count: total.map(|(total, _)| total.max(shown_until)),
+        total_count_relation: total.map(|(_, capped)| if capped { "gte" } else { "eq" }),
+        cursor: in_time.then_some(next),
         meta,
         rows_read,
     };
@@ -222,7 +241,7 @@ pub async fn delete(
     };
     let limit = selection.bind(limit as i64);
     let chosen = selection.select("logs.id AS id", &format!("ORDER BY {order} LIMIT {limit}"));
-    let ids: Vec<String> = store.rows::<Id>(chosen).await?.into_iter().map(|row| row.id).collect();
+    let ids = store.ids(chosen).await?;
     let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
     fields.dedup();
     let row = by.row(&Change {
@@ -257,6 +276,7 @@ async fn removed(
     }
     let ids = Value::from(ids).to_string();
     let released = room::release(&ids, run);
+    let objects = body_object::removed(&ids);
     let statements = [
         "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM log_metadata WHERE log_id IN (SELECT value FROM json_each(?1))",
@@ -267,7 +287,7 @@ async fn removed(
         "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
     ];
     let statements = statements.map(|sql| Statement::new(sql, [Bind::from(ids.as_str())]));
-    let last = statements.len();
-    let changed = store.batch([released].into_iter().chain(statements).chain(audit).collect()).await?;
+    let last = statements.len() + 1;
+    let changed = store.batch([released, objects].into_iter().chain(statements).chain(audit).collect()).await?;
     Ok(changed.get(last).copied().unwrap_or(0))
 }

@@ -1,5 +1,6 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
+pub mod analytics;
 pub mod audit;
 pub mod cache;
 pub mod costs;
@@ -12,6 +13,7 @@ pub mod gateway_settings;
 pub mod gateways;
 pub mod log_export;
 pub mod log_list;
+mod log_page;
 pub mod logs;
 pub mod provider_configs;
 pub mod reprices;

@@ -5,6 +5,7 @@
 //! (<https://developers.cloudflare.com/api/resources/ai_gateway/subresources/logs/methods/list/>), with more keys,
 //! `present`, `absent` and `or` beside it.
 
+mod lead;
 #[cfg(test)]
 mod model;
 mod parse;
@@ -12,6 +13,7 @@ mod parse;
 mod plans;
 mod sql;
 
+pub use lead::{candidates, probe};
 pub use parse::{MAX_FILTERS, from_json, from_query, is_parameter};
 pub use sql::{Direction, Selection};
 
@@ -76,6 +78,11 @@ const fn field(name: &'static str, sql: &'static str, kind: Kind) -> Field {
     Field { name, sql, kind }
 }
 
+/// Constants that SQLite does not see through: of `0 IS NULL` it concludes that nothing is to be read, and then complains that
+/// the index it is told to use is of no use.
+const NO: &str = "abs(0)";
+const NOTHING: &str = "nullif(0, 0)";
+
 pub static FIELDS: &[Field] = &[
     field("id", "logs.id", Kind::Text),
     field("created_at", "logs.created_at", Kind::Time),
@@ -95,13 +102,13 @@ pub static FIELDS: &[Field] = &[
     field("feedback", "logs.feedback", Kind::Number),
     field("event_id", "logs.event_id", Kind::Text),
     field("authentication", "logs.authentication", Kind::Bool),
-    field("wholesale", "0", Kind::Bool),
-    field("compatibilityMode", "0", Kind::Bool),
-    field("dlp_action", "NULL", Kind::Text),
+    field("wholesale", NO, Kind::Bool),
+    field("compatibilityMode", NO, Kind::Bool),
+    field("dlp_action", NOTHING, Kind::Text),
     field("user_agent", "logs.user_agent", Kind::Text),
     // Of older SDKs.
-    field("prompts.prompt_id", "NULL", Kind::Text),
-    field("prompts.version_id", "NULL", Kind::Text),
+    field("prompts.prompt_id", NOTHING, Kind::Text),
+    field("prompts.version_id", NOTHING, Kind::Text),
     // Tollgate's own.
     field("score", "logs.score", Kind::Number),
     field("status_code", "logs.status_code", Kind::Number),

@@ -1,5 +1,6 @@
 //! Filters as SQL. Every value is bound; the text is made of constants.
 
+use super::lead::{self, BY_TIME, LOGS, LOOKED_UP, Source};
 use super::{Field, Filter, Filters, Key, Kind, Operator};
 use crate::id;
 use crate::store::{Bind, Statement};
@@ -13,53 +14,22 @@ pub struct Selection {
     source: Source,
     /// Whether nothing but `logs` in order of time can tell what is meant.
     walked: bool,
-    conditions: Vec<String>,
+    /// Whether an id tells which logs are meant.
+    looked_up: bool,
+    /// Whether only logs that somebody judged are meant, which are few enough to be sorted.
+    judged: bool,
+    conditions: Vec<Condition>,
     /// Which of the conditions bound the time, and from which side.
     bounds: Vec<(usize, Direction)>,
     binds: Vec<Bind>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    from: &'static str,
-    /// The index alone, where it has all that is asked for.
-    alone: Option<&'static str>,
-    time: &'static str,
-    id: &'static str,
+#[derive(Clone, Debug)]
+struct Condition {
+    sql: String,
+    /// Whether the index answers it: what it leaves out is not looked at.
+    indexed: bool,
 }
-
-const LOGS: Source = Source { from: "logs", alone: None, time: "logs.created_at", id: "logs.id" };
-
-// CROSS JOIN is how SQLite is told to begin with the left table.
-const METADATA: Source = Source {
-    alone: Some("log_metadata AS pair"),
-    from: "log_metadata AS pair CROSS JOIN logs ON logs.id = pair.log_id",
-    time: "pair.created_at",
-    id: "pair.log_id",
-};
-
-const FEEDBACK: Source = Source {
-    alone: Some("log_feedback AS pair"),
-    from: "log_feedback AS pair CROSS JOIN logs ON logs.id = pair.log_id",
-    time: "pair.created_at",
-    id: "pair.log_id",
-};
-
-/// Fields whose index has the logs with one value in order of time, what the value must be, and the table read by it; those
-/// with few logs to a value come first. Without statistics SQLite takes a range of time for more telling than a value, and
-/// would walk through all providers to find the logs of one.
-const INDEXED: &[(&str, Option<bool>, &str)] = &[
-    ("score", None, "logs INDEXED BY logs_by_score"),
-    ("feedback", None, "logs INDEXED BY logs_by_feedback"),
-    ("success", Some(false), "logs INDEXED BY logs_failed"),
-    ("cached", Some(true), "logs INDEXED BY logs_cached"),
-    ("model", None, "logs INDEXED BY logs_by_model"),
-    ("provider", None, "logs INDEXED BY logs_by_provider"),
-];
-
-/// Fields by which an index finds the few logs that have a value, and their columns.
-const LOOKED_UP: &[(&str, &str)] =
-    &[("id", "logs.id"), ("response_id", "logs.response_id"), ("event_id", "logs.event_id")];
 
 /// The direction of a list in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,40 +42,42 @@ pub enum Direction {
 
 impl Selection {
     pub fn new(gateway: i64, filters: &Filters) -> Self {
-        // Of alternatives none can lead.
-        let alone = |clause: &&Vec<Filter>| clause.len() == 1;
-        let looked_up = filters.0.iter().filter(alone).flatten().any(Filter::looks_up);
-        let leads = |clause: &Vec<Filter>| !looked_up && alone(&clause) && clause.iter().all(Filter::leads);
-        let leading = filters.0.iter().position(leads);
-        let lead = leading.and_then(|at| filters.0.get(at)).and_then(|clause| clause.first());
-        let source = match lead.map(|filter| &filter.key) {
-            Some(Key::Metadata(_)) => METADATA,
-            Some(Key::Feedback(_)) => FEEDBACK,
-            _ if looked_up => LOGS,
-            _ => {
-                let mut single = INDEXED.iter().filter(|(name, wanted, _)| {
-                    filters.0.iter().filter(alone).flatten().any(|filter| filter.is_one(name, *wanted))
-                });
-                single.next().map_or(LOGS, |(_, _, from)| Source { from, ..LOGS })
-            }
-        };
+        Self::led_by(gateway, filters, None)
+    }
+
+    /// The same, read by the index of one of the [`lead::candidates`].
+    pub fn led_by(gateway: i64, filters: &Filters, wanted: Option<usize>) -> Self {
+        let looked_up = lead::looked_up(filters);
+        let leading = wanted.or_else(|| lead::candidates(filters).first().copied());
+        let filter = leading.and_then(|at| filters.0.get(at)).and_then(|clause| clause.first());
+        let source = filter.and_then(Filter::source).unwrap_or(LOGS);
         let walked = source.from == LOGS.from
             && !looked_up
             && !filters.0.iter().any(|clause| clause.iter().all(Filter::is_covered));
-        let mut selection = Self { source, walked, conditions: Vec::new(), bounds: Vec::new(), binds: Vec::new() };
+        let judged = source.from == LOGS.from && filters.0.iter().any(|clause| clause.iter().all(Filter::is_of_judged));
+        let mut selection =
+            Self { source, walked, looked_up, judged, conditions: Vec::new(), bounds: Vec::new(), binds: Vec::new() };
         let own = selection.bind(gateway);
         // The plus keeps SQLite from walking through the gateway in order of time when an id tells where to look.
         let plus = if looked_up { "+" } else { "" };
-        selection.conditions.push(format!("{plus}logs.gateway = {own}"));
-        if let Some(Filter { key: Key::Metadata(key) | Key::Feedback(key), values, .. }) = lead {
-            let key = selection.bind(key.as_str());
-            let value = selection.bind(values.first().map_or(Bind::Null, bound));
-            selection.conditions.push(format!("pair.gateway = {own} AND pair.key = {key} AND pair.value = {value}"));
+        selection.push(format!("{plus}logs.gateway = {own}"), true);
+        let pair = filter.filter(|_| source.alone.is_some()).and_then(Filter::pair);
+        if let Some((_, key, value)) = pair {
+            let (key, value) = (selection.bind(key), selection.bind(bound(value)));
+            selection.push(format!("pair.gateway = {own} AND pair.key = {key} AND pair.value = {value}"), true);
         }
         for (at, clause) in filters.0.iter().enumerate() {
-            if Some(at) != leading {
+            if Some(at) != leading || pair.is_none() {
                 selection.require(clause);
             }
+            if Some(at) == leading
+                && let Some(own) = selection.conditions.last_mut()
+            {
+                own.indexed = true;
+            }
+        }
+        if let Some(also) = source.also() {
+            selection.push(also.to_owned(), true);
         }
         selection
     }
@@ -123,7 +95,7 @@ impl Selection {
                 if clauses.is_empty() { "1".to_owned() } else { format!("({})", clauses.join(" AND ")) }
             })
             .collect();
-        selection.conditions.push(format!("({})", sets.join(" OR ")));
+        selection.push(format!("({})", sets.join(" OR ")), false);
         selection
     }
 
@@ -137,9 +109,17 @@ impl Selection {
         format!("?{}", known + 1)
     }
 
+    pub fn binds(&self) -> &[Bind] {
+        &self.binds
+    }
+
     /// Requires a condition on `logs` that is made of constants and placeholders of [`Selection::bind`].
     pub fn and(&mut self, condition: String) {
-        self.conditions.push(condition);
+        self.push(condition, false);
+    }
+
+    fn push(&mut self, sql: String, indexed: bool) {
+        self.conditions.push(Condition { sql, indexed });
     }
 
     /// Requires one of the filters.
@@ -152,17 +132,19 @@ impl Selection {
                 _ => None,
             };
             self.bounds.extend(from.map(|from| (self.conditions.len(), from)));
+            return self.push(condition, from.is_some());
         }
-        self.conditions.push(condition);
+        self.push(condition, false);
     }
 
     /// Requires a text in a metadata key or value.
     pub fn search(&mut self, text: &str) {
         let text = self.bind(text.to_ascii_lowercase());
-        self.conditions.push(format!(
+        let found = format!(
             "EXISTS (SELECT 1 FROM log_metadata AS entry WHERE entry.log_id = logs.id \
              AND (instr(lower(entry.key), {text}) > 0 OR instr(lower(entry.value), {text}) > 0))"
-        ));
+        );
+        self.push(found, false);
     }
 
     /// Only logs beyond the one with this id, in a direction. Ids begin with their time, so the id says it all.
@@ -175,25 +157,34 @@ impl Selection {
         self.bound(last, Direction::Ascending, ">=");
     }
 
+    /// Only logs up to the one with this id, in a direction.
+    pub fn up_to(&mut self, last: &str, direction: Direction) {
+        match direction {
+            Direction::Descending => self.down_to(last),
+            Direction::Ascending => self.bound(last, Direction::Descending, "<="),
+        }
+    }
+
     fn bound(&mut self, id: &str, from: Direction, than: &str) {
         // SQLite begins at one bound only. If that were an earlier one, every page would read again what was before it.
         for (at, _) in self.bounds.iter().filter(|(_, known)| *known == from) {
             if let Some(condition) = self.conditions.get_mut(*at) {
-                condition.insert(0, '+');
+                condition.sql.insert(0, '+');
+                condition.indexed = false;
             }
         }
         self.bounds.retain(|(_, known)| *known != from);
         let time = self.bind(id::minted_at(id).unwrap_or(0) as i64);
         let id = self.bind(id);
         let Source { time: column, id: own, .. } = self.source;
-        self.conditions.push(format!("({column}, {own}) {than} ({time}, {id})"));
+        self.push(format!("({column}, {own}) {than} ({time}, {id})"), true);
     }
 
     /// Only logs of this time or before.
     pub fn until(&mut self, time_ms: u64) {
         let time = self.bind(time_ms as i64);
         self.bounds.push((self.conditions.len(), Direction::Descending));
-        self.conditions.push(format!("{} <= {time}", self.source.time));
+        self.push(format!("{} <= {time}", self.source.time), true);
     }
 
     /// `ORDER BY` time, with the id to break ties.
@@ -204,27 +195,92 @@ impl Selection {
 
     /// `SELECT <columns> FROM … WHERE … <rest>`. `rest` is made as the condition of [`Selection::and`] is.
     pub fn select(&self, columns: &str, rest: &str) -> Statement {
-        let sql = format!("SELECT {columns} FROM {} WHERE {} {rest}", self.source.from, self.conditions.join(" AND "));
+        let conditions: Vec<&str> = self.conditions.iter().map(|condition| condition.sql.as_str()).collect();
+        let sql = format!("SELECT {columns} FROM {} WHERE {} {rest}", self.source.from, conditions.join(" AND "));
         Statement::new(sql, self.binds.as_slice())
     }
 
     /// [`Selection::select`] of something that has no order, such as a count. Left alone, SQLite likes the index of models,
     /// which leads it back and forth through the table; the table itself is in order of time.
     pub fn gather(&self, columns: &str, rest: &str) -> Statement {
-        let mut walked = self.clone();
-        // Every pair belongs to a log, which need not be looked at when nothing of it is asked for.
+        let mut alone = self.clone();
+        alone.stand_alone(columns);
+        if self.walked {
+            alone.source.from = BY_TIME;
+        }
+        alone.select(columns, rest)
+    }
+
+    /// Reads the index of the pair alone where nothing else is asked for: every pair belongs to a log.
+    fn stand_alone(&mut self, columns: &str) {
         let asks = |text: &str| text.contains("logs.");
         if let Some(alone) = self.source.alone
             && !asks(columns)
-            && !self.conditions.iter().skip(1).any(|condition| asks(condition))
+            && !self.conditions.iter().skip(1).any(|condition| asks(&condition.sql))
         {
-            walked.source.from = alone;
-            walked.conditions.remove(0);
+            self.source.from = alone;
+            self.conditions.remove(0);
         }
-        if self.walked {
-            walked.source.from = "logs INDEXED BY logs_by_time";
+    }
+
+    /// The logs of a page in the order of a field of which most logs have the same value, if it is such a field: of those
+    /// and of the others each in order, and merged. Within a value they follow in time.
+    pub fn merged(
+        &self,
+        columns: &str,
+        field: &str,
+        direction: Direction,
+        limit: u64,
+        offset: u64,
+    ) -> Option<Statement> {
+        let (_, common, other, index) = lead::LOPSIDED.iter().find(|(name, ..)| *name == field)?;
+        let arm = |condition: &str, from: &'static str| {
+            let mut arm = self.clone();
+            arm.and(condition.to_owned());
+            if arm.source.from == LOGS.from && !arm.looked_up {
+                arm.source.from = from;
+            }
+            let Source { time, id, .. } = arm.source;
+            arm.select(&format!("logs.{field} AS value, {time} AS time, {id} AS id"), "").sql
+        };
+        let word = direction.sql();
+        let sql = format!(
+            "SELECT {columns} FROM ({} UNION ALL {} ORDER BY 1 {word}, 2 {word}, 3 {word} LIMIT {limit} OFFSET {offset}) AS page \
+             CROSS JOIN logs ON logs.id = page.id ORDER BY page.value {word}, page.time {word}, page.id {word}",
+            arm(common, BY_TIME),
+            arm(other, index),
+        );
+        Some(Statement::new(sql, self.binds.as_slice()))
+    }
+
+    /// Whether anything but the gateway is asked for.
+    pub fn is_narrowed(&self) -> bool {
+        self.conditions.len() > 1
+    }
+
+    /// Whether the index has logs that are not meant, so that finding those that are may take long.
+    pub fn looks_through(&self) -> bool {
+        let indexed = self.conditions.iter().all(|condition| condition.indexed);
+        !indexed && !self.looked_up && !self.judged
+    }
+
+    /// Counts what is meant among the next `most` logs that the index has: how many logs these are, how many of them are
+    /// meant, and the id of the last.
+    pub fn window(&self, direction: Direction, most: u64) -> Statement {
+        let mut all = self.clone();
+        let meant: Vec<String> =
+            all.conditions.extract_if(.., |condition| !condition.indexed).map(|own| own.sql).collect();
+        // A pair knows the id of its log, which saves looking the log up where another pair of it is asked for.
+        let meant = meant.join(" AND ").replace(LOGS.id, all.source.id);
+        let columns = format!("{} AS id, {meant} AS meant", all.source.id);
+        all.stand_alone(&columns);
+        if all.source.from == LOGS.from {
+            all.source.from = BY_TIME;
         }
-        walked.select(columns, rest)
+        let logs = all.select(&columns, &format!("ORDER BY {} LIMIT {most}", self.in_time(direction)));
+        let last = if direction == Direction::Descending { "min" } else { "max" };
+        let sql = format!("SELECT count(*) AS seen, total(meant) AS n, {last}(id) AS last FROM ({})", logs.sql);
+        Statement { sql: sql.into(), ..logs }
     }
 
     fn clause(&mut self, clause: &[Filter]) -> String {
@@ -359,7 +415,7 @@ impl Selection {
     }
 }
 
-fn bound(value: &Value) -> Bind {
+pub(super) fn bound(value: &Value) -> Bind {
     match value {
         Value::Null => Bind::Null,
         Value::Bool(value) => Bind::from(*value),
@@ -386,42 +442,6 @@ fn extreme(values: &[Value], wanted: std::cmp::Ordering) -> Option<&Value> {
         };
         if order == wanted { value } else { best }
     })
-}
-
-// === impl Filter ===
-
-impl Filter {
-    /// Whether an index has the matches of this filter in order of time.
-    fn leads(&self) -> bool {
-        matches!(self.key, Key::Metadata(_) | Key::Feedback(_))
-            && self.operator == Operator::Eq
-            && matches!(self.values.as_slice(), [value] if !value.is_null())
-    }
-
-    /// Whether it asks for one value of a field, and for this one if it says which.
-    fn is_one(&self, name: &str, wanted: Option<bool>) -> bool {
-        matches!(self.key, Key::Field(field) if field.name == name)
-            && self.operator == Operator::Eq
-            && matches!(self.values.as_slice(), [value] if !value.is_null() && (wanted.is_none() || value.as_bool() == wanted))
-    }
-
-    /// Whether an index tells which logs it describes, without the table, although not in order of time.
-    fn is_covered(&self) -> bool {
-        match self.key {
-            Key::Field(field) if matches!(field.name, "model" | "provider") => true,
-            Key::Field(field) if matches!(field.name, "score" | "feedback") => {
-                matches!(self.operator, Operator::Lt | Operator::Gt)
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether it asks for the logs of certain ids.
-    fn looks_up(&self) -> bool {
-        matches!(self.key, Key::Field(field) if LOOKED_UP.iter().any(|(name, _)| *name == field.name))
-            && self.operator == Operator::Eq
-            && !self.values.iter().any(Value::is_null)
-    }
 }
 
 // === impl Direction ===

@@ -44,9 +44,6 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
         };
     };
     let keeps = job.cache.keeps(status, &reader.headers);
-    if !job.reads && !keeps {
-        return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
-    }
     match body::response_copying(&reader.headers) {
         Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => short(&upstream, reader, job, made).await,
         Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
@@ -221,7 +218,9 @@ fn passed(
     let length = reader.headers.content_length();
     let plain = reader.headers.get("content-encoding").is_none();
     let count = Cell::new(0);
-    let pipe = (plain && length.is_none()).then(IdentityTransformStream::new);
+    // Only a log tells the size.
+    let counts = plain && length.is_none() && (job.collect_log || job.cache.is_to_keep());
+    let pipe = counts.then(IdentityTransformStream::new);
     let (stream, copy) = match &pipe {
         Some(_) if job.cache.is_to_keep() => {
             let branches = stream.tee();

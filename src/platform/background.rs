@@ -1,12 +1,15 @@
 //! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
 //! done behind requests and once a minute, and can end at any moment without harm.
 
+use super::bodies::Bodies;
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
+use crate::body_object;
 use crate::evaluate::run;
 use crate::id;
 use crate::reprice;
 use crate::retention;
+use crate::rollup::merge;
 use crate::store::StoreError;
 use serde_json::json;
 use std::cell::Cell;
@@ -32,7 +35,9 @@ pub async fn everything(around: &Rc<Around>) {
     sweep(around).await;
     reprices(around).await;
     reseal(around).await;
+    rollup(around).await;
     retention(around).await;
+    objects(around).await;
     evaluations(around).await;
 }
 
@@ -68,6 +73,29 @@ pub async fn sweep(around: &Rc<Around>) {
 /// Seals stored keys with the newest encryption key.
 pub async fn reseal(around: &Rc<Around>) {
     told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
+}
+
+/// Removes the bodies in the bucket that no log has any more.
+pub async fn objects(around: &Rc<Around>) {
+    let bucket = Bodies::new(&around.env);
+    if !bucket.is_bound() {
+        return;
+    }
+    let until = now() + BUDGET_MS;
+    let is_over = || now() > until;
+    let store = around.database();
+    let removed = async {
+        body_object::clear(&store, &bucket, is_over).await?;
+        let missing = async |ids| body_object::missing(&store, ids).await;
+        body_object::search(&store, &bucket, missing, now(), is_over).await
+    };
+    told("objects_failed", removed.await);
+}
+
+/// Adds up what charts show.
+pub async fn rollup(around: &Rc<Around>) {
+    let begun = now();
+    told("rollup_failed", merge::run(&around.database(), begun, &|| now() > begun + BUDGET_MS).await);
 }
 
 /// Removes what gateways are not to keep, and says so.
@@ -107,6 +135,11 @@ pub async fn written(store: &super::d1::D1Store) {
     {
         PENDING.set(false);
     }
+}
+
+/// Logs were written that had been handed in elsewhere: feedback for them may be there.
+pub async fn settle_now(store: &super::d1::D1Store) {
+    told("settle_failed", feedback::settle(store, None, now()).await);
 }
 
 /// Settles what can be, and says how much cannot yet.

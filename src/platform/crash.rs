@@ -4,7 +4,7 @@
 use super::d1::D1Store;
 use super::{log_writer, now, pause, random};
 use crate::id;
-use crate::log_batch::{Key, Lost, statements};
+use crate::log_batch::{Lost, Part, statements};
 use crate::remains::{self, Underway, Unfinished};
 use std::cell::{OnceCell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,15 +41,15 @@ pub fn begin(env: &Env, context: &Context) {
     let mut lines = text.lines();
     let (count, lost) = lines.next().and_then(remains::read_lost).unwrap_or_default();
     log_writer::lose(count);
-    let lost: Vec<Lost> = lost.into_iter().map(|id| Lost { id, reason: REASON.to_owned() }).collect();
-    log_writer::tell("log_lost", &lost);
+    let lost = lost.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: REASON.to_owned() }).collect();
+    log_writer::say("log_lost", lost, log_writer::lost().0);
     let unfinished: Vec<Unfinished> = lines.filter_map(Unfinished::read).collect();
     let store = D1Store::new(env).within(log_writer::PATIENCE_MS);
     context.wait_until(async move {
         for unfinished in unfinished {
             let lost = unfinished.write(&store, pause).await;
             log_writer::lose(lost.len() as u64);
-            log_writer::tell("log_lost", &lost);
+            log_writer::say("log_lost", lost, log_writer::lost().0);
         }
     });
 }
@@ -77,7 +77,7 @@ fn hand_over() {
     let mut all = first.to_owned();
     for group in groups {
         let logs = group.records.iter().map(|record| record.id.clone()).collect();
-        let statements = statements(&Key::of(&group.id), &group.records);
+        let statements = statements(&Part::of(&group));
         all.push('\n');
         all.push_str(&Unfinished { logs, statements }.to_text());
     }

@@ -1,5 +1,6 @@
 //! [`Store`] on D1.
 
+use super::bodies::Bodies;
 use super::{js, within};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
@@ -28,6 +29,8 @@ pub struct D1Store {
     database: Database,
     /// A call that takes longer has failed, in milliseconds.
     patience_ms: u64,
+    /// Where the bucket is found.
+    env: JsValue,
 }
 
 /// D1 itself ends a statement after 30 s.
@@ -38,7 +41,7 @@ const PATIENCE_MS: u64 = 35_000;
 impl D1Store {
     pub fn new(env: &Env) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str("DB")).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS }
+        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS, env: env.into() }
     }
 
     /// The same with less patience, for whoever can do without an answer or try again.
@@ -84,6 +87,10 @@ impl Store for D1Store {
         }
         let answers = self.answer(self.database.batch(&prepared).map_err(failed)?).await?;
         Ok(Array::from(&answers).iter().map(|answer| meta(&answer, "changes")).collect())
+    }
+
+    async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Bodies::new(&self.env).object(id).await
     }
 }
 

@@ -34,8 +34,6 @@ pub struct Job {
     pub collect_log: bool,
     pub collect_payload: bool,
     pub cache: Cache,
-    /// Whether bodies are looked at: for the log, or for what a request costs.
-    pub reads: bool,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
     /// How many requests may be sent with the stored key that is used.
@@ -103,7 +101,7 @@ impl Job {
         around.later(work(self));
     }
 
-    /// Leaves the row, if there is to be one, and says what the attempt did cost.
+    /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
     pub async fn log(self, outcome: Outcome) {
         let Self { around, call, admission, mark, .. } = self;
         let duration = now().saturating_sub(self.arrived);
@@ -115,15 +113,11 @@ impl Job {
         }
         drop(admission);
         drop(mark);
-        if self.collect_log {
-            log_writer::submit(record, &around.database().within(log_writer::PATIENCE_MS)).await;
-        }
+        log_writer::submit(record, self.collect_log, &around).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {
-        if self.reads {
-            self.later(|job| job.log(outcome));
-        }
+        self.later(|job| job.log(outcome));
         response
     }
 

@@ -205,15 +205,36 @@ impl Collector {
     }
 }
 
+/// A plain object with a few fields.
+pub fn object(fields: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (name, value) in fields {
+        // Setting a field of a plain object does not fail.
+        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object
+}
+
+/// A field of an object; undefined where it has none.
+pub fn field(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// The headers of an answer of our own.
+pub fn own_headers(reply: &Reply) -> Result<web_sys::Headers, String> {
+    let headers = web_sys::Headers::new().map_err(|error| message(&error))?;
+    let _ = headers.set("content-type", reply.content_type);
+    for (name, value) in &reply.headers {
+        let _ = headers.set(name, value);
+    }
+    Ok(headers)
+}
+
 /// An answer of our own.
 pub fn response(reply: &Reply) -> Response {
     let init = ResponseInit::new();
     init.set_status(reply.status);
-    if let Ok(headers) = web_sys::Headers::new() {
-        let _ = headers.set("content-type", reply.content_type);
-        for (name, value) in &reply.headers {
-            let _ = headers.set(name, value);
-        }
+    if let Ok(headers) = own_headers(reply) {
         init.set_headers(&headers);
     }
     Response::new_with_opt_str_and_init(Some(&reply.body), &init).unwrap_or_else(|_| Response::error())

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod background;
 pub mod blocks;
+pub mod bodies;
 pub mod cache;
 pub mod circuits;
 pub mod compat;
@@ -20,6 +21,7 @@ pub mod log_writer;
 pub mod outgoing;
 #[cfg(feature = "panic-on-demand")]
 pub mod panicking;
+pub mod queue;
 pub mod resolver;
 pub mod rpc;
 pub mod serve;

@@ -135,7 +135,7 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         return Ok(Taken::Nothing);
     }
     let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
+    let copying = body::request_copying(headers, job.collect_log);
     let length = headers.content_length();
     let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {

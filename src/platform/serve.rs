@@ -3,7 +3,7 @@
 use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::{
-    Around, background, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    Around, background, bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
@@ -71,16 +71,16 @@ fn split(url: &str) -> (&str, &str, &str) {
 }
 
 fn health(around: &Around) -> Reply {
-    let lost = log_writer::lost();
+    let (lost, cut) = log_writer::lost();
     let version = env!("CARGO_PKG_VERSION");
     match &around.config.admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost }),
+            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut }),
         ),
         Err(reason) => Reply::json(
             200,
-            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost }),
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut }),
         ),
     }
 }
@@ -99,7 +99,10 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         }
         let body = body(&incoming.request).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
-        Ok(js::response(&reply))
+        match &reply.object {
+            Some(span) => bodies::streamed(&reply, span, around).await,
+            None => Ok(js::response(&reply)),
+        }
     };
     answered.await.unwrap_or_else(|error| js::response(&refused(error)))
 }
@@ -206,10 +209,15 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
                     limiter::forget(&later, gone.key).await;
                 }
                 background::sweep(&later).await;
+                background::objects(&later).await;
             });
         }
         // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
+        Endpoint::GetStorage => around.context.wait_until(async move {
+            background::retention(&later).await;
+            background::objects(&later).await;
+        }),
+        Endpoint::DeleteLogs => around.context.wait_until(async move { background::objects(&later).await }),
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation

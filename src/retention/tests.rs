@@ -9,6 +9,7 @@ use crate::metadata;
 use crate::query::Query;
 use crate::record::tests::{answered, call};
 use crate::record::{Call, LogRecord};
+use crate::rollup::Tally;
 use crate::store::sqlite::{Faulty, Planned, Sqlite};
 use crate::wire::Facts;
 use pollster::block_on;
@@ -408,7 +409,7 @@ fn ids_of_logs_that_were_not_stored_are_forgotten() {
 fn groups_are_forgotten_after_a_day() {
     let store = stopping(5);
     for age in [WRITTEN_MS + 1, WRITTEN_MS - 1] {
-        let group = Group { id: id::mint(NOW - age, 7), records: vec![record(1, 0)] };
+        let group = Group { id: id::mint(NOW - age, 7), records: vec![record(1, 0)], unlogged: Tally::default() };
         assert_eq!(block_on(log_batch::write(&store, group, async |_| {})), []);
     }
     ran(&store);
@@ -418,7 +419,7 @@ fn groups_are_forgotten_after_a_day() {
 #[test]
 fn a_group_that_is_delivered_again_is_neither_counted_nor_turned_away_again() {
     let store = stopping(3);
-    let group = Group { id: id::mint(NOW, 7), records: vec![record(1, 0), record(1, 1)] };
+    let group = Group { id: id::mint(NOW, 7), records: vec![record(1, 0), record(1, 1)], unlogged: Tally::default() };
     for _ in 0..2 {
         assert_eq!(block_on(log_batch::write(&store, group.clone(), async |_| {})), []);
         assert_eq!(number(&store, "SELECT logs FROM log_storage"), 2);

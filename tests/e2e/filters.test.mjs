@@ -150,6 +150,9 @@ test("what is wrong is refused with its place and what is allowed", async () => 
     ["cursor=x", ["query", "cursor"], /cursor/],
     [`cursor=${ids.chat}&order_by=model`, ["query", "cursor"], /created_at/],
     ["per_page=51", ["query", "per_page"], /1 to 50/],
+    ["examine=999", ["query", "examine"], /1000 to 1000000/],
+    ["examine=1000&page=2", ["query", "examine"], /cursor/],
+    ["examine=1000&order_by=model", ["query", "examine"], /created_at/],
   ]) {
     const answer = await gw.api(`/gateways/gw/logs?${query}`);
     const [error] = (await answer.json()).errors;

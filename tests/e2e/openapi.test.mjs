@@ -80,6 +80,17 @@ test("gateways", async () => {
   for (const gateway of ["gw", "full"]) await run("GetLimits", { path: { gateway } });
 });
 
+test("analytics", async () => {
+  await chat();
+  await until(async () => (await run("GetAnalytics")).result.totals.requests > 0, "the request to be counted");
+  for (const group_by of ["none", "provider", "model", "provider,model"]) {
+    const { result } = await run("GetAnalytics", { query: { group_by, granularity: "minute", provider: "openai" } });
+    assert.equal(result.buckets.length, 1);
+    for (const bucket of result.buckets) assert.equal(document.complaint("/components/schemas/Figures", bucket), null);
+  }
+  await run("GetAnalytics", { query: { granularity: "day", start: "2020-01-01" }, status: 400 });
+});
+
 test("proxied requests", async () => {
   await run("ProxyGet", { path: { rest: "models" } });
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "Content-Type": "application/json" }, query: CHAT };
@@ -111,7 +122,7 @@ test("logs", async () => {
   log = await chat();
   await chat();
   for (const query of [
-    { meta_info: true }, { per_page: 1, page: 2, order_by: "model", order_by_direction: "asc" }, { cursor: log, per_page: 1 }, { search: "lunch" }, { success: true, min_cost: 0, feedback: 0, start_date: "2020-01-01T00:00:00Z" },
+    { meta_info: true }, { per_page: 1, page: 2, order_by: "model", order_by_direction: "asc" }, { cursor: log, per_page: 1 }, { search: "lunch" }, { search: "lunch", examine: 1000 }, { success: true, min_cost: 0, feedback: 0, start_date: "2020-01-01T00:00:00Z" },
     { filters: JSON.stringify([{ key: "metadata.team", operator: "eq", value: ["AI"] }, { or: [{ key: "cost", operator: "gt", value: 0 }, { key: "error", operator: "absent" }] }]) },
   ]) await run("ListLogs", { query });
   const id = { path: { id: log } };
