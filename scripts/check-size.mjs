@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { Failure, main, root } from "./toolchain.mjs";
 
 const FILES = ["build/index.js", "build/index_bg.wasm"];
-const LIMIT = 560_000;
+const LIMIT = 620_000;
 
 function compressedSize(path) {
   const file = join(root, path);
