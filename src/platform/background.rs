@@ -63,7 +63,7 @@ pub async fn reseal(around: &Rc<Around>) {
 
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others.
 pub async fn everywhere(around: &Rc<Around>, tasks: &[Task]) {
-    let databases = around.databases();
+    let databases = around.databases().unhurried();
     let slices = Cell::new(0);
     let mut each: Vec<Work<'_>> = Vec::new();
     for (shard, store) in databases.all() {

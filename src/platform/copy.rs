@@ -201,9 +201,7 @@ impl Copied {
         }
         // Nobody pays for tokens that nobody reads: what has come is looked at, and the provider is told to stop.
         if at_hand {
-            while let Some(Ok(Some(piece))) = within(AT_HAND_MS, block(&reader, 1, FIRST_BLOCK)).await {
-                self.push(piece);
-            }
+            let _ = within(AT_HAND_MS, self.look(&reader)).await;
         }
         let _ = JsFuture::from(reader.cancel()).await;
         Err(Ended::ClientLeft)

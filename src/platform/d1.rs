@@ -1,7 +1,7 @@
 //! [`Store`] on D1.
 
 use super::bodies::Bodies;
-use super::{js, within};
+use super::{js, pause, within};
 use crate::shard::{self, Bound};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
@@ -33,6 +33,8 @@ pub struct D1Store {
     patience_ms: u64,
     /// Where the bucket is found.
     env: JsValue,
+    /// Whether others go first between its statements.
+    rests: bool,
 }
 
 /// D1 itself ends a statement after 30 s.
@@ -44,7 +46,7 @@ impl D1Store {
     /// The database with a number; see [`crate::shard`].
     pub fn new(env: &Env, shard: u32) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str(&shard::binding(shard))).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into() }
+        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into(), rests: false }
     }
 
     pub fn is_bound(&self) -> bool {
@@ -56,8 +58,18 @@ impl D1Store {
         Self { patience_ms, ..self }
     }
 
+    /// The same for work that nobody waits for. Where D1 runs in the thread of the Worker, as it does locally, its answers are
+    /// always there at once, and the runtime would get to nothing else, such as sending answers, until the work is done.
+    pub fn unhurried(self) -> Self {
+        Self { rests: true, ..self }
+    }
+
     async fn answer(&self, promise: Promise) -> Result<JsValue, StoreError> {
-        match within(self.patience_ms, JsFuture::from(promise)).await {
+        let answer = within(self.patience_ms, JsFuture::from(promise)).await;
+        if self.rests {
+            pause(1).await;
+        }
+        match answer {
             Some(answer) => answer.map_err(|error| self.failed(&error)),
             None => Err(self.error(format!("D1 did not answer within {} ms", self.patience_ms))),
         }
@@ -89,8 +101,17 @@ impl D1Store {
 impl Bound<D1Store> {
     /// [`D1Store::within`] of each.
     pub fn within(self, patience_ms: u64) -> Self {
-        let others = self.others.into_iter().map(|(shard, store)| (shard, store.within(patience_ms))).collect();
-        Self { first: self.first.within(patience_ms), others }
+        self.each(|store| store.within(patience_ms))
+    }
+
+    /// [`D1Store::unhurried`] of each.
+    pub fn unhurried(self) -> Self {
+        self.each(D1Store::unhurried)
+    }
+
+    fn each(self, changed: impl Fn(D1Store) -> D1Store) -> Self {
+        let others = self.others.into_iter().map(|(shard, store)| (shard, changed(store))).collect();
+        Self { first: changed(self.first), others }
     }
 }
 

@@ -103,7 +103,7 @@ impl Job {
 
     /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
     pub async fn log(self, outcome: Outcome) {
-        let Self { around, call, admission, mark, .. } = self;
+        let Self { around, call, admission, mark, share, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
@@ -112,8 +112,8 @@ impl Job {
             admission.spent(record.cost, unsaid);
         }
         drop(admission);
-        drop(mark);
-        log_writer::submit(record, self.collect_log, &around).await;
+        drop(share);
+        log_writer::submit(record, self.collect_log, mark, &around).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {

@@ -1,6 +1,7 @@
 //! Writes log records behind the answers, a group at a time; see [`crate::log_batch`] and [`crate::log_queue`].
 
 use super::bodies::{self, Bodies};
+use super::crash::Mark;
 use super::queue::Queue;
 use super::{Around, background, now, pause, random};
 use crate::body_object;
@@ -31,7 +32,7 @@ thread_local! {
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
 /// moment also writes those that follow it within the window, or sends them where a queue is bound, so this has to run as
 /// background work of a request.
-pub async fn submit(mut record: LogRecord, is_logged: bool, around: &Around) {
+pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark>>, around: &Around) {
     if is_logged && body_object::is_long(&record) {
         let bodies = Bodies::new(&around.env);
         if bodies.is_bound() {
@@ -42,6 +43,7 @@ pub async fn submit(mut record: LogRecord, is_logged: bool, around: &Around) {
         true => waiting.push(record, now()),
         false => waiting.count(&record, now()),
     });
+    drop(mark);
     if !leads {
         return;
     }

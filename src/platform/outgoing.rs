@@ -4,7 +4,7 @@ use super::blocks::{self, Upload};
 use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Incoming};
-use super::{now, pause, within};
+use super::{now, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Edits;
@@ -41,9 +41,6 @@ pub enum Taken {
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
-/// How often a broken request is looked at for a client that has left, every 10 ms.
-const SIGNAL_LOOKS: u32 = 5;
-
 /// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
 const MAX_SQUEEZED: u64 = 1024 * 1024;
 
@@ -55,20 +52,6 @@ impl Prepared {
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
     pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
-        let answer = self.sent(timeout_ms, client).await;
-        if answer.is_err() && matches!(self.body, Taken::Stream(_)) {
-            // A client that leaves breaks its body, and the request with it, before its signal tells.
-            for _ in 0..SIGNAL_LOOKS {
-                if client.aborted() {
-                    break;
-                }
-                pause(10).await;
-            }
-        }
-        answer
-    }
-
-    async fn sent(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,

@@ -57,6 +57,24 @@ function load(gw, { clients = 12, leaving = 0 } = {}) {
   };
 }
 
+/** Lets the consumer of a queue fail in two of three deliveries, before it has written and after. */
+const CRASHING = `
+import Worker from "./index.js";
+export * from "./index.js";
+let deliveries = 0;
+export default class extends Worker {
+  async queue(batch) {
+    const turn = (deliveries += 1) % 3;
+    if (turn === 1) throw new Error("the test crashed the consumer");
+    await super.queue(batch);
+    if (turn === 2) throw new Error("the test crashed the consumer, too late");
+  }
+  async fetch(request) {
+    return new URL(request.url).pathname === "/__deliveries" ? Response.json(deliveries) : super.fetch(request);
+  }
+}`;
+const QUEUE = { queueProducers: { LOG_QUEUE: "logs" }, queueConsumers: { logs: { maxBatchSize: 100, maxBatchTimeout: 0.1, maxRetries: 100 } } };
+
 const ids = (seen) => seen.map(({ id }) => id).filter(Boolean);
 const lostLines = (gw) => gw.output.filter((line) => line.includes('"event":"log_lost"')).map((line) => JSON.parse(line.slice(line.indexOf("{"))));
 const lost = async (gw) => (await (await fetch(`${gw.url}/health`)).json()).logs_lost;
@@ -144,53 +162,81 @@ describe("with the Worker as it is shipped", () => {
   });
 });
 
+test("a queue whose consumer crashes in two deliveries of three", async (t) => {
+  const gw = await Gateway.start({ around: CRASHING, worker: QUEUE });
+  await gw.create("gw");
+  gw.upstream.answer = provider;
+  const deliveries = async () => (await fetch(`${gw.url}/__deliveries`)).json();
+  const running = load(gw);
+  await sleep(SECONDS * 1_000);
+  const seen = await running.stop();
+  assert.ok(seen.every(({ status, complete }) => status === 200 && complete));
+  t.diagnostic(`${await accounted(gw, seen)} answers, ${await deliveries()} deliveries`);
+  assert.ok((await deliveries()) >= 3);
+  assert.equal(await lost(gw), 0);
+  await gw.stop(/the test crashed/);
+});
+
 describe("with a Worker that crashes when it is asked to", () => {
   let gw;
+  let queued;
   before(async () => {
     gw = await Gateway.start({ build: "target/panicking", faulty: true });
-    await gw.create("gw");
-    gw.upstream.answer = provider;
+    queued = await Gateway.start({ build: "target/panicking", worker: QUEUE });
+    for (const one of [gw, queued]) {
+      await one.create("gw");
+      one.upstream.answer = provider;
+    }
   });
-  // The runtime tells of the crash, and of every callback that has nowhere to go.
-  after(() => gw.stop(/log_lost|Critical|panick|Module terminated|Reinitializing|unreachable|RuntimeError|previous W/i));
+  after(async () => {
+    // The runtime tells of the crash, and of every callback that has nowhere to go.
+    const expected = /log_lost|Critical|panick|Module terminated|Reinitializing|unreachable|RuntimeError|previous W|queue_/i;
+    await gw.stop(expected);
+    await queued.stop(expected);
+  });
 
-  const crash = (kind) => fetch(`${gw.url}/__crash/${kind}`).then((answer) => answer.arrayBuffer(), () => undefined);
-
-  for (const [kind, faults] of [["panic", ""], ["trap", ""], ["panic", " while the database is down"]]) {
+  for (const [kind, faults] of [["panic", ""], ["trap", ""], ["panic", " while the database is down"], ["panic", " with a queue"]]) {
     test(`a ${kind}${faults} loses what was under way, and says so`, async (t) => {
-      const before = await lost(gw);
-      const told = lostLines(gw).length;
-      const running = load(gw);
-      await sleep(1_000);
-      const crashes = [];
-      for (let n = 0; n < 3; n += 1) {
-        if (faults) {
-          await gw.fault(1e9);
-          await sleep(300);
-        }
-        const from = Date.now();
-        await crash(kind);
-        crashes.push([from, Date.now()]);
-        if (faults) await gw.fault(0);
-        await sleep(500);
-      }
-      const seen = await running.stop();
-      const number = await accounted(gw, seen);
-      const names = lostLines(gw).slice(told);
-      t.diagnostic(`${number} answers, ${names.length} requests lost in 3 crashes, ${seen.filter(({ status }) => status !== 200).length} without an answer`);
-      assert.ok(names.length > 0 && names.every(({ reason }) => /crashed while the request was under way/.test(reason)));
-      assert.equal(new Set(names.map(({ id }) => id)).size, names.length);
-      await until(async () => (await lost(gw)) === before + names.length, "the count of the lost");
-      const rows = await gw.rows("SELECT id FROM logs WHERE id IN (SELECT value FROM json_each(?1))", JSON.stringify(names.map(({ id }) => id)));
-      assert.deepEqual(rows, [], "what is lost has no row");
-      // Only what was under way is lost: an answer that had come to its end before has its row.
-      const gone = new Set(names.map(({ id }) => id));
-      const wrongly = seen.filter(({ id, from, to }) => gone.has(id) && !crashes.some(([begun, ended]) => from <= ended && to >= begun - 50));
-      assert.deepEqual(wrongly, []);
-      assert.ok(seen.filter(({ from }) => from > crashes.at(-1)[1]).every(({ status, complete }) => status === 200 && complete), "it goes on as before");
+      const where = faults === " with a queue" ? queued : gw;
+      await crashed(where, kind, faults.includes("down"), t);
     });
   }
 });
+
+/** Crashes the Worker three times while requests keep coming. */
+async function crashed(gw, kind, faults, t) {
+  const crash = () => fetch(`${gw.url}/__crash/${kind}`).then((answer) => answer.arrayBuffer(), () => undefined);
+  const before = await lost(gw);
+  const told = lostLines(gw).length;
+  const running = load(gw);
+  await sleep(1_000);
+  const crashes = [];
+  for (let n = 0; n < 3; n += 1) {
+    if (faults) {
+      await gw.fault(1e9);
+      await sleep(300);
+    }
+    const from = Date.now();
+    await crash();
+    crashes.push([from, Date.now()]);
+    if (faults) await gw.fault(0);
+    await sleep(500);
+  }
+  const seen = await running.stop();
+  const number = await accounted(gw, seen);
+  const names = lostLines(gw).slice(told);
+  t.diagnostic(`${number} answers, ${names.length} requests lost in 3 crashes, ${seen.filter(({ status }) => status !== 200).length} without an answer`);
+  assert.ok(names.length > 0 && names.every(({ reason }) => /crashed while the request was under way/.test(reason)));
+  assert.equal(new Set(names.map(({ id }) => id)).size, names.length);
+  await until(async () => (await lost(gw)) === before + names.length, "the count of the lost");
+  const rows = await gw.rows("SELECT id FROM logs WHERE id IN (SELECT value FROM json_each(?1))", JSON.stringify(names.map(({ id }) => id)));
+  assert.deepEqual(rows, [], "what is lost has no row");
+  // Only what was under way is lost: an answer that had come to its end before has its row.
+  const gone = new Set(names.map(({ id }) => id));
+  const wrongly = seen.filter(({ id, from, to }) => gone.has(id) && !crashes.some(([begun, ended]) => from <= ended && to >= begun - 500));
+  assert.deepEqual(wrongly, []);
+  assert.ok(seen.filter(({ from }) => from > crashes.at(-1)[1]).every(({ status, complete }) => status === 200 && complete), "it goes on as before");
+}
 
 test("the Worker that is shipped cannot be asked to crash", async () => {
   const path = (folder) => new URL(`../../${folder}/index_bg.wasm`, import.meta.url);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { request as httpRequest } from "node:http";
 import { after, before, test } from "node:test";
 import { Gateway, raw, until } from "./harness.mjs";
 
@@ -94,18 +93,6 @@ test("a client that leaves a download is a failure of its own", async () => {
   await raw(`${gw.url}/v1/acct/gw/openai/audio/speech`, { onHeaders: (head) => (headers = head.headers), onData: (_, request) => request.destroy() });
   const log = await gw.logOf({ headers });
   assert.deepEqual([log.success, log.error], [false, "client: went away before the answer was complete"]);
-});
-
-test("a client that leaves an upload is one that left", async () => {
-  const first = gw.upstream.requests.length;
-  const request = httpRequest(`${gw.url}/v1/acct/gw/openai/audio/transcriptions`, { method: "POST", agent: false, headers: { "content-type": "audio/wav", "content-length": 8 << 20 } });
-  request.on("error", () => {});
-  request.write(Buffer.alloc(1 << 20));
-  await until(() => gw.upstream.requests.length > first, "the provider to be asked");
-  request.destroy();
-  const errors = () => gw.rows("SELECT status_code, error FROM logs WHERE path = 'audio/transcriptions'");
-  await until(async () => (await errors()).length === 1, "the row");
-  assert.deepEqual(await errors(), [{ status_code: 499, error: "client: went away before the answer was complete" }]);
 });
 
 test("garbage in a stream is passed on and says nothing", async () => {
