@@ -39,6 +39,7 @@ const SMALL: &[&str] = &[
     "pending",
     "deleted_gateways",
     "page",
+    "rows",
 ];
 
 /// The first step that reads the whole of a table or of an index.
