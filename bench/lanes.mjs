@@ -1,22 +1,16 @@
 // What is measured: the stand-in itself, the barest Worker that passes requests on, and Tollgate with one control after
-// the other. Each Worker has a workerd of its own.
+// the other, each Worker in a workerd of its own; `others.mjs` adds what is not ours.
 import { spawn } from "node:child_process";
-import * as fs from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
-import { complaint, Failure, say } from "../scripts/toolchain.mjs";
+import { say } from "../scripts/toolchain.mjs";
 import { ACCOUNT, compatibility, Gateway } from "../tests/e2e/harness.mjs";
-import { workerds } from "./load.mjs";
+import { compiled, workerds } from "./load.mjs";
+import { litellm, portkey } from "./others.mjs";
+import { WORK } from "./work.mjs";
 
-const BODY = JSON.stringify({
-  model: "gpt-4o",
-  messages: [
-    { role: "system", content: "You are a helpful assistant. Answer in one short sentence." },
-    { role: "user", content: "What should I eat for lunch?" },
-  ],
-});
-const HEADERS = { "content-type": "application/json", authorization: "Bearer sk-bench" };
+export const HEADERS = { "content-type": "application/json", authorization: "Bearer sk-bench" };
 const PATH = "/v1/chat/completions";
 
 /** What every comparison is with: nothing a Worker does between a client and a provider can cost less. */
@@ -29,15 +23,20 @@ const BARE = `export default {
 
 const NEVER = 1_000_000_000;
 
-/** Tollgate with its logs, and one thing more in each. `works` says of the probe's two answers whether the thing is there. */
+/** `works` says of the probe's two answers whether the control is there. */
 const TOLLGATE = [
-  { name: "tollgate-no-log", title: "Tollgate without logs", settings: { collect_logs: false } },
+  { name: "tollgate-no-log", title: "Tollgate, logging off", settings: { collect_logs: false } },
   { name: "tollgate", title: "Tollgate, logs with bodies" },
   {
-    name: "rate-limit", title: "… and a rate limit",
-    settings: { rate_limiting_limit: NEVER, rate_limiting_interval: 3_600 },
-    probe: { rate_limiting_limit: 1, rate_limiting_interval: 3_600 },
-    works: (answers) => answers[1].status === 429,
+    name: "controlled", title: "… and a token, and a rate limit", authenticated: true,
+    settings: { authentication: true, rate_limiting_limit: NEVER, rate_limiting_interval: 3_600 },
+    probe: { authentication: true, rate_limiting_limit: 1, rate_limiting_interval: 3_600 },
+    works: (answers) => answers[0].status === 200 && answers[1].status === 429,
+  },
+  {
+    name: "cache-hit", title: "… and answered from the cache",
+    headers: { "cf-aig-cache-ttl": "86400" },
+    works: (answers) => answers[1].headers.get("cf-aig-cache-status") === "HIT",
   },
   {
     name: "spend-limit", title: "… and a spend rule that reserves",
@@ -45,87 +44,108 @@ const TOLLGATE = [
     probe: { spend_limits: budget(0.000001) },
     works: (answers) => answers.some(({ status }) => status === 429),
   },
-  {
-    name: "cache-hit", title: "… and answered from the cache",
-    headers: { "cf-aig-cache-ttl": "86400" },
-    works: (answers) => answers[1].headers.get("cf-aig-cache-status") === "HIT",
-  },
 ];
+
+const OTHERS = { portkey, litellm };
 
 function budget(limit) {
   return { enabled: true, rules: [{ id: "bench", limit, limitType: "cost", window: 86_400, reserve: true }] };
 }
 
-/** Starts everything. Returns the lanes and the controls that are not there yet; `stops` gets what ends it all. */
-export async function start(folder, stops) {
-  const upstream = await standIn(folder);
-  stops.push(() => upstream.process.kill());
-  const lanes = [{ name: "direct", title: "no Worker: wrk to the stand-in", request: request(upstream.origin + PATH) }];
+/**
+ * Starts the lanes that are wanted, or all, with their databases in `databases` if that is not to be a temporary folder.
+ * Returns them and those that cannot be had here, with the reason; `stops` gets what ends it all.
+ */
+export async function start(folder, wanted, databases, stops) {
+  const wants = (name) => !wanted || wanted.includes(name);
+  const origin = await standIn(folder, stops);
+  const lanes = [{ name: "direct", title: "no gateway: straight to the stand-in", request: request(origin + PATH) }];
   const missing = [];
-  lanes.push(await bare(upstream.origin, stops));
-  for (const wanted of TOLLGATE) {
-    const lane = await tollgate(wanted, upstream.origin, stops);
-    if (lane) lanes.push(lane);
-    else missing.push(wanted.name);
+  if (wants("bare")) lanes.push(await bare(origin, stops));
+  for (const lane of TOLLGATE.filter(({ name }) => wants(name))) {
+    const started = await tollgate(lane, origin, stops, databases && { folder: join(databases, lane.name) });
+    if (started) lanes.push(started);
+    else missing.push({ name: lane.name, reason: "this Worker does not have it" });
   }
-  for (const name of missing) say(`left out: this Worker has no ${name}`);
-  return { lanes, missing };
+  for (const [name, startOther] of Object.entries(OTHERS).filter(([name]) => wants(name))) {
+    const { reason, request: to, ...lane } = await startOther(folder, origin, stops);
+    if (reason) missing.push({ name, reason });
+    else lanes.push({ name, rewrites: true, ...lane, request: { ...request(to.url), headers: { ...HEADERS, ...to.headers } } });
+  }
+  for (const { name, reason } of missing) say(`left out: ${name} (${reason})`);
+  return { origin, lanes, missing };
 }
 
 function request(url, headers = {}) {
-  return { url, body: BODY, headers: { ...HEADERS, ...headers } };
+  return { url, headers: { ...HEADERS, ...headers } };
 }
 
-async function standIn(folder) {
-  const program = join(folder, "upstream");
-  const source = new URL("upstream.rs", import.meta.url).pathname;
-  const problem = complaint("rustc", ["--edition", "2021", "-O", "-o", program, source]);
-  if (problem !== null) throw new Failure(`the stand-in for the provider cannot be compiled:\n${problem}`);
-  const child = spawn(program, { stdio: ["pipe", "pipe", "inherit"] });
-  const origin = await new Promise((resolve) => createInterface({ input: child.stdout }).once("line", resolve));
-  return { origin, process: child };
+export async function standIn(folder, stops) {
+  const child = spawn(compiled(folder, "upstream"), { stdio: ["pipe", "pipe", "inherit"] });
+  stops.push(() => child.kill());
+  return new Promise((resolve) => createInterface({ input: child.stdout }).once("line", resolve));
 }
 
 /** Starts a Worker and finds out which process it is. */
-async function inOwnProcess(work) {
+export async function inOwnProcess(work) {
   const before = workerds();
   const started = await work();
   const [pid] = workerds().filter((pid) => !before.includes(pid));
   return { started, pid };
 }
 
-async function bare(origin, stops) {
+/** Further options are those of Miniflare for a Worker. */
+export async function bareWorker(origin, { folder, runtime, ...worker } = {}) {
   const { date, flags } = compatibility();
-  const { started: miniflare, pid } = await inOwnProcess(async () => {
-    const options = convertV4MiniflareOptions({
-      host: "127.0.0.1",
-      log: new Log(LogLevel.ERROR),
-      workers: [{ name: "bare", modules: [{ type: "ESModule", path: "bare.mjs", contents: BARE }], compatibilityDate: date, compatibilityFlags: flags, bindings: { UPSTREAM: origin } }],
-    });
-    const miniflare = new Miniflare(options);
-    await miniflare.ready;
-    return miniflare;
+  const options = convertV4MiniflareOptions({
+    ...runtime,
+    host: "127.0.0.1",
+    log: new Log(LogLevel.ERROR),
+    workers: [{ name: "bare", modules: [{ type: "ESModule", path: "bare.mjs", contents: BARE }], compatibilityDate: date, compatibilityFlags: flags, bindings: { UPSTREAM: origin }, ...worker }],
   });
+  const miniflare = new Miniflare({ ...options, ...(folder && { resourcePersistencePath: folder }) });
+  await miniflare.ready;
+  return miniflare;
+}
+
+async function bare(origin, stops) {
+  const { started: miniflare, pid } = await inOwnProcess(() => bareWorker(origin));
   stops.push(() => miniflare.dispose());
   return { name: "bare", title: "bare Worker, passes on", pid, request: request(String(await miniflare.ready).replace(/\/$/, "") + PATH) };
 }
 
-async function tollgate({ name, title, settings, headers, probe = settings, works }, origin, stops) {
+/** Starts Tollgate in front of the stand-in. */
+export async function tollgateWorker(origin, stops, options = {}) {
   const upstream = { origin, baseUrls: { openai: `${origin}/v1` }, stop() {} };
-  const { started: gateway, pid } = await inOwnProcess(() => Gateway.start({ upstream }));
+  const { started: gateway, pid } = await inOwnProcess(() => Gateway.start({ upstream, ...options }));
   stops.push(() => gateway.miniflare.dispose());
-  const url = (id) => `${gateway.url}/v1/${ACCOUNT}/${id}/openai/chat/completions`;
+  return { gateway, pid };
+}
+
+export function urlOf(gateway, id, path = "chat/completions") {
+  return `${gateway.url}/v1/${ACCOUNT}/${id}/openai/${path}`;
+}
+
+async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works }, origin, stops, options) {
+  const { gateway, pid } = await tollgateWorker(origin, stops, options);
+  const sent = { ...headers, ...(authenticated && { "cf-aig-authorization": `Bearer ${await token(gateway)}` }) };
   if (works) {
     await gateway.create("probe", probe);
     const answers = [];
     for (let n = 0; n < 2; n += 1) {
-      const { body, headers: sent } = request("", headers);
-      const answer = await fetch(url("probe"), { method: "POST", body, headers: sent });
+      const answer = await fetch(urlOf(gateway, "probe"), { method: "POST", body: WORK.json.body, headers: { ...HEADERS, ...sent } });
       await answer.text();
       answers.push(answer);
     }
     if (!works(answers)) return null;
   }
   await gateway.create("bench", settings);
-  return { name, title, pid, gateway, request: request(url("bench"), headers) };
+  const lane = { name, title, pid, gateway, request: request(urlOf(gateway, "bench"), sent) };
+  if (authenticated && (await fetch(lane.request.url, { method: "POST", body: WORK.json.body, headers: HEADERS })).status !== 401) return null;
+  return lane;
+}
+
+async function token(gateway) {
+  const made = await gateway.api("/tokens", { method: "POST", body: JSON.stringify({ name: "bench", permissions: ["run"] }) });
+  return (await made.json()).result.value;
 }

@@ -1,5 +1,5 @@
 // `node scripts/setup.mjs` installs whatever Tollgate needs and this machine lacks; `build [--dev]` then builds the
-// Worker, and `packages` stops after the npm packages.
+// Worker, and `packages` stops after the npm packages. `build --panicking` builds one for the tests that crashes on demand.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
@@ -9,8 +9,8 @@ import { complaint, ensureToolchain, Failure, main, quietly, readText, root, say
 /** The Node of the npm packages: wrangler wants at least version 22, whatever the machine has. */
 export const nodeProgram = join(root, "node_modules/.bin/node");
 const WRANGLER = join(root, "node_modules/wrangler/bin/wrangler.js");
-const BUILT_FILES = ["build/index.js", "build/index_bg.wasm"];
-const BUILT_FROM = join(root, "build/.built-from");
+/** Where a build goes. The one that crashes on demand is kept apart from what could be deployed. */
+const FOLDERS = { release: "build", dev: "build", panicking: "target/panicking" };
 const WASM_TARGET = join(root, "target/wasm");
 const SETUP_LOCK = join(root, "target/.setup-lock");
 const INPUTS = [
@@ -104,20 +104,24 @@ function fingerprint(profile) {
   return hash.digest("hex");
 }
 
-function isBuilt(wanted) {
-  return BUILT_FILES.every((path) => fs.existsSync(join(root, path))) && readText(BUILT_FROM) === wanted;
+function builtFrom(profile) {
+  return join(root, FOLDERS[profile], ".built-from");
 }
 
-/** Builds build/index.js and build/index_bg.wasm, unless they are made from exactly these sources already. */
-export function build({ dev = false } = {}) {
+function isBuilt(profile, wanted) {
+  const files = ["index.js", "index_bg.wasm"].map((name) => join(root, FOLDERS[profile], name));
+  return files.every((path) => fs.existsSync(path)) && readText(builtFrom(profile)) === wanted;
+}
+
+/** Builds index.js and index_bg.wasm in the profile's folder, unless they are made from exactly these sources already. */
+export function build(profile = "release") {
   ensurePackages();
-  const profile = dev ? "dev" : "release";
-  if (isBuilt(fingerprint(profile))) return;
+  if (isBuilt(profile, fingerprint(profile))) return;
   const toolchain = ensureToolchain();
   withLock(SETUP_LOCK, () => {
     // Taken before the build: a file that changes while it runs leaves a fingerprint that is out of date.
     const wanted = fingerprint(profile);
-    if (!isBuilt(wanted)) compile(profile, wanted, toolchain);
+    if (!isBuilt(profile, wanted)) compile(profile, wanted, toolchain);
   });
 }
 
@@ -125,8 +129,9 @@ function compile(profile, wanted, { env, library, workerBuild }) {
   const cold = prepareTarget(library);
   const time = cold ? "1 to 3 minutes the first time" : "up to half a minute";
   say(`building the Worker, ${profile} profile (${time})`);
-  fs.rmSync(BUILT_FROM, { force: true });
-  const result = spawnSync(workerBuild, [`--${profile}`], {
+  fs.rmSync(builtFrom(profile), { force: true });
+  const options = profile === "panicking" ? ["--profile", profile, "--features", "panic-on-demand"] : [`--${profile}`];
+  const result = spawnSync(workerBuild, ["--out-dir", FOLDERS[profile], ...options], {
     cwd: root,
     // Apart from ./target, where the host's cargo may be another version and would wait for the same lock.
     // Without backtraces, which would bury the compiler's messages under worker-build's own frames.
@@ -138,7 +143,7 @@ function compile(profile, wanted, { env, library, workerBuild }) {
   }
   if (result.status !== 0) throw new Failure("the Worker does not build; the messages above say why.");
   if (profile === "release") stripNames(join(root, "build/index_bg.wasm"));
-  fs.writeFileSync(BUILT_FROM, wanted);
+  fs.writeFileSync(builtFrom(profile), wanted);
 }
 
 /**
@@ -180,11 +185,11 @@ function prepareTarget(library) {
 }
 
 await main(import.meta.url, ([command, ...options]) => {
-  if (command === "build" && options.every((option) => option === "--dev")) {
-    return build({ dev: options.length > 0 });
+  if (command === "build" && options.length < 2 && options.every((option) => ["--dev", "--panicking"].includes(option))) {
+    return build(options[0]?.slice(2));
   }
   if (command !== undefined && command !== "packages") {
-    throw new Failure("usage: node scripts/setup.mjs [packages | build [--dev]]");
+    throw new Failure("usage: node scripts/setup.mjs [packages | build [--dev | --panicking]]");
   }
   ensurePackages();
   if (command === undefined) ensureToolchain();

@@ -31,6 +31,7 @@ function testEndToEnd(part = "") {
   const files = endToEndFiles(part);
   if (files.length === 0) throw new Failure(`no file in ${END_TO_END} matches *${part}*.test.mjs`);
   build();
+  if (files.some((file) => file.includes("faults-under-load"))) build("panicking");
   say("end-to-end tests (node --test)");
   return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...files], wranglerEnv());
 }

@@ -14,9 +14,10 @@ pub enum Copying {
 }
 
 /// Where a body is too long to copy, this much of its beginning and of its end is looked at, in bytes.
-const END: u32 = 64 * 1024;
+pub const END: u32 = 64 * 1024;
 
-pub fn request_copying(headers: &Headers) -> Copying {
+/// `sized` tells that the size of the body is to be known.
+pub fn request_copying(headers: &Headers, sized: bool) -> Copying {
     let short = headers.content_length().is_none_or(|length| length <= MAX_BODY as u64);
     let content_type = headers.get("content-type").unwrap_or("application/json");
     if !short || headers.get("content-encoding").is_some() {
@@ -25,7 +26,7 @@ pub fn request_copying(headers: &Headers) -> Copying {
         Copying::Ends
     } else if is_text(content_type) {
         Copying::Whole
-    } else if headers.content_length().is_none() {
+    } else if sized && headers.content_length().is_none() {
         Copying::Ends
     } else {
         Copying::Nothing
@@ -101,9 +102,12 @@ mod tests {
                 "{kind}"
             );
         }
-        assert_eq!(request_copying(&headers(&[("content-type", "multipart/form-data; boundary=x")])), Copying::Ends);
         assert_eq!(
-            request_copying(&headers(&[("content-type", "audio/wav"), ("content-length", "9")])),
+            request_copying(&headers(&[("content-type", "multipart/form-data; boundary=x")]), false),
+            Copying::Ends
+        );
+        assert_eq!(
+            request_copying(&headers(&[("content-type", "audio/wav"), ("content-length", "9")]), true),
             Copying::Nothing
         );
     }

@@ -1,5 +1,6 @@
 //! The JSON around every answer of the control plane, and around the data plane's errors.
 
+use crate::body_object::Span;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -11,6 +12,8 @@ pub struct Reply {
     /// Further headers, such as `allow`.
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
+    /// What is the body instead, where it comes from the bucket.
+    pub object: Option<Span>,
 }
 
 /// Where a page of a list stands in the whole.
@@ -38,7 +41,7 @@ pub struct ApiError {
 
 impl Reply {
     pub fn json(status: u16, body: &Value) -> Self {
-        Self { status, content_type: "application/json", headers: Vec::new(), body: body.to_string() }
+        Self { status, content_type: "application/json", headers: Vec::new(), body: body.to_string(), object: None }
     }
 
     pub fn result(result: impl Serialize) -> Self {

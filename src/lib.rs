@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod auth;
 mod body;
+mod body_object;
 mod breaker;
 mod cache;
 mod caller;
@@ -23,6 +24,8 @@ mod id;
 mod judgement;
 mod limit;
 mod log_batch;
+mod log_queue;
+mod memory;
 mod metadata;
 mod model;
 mod number;
@@ -39,23 +42,28 @@ mod proxy;
 mod query;
 mod record;
 mod refusal;
+mod remains;
 mod reprice;
 mod resolver;
 mod retention;
 mod retry;
+mod rollup;
 mod router;
 mod scope;
+mod shard;
 mod sigv4;
 mod socket;
 mod store;
 mod timestamp;
+mod together;
 mod universal;
 mod upstream;
 mod vault;
 mod wire;
 
-use platform::{Around, background, rpc, serve};
+use platform::{Around, background, queue, rpc, serve};
 use std::rc::Rc;
+use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, event};
 
@@ -66,6 +74,13 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
     if let Ok(around) = rpc::around() {
         background::everything(&around).await;
     }
+}
+
+/// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
+#[wasm_bindgen]
+pub async fn queue(delivery: queue::Delivery, env: JsValue, context: JsValue) {
+    let around = Around::new(env.unchecked_into(), Context::new(context.unchecked_into()));
+    queue::receive(&delivery, &around).await;
 }
 
 #[event(fetch)]

@@ -3,9 +3,11 @@
 //! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
 //! is written; the timer and the database come from the shell.
 
+use crate::body_object::{self, Stored};
 use crate::metadata;
 use crate::record::LogRecord;
 use crate::retention::room;
+use crate::rollup::{self, Tally};
 use crate::store::{Bind, Statement, Store};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
@@ -32,7 +34,7 @@ const MAX_WAITING: usize = 32 * 1024 * 1024;
 
 /// Pauses before a failed write is tried again, in milliseconds: 27 s, because the platform ends background work
 /// 30 s after the response.
-const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
+pub const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
 
 /// After this many failures records are written one by one, so that one that D1 refuses does not take others along.
 const FAILURES_TOGETHER: usize = 3;
@@ -41,6 +43,8 @@ const FAILURES_TOGETHER: usize = 3;
 #[derive(Default)]
 pub struct Waiting {
     records: Vec<LogRecord>,
+    /// The requests that are counted and leave no log, by database.
+    unlogged: Vec<(u32, Tally)>,
     /// When a request promised to write what is waiting, in milliseconds.
     leader_since: Option<u64>,
     /// When something was last taken or settled.
@@ -49,6 +53,8 @@ pub struct Waiting {
     weight: usize,
     /// Records that will never be written, since the isolate started.
     pub lost: u64,
+    /// Records that were written without the whole of their bodies.
+    pub cut: u64,
 }
 
 /// What is written in one transaction.
@@ -56,14 +62,18 @@ pub struct Waiting {
 pub struct Group {
     /// Stays the same when the group is written again: see [`Key`].
     pub id: String,
+    /// Which database it is written to.
+    pub shard: u32,
     pub records: Vec<LogRecord>,
+    /// Requests that are counted and leave no log.
+    pub unlogged: Tally,
 }
 
 /// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
 /// as well, which may have been written although an error came back.
 pub struct Key<'a> {
     group: &'a str,
-    part: String,
+    part: &'a str,
 }
 
 /// SQL for: the transaction was not carried out before. Its statements have [`Key::binds`] as their last values.
@@ -77,10 +87,57 @@ macro_rules! is_new {
 }
 pub(crate) use is_new;
 
-/// A record that could not be written, with the reason, for the operator's log.
+/// What is written in one transaction, as the statements take it: it can be written again without being made anew, and sent
+/// as text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// What it is known by: see [`Key`].
+    pub id: String,
+    pub entries: Vec<Entry>,
+    /// What its requests add up to, as `tallies` has it; empty for nothing.
+    pub tally: String,
+    /// How many of these requests have no log.
+    pub unlogged: u64,
+}
+
+/// A record as the statements take it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub id: String,
+    pub gateway: i64,
+    pub created_at: u64,
+    /// The row of `logs`: the values of a JSON array.
+    pub log: String,
+    /// The rows of `log_metadata`: JSON arrays with commas between them.
+    pub metadata: String,
+    pub bodies: Vec<Body>,
+    /// Whether there is an object of it in the bucket.
+    pub object: bool,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
+}
+
+/// A row of `log_bodies`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A JSON array, written together with others.
+    Short(String),
+    /// The values themselves: a long text is not worth escaping.
+    Long(Vec<Bind>),
+}
+
+/// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,
+/// which has no id.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lost {
-    pub id: String,
+    pub id: Option<String>,
+    pub requests: u64,
+    pub reason: String,
+}
+
+/// What could not be written.
+pub struct Unwritten {
+    pub parts: Vec<Part>,
     pub reason: String,
 }
 
@@ -100,6 +157,22 @@ impl Waiting {
         }
         self.weight += record.weight();
         self.records.push(record);
+        self.leads(now_ms)
+    }
+
+    /// Counts a request that leaves no log. True means the same as for [`Waiting::push`].
+    pub fn count(&mut self, record: &LogRecord, now_ms: u64) -> bool {
+        let place = self.unlogged.iter().position(|(shard, _)| *shard == record.shard).unwrap_or(self.unlogged.len());
+        if place == self.unlogged.len() {
+            self.unlogged.push((record.shard, Tally::default()));
+        }
+        if let Some((_, tally)) = self.unlogged.get_mut(place) {
+            tally.count(record);
+        }
+        self.leads(now_ms)
+    }
+
+    fn leads(&mut self, now_ms: u64) -> bool {
         // A leader whose request was ended early has not kept its promise.
         let leads = self.leader_since.is_none_or(|since| now_ms.saturating_sub(since) > LEADER_MS);
         if leads {
@@ -112,21 +185,27 @@ impl Waiting {
     /// elects a new leader.
     pub fn take(&mut self, mint: impl Fn() -> String) -> Vec<Group> {
         self.leader_since = None;
-        let mut groups: Vec<Group> = Vec::new();
-        let mut weight = 0;
+        let mut groups: Vec<(usize, Group)> = Vec::new();
         for record in self.records.drain(..) {
-            weight += record.weight();
-            match groups.last_mut() {
-                Some(Group { records, .. }) if records.len() < MAX_RECORDS && weight <= MAX_JSON => {
-                    records.push(record)
+            let (own, shard) = (record.weight(), record.shard);
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((weight, Group { records, .. })) if records.len() < MAX_RECORDS && *weight + own <= MAX_JSON => {
+                    *weight += own;
+                    records.push(record);
                 }
                 _ => {
-                    weight = record.weight();
-                    groups.push(Group { id: mint(), records: vec![record] });
+                    let group = Group { id: mint(), shard, records: vec![record], unlogged: Tally::default() };
+                    groups.push((own, group));
                 }
             }
         }
-        groups
+        for (shard, unlogged) in self.unlogged.drain(..) {
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((_, group)) => group.unlogged = unlogged,
+                None => groups.push((0, Group { id: mint(), shard, records: Vec::new(), unlogged })),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 
     /// Whether nothing waits and nothing is being written.
@@ -134,66 +213,86 @@ impl Waiting {
         self.weight == 0
     }
 
+    /// Bodies are about to be put into the bucket. False means that too much waits already.
+    pub fn hold(&mut self, weight: usize, now_ms: u64) -> bool {
+        let fits = self.weight + weight <= MAX_WAITING;
+        if fits {
+            self.touched_at = now_ms;
+            self.weight += weight;
+        }
+        fits
+    }
+
     /// A group has been written, or given up.
-    pub fn settled(&mut self, weight: usize, lost: usize) {
+    pub fn settled(&mut self, weight: usize, lost: u64) {
         self.weight = self.weight.saturating_sub(weight);
-        self.lost += lost as u64;
+        self.lost += lost;
     }
 }
 
-/// Writes a group, trying again while time allows, and returns what is lost in the end. `pause` waits so many
-/// milliseconds. A write that took effect although it reported an error is recognised and not repeated.
+/// Writes a group, for tests.
+#[cfg(test)]
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    let Group { id, records } = group;
-    let mut parts = vec![(Key::of(&id), records)];
+    write_parts(store, vec![Part::of(&group)], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
+}
+
+/// Writes groups, or parts of them, trying again while time allows. `pause` waits so many milliseconds. A write that took
+/// effect although it reported an error is recognised and not repeated.
+pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl AsyncFn(u64)) -> Result<(), Unwritten> {
     let mut pauses = PAUSES_MS.iter();
     let mut failures = 0;
     loop {
         let mut failed = Vec::new();
         let mut reason = String::new();
-        for (key, part) in parts {
-            if let Err(error) = store.batch(statements(&key, &part)).await {
+        for part in parts {
+            if let Err(error) = store.batch(statements(&part)).await {
                 reason = error.0;
-                failed.push((key, part));
+                failed.push(part);
             }
         }
         if failed.is_empty() {
-            return Vec::new();
+            return Ok(());
         }
         failures += 1;
-        let Some(wait) = pauses.next() else {
-            let lost = failed.into_iter().flat_map(|(_, records)| records);
-            return lost.map(|record| Lost { id: record.id, reason: reason.clone() }).collect();
-        };
+        let Some(wait) = pauses.next() else { return Err(Unwritten { parts: failed, reason }) };
         pause(*wait).await;
-        parts = if failures == FAILURES_TOGETHER {
-            let apart = failed.into_iter().flat_map(|(_, records)| records).enumerate();
-            apart.map(|(number, record)| (Key::part(&id, number), vec![record])).collect()
-        } else {
-            failed
-        };
+        parts = if failures == FAILURES_TOGETHER { failed.into_iter().flat_map(Part::apart).collect() } else { failed };
     }
 }
 
-/// The statements that write records in one transaction, which has no effect when it is repeated. Logs are left out for
-/// which their gateway has no room.
-pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
-    let (mut statements, places) = room::admit(key, records);
-    let rows = records.iter().zip(places).map(|(record, place)| Row { record, place });
-    let rows = json_array(rows.filter_map(|row| serde_json::to_string(&row).ok()));
-    statements.push(Statement::new(insert_logs(), key.binds([rows.into()])));
-    let entries: Vec<String> = records.iter().flat_map(metadata_rows).map(|row| row.to_string()).collect();
-    if !entries.is_empty() {
-        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(json_array(entries))])));
+/// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
+/// their gateway has no room.
+pub fn statements(part: &Part) -> Vec<Statement> {
+    let key = &Key::of(&part.id);
+    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries) };
+    if !part.tally.is_empty() {
+        statements.push(rollup::leave(key, &part.tally));
     }
-    let mut together: Vec<String> = Vec::new();
+    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
+    statements
+}
+
+fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
+    let (mut statements, places) = room::admit(key, entries);
+    let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
+    let logs: Vec<String> = logs.collect();
+    statements
+        .push(Statement::new(insert_logs(), key.binds([Bind::Text(json_array(logs.iter().map(String::as_str)))])));
+    let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
+    let metadata = json_array(metadata);
+    if metadata.len() > EMPTY_ARRAY {
+        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(metadata)])));
+    }
+    let mut together: Vec<&str> = Vec::new();
     let mut length = 0;
-    for (row, size) in records.iter().flat_map(body_rows) {
-        if size > MAX_JSON / 4 {
-            statements.push(Statement::new(INSERT_BODY, key.binds(row)));
-            continue;
-        }
-        let row = as_json(&row).to_string();
+    for body in entries.iter().flat_map(|entry| &entry.bodies) {
+        let row = match body {
+            Body::Short(row) => row,
+            Body::Long(row) => {
+                statements.push(Statement::new(INSERT_BODY, key.binds(row.clone())));
+                continue;
+            }
+        };
         if length + row.len() > MAX_JSON && !together.is_empty() {
             statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
             length = 0;
@@ -204,7 +303,10 @@ pub fn statements(key: &Key<'_>, records: &[LogRecord]) -> Vec<Statement> {
     if !together.is_empty() {
         statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
     }
-    statements.push(Statement::new(NOTE_GROUP, [Bind::Text(key.part.clone())]));
+    let objects: Vec<&str> = entries.iter().filter(|entry| entry.object).map(|entry| entry.id.as_str()).collect();
+    if !objects.is_empty() {
+        statements.push(body_object::turned_away(key, &objects));
+    }
     statements
 }
 
@@ -214,34 +316,98 @@ const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)"
 // === impl Key ===
 
 impl<'a> Key<'a> {
-    /// A group that is written as a whole.
-    pub fn of(group: &'a str) -> Self {
-        Self { group, part: group.to_owned() }
-    }
-
-    fn part(group: &'a str, number: usize) -> Self {
-        Self { group, part: format!("{group}/{number}") }
+    /// A group's id, or that of a part of it, which begins with the group's and a slash.
+    pub fn of(id: &'a str) -> Self {
+        Self { group: id.split_once('/').map_or(id, |(group, _)| group), part: id }
     }
 
     /// A statement's own values, and after them those for [`is_new!`].
     pub fn binds(&self, own: impl Into<Vec<Bind>>) -> Vec<Bind> {
         let mut binds = own.into();
-        binds.extend([Bind::from(self.group), Bind::Text(self.part.clone())]);
+        binds.extend([Bind::from(self.group), Bind::from(self.part)]);
         binds
     }
 }
 
-/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes.
+// === impl Unwritten ===
+
+#[cfg(test)]
+impl Unwritten {
+    pub fn lost(self) -> Vec<Lost> {
+        let mut lost = Vec::new();
+        for part in self.parts {
+            lost.extend(part.entries.into_iter().map(|entry| (Some(entry.id), 1)));
+            lost.extend((part.unlogged > 0).then_some((None, part.unlogged)));
+        }
+        let reason = |(id, requests)| Lost { id, requests, reason: self.reason.clone() };
+        lost.into_iter().map(reason).collect()
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// A group as a whole.
+    pub fn of(group: &Group) -> Self {
+        let mut tally = group.unlogged.clone();
+        group.records.iter().for_each(|record| tally.count(record));
+        let entries = group.records.iter().map(Entry::of).collect();
+        let rows = if tally.is_empty() { String::new() } else { tally.json() };
+        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts() }
+    }
+
+    /// What is written one by one where it cannot be written together, each under a name of its own. The counts hold whether
+    /// or not a log is refused.
+    pub fn apart(self) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for (number, entry) in self.entries.into_iter().enumerate() {
+            parts.push(Self { id: format!("{}/{number}", self.id), entries: vec![entry], ..Self::default() });
+        }
+        if !self.tally.is_empty() {
+            let id = format!("{}/{}", self.id, parts.len());
+            parts.push(Self { id, tally: self.tally, unlogged: self.unlogged, entries: Vec::new() });
+        }
+        parts
+    }
+
+    /// Whether there is anything to take apart.
+    pub fn is_several(&self) -> bool {
+        self.entries.len() + usize::from(!self.tally.is_empty()) > 1
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub fn of(record: &LogRecord) -> Self {
+        let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
+        // Plain values always serialize.
+        let log = serde_json::to_string(&Row(record)).unwrap_or_default();
+        let log = log.strip_prefix('[').and_then(|log| log.strip_suffix(']')).unwrap_or_default().to_owned();
+        Self {
+            id: record.id.clone(),
+            gateway: record.gateway,
+            created_at: record.created_at,
+            log,
+            metadata: metadata.join(","),
+            bodies: body_rows(record),
+            object: !record.stored.is_empty(),
+            may_lack_room: record.may_lack_room,
+        }
+    }
+}
+
+/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes. New ones come last: messages that an
+/// older version has put into the queue are read by place.
 macro_rules! columns {
     ($($column:ident,)*) => {
         const COLUMNS: &[&str] = &[$(stringify!($column)),*];
 
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* may_lack_room: _, metadata_entries: _, request_body: _, response_body: _ } = self.record;
+                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _ } = self.0;
                 let mut row = serializer.serialize_seq(None)?;
                 $(row.serialize_element($column)?;)*
-                row.serialize_element(&self.place)?;
                 row.end()
             }
         }
@@ -249,11 +415,7 @@ macro_rules! columns {
 }
 
 /// A row of `logs` as an array in the order of the columns, which SQLite reads in a quarter of the time that an object takes.
-/// After them comes which of its gateway's logs in this transaction it is, counted from 1.
-struct Row<'a> {
-    record: &'a LogRecord,
-    place: usize,
-}
+struct Row<'a>(&'a LogRecord);
 
 columns! {
     id,
@@ -319,9 +481,10 @@ const INSERT_METADATA: &str = concat!(
 );
 
 const INSERT_BODIES: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) ",
     rows!(),
-    "SELECT v->>0, v->>1, v->>2, v->>3 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6 FROM rows \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
     is_new!()
 );
 
@@ -332,12 +495,13 @@ const INSERT_BODY: &str = concat!(
 );
 
 fn insert_logs() -> String {
-    let values: Vec<String> = (0..COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
-    let (columns, values, last) = (COLUMNS.join(", "), values.join(", "), COLUMNS.len());
+    // First comes which of its gateway's logs in this transaction it is, counted from 1.
+    let values: Vec<String> = (1..=COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
+    let (columns, values) = (COLUMNS.join(", "), values.join(", "));
     let (rows, new) = (rows!(), is_new!());
     format!(
         "INSERT OR IGNORE INTO logs ({columns}) {rows} SELECT {values} FROM rows \
-         WHERE v->>{last} <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>1) AND {new}"
+         WHERE v->>0 <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>2) AND {new}"
     )
 }
 
@@ -348,8 +512,12 @@ fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
         .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
 }
 
-/// The rows of a record's bodies, each with about its size in bytes.
-fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
+fn body_rows(record: &LogRecord) -> Vec<Body> {
+    let Stored { request, response, cut } = record.stored;
+    if !record.stored.is_empty() {
+        let row = json!([record.id, 0, record.request_body, record.response_body, request, response, cut.then_some(1)]);
+        return vec![Body::Short(row.to_string())];
+    }
     let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
     let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
     // An empty body that was kept differs from one that was not: it has a row with an empty text.
@@ -363,8 +531,11 @@ fn body_rows(record: &LogRecord) -> Vec<(Vec<Bind>, usize)> {
     (0..rows)
         .map(|seq| {
             let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
-            let size = request.map_or(0, str::len) + response.map_or(0, str::len);
-            (vec![Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()], size)
+            if request.map_or(0, str::len) + response.map_or(0, str::len) > MAX_JSON / 4 {
+                let row = [Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()];
+                return Body::Long(row.into());
+            }
+            Body::Short(json!([record.id, seq, request, response]).to_string())
         })
         .collect()
 }
@@ -385,7 +556,10 @@ fn pieces(text: &str) -> Vec<&str> {
     pieces
 }
 
-fn as_json(row: &[Bind]) -> Value {
+/// The length of an array without anything in it.
+const EMPTY_ARRAY: usize = 2;
+
+pub fn as_json(row: &[Bind]) -> Value {
     row.iter()
         .map(|bind| match bind {
             Bind::Null => Value::Null,
@@ -396,9 +570,16 @@ fn as_json(row: &[Bind]) -> Value {
         .collect()
 }
 
-fn json_array(rows: impl IntoIterator<Item = String>) -> String {
-    let rows: Vec<String> = rows.into_iter().collect();
-    format!("[{}]", rows.join(","))
+fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
+    let mut array = String::from("[");
+    for row in rows {
+        if array.len() > 1 {
+            array.push(',');
+        }
+        array.push_str(row);
+    }
+    array.push(']');
+    array
 }
 
 #[cfg(test)]
@@ -428,7 +609,8 @@ mod tests {
     /// For tests, in which every group has a first record of its own.
     impl From<Vec<LogRecord>> for Group {
         fn from(records: Vec<LogRecord>) -> Self {
-            Self { id: records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default(), records }
+            let id = records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default();
+            Self { id, shard: 0, records, unlogged: Tally::default() }
         }
     }
 
@@ -473,6 +655,23 @@ mod tests {
         long.response_body = Some("x".repeat(3_000_000));
         waiting.push(long, 0);
         assert_eq!(lengths(&mut waiting), [100, 100, 50, 1]);
+    }
+
+    #[test]
+    fn a_group_goes_to_one_database() {
+        let mut waiting = Waiting::default();
+        for n in 0..250 {
+            waiting.push(LogRecord { shard: n % 2, ..record(&n.to_string()) }, 0);
+        }
+        for shard in [1, 2, 1] {
+            waiting.count(&LogRecord { shard, ..record("unlogged") }, 0);
+        }
+        let groups = waiting.take(String::new);
+        let sizes: Vec<(u32, usize, u64)> =
+            groups.iter().map(|group| (group.shard, group.records.len(), group.unlogged.attempts())).collect();
+        assert_eq!(sizes, [(0, 100, 0), (1, 100, 0), (0, 25, 0), (1, 25, 2), (2, 0, 1)]);
+        assert!(waiting.take(String::new).is_empty());
+        assert!(groups.iter().all(|group| group.records.iter().all(|record| record.shard == group.shard)));
     }
 
     #[test]
@@ -562,7 +761,7 @@ mod tests {
         }
         let store = Picky(Sqlite::new());
         let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
-        assert_eq!(lost, [Lost { id: "poison".to_owned(), reason: "refused".to_owned() }]);
+        assert_eq!(lost, [Lost { id: Some("poison".to_owned()), requests: 1, reason: "refused".to_owned() }]);
         assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
     }
 }

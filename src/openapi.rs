@@ -6,7 +6,13 @@ use crate::envelope::Reply;
 const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 pub fn reply() -> Reply {
-    Reply { status: 200, content_type: "application/json", headers: Vec::new(), body: DOCUMENT.to_owned() }
+    Reply {
+        status: 200,
+        content_type: "application/json",
+        headers: Vec::new(),
+        body: DOCUMENT.to_owned(),
+        object: None,
+    }
 }
 
 #[cfg(test)]

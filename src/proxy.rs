@@ -12,6 +12,7 @@ use crate::model;
 use crate::options::Options;
 use crate::platform::answer::{self, Held};
 use crate::platform::cache::{self as kept, Cache};
+use crate::platform::crash::Mark;
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::js::{self, Incoming};
@@ -113,14 +114,16 @@ pub async fn attempt(
         call: Call { step: caller.step, evaluation_id: caller.evaluation_id, ..arrival.call(&options, around) },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload && options.collect_log,
-        reads: options.collect_log || scope.gateway.limits.has_budgets(),
         cache: Cache::new(options.cache.clone().filter(may_be_kept)),
         admission: None,
         key_limit: None,
         notes: notes(&options),
+        mark: None,
+        share: None,
         arrived: at,
         client,
     };
+    job.mark = job.collect_log.then(|| Rc::new(Mark::new(&job.call.id)));
     if caller.by_message {
         job.call.request_type = RequestType::Message;
     }
@@ -335,6 +338,7 @@ impl Arrival<'_> {
             event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
             id,
             gateway: self.scope.gateway.key,
+            shard: self.scope.gateway.shard,
             created_at: self.at,
             provider: providers::find(route.provider)
                 .map_or(route.provider, |provider| provider.slug)

@@ -1,5 +1,6 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
+use crate::body_object::Stored;
 use crate::limit::estimate;
 use crate::metadata::Metadata;
 use crate::model;
@@ -19,6 +20,8 @@ pub struct Call {
     pub id: String,
     /// The `key` of the gateway's row.
     pub gateway: i64,
+    /// Which database has the gateway's logs.
+    pub shard: u32,
     pub created_at: u64,
     pub provider: String,
     /// The path after the provider, raw.
@@ -109,6 +112,8 @@ pub enum Failure {
 pub struct LogRecord {
     pub id: String,
     pub gateway: i64,
+    /// Which database the row goes to; it is no part of the row.
+    pub shard: u32,
     pub created_at: u64,
     pub provider: String,
     pub model: Option<String>,
@@ -156,6 +161,8 @@ pub struct LogRecord {
     pub metadata_entries: Vec<(String, Value)>,
     pub request_body: Option<String>,
     pub response_body: Option<String>,
+    /// Which of the bodies are only the beginnings.
+    pub stored: Stored,
 }
 
 /// What an answer from the cache used.
@@ -234,6 +241,7 @@ impl LogRecord {
         Self {
             id: call.id,
             gateway: call.gateway,
+            shard: call.shard,
             created_at: call.created_at,
             model: model.as_deref().map(clipped),
             model_type: model::kind(&call.rest),
@@ -280,6 +288,7 @@ impl LogRecord {
             metadata_entries: call.metadata.entries,
             request_body: call.body,
             response_body: outcome.body,
+            stored: Stored::default(),
         }
     }
 
@@ -354,6 +363,7 @@ pub mod tests {
         Call {
             id: id.to_owned(),
             gateway: 1,
+            shard: 0,
             created_at: 1_700_000_000_000,
             provider: "openai".to_owned(),
             rest: "chat/completions".to_owned(),

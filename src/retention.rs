@@ -8,6 +8,7 @@
 pub mod room;
 
 use crate::api::log_list;
+use crate::body_object;
 use crate::id;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde_json::Value;
@@ -16,7 +17,7 @@ use serde_json::Value;
 const SLICE: u32 = 1_000;
 
 /// Slices in one run, because an invocation may send D1 a thousand statements.
-const MAX_SLICES: u32 = 50;
+pub const MAX_SLICES: u32 = 50;
 
 /// Gateways looked at together.
 const MAX_DUE: u32 = 20;
@@ -31,7 +32,7 @@ const RECOUNT_MS: u64 = 24 * 60 * 60 * 1_000;
 const UNSTORED_MS: u64 = 2 * 60 * 60 * 1_000;
 
 /// How long it is known of a group that it was written, in milliseconds: a queue may deliver it again for hours.
-const WRITTEN_MS: u64 = 24 * 60 * 60 * 1_000;
+pub const WRITTEN_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +50,6 @@ row! {
         recount: u8,
         aged: u8,
         excess: u8,
-    }
-}
-
-row! {
-    struct Id {
-        id: String,
     }
 }
 
@@ -119,7 +114,7 @@ async fn slice(store: &impl Store, due: &Due, now_ms: u64, report: &mut Report) 
 
 /// Removes the logs that a statement chooses.
 async fn remove(store: &impl Store, chosen: Statement, now_ms: u64) -> Result<u64, StoreError> {
-    let ids: Vec<String> = store.rows::<Id>(chosen).await?.into_iter().map(|row| row.id).collect();
+    let ids = store.ids(chosen).await?;
     log_list::remove_in_run(store, &ids, now_ms).await
 }
 
@@ -148,7 +143,8 @@ async fn remove_bodies(store: &impl Store, gateway: i64, now_ms: u64) -> Result<
          FROM (SELECT count(*) AS n FROM json_each(?5) JOIN log_bodies ON log_id = value AND seq = 0) AS gone WHERE gateway = ?1";
     let binds = [gateway.into(), at(now_ms), at(*created_at), last.as_str().into(), ids.as_str().into()];
     let removal = "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))";
-    store.batch(vec![Statement::new(noted, binds), Statement::new(removal, [ids.into()])]).await?;
+    let objects = body_object::removed(&ids);
+    store.batch(vec![Statement::new(noted, binds), objects, Statement::new(removal, [ids.into()])]).await?;
     Ok(removed)
 }
 

@@ -43,6 +43,7 @@ pub enum Endpoint {
     DeleteGateway,
     GetUrl,
     GetStorage,
+    GetAnalytics,
     PurgeCache,
     GetLimits,
     ListLogs,
@@ -113,6 +114,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
     (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
+    (Endpoint::GetAnalytics, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/analytics", Read),
     (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
     (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),

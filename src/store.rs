@@ -73,6 +73,11 @@ pub trait Store {
     /// Runs statements in one transaction: all take effect or none. Returns how many rows each changed.
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError>;
 
+    /// The object of a log in the bucket, if there is one: what is too long for its rows.
+    async fn object(&self, _id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     /// [`Store::select`] with typed rows.
     async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         let (rows, read) = self.select(statement).await?;
@@ -82,6 +87,12 @@ pub trait Store {
 
     async fn rows<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
         Ok(self.counted(statement).await?.0)
+    }
+
+    /// The column `id` of whatever a statement yields.
+    async fn ids(&self, statement: Statement) -> Result<Vec<String>, StoreError> {
+        let rows = self.select(statement).await?.0;
+        rows.into_iter().map(|mut row| column(&mut row, "id")).collect()
     }
 
     /// Runs a statement that yields at most one row.

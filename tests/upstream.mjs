@@ -3,6 +3,7 @@
 //
 //   node tests/upstream.mjs --port 9100        for trying the README by hand
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -49,6 +50,8 @@ export class Upstream {
   static async start(port = 0) {
     const upstream = new Upstream();
     upstream.#server = createServer((request, response) => upstream.#serve(request, response));
+    // A connection that is closed while a request is on its way would look like a fault of the gateway's.
+    upstream.#server.keepAliveTimeout = 600_000;
     upstream.#server.on("upgrade", (request, socket) => upstream.#upgrade(request, socket));
     await new Promise((resolve) => upstream.#server.listen(port, "127.0.0.1", resolve));
     return upstream;
@@ -66,7 +69,8 @@ export class Upstream {
   /**
    * What the next request that nothing was said about gets. One of:
    * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
-   * `cut: n` breaks the connection after n bytes or events. `{reset: true}` answers nothing; `{hang: true}` never answers;
+   * `cut: n` breaks the connection after n bytes or events. `{piece, times}` sends one buffer again and again, as fast as it
+   * is read. `{reset: true}` answers nothing; `{hang: true}` never answers;
    * `delay` answers so many ms later, `after` when a promise is kept.
    */
   next(behaviour) {
@@ -165,6 +169,14 @@ async function answer(behaviour, request, response, seen) {
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
     return response.end();
+  }
+  if (behaviour.piece) {
+    response.writeHead(status, { "x-request-id": "req_standin", ...headers });
+    const closed = once(response, "close");
+    for (seen.sent = 0; seen.sent < behaviour.times && !response.destroyed; seen.sent += 1) {
+      if (!response.write(behaviour.piece)) await Promise.race([once(response, "drain"), closed]);
+    }
+    return response.end(behaviour.ending);
   }
   let body = behaviour.file ? readFileSync(join(fixtures, behaviour.file)) : Buffer.from(behaviour.body ?? "");
   const type = behaviour.file && { "content-type": CONTENT_TYPES[behaviour.file.split(".").at(-1)] };

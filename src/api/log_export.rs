@@ -2,6 +2,7 @@
 
 use super::log_list::{cursor, direction, searched};
 use super::logs::{COLUMNS, Row};
+use crate::body_object::{self, Stored};
 use crate::conversation::Conversation;
 use crate::envelope::{ApiError, Reply};
 use crate::filter::{self, Direction, Selection};
@@ -171,7 +172,7 @@ impl Export {
     }
 
     async fn line(&self, store: &impl Store, row: &Row) -> Result<Option<String>, StoreError> {
-        let (request, response) = if self.bodies { bodies(store, &row.id).await? } else { (None, None) };
+        let [request, response] = if self.bodies { bodies(store, &row.id).await? } else { [None, None] };
         if self.format == Format::FineTune {
             let conversation = Conversation::read(request.as_deref(), response.as_deref());
             return Ok(conversation.example().map(|example| example.to_string()));
@@ -211,23 +212,32 @@ fn cell(value: &Value) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-async fn bodies(store: &impl Store, id: &str) -> Result<(Option<String>, Option<String>), StoreError> {
+async fn bodies(store: &impl Store, id: &str) -> Result<[Option<String>; 2], StoreError> {
     row! {
         struct Piece {
             request: Option<String>,
             response: Option<String>,
+            request_bytes: Option<u64>,
+            response_bytes: Option<u64>,
+            cut: Option<u8>,
         }
     }
-    let pieces = Statement::new("SELECT request, response FROM log_bodies WHERE log_id = ?1 ORDER BY seq", [id.into()]);
+    let sql =
+        "SELECT request, response, request_bytes, response_bytes, cut FROM log_bodies WHERE log_id = ?1 ORDER BY seq";
+    let pieces = Statement::new(sql, [id.into()]);
     let (mut request, mut response): (Option<String>, Option<String>) = (None, None);
+    let mut stored = Stored::default();
     for piece in store.rows::<Piece>(pieces).await? {
+        if piece.request_bytes.or(piece.response_bytes).is_some() {
+            stored = Stored { request: piece.request_bytes, response: piece.response_bytes, cut: piece.cut == Some(1) };
+        }
         for (whole, part) in [(&mut request, piece.request), (&mut response, piece.response)] {
             if let Some(part) = part {
                 whole.get_or_insert_default().push_str(&part);
             }
         }
     }
-    Ok((request, response))
+    body_object::whole(store, id, stored, [request, response]).await
 }
 
 /// An export with a limit, as one answer. The header `x-next-cursor` says where the next one begins.
@@ -242,7 +252,8 @@ pub async fn collected(store: &impl Store, mut export: Export) -> Result<Reply, 
     }
     let more = !export.rows.is_empty() || !export.ended;
     let cursor = export.last.take().filter(|_| more);
-    let reply = Reply { status: 200, content_type: export.content_type(), headers: export.headers(), body };
+    let reply =
+        Reply { status: 200, content_type: export.content_type(), headers: export.headers(), body, object: None };
     Ok(match cursor {
         Some(cursor) => reply.with_header("x-next-cursor", cursor),
         None => reply,

@@ -2,6 +2,7 @@
 
 use super::{Place, log_page};
 use crate::audit::{By, Change};
+use crate::body_object;
 use crate::envelope::{ApiError, Reply};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::id;
@@ -80,12 +81,6 @@ const EXTREMES: &str = "count(*) AS n, min(logs.cost) AS min_cost, max(logs.cost
      min(logs.tokens_in) AS min_tokens_in, max(logs.tokens_in) AS max_tokens_in, \
      min(logs.tokens_out) AS min_tokens_out, max(logs.tokens_out) AS max_tokens_out, \
      min(logs.total_tokens) AS min_total_tokens, max(logs.total_tokens) AS max_total_tokens";
-
-row! {
-    struct Id {
-        id: String,
-    }
-}
 
 /// The logs that a query's filters and search describe.
 pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
@@ -246,7 +241,7 @@ pub async fn delete(
     };
     let limit = selection.bind(limit as i64);
     let chosen = selection.select("logs.id AS id", &format!("ORDER BY {order} LIMIT {limit}"));
-    let ids: Vec<String> = store.rows::<Id>(chosen).await?.into_iter().map(|row| row.id).collect();
+    let ids = store.ids(chosen).await?;
     let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
     fields.dedup();
     let row = by.row(&Change {
@@ -281,6 +276,7 @@ async fn removed(
     }
     let ids = Value::from(ids).to_string();
     let released = room::release(&ids, run);
+    let objects = body_object::removed(&ids);
     let statements = [
         "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM log_metadata WHERE log_id IN (SELECT value FROM json_each(?1))",
@@ -291,7 +287,7 @@ async fn removed(
         "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
     ];
     let statements = statements.map(|sql| Statement::new(sql, [Bind::from(ids.as_str())]));
-    let last = statements.len();
-    let changed = store.batch([released].into_iter().chain(statements).chain(audit).collect()).await?;
+    let last = statements.len() + 1;
+    let changed = store.batch([released, objects].into_iter().chain(statements).chain(audit).collect()).await?;
     Ok(changed.get(last).copied().unwrap_or(0))
 }

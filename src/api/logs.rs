@@ -1,6 +1,7 @@
 //! `…/logs/{id}`: what one request left behind.
 
 use super::{Place, feedback, object};
+use crate::body_object::Span;
 use crate::envelope::{ApiError, Reply};
 use crate::judgement::{Judgement, MAX_METADATA};
 use crate::store::{Bind, Statement, Store, StoreError, row};
@@ -103,8 +104,8 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
     let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
     // SQLite's substr and length end at a NUL character, comparison does not: a head cut there is not called complete.
     let heads = Statement::new(
-        "SELECT substr(request, 1, ?2) AS request, substr(request, 1, ?2) = request AS request_complete, \
-         substr(response, 1, ?2) AS response, substr(response, 1, ?2) = response AS response_complete FROM log_bodies WHERE log_id = ?1 AND seq = 0",
+        "SELECT substr(request, 1, ?2) AS request, request_bytes IS NULL AND substr(request, 1, ?2) = request AS request_complete, \
+         substr(response, 1, ?2) AS response, response_bytes IS NULL AND substr(response, 1, ?2) = response AS response_complete FROM log_bodies WHERE log_id = ?1 AND seq = 0",
         [id.into(), Bind::Int(HEAD as i64)],
     );
     let heads = store.row::<Heads>(heads).await?.unwrap_or_default();
@@ -131,9 +132,10 @@ pub async fn exists(store: &impl Store, gateway: Option<i64>, id: &str) -> Resul
     Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
 }
 
-/// Changes what people say about a log: thumbs, score and tags. A body that is wrong changes nothing.
-pub async fn patch(
-    store: &impl Store,
+/// Changes what people say about a log in one of the databases: thumbs, score and tags. A body that is wrong changes nothing.
+pub async fn patch<S: Store>(
+    databases: &[(u32, &S)],
+    (shard, store): (u32, &S),
     place: &Place<'_>,
     id: &str,
     body: &[u8],
@@ -141,7 +143,7 @@ pub async fn patch(
 ) -> Result<Reply, ApiError> {
     let judgement = Judgement::patch(&Value::Object(object(body)?))?;
     if !exists(store, Some(place.key), id).await? {
-        return feedback::keep(store, id, &judgement, Some(place), context).await;
+        return feedback::keep(databases, shard, id, &judgement, Some(place), context).await;
     }
     feedback::settle(store, Some(id), context.now_ms).await?;
     if let Judgement::Patch(patch) = &judgement
@@ -165,16 +167,20 @@ pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Res
         struct Piece {
             content_type: Option<String>,
             data: String,
+            /// Where it is in the log's object, and how long, when it is there.
+            offset: u64,
+            bytes: Option<u64>,
+            cut: Option<u8>,
         }
     }
     let sql = match part {
         Part::Request => {
-            "SELECT logs.request_content_type AS content_type, log_bodies.request AS data FROM logs \
+            "SELECT logs.request_content_type AS content_type, log_bodies.request AS data, 0 AS offset, request_bytes AS bytes, cut FROM logs \
              JOIN log_bodies ON log_bodies.log_id = logs.id \
              WHERE logs.id = ?1 AND logs.gateway = ?2 AND log_bodies.request IS NOT NULL ORDER BY log_bodies.seq"
         }
         Part::Response => {
-            "SELECT logs.response_content_type AS content_type, log_bodies.response AS data FROM logs \
+            "SELECT logs.response_content_type AS content_type, log_bodies.response AS data, coalesce(request_bytes, 0) AS offset, response_bytes AS bytes, cut FROM logs \
              JOIN log_bodies ON log_bodies.log_id = logs.id \
              WHERE logs.id = ?1 AND logs.gateway = ?2 AND log_bodies.response IS NOT NULL ORDER BY log_bodies.seq"
         }
@@ -184,10 +190,20 @@ pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Res
         None => return Err(ApiError::not_found()),
         Some(piece) => shown_as(piece.content_type.as_deref()),
     };
-    let body = pieces.into_iter().map(|piece| piece.data).collect();
+    let object = match pieces.first() {
+        Some(Piece { bytes: Some(_), cut: Some(1), .. }) => {
+            let message = "The bucket did not take this body. Its beginning is in the log".to_owned();
+            return Err(ApiError { message, ..ApiError::not_found() });
+        }
+        Some(Piece { bytes: Some(length), offset, .. }) => {
+            Some(Span { id: id.to_owned(), offset: *offset, length: *length })
+        }
+        _ => None,
+    };
+    let body = if object.is_some() { String::new() } else { pieces.into_iter().map(|piece| piece.data).collect() };
     // The text comes from outside: no browser may take it for a page of ours.
     let headers = vec![("x-content-type-options", "nosniff".to_owned())];
-    Ok(Reply { status: 200, content_type, headers, body })
+    Ok(Reply { status: 200, content_type, headers, body, object })
 }
 
 /// The content type a stored body is given out with: a known harmless one, whatever a provider called it.

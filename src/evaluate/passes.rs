@@ -7,6 +7,7 @@ use super::keyed::Keyed;
 use super::report::Report;
 use super::run::{Call, Heard, Run, Stop, World, known};
 use super::tally::Sums;
+use crate::body_object::{self, Stored};
 use crate::conversation::Conversation;
 use crate::filter::Direction;
 use crate::price;
@@ -35,6 +36,10 @@ row! {
         response: Option<String>,
         /// The bodies go on in further rows.
         longer: u8,
+        /// What of them is in the log's object.
+        request_bytes: Option<u64>,
+        response_bytes: Option<u64>,
+        cut: Option<u8>,
         /// There is a verdict already.
         judged: u8,
     }
@@ -64,11 +69,21 @@ impl<S: Store, W: World> Run<'_, S, W> {
             "logs.id AS id, {group} AS grp, \
              (SELECT request FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(request) <= {MAX_READ}) AS request, \
              (SELECT response FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(response) <= {MAX_READ}) AS response, \
-             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND (seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ})) AS longer, \
+             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND (seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ} \
+               OR request_bytes > {MAX_READ} OR response_bytes > {MAX_READ})) AS longer, \
+             (SELECT request_bytes FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS request_bytes, \
+             (SELECT response_bytes FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS response_bytes, \
+             (SELECT cut FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS cut, \
              EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged"
         );
         let rest = format!("ORDER BY {} LIMIT {limit}", logs.in_time(Direction::Descending));
-        self.counted(logs.select(&columns, &rest)).await
+        let mut rows: Vec<Answered> = self.counted(logs.select(&columns, &rest)).await?;
+        for row in rows.iter_mut().filter(|row| row.longer == 0) {
+            let stored = Stored { request: row.request_bytes, response: row.response_bytes, cut: row.cut == Some(1) };
+            let heads = [row.request.take(), row.response.take()];
+            [row.request, row.response] = body_object::whole(self.store, &row.id, stored, heads).await?;
+        }
+        Ok(rows)
     }
 
     pub(super) async fn test(&mut self, position: usize, test: &Test) -> Result<(), Stop> {

@@ -104,13 +104,8 @@ pub(super) struct Run<'a, S, W> {
 
 /// The ids of evaluations that wait for somebody to go on with them.
 pub async fn waiting(store: &impl Store, now_ms: u64) -> Result<Vec<String>, StoreError> {
-    row! {
-        struct Id {
-            id: String,
-        }
-    }
     let sql = "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 10";
-    Ok(store.rows::<Id>(Statement::new(sql, [Bind::Int(now_ms as i64)])).await?.into_iter().map(|row| row.id).collect())
+    store.ids(Statement::new(sql, [Bind::Int(now_ms as i64)])).await
 }
 
 /// Works on an evaluation until `until_ms`. Does nothing while somebody else does. True when it is done.

@@ -96,11 +96,6 @@ impl Limits {
         let spend = rules.iter().filter(|_| enabled).filter_map(|rule| SpendRule::parse(rule, &[]).ok());
         Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect() }
     }
-
-    /// True when it matters what requests cost.
-    pub fn has_budgets(&self) -> bool {
-        self.spend.iter().any(|rule| rule.enabled)
-    }
 }
 
 /// Checks `rate_limiting_rules`, as given.

@@ -2,6 +2,7 @@
 //! log wants one.
 
 use super::cache;
+use super::copy::{self, Copied, Ended};
 use super::job::Job;
 use super::js::{self, Collector, FixedLengthStream, IdentityTransformStream};
 use super::{now, within};
@@ -14,7 +15,7 @@ use js_sys::ArrayBuffer;
 use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, AbortSignal, ReadableStream, Response, StreamPipeOptions};
+use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
@@ -43,9 +44,6 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
         };
     };
     let keeps = job.cache.keeps(status, &reader.headers);
-    if !job.reads && !keeps {
-        return made(&stream.into()).map_err(|cause| (Box::new(job), cause));
-    }
     match body::response_copying(&reader.headers) {
         Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => short(&upstream, reader, job, made).await,
         Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
@@ -83,7 +81,7 @@ impl Held {
     pub async fn log(self, job: Job) {
         let (_, reader, whole) = self.taken().await;
         let outcome = match whole {
-            Some(buffer) => reader.read(&buffer, job.collect_payload),
+            Some(buffer) => reader.read(&Copied::of(&buffer), job.collect_payload),
             None => reader.outcome,
         };
         job.log(Outcome { superseded: true, ..outcome }).await;
@@ -100,7 +98,7 @@ impl Held {
         edits.remove("content-length");
         match js::answered(&upstream, &buffer, &edits.to_json()) {
             Ok(response) => {
-                let outcome = reader.read(&buffer, job.collect_payload);
+                let outcome = reader.read(&Copied::of(&buffer), job.collect_payload);
                 job.finish(outcome, response)
             }
             Err(cause) => job.broken(&cause),
@@ -136,14 +134,15 @@ async fn short(
         Err(cause) => return Err((Box::new(job), cause)),
     };
     job.later(|job| async move {
-        settle(reader, Some(&buffer), None, job).await;
+        settle(reader, Copied::of(&buffer), None, job).await;
     });
     Ok(response)
 }
 
 /// A stream is split natively. The client's branch goes through a pipe of its own, whose end tells whether the client
-/// stayed. The log's branch must not be read with `text()` or `arrayBuffer()` directly: the runtime would then fill
-/// 128 KiB before either branch gets a byte, and the client would see no stream. Through a pipe there is no such wait.
+/// stayed; the log's branch follows it. A compressed body has no such pipe. Its copy must not be read with `text()` or
+/// `arrayBuffer()` directly: the runtime would then fill 128 KiB before either branch gets a byte, and the client would see
+/// no stream. Through a pipe there is no such wait.
 fn teed(
     stream: ReadableStream,
     client: AbortSignal,
@@ -154,58 +153,57 @@ fn teed(
     let branches = stream.tee();
     let (ours, theirs): (ReadableStream, ReadableStream) =
         (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
-    let copy = IdentityTransformStream::new();
-    let options = StreamPipeOptions::new();
-    // When the source breaks the copy stays usable, so that the log can tell what had come until then.
-    options.set_prevent_abort(true);
-    let stop = AbortController::new().ok();
-    if let Some(stop) = &stop {
-        options.set_signal(&stop.signal());
-    }
-    let copied = JsFuture::from(ours.pipe_to_with_options(&copy.writable(), &options));
-    let collected = Response::new_with_opt_readable_stream(Some(&copy.readable()))
-        .and_then(|copy| copy.array_buffer())
-        .map(JsFuture::from);
     let (body, sent) = piped(theirs, &reader.headers);
+    let piped = sent.is_none().then(|| copying(&ours));
     let response = match made(&body) {
         Ok(response) => response,
         Err(cause) => return job.broken(&cause),
     };
-    job.later(|job| async move {
-        let mut failure = None;
-        if let Some(sent) = sent
-            && sent.await.is_err()
-            && client.aborted()
-        {
-            failure = Some(Failure::ClientLeft);
-            // Ending the copy ends the last reader, and with it the upstream request: nobody pays for unread tokens.
-            if let Some(stop) = stop {
-                stop.abort();
+    let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::record::MAX_BODY as u64 };
+    job.later(async move |job| {
+        let (copied, ended) = match (sent, piped) {
+            (Some(sent), _) => copy::follow(&ours, sent, limit, || client.aborted()).await,
+            (None, Some((readable, copied))) => {
+                let (copied, (kept, ended)) = join(copied, copy::ahead(&readable, limit)).await;
+                (kept, ended.or(copied.map(Ended::Broken)))
             }
-        }
-        if let Err(error) = copied.await {
-            failure =
-                failure.or_else(|| Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))));
-            let _ = JsFuture::from(copy.writable().close()).await;
-        }
-        let collected = match collected {
-            Ok(collected) => collected.await.ok(),
-            Err(_) => None,
+            (None, None) => return,
         };
-        settle(reader, collected.as_ref().map(JsCast::unchecked_ref), failure, job).await;
+        let failure = match ended {
+            Some(Ended::ClientLeft) => Some(Failure::ClientLeft),
+            Some(Ended::Broken(error)) => {
+                Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error))))
+            }
+            None => None,
+        };
+        settle(reader, copied, failure, job).await;
     });
     response
 }
 
-/// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
-async fn settle(reader: Reader, copy: Option<&ArrayBuffer>, failure: Option<Failure>, job: Job) {
-    let headers = reader.headers.clone();
-    let outcome = match copy {
-        Some(buffer) => reader.read(buffer, job.collect_payload),
-        None => reader.outcome,
+/// Puts a pipe behind a stream. When the stream breaks the pipe just ends, so that what had come can be read; the second
+/// value tells how it broke.
+fn copying(stream: &ReadableStream) -> (ReadableStream, impl Future<Output = Option<JsValue>> + use<>) {
+    let pipe = IdentityTransformStream::new();
+    let options = StreamPipeOptions::new();
+    options.set_prevent_abort(true);
+    let writable = pipe.writable();
+    let copied = JsFuture::from(stream.pipe_to_with_options(&writable, &options));
+    let ended = async move {
+        let error = copied.await.err()?;
+        let _ = JsFuture::from(writable.close()).await;
+        Some(error)
     };
-    let outcome = Outcome { failure, ..outcome };
-    let kept = copy.and_then(|body| cache::keep(&job, &headers, &outcome, body));
+    (pipe.readable(), ended)
+}
+
+/// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
+async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job) {
+    let headers = reader.headers.clone();
+    let outcome = Outcome { failure, ..reader.read(&copy, job.collect_payload) };
+    let body = if job.cache.is_to_keep() { copy.buffer().await } else { None };
+    drop(copy);
+    let kept = body.as_ref().and_then(|body| cache::keep(&job, &headers, &outcome, body));
     join(OptionFuture::from(kept), job.log(outcome)).await;
 }
 
@@ -220,7 +218,9 @@ fn passed(
     let length = reader.headers.content_length();
     let plain = reader.headers.get("content-encoding").is_none();
     let count = Cell::new(0);
-    let pipe = (plain && length.is_none()).then(IdentityTransformStream::new);
+    // Only a log tells the size.
+    let counts = plain && length.is_none() && (job.collect_log || job.cache.is_to_keep());
+    let pipe = counts.then(IdentityTransformStream::new);
     let (stream, copy) = match &pipe {
         Some(_) if job.cache.is_to_keep() => {
             let branches = stream.tee();
@@ -321,23 +321,19 @@ impl Reader {
     }
 
     /// Reads what the log wants from the copy of a body.
-    fn read(self, buffer: &ArrayBuffer, collect_payload: bool) -> Outcome {
-        let length = buffer.byte_length();
+    fn read(self, copy: &Copied, collect_payload: bool) -> Outcome {
         let content_type = self.headers.get("content-type").unwrap_or("");
         let status = self.status;
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
-        let mut outcome = Outcome { size: Some(u64::from(length)), ..self.outcome };
+        let mut outcome = Outcome { size: Some(copy.length), ..self.outcome };
         if !content_type.is_empty() && !body::is_text(content_type) {
             return outcome;
         }
-        if length as usize <= crate::record::MAX_BODY {
-            let bytes = js::bytes(buffer);
+        if let Some(bytes) = copy.bytes(crate::record::MAX_BODY) {
             outcome.facts = wire::read(framing, status, &bytes);
             outcome.body = (collect_payload && framing != wire::Framing::AwsEventStream).then(|| body::text(bytes));
         } else if framing == wire::Framing::Sse {
-            outcome.facts = body::merged(
-                body::ends(length).map(|(from, to)| wire::read(framing, status, &js::slice(buffer, from, to))),
-            );
+            outcome.facts = body::merged(copy.ends().iter().map(|part| wire::read(framing, status, part)));
         }
         outcome.facts.usage = body::with_headers(outcome.facts.usage, &self.headers);
         outcome

@@ -1,14 +1,13 @@
 //! A request to `compat` becomes one to the provider that its model names, before anything else is asked about it.
 
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::outgoing::{MAX_KEPT, NoBody};
 use crate::compat::{self, SLUG};
 use crate::refusal::Refusal;
 use crate::router::Route;
 use crate::upstream::CustomProvider;
-use js_sys::{ArrayBuffer, Uint8Array};
-use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::JsFuture;
+use js_sys::Uint8Array;
 use web_sys::{Request, RequestInit};
 
 pub struct Resolved {
@@ -30,12 +29,13 @@ pub async fn resolved(
     let bytes = match request.body() {
         None => Vec::new(),
         Some(_) => {
-            let whole = request.array_buffer().map_err(|_| NoBody::ClientLeft)?;
-            let whole: ArrayBuffer = JsFuture::from(whole).await.map_err(|_| NoBody::ClientLeft)?.unchecked_into();
-            if u64::from(whole.byte_length()) > MAX_KEPT {
-                let description = format!("A request to compat must not be longer than {MAX_KEPT} bytes.");
-                return Err(Refusal::body_too_large(description).into());
-            }
+            let whole = blocks::bounded(request, MAX_KEPT).await.map_err(|untaken| match untaken {
+                Untaken::Broken(_) => NoBody::ClientLeft,
+                Untaken::TooLong => {
+                    let description = format!("A request to compat must not be longer than {MAX_KEPT} bytes.");
+                    Refusal::body_too_large(description).into()
+                }
+            })?;
             js::bytes(&whole)
         }
     };

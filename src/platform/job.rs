@@ -1,6 +1,8 @@
 //! A proxied request under way, with what its row in the log will need.
 
 use super::cache::Cache;
+use super::copy::Share;
+use super::crash::Mark;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::credential::KeyLimit;
@@ -32,14 +34,16 @@ pub struct Job {
     pub collect_log: bool,
     pub collect_payload: bool,
     pub cache: Cache,
-    /// Whether bodies are looked at: for the log, or for what a request costs.
-    pub reads: bool,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
     /// How many requests may be sent with the stored key that is used.
     pub key_limit: Option<KeyLimit>,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
+    /// Tells that the row is still to come.
+    pub mark: Option<Rc<Mark>>,
+    /// Room for the request's body, while it waits for its row.
+    pub share: Option<Rc<Share>>,
     /// When the request arrived, or when this attempt of it began.
     pub arrived: u64,
     /// Tells when the client leaves.
@@ -53,6 +57,7 @@ impl Job {
         self.call.id = self.around.config.log_id(self.arrived, random(), self.collect_log);
         self.call.created_at = self.arrived;
         self.call.attempt += 1;
+        self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
     }
 
     /// The headers that are ours on an answer; `theirs` are those it has.
@@ -96,9 +101,9 @@ impl Job {
         around.later(work(self));
     }
 
-    /// Leaves the row, if there is to be one, and says what the attempt did cost.
+    /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
     pub async fn log(self, outcome: Outcome) {
-        let Self { around, call, admission, .. } = self;
+        let Self { around, call, admission, mark, share, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
@@ -107,15 +112,12 @@ impl Job {
             admission.spent(record.cost, unsaid);
         }
         drop(admission);
-        if self.collect_log {
-            log_writer::submit(record, &around.database().within(log_writer::PATIENCE_MS)).await;
-        }
+        drop(share);
+        log_writer::submit(record, self.collect_log, mark, &around).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {
-        if self.reads {
-            self.later(|job| job.log(outcome));
-        }
+        self.later(|job| job.log(outcome));
         response
     }
 

@@ -205,22 +205,43 @@ impl Collector {
     }
 }
 
+/// A plain object with a few fields.
+pub fn object(fields: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (name, value) in fields {
+        // Setting a field of a plain object does not fail.
+        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object
+}
+
+/// A field of an object; undefined where it has none.
+pub fn field(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// The headers of an answer of our own.
+pub fn own_headers(reply: &Reply) -> Result<web_sys::Headers, String> {
+    let headers = web_sys::Headers::new().map_err(|error| message(&error))?;
+    let _ = headers.set("content-type", reply.content_type);
+    for (name, value) in &reply.headers {
+        let _ = headers.set(name, value);
+    }
+    Ok(headers)
+}
+
 /// An answer of our own.
 pub fn response(reply: &Reply) -> Response {
     let init = ResponseInit::new();
     init.set_status(reply.status);
-    if let Ok(headers) = web_sys::Headers::new() {
-        let _ = headers.set("content-type", reply.content_type);
-        for (name, value) in &reply.headers {
-            let _ = headers.set(name, value);
-        }
+    if let Ok(headers) = own_headers(reply) {
         init.set_headers(&headers);
     }
     Response::new_with_opt_str_and_init(Some(&reply.body), &init).unwrap_or_else(|_| Response::error())
 }
 
 /// An export as a file that is written while it is read. When the database fails, the file breaks off visibly.
-pub fn exported(mut export: Export, around: Rc<Around>) -> Response {
+pub fn exported(mut export: Export, shard: u32, around: Rc<Around>) -> Response {
     let pipe = IdentityTransformStream::new();
     let init = ResponseInit::new();
     if let Ok(headers) = web_sys::Headers::new() {
@@ -234,7 +255,7 @@ pub fn exported(mut export: Export, around: Rc<Around>) -> Response {
     let kept = Rc::clone(&around);
     kept.context.wait_until(async move {
         let Ok(writer) = pipe.writable().get_writer() else { return };
-        let store = around.database();
+        let store = around.database_of(shard);
         loop {
             match export.next(&store).await {
                 Ok(Some(piece)) => {

@@ -1,44 +1,137 @@
-//! Writes log records behind the answers, a group at a time; see [`crate::log_batch`].
+//! Writes log records behind the answers, a group at a time; see [`crate::log_batch`] and [`crate::log_queue`].
 
-use super::d1::D1Store;
-use super::{background, now, pause, random};
+use super::bodies::{self, Bodies};
+use super::crash::Mark;
+use super::queue::Queue;
+use super::{Around, background, now, pause, random};
+use crate::body_object;
 use crate::id;
-use crate::log_batch::{self, Group, Waiting};
+use crate::log_batch::{self, Group, Lost, Waiting};
+use crate::log_queue::{self, Outbox};
 use crate::record::LogRecord;
-use futures_util::future::join_all;
+use crate::together::{Work, together};
 use serde_json::json;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 /// How long one attempt to write may take, in milliseconds. A database that hangs must not cost all the time there is;
 /// writing again does no harm where the first attempt takes effect after all.
 pub const PATIENCE_MS: u64 = 5_000;
 
+/// Pauses before an object is put into the bucket again, in milliseconds, and how long to go on. The rest of the time that
+/// the platform leaves is for the row.
+const PUT_PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000];
+const PUT_BUDGET_MS: u64 = 12_000;
+
 thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
+    /// What is on its way to the database.
+    static WRITING: RefCell<Vec<Rc<Group>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Hands in a record. The first one after a quiet moment also writes those that follow it within the window, so this
-/// has to run as background work of a request.
-pub async fn submit(record: LogRecord, store: &D1Store) {
-    let leads = WAITING.with_borrow_mut(|waiting| waiting.push(record, now()));
+/// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
+/// moment also writes those that follow it within the window, or sends them where a queue is bound, so this has to run as
+/// background work of a request.
+pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark>>, around: &Around) {
+    if is_logged && body_object::is_long(&record) {
+        let bodies = Bodies::new(&around.env);
+        if bodies.is_bound() {
+            put_apart(&mut record, &bodies).await;
+        }
+    }
+    let leads = WAITING.with_borrow_mut(|waiting| match is_logged {
+        true => waiting.push(record, now()),
+        false => waiting.count(&record, now()),
+    });
+    drop(mark);
     if !leads {
         return;
     }
-    pause(log_batch::WINDOW_MS).await;
+    let queue = Queue::new(&around.env);
+    pause(if queue.is_bound() { log_queue::WINDOW_MS } else { log_batch::WINDOW_MS }).await;
     // Each group retries on its own, so that none waits until the platform ends the background work.
-    let groups = WAITING.with_borrow_mut(|waiting| waiting.take(|| id::mint(now(), random())));
-    join_all(groups.into_iter().map(|group| write(group, store))).await;
-    background::written(store).await;
+    let groups = WAITING.with_borrow_mut(|waiting| waiting.take(mint));
+    together(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, around)) as Work<'_>).collect()).await;
+    background::written(around).await;
 }
 
-async fn write(group: Group, store: &D1Store) {
+/// Puts long bodies into the bucket. This comes before the row, which then can say what is there, and each request does it
+/// for itself: an invocation may only call so often.
+async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
+    let weight = record.weight();
+    // Where too much waits, the bodies are going to be left out.
+    if !WAITING.with_borrow_mut(|waiting| waiting.hold(weight, now())) {
+        return;
+    }
+    let object = bodies::joined(body_object::detach(record));
+    let until = now() + PUT_BUDGET_MS;
+    let mut pauses = PUT_PAUSES_MS.iter();
+    let failed = loop {
+        match bodies.put(&record.id, &object).await {
+            Ok(()) => break None,
+            Err(error) => match pauses.next() {
+                Some(wait) if now() < until => pause(*wait).await,
+                _ => break Some(error.0),
+            },
+        }
+    };
+    record.stored.cut = failed.is_some();
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, 0));
+    if let Some(reason) = failed {
+        lose_bodies(vec![Lost { id: Some(record.id.clone()), requests: 1, reason }]);
+    }
+}
+
+async fn deliver(group: Group, queue: &Queue, around: &Around) {
+    let store = around.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
-    let lost = log_batch::write(store, group, pause).await;
-    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.len()));
-    for record in lost {
-        let line = json!({ "level": "error", "event": "log_lost", "id": record.id, "reason": record.reason, "lost": self::lost() });
+    let group = Rc::new(group);
+    WRITING.with_borrow_mut(|writing| writing.push(Rc::clone(&group)));
+    let lost = log_queue::send(queue, &store, &group, mint, &pause).await;
+    WRITING.with_borrow_mut(|writing| writing.retain(|other| !Rc::ptr_eq(other, &group)));
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
+    say("log_lost", lost.logs, self::lost().0);
+    lose_bodies(lost.bodies);
+}
+
+fn lose_bodies(lost: Vec<Lost>) {
+    WAITING.with_borrow_mut(|waiting| waiting.cut += lost.len() as u64);
+    say("body_lost", lost, self::lost().1);
+}
+
+/// Tells the operator by name what is lost.
+pub fn say(event: &str, lost: Vec<Lost>, sum: u64) {
+    for Lost { id, requests, reason } in lost {
+        let line =
+            json!({ "level": "error", "event": event, "id": id, "requests": requests, "reason": reason, "lost": sum });
         worker::console_error!("{line}");
     }
+}
+
+/// Counts what was lost elsewhere.
+pub fn lose(number: u64) {
+    WAITING.with(|waiting| {
+        if let Ok(mut waiting) = waiting.try_borrow_mut() {
+            waiting.lost += number;
+        }
+    });
+}
+
+/// How many records are lost and what is still to be written, for whoever comes after a crash.
+pub fn unfinished(mint: impl Fn() -> String) -> (u64, Vec<Rc<Group>>) {
+    let mut groups = WRITING.with(|writing| writing.try_borrow().map(|writing| writing.clone()).unwrap_or_default());
+    let lost = WAITING.with(|waiting| match waiting.try_borrow_mut() {
+        Ok(mut waiting) => {
+            groups.extend(waiting.take(mint).into_iter().map(Rc::new));
+            waiting.lost
+        }
+        Err(_) => 0,
+    });
+    (lost, groups)
+}
+
+fn mint() -> String {
+    id::mint(now(), random())
 }
 
 /// Waits, for half a second at most, until what this isolate has to write is written. Of several logs with the same event
@@ -52,7 +145,7 @@ pub async fn idle() {
     }
 }
 
-/// How many records this isolate has lost for good.
-pub fn lost() -> u64 {
-    WAITING.with_borrow(|waiting| waiting.lost)
+/// How many records this isolate has lost for good, and how many it has left without the whole of their bodies.
+pub fn lost() -> (u64, u64) {
+    WAITING.with(|waiting| waiting.try_borrow().map_or((0, 0), |waiting| (waiting.lost, waiting.cut)))
 }

@@ -1,5 +1,7 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
+use super::blocks::{self, Upload};
+use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Incoming};
 use super::{now, within};
@@ -13,6 +15,7 @@ use crate::retry;
 use crate::upstream::Upstream;
 use crate::wire;
 use js_sys::{Array, ArrayBuffer};
+use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, Response};
@@ -37,6 +40,9 @@ pub enum Taken {
 
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
+
+/// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
+const MAX_SQUEEZED: u64 = 1024 * 1024;
 
 impl Prepared {
     pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
@@ -129,18 +135,36 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         return Ok(Taken::Nothing);
     }
     let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-    let copying = if job.reads || job.cache.is_on() { body::request_copying(headers) } else { Copying::Nothing };
-    let keep = keep && headers.content_length().is_none_or(|length| length <= MAX_KEPT);
+    let copying = body::request_copying(headers, job.collect_log);
+    let length = headers.content_length();
+    let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
         return Ok(Taken::Stream(stream.into()));
     }
-    let whole = request.array_buffer().map(JsFuture::from).map_err(|error| js::message(&error));
-    let whole = match whole {
-        Ok(whole) => whole.await.map_err(|error| js::message(&error)),
-        Err(error) => Err(error),
+    let content_type = headers.get("content-type");
+    let taken = match length {
+        Some(length) => {
+            let share = Share::of(length);
+            if share.is_none() && !keep && length > MAX_SQUEEZED {
+                return Ok(Taken::Stream(stream.into()));
+            }
+            let whole = request.array_buffer().map(JsFuture::from);
+            match whole {
+                Ok(whole) => whole.await.map(|buffer| Upload::Whole(buffer.unchecked_into(), share)),
+                Err(error) => Err(error),
+            }
+        }
+        None => {
+            let bound = if keep { MAX_KEPT } else { crate::record::MAX_BODY as u64 };
+            blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
+        }
     };
-    let buffer: ArrayBuffer = match whole {
-        Ok(buffer) => buffer.unchecked_into(),
+    let (buffer, share) = match taken.map_err(|error| js::message(&error)) {
+        Ok(Upload::Whole(buffer, share)) => (buffer, share),
+        Ok(Upload::Longer(stream, begun)) => {
+            job.call.facts = wire::request::read_request(content_type, &begun);
+            return Ok(Taken::Stream(stream.into()));
+        }
         // The other reason for a body not to arrive is a limit of the runtime, which its message names.
         Err(cause) if !cause.to_ascii_lowercase().contains("limit") => return Err(NoBody::ClientLeft),
         Err(cause) => {
@@ -150,13 +174,13 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
     };
     let length = buffer.byte_length();
     job.call.request_size = Some(u64::from(length));
-    let content_type = headers.get("content-type");
     match copying {
         Copying::Nothing => {}
         Copying::Whole if length as usize <= crate::record::MAX_BODY => {
             let bytes = js::bytes(&buffer);
             job.call.facts = wire::request::read_request(content_type, &bytes);
-            job.call.body = job.collect_payload.then(|| body::text(bytes));
+            job.call.body = (job.collect_payload && share.is_some()).then(|| body::text(bytes));
+            job.share = share.map(Rc::new);
         }
         _ => {
             for (from, to) in body::ends(length) {

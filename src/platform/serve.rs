@@ -1,8 +1,11 @@
 //! From the runtime's request to one of the two planes.
 
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::{
-    Around, background, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    Around,
+    background::{self, Task},
+    bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
@@ -18,11 +21,8 @@ use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::resolver::Lookup;
 use crate::router::{self, Access, Endpoint, NoRoute, Plane, Route};
-use js_sys::ArrayBuffer;
 use serde_json::json;
 use std::rc::Rc;
-use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Request, Response};
 
 /// Bodies of the control plane are settings; none is longer than this, in bytes.
@@ -31,6 +31,8 @@ const MAX_BODY: u64 = 1_048_576;
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let asked = Incoming::new(request);
     let (origin, path, query) = split(&asked.url);
+    #[cfg(feature = "panic-on-demand")]
+    super::panicking::on_demand(path);
     let method = asked.method.as_str();
     let route = router::route(method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
@@ -71,16 +73,16 @@ fn split(url: &str) -> (&str, &str, &str) {
 }
 
 fn health(around: &Around) -> Reply {
-    let lost = log_writer::lost();
+    let (lost, cut) = log_writer::lost();
     let version = env!("CARGO_PKG_VERSION");
     match &around.config.admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost }),
+            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut }),
         ),
         Err(reason) => Reply::json(
             200,
-            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost }),
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut }),
         ),
     }
 }
@@ -94,12 +96,15 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         let caller = identified(&incoming.headers, around).await?;
         let asked = asked(&caller, route, origin, query, around)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            let export = control::export(&around.database(), &asked).await?;
-            return Ok(js::exported(export, Rc::clone(around)));
+            let (export, shard) = control::export(&around.database(), &asked).await?;
+            return Ok(js::exported(export, shard, Rc::clone(around)));
         }
         let body = body(&incoming.request).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
-        Ok(js::response(&reply))
+        match &reply.object {
+            Some(span) => bodies::streamed(&reply, span, around).await,
+            None => Ok(js::response(&reply)),
+        }
     };
     answered.await.unwrap_or_else(|error| js::response(&refused(error)))
 }
@@ -154,7 +159,8 @@ fn asked<'a>(
 }
 
 async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
-    let store = around.database();
+    let databases = around.databases();
+    let store = &databases.first;
     let route = asked.route;
     // Nobody gets a name looked up who may not store it.
     if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
@@ -168,18 +174,24 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         log_writer::idle().await;
     }
     let gone = match route.endpoint {
-        Endpoint::GetLimits => return limiter::show(around, &control::gateway(&store, &asked).await?).await,
-        Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
+        Endpoint::GetLimits => return limiter::show(around, &control::gateway(store, &asked).await?).await,
+        Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),
         _ => None,
     };
+    if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
+        background::tell(around).await;
+    }
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
             let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
-            control::keep(&store, &asked, &**around, &base_override).await
+            control::keep(store, &asked, &**around, &base_override).await
         }
-        _ => control::handle(&store, &asked, pause).await,
+        _ => control::handle(&databases, &asked, pause).await,
     };
     let later = Rc::clone(around);
+    if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
+        background::tell(around).await;
+    }
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
         Endpoint::CreateGateway
@@ -191,7 +203,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::DeleteCustomProvider => gateways::forget_all(),
         // Whoever looks at new prices also moves them on, should nobody else.
         Endpoint::RepriceLogs | Endpoint::GetReprice => {
-            around.context.wait_until(async move { background::reprices(&later).await });
+            around.context.wait_until(async move { background::everywhere(&later, &[Task::Reprices]).await });
         }
         Endpoint::UpdateGateway
         | Endpoint::PurgeCache
@@ -205,18 +217,23 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
                 if let Some(gone) = gone {
                     limiter::forget(&later, gone.key).await;
                 }
-                background::sweep(&later).await;
+                background::everywhere(&later, &[Task::Sweep]).await;
+                background::objects(&later).await;
             });
         }
         // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage => around.context.wait_until(async move { background::retention(&later).await }),
+        Endpoint::GetStorage => around.context.wait_until(async move {
+            background::everywhere(&later, &[Task::Retention]).await;
+            background::objects(&later).await;
+        }),
+        Endpoint::DeleteLogs => around.context.wait_until(async move { background::objects(&later).await }),
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation
         | Endpoint::GetEvaluation
         | Endpoint::ListEvaluations
         | Endpoint::CompareEvaluations => {
-            around.context.wait_until(async move { background::evaluations(&later).await });
+            around.context.wait_until(async move { background::everywhere(&later, &[Task::Evaluations]).await });
         }
         Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
             if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
@@ -233,11 +250,11 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    // Read whole although it may be refused: an answer before the end of the request would cost the client its connection.
-    let unreadable = |error: &wasm_bindgen::JsValue| {
-        ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(error)))
-    };
-    let promise = request.array_buffer().map_err(|error| unreadable(&error))?;
-    let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(|error| unreadable(&error))?.unchecked_into();
-    if u64::from(buffer.byte_length()) > MAX_BODY { Err(too_long()) } else { Ok(js::bytes(&buffer)) }
+    let whole = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+        Untaken::TooLong => too_long(),
+        Untaken::Broken(error) => {
+            ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))
+        }
+    })?;
+    Ok(js::bytes(&whole))
 }

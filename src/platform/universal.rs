@@ -1,20 +1,19 @@
 //! The universal endpoint: the elements of a request in turn, until a provider answers with success.
 
 use super::Around;
+use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
 use crate::refusal::Refusal;
 use crate::router::{Endpoint, Route};
 use crate::universal::{self, Element};
-use js_sys::ArrayBuffer;
 use std::rc::Rc;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 use web_sys::{Request, RequestInit, Response};
 
 /// The memory of an isolate is 128 MB, and a body is in it several times.
-const MAX_BODY: usize = 16 * 1024 * 1024;
+const MAX_BODY: u64 = 16 * 1024 * 1024;
 
 /// A universal request by HTTP.
 pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
@@ -111,10 +110,11 @@ async fn text(request: &Request) -> Result<String, Refusal> {
     if request.body().is_none() {
         return Ok(String::new());
     }
-    let promise = request.array_buffer().map_err(unreadable)?;
-    let buffer: ArrayBuffer = JsFuture::from(promise).await.map_err(unreadable)?.unchecked_into();
-    if buffer.byte_length() as usize > MAX_BODY {
-        return Err(Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes.")));
-    }
+    let buffer = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+        Untaken::Broken(error) => unreadable(error),
+        Untaken::TooLong => {
+            Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
+        }
+    })?;
     String::from_utf8(js::bytes(&buffer)).map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))
 }

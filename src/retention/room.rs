@@ -3,34 +3,33 @@
 //! The count is part of the transactions that write and remove logs, so that a limit costs no counting and holds under
 //! concurrency. A transaction that is repeated counts nothing.
 
-use crate::log_batch::{Key, is_new};
-use crate::record::LogRecord;
+use crate::log_batch::{Entry, Key, is_new};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde_json::json;
 
 /// Counts what is about to be written, and finds out how many logs there is room for where a gateway has reached its limit
 /// and is not to delete older ones. Also says of each log which of its gateway's it is: those that come later than there is
 /// room for are left out by the statements that follow these.
-pub fn admit(key: &Key<'_>, records: &[LogRecord]) -> (Vec<Statement>, Vec<usize>) {
+pub fn admit(key: &Key<'_>, entries: &[Entry]) -> (Vec<Statement>, Vec<usize>) {
     let mut gateways: Vec<(i64, usize, u64)> = Vec::new();
     let mut places = Vec::new();
-    for record in records {
-        let place = match gateways.iter_mut().find(|(gateway, ..)| *gateway == record.gateway) {
+    for entry in entries {
+        let place = match gateways.iter_mut().find(|(gateway, ..)| *gateway == entry.gateway) {
             Some((_, new, at)) => {
                 *new += 1;
-                *at = record.created_at.max(*at);
+                *at = entry.created_at.max(*at);
                 *new
             }
             None => {
-                gateways.push((record.gateway, 1, record.created_at));
+                gateways.push((entry.gateway, 1, entry.created_at));
                 1
             }
         };
         places.push(place);
     }
     let mut statements = vec![Statement::new(COUNT, key.binds([json!(gateways).to_string().into()]))];
-    if records.iter().any(|record| record.may_lack_room) {
-        let rows = records.iter().zip(&places).map(|(record, place)| (record.id.as_str(), record.gateway, place));
+    if entries.iter().any(|entry| entry.may_lack_room) {
+        let rows = entries.iter().zip(&places).map(|(entry, place)| (entry.id.as_str(), entry.gateway, place));
         let rows = json!(rows.collect::<Vec<_>>()).to_string();
         statements.push(Statement::new(TURN_AWAY, key.binds([rows.into()])));
     }

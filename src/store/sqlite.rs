@@ -10,7 +10,11 @@ use std::cell::{Cell, RefCell};
 const MAX_BINDS: usize = 100;
 
 /// A database in memory with all migrations applied.
-pub struct Sqlite(RefCell<Connection>);
+pub struct Sqlite {
+    connection: RefCell<Connection>,
+    /// What the bucket has: ids of logs, and their objects.
+    pub objects: RefCell<Vec<(String, Vec<u8>)>>,
+}
 
 /// A database that notes how it runs each statement it is asked for.
 pub struct Planned {
@@ -39,13 +43,13 @@ impl Sqlite {
         for file in files {
             connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
         }
-        Self(RefCell::new(connection))
+        Self { connection: RefCell::new(connection), objects: RefCell::default() }
     }
 
     /// How SQLite would run a statement, for tests that no table is scanned.
     pub fn plan(&self, statement: &Statement) -> String {
         let explain = Statement { sql: format!("EXPLAIN QUERY PLAN {}", statement.sql).into(), ..statement.clone() };
-        let steps = select(&self.0.borrow(), &explain).unwrap();
+        let steps = select(&self.connection.borrow(), &explain).unwrap();
         let details: Vec<_> = steps.iter().filter_map(|step| step.get("detail")?.as_str().map(str::to_owned)).collect();
         details.join("\n")
     }
@@ -54,13 +58,13 @@ impl Sqlite {
 impl Store for Sqlite {
     /// SQLite itself does not count rows read; what is returned counts at least.
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-        let rows = select(&self.0.borrow(), &statement)?;
+        let rows = select(&self.connection.borrow(), &statement)?;
         let count = rows.len() as u64;
         Ok((rows, count))
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
-        let mut connection = self.0.borrow_mut();
+        let mut connection = self.connection.borrow_mut();
         let transaction = connection.transaction().map_err(failed)?;
         let mut changed = Vec::new();
         for statement in &statements {
@@ -70,6 +74,10 @@ impl Store for Sqlite {
         }
         transaction.commit().map_err(failed)?;
         Ok(changed)
+    }
+
+    async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.objects.borrow().iter().find(|(name, _)| name == id).map(|(_, object)| object.clone()))
     }
 }
 
@@ -130,6 +138,10 @@ impl Store for Planned {
         }
         self.inner.batch(statements).await
     }
+
+    async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.object(id).await
+    }
 }
 
 // === impl Faulty ===
@@ -147,6 +159,11 @@ impl<S> Faulty<S> {
     /// The n-th call from now takes effect, and reports a failure.
     pub fn fail_after(&self, n: u32) {
         self.after.set(Some(self.calls.get() + n));
+    }
+
+    /// How many calls there have been.
+    pub fn calls(&self) -> u32 {
+        self.calls.get()
     }
 
     fn fault(&self, at: &Cell<Option<u32>>) -> Result<(), StoreError> {
@@ -169,5 +186,9 @@ impl<S: Store> Store for Faulty<S> {
         let changed = self.inner.batch(statements).await?;
         self.fault(&self.after)?;
         Ok(changed)
+    }
+
+    async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.object(id).await
     }
 }

@@ -12,16 +12,19 @@ export const TOKEN = "f3a9c1d27b604e8895aa01bc7d";
 export const ACCOUNT = "acct";
 export const ENCRYPTION_KEY = "UMzCE0d5k8r3p1vJ0b8gBqzS2xkWfQe4n7HhYtLmAoI=";
 
-/** Subclasses the Worker so that its database fails when a test says so; see `fault` below. */
+/** Subclasses the Worker so that its database fails when a test says so; see `fault` below. With `every: n` each n-th write fails, before and after it took effect in turn. */
 const FAULTY = `
 import Worker from "./index.js";
 export * from "./index.js";
-const plan = { fail: 0, after: false, down: false, hang: 0, hangReads: false };
+const plan = { fail: 0, after: false, down: false, hang: 0, hangReads: false, every: 0, writes: 0, failed: 0 };
 function faulty(db) {
   const guarded = async (run) => {
     if (plan.hang > 0) { plan.hang -= 1; await new Promise(() => {}); }
     if (plan.fail > 0 && !plan.after) { plan.fail -= 1; throw new Error("D1_ERROR: the test pulled the plug"); }
+    const turn = plan.every > 0 && (plan.writes += 1) % plan.every === 0 ? (plan.failed += 1) : 0;
+    if (turn % 2 === 1) throw new Error("D1_ERROR: the test pulled the plug");
     const result = await run();
+    if (turn > 0) throw new Error("D1_ERROR: the test pulled the plug, too late");
     if (plan.fail > 0) { plan.fail -= 1; throw new Error("D1_ERROR: the test pulled the plug, too late"); }
     return result;
   };
@@ -44,21 +47,23 @@ export class Gateway {
   output = [];
 
   /**
-   * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
+   * `around` is a module that wraps the Worker; `databases` is how many databases it has: DB, DB_1 and so on; `folder` is where the database is kept, to be there after a restart;
    * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to;
-   * `worker` are further options of Miniflare's.
+   * `worker` are further options of Miniflare's, `runtime` those that are not one Worker's; `build` is the folder of another build.
    */
-  static async start({ bindings = {}, worker = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
+  static async start({ build = "build", bindings = {}, worker = {}, runtime = {}, faulty = false, around = faulty ? FAULTY : undefined, databases = 1, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
-    const file = (name) => join(root, "build", name);
+    const file = (name) => join(root, build, name);
     const modules = [
       { type: "ESModule", path: file("index.js") },
       { type: "CompiledWasm", path: file("index_bg.wasm") },
     ];
     if (around) modules.unshift({ type: "ESModule", path: file("around.mjs"), contents: around });
     const { date, flags } = compatibility();
+    const bound = Array.from({ length: databases }, (_, n) => (n === 0 ? "DB" : `DB_${n}`));
     const options = convertV4MiniflareOptions({
+      ...runtime,
       host: "127.0.0.1",
       log: new Log(LogLevel.ERROR),
       handleStructuredLogs: ({ level, message }) => gateway.output.push(`${level}: ${message}`),
@@ -66,10 +71,10 @@ export class Gateway {
         {
           name: "tollgate",
           modules,
-          modulesRoot: join(root, "build"),
+          modulesRoot: join(root, build),
           compatibilityDate: date,
           compatibilityFlags: flags,
-          d1Databases: ["DB"],
+          d1Databases: bound,
           kvNamespaces: kv ? ["CACHE"] : [],
           durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           ...(outbound && { outboundService: outbound }),
@@ -87,9 +92,12 @@ export class Gateway {
     });
     gateway.miniflare = new Miniflare({ ...options, ...(folder && { resourcePersistencePath: folder }) });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
-    gateway.db = await gateway.miniflare.getD1Database("DB");
-    const [made] = await gateway.rows("SELECT name FROM sqlite_master WHERE name = 'gateways'");
-    if (!made) for (const statement of migrations()) await gateway.db.prepare(statement).run();
+    gateway.dbs = await Promise.all(bound.map((name) => gateway.miniflare.getD1Database(name)));
+    gateway.db = gateway.dbs[0];
+    for (const db of gateway.dbs) {
+      const made = await db.prepare("SELECT name FROM sqlite_master WHERE name = 'gateways'").first();
+      if (!made) for (const statement of migrations()) await db.prepare(statement).run();
+    }
     return gateway;
   }
 
@@ -148,6 +156,11 @@ export class Gateway {
     await fetch(`${this.url}/__fault`, { method: "POST", body: JSON.stringify({ fail, after, down }) });
   }
 
+  /** Lets each `every`-th write fail, and says how many have. */
+  async failEvery(every) {
+    return (await (await fetch(`${this.url}/__fault`, { method: "POST", body: JSON.stringify({ every }) })).json()).failed;
+  }
+
   /** Lets the next `hang` writes never answer, or all reads until this is taken back. */
   async hang({ hang = 0, hangReads = false }) {
     await fetch(`${this.url}/__fault`, { method: "POST", body: JSON.stringify({ hang, hangReads }) });
@@ -179,8 +192,8 @@ export function raw(url, { method = "GET", headers = {}, body, onData, onHeaders
 }
 
 /** Waits for something that happens elsewhere, such as the stand-in noticing a closed connection. */
-export async function until(condition, what) {
-  for (let waited = 0; waited < 10_000; waited += 20) {
+export async function until(condition, what, patience = 10_000) {
+  for (const end = Date.now() + patience; Date.now() < end; ) {
     if (await condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

@@ -80,6 +80,17 @@ test("gateways", async () => {
   for (const gateway of ["gw", "full"]) await run("GetLimits", { path: { gateway } });
 });
 
+test("analytics", async () => {
+  await chat();
+  await until(async () => (await run("GetAnalytics")).result.totals.requests > 0, "the request to be counted");
+  for (const group_by of ["none", "provider", "model", "provider,model"]) {
+    const { result } = await run("GetAnalytics", { query: { group_by, granularity: "minute", provider: "openai" } });
+    assert.equal(result.buckets.length, 1);
+    for (const bucket of result.buckets) assert.equal(document.complaint("/components/schemas/Figures", bucket), null);
+  }
+  await run("GetAnalytics", { query: { granularity: "day", start: "2020-01-01" }, status: 400 });
+});
+
 test("proxied requests", async () => {
   await run("ProxyGet", { path: { rest: "models" } });
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "Content-Type": "application/json" }, query: CHAT };
@@ -258,7 +269,7 @@ test("every operation refuses as the document says", async () => {
       const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
       const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
       const path = { id: kinds[kind] ?? log };
-      const wrong = ["page", "limit"].find((name) => parameters.some((parameter) => parameter.name === name));
+      const wrong = ["page", "limit", "granularity"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });
     }

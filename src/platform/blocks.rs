@@ -1,0 +1,161 @@
+//! Bodies in blocks. The runtime moves the bytes: wasm is woken for a block, not for each chunk.
+
+use super::copy::Share;
+use super::js::IdentityTransformStream;
+use crate::body::END;
+use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
+use std::pin::Pin;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{ReadableStream, Request, WritableStream};
+
+/// How much is read at once, in bytes: little from a short body, and from a long one as much as is worth being woken for.
+pub const FIRST_BLOCK: u32 = 16 * 1024;
+pub const LAST_BLOCK: u32 = 1024 * 1024;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = ReadableStreamBYOBReader)]
+    pub type Byob;
+    /// Resolves with fewer bytes than asked for only at the end. <https://developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader/>
+    #[wasm_bindgen(method, catch, js_name = readAtLeast)]
+    fn read_at_least(this: &Byob, bytes: u32, view: &Uint8Array) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method)]
+    pub fn cancel(this: &Byob) -> Promise;
+    #[wasm_bindgen(method, js_name = releaseLock)]
+    fn release_lock(this: &Byob);
+
+    type WithByob;
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    fn get_reader(this: &WithByob, options: &JsValue) -> Result<Byob, JsValue>;
+}
+
+/// A client's body that was taken in.
+pub enum Upload {
+    Whole(ArrayBuffer, Option<Share>),
+    /// It is longer than the bound. The stream has all of it, and the bytes are its beginning.
+    Longer(ReadableStream, Vec<u8>),
+}
+
+/// Why a body is not there.
+pub enum Untaken {
+    TooLong,
+    Broken(JsValue),
+}
+
+/// Takes in a client's body of up to `bound` bytes that does not tell its length. A longer one is sent on by what `later`
+/// is given.
+pub async fn upload(
+    stream: ReadableStream,
+    bound: u64,
+    later: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>),
+) -> Result<Upload, JsValue> {
+    let reader = reader_of(&stream)?;
+    let mut share = Share::default();
+    let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
+    while let Some(piece) = block(&reader, size, size).await? {
+        let more = u64::from(piece.byte_length());
+        length += more;
+        pieces.push(piece);
+        if length > bound || !share.grow(length, more) {
+            reader.release_lock();
+            let begun = joined(&pieces, END as usize, false);
+            let pipe = IdentityTransformStream::new();
+            later(Box::pin(sent_on(pieces, stream, pipe.writable())));
+            return Ok(Upload::Longer(pipe.readable(), begun));
+        }
+        size = (size * 2).min(LAST_BLOCK);
+    }
+    buffer(&pieces).await.map(|buffer| Upload::Whole(buffer, Some(share)))
+}
+
+async fn sent_on(pieces: Vec<Uint8Array>, rest: ReadableStream, writable: WritableStream) {
+    let Ok(writer) = writable.get_writer() else { return };
+    for piece in pieces {
+        if JsFuture::from(writer.write_with_chunk(&piece)).await.is_err() {
+            // The provider does not want it; the request to it fails and tells why.
+            let _ = JsFuture::from(rest.cancel()).await;
+            return;
+        }
+    }
+    writer.release_lock();
+    let _ = JsFuture::from(rest.pipe_to(&writable)).await;
+}
+
+/// Takes in a client's body, or refuses one of more than `bound` bytes. It is read to its end all the same: an answer
+/// before that would cost the client its connection.
+pub async fn bounded(request: &Request, bound: u64) -> Result<ArrayBuffer, Untaken> {
+    let Some(stream) = request.body() else { return Ok(ArrayBuffer::new(0)) };
+    let length = request.headers().get("content-length").ok().flatten().and_then(|length| length.parse().ok());
+    if length.is_some_and(|length: u64| length <= bound) {
+        let whole = request.array_buffer().map_err(Untaken::Broken)?;
+        return JsFuture::from(whole).await.map(JsCast::unchecked_into).map_err(Untaken::Broken);
+    }
+    let reader = reader_of(&stream).map_err(Untaken::Broken)?;
+    let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
+    while let Some(piece) = block(&reader, size, size).await.map_err(Untaken::Broken)? {
+        length += u64::from(piece.byte_length());
+        if length <= bound {
+            pieces.push(piece);
+        } else {
+            pieces.clear();
+        }
+        size = (size * 2).min(LAST_BLOCK);
+    }
+    if length > bound { Err(Untaken::TooLong) } else { buffer(&pieces).await.map_err(Untaken::Broken) }
+}
+
+pub fn reader_of(stream: &ReadableStream) -> Result<Byob, JsValue> {
+    let options = Object::new();
+    Reflect::set(&options, &JsValue::from_str("mode"), &JsValue::from_str("byob"))?;
+    stream.unchecked_ref::<WithByob>().get_reader(&options)
+}
+
+/// Reads between `least` and `most` bytes, or fewer at the end; `None` behind it.
+pub async fn block(reader: &Byob, least: u32, most: u32) -> Result<Option<Uint8Array>, JsValue> {
+    let read = JsFuture::from(reader.read_at_least(least, &Uint8Array::new_with_length(most))?).await?;
+    if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
+        return Ok(None);
+    }
+    let piece: Uint8Array = Reflect::get(&read, &JsValue::from_str("value"))?.unchecked_into();
+    let length = piece.byte_length();
+    // A view keeps the whole block it is of.
+    Ok(Some(if length < most / 2 { piece.slice(0, length) } else { piece }))
+}
+
+pub async fn buffer(pieces: &[Uint8Array]) -> Result<ArrayBuffer, JsValue> {
+    #[wasm_bindgen]
+    extern "C" {
+        type Blob;
+        #[wasm_bindgen(constructor)]
+        fn new(parts: &Array) -> Blob;
+        #[wasm_bindgen(method, js_name = arrayBuffer)]
+        fn array_buffer(this: &Blob) -> Promise;
+    }
+    if let [only] = pieces
+        && only.buffer().byte_length() == only.byte_length()
+    {
+        return Ok(only.buffer());
+    }
+    let parts: Array = pieces.iter().collect();
+    JsFuture::from(Blob::new(&parts).array_buffer()).await.map(JsCast::unchecked_into)
+}
+
+/// Up to so many bytes of the beginning of some pieces, or of their end.
+pub fn joined(pieces: &[Uint8Array], most: usize, from_end: bool) -> Vec<u8> {
+    let length: usize = pieces.iter().map(|piece| piece.byte_length() as usize).sum();
+    let wanted = length.min(most);
+    let mut skipped = if from_end { length - wanted } else { 0 };
+    let mut all = vec![0; wanted];
+    let mut room = all.as_mut_slice();
+    for piece in pieces {
+        let size = piece.byte_length() as usize;
+        let begin = skipped.min(size);
+        skipped -= begin;
+        let end = (begin + room.len()).min(size);
+        let Some((place, rest)) = std::mem::take(&mut room).split_at_mut_checked(end - begin) else { break };
+        piece.subarray(begin as u32, end as u32).copy_to(place);
+        room = rest;
+    }
+    all
+}

@@ -1,0 +1,130 @@
+//! The bucket that long bodies go to; see [`crate::body_object`].
+
+use super::{Around, js, within};
+use crate::body_object::{AT_ONCE, Bucket, PREFIX, Span};
+use crate::envelope::{ApiError, Reply};
+use crate::store::StoreError;
+use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Response;
+
+/// A call that takes longer has failed, in milliseconds.
+const PATIENCE_MS: u64 = 10_000;
+
+#[wasm_bindgen]
+extern "C" {
+    type Binding;
+    #[wasm_bindgen(method, catch)]
+    fn put(this: &Binding, key: &str, value: &Uint8Array) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn get(this: &Binding, key: &str, options: &Object) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn delete(this: &Binding, keys: &Array) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn list(this: &Binding, options: &Object) -> Result<Promise, JsValue>;
+
+    type Stored;
+    #[wasm_bindgen(method, getter)]
+    fn body(this: &Stored) -> JsValue;
+    #[wasm_bindgen(method, js_name = arrayBuffer)]
+    fn array_buffer(this: &Stored) -> Promise;
+}
+
+/// The binding `BODIES`.
+pub struct Bodies(Option<Binding>);
+
+// === impl Bodies ===
+
+impl Bodies {
+    pub fn new(env: &JsValue) -> Self {
+        let binding = Reflect::get(env, &JsValue::from_str("BODIES")).ok().filter(JsValue::is_object);
+        Self(binding.map(JsCast::unchecked_into))
+    }
+
+    pub fn is_bound(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn binding(&self) -> Result<&Binding, StoreError> {
+        let missing = "the bodies of older logs are in an R2 bucket that is not bound as BODIES; see wrangler.toml";
+        self.0.as_ref().ok_or_else(|| StoreError(missing.to_owned()))
+    }
+
+    pub async fn put(&self, id: &str, object: &Uint8Array) -> Result<(), StoreError> {
+        answer(self.binding()?.put(&key(id), object)).await.map(drop)
+    }
+
+    /// The whole object.
+    pub async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(stored) = self.get(id, &Object::new()).await? else { return Ok(None) };
+        let buffer = answer(Ok(stored.array_buffer())).await?;
+        Ok(Some(js::bytes(&buffer.unchecked_into())))
+    }
+
+    async fn get(&self, id: &str, options: &Object) -> Result<Option<Stored>, StoreError> {
+        let found = answer(self.binding()?.get(&key(id), options)).await?;
+        Ok(found.is_object().then(|| found.unchecked_into()))
+    }
+}
+
+impl Bucket for Bodies {
+    async fn remove(&self, ids: &[String]) -> Result<(), StoreError> {
+        let keys: Array = ids.iter().map(|id| JsValue::from(key(id))).collect();
+        answer(self.binding()?.delete(&keys)).await.map(drop)
+    }
+
+    async fn after(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        let options = js::object(&[
+            ("prefix", PREFIX.into()),
+            ("startAfter", key(id).into()),
+            ("limit", (AT_ONCE as u32).into()),
+        ]);
+        let found = answer(self.binding()?.list(&options)).await?;
+        let objects = Array::from(&js::field(&found, "objects"));
+        let keys = objects.iter().filter_map(|object| js::field(&object, "key").as_string());
+        Ok(keys.filter_map(|key| key.strip_prefix(PREFIX).map(str::to_owned)).collect())
+    }
+}
+
+/// The texts of an object, one behind the other.
+pub fn joined(parts: [Option<String>; 2]) -> Uint8Array {
+    let length = parts.iter().flatten().map(|part| part.len() as u32).sum();
+    let whole = Uint8Array::new_with_length(length);
+    let mut at = 0;
+    for part in parts.iter().flatten() {
+        let end = at + part.len() as u32;
+        whole.subarray(at, end).copy_from(part.as_bytes());
+        at = end;
+    }
+    whole
+}
+
+/// An answer whose body comes from the bucket, without a copy of it here.
+pub async fn streamed(reply: &Reply, span: &Span, around: &Around) -> Result<Response, ApiError> {
+    let bodies = Bodies::new(&around.env);
+    if !bodies.is_bound() {
+        return Err(ApiError::unavailable(
+            "The body of this log is in an R2 bucket that is not bound to the Worker as BODIES any more",
+        ));
+    }
+    let range = js::object(&[("offset", (span.offset as f64).into()), ("length", (span.length as f64).into())]);
+    let Some(stored) = bodies.get(&span.id, &js::object(&[("range", range.into())])).await? else {
+        let message = "The body of this log is not in the bucket any more".to_owned();
+        return Err(ApiError { message, ..ApiError::not_found() });
+    };
+    let made = js::own_headers(reply).and_then(|headers| js::answer(&stored.body(), reply.status, "", &headers));
+    made.map_err(ApiError::internal)
+}
+
+fn key(id: &str) -> String {
+    format!("{PREFIX}{id}")
+}
+
+async fn answer(promise: Result<Promise, JsValue>) -> Result<JsValue, StoreError> {
+    let failed = |error: JsValue| StoreError(format!("R2: {}", js::message(&error)));
+    match within(PATIENCE_MS, JsFuture::from(promise.map_err(failed)?)).await {
+        Some(answer) => answer.map_err(failed),
+        None => Err(StoreError(format!("R2 did not answer within {PATIENCE_MS} ms"))),
+    }
+}

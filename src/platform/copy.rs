@@ -1,0 +1,279 @@
+//! The log's copy of an answer, with a bound.
+
+use super::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
+use super::{now, pause, within};
+use crate::body::END;
+use crate::memory::{SMALL, Shares};
+use futures_util::future::{Either, select};
+use js_sys::{ArrayBuffer, Uint8Array};
+use std::cell::RefCell;
+use std::pin::pin;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{ReadableStream, Response};
+
+/// How often a copy is looked after while its client reads, in milliseconds: soon at first, rarely where little comes.
+const FIRST_LOOK_MS: u64 = 200;
+const LAST_LOOK_MS: u64 = 10_000;
+
+/// A look that finds this much, in bytes, is followed by another one soon.
+const MUCH: u64 = 1024 * 1024;
+
+/// What has come already is read within this time, in milliseconds.
+const AT_HAND_MS: u64 = 50;
+
+/// A copy that cannot wait for the client makes the runtime keep what the client has not read, up to so many bytes.
+const MAX_AHEAD: u64 = 32 * 1024 * 1024;
+
+thread_local! {
+    static SHARES: RefCell<Shares> = RefCell::new(Shares::default());
+}
+
+/// A share of what an isolate may keep of long bodies. Short ones need none.
+#[derive(Default)]
+pub struct Share(Option<u64>);
+
+/// A body as far as it is kept: whole, or without what is between its ends.
+pub struct Copied {
+    pub length: u64,
+    is_whole: bool,
+    limit: u64,
+    /// All of it, or its beginning.
+    head: Vec<Uint8Array>,
+    /// The end of what is not whole.
+    tail: Vec<Uint8Array>,
+    share: Share,
+}
+
+/// Why a copy ends before its stream.
+pub enum Ended {
+    ClientLeft,
+    Broken(JsValue),
+}
+
+/// Copies the log's branch of a stream while the client reads the other one, which `sent` is about.
+///
+/// The client is followed and never overtaken by more than a chunk, because the runtime keeps without bound what one branch
+/// of a stream has read and the other has not.
+pub async fn follow(
+    ours: &ReadableStream,
+    sent: JsFuture,
+    limit: u64,
+    has_left: impl Fn() -> bool,
+) -> (Copied, Option<Ended>) {
+    let mut copy = Copied::new(limit);
+    let ended = copy.follow(ours, sent, has_left).await;
+    (copy, ended.err())
+}
+
+/// Copies a stream as it comes. It has to come through a pipe: what is asked for at once of a branch delays the other one.
+pub async fn ahead(stream: &ReadableStream, limit: u64) -> (Copied, Option<Ended>) {
+    let mut copy = Copied::new(limit);
+    let ended = async {
+        let reader = reader_of(stream)?;
+        if !copy.read_on(&reader, MAX_AHEAD).await? {
+            JsFuture::from(reader.cancel()).await?;
+        }
+        Ok(())
+    };
+    let ended: Result<(), JsValue> = ended.await;
+    (copy, ended.err().map(Ended::Broken))
+}
+
+// === impl Ended ===
+
+impl From<JsValue> for Ended {
+    fn from(error: JsValue) -> Self {
+        Self::Broken(error)
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    /// A share of so many bytes, if there is so much left.
+    pub fn of(bytes: u64) -> Option<Self> {
+        if bytes <= SMALL {
+            return Some(Self(None));
+        }
+        SHARES.with_borrow_mut(|shares| shares.take(bytes, now())).map(|number| Self(Some(number)))
+    }
+
+    /// Makes the share larger by `more`, which makes it `all`.
+    pub fn grow(&mut self, all: u64, more: u64) -> bool {
+        match self.0 {
+            Some(number) => SHARES.with_borrow_mut(|shares| shares.grow(number, more)),
+            None => Self::of(all).map(|share| *self = share).is_some(),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(number) = self.0 {
+            SHARES.with_borrow_mut(|shares| shares.give_back(number));
+        }
+    }
+}
+
+// === impl Copied ===
+
+impl Copied {
+    /// Keeps up to `limit` bytes whole.
+    fn new(limit: u64) -> Self {
+        Self { length: 0, is_whole: true, limit, head: Vec::new(), tail: Vec::new(), share: Share::default() }
+    }
+
+    /// A body that is there already.
+    pub fn of(buffer: &ArrayBuffer) -> Self {
+        let length = u64::from(buffer.byte_length());
+        Self { length, head: vec![Uint8Array::new(buffer)], ..Self::new(u64::MAX) }
+    }
+
+    /// All bytes, if they are no more than `limit`.
+    pub fn bytes(&self, limit: usize) -> Option<Vec<u8>> {
+        (self.is_whole && self.length <= limit as u64).then(|| joined(&self.head, limit, false))
+    }
+
+    /// The beginning and the end of a body that is too long to be looked at as a whole.
+    pub fn ends(&self) -> [Vec<u8>; 2] {
+        let end = END as usize;
+        let last = if self.is_whole { &self.head } else { &self.tail };
+        let overlap = if self.is_whole { self.length.saturating_sub(u64::from(END)) as usize } else { end };
+        [joined(&self.head, end, false), joined(last, end.min(overlap), true)]
+    }
+
+    /// The whole body as the runtime takes it.
+    pub async fn buffer(&self) -> Option<ArrayBuffer> {
+        if self.is_whole { buffer(&self.head).await.ok() } else { None }
+    }
+
+    async fn follow(
+        &mut self,
+        ours: &ReadableStream,
+        sent: JsFuture,
+        has_left: impl Fn() -> bool,
+    ) -> Result<(), Ended> {
+        let mut sent = pin!(sent);
+        let mut reader: Option<Byob> = None;
+        let mut wait = FIRST_LOOK_MS;
+        let (delivered, at_hand) = loop {
+            if let Either::Left((delivered, _)) = select(sent.as_mut(), pin!(pause(wait))).await {
+                break (delivered, true);
+            }
+            let made = match reader.take() {
+                Some(made) => made,
+                None => reader_of(ours)?,
+            };
+            let before = self.length;
+            let looked = match select(sent.as_mut(), pin!(self.look(&made))).await {
+                Either::Right((looked, _)) => Ok(looked),
+                // The runtime takes no second question while one is open.
+                Either::Left((delivered, looked)) if delivered.is_err() && has_left() => {
+                    Err((delivered, within(AT_HAND_MS, looked).await.is_some()))
+                }
+                Either::Left((delivered, looked)) => {
+                    looked.await?;
+                    Err((delivered, true))
+                }
+            };
+            reader = Some(made);
+            match looked {
+                Ok(looked) => looked?,
+                Err(ended) => break ended,
+            }
+            wait = if self.length - before >= MUCH { FIRST_LOOK_MS / 10 } else { (wait * 2).min(LAST_LOOK_MS) };
+        };
+        if delivered.is_ok() && reader.is_none() {
+            // All of it has come, and it is no more than comes in a moment: one read is enough.
+            let whole = Response::new_with_opt_readable_stream(Some(ours))?.array_buffer()?;
+            let whole: ArrayBuffer = JsFuture::from(whole).await?.unchecked_into();
+            self.push(Uint8Array::new(&whole));
+            return Ok(());
+        }
+        let reader = match reader {
+            Some(reader) => reader,
+            None => reader_of(ours)?,
+        };
+        if delivered.is_ok() || !has_left() {
+            self.read_on(&reader, u64::MAX).await?;
+            return Ok(());
+        }
+        // Nobody pays for tokens that nobody reads: what has come is looked at, and the provider is told to stop.
+        if at_hand {
+            let _ = within(AT_HAND_MS, self.look(&reader)).await;
+        }
+        let _ = JsFuture::from(reader.cancel()).await;
+        Err(Ended::ClientLeft)
+    }
+
+    /// Reads what has come, and if that is nothing, what comes next.
+    async fn look(&mut self, reader: &Byob) -> Result<(), JsValue> {
+        let mut size = FIRST_BLOCK;
+        while let Some(piece) = block(reader, 1, size).await? {
+            let is_last = piece.byte_length() < size;
+            self.push(piece);
+            if is_last {
+                break;
+            }
+            size = (size * 2).min(LAST_BLOCK);
+        }
+        Ok(())
+    }
+
+    /// Reads to the end, or until there are more than `bound` bytes. True at the end.
+    async fn read_on(&mut self, reader: &Byob, bound: u64) -> Result<bool, JsValue> {
+        let mut size = FIRST_BLOCK;
+        while let Some(piece) = block(reader, size, size).await? {
+            self.push(piece);
+            if self.length > bound {
+                return Ok(false);
+            }
+            size = (size * 2).min(LAST_BLOCK);
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, piece: Uint8Array) {
+        let more = u64::from(piece.byte_length());
+        self.length += more;
+        if !self.is_whole {
+            return self.push_end(&piece);
+        }
+        self.head.push(piece);
+        if self.length > self.limit || !self.share.grow(self.length, more) {
+            self.shorten();
+        }
+    }
+
+    /// From now on only the ends are kept.
+    fn shorten(&mut self) {
+        self.is_whole = false;
+        self.share = Share::default();
+        let all = std::mem::take(&mut self.head);
+        let mut wanted = END;
+        for piece in all {
+            let length = piece.byte_length();
+            let begun = length.min(wanted);
+            if begun > 0 {
+                self.head.push(piece.slice(0, begun));
+            }
+            wanted -= begun;
+            if length > begun {
+                self.push_end(&piece.subarray(begun, length));
+            }
+        }
+    }
+
+    fn push_end(&mut self, piece: &Uint8Array) {
+        let length = piece.byte_length();
+        self.tail.push(piece.slice(length.saturating_sub(END), length));
+        let mut kept: u32 = self.tail.iter().map(Uint8Array::byte_length).sum();
+        while let Some(first) = self.tail.first().map(Uint8Array::byte_length)
+            && kept - first >= END
+        {
+            self.tail.remove(0);
+            kept -= first;
+        }
+    }
+}

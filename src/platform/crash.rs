@@ -1,0 +1,102 @@
+//! A crash of the wasm instance, by a panic or a trap. The runtime goes on: it makes a new instance of the same module for the
+//! next request. `crash.js` hands over what the old one knew.
+
+use super::d1::D1Store;
+use super::{log_writer, now, pause, random};
+use crate::id;
+use crate::log_batch::{Lost, Part, statements};
+use crate::remains::{self, Underway, Unfinished};
+use std::cell::{OnceCell, RefCell};
+use std::sync::atomic::{AtomicU32, Ordering};
+use wasm_bindgen::prelude::*;
+use worker::{Context, Env};
+
+const REASON: &str = "the Worker crashed while the request was under way";
+
+/// Whether this instance has crashed, and where in its memory the text is that it leaves: the address and the length.
+static GRAVE: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+
+thread_local! {
+    static UNDERWAY: RefCell<Underway> = RefCell::new(Underway::default());
+    /// For the groups that are made after a crash, when nothing can be asked for randomness.
+    static SPARE_ID: OnceCell<String> = const { OnceCell::new() };
+}
+
+#[wasm_bindgen(module = "/src/platform/crash.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = begin)]
+    fn begin_watch(memory: JsValue, address: u32) -> Option<String>;
+}
+
+/// Marks a request under way that is to leave a row.
+pub struct Mark(usize);
+
+/// Called once in each instance: takes over from the one before, should there have been one, and prepares to hand over.
+pub fn begin(env: &Env, context: &Context) {
+    SPARE_ID.with(|spare| spare.set(id::mint(now(), random())).ok());
+    // In place of worker's own handler, which makes the new instance for whatever calls next. That may be a callback of
+    // the old one, and its pointers mean nothing in the new one.
+    wasm_bindgen::handler::set_on_abort(hand_over);
+    let Some(text) = begin_watch(wasm_bindgen::memory(), GRAVE.as_ptr() as u32) else { return };
+    let mut lines = text.lines();
+    let (count, lost) = lines.next().and_then(remains::read_lost).unwrap_or_default();
+    log_writer::lose(count);
+    let lost = lost.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: REASON.to_owned() }).collect();
+    log_writer::say("log_lost", lost, log_writer::lost().0);
+    let unfinished: Vec<Unfinished> = lines.filter_map(Unfinished::read).collect();
+    let unfinished: Vec<(D1Store, Unfinished)> = unfinished
+        .into_iter()
+        .map(|unfinished| (D1Store::new(env, unfinished.shard).within(log_writer::PATIENCE_MS), unfinished))
+        .collect();
+    context.wait_until(async move {
+        for (store, unfinished) in unfinished {
+            let lost = unfinished.write(&store, pause).await;
+            log_writer::lose(lost.len() as u64);
+            log_writer::say("log_lost", lost, log_writer::lost().0);
+        }
+    });
+}
+
+/// Runs in the instance that crashed, behind the last thing it did. It relies on nothing that this may have left half done,
+/// and calls nothing outside: that would end it.
+fn hand_over() {
+    let [has_crashed, address, length] = &GRAVE;
+    has_crashed.store(1, Ordering::Relaxed);
+    let leave = |text: &str| {
+        address.store(text.as_ptr() as u32, Ordering::Relaxed);
+        length.store(text.len() as u32, Ordering::Relaxed);
+    };
+    let lost = UNDERWAY.with(|underway| underway.try_borrow().map(|underway| underway.ids()).unwrap_or_default());
+    let made = RefCell::new(0);
+    let mint = || {
+        *made.borrow_mut() += 1;
+        format!("{}/{}", SPARE_ID.with(|spare| spare.get().cloned().unwrap_or_default()), made.borrow())
+    };
+    let (before, groups) = log_writer::unfinished(mint);
+    let first = remains::lost(before + lost.len() as u64, &lost);
+    let first = first.leak();
+    // In place before the rest is done: that takes memory, and there may be none.
+    leave(first);
+    let mut all = first.to_owned();
+    for group in groups {
+        let logs = group.records.iter().map(|record| record.id.clone()).collect();
+        let statements = statements(&Part::of(&group));
+        all.push('\n');
+        all.push_str(&Unfinished { logs, shard: group.shard, statements }.to_text());
+    }
+    leave(all.leak());
+}
+
+// === impl Mark ===
+
+impl Mark {
+    pub fn new(id: &str) -> Self {
+        Self(UNDERWAY.with_borrow_mut(|underway| underway.begun(id)))
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        UNDERWAY.with_borrow_mut(|underway| underway.ended(self.0));
+    }
+}
