@@ -1,9 +1,8 @@
 // The measurements, and the table they become.
 import { Failure } from "../../scripts/toolchain.mjs";
 
-/** How often a query is asked, unless that takes longer than the milliseconds beside it. */
+/** How often a query is asked, unless that takes longer than the run's patience. */
 const REPEATS = 100;
-const PATIENCE = 6_000;
 const LEAST = 5;
 
 const part = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? 0;
@@ -20,11 +19,12 @@ export class Bench {
   /** The table so far. */
   lines = [];
 
-  constructor(gateway, token, recorder, only) {
+  constructor(gateway, token, recorder, { only, patience }) {
     this.gateway = gateway;
     this.token = token;
     this.recorder = recorder;
     this.only = only;
+    this.patience = patience;
     this.logs = "/gateways/bench/logs";
   }
 
@@ -63,7 +63,7 @@ export class Bench {
   }
 
   /** Times what `ask` does with the n-th call. `bar` is false for what is not a first page. */
-  async time(name, ask, { repeats = REPEATS, bar = true, patience = PATIENCE } = {}) {
+  async time(name, ask, { repeats = REPEATS, bar = true, patience = this.patience } = {}) {
     if (this.only && !name.includes(this.only)) return;
     await ask(0);
     await this.recorder.take();
