@@ -52,19 +52,19 @@ async function filled(rows, Gateway) {
   return { folder, about, known };
 }
 
-/** Brings a database that was kept up to the schema of today, and says how long each migration took with all the rows. */
+/** Brings a database that was kept up to the schema of today, says how long each migration took with all the rows, and removes
+ * what a run that was ended has left. */
 async function migrate({ folder, about, known }) {
-  const missing = migrations().filter((name) => !known.migrations.includes(name));
-  if (missing.length === 0) return;
   const { DatabaseSync } = await import("node:sqlite");
   const db = new DatabaseSync(databaseFile(folder));
-  for (const name of missing) {
+  for (const name of migrations().filter((name) => !known.migrations.includes(name))) {
     const begun = performance.now();
     db.exec(fs.readFileSync(join(MIGRATIONS, name), "utf8"));
     say(`${name} took ${((performance.now() - begun) / 1000).toFixed(1)} s`);
     known.migrations.push(name);
     fs.writeFileSync(about, JSON.stringify(known));
   }
+  db.exec("DELETE FROM datasets; DELETE FROM evaluations; DELETE FROM evaluation_results; DELETE FROM verdicts");
   db.close();
 }
 
@@ -99,7 +99,7 @@ await main(import.meta.url, async () => {
   const { Gateway, TOKEN } = await import("../tests/e2e/harness.mjs");
   const database = await filled(rows, Gateway);
   if (values.fill) return;
-  await migrate(database);
+  if (rows > 0) await migrate(database);
   const { RECORDING, Recorder } = await import("./rows/recorder.mjs");
   const { Bench } = await import("./rows/table.mjs");
   const gateway = await Gateway.start({ folder: database.folder, around: RECORDING });

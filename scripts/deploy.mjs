@@ -1,18 +1,22 @@
-// `npm run deploy`: builds Tollgate, migrates the D1 database at Cloudflare and uploads the Worker.
+// `npm run deploy`: builds Tollgate, migrates its D1 databases at Cloudflare and uploads the Worker.
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
+import { databases } from "./databases.mjs";
 import { build, wrangler, wranglerEnv } from "./setup.mjs";
-import { Failure, main, readText, root, say } from "./toolchain.mjs";
+import { Failure, main, root, say } from "./toolchain.mjs";
 
 const NEXT_SECRET = "npx wrangler secret put ADMIN_TOKEN";
 
-function checkDatabaseId() {
-  const id = /^database_id\s*=\s*"(.*)"/m.exec(readText(join(root, "wrangler.toml")) ?? "")?.[1];
-  if (id && !/^[0-]+$/.test(id)) return;
-  throw new Failure(
-    "wrangler.toml has no database yet. Run `npx wrangler d1 create tollgate`, paste the id it prints into " +
-      `database_id, set the admin token with \`${NEXT_SECRET}\`, and deploy again.`,
-  );
+/** The bindings of the databases, all of which have to exist. */
+function checked() {
+  for (const { binding, id } of databases()) {
+    if (id && !/^[0-]+$/.test(id)) continue;
+    const name = binding.toLowerCase().replace("db", "tollgate").replace("_", "-");
+    throw new Failure(
+      `wrangler.toml has no database for ${binding} yet. Run \`npx wrangler d1 create ${name}\`, paste the id it prints into ` +
+        `its database_id, set the admin token with \`${NEXT_SECRET}\`, and deploy again.`,
+    );
+  }
+  return databases().map(({ binding }) => binding);
 }
 
 function wranglerStep(doing, ...args) {
@@ -24,9 +28,11 @@ function wranglerStep(doing, ...args) {
 }
 
 await main(import.meta.url, () => {
-  checkDatabaseId();
+  const bindings = checked();
   build();
-  wranglerStep("migrating the database at Cloudflare", "d1", "migrations", "apply", "DB", "--remote");
+  for (const binding of bindings) {
+    wranglerStep(`migrating the database ${binding} at Cloudflare`, "d1", "migrations", "apply", binding, "--remote");
+  }
   wranglerStep("uploading the Worker", "deploy");
   say(`deployed. Set the admin token once, if that is not done yet: ${NEXT_SECRET}`);
 });

@@ -6,6 +6,7 @@ import * as fs from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { databases } from "./databases.mjs";
 import { build, wrangler, wranglerEnv } from "./setup.mjs";
 import { Failure, main, readText, root, say } from "./toolchain.mjs";
 
@@ -32,16 +33,16 @@ async function checkPortIsFree(port) {
 }
 
 /** Only says something when there was something to apply. */
-function migrate() {
-  const { command, args } = wrangler("d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE);
+function migrate(binding) {
+  const { command, args } = wrangler("d1", "migrations", "apply", binding, "--local", "--persist-to", STATE);
   // With CI set, wrangler does not ask for a confirmation.
   const env = { ...wranglerEnv(), CI: "true" };
   const result = spawnSync(command, args, { cwd: root, encoding: "utf8", env });
   if (result.status !== 0) {
     console.error(`${result.stdout}${result.stderr}`.trim());
-    throw new Failure("the local database could not be migrated; the messages above say why.");
+    throw new Failure(`the local database ${binding} could not be migrated; the messages above say why.`);
   }
-  if (!result.stdout.includes("No migrations to apply")) say(`migrated the local database in ${STATE}`);
+  if (!result.stdout.includes("No migrations to apply")) say(`migrated the local database ${binding} in ${STATE}`);
 }
 
 /** What the Worker cannot do without, or not store keys without; nothing that is there already is changed. */
@@ -140,8 +141,9 @@ await main(import.meta.url, async ([what]) => {
   if (![undefined, "example"].includes(what)) throw new Failure("usage: npm start, or npm run example");
   const port = chosenPort();
   await checkPortIsFree(port);
+  const bindings = databases().map(({ binding }) => binding);
   build();
-  migrate();
+  bindings.forEach(migrate);
   ensureSecrets();
   await serve(port, what === "example");
   process.exit(0);

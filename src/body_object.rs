@@ -6,6 +6,7 @@
 use crate::id;
 use crate::log_batch::{Key, is_new};
 use crate::record::LogRecord;
+use crate::shard::{self, Databases};
 use crate::store::{Bind, Statement, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -159,15 +160,20 @@ pub async fn search(
     }
 }
 
-/// Which of the logs have no object as far as this database knows.
-pub async fn missing(store: &impl Store, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
+/// Which of the logs have no object as far as any database knows. All of them have to be asked, also one that is not bound
+/// at the moment.
+pub async fn missing(databases: &impl Databases, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
+    shard::all_bound(databases).await?;
     let sql = concat!(
         "SELECT value AS id FROM json_each(?1) WHERE NOT EXISTS \
          (SELECT 1 FROM log_bodies WHERE log_id = value AND seq = 0 AND ",
         has_object!(),
         ")"
     );
-    store.ids(Statement::new(sql, [Value::from(ids).to_string().into()])).await
+    for (_, store) in databases.all() {
+        ids = store.ids(Statement::new(sql, [Value::from(ids).to_string().into()])).await?;
+    }
+    Ok(ids)
 }
 
 /// The bodies of a log, with what is in its object in the place of their beginnings. A body that the bucket does not have, or

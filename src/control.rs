@@ -1,4 +1,4 @@
-//! The control plane: from a matched route to a reply, over any [`Store`].
+//! The control plane: from a matched route to a reply, over any [`Databases`].
 
 use crate::api::custom_providers::{self, Guard};
 use crate::api::gateways::Gateway;
@@ -15,6 +15,7 @@ use crate::id::{self, MarkKey};
 use crate::query::{Query, percent_decoded};
 use crate::retention::room;
 use crate::router::{Endpoint, Route};
+use crate::shard::{Databases, carry};
 use crate::store::{Store, StoreError};
 use crate::vault::Vault;
 use std::cell::Cell;
@@ -48,7 +49,12 @@ const ARRIVAL_PAUSES_MS: &[u64] = &[10, 15, 25, 50, 100, 200, 400, 600, 600];
 const ARRIVAL_AGE_MS: u64 = 10 * 60 * 1_000;
 
 /// Carries out a request. `pause` waits so many milliseconds.
-pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u64)) -> Result<Reply, ApiError> {
+pub async fn handle(
+    databases: &impl Databases,
+    request: &Request<'_>,
+    pause: impl AsyncFn(u64),
+) -> Result<Reply, ApiError> {
+    let store = databases.first();
     let Request { route, query, body, caller, .. } = request;
     let (account, gateway, id) = (route.account, route.gateway, route.id);
     if !account.is_empty() && !gateways::is_account_id(account) {
@@ -59,7 +65,7 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
     let new_id = request.new_id.as_str();
     match route.endpoint {
         Endpoint::ListGateways => gateways::list(store, account, query, caller).await,
-        Endpoint::CreateGateway => gateways::create(store, account, body, &by, request.new_id.clone()).await,
+        Endpoint::CreateGateway => gateways::create(databases, account, body, &by, request.new_id.clone()).await,
         Endpoint::GetGateway => gateways::get(store, account, gateway).await,
         Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, &by).await,
         Endpoint::DeleteGateway => gateways::delete(store, account, gateway, &by).await,
@@ -83,36 +89,59 @@ pub async fn handle(store: &impl Store, request: &Request<'_>, pause: impl Async
         Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &by).await,
         Endpoint::ListAudit => audit::list(store, account, query).await,
         Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk | Endpoint::GetFeedback | Endpoint::TakeFeedbackBack => {
-            judged(store, request, pause).await
+            judged(databases, request, pause).await
         }
-        _ => within_gateway(store, request, pause).await,
+        _ => within_gateway(databases, request, pause).await,
     }
 }
 
 /// What is about one gateway, which has to exist.
 async fn within_gateway(
-    store: &impl Store,
+    databases: &impl Databases,
     request: &Request<'_>,
     pause: impl AsyncFn(u64),
 ) -> Result<Reply, ApiError> {
-    let Request { route, query, body, .. } = request;
-    let id = route.id;
-    let by = request.by();
-    let new_id = request.new_id.as_str();
-    let place = place(store, route).await?;
+    let Request { route, query, .. } = request;
+    let store = databases.first();
+    let found = found(store, route).await?;
+    let place = place(route, &found);
     match route.endpoint {
         Endpoint::GetUrl => {
             let known = custom_providers::exists(store, place.account, route.provider).await?;
             gateways::url(request.origin, place.account, place.gateway, route.provider, known)
         }
-        Endpoint::GetStorage => storage::get(store, place.key).await,
+        Endpoint::PurgeCache => cache::purge(store, &place, query, &request.by()).await,
+        Endpoint::ListProviderConfigs => provider_configs::list(store, &place, query).await,
+        Endpoint::GetProviderConfig => provider_configs::get(store, &place, route.id).await,
+        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &place, route.id, &request.by()).await,
+        _ => about_logs(databases, &found, request, pause).await,
+    }
+}
+
+/// What is about a gateway's logs, or was made of them: all in the database that has them.
+async fn about_logs(
+    databases: &impl Databases,
+    gateway: &Gateway,
+    request: &Request<'_>,
+    pause: impl AsyncFn(u64),
+) -> Result<Reply, ApiError> {
+    let Request { route, query, body, .. } = request;
+    let store = databases.of(gateway.shard)?;
+    let place = place(route, gateway);
+    let id = route.id;
+    let by = request.by();
+    let new_id = request.new_id.as_str();
+    match route.endpoint {
+        Endpoint::GetStorage => storage::get(store, gateway).await,
         Endpoint::GetAnalytics => analytics::get(store, place.key, query, request.now_ms).await,
-        Endpoint::PurgeCache => cache::purge(store, &place, query, &by).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
         Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
         Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse | Endpoint::PatchLog => {
             arrived(store, id, request.now_ms, pause).await?;
+            if is_recent(id, request.now_ms) {
+                carry::pending(databases, gateway.shard, id).await?;
+            }
             match route.endpoint {
                 Endpoint::GetLog => {
                     if is_recent(id, request.now_ms) {
@@ -122,7 +151,10 @@ async fn within_gateway(
                 }
                 Endpoint::GetLogRequest => logs::body(store, place.key, id, Part::Request).await,
                 Endpoint::GetLogResponse => logs::body(store, place.key, id, Part::Response).await,
-                _ => logs::patch(store, &place, id, body, &request.judging()).await,
+                _ => {
+                    let all: Vec<_> = databases.all().collect();
+                    logs::patch(&all, (gateway.shard, store), &place, id, body, &request.judging()).await
+                }
             }
         }
         Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &by).await,
@@ -137,22 +169,19 @@ async fn within_gateway(
         Endpoint::CompareEvaluations => evaluations::compare(store, &place, query).await,
         Endpoint::GetEvaluation => evaluations::get(store, &place, id).await,
         Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &by).await,
-        Endpoint::ListProviderConfigs => provider_configs::list(store, &place, query).await,
-        Endpoint::GetProviderConfig => provider_configs::get(store, &place, id).await,
-        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &place, id, &by).await,
         Endpoint::ListVerdicts => evaluations::verdicts(store, &place, id, query).await,
         _ => Err(ApiError::not_found()),
     }
 }
 
-/// An export that the shell sends piece by piece, for a caller who may see it.
-pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<Export, ApiError> {
+/// An export that the shell sends piece by piece, for a caller who may see it, and the database it is read from.
+pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export, u32), ApiError> {
     if !gateways::is_account_id(request.route.account) {
         return Err(ApiError::not_found());
     }
     request.caller.admit(&request.route)?;
-    let place = place(store, &request.route).await?;
-    Export::parse(place.key, &request.query)
+    let found = found(store, &request.route).await?;
+    Ok((Export::parse(found.key, &request.query)?, found.shard))
 }
 
 /// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
@@ -162,7 +191,7 @@ pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gatewa
         return Err(ApiError::not_found());
     }
     request.caller.admit(route)?;
-    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
+    found(store, route).await
 }
 
 /// Stores a key or replaces one, which takes a vault.
@@ -177,7 +206,8 @@ pub async fn keep(
         return Err(ApiError::not_found());
     }
     caller.admit(route)?;
-    let place = place(store, route).await?;
+    let found = found(store, route).await?;
+    let place = place(route, &found);
     let keeper = provider_configs::Keeper { caller, vault, base_override };
     match route.endpoint {
         Endpoint::CreateProviderConfig => {
@@ -188,19 +218,27 @@ pub async fn keep(
 }
 
 /// The gateway of a route, if it exists.
-async fn place<'a>(store: &impl Store, route: &Route<'a>) -> Result<Place<'a>, ApiError> {
-    let found = gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)?;
-    Ok(Place { account: route.account, gateway: route.gateway, key: found.key })
+async fn found(store: &impl Store, route: &Route<'_>) -> Result<Gateway, ApiError> {
+    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
+}
+
+fn place<'a>(route: &Route<'a>, found: &Gateway) -> Place<'a> {
+    Place { account: route.account, gateway: route.gateway, key: found.key }
 }
 
 /// Feedback on whatever log an id means. The answer has just gone out when the first feedback comes, so the log is
 /// awaited.
-async fn judged(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u64)) -> Result<Reply, ApiError> {
+async fn judged(
+    databases: &impl Databases,
+    request: &Request<'_>,
+    pause: impl AsyncFn(u64),
+) -> Result<Reply, ApiError> {
     let context = request.judging();
+    let homes = feedback::homes(databases, &context).await?;
     // The lines of a bulk request wait together: one that is unknown has been awaited for the others, too.
     let waited = Cell::new(0);
     let find = async |id: &str| -> Result<Option<feedback::Found>, ApiError> {
-        let mut found = feedback::locate(store, id, &context).await?;
+        let mut found = feedback::locate(&homes, id, &context).await?;
         // Other ids than ours do not tell their age.
         if id::minted_at(id).is_none() || is_recent(id, request.now_ms) {
             for wait in ARRIVAL_PAUSES_MS.iter().skip(waited.get()) {
@@ -209,26 +247,26 @@ async fn judged(store: &impl Store, request: &Request<'_>, pause: impl AsyncFn(u
                 }
                 pause(*wait).await;
                 waited.set(waited.get() + 1);
-                found = feedback::locate(store, id, &context).await?;
+                found = feedback::locate(&homes, id, &context).await?;
             }
         }
         Ok(found)
     };
     if request.route.endpoint == Endpoint::GiveFeedbackInBulk {
-        return feedback::bulk(store, request.body, &context, find).await;
+        return feedback::bulk(databases, &homes, request.body, &context, find).await;
     }
     let id = String::from_utf8(percent_decoded(request.route.id)).map_err(|_| ApiError::not_found())?;
     match request.route.endpoint {
         Endpoint::GiveFeedback => {
             let judgement = feedback::read(request.body)?;
-            feedback::give(store, &id, find(&id).await?, &judgement, &context).await
+            feedback::give(databases, &homes, &id, find(&id).await?, &judgement, &context).await
         }
         Endpoint::GetFeedback => {
             let found = find(&id).await?.ok_or_else(ApiError::not_found)?;
-            feedback::settle(store, Some(&found.id), request.now_ms).await?;
-            feedback::show(store, &found).await
+            feedback::settle_in(databases, &found, request.now_ms).await?;
+            feedback::show(databases.of(found.shard)?, &found).await
         }
-        _ => feedback::take_back(store, &find(&id).await?.ok_or_else(ApiError::not_found)?, &context).await,
+        _ => feedback::take_back(databases, &find(&id).await?.ok_or_else(ApiError::not_found)?, &context).await,
     }
 }
 

@@ -43,8 +43,8 @@ const FAILURES_TOGETHER: usize = 3;
 #[derive(Default)]
 pub struct Waiting {
     records: Vec<LogRecord>,
-    /// The requests that are counted and leave no log.
-    unlogged: Tally,
+    /// The requests that are counted and leave no log, by database.
+    unlogged: Vec<(u32, Tally)>,
     /// When a request promised to write what is waiting, in milliseconds.
     leader_since: Option<u64>,
     /// When something was last taken or settled.
@@ -62,6 +62,8 @@ pub struct Waiting {
 pub struct Group {
     /// Stays the same when the group is written again: see [`Key`].
     pub id: String,
+    /// Which database it is written to.
+    pub shard: u32,
     pub records: Vec<LogRecord>,
     /// Requests that are counted and leave no log.
     pub unlogged: Tally,
@@ -160,7 +162,13 @@ impl Waiting {
 
     /// Counts a request that leaves no log. True means the same as for [`Waiting::push`].
     pub fn count(&mut self, record: &LogRecord, now_ms: u64) -> bool {
-        self.unlogged.count(record);
+        let place = self.unlogged.iter().position(|(shard, _)| *shard == record.shard).unwrap_or(self.unlogged.len());
+        if place == self.unlogged.len() {
+            self.unlogged.push((record.shard, Tally::default()));
+        }
+        if let Some((_, tally)) = self.unlogged.get_mut(place) {
+            tally.count(record);
+        }
         self.leads(now_ms)
     }
 
@@ -177,28 +185,27 @@ impl Waiting {
     /// elects a new leader.
     pub fn take(&mut self, mint: impl Fn() -> String) -> Vec<Group> {
         self.leader_since = None;
-        let mut groups: Vec<Group> = Vec::new();
-        let mut weight = 0;
+        let mut groups: Vec<(usize, Group)> = Vec::new();
         for record in self.records.drain(..) {
-            weight += record.weight();
-            match groups.last_mut() {
-                Some(Group { records, .. }) if records.len() < MAX_RECORDS && weight <= MAX_JSON => {
-                    records.push(record)
+            let (own, shard) = (record.weight(), record.shard);
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((weight, Group { records, .. })) if records.len() < MAX_RECORDS && *weight + own <= MAX_JSON => {
+                    *weight += own;
+                    records.push(record);
                 }
                 _ => {
-                    weight = record.weight();
-                    groups.push(Group { id: mint(), records: vec![record], unlogged: Tally::default() });
+                    let group = Group { id: mint(), shard, records: vec![record], unlogged: Tally::default() };
+                    groups.push((own, group));
                 }
             }
         }
-        if !self.unlogged.is_empty() {
-            let unlogged = std::mem::take(&mut self.unlogged);
-            match groups.last_mut() {
-                Some(group) => group.unlogged = unlogged,
-                None => groups.push(Group { id: mint(), records: Vec::new(), unlogged }),
+        for (shard, unlogged) in self.unlogged.drain(..) {
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((_, group)) => group.unlogged = unlogged,
+                None => groups.push((0, Group { id: mint(), shard, records: Vec::new(), unlogged })),
             }
         }
-        groups
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 
     /// Whether nothing waits and nothing is being written.
@@ -398,7 +405,7 @@ macro_rules! columns {
 
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _ } = self.0;
+                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _ } = self.0;
                 let mut row = serializer.serialize_seq(None)?;
                 $(row.serialize_element($column)?;)*
                 row.end()
@@ -603,7 +610,7 @@ mod tests {
     impl From<Vec<LogRecord>> for Group {
         fn from(records: Vec<LogRecord>) -> Self {
             let id = records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default();
-            Self { id, records, unlogged: Tally::default() }
+            Self { id, shard: 0, records, unlogged: Tally::default() }
         }
     }
 
@@ -648,6 +655,23 @@ mod tests {
         long.response_body = Some("x".repeat(3_000_000));
         waiting.push(long, 0);
         assert_eq!(lengths(&mut waiting), [100, 100, 50, 1]);
+    }
+
+    #[test]
+    fn a_group_goes_to_one_database() {
+        let mut waiting = Waiting::default();
+        for n in 0..250 {
+            waiting.push(LogRecord { shard: n % 2, ..record(&n.to_string()) }, 0);
+        }
+        for shard in [1, 2, 1] {
+            waiting.count(&LogRecord { shard, ..record("unlogged") }, 0);
+        }
+        let groups = waiting.take(String::new);
+        let sizes: Vec<(u32, usize, u64)> =
+            groups.iter().map(|group| (group.shard, group.records.len(), group.unlogged.attempts())).collect();
+        assert_eq!(sizes, [(0, 100, 0), (1, 100, 0), (0, 25, 0), (1, 25, 2), (2, 0, 1)]);
+        assert!(waiting.take(String::new).is_empty());
+        assert!(groups.iter().all(|group| group.records.iter().all(|record| record.shard == group.shard)));
     }
 
     #[test]

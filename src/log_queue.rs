@@ -91,7 +91,7 @@ pub async fn send(
     for mut part in parts {
         // The database refused to the end: better the rows alone than nothing.
         part.entries.iter_mut().for_each(|entry| entry.bodies.clear());
-        let message = text(&part).filter(|_| unsent.is_empty() && outbox.is_bound());
+        let message = text(&part, group.shard).filter(|_| unsent.is_empty() && outbox.is_bound());
         let is_sent = match message {
             Some(message) => outbox.send(&[message]).await.is_ok(),
             None => false,
@@ -169,7 +169,7 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
         part.id = id.take().unwrap_or_else(mint);
         part.tally = tally.json();
         let is_short = sends && (length <= MAX_ENTRIES || part.entries.len() == 1);
-        match is_short.then(|| text(&part)).flatten() {
+        match is_short.then(|| text(&part, group.shard)).flatten() {
             Some(message) => messages.push(message),
             None => parts.push(part),
         }
@@ -177,10 +177,10 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
     (messages, parts)
 }
 
-/// A part as a message; `None` if no message has room for it. JSON has no line breaks of its own.
-fn text(part: &Part) -> Option<String> {
+/// A part as a message for a database; `None` if no message has room for it. JSON has no line breaks of its own.
+fn text(part: &Part, shard: u32) -> Option<String> {
     let Part { id, entries, tally, unlogged } = part;
-    let mut text = format!("{MARK} {id} 0\n");
+    let mut text = format!("{MARK} {id} {shard}\n");
     if !tally.is_empty() {
         text.push_str(&format!("tally {unlogged} {tally}\n"));
     }
@@ -281,7 +281,7 @@ async fn writes(store: &impl Store) -> bool {
 /// Sends what a message holds anew, each log as a message of its own.
 async fn divided(outbox: &impl Outbox, message: &Message) -> bool {
     let parts = message.part.clone().apart();
-    sent(outbox, parts.iter().filter_map(text).collect(), &async |_| {}).await.is_empty()
+    sent(outbox, parts.iter().filter_map(|part| text(part, message.shard)).collect(), &async |_| {}).await.is_empty()
 }
 
 /// How long a message waits before its next delivery, in seconds.

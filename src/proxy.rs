@@ -338,6 +338,7 @@ impl Arrival<'_> {
             event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
             id,
             gateway: self.scope.gateway.key,
+            shard: self.scope.gateway.shard,
             created_at: self.at,
             provider: providers::find(route.provider)
                 .map_or(route.provider, |provider| provider.slug)

@@ -20,6 +20,8 @@ pub struct Call {
     pub id: String,
     /// The `key` of the gateway's row.
     pub gateway: i64,
+    /// Which database has the gateway's logs.
+    pub shard: u32,
     pub created_at: u64,
     pub provider: String,
     /// The path after the provider, raw.
@@ -110,6 +112,8 @@ pub enum Failure {
 pub struct LogRecord {
     pub id: String,
     pub gateway: i64,
+    /// Which database the row goes to; it is no part of the row.
+    pub shard: u32,
     pub created_at: u64,
     pub provider: String,
     pub model: Option<String>,
@@ -237,6 +241,7 @@ impl LogRecord {
         Self {
             id: call.id,
             gateway: call.gateway,
+            shard: call.shard,
             created_at: call.created_at,
             model: model.as_deref().map(clipped),
             model_type: model::kind(&call.rest),
@@ -358,6 +363,7 @@ pub mod tests {
         Call {
             id: id.to_owned(),
             gateway: 1,
+            shard: 0,
             created_at: 1_700_000_000_000,
             provider: "openai".to_owned(),
             rest: "chat/completions".to_owned(),

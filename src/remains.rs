@@ -16,6 +16,8 @@ pub struct Underway {
 #[derive(Debug, PartialEq)]
 pub struct Unfinished {
     pub logs: Vec<String>,
+    /// Which database it is for.
+    pub shard: u32,
     pub statements: Vec<Statement>,
 }
 
@@ -60,7 +62,7 @@ impl Unfinished {
     /// As a line.
     pub fn to_text(&self) -> String {
         let statements = self.statements.iter().map(|statement| json!([statement.sql, as_json(&statement.binds)]));
-        json!([self.logs, Value::from_iter(statements)]).to_string()
+        json!([self.logs, Value::from_iter(statements), self.shard]).to_string()
     }
 
     pub fn read(text: &str) -> Option<Self> {
@@ -70,7 +72,8 @@ impl Unfinished {
             let binds = statement.get(1)?.as_array()?.iter().map(bind).collect::<Option<Vec<Bind>>>()?;
             Some(Statement::new(statement.get(0)?.as_str()?.to_owned(), binds))
         });
-        Some(Self { logs, statements: statements.collect::<Option<_>>()? })
+        let shard = read.get(2)?.as_u64()?.try_into().ok()?;
+        Some(Self { logs, shard, statements: statements.collect::<Option<_>>()? })
     }
 
     /// Writes it, trying again while time allows, and returns what is lost in the end. It may have been written before.
@@ -114,7 +117,7 @@ mod tests {
         outcome.body = Some("{\"a\":\"ü\n\"}".to_owned());
         let records = vec![LogRecord::new(call("a"), outcome), LogRecord::new(call("b"), answered(Facts::default()))];
         let logs = records.iter().map(|record| record.id.clone()).collect();
-        Unfinished { logs, statements: statements(&Part::of(&Group::from(records))) }
+        Unfinished { logs, shard: 2, statements: statements(&Part::of(&Group::from(records))) }
     }
 
     fn logs(store: &impl Store) -> u64 {

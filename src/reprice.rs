@@ -8,6 +8,7 @@ use crate::price;
 use crate::price_rules::{self, PriceRule};
 use crate::query::Query;
 use crate::rollup::Correction;
+use crate::shard::Databases;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::wire::Usage;
 use serde_json::{Value, json};
@@ -30,7 +31,6 @@ row! {
         cost_before: f64,
         cost_after: f64,
         created_at: u64,
-        prices: Option<String>,
     }
 }
 
@@ -74,26 +74,38 @@ pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
     log_list::selection(gateway, query)
 }
 
-/// Goes on with the jobs that nobody works on, until it is time to end.
-pub async fn run_all(store: &impl Store, now: impl Fn() -> u64, until_ms: u64) -> Result<(), StoreError> {
+/// Goes on with the jobs of a database that nobody works on, until it is time to end.
+pub async fn run_all(
+    databases: &impl Databases,
+    shard: u32,
+    now: impl Fn() -> u64,
+    until_ms: u64,
+) -> Result<(), StoreError> {
+    let store = databases.of(shard)?;
     while now() < until_ms {
         let sql = "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 1";
         let next = store.ids(Statement::new(sql, [Bind::Int(now() as i64)])).await?;
         let Some(id) = next.first() else { break };
-        run(store, id, &now, until_ms).await?;
+        run(databases.first(), store, id, &now, until_ms).await?;
     }
     Ok(())
 }
 
 /// Works on a job until it is done or `until_ms` has come. Does nothing while somebody else does.
-async fn run(store: &impl Store, id: &str, now: &impl Fn() -> u64, until_ms: u64) -> Result<(), StoreError> {
+async fn run<S: Store>(
+    first: &S,
+    store: &S,
+    id: &str,
+    now: &impl Fn() -> u64,
+    until_ms: u64,
+) -> Result<(), StoreError> {
     let lease = "UPDATE reprices SET lease_until = ?2 WHERE id = ?1 AND processed = 0 AND lease_until < ?3";
     let lease = Statement::new(lease, [id.into(), Bind::Int((now() + LEASE_MS) as i64), Bind::Int(now() as i64)]);
     if store.batch(vec![lease]).await?.first() != Some(&1) {
         return Ok(());
     }
     while now() < until_ms {
-        if !slice(store, id, now).await? {
+        if !slice(first, store, id, now).await? {
             return Ok(());
         }
     }
@@ -103,16 +115,23 @@ async fn run(store: &impl Store, id: &str, now: &impl Fn() -> u64, until_ms: u64
 }
 
 /// Prices the next logs. True when there may be more, and nobody else has taken over.
-async fn slice(store: &impl Store, id: &str, now: &impl Fn() -> u64) -> Result<bool, StoreError> {
-    // Prices are read with every slice, so that a rule that is changed meanwhile holds for the rest.
-    let sql = format!(
-        "SELECT reprices.id, gateway, query, dry_run, cursor, logs_seen, logs_changed, cost_before, cost_after, \
-         reprices.created_at, (SELECT {} FROM gateways WHERE key = gateway) AS prices FROM reprices WHERE id = ?1 AND processed = 0",
-        price_rules::select().replace("?1", "gateways.account_id"),
-    );
+async fn slice<S: Store>(first: &S, store: &S, id: &str, now: &impl Fn() -> u64) -> Result<bool, StoreError> {
+    row! {
+        struct Prices {
+            prices: String,
+        }
+    }
+    let sql = "SELECT id, gateway, query, dry_run, cursor, logs_seen, logs_changed, cost_before, cost_after, created_at \
+         FROM reprices WHERE id = ?1 AND processed = 0";
     let Some(job) = store.row::<Job>(Statement::new(sql, [id.into()])).await? else { return Ok(false) };
-    let Some(prices) = &job.prices else { return job.end(store, "the gateway was deleted", now()).await };
-    let rules = price_rules::from_json(prices);
+    // Prices are read with every slice, so that a rule that is changed meanwhile holds for the rest.
+    let prices = price_rules::select().replace("?1", "gateways.account_id");
+    let prices =
+        Statement::new(format!("SELECT {prices} AS prices FROM gateways WHERE key = ?1"), [job.gateway.into()]);
+    let Some(Prices { prices }) = first.row(prices).await? else {
+        return job.end(store, "the gateway was deleted", now()).await;
+    };
+    let rules = price_rules::from_json(&prices);
     let Ok(mut selection) = selection(job.gateway, &query(&job.query)) else {
         return job.end(store, "this version of Tollgate does not understand which logs are meant", now()).await;
     };
@@ -334,7 +353,7 @@ mod tests {
         let listed = costs(&store)[1].clone();
         rule(&store, "gpt-4o");
         let dry = begin(&store, json!({ "dry_run": true }));
-        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
         let seen = state(&store, &dry);
         assert_eq!(
             (&seen["processed"], &seen["logs_seen"], &seen["logs_changed"]),
@@ -345,7 +364,7 @@ mod tests {
         assert_eq!(charted(&store), seen["cost_before"].as_f64().unwrap());
         block_on(store.batch(vec![Statement::new("DELETE FROM reprices", [])])).unwrap();
         let wet = begin(&store, json!({}));
-        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
         let now = costs(&store);
         assert_eq!(now[0], (Some(7.0), Some("request".to_owned())));
         assert!(
@@ -361,7 +380,7 @@ mod tests {
         )
         .unwrap();
         begin(&store, json!({}));
-        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
         assert_eq!(costs(&store)[1], listed);
     }
 
@@ -374,7 +393,7 @@ mod tests {
             &store,
             json!({ "start_date": from, "filters": [{ "key": "provider", "operator": "eq", "value": ["openai"] }] }),
         );
-        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
         let changed: Vec<bool> = costs(&store).iter().map(|(cost, _)| *cost == Some(0.002)).collect();
         assert_eq!(changed, (0..20).map(|n| n >= 15).collect::<Vec<_>>());
         assert_eq!(state(&store, &id)["logs_seen"], 5);
@@ -397,11 +416,11 @@ mod tests {
         let whole = with_logs(13);
         rule(&whole, "gpt-4o");
         let id = begin(&whole, json!({}));
-        block_on(run_all(&whole, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&whole, 0, clock(), u64::MAX)).unwrap();
         let wanted = (state(&whole, &id), costs(&whole));
         let wanted_sum = charted(&whole);
         for after in [false, true] {
-            for call in 0..12 {
+            for call in 0..15 {
                 let store = with_logs(13);
                 rule(&store, "gpt-4o");
                 let id = begin(&store, json!({}));
@@ -411,10 +430,10 @@ mod tests {
                 } else {
                     faulty.fail_before(call)
                 }
-                let first = block_on(run_all(&faulty, clock(), u64::MAX));
+                let first = block_on(run_all(&faulty, 0, clock(), u64::MAX));
                 // Whoever comes next waits for the lease of one who is gone to end.
                 let later = clock();
-                block_on(run_all(&faulty.inner, || later() + LEASE_MS + 1_000_000, u64::MAX)).unwrap();
+                block_on(run_all(&faulty.inner, 0, || later() + LEASE_MS + 1_000_000, u64::MAX)).unwrap();
                 let mut found = state(&faulty.inner, &id);
                 found["modified_at"] = wanted.0["modified_at"].clone();
                 assert_eq!((found, costs(&faulty.inner)), wanted, "{call} {after} {first:?}");
@@ -428,7 +447,7 @@ mod tests {
         let store = with_logs(3);
         rule(&store, "gpt-4o");
         let id = begin(&store, json!({}));
-        assert!(!block_on(slice(&store, &id, &clock())).unwrap());
+        assert!(!block_on(slice(&store, &store, &id, &clock())).unwrap());
         let before = state(&store, &id);
         let job = Job {
             id: id.clone(),
@@ -441,14 +460,13 @@ mod tests {
             cost_before: 0.0,
             cost_after: 0.0,
             created_at: NOW,
-            prices: None,
         };
         assert!(!block_on(job.commit(&store, &[], &[], NOW)).unwrap());
         assert_eq!(state(&store, &id), before);
         // While somebody holds the lease nobody else begins.
         block_on(store.batch(vec![Statement::new("UPDATE reprices SET processed = 0, lease_until = 9e15", [])]))
             .unwrap();
-        block_on(run_all(&store, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
         assert_eq!(state(&store, &id)["processed"], false);
     }
 

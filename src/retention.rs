@@ -17,7 +17,7 @@ use serde_json::Value;
 const SLICE: u32 = 1_000;
 
 /// Slices in one run, because an invocation may send D1 a thousand statements.
-const MAX_SLICES: u32 = 50;
+pub const MAX_SLICES: u32 = 50;
 
 /// Gateways looked at together.
 const MAX_DUE: u32 = 20;

@@ -1,16 +1,19 @@
 //! `/feedback/{request_id}`: what users say about an answer, under whatever id the application knows it by. The format is
 //! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
 
-use super::Place;
+use super::{Place, gateways};
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
 use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
 use crate::query::Query;
 use crate::retention::room;
+use crate::shard::{self, Databases, carry};
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::timestamp;
+use crate::together::{Work, together};
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
 const MAX_KEYS: u64 = 1_000;
@@ -41,7 +44,15 @@ pub struct Found {
     pub id: String,
     /// How many logs have the id; the newest of them is the one that is meant.
     matches: u64,
+    /// Which database it is in.
+    pub shard: u32,
+    /// By what it was found: 0 its own id, 1 the provider's, 2 the caller's.
+    rank: u8,
+    at: u64,
 }
+
+/// Databases with their numbers.
+pub type Homes<'d, S> = Vec<(u32, &'d S)>;
 
 row! {
     struct Count {
@@ -50,9 +61,55 @@ row! {
     }
 }
 
+/// The databases that may have a log: that of the gateway which the caller names, else all.
+pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) -> Result<Homes<'d, D::One>, ApiError> {
+    let account = context.caller.account().or(context.query.get("account"));
+    if let (false, Some(account), Some(gateway)) =
+        (databases.others().is_empty(), account, context.query.get("gateway"))
+    {
+        // Where there is no such gateway nothing will be found in the first one either.
+        let shard = gateways::find(databases.first(), account, gateway).await?.map_or(0, |gateway| gateway.shard);
+        return Ok(vec![(shard, databases.of(shard)?)]);
+    }
+    Ok(databases.all().collect())
+}
+
+/// Finds the log in some of the databases. One that does not answer is forgiven where another has the log.
+pub async fn locate(
+    homes: &[(u32, &impl Store)],
+    request_id: &str,
+    context: &Context<'_>,
+) -> Result<Option<Found>, StoreError> {
+    let (all, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
+    let mut asked: Vec<Work<'_>> = Vec::new();
+    for (shard, store) in homes {
+        asked.push(Box::pin(async {
+            match locate_in(*store, *shard, request_id, context).await {
+                Ok(found) => all.borrow_mut().extend(found),
+                Err(error) => drop(failed.replace(Some(error))),
+            }
+        }));
+    }
+    together(asked).await;
+    let (mut all, failed): (Vec<Found>, _) = (all.into_inner(), failed.into_inner());
+    let rank = all.iter().map(|found| found.rank).min();
+    all.retain(|found| Some(found.rank) == rank);
+    let matches = all.iter().map(|found| found.matches).sum();
+    match (all.into_iter().max_by_key(|found| found.at), failed) {
+        (Some(newest), _) => Ok(Some(Found { matches, ..newest })),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the
 /// newest is meant; `?account=` and `?gateway=` narrow the search.
-pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>) -> Result<Option<Found>, StoreError> {
+async fn locate_in(
+    store: &impl Store,
+    shard: u32,
+    request_id: &str,
+    context: &Context<'_>,
+) -> Result<Option<Found>, StoreError> {
     let arm = |rank: u8, condition: &str| {
         format!(
             "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at FROM logs JOIN gateways ON gateways.key = logs.gateway \
@@ -77,17 +134,20 @@ pub async fn locate(store: &impl Store, request_id: &str, context: &Context<'_>)
         struct Candidate {
             id: String,
             rank: u8,
+            at: u64,
         }
     }
     let found: Vec<Candidate> = store.rows(Statement::new(sql, binds)).await?;
     let rank = found.first().map(|first| first.rank);
     let matches = found.iter().filter(|candidate| Some(candidate.rank) == rank).count() as u64;
-    Ok(found.into_iter().next().map(|first| Found { id: first.id, matches }))
+    let first = found.into_iter().next();
+    Ok(first.map(|Candidate { id, rank, at }| Found { id, matches, shard, rank, at }))
 }
 
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
-pub async fn give(
-    store: &impl Store,
+pub async fn give<D: Databases>(
+    databases: &D,
+    homes: &[(u32, &D::One)],
     request_id: &str,
     found: Option<Found>,
     judgement: &Judgement,
@@ -95,13 +155,24 @@ pub async fn give(
 ) -> Result<Reply, ApiError> {
     match found {
         Some(found) => {
-            settle(store, Some(&found.id), context.now_ms).await?;
+            let store = databases.of(found.shard)?;
+            settle_in(databases, &found, context.now_ms).await?;
             enough_room(store, &found.id, judgement).await?;
             store.batch(judgement.statements(&found.id, &context.giver())).await?;
             Ok(Reply::result(state(store, &found).await?))
         }
-        None => keep(store, request_id, judgement, None, context).await,
+        None => {
+            let all: Homes<'_, D::One> = databases.all().collect();
+            let keeper = if let [(home, _)] = homes { *home } else { 0 };
+            keep(&all, keeper, request_id, judgement, None, context).await
+        }
     }
+}
+
+/// [`settle`] of one log, wherever its judgements wait.
+pub async fn settle_in(databases: &impl Databases, found: &Found, now_ms: u64) -> Result<(), StoreError> {
+    carry::pending(databases, found.shard, &found.id).await?;
+    settle(databases.of(found.shard)?, Some(&found.id), now_ms).await
 }
 
 /// Reads and checks the body of feedback.
@@ -131,9 +202,11 @@ async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Re
     Ok(())
 }
 
-/// Keeps a judgement for a log whose id was handed out and whose row is not written yet.
+/// Keeps a judgement in one of the databases, for a log whose id was handed out and whose row is not written yet. Where
+/// several may get the row, that is the first one, until it is known which.
 pub async fn keep(
-    store: &impl Store,
+    databases: &[(u32, &impl Store)],
+    keeper: u32,
     log: &str,
     judgement: &Judgement,
     place: Option<&Place<'_>>,
@@ -166,31 +239,45 @@ pub async fn keep(
             judgement.data().to_string().into(),
         ],
     );
-    match allowed(store, log, account, gateways.as_deref()).await? {
-        None if room::turned_away(store, log).await? => {
-            let reason = "The log of this id was not stored: its gateway had reached log_management";
-            return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
+    for (shard, store) in databases {
+        match fate(*store, log, account, gateways.as_deref()).await {
+            Ok(Fate::Unknown) => {}
+            Ok(Fate::Unstored) => {
+                let reason = "The log of this id was not stored: its gateway had reached log_management";
+                return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
+            }
+            // The row has come meanwhile.
+            Ok(Fate::Within) => {
+                store.batch(judgement.statements(log, &context.giver())).await?;
+                return Ok(Reply::result(json!({})));
+            }
+            Ok(Fate::Elsewhere) => return Err(ApiError::not_found()),
+            Err(error) if *shard == keeper => return Err(error.into()),
+            // Whose the log is will be looked at again before the judgement becomes part of it.
+            Err(_) => {}
         }
-        None => {}
-        // The row has come meanwhile.
-        Some(true) => {
-            store.batch(judgement.statements(log, &context.giver())).await?;
-            return Ok(Reply::result(json!({})));
-        }
-        Some(false) => return Err(ApiError::not_found()),
     }
-    store.batch(vec![insert]).await?;
+    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| shard::unbound(keeper))?;
+    keeper.1.batch(vec![insert]).await?;
     let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
     Ok(Reply { status: 202, ..Reply::result(kept) })
 }
 
-/// Whether a log is within an account and its gateways; `None` while there is no such log.
-async fn allowed(
+/// What a database knows of a log that was not there a moment ago.
+enum Fate {
+    Unknown,
+    Unstored,
+    /// It is there, within the account and gateways in question.
+    Within,
+    Elsewhere,
+}
+
+async fn fate(
     store: &impl Store,
     log: &str,
     account: Option<&str>,
     gateways: Option<&str>,
-) -> Result<Option<bool>, StoreError> {
+) -> Result<Fate, StoreError> {
     row! {
         struct Allowed {
             allowed: u8,
@@ -201,7 +288,12 @@ async fn allowed(
         within("?2", "?3")
     );
     let found = store.row::<Allowed>(Statement::new(sql, [log.into(), account.into(), gateways.into()])).await?;
-    Ok(found.map(|found| found.allowed == 1))
+    Ok(match found {
+        Some(Allowed { allowed: 1 }) => Fate::Within,
+        Some(_) => Fate::Elsewhere,
+        None if room::turned_away(store, log).await? => Fate::Unstored,
+        None => Fate::Unknown,
+    })
 }
 
 /// SQL for: the gateway is one of the account and of a JSON array, where these are given.
@@ -236,7 +328,8 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
          (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
          FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
-         AND (pending.given_at < ?2 OR EXISTS (SELECT 1 FROM logs WHERE logs.id = pending.log_id) \
+         AND (pending.given_at < ?2 \
+           OR EXISTS (SELECT 1 FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) \
            OR EXISTS (SELECT 1 FROM unstored_logs WHERE id = pending.log_id)) ORDER BY pending.given_at, pending.id LIMIT 20",
         within("pending.account", "pending.gateways")
     );
@@ -327,8 +420,9 @@ pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> 
 }
 
 /// Takes back one key (`?key=`) or all feedback of a log.
-pub async fn take_back(store: &impl Store, found: &Found, context: &Context<'_>) -> Result<Reply, ApiError> {
-    settle(store, Some(&found.id), context.now_ms).await?;
+pub async fn take_back(databases: &impl Databases, found: &Found, context: &Context<'_>) -> Result<Reply, ApiError> {
+    let store = databases.of(found.shard)?;
+    settle_in(databases, found, context.now_ms).await?;
     let judged = judged(store, &found.id).await?;
     let all: Map<String, Value> = serde_json::from_str(&judged.said).unwrap_or_default();
     let key = context.query.get("key");
@@ -380,8 +474,9 @@ pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
 
 /// Takes in many judgements. Every line has a result of its own, and a line that is wrong does not stop the others.
 /// `find` finds the log of an id, and may wait for it.
-pub async fn bulk(
-    store: &impl Store,
+pub async fn bulk<D: Databases>(
+    databases: &D,
+    homes: &[(u32, &D::One)],
     body: &[u8],
     context: &Context<'_>,
     find: impl AsyncFn(&str) -> Result<Option<Found>, ApiError>,
@@ -397,7 +492,7 @@ pub async fn bulk(
                     let entry = format!("{}-{:03}", context.entry, line.number);
                     let context = Context { entry, ..*context };
                     match find(id).await {
-                        Ok(found) => give(store, id, found, &judgement, &context).await,
+                        Ok(found) => give(databases, homes, id, found, &judgement, &context).await,
                         Err(error) => Err(error),
                     }
                 }

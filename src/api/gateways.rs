@@ -4,11 +4,13 @@ use super::cache::Epoch;
 use super::gateway_settings::GatewaySettings;
 use super::{log_list, object};
 use crate::audit::{self, By, Change};
+use crate::auth::ADMIN;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::limit::rules::Limits;
 use crate::page::Page;
 use crate::query::Query;
+use crate::shard::Databases;
 use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::timestamp;
 use serde_json::{Map, Value, json};
@@ -23,6 +25,8 @@ pub struct Gateway {
     pub internal_id: String,
     pub created_at: u64,
     pub modified_at: u64,
+    /// Which database has its logs.
+    pub shard: u32,
     pub settings: GatewaySettings,
     pub cache: Epoch,
     /// What the settings say of limits, read once.
@@ -43,11 +47,12 @@ row! {
         settings: String,
         cache_generation: u64,
         cache_purged: String,
+        shard: u32,
     }
 }
 
 pub const COLUMNS: &str =
-    "key, account_id, id, internal_id, created_at, modified_at, settings, cache_generation, cache_purged";
+    "key, account_id, id, internal_id, created_at, modified_at, settings, cache_generation, cache_purged, shard";
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -75,17 +80,23 @@ pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<
     store.row::<Row>(statement).await?.map(Gateway::read).transpose()
 }
 
+pub async fn by_key(store: &impl Store, key: i64) -> Result<Option<Gateway>, StoreError> {
+    let statement = Statement::new(format!("SELECT {COLUMNS} FROM gateways WHERE key = ?1"), [key.into()]);
+    store.row::<Row>(statement).await?.map(Gateway::read).transpose()
+}
+
 /// Makes the account's `default` gateway, or finds the one that another request made meanwhile.
 pub async fn create_default(
-    store: &impl Store,
+    databases: &impl Databases,
     account: &str,
     by: &By<'_>,
     internal_id: String,
 ) -> Result<Gateway, StoreError> {
     let settings = GatewaySettings::of_default_gateway();
     let row = by.row(&change("gateway.create", account, DEFAULT, &Map::new()));
-    store.batch(vec![insert(account, DEFAULT, &internal_id, by.now_ms, &settings), row]).await?;
-    find(store, account, DEFAULT)
+    let insert = insert(account, DEFAULT, &internal_id, by.now_ms, &settings, databases.numbers());
+    databases.first().batch(vec![insert, row]).await?;
+    find(databases.first(), account, DEFAULT)
         .await?
         .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))
 }
@@ -108,12 +119,13 @@ pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, A
 }
 
 pub async fn create(
-    store: &impl Store,
+    databases: &impl Databases,
     account: &str,
     body: &[u8],
     by: &By<'_>,
     internal_id: String,
 ) -> Result<Reply, ApiError> {
+    let store = databases.first();
     let body = object(body)?;
     let id = match body.get("id") {
         Some(Value::String(id)) if is_gateway_id(id) => id.as_str(),
@@ -125,12 +137,31 @@ pub async fn create(
     };
     let mut settings = GatewaySettings::parse(&body)?;
     settings.name_rules(&by.entry);
+    let shards = shards(databases, &body, by)?;
     let row = by.row(&change("gateway.create", account, id, &body));
-    let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings), row]).await?;
+    let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings, shards), row]).await?;
     if changed.first() != Some(&1) {
         return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
     }
     get(store, account, id).await
+}
+
+/// The databases that a new gateway's logs may go to: the one that its body names, or all.
+fn shards(databases: &impl Databases, body: &Map<String, Value>, by: &By<'_>) -> Result<String, ApiError> {
+    let Some(given) = body.get("log_database").filter(|given| !given.is_null()) else {
+        return Ok(databases.numbers());
+    };
+    if by.actor != ADMIN {
+        return Err(ApiError::forbidden("Only the admin token may choose the log_database of a gateway"));
+    }
+    let chosen = databases.all().find(|(number, _)| given.as_f64() == Some(f64::from(*number)));
+    chosen.map(|(number, _)| format!("[{number}]")).ok_or_else(|| {
+        let rule = format!(
+            "There is no database {given}. Expected one of {}, or null for the one with the fewest gateways",
+            databases.numbers()
+        );
+        ApiError::invalid(["body", "log_database"], rule)
+    })
 }
 
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
@@ -138,6 +169,11 @@ pub async fn create(
 pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let given = object(body)?;
+    if given.get("log_database").is_some_and(|to| !to.is_null() && to.as_f64() != Some(gateway.shard.into())) {
+        let rule =
+            "A gateway's logs stay in the database that was chosen when it was made; make another gateway for another";
+        return Err(ApiError::invalid(["body", "log_database"], rule));
+    }
     let mut fields = given.clone();
     if let Ok(Value::Object(current)) = serde_json::to_value(&gateway.settings) {
         for (name, value) in current {
@@ -147,8 +183,10 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
     let mut settings = GatewaySettings::parse(&fields)?;
     settings.name_rules(&by.entry);
     let forgets = settings.cache_invalidate_on_update || gateway.settings.cache_invalidate_on_update;
+    // Of two copies of a row the later one is known by its time, so no two changes have the same.
     let update = Statement::new(
-        "UPDATE gateways SET settings = ?2, modified_at = ?3, cache_generation = cache_generation + ?4 WHERE key = ?1",
+        "UPDATE gateways SET settings = ?2, modified_at = max(?3, modified_at + 1), \
+         cache_generation = cache_generation + ?4 WHERE key = ?1",
         [gateway.key.into(), stored(&settings).into(), time(by.now_ms), Bind::Int(forgets.into())],
     );
     store.batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
@@ -159,10 +197,10 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
 pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let key = || [gateway.key.into()];
-    let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at) VALUES (?1, ?2)";
+    let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at, shard) VALUES (?1, ?2, ?3)";
     store
         .batch(vec![
-            Statement::new(deleted, [gateway.key.into(), time(by.now_ms)]),
+            Statement::new(deleted, [gateway.key.into(), time(by.now_ms), Bind::Int(gateway.shard.into())]),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
             by.row(&change("gateway.delete", account, id, &Map::new())),
             // After the audit row, which goes by what the statement before it changed.
@@ -172,7 +210,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
     Ok(Reply::result(gateway.show()))
 }
 
-/// Removes the logs of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
+/// Removes the logs in this database of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
 /// because answers that were under way then leave their logs when they end.
 pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), StoreError> {
     row! {
@@ -181,7 +219,7 @@ pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), St
             deleted_at: u64,
         }
     }
-    let all = Statement::new("SELECT key, deleted_at FROM deleted_gateways ORDER BY deleted_at", []);
+    let all = Statement::new("SELECT key, deleted_at FROM deleted_gateways WHERE shard = 0 ORDER BY deleted_at", []);
     for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
@@ -238,15 +276,26 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway
     find(store, account, id).await?.ok_or_else(ApiError::not_found)
 }
 
-fn insert(account: &str, id: &str, internal_id: &str, now_ms: u64, settings: &GatewaySettings) -> Statement {
+/// The statement that makes a gateway, in the one of some databases (a JSON array of numbers) that has the fewest.
+fn insert(
+    account: &str,
+    id: &str,
+    internal_id: &str,
+    now_ms: u64,
+    settings: &GatewaySettings,
+    shards: String,
+) -> Statement {
     Statement::new(
-        "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings) \
-         VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (account_id, id) DO NOTHING",
-        [account.into(), id.into(), internal_id.into(), time(now_ms), stored(settings).into()],
+        "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings, shard) \
+         VALUES (?1, ?2, ?3, ?4, ?4, ?5, CASE json_array_length(?6) WHEN 1 THEN ?6->>0 ELSE \
+           (SELECT value FROM json_each(?6) ORDER BY (SELECT count(*) FROM gateways WHERE shard = value), value LIMIT 1) END) \
+         ON CONFLICT (account_id, id) DO NOTHING",
+        [account.into(), id.into(), internal_id.into(), time(now_ms), stored(settings).into(), shards.into()],
     )
 }
 
-fn stored(settings: &GatewaySettings) -> String {
+/// Settings as the row has them.
+pub fn stored(settings: &GatewaySettings) -> String {
     // Settings are plain values with string keys, which always serialize.
     serde_json::to_string(settings).unwrap_or_else(|_| "{}".to_owned())
 }
@@ -268,9 +317,9 @@ impl Gateway {
         let settings: GatewaySettings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
-        let Row { key, account_id, id, internal_id, created_at, modified_at, .. } = row;
+        let Row { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let limits = settings.limits();
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, settings, cache, limits })
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, shard, settings, cache, limits })
     }
 
     /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
@@ -283,6 +332,7 @@ impl Gateway {
                 ("account_tag".to_owned(), json!(self.account_id)),
                 ("internal_id".to_owned(), json!(self.internal_id)),
                 ("is_default".to_owned(), json!(self.id == DEFAULT)),
+                ("log_database".to_owned(), json!(self.shard)),
                 ("created_at".to_owned(), json!(timestamp::format(self.created_at))),
                 ("modified_at".to_owned(), json!(timestamp::format(self.modified_at))),
             ]);

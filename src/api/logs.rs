@@ -132,9 +132,10 @@ pub async fn exists(store: &impl Store, gateway: Option<i64>, id: &str) -> Resul
     Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
 }
 
-/// Changes what people say about a log: thumbs, score and tags. A body that is wrong changes nothing.
-pub async fn patch(
-    store: &impl Store,
+/// Changes what people say about a log in one of the databases: thumbs, score and tags. A body that is wrong changes nothing.
+pub async fn patch<S: Store>(
+    databases: &[(u32, &S)],
+    (shard, store): (u32, &S),
     place: &Place<'_>,
     id: &str,
     body: &[u8],
@@ -142,7 +143,7 @@ pub async fn patch(
 ) -> Result<Reply, ApiError> {
     let judgement = Judgement::patch(&Value::Object(object(body)?))?;
     if !exists(store, Some(place.key), id).await? {
-        return feedback::keep(store, id, &judgement, Some(place), context).await;
+        return feedback::keep(databases, shard, id, &judgement, Some(place), context).await;
     }
     feedback::settle(store, Some(id), context.now_ms).await?;
     if let Judgement::Patch(patch) = &judgement

@@ -1,5 +1,6 @@
 //! `…/gateways/{id}/storage`: how many logs a gateway has, how long they stay, and what retention has done.
 
+use super::gateways::{self, Gateway};
 use crate::envelope::{ApiError, Reply};
 use crate::store::{Statement, Store, row};
 use crate::timestamp;
@@ -24,7 +25,7 @@ row! {
     }
 }
 
-pub async fn get(store: &impl Store, gateway: i64) -> Result<Reply, ApiError> {
+pub async fn get(store: &impl Store, gateway: &Gateway) -> Result<Reply, ApiError> {
     let sql = "SELECT settings->>'log_management' AS log_management, \
          coalesce(settings->>'log_management_strategy', 'STOP_INSERTING') AS strategy, \
          settings->>'log_retention_days' AS log_retention_days, \
@@ -33,8 +34,11 @@ pub async fn get(store: &impl Store, gateway: i64) -> Result<Reply, ApiError> {
          coalesce(not_stored, 0) AS not_stored, full_since, coalesce(bodies_at, 0) AS bodies_at, \
          coalesce(logs_removed, 0) AS logs_removed, coalesce(bodies_removed, 0) AS bodies_removed, \
          run_at, coalesce(run_logs, 0) AS run_logs, coalesce(run_bodies, 0) AS run_bodies \
-         FROM gateways LEFT JOIN log_storage ON log_storage.gateway = gateways.key WHERE gateways.key = ?1";
-    let row = store.row::<Row>(Statement::new(sql, [gateway.into()])).await?.ok_or_else(ApiError::not_found)?;
+         FROM (SELECT ?2 AS settings) LEFT JOIN log_storage ON log_storage.gateway = ?1";
+    let row = store
+        .row::<Row>(Statement::new(sql, [gateway.key.into(), gateways::stored(&gateway.settings).into()]))
+        .await?
+        .ok_or_else(ApiError::not_found)?;
     Ok(Reply::result(row.show()))
 }
 

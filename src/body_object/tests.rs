@@ -221,7 +221,7 @@ fn a_message_says_that_there_is_an_object() {
     let mut long = record(1, &"x".repeat(200_000), "{}");
     detach(&mut long);
     let outbox = Unsent::default();
-    let group = Group { id: "g".to_owned(), records: vec![long.clone()], unlogged: Tally::default() };
+    let group = Group { id: "g".to_owned(), shard: 0, records: vec![long.clone()], unlogged: Tally::default() };
     block_on(log_queue::send(&outbox, &Sqlite::new(), &group, String::new, &async |_| {}));
     let text = outbox.0.into_inner().pop().unwrap();
     assert_eq!(Message::read(&text, 1).unwrap().part.entries, [Entry::of(&long)]);

@@ -10,7 +10,7 @@ use crate::store::{Store, row};
 use serde_json::Value;
 
 /// Logs whose figures are added up by one statement; D1 ends a statement after 30 s.
-const FIGURES_AT_ONCE: u32 = if cfg!(test) { 7 } else { 20_000 };
+const FIGURES_AT_ONCE: u32 = if cfg!(test) { 7 } else { 10_000 };
 
 impl<S: Store, W: World> Run<'_, S, W> {
     pub(super) async fn figures(&mut self) -> Result<(), Stop> {

@@ -275,7 +275,7 @@ fn feedback_finds_its_log_by_any_id() {
     let mark = MarkKey([7; 32]);
     let query = Query::parse("");
     let context = Context { caller: &Caller::Admin, query: &query, mark: &mark, now_ms: 1, entry: "e".to_owned() };
-    block_on(feedback::locate(&store, "chatcmpl-1", &context)).unwrap();
+    block_on(feedback::locate(&[(0, &store)], "chatcmpl-1", &context)).unwrap();
     let plan = plans(&store).pop().unwrap();
     for by in ["logs USING PRIMARY KEY (id=?)", "logs_by_response (response_id=?)", "logs_by_event (event_id=?)"] {
         assert!(plan.contains(by), "{plan}");

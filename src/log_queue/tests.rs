@@ -80,7 +80,7 @@ fn record(number: u64, size: usize) -> LogRecord {
 
 fn group(sizes: &[usize]) -> Group {
     let records = sizes.iter().enumerate().map(|(n, size)| record(n as u64, *size)).collect();
-    Group { id: id::mint(NOW, 99), records, unlogged: Tally::default() }
+    Group { id: id::mint(NOW, 99), shard: 0, records, unlogged: Tally::default() }
 }
 
 fn minted() -> impl Fn() -> String {
@@ -262,6 +262,7 @@ fn a_delivery_that_is_repeated_changes_nothing() {
             &store,
             Group {
                 id: id::mint(NOW, n),
+                shard: 0,
                 records: vec![record(n as u64, 10), record(50 + n as u64, 10)],
                 unlogged: Tally::default(),
             },
@@ -299,7 +300,7 @@ fn a_refused_message_does_not_hold_the_others_up_and_in_the_end_stands_alone() {
         sent(
             &outbox,
             &store,
-            Group { id: id::mint(NOW, n), records: vec![record(n as u64, 10)], unlogged: Tally::default() },
+            Group { id: id::mint(NOW, n), shard: 0, records: vec![record(n as u64, 10)], unlogged: Tally::default() },
         );
     }
     let messages = outbox.delivered(1);
@@ -357,4 +358,26 @@ fn what_is_no_message_of_ours_is_not_read() {
 #[test]
 fn messages_wait_longer_each_time() {
     assert_eq!([1, 2, 3, 9, 10, 40, 1_000].map(delay), [1, 2, 4, 256, 300, 300, 300]);
+}
+
+#[test]
+fn a_message_is_for_one_database() {
+    let (outbox, stores) = (Queue::default(), [Sqlite::new(), Sqlite::new(), Sqlite::new()]);
+    for (shard, store) in [0, 1, 2].into_iter().zip(&stores) {
+        let id = id::mint(NOW, u128::from(shard));
+        let records = vec![LogRecord { shard, ..record(u64::from(shard), 10) }];
+        sent(&outbox, store, Group { id, shard, records, unlogged: Tally::default() });
+    }
+    let mut messages = outbox.delivered(1);
+    assert_eq!(messages.iter().map(|message| message.shard).collect::<Vec<u32>>(), [0, 1, 2]);
+    for (shard, store) in [1, 2].into_iter().zip(&stores[1..]) {
+        block_on(receive(store, shard, &outbox, &mut messages, NOW, || false));
+    }
+    assert_eq!(messages.iter().map(|message| message.done).collect::<Vec<bool>>(), [false, true, true]);
+    assert_eq!(stores.each_ref().map(logs), [0, 1, 1]);
+    // What is taken apart stays with its database.
+    let mut several = Message { shard: 2, attempts: 9, ..messages.remove(2) };
+    several.part = Part::of(&Group { shard: 2, ..group(&[10, 10]) });
+    assert!(block_on(divided(&outbox, &several)));
+    assert!(outbox.delivered(1).iter().all(|message| message.shard == 2));
 }

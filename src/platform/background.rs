@@ -2,6 +2,7 @@
 //! done behind requests and once a minute, and can end at any moment without harm.
 
 use super::bodies::Bodies;
+use super::d1::D1Store;
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
 use crate::body_object;
@@ -10,7 +11,9 @@ use crate::id;
 use crate::reprice;
 use crate::retention;
 use crate::rollup::merge;
+use crate::shard::{self, Databases, carry};
 use crate::store::StoreError;
+use crate::together::{Work, together};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,6 +24,10 @@ const BUDGET_MS: u64 = 25_000;
 /// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
 const DELETED_AT_ONCE: u32 = 2_000;
 
+/// How long a database may take to hear or tell what concerns another, in milliseconds. One that hangs hears it the next
+/// time.
+const TELLING_MS: u64 = 5_000;
+
 /// How often kept feedback looks for its log, in milliseconds.
 const SETTLE_EVERY_MS: u64 = 250;
 
@@ -29,50 +36,77 @@ thread_local! {
     static PENDING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What there is to do in each database.
+#[derive(Clone, Copy)]
+pub enum Task {
+    Settle,
+    Sweep,
+    Reprices,
+    Rollup,
+    Retention,
+    Evaluations,
+}
+
 /// All of it, once.
 pub async fn everything(around: &Rc<Around>) {
-    told("settle_failed", feedback::settle(&around.database(), None, now()).await);
-    sweep(around).await;
-    reprices(around).await;
     reseal(around).await;
-    rollup(around).await;
-    retention(around).await;
+    tell(around).await;
+    let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
+    everywhere(around, &all).await;
     objects(around).await;
-    evaluations(around).await;
 }
 
-/// Goes on with the new prices that nobody works on.
-pub async fn reprices(around: &Rc<Around>) {
-    told("reprice_failed", reprice::run_all(&around.database(), now, now() + BUDGET_MS).await);
+/// Seals stored keys with the newest encryption key.
+pub async fn reseal(around: &Rc<Around>) {
+    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
 }
 
-/// Goes on with the evaluations that nobody works on.
-pub async fn evaluations(around: &Rc<Around>) {
+/// Does some of it in all databases at once, so that one that hangs keeps nothing from the others.
+pub async fn everywhere(around: &Rc<Around>, tasks: &[Task]) {
+    let databases = around.databases().unhurried();
+    let slices = Cell::new(0);
+    let mut each: Vec<Work<'_>> = Vec::new();
+    for (shard, store) in databases.all() {
+        let (databases, slices) = (&databases, &slices);
+        each.push(Box::pin(async move {
+            for task in tasks {
+                match task {
+                    Task::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
+                    Task::Sweep => told("sweep_failed", gateways::sweep(store, now(), DELETED_AT_ONCE).await),
+                    Task::Reprices => {
+                        told("reprice_failed", reprice::run_all(databases, shard, now, now() + BUDGET_MS).await);
+                    }
+                    Task::Rollup => rollup(store).await,
+                    Task::Retention => retention(store, slices).await,
+                    Task::Evaluations => evaluations(store, around).await,
+                }
+            }
+        }));
+    }
+    together(each).await;
+}
+
+/// Tells the databases of each other what is new.
+pub async fn tell(around: &Around) {
+    shard::tell(&around.databases().within(TELLING_MS), now(), told).await;
+}
+
+/// Goes on with the evaluations of a database that nobody works on.
+async fn evaluations(store: &D1Store, around: &Rc<Around>) {
     let until = now() + BUDGET_MS;
-    let store = around.database();
     let world = judge::Gateway::new(around);
     let runner = id::mint(now(), random());
     let worked = async {
         while now() < until {
-            let waiting = run::waiting(&store, now()).await?;
+            let waiting = run::waiting(store, now()).await?;
             let Some(next) = waiting.first() else { break };
-            if !run::run(&store, &world, next, &runner, until).await? {
+            if !run::run(store, &world, next, &runner, until).await? {
                 break;
             }
         }
         Ok(())
     };
     told("evaluation_failed", worked.await);
-}
-
-/// Removes what deleted gateways have left.
-pub async fn sweep(around: &Rc<Around>) {
-    told("sweep_failed", gateways::sweep(&around.database(), now(), DELETED_AT_ONCE).await);
-}
-
-/// Seals stored keys with the newest encryption key.
-pub async fn reseal(around: &Rc<Around>) {
-    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
 }
 
 /// Removes the bodies in the bucket that no log has any more.
@@ -83,25 +117,29 @@ pub async fn objects(around: &Rc<Around>) {
     }
     let until = now() + BUDGET_MS;
     let is_over = || now() > until;
-    let store = around.database();
-    let removed = async {
-        body_object::clear(&store, &bucket, is_over).await?;
-        let missing = async |ids| body_object::missing(&store, ids).await;
-        body_object::search(&store, &bucket, missing, now(), is_over).await
-    };
-    told("objects_failed", removed.await);
+    let databases = around.databases();
+    for (_, store) in databases.all() {
+        told("objects_failed", body_object::clear(store, &bucket, is_over).await);
+    }
+    let missing = async |ids| body_object::missing(&databases, ids).await;
+    told("objects_failed", body_object::search(&databases.first, &bucket, missing, now(), is_over).await);
 }
 
 /// Adds up what charts show.
-pub async fn rollup(around: &Rc<Around>) {
+async fn rollup(store: &D1Store) {
     let begun = now();
-    told("rollup_failed", merge::run(&around.database(), begun, &|| now() > begun + BUDGET_MS).await);
+    told("rollup_failed", merge::run(store, begun, &|| now() > begun + BUDGET_MS).await);
 }
 
-/// Removes what gateways are not to keep, and says so.
-pub async fn retention(around: &Rc<Around>) {
+/// Removes what gateways are not to keep, and says so. `slices` counts for all databases together, because the platform
+/// limits what one invocation may ask of them.
+async fn retention(store: &D1Store, slices: &Cell<u32>) {
     let begun = now();
-    let report = retention::run(&around.database(), begun, || now() > begun + BUDGET_MS).await;
+    let is_over = || {
+        slices.set(slices.get() + 1);
+        now() > begun + BUDGET_MS || slices.get() > retention::MAX_SLICES
+    };
+    let report = retention::run(store, begun, is_over).await;
     if let Ok(report) = &report
         && report.logs + report.bodies > 0
     {
@@ -117,10 +155,9 @@ pub async fn retention(around: &Rc<Around>) {
 pub async fn settle(around: &Rc<Around>) {
     PENDING.set(true);
     let until = now() + BUDGET_MS;
-    let store = around.database();
     while now() < until {
         pause(SETTLE_EVERY_MS).await;
-        match settled(&store).await {
+        match settled(around).await {
             Ok(0) => return PENDING.set(false),
             Ok(_) => {}
             Err(error) => return told("settle_failed", Err(error)),
@@ -129,23 +166,36 @@ pub async fn settle(around: &Rc<Around>) {
 }
 
 /// Rows were written: feedback may have waited for them.
-pub async fn written(store: &super::d1::D1Store) {
+pub async fn written(around: &Around) {
     if PENDING.get()
-        && let Ok(0) = settled(store).await
+        && let Ok(0) = settled(around).await
     {
         PENDING.set(false);
     }
 }
 
 /// Logs were written that had been handed in elsewhere: feedback for them may be there.
-pub async fn settle_now(store: &super::d1::D1Store) {
+pub async fn settle_now(store: &D1Store, around: &Around) {
+    told("feedback_undelivered", carry::all_pending(&around.databases().within(TELLING_MS)).await);
     told("settle_failed", feedback::settle(store, None, now()).await);
 }
 
 /// Settles what can be, and says how much cannot yet.
-async fn settled(store: &super::d1::D1Store) -> Result<u64, StoreError> {
-    feedback::settle(store, None, now()).await?;
-    feedback::waiting(store).await
+async fn settled(around: &Around) -> Result<u64, StoreError> {
+    let databases = around.databases();
+    let mut sum = carry::all_pending(&databases).await.map(|()| 0);
+    for (_, store) in databases.all() {
+        let left = async {
+            feedback::settle(store, None, now()).await?;
+            feedback::waiting(store).await
+        };
+        // One that does not answer keeps nothing from the others.
+        sum = match (sum, left.await) {
+            (Ok(sum), Ok(left)) => Ok(sum + left),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+    }
+    sum
 }
 
 fn told(event: &str, result: Result<(), StoreError>) {

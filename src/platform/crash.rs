@@ -44,9 +44,12 @@ pub fn begin(env: &Env, context: &Context) {
     let lost = lost.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: REASON.to_owned() }).collect();
     log_writer::say("log_lost", lost, log_writer::lost().0);
     let unfinished: Vec<Unfinished> = lines.filter_map(Unfinished::read).collect();
-    let store = D1Store::new(env).within(log_writer::PATIENCE_MS);
+    let unfinished: Vec<(D1Store, Unfinished)> = unfinished
+        .into_iter()
+        .map(|unfinished| (D1Store::new(env, unfinished.shard).within(log_writer::PATIENCE_MS), unfinished))
+        .collect();
     context.wait_until(async move {
-        for unfinished in unfinished {
+        for (store, unfinished) in unfinished {
             let lost = unfinished.write(&store, pause).await;
             log_writer::lose(lost.len() as u64);
             log_writer::say("log_lost", lost, log_writer::lost().0);
@@ -79,7 +82,7 @@ fn hand_over() {
         let logs = group.records.iter().map(|record| record.id.clone()).collect();
         let statements = statements(&Part::of(&group));
         all.push('\n');
-        all.push_str(&Unfinished { logs, statements }.to_text());
+        all.push_str(&Unfinished { logs, shard: group.shard, statements }.to_text());
     }
     leave(all.leak());
 }

@@ -1,7 +1,8 @@
 //! [`Store`] on D1.
 
 use super::bodies::Bodies;
-use super::{js, within};
+use super::{js, pause, within};
+use crate::shard::{self, Bound};
 use crate::store::{Bind, Row, Statement, Store, StoreError};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -24,13 +25,16 @@ extern "C" {
     fn all(this: &Prepared) -> Result<Promise, JsValue>;
 }
 
-/// The binding `DB`. Cheap to make; it holds a handle of the request it was made in.
+/// A binding such as `DB`. Cheap to make; it holds a handle of the request it was made in.
 pub struct D1Store {
     database: Database,
+    shard: u32,
     /// A call that takes longer has failed, in milliseconds.
     patience_ms: u64,
     /// Where the bucket is found.
     env: JsValue,
+    /// Whether others go first between its statements.
+    rests: bool,
 }
 
 /// D1 itself ends a statement after 30 s.
@@ -39,9 +43,14 @@ const PATIENCE_MS: u64 = 35_000;
 // === impl D1Store ===
 
 impl D1Store {
-    pub fn new(env: &Env) -> Self {
-        let binding = Reflect::get(env, &JsValue::from_str("DB")).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), patience_ms: PATIENCE_MS, env: env.into() }
+    /// The database with a number; see [`crate::shard`].
+    pub fn new(env: &Env, shard: u32) -> Self {
+        let binding = Reflect::get(env, &JsValue::from_str(&shard::binding(shard))).unwrap_or(JsValue::UNDEFINED);
+        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into(), rests: false }
+    }
+
+    pub fn is_bound(&self) -> bool {
+        !self.database.is_undefined()
     }
 
     /// The same with less patience, for whoever can do without an answer or try again.
@@ -49,32 +58,70 @@ impl D1Store {
         Self { patience_ms, ..self }
     }
 
+    /// The same for work that nobody waits for. Where D1 runs in the thread of the Worker, as it does locally, its answers are
+    /// always there at once, and the runtime would get to nothing else, such as sending answers, until the work is done.
+    pub fn unhurried(self) -> Self {
+        Self { rests: true, ..self }
+    }
+
     async fn answer(&self, promise: Promise) -> Result<JsValue, StoreError> {
-        match within(self.patience_ms, JsFuture::from(promise)).await {
-            Some(answer) => answer.map_err(failed),
-            None => Err(StoreError(format!("D1 did not answer within {} ms", self.patience_ms))),
+        let answer = within(self.patience_ms, JsFuture::from(promise)).await;
+        if self.rests {
+            pause(1).await;
+        }
+        match answer {
+            Some(answer) => answer.map_err(|error| self.failed(&error)),
+            None => Err(self.error(format!("D1 did not answer within {} ms", self.patience_ms))),
         }
     }
 
     fn prepared(&self, statement: &Statement) -> Result<Prepared, StoreError> {
-        if self.database.is_undefined() {
-            return Err(StoreError("the Worker has no D1 binding named DB; see wrangler.toml".to_owned()));
+        if !self.is_bound() {
+            return Err(shard::unbound(self.shard));
         }
-        let prepared = self.database.prepare(&statement.sql).map_err(failed)?;
+        let prepared = self.database.prepare(&statement.sql).map_err(|error| self.failed(&error))?;
         if statement.binds.is_empty() {
             return Ok(prepared);
         }
-        prepared.bind(&statement.binds.iter().map(value).collect()).map_err(failed)
+        prepared.bind(&statement.binds.iter().map(value).collect()).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &JsValue) -> StoreError {
+        self.error(js::message(error))
+    }
+
+    /// Where there are several databases, it has to be said which of them failed.
+    fn error(&self, cause: String) -> StoreError {
+        StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", shard::binding(self.shard)) })
+    }
+}
+
+// === impl Bound ===
+
+impl Bound<D1Store> {
+    /// [`D1Store::within`] of each.
+    pub fn within(self, patience_ms: u64) -> Self {
+        self.each(|store| store.within(patience_ms))
+    }
+
+    /// [`D1Store::unhurried`] of each.
+    pub fn unhurried(self) -> Self {
+        self.each(D1Store::unhurried)
+    }
+
+    fn each(self, changed: impl Fn(D1Store) -> D1Store) -> Self {
+        let others = self.others.into_iter().map(|(shard, store)| (shard, changed(store))).collect();
+        Self { first: changed(self.first), others }
     }
 }
 
 impl Store for D1Store {
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-        let promise = self.prepared(&statement)?.all().map_err(failed)?;
+        let promise = self.prepared(&statement)?.all().map_err(|error| self.failed(&error))?;
         let answer = self.answer(promise).await?;
-        let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(failed)?;
+        let rows = Reflect::get(&answer, &JsValue::from_str("results")).map_err(|error| self.failed(&error))?;
         // One string across the border costs less than a crossing for each value.
-        let text = String::from(JSON::stringify(&rows).map_err(failed)?);
+        let text = String::from(JSON::stringify(&rows).map_err(|error| self.failed(&error))?);
         let rows: Vec<Row> =
             serde_json::from_str(&text).map_err(|error| StoreError(format!("the rows cannot be read: {error}")))?;
         Ok((rows, meta(&answer, "rows_read")))
@@ -85,7 +132,7 @@ impl Store for D1Store {
         for statement in &statements {
             prepared.push(self.prepared(statement)?.as_ref());
         }
-        let answers = self.answer(self.database.batch(&prepared).map_err(failed)?).await?;
+        let answers = self.answer(self.database.batch(&prepared).map_err(|error| self.failed(&error))?).await?;
         Ok(Array::from(&answers).iter().map(|answer| meta(&answer, "changes")).collect())
     }
 
@@ -109,8 +156,4 @@ fn value(bind: &Bind) -> JsValue {
         Bind::Real(value) => JsValue::from_f64(*value),
         Bind::Text(value) => JsValue::from_str(value),
     }
-}
-
-fn failed(error: JsValue) -> StoreError {
-    StoreError(js::message(&error))
 }

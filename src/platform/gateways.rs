@@ -1,6 +1,6 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
-use super::{Around, now, random};
+use super::{Around, background, now, random};
 use crate::api::gateways::{self, DEFAULT};
 use crate::audit::By;
 use crate::id;
@@ -51,8 +51,18 @@ pub async fn settings(
     let read = match scope::read(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => {
             let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
-            match gateways::create_default(&store, account, &by, id::mint(now(), random())).await {
-                Ok(_) => scope::read(&store, account, gateway).await,
+            match gateways::create_default(
+                &around.databases().within(PATIENCE_MS),
+                account,
+                &by,
+                id::mint(now(), random()),
+            )
+            .await
+            {
+                Ok(_) => {
+                    background::tell(around).await;
+                    scope::read(&store, account, gateway).await
+                }
                 Err(error) => Err(error),
             }
         }

@@ -241,7 +241,7 @@ pub fn response(reply: &Reply) -> Response {
 }
 
 /// An export as a file that is written while it is read. When the database fails, the file breaks off visibly.
-pub fn exported(mut export: Export, around: Rc<Around>) -> Response {
+pub fn exported(mut export: Export, shard: u32, around: Rc<Around>) -> Response {
     let pipe = IdentityTransformStream::new();
     let init = ResponseInit::new();
     if let Ok(headers) = web_sys::Headers::new() {
@@ -255,7 +255,7 @@ pub fn exported(mut export: Export, around: Rc<Around>) -> Response {
     let kept = Rc::clone(&around);
     kept.context.wait_until(async move {
         let Ok(writer) = pipe.writable().get_writer() else { return };
-        let store = around.database();
+        let store = around.database_of(shard);
         loop {
             match export.next(&store).await {
                 Ok(Some(piece)) => {

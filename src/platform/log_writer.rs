@@ -2,7 +2,6 @@
 
 use super::bodies::{self, Bodies};
 use super::crash::Mark;
-use super::d1::D1Store;
 use super::queue::Queue;
 use super::{Around, background, now, pause, random};
 use crate::body_object;
@@ -10,7 +9,7 @@ use crate::id;
 use crate::log_batch::{self, Group, Lost, Waiting};
 use crate::log_queue::{self, Outbox};
 use crate::record::LogRecord;
-use futures_util::future::join_all;
+use crate::together::{Work, together};
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -50,11 +49,10 @@ pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark
     }
     let queue = Queue::new(&around.env);
     pause(if queue.is_bound() { log_queue::WINDOW_MS } else { log_batch::WINDOW_MS }).await;
-    let store = around.database().within(PATIENCE_MS);
     // Each group retries on its own, so that none waits until the platform ends the background work.
     let groups = WAITING.with_borrow_mut(|waiting| waiting.take(mint));
-    join_all(groups.into_iter().map(|group| deliver(group, &queue, &store))).await;
-    background::written(&store).await;
+    together(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, around)) as Work<'_>).collect()).await;
+    background::written(around).await;
 }
 
 /// Puts long bodies into the bucket. This comes before the row, which then can say what is there, and each request does it
@@ -84,11 +82,12 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
     }
 }
 
-async fn deliver(group: Group, queue: &Queue, store: &D1Store) {
+async fn deliver(group: Group, queue: &Queue, around: &Around) {
+    let store = around.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let group = Rc::new(group);
     WRITING.with_borrow_mut(|writing| writing.push(Rc::clone(&group)));
-    let lost = log_queue::send(queue, store, &group, mint, &pause).await;
+    let lost = log_queue::send(queue, &store, &group, mint, &pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|other| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
     say("log_lost", lost.logs, self::lost().0);

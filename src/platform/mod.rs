@@ -31,7 +31,9 @@ pub mod universal;
 pub mod vault;
 
 use crate::config::Config;
-use futures_util::future::{Either, join_all, select};
+use crate::shard::{self, Bound};
+use crate::together::{Work, together};
+use futures_util::future::{Either, select};
 use js_sys::{Date, Function, Promise, Reflect};
 use std::cell::{OnceCell, RefCell};
 use std::pin::{Pin, pin};
@@ -48,10 +50,8 @@ pub struct Around {
     pub context: Context,
     pub config: Rc<Config>,
     /// What is to be done when the answer has been given; `None` when nobody is going to.
-    rest: RefCell<Option<Vec<Work>>>,
+    rest: RefCell<Option<Vec<Work<'static>>>>,
 }
-
-type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 /// So many bytes of randomness are asked for at once.
 const RANDOM: usize = 1024;
@@ -59,6 +59,8 @@ const RANDOM: usize = 1024;
 thread_local! {
     static RANDOMNESS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
+    /// The numbers of the databases that are bound beside the first.
+    static SHARDS: OnceCell<Vec<u32>> = const { OnceCell::new() };
 }
 
 impl Around {
@@ -81,7 +83,7 @@ impl Around {
         let answer = answering.await;
         let rest = self.rest.take().unwrap_or_default();
         wasm_bindgen_futures::spawn_local(async move {
-            join_all(rest).await;
+            together(rest).await;
             let _ = release.call0(&JsValue::UNDEFINED);
         });
         answer
@@ -95,8 +97,26 @@ impl Around {
         }
     }
 
+    /// The first database.
     pub fn database(&self) -> d1::D1Store {
-        d1::D1Store::new(&self.env)
+        self.database_of(0)
+    }
+
+    /// The database with a gateway's logs.
+    pub fn database_of(&self, shard: u32) -> d1::D1Store {
+        d1::D1Store::new(&self.env, shard)
+    }
+
+    /// All that are bound.
+    pub fn databases(&self) -> Bound<d1::D1Store> {
+        let others = self.shards().into_iter().map(|shard| (shard, self.database_of(shard))).collect();
+        Bound { first: self.database(), others }
+    }
+
+    /// The numbers of the databases beside the first. Like variables, bindings do not change within an isolate.
+    fn shards(&self) -> Vec<u32> {
+        let bound = || (1..=shard::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
+        SHARDS.with(|cell| cell.get_or_init(bound).clone())
     }
 }
 

@@ -1,6 +1,5 @@
 //! The queue that logs may go through: handing them in, and writing what is delivered. See [`crate::log_queue`].
 
-use super::d1::D1Store;
 use super::{Around, background, js, log_writer, now, within};
 use crate::log_queue::{self, Message, Outbox};
 use js_sys::{Array, Object, Promise, Reflect};
@@ -100,14 +99,10 @@ pub async fn receive(delivery: &Delivery, around: &Around) {
         }
     }
     for shard in shards {
-        match database(around, shard) {
-            Ok(store) => {
-                let failed = log_queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
-                cause = failed.or(cause);
-                background::settle_now(&store).await;
-            }
-            Err(error) => cause = Some(error),
-        }
+        let store = around.database_of(shard).within(log_writer::PATIENCE_MS);
+        let failed = log_queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
+        cause = failed.or(cause);
+        background::settle_now(&store, around).await;
     }
     let mut failed = 0;
     for (one, message) in delivered.iter().zip(&messages) {
@@ -120,13 +115,6 @@ pub async fn receive(delivery: &Delivery, around: &Around) {
     }
     if failed > 0 {
         said(&json!({ "level": "error", "event": "queue_write_failed", "messages": failed, "cause": cause }));
-    }
-}
-
-fn database(around: &Around, shard: u32) -> Result<D1Store, String> {
-    match shard {
-        0 => Ok(around.database().within(log_writer::PATIENCE_MS)),
-        _ => Err(format!("there is no database {shard}")),
     }
 }
 

@@ -3,7 +3,9 @@
 use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::{
-    Around, background, bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    Around,
+    background::{self, Task},
+    bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
@@ -94,8 +96,8 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         let caller = identified(&incoming.headers, around).await?;
         let asked = asked(&caller, route, origin, query, around)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            let export = control::export(&around.database(), &asked).await?;
-            return Ok(js::exported(export, Rc::clone(around)));
+            let (export, shard) = control::export(&around.database(), &asked).await?;
+            return Ok(js::exported(export, shard, Rc::clone(around)));
         }
         let body = body(&incoming.request).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
@@ -157,7 +159,8 @@ fn asked<'a>(
 }
 
 async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
-    let store = around.database();
+    let databases = around.databases();
+    let store = &databases.first;
     let route = asked.route;
     // Nobody gets a name looked up who may not store it.
     if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
@@ -171,18 +174,24 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         log_writer::idle().await;
     }
     let gone = match route.endpoint {
-        Endpoint::GetLimits => return limiter::show(around, &control::gateway(&store, &asked).await?).await,
-        Endpoint::DeleteGateway => control::gateway(&store, &asked).await.ok(),
+        Endpoint::GetLimits => return limiter::show(around, &control::gateway(store, &asked).await?).await,
+        Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),
         _ => None,
     };
+    if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
+        background::tell(around).await;
+    }
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
             let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
-            control::keep(&store, &asked, &**around, &base_override).await
+            control::keep(store, &asked, &**around, &base_override).await
         }
-        _ => control::handle(&store, &asked, pause).await,
+        _ => control::handle(&databases, &asked, pause).await,
     };
     let later = Rc::clone(around);
+    if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
+        background::tell(around).await;
+    }
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
         Endpoint::CreateGateway
@@ -194,7 +203,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::DeleteCustomProvider => gateways::forget_all(),
         // Whoever looks at new prices also moves them on, should nobody else.
         Endpoint::RepriceLogs | Endpoint::GetReprice => {
-            around.context.wait_until(async move { background::reprices(&later).await });
+            around.context.wait_until(async move { background::everywhere(&later, &[Task::Reprices]).await });
         }
         Endpoint::UpdateGateway
         | Endpoint::PurgeCache
@@ -208,13 +217,13 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
                 if let Some(gone) = gone {
                     limiter::forget(&later, gone.key).await;
                 }
-                background::sweep(&later).await;
+                background::everywhere(&later, &[Task::Sweep]).await;
                 background::objects(&later).await;
             });
         }
         // Where there is no clock, looking moves it on.
         Endpoint::GetStorage => around.context.wait_until(async move {
-            background::retention(&later).await;
+            background::everywhere(&later, &[Task::Retention]).await;
             background::objects(&later).await;
         }),
         Endpoint::DeleteLogs => around.context.wait_until(async move { background::objects(&later).await }),
@@ -224,7 +233,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::GetEvaluation
         | Endpoint::ListEvaluations
         | Endpoint::CompareEvaluations => {
-            around.context.wait_until(async move { background::evaluations(&later).await });
+            around.context.wait_until(async move { background::everywhere(&later, &[Task::Evaluations]).await });
         }
         Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
             if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>

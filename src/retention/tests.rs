@@ -1,5 +1,6 @@
 use super::*;
 use crate::api::feedback::{self, Context};
+use crate::api::gateways;
 use crate::api::storage;
 use crate::caller::Caller;
 use crate::id::MarkKey;
@@ -77,7 +78,7 @@ fn bodies(store: &impl Store) -> u64 {
 }
 
 fn shown(store: &impl Store) -> Value {
-    let reply = block_on(storage::get(store, 1)).unwrap();
+    let reply = block_on(storage::get(store, &block_on(gateways::by_key(store, 1)).unwrap().unwrap())).unwrap();
     serde_json::from_str::<Value>(&reply.body).unwrap()["result"].take()
 }
 
@@ -384,13 +385,13 @@ fn feedback_does_not_wait_for_a_log_that_was_not_stored() {
     let store = stopping(0);
     let id = id::mint_log(NOW - 1_000, 5, &mark);
     // Before it is known that the log finds no room.
-    let kept = block_on(feedback::keep(&store, &id, &judgement, None, &context)).unwrap();
+    let kept = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap();
     assert_eq!((kept.status, block_on(feedback::waiting(&store)).unwrap()), (202, 1));
     written(&store, vec![LogRecord { id: id.clone(), ..record(1, 1_000) }]);
     block_on(feedback::settle(&store, None, NOW)).unwrap();
     assert_eq!(block_on(feedback::waiting(&store)).unwrap(), 0);
     // And afterwards.
-    let refused = block_on(feedback::keep(&store, &id, &judgement, None, &context)).unwrap_err();
+    let refused = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap_err();
     assert!(refused.status == 404 && refused.message.contains("log_management"), "{refused:?}");
     assert!(block_on(room::turned_away(&store, &id)).unwrap());
 }
@@ -409,7 +410,8 @@ fn ids_of_logs_that_were_not_stored_are_forgotten() {
 fn groups_are_forgotten_after_a_day() {
     let store = stopping(5);
     for age in [WRITTEN_MS + 1, WRITTEN_MS - 1] {
-        let group = Group { id: id::mint(NOW - age, 7), records: vec![record(1, 0)], unlogged: Tally::default() };
+        let records = vec![record(1, 0)];
+        let group = Group { id: id::mint(NOW - age, 7), shard: 0, records, unlogged: Tally::default() };
         assert_eq!(block_on(log_batch::write(&store, group, async |_| {})), []);
     }
     ran(&store);
@@ -419,7 +421,8 @@ fn groups_are_forgotten_after_a_day() {
 #[test]
 fn a_group_that_is_delivered_again_is_neither_counted_nor_turned_away_again() {
     let store = stopping(3);
-    let group = Group { id: id::mint(NOW, 7), records: vec![record(1, 0), record(1, 1)], unlogged: Tally::default() };
+    let records = vec![record(1, 0), record(1, 1)];
+    let group = Group { id: id::mint(NOW, 7), shard: 0, records, unlogged: Tally::default() };
     for _ in 0..2 {
         assert_eq!(block_on(log_batch::write(&store, group.clone(), async |_| {})), []);
         assert_eq!(number(&store, "SELECT logs FROM log_storage"), 2);

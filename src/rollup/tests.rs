@@ -31,7 +31,7 @@ fn record(n: u64, at: u64, model: &str) -> LogRecord {
 }
 
 fn group(n: u64, records: Vec<LogRecord>) -> Group {
-    Group { id: id::mint(NOW, n.into()), records, unlogged: Tally::default() }
+    Group { id: id::mint(NOW, n.into()), shard: 0, records, unlogged: Tally::default() }
 }
 
 fn written(store: &impl Store, group: Group) {

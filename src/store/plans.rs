@@ -125,7 +125,8 @@ fn a_log_and_its_bodies_are_found_by_its_id() {
         block_on(logs::body(&store, 1, &log(5), part)).ok();
         checked(&store, "a body");
     }
-    block_on(storage::get(&store, 1)).unwrap();
+    let gateway = block_on(gateways::by_key(&store, 1)).unwrap().unwrap();
+    block_on(storage::get(&store, &gateway)).unwrap();
     checked(&store, "the storage");
 }
 
@@ -135,15 +136,16 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
     let _ = store.plans.take();
     let query = Query::parse("account=a&gateway=gw");
     let context = Context { caller: &Caller::Admin, query: &query, mark: &MARK, now_ms: NOW, entry: id::mint(NOW, 6) };
+    let homes = [(0, &store)];
     let body = json!({ "feedback": 1, "score": 10, "metadata": { "team": "x", "user": null } });
-    block_on(logs::patch(&store, &PLACE, &log(7), body.to_string().as_bytes(), &context)).unwrap();
+    block_on(logs::patch(&homes, (0, &store), &PLACE, &log(7), body.to_string().as_bytes(), &context)).unwrap();
     checked(&store, "PATCH");
     for id in [log(8), "chatcmpl-9".to_owned(), "no-such-id".to_owned()] {
-        let found = block_on(feedback::locate(&store, &id, &context)).unwrap();
+        let found = block_on(feedback::locate(&homes, &id, &context)).unwrap();
         checked(&store, "finding a log");
         let Some(found) = found else { continue };
         let judgement = Judgement::merge(&json!({ "data": { "rating": 5 } })).unwrap();
-        block_on(feedback::give(&store, &id, Some(found.clone()), &judgement, &context)).unwrap();
+        block_on(feedback::give(&store, &homes, &id, Some(found.clone()), &judgement, &context)).unwrap();
         checked(&store, "feedback");
         block_on(feedback::show(&store, &found)).unwrap();
         checked(&store, "what was said");
@@ -151,12 +153,13 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         checked(&store, "taking it back");
     }
     let lines = r#"{"request_id": "chatcmpl-1", "data": {"rating": 1}}"#;
-    let find = async |id: &str| feedback::locate(&store, id, &context).await.map_err(Into::into);
-    block_on(feedback::bulk(&store, lines.as_bytes(), &context, find)).unwrap();
+    let find = async |id: &str| feedback::locate(&homes, id, &context).await.map_err(Into::into);
+    block_on(feedback::bulk(&store, &homes, lines.as_bytes(), &context, find)).unwrap();
     checked(&store, "bulk feedback");
     let early = id::mint_log(NOW, 9, &MARK);
     block_on(feedback::keep(
-        &store,
+        &homes,
+        0,
         &early,
         &Judgement::merge(&json!({ "data": { "a": 1 } })).unwrap(),
         None,
@@ -223,7 +226,7 @@ fn retention_and_repricing_work_through_an_index() {
     let body = json!({ "filters": [{ "key": "model", "operator": "eq", "value": ["model-3"] }] }).to_string();
     block_on(reprices::create(&store, &PLACE, body.as_bytes(), &id::mint(NOW, 1), &by())).unwrap();
     let until = NOW + 1_000;
-    block_on(crate::reprice::run_all(&store, || NOW, until)).unwrap();
+    block_on(crate::reprice::run_all(&store, 0, || NOW, until)).unwrap();
     block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap();
     checked(&store, "re-pricing");
     for settings in [

@@ -161,6 +161,11 @@ impl<S> Faulty<S> {
         self.after.set(Some(self.calls.get() + n));
     }
 
+    /// How many calls there have been.
+    pub fn calls(&self) -> u32 {
+        self.calls.get()
+    }
+
     fn fault(&self, at: &Cell<Option<u32>>) -> Result<(), StoreError> {
         if at.get() == Some(self.calls.get()) { Err(StoreError("the test pulled the plug".to_owned())) } else { Ok(()) }
     }

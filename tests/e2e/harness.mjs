@@ -47,11 +47,11 @@ export class Gateway {
   output = [];
 
   /**
-   * `around` is a module that wraps the Worker; `folder` is where the database is kept, to be there after a restart;
+   * `around` is a module that wraps the Worker; `databases` is how many databases it has: DB, DB_1 and so on; `folder` is where the database is kept, to be there after a restart;
    * `kv` binds a namespace for the cache; `outbound` names the one of the `others` that whatever the Worker fetches goes to;
    * `worker` are further options of Miniflare's, `runtime` those that are not one Worker's; `build` is the folder of another build.
    */
-  static async start({ build = "build", bindings = {}, worker = {}, runtime = {}, faulty = false, around = faulty ? FAULTY : undefined, folder, upstream, kv = false, others = [], outbound } = {}) {
+  static async start({ build = "build", bindings = {}, worker = {}, runtime = {}, faulty = false, around = faulty ? FAULTY : undefined, databases = 1, folder, upstream, kv = false, others = [], outbound } = {}) {
     const gateway = new Gateway();
     gateway.upstream = upstream ?? (await Upstream.start());
     const file = (name) => join(root, build, name);
@@ -61,6 +61,7 @@ export class Gateway {
     ];
     if (around) modules.unshift({ type: "ESModule", path: file("around.mjs"), contents: around });
     const { date, flags } = compatibility();
+    const bound = Array.from({ length: databases }, (_, n) => (n === 0 ? "DB" : `DB_${n}`));
     const options = convertV4MiniflareOptions({
       ...runtime,
       host: "127.0.0.1",
@@ -73,7 +74,7 @@ export class Gateway {
           modulesRoot: join(root, build),
           compatibilityDate: date,
           compatibilityFlags: flags,
-          d1Databases: ["DB"],
+          d1Databases: bound,
           kvNamespaces: kv ? ["CACHE"] : [],
           durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           ...(outbound && { outboundService: outbound }),
@@ -91,9 +92,12 @@ export class Gateway {
     });
     gateway.miniflare = new Miniflare({ ...options, ...(folder && { resourcePersistencePath: folder }) });
     gateway.url = String(await gateway.miniflare.ready).replace(/\/$/, "");
-    gateway.db = await gateway.miniflare.getD1Database("DB");
-    const [made] = await gateway.rows("SELECT name FROM sqlite_master WHERE name = 'gateways'");
-    if (!made) for (const statement of migrations()) await gateway.db.prepare(statement).run();
+    gateway.dbs = await Promise.all(bound.map((name) => gateway.miniflare.getD1Database(name)));
+    gateway.db = gateway.dbs[0];
+    for (const db of gateway.dbs) {
+      const made = await db.prepare("SELECT name FROM sqlite_master WHERE name = 'gateways'").first();
+      if (!made) for (const statement of migrations()) await db.prepare(statement).run();
+    }
     return gateway;
   }
 

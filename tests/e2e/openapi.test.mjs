@@ -269,7 +269,7 @@ test("every operation refuses as the document says", async () => {
       const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
       const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
       const path = { id: kinds[kind] ?? log };
-      const wrong = ["page", "limit"].find((name) => parameters.some((parameter) => parameter.name === name));
+      const wrong = ["page", "limit", "granularity"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });
     }
