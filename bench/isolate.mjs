@@ -50,11 +50,6 @@ export class Isolate {
     return usedSize + embedderHeapUsedSize + backingStorageSize;
   }
 
-  /** Removes what is garbage. */
-  async collect() {
-    await this.#ask("HeapProfiler.collectGarbage");
-  }
-
   /** Bytes of the wasm memory, which never shrinks: at the end it tells the peak. Not part of the heap's figures. */
   async wasm() {
     const { result } = await this.#ask("Runtime.evaluate", { expression: "WebAssembly.Memory.prototype", contextId: this.#context });

@@ -7,6 +7,7 @@ use crate::id;
 use crate::log_batch::{Lost, Part, statements};
 use crate::remains::{self, Underway, Unfinished};
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use wasm_bindgen::prelude::*;
 use worker::{Context, Env};
@@ -18,6 +19,8 @@ static GRAVE: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
 thread_local! {
     static UNDERWAY: RefCell<Underway> = RefCell::new(Underway::default());
+    /// What is still to be written of what the instance before has left: this one may crash, too.
+    static INHERITED: RefCell<Vec<Rc<str>>> = const { RefCell::new(Vec::new()) };
     /// For the groups that are made after a crash, when nothing can be asked for randomness.
     static SPARE_ID: OnceCell<String> = const { OnceCell::new() };
 }
@@ -43,18 +46,18 @@ pub fn begin(env: &Env, context: &Context) {
     log_writer::lose(count);
     let lost = lost.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: REASON.to_owned() }).collect();
     log_writer::say("log_lost", lost, log_writer::lost().0);
-    let unfinished: Vec<Unfinished> = lines.filter_map(Unfinished::read).collect();
-    let unfinished: Vec<(D1Store, Unfinished)> = unfinished
-        .into_iter()
-        .map(|unfinished| (D1Store::new(env, unfinished.shard).within(log_writer::PATIENCE_MS), unfinished))
-        .collect();
-    context.wait_until(async move {
-        for (store, unfinished) in unfinished {
+    for line in lines {
+        let Some(unfinished) = Unfinished::read(line) else { continue };
+        let store = D1Store::new(env, unfinished.shard).within(log_writer::PATIENCE_MS);
+        let line: Rc<str> = line.into();
+        INHERITED.with_borrow_mut(|inherited| inherited.push(Rc::clone(&line)));
+        context.wait_until(async move {
             let lost = unfinished.write(&store, pause).await;
+            INHERITED.with_borrow_mut(|inherited| inherited.retain(|other| !Rc::ptr_eq(other, &line)));
             log_writer::lose(lost.len() as u64);
             log_writer::say("log_lost", lost, log_writer::lost().0);
-        }
-    });
+        });
+    }
 }
 
 /// Runs in the instance that crashed, behind the last thing it did. It relies on nothing that this may have left half done,
@@ -83,6 +86,11 @@ fn hand_over() {
         let statements = statements(&Part::of(&group));
         all.push('\n');
         all.push_str(&Unfinished { logs, shard: group.shard, statements }.to_text());
+    }
+    let inherited = INHERITED.with(|inherited| inherited.try_borrow().map(|all| all.clone()).unwrap_or_default());
+    for line in inherited {
+        all.push('\n');
+        all.push_str(&line);
     }
     leave(all.leak());
 }
