@@ -218,6 +218,11 @@ async function crashed(gw, kind, faults, t) {
     }
     const from = Date.now();
     await crash();
+    if (faults) {
+      // The next instance has not written yet what this one left, and has to leave it in its turn.
+      await (await fetch(`${gw.url}/health`)).text();
+      await crash();
+    }
     crashes.push([from, Date.now()]);
     if (faults) await gw.fault(0);
     await sleep(500);
@@ -225,7 +230,7 @@ async function crashed(gw, kind, faults, t) {
   const seen = await running.stop();
   const number = await accounted(gw, seen);
   const names = lostLines(gw).slice(told);
-  t.diagnostic(`${number} answers, ${names.length} requests lost in 3 crashes, ${seen.filter(({ status }) => status !== 200).length} without an answer`);
+  t.diagnostic(`${number} answers, ${names.length} requests lost, ${seen.filter(({ status }) => status !== 200).length} without an answer`);
   assert.ok(names.length > 0 && names.every(({ reason }) => /crashed while the request was under way/.test(reason)));
   assert.equal(new Set(names.map(({ id }) => id)).size, names.length);
   await until(async () => (await lost(gw)) === before + names.length, "the count of the lost");
