@@ -39,8 +39,8 @@ const args = [
   "--continue-on-failure", "--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off", "--no-color",
 ];
 const child = spawn(process.argv[2], args, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });
-// The Worker answers whatever happens; a run that does not end is a fault of the tool or of this machine.
-const timer = setTimeout(() => child.kill("SIGINT"), 120_000);
+// The Worker answers whatever happens; a run that does not end is a fault of the tool or of this machine. A whole one takes 100 s.
+const timer = setTimeout(() => child.kill("SIGINT"), 600_000);
 process.exitCode = await new Promise((resolve) => child.once("exit", (code) => resolve(code ?? 1)));
 clearTimeout(timer);
 rmSync(folder, { recursive: true });
