@@ -334,13 +334,7 @@ impl<'a> Key<'a> {
 #[cfg(test)]
 impl Unwritten {
     pub fn lost(self) -> Vec<Lost> {
-        let mut lost = Vec::new();
-        for part in self.parts {
-            lost.extend(part.entries.into_iter().map(|entry| (Some(entry.id), 1)));
-            lost.extend((part.unlogged > 0).then_some((None, part.unlogged)));
-        }
-        let reason = |(id, requests)| Lost { id, requests, reason: self.reason.clone() };
-        lost.into_iter().map(reason).collect()
+        self.parts.into_iter().flat_map(|part| part.lost(&self.reason)).collect()
     }
 }
 
@@ -368,6 +362,13 @@ impl Part {
             parts.push(Self { id, tally: self.tally, unlogged: self.unlogged, entries: Vec::new() });
         }
         parts
+    }
+
+    /// What is lost with it: its logs, and the count of the requests without one.
+    pub fn lost(self, reason: &str) -> Vec<Lost> {
+        let lost = |id, requests| Lost { id, requests, reason: reason.to_owned() };
+        let unlogged = (self.unlogged > 0).then(|| lost(None, self.unlogged));
+        self.entries.into_iter().map(|entry| lost(Some(entry.id), 1)).chain(unlogged).collect()
     }
 
     /// Whether there is anything to take apart.

@@ -96,12 +96,12 @@ pub async fn send(
             Some(message) => outbox.send(&[message]).await.is_ok(),
             None => false,
         };
-        let of = |id, requests| Lost { id, requests, reason: reason.clone() };
-        if !is_sent && part.unlogged > 0 {
-            losses.logs.push(of(None, part.unlogged));
+        let lost = part.lost(&reason).into_iter();
+        match is_sent {
+            // The counts went along.
+            true => losses.bodies.extend(lost.filter(|lost| lost.id.is_some())),
+            false => losses.logs.extend(lost),
         }
-        let rows = if is_sent { &mut losses.bodies } else { &mut losses.logs };
-        rows.extend(part.entries.into_iter().map(|entry| of(Some(entry.id), 1)));
     }
     losses
 }

@@ -107,8 +107,8 @@ mod tests {
     use crate::log_batch::{Group, Part, statements};
     use crate::record::LogRecord;
     use crate::record::tests::{answered, call};
-    use crate::store::sqlite::{Faulty, Sqlite};
-    use crate::store::{Row, StoreError, row};
+    use crate::store::row;
+    use crate::store::sqlite::{Down, Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;
 
@@ -159,15 +159,6 @@ mod tests {
 
     #[test]
     fn what_the_database_never_takes_is_lost_by_name() {
-        struct Down;
-        impl Store for Down {
-            async fn select(&self, _: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-                Err(StoreError("down".to_owned()))
-            }
-            async fn batch(&self, _: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
-                Err(StoreError("down".to_owned()))
-            }
-        }
         let lost = block_on(unfinished().write(&Down, async |_| {}));
         assert_eq!(lost.iter().filter_map(|lost| lost.id.as_deref()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((Unfinished::read("[1]"), read_lost("[]")), (None, None));

@@ -5,7 +5,7 @@ use crate::id;
 use crate::metadata;
 use crate::record::tests::{answered, call};
 use crate::record::{Call, LogRecord};
-use crate::store::sqlite::{Faulty, Sqlite};
+use crate::store::sqlite::{Down, Faulty, Sqlite};
 use crate::store::{Bind, Row, row};
 use crate::wire::Facts;
 use pollster::block_on;
@@ -57,17 +57,6 @@ impl Store for Picky {
             return Err(StoreError("refused".to_owned()));
         }
         self.0.batch(statements).await
-    }
-}
-
-/// A database that takes and gives nothing.
-struct Down;
-impl Store for Down {
-    async fn select(&self, _: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-        Err(StoreError("down".to_owned()))
-    }
-    async fn batch(&self, _: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
-        Err(StoreError("down".to_owned()))
     }
 }
 

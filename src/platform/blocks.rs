@@ -1,7 +1,7 @@
 //! Bodies in blocks. The runtime moves the bytes: wasm is woken for a block, not for each chunk.
 
 use super::copy::Share;
-use super::js::IdentityTransformStream;
+use super::js::{self, IdentityTransformStream};
 use crate::body::END;
 use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use std::pin::Pin;
@@ -113,11 +113,8 @@ pub fn reader_of(stream: &ReadableStream) -> Result<Byob, JsValue> {
 
 /// Reads between `least` and `most` bytes, or fewer at the end; `None` behind it.
 pub async fn block(reader: &Byob, least: u32, most: u32) -> Result<Option<Uint8Array>, JsValue> {
-    let read = JsFuture::from(reader.read_at_least(least, &Uint8Array::new_with_length(most))?).await?;
-    if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
-        return Ok(None);
-    }
-    let piece: Uint8Array = Reflect::get(&read, &JsValue::from_str("value"))?.unchecked_into();
+    let promise = reader.read_at_least(least, &Uint8Array::new_with_length(most))?;
+    let Some(piece) = js::read(promise).await? else { return Ok(None) };
     let length = piece.byte_length();
     // A view keeps the whole block it is of.
     Ok(Some(if length < most / 2 { piece.slice(0, length) } else { piece }))

@@ -1,10 +1,10 @@
 //! The runtime's objects as plain values, with as few crossings between wasm and JavaScript as possible.
 
-use super::Around;
+use super::{Around, blocks};
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::{Edits, Headers};
-use js_sys::{Array, ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
+use js_sys::{ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
 use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -174,30 +174,17 @@ impl Collector {
 
     /// The whole stream; `None` if it broke or is longer than `limit` bytes, beyond which it is not read.
     pub async fn collected(&self, limit: u64) -> Option<ArrayBuffer> {
-        #[wasm_bindgen]
-        extern "C" {
-            type Blob;
-            #[wasm_bindgen(constructor)]
-            fn new(parts: &Array) -> Blob;
-            #[wasm_bindgen(method, js_name = arrayBuffer)]
-            fn array_buffer(this: &Blob) -> Promise;
-        }
-        let chunks = Array::new();
+        let mut chunks = Vec::new();
         let mut length = 0;
-        loop {
-            let read = JsFuture::from(self.0.read()).await.ok()?;
-            if Reflect::get(&read, &JsValue::from_str("done")).ok()?.is_truthy() {
-                break;
-            }
-            let chunk: Uint8Array = Reflect::get(&read, &JsValue::from_str("value")).ok()?.unchecked_into();
+        while let Some(chunk) = chunk(&self.0).await.ok()? {
             length += u64::from(chunk.byte_length());
             if length > limit {
                 self.cancel().await;
                 return None;
             }
-            chunks.push(&chunk);
+            chunks.push(chunk);
         }
-        JsFuture::from(Blob::new(&chunks).array_buffer()).await.ok().map(JsCast::unchecked_into)
+        blocks::buffer(&chunks).await.ok()
     }
 
     pub async fn cancel(&self) {
@@ -319,7 +306,12 @@ pub fn switched(socket: &JsValue, headers: &web_sys::Headers) -> Result<Response
 
 /// The next chunk of a stream; `None` at its end.
 pub async fn chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, JsValue> {
-    let read = JsFuture::from(reader.read()).await?;
+    read(reader.read()).await
+}
+
+/// What a reader's promise brings; `None` at the end of its stream.
+pub async fn read(promise: Promise) -> Result<Option<Uint8Array>, JsValue> {
+    let read = JsFuture::from(promise).await?;
     if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use super::{Around, js, within};
 use crate::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -47,7 +47,7 @@ pub async fn sha256(buffer: &JsValue) -> Result<String, String> {
 
 /// The RS256 signature of a text, by a key in PKCS #8.
 pub async fn sign(private_key: &[u8], text: &str) -> Result<Vec<u8>, String> {
-    let algorithm = object([("name", JsValue::from_str("RSASSA-PKCS1-v1_5")), ("hash", JsValue::from_str("SHA-256"))]);
+    let algorithm = js::object(&[("name", "RSASSA-PKCS1-v1_5".into()), ("hash", "SHA-256".into())]);
     let bytes = Uint8Array::from(private_key);
     let key = done(import_key("pkcs8", &bytes, &algorithm, false, &Array::of1(&JsValue::from_str("sign")))).await?;
     let signature = done(subtle_sign(&algorithm, &key, &Uint8Array::from(text.as_bytes()))).await?;
@@ -115,19 +115,12 @@ async fn imported(key: &EncryptionKey, usage: &str) -> Result<JsValue, String> {
 }
 
 fn gcm(nonce: &[u8], bound: &Bound<'_>) -> JsValue {
-    object([
-        ("name", JsValue::from_str("AES-GCM")),
+    js::object(&[
+        ("name", "AES-GCM".into()),
         ("iv", Uint8Array::from(nonce).into()),
         ("additionalData", Uint8Array::from(bound.text().as_bytes()).into()),
     ])
-}
-
-fn object<const N: usize>(members: [(&str, JsValue); N]) -> JsValue {
-    let object = Object::new();
-    for (name, value) in members {
-        let _ = Reflect::set(&object, &JsValue::from_str(name), &value);
-    }
-    object.into()
+    .into()
 }
 
 async fn done(promise: Result<Promise, JsValue>) -> Result<JsValue, String> {

@@ -23,6 +23,9 @@ pub struct Planned {
     pub plans: RefCell<Vec<(String, String)>>,
 }
 
+/// A database that takes and gives nothing.
+pub struct Down;
+
 /// A store whose n-th call fails, before or after it took effect.
 pub struct Faulty<S> {
     /// The store itself, to look at it past the faults.
@@ -116,6 +119,18 @@ fn json(value: ValueRef<'_>) -> Value {
 
 fn failed(error: rusqlite::Error) -> StoreError {
     StoreError(error.to_string())
+}
+
+// === impl Down ===
+
+impl Store for Down {
+    async fn select(&self, _: Statement) -> Result<(Vec<Row>, u64), StoreError> {
+        Err(StoreError("down".to_owned()))
+    }
+
+    async fn batch(&self, _: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        Err(StoreError("down".to_owned()))
+    }
 }
 
 // === impl Planned ===
