@@ -12,11 +12,14 @@ use crate::store::{Bind, Statement, Store};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
-/// How long the first record waits for company, in milliseconds.
-pub const WINDOW_MS: u64 = 20;
+/// How long the first record waits for company, in milliseconds. Whoever asks for logs does not wait that long.
+pub const WINDOW_MS: u64 = 50;
 
-/// How long a leader may take until another is elected, in milliseconds.
-const LEADER_MS: u64 = 1_000;
+/// How long what is only counted waits, in milliseconds: nobody looks for a single request in a count.
+pub const COUNT_WINDOW_MS: u64 = 250;
+
+/// How late a leader may be until another is elected, in milliseconds.
+const LATE_MS: u64 = 1_000;
 
 /// After this long without any movement nothing is being written any more, in milliseconds.
 const FORGOTTEN_MS: u64 = 60_000;
@@ -45,8 +48,8 @@ pub struct Waiting {
     records: Vec<LogRecord>,
     /// The requests that are counted and leave no log, by database.
     unlogged: Vec<(u32, Tally)>,
-    /// When a request promised to write what is waiting, in milliseconds.
-    leader_since: Option<u64>,
+    /// When what is waiting will be written, as some request promised, in milliseconds.
+    due_at: Option<u64>,
     /// When something was last taken or settled.
     touched_at: u64,
     /// Bytes waiting or being written.
@@ -144,8 +147,9 @@ pub struct Unwritten {
 // === impl Waiting ===
 
 impl Waiting {
-    /// Adds a record. True means: the caller leads, and has to [`Waiting::take`] and write after [`WINDOW_MS`].
-    pub fn push(&mut self, mut record: LogRecord, now_ms: u64) -> bool {
+    /// Adds a record, to be written within so many milliseconds. True means: the caller leads, and has to
+    /// [`Waiting::take`] and write by then.
+    pub fn push(&mut self, mut record: LogRecord, now_ms: u64, window_ms: u64) -> bool {
         if self.records.is_empty() && now_ms.saturating_sub(self.touched_at) > FORGOTTEN_MS {
             // The platform ended whoever was writing; nobody is going to say that it is done.
             self.weight = 0;
@@ -157,11 +161,11 @@ impl Waiting {
         }
         self.weight += record.weight();
         self.records.push(record);
-        self.leads(now_ms)
+        self.leads(now_ms, window_ms)
     }
 
     /// Counts a request that leaves no log. True means the same as for [`Waiting::push`].
-    pub fn count(&mut self, record: &LogRecord, now_ms: u64) -> bool {
+    pub fn count(&mut self, record: &LogRecord, now_ms: u64, window_ms: u64) -> bool {
         let place = self.unlogged.iter().position(|(shard, _)| *shard == record.shard).unwrap_or(self.unlogged.len());
         if place == self.unlogged.len() {
             self.unlogged.push((record.shard, Tally::default()));
@@ -169,14 +173,15 @@ impl Waiting {
         if let Some((_, tally)) = self.unlogged.get_mut(place) {
             tally.count(record);
         }
-        self.leads(now_ms)
+        self.leads(now_ms, window_ms)
     }
 
-    fn leads(&mut self, now_ms: u64) -> bool {
+    fn leads(&mut self, now_ms: u64, window_ms: u64) -> bool {
+        let due_at = now_ms.saturating_add(window_ms);
         // A leader whose request was ended early has not kept its promise.
-        let leads = self.leader_since.is_none_or(|since| now_ms.saturating_sub(since) > LEADER_MS);
+        let leads = self.due_at.is_none_or(|promised| promised > due_at || now_ms.saturating_sub(promised) > LATE_MS);
         if leads {
-            self.leader_since = Some(now_ms);
+            self.due_at = Some(due_at);
         }
         leads
     }
@@ -184,7 +189,7 @@ impl Waiting {
     /// Everything that waits, in groups to be written each in one transaction; `mint` makes their ids. The next record
     /// elects a new leader.
     pub fn take(&mut self, mint: impl Fn() -> String) -> Vec<Group> {
-        self.leader_since = None;
+        self.due_at = None;
         let mut groups: Vec<(usize, Group)> = Vec::new();
         for record in self.records.drain(..) {
             let (own, shard) = (record.weight(), record.shard);
@@ -209,6 +214,7 @@ impl Waiting {
     }
 
     /// Whether nothing waits and nothing is being written.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.weight == 0
     }
@@ -626,20 +632,31 @@ mod tests {
     #[test]
     fn the_first_record_leads_until_the_buffer_is_taken() {
         let mut waiting = Waiting::default();
-        assert!(waiting.push(record("a"), 0) && !waiting.push(record("b"), 0));
+        assert!(waiting.push(record("a"), 0, WINDOW_MS) && !waiting.push(record("b"), 0, WINDOW_MS));
         assert_eq!(lengths(&mut waiting), [2]);
-        assert!(waiting.push(record("c"), 0));
+        assert!(waiting.push(record("c"), 0, WINDOW_MS));
+    }
+
+    #[test]
+    fn what_is_only_counted_waits_longer_unless_a_log_comes() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.count(&record("a"), 0, COUNT_WINDOW_MS) && !waiting.count(&record("b"), 90, COUNT_WINDOW_MS));
+        assert!(waiting.push(record("c"), 100, WINDOW_MS) && !waiting.count(&record("d"), 110, COUNT_WINDOW_MS));
+        let groups = waiting.take(String::new);
+        assert_eq!(groups.iter().map(|group| group.unlogged.attempts()).collect::<Vec<_>>(), [3]);
+        // A count that is about to be written takes a log along.
+        assert!(waiting.count(&record("e"), 0, COUNT_WINDOW_MS) && !waiting.push(record("f"), 200, WINDOW_MS));
     }
 
     #[test]
     fn a_leader_that_was_ended_is_replaced() {
         let mut waiting = Waiting::default();
-        assert!(waiting.push(record("a"), 5_000) && !waiting.push(record("b"), 5_900));
-        assert!(waiting.push(record("c"), 6_100));
+        assert!(waiting.push(record("a"), 5_000, WINDOW_MS) && !waiting.push(record("b"), 5_900, WINDOW_MS));
+        assert!(waiting.push(record("c"), 6_100, WINDOW_MS));
         assert_eq!(lengths(&mut waiting), [3]);
         // Nobody said that these were written, and in the end nobody waits for it.
         assert!(!waiting.is_empty());
-        waiting.push(record("d"), 100_000);
+        waiting.push(record("d"), 100_000, WINDOW_MS);
         let weight = record("d").weight();
         lengths(&mut waiting);
         waiting.settled(weight, 0);
@@ -650,11 +667,11 @@ mod tests {
     fn groups_are_bounded_in_number_and_size() {
         let mut waiting = Waiting::default();
         for n in 0..250 {
-            waiting.push(record(&n.to_string()), 0);
+            waiting.push(record(&n.to_string()), 0, WINDOW_MS);
         }
         let mut long = record("long");
         long.response_body = Some("x".repeat(3_000_000));
-        waiting.push(long, 0);
+        waiting.push(long, 0, WINDOW_MS);
         assert_eq!(lengths(&mut waiting), [100, 100, 50, 1]);
     }
 
@@ -662,10 +679,10 @@ mod tests {
     fn a_group_goes_to_one_database() {
         let mut waiting = Waiting::default();
         for n in 0..250 {
-            waiting.push(LogRecord { shard: n % 2, ..record(&n.to_string()) }, 0);
+            waiting.push(LogRecord { shard: n % 2, ..record(&n.to_string()) }, 0, WINDOW_MS);
         }
         for shard in [1, 2, 1] {
-            waiting.count(&LogRecord { shard, ..record("unlogged") }, 0);
+            waiting.count(&LogRecord { shard, ..record("unlogged") }, 0, WINDOW_MS);
         }
         let groups = waiting.take(String::new);
         let sizes: Vec<(u32, usize, u64)> =
@@ -681,7 +698,7 @@ mod tests {
         for n in 0..5 {
             let mut long = record(&n.to_string());
             long.response_body = Some("x".repeat(9_000_000));
-            waiting.push(long, 0);
+            waiting.push(long, 0, WINDOW_MS);
         }
         let groups = waiting.take(String::new);
         let records = groups.into_iter().flat_map(|group| group.records);

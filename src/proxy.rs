@@ -15,7 +15,7 @@ use crate::platform::cache::{self as kept, Cache};
 use crate::platform::crash::Mark;
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
-use crate::platform::js::{self, Incoming};
+use crate::platform::js::{self, Answer, Incoming};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
 use crate::platform::{Around, circuits, compat, gateways, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
@@ -141,7 +141,7 @@ pub async fn attempt(
     let mut plan = options.retry;
     let is_head = asked.method == "HEAD";
     if let Some(answer) = arrival.kept_answer(&prepared, &options, &mut job).await {
-        match answer::give(answer, is_head, job).await {
+        match answer::give(Answer::new(answer), is_head, job).await {
             Ok(response) => return Some(response),
             Err((back, cause)) => {
                 job = *back;
@@ -171,7 +171,7 @@ pub async fn attempt(
         }
         let (end, wait) = match sent {
             Ok(upstream) => {
-                let status = upstream.status();
+                let status = upstream.status;
                 let wait = match retry::is_retried(status) {
                     true => plan.pause(number, outgoing::retry_after(&upstream), random() as u64),
                     false => None,
@@ -384,7 +384,7 @@ impl Arrival<'_> {
         if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }
-        let mut outgoing = outgoing::headers(asked, upstream, presented, job);
+        let mut outgoing = outgoing::headers(asked, upstream, presented, &body, job);
         let url = credential.present(asked, url, &mut outgoing, &body, job).await?;
         Ok(Prepared::new(asked, url, &outgoing, body))
     }

@@ -4,14 +4,14 @@
 use super::cache;
 use super::copy::{self, Copied, Ended};
 use super::job::Job;
-use super::js::{self, Collector, FixedLengthStream, IdentityTransformStream};
-use super::{now, within};
+use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream};
+use super::within;
 use crate::body::{self, Copying};
 use crate::headers::Headers;
 use crate::record::{Failure, Outcome};
 use crate::wire;
 use futures_util::future::{OptionFuture, join};
-use js_sys::ArrayBuffer;
+use js_sys::{ArrayBuffer, Promise};
 use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -24,8 +24,8 @@ const HELD_PATIENCE_MS: u64 = 10_000;
 pub type Broken = (Box<Job>, String);
 
 /// Turns the provider's answer into ours: the same status, headers and bytes, with our headers beside them.
-pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Response, Broken> {
-    let reader = Reader::of(&upstream, &job);
+pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Response, Broken> {
+    let (upstream, reader, whole) = Reader::of(upstream, &job);
     let status = reader.status;
     let edits = job.marks(&reader.headers);
     if status == 101 {
@@ -36,6 +36,10 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
     }
     let edits = edits.to_json();
     let made = |body: &JsValue| js::answered(&upstream, body, &edits);
+    if let Some(whole) = whole {
+        job.cache.keeps(status, &reader.headers);
+        return short(whole, reader, job, made);
+    }
     let Some(stream) = upstream.body() else {
         let size = reader.headers.content_length().filter(|_| is_head).map_or(Some(0), |_| None);
         return match made(&JsValue::NULL) {
@@ -45,7 +49,9 @@ pub async fn give(upstream: Response, is_head: bool, mut job: Job) -> Result<Res
     };
     let keeps = job.cache.keeps(status, &reader.headers);
     match body::response_copying(&reader.headers) {
-        Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => short(&upstream, reader, job, made).await,
+        Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => {
+            short(js::whole(&upstream).await, reader, job, made)
+        }
         Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
         _ if keeps && reader.headers.content_length().is_some() => {
             Ok(teed(stream, job.client.clone(), reader, job, made))
@@ -63,10 +69,13 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(upstream: Response, job: &Job) -> Self {
-        let reader = Reader::of(&upstream, job);
-        let whole = upstream.array_buffer().ok().map(JsFuture::from);
-        Self { upstream, reader, whole }
+    pub fn new(upstream: Answer, job: &Job) -> Self {
+        let (upstream, reader, whole) = Reader::of(upstream, job);
+        let whole = match whole {
+            Some(whole) => whole.ok().map(|whole| Promise::resolve(&JsValue::from(whole))),
+            None => upstream.array_buffer().ok(),
+        };
+        Self { upstream, reader, whole: whole.map(JsFuture::from) }
     }
 
     async fn taken(self) -> (Response, Reader, Option<ArrayBuffer>) {
@@ -115,22 +124,15 @@ struct Reader {
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
 /// breaks off becomes an error the client can see instead of half a document.
-async fn short(
-    upstream: &Response,
+fn short(
+    whole: Result<ArrayBuffer, String>,
     reader: Reader,
     job: Job,
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Result<Response, Broken> {
-    let whole = match upstream.array_buffer().map(JsFuture::from) {
-        Ok(whole) => whole.await,
-        Err(error) => Err(error),
-    };
-    let buffer: ArrayBuffer = match whole {
-        Ok(buffer) => buffer.unchecked_into(),
-        Err(error) => return Err((Box::new(job), format!("the answer broke off: {}", js::message(&error)))),
-    };
-    let response = match made(&buffer) {
-        Ok(response) => response,
+    let whole = whole.map_err(|cause| format!("the answer broke off: {cause}"));
+    let (response, buffer) = match whole.and_then(|buffer| Ok((made(&buffer)?, buffer))) {
+        Ok(both) => both,
         Err(cause) => return Err((Box::new(job), cause)),
     };
     job.later(|job| async move {
@@ -297,16 +299,16 @@ fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture
 // === impl Reader ===
 
 impl Reader {
-    fn of(upstream: &Response, job: &Job) -> Self {
-        let (status, headers) = js::head(upstream);
+    fn of(upstream: Answer, job: &Job) -> (Response, Self, Option<Result<ArrayBuffer, String>>) {
+        let Answer { response, status, headers, at, whole } = upstream;
         let outcome = Outcome {
             status: Some(status),
             content_type: headers.get("content-type").map(str::to_owned),
             provider_request_id: headers.provider_request_id().map(str::to_owned),
-            first_byte: Some(now().saturating_sub(job.arrived)),
+            first_byte: Some(at.saturating_sub(job.arrived)),
             ..Outcome::default()
         };
-        Self { status, headers, outcome }
+        (response, Self { status, headers, outcome }, whole)
     }
 
     fn is_short(&self) -> bool {

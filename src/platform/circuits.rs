@@ -1,13 +1,13 @@
 //! The circuit breaker of the isolate, as an attempt meets it.
 
 use super::job::Job;
+use super::js::Answer;
 use super::now;
 use crate::api::gateway_settings::GatewaySettings;
 use crate::breaker::{self, Breaker, Settings};
 use crate::credential;
 use crate::refusal::Refusal;
 use std::cell::RefCell;
-use web_sys::Response;
 
 thread_local! {
     static BREAKER: RefCell<Breaker> = RefCell::new(Breaker::default());
@@ -41,10 +41,10 @@ fn asked(job: &mut Job, url: &str, settings: &GatewaySettings, question: Questio
 }
 
 /// Takes note of how an attempt ended. True when no other may follow for now.
-pub fn note(job: &Job, url: &str, settings: &GatewaySettings, sent: &Result<Response, String>) -> bool {
+pub fn note(job: &Job, url: &str, settings: &GatewaySettings, sent: &Result<Answer, String>) -> bool {
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return false };
     let failed = match sent {
-        Ok(upstream) => breaker::is_failure(upstream.status()),
+        Ok(upstream) => breaker::is_failure(upstream.status),
         // The client took its request back, which says nothing about the provider.
         Err(_) if job.client.aborted() => return false,
         Err(_) => true,

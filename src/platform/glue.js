@@ -1,6 +1,15 @@
 // What would take Rust many crossings into JavaScript, each in one. Every request passes here.
 import { waitUntil } from "cloudflare:workers";
 
+/** Answers of up to so many bytes are short. */
+const SHORT = 65_536;
+
+/** The statuses of answers that have no body, whatever their headers say. */
+const BODILESS = [101, 204, 205, 304];
+
+// Rust wakes its tasks by this. The runtime's own is five times as dear as a promise: it makes a function of every call.
+globalThis.queueMicrotask = (task) => void Promise.resolve().then(task);
+
 /** Keeps the request that is being answered going until the function that is returned is called. */
 export function hold() {
   const { promise, resolve } = Promise.withResolvers();
@@ -13,14 +22,35 @@ export function requestHead(request) {
   return JSON.stringify([request.method, request.url, Object.fromEntries(request.headers)]);
 }
 
-/** An answer but for its body, as JSON. */
+/** An answer but for its body, as JSON: its status, its headers, and when it was there. */
 export function answerHead(answer) {
-  return JSON.stringify([answer.status, Object.fromEntries(answer.headers)]);
+  return described(answer, Object.fromEntries(answer.headers));
 }
 
-/** Sends a request with the headers of another one, which are changed first. */
-export function send(url, method, headers, edits, body, signal) {
-  return fetch(url, { method, headers: edited(new Headers(headers), edits), body, signal, redirect: "manual" });
+function described(answer, headers) {
+  return JSON.stringify([answer.status, headers, Date.now()]);
+}
+
+/**
+ * Sends a request with the headers of another one, which are changed first. Gives the answer, what `answerHead` says of it,
+ * and if it is `wanted` and short, all of it, or why that did not come.
+ */
+export async function send(url, method, headers, edits, body, signal, wanted) {
+  const init = { method, headers: edited(new Headers(headers), edits), body, signal, redirect: "manual" };
+  const answer = await fetch(url, init);
+  const fields = Object.fromEntries(answer.headers);
+  const head = described(answer, fields);
+  if (!wanted || method === "HEAD" || BODILESS.includes(answer.status) || !isShort(fields)) return [answer, head];
+  try {
+    return [answer, head, await answer.arrayBuffer()];
+  } catch (error) {
+    return [answer, head, undefined, error];
+  }
+}
+
+/** Whether a document of known length comes in a moment, so that it may as well be waited for. */
+function isShort({ "content-type": type, "content-length": length, "content-encoding": encoding }) {
+  return encoding === undefined && length > 0 && length <= SHORT && type?.startsWith("application/json") === true;
 }
 
 /** The given answer with another body, and with headers that are changed. */

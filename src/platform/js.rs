@@ -4,7 +4,7 @@ use super::{Around, blocks};
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::{Edits, Headers};
-use js_sys::{ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
 use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -28,6 +28,7 @@ extern "C" {
         edits: &str,
         body: &JsValue,
         signal: &JsValue,
+        wanted: bool,
     ) -> Result<Promise, JsValue>;
     #[wasm_bindgen(js_name = answered, catch)]
     fn answer_edited(answer: &Response, body: &JsValue, edits: &str) -> Result<Response, JsValue>;
@@ -63,11 +64,7 @@ extern "C" {
 
 /// Sends a request upstream. The error is the runtime's own text.
 pub async fn fetch(url: &str, init: &RequestInit) -> Result<Response, String> {
-    responded(global_fetch(url, init)).await
-}
-
-async fn responded(promise: Promise) -> Result<Response, String> {
-    let answer = JsFuture::from(promise).await.map_err(|error| message(&error))?;
+    let answer = JsFuture::from(global_fetch(url, init)).await.map_err(|error| message(&error))?;
     answer.dyn_into().map_err(|_| "the runtime answered with something that is no response".to_owned())
 }
 
@@ -86,12 +83,42 @@ impl Incoming {
     }
 }
 
-/// What an answer says before its body.
-pub fn head(answer: &Response) -> (u16, Headers) {
-    serde_json::from_str(&answer_head(answer)).unwrap_or_default()
+/// An answer, and what it says before its body.
+pub struct Answer {
+    pub response: Response,
+    pub status: u16,
+    pub headers: Headers,
+    /// When it was there.
+    pub at: u64,
+    /// All of it, where it has been waited for, or why it did not come.
+    pub whole: Option<Result<ArrayBuffer, String>>,
 }
 
-/// Sends a request with the headers of another one, which are changed first.
+impl Answer {
+    pub fn new(response: Response) -> Self {
+        let head = answer_head(&response);
+        Self::with_head(response, &head)
+    }
+
+    fn with_head(response: Response, head: &str) -> Self {
+        let (status, headers, at) = serde_json::from_str(head).unwrap_or_default();
+        Self { response, status, headers, at, whole: None }
+    }
+
+    fn read(parts: &Array) -> Result<Self, String> {
+        let response = parts.get(0).dyn_into();
+        let response = response.map_err(|_| "the runtime answered with something that is no response".to_owned())?;
+        let answer = Self::with_head(response, &parts.get(1).as_string().unwrap_or_default());
+        let whole = match parts.length() {
+            3 => Some(Ok(parts.get(2).unchecked_into())),
+            4 => Some(Err(message(&parts.get(3)))),
+            _ => None,
+        };
+        Ok(Self { whole, ..answer })
+    }
+}
+
+/// Sends a request with the headers of another one, which are changed first. A short answer is waited for if it is `wanted`.
 pub async fn send(
     url: &str,
     method: &str,
@@ -99,9 +126,17 @@ pub async fn send(
     edits: &str,
     body: &JsValue,
     signal: &JsValue,
-) -> Result<Response, String> {
-    let promise = send_edited(url, method, headers, edits, body, signal).map_err(|error| message(&error))?;
-    responded(promise).await
+    wanted: bool,
+) -> Result<Answer, String> {
+    let promise = send_edited(url, method, headers, edits, body, signal, wanted).map_err(|error| message(&error))?;
+    let parts = JsFuture::from(promise).await.map_err(|error| message(&error))?;
+    Answer::read(parts.unchecked_ref())
+}
+
+/// All of an answer, or why it did not come.
+pub async fn whole(answer: &Response) -> Result<ArrayBuffer, String> {
+    let whole = async { JsFuture::from(answer.array_buffer()?).await };
+    whole.await.map(JsCast::unchecked_into).map_err(|error| message(&error))
 }
 
 /// An answer with another body: a stream, a buffer or nothing.

@@ -13,6 +13,7 @@ use crate::together::{Work, together};
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::thread::LocalKey;
 
 /// How long one attempt to write may take, in milliseconds. A database that hangs must not cost all the time there is;
 /// writing again does no harm where the first attempt takes effect after all.
@@ -23,10 +24,16 @@ pub const PATIENCE_MS: u64 = 5_000;
 const PUT_PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000];
 const PUT_BUDGET_MS: u64 = 12_000;
 
+/// How long a request waits for what is to be written before it, and how often it looks, in milliseconds.
+const SETTLE_MS: u64 = 500;
+const LOOK_MS: u64 = 5;
+
 thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
     /// What is on its way to the database.
     static WRITING: RefCell<Vec<Rc<Group>>> = const { RefCell::new(Vec::new()) };
+    /// The logs whose bodies are on their way to the bucket, and which come to the database behind them.
+    static PUTTING: RefCell<Vec<Rc<String>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
@@ -39,18 +46,37 @@ pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark
             put_apart(&mut record, &bodies).await;
         }
     }
+    let window = match Queue::new(&around.env).is_bound() {
+        true => log_queue::WINDOW_MS,
+        false if is_logged => log_batch::WINDOW_MS,
+        false => log_batch::COUNT_WINDOW_MS,
+    };
     let leads = WAITING.with_borrow_mut(|waiting| match is_logged {
-        true => waiting.push(record, now()),
-        false => waiting.count(&record, now()),
+        true => waiting.push(record, now(), window),
+        false => waiting.count(&record, now(), window),
     });
     drop(mark);
     if !leads {
         return;
     }
-    let queue = Queue::new(&around.env);
-    pause(if queue.is_bound() { log_queue::WINDOW_MS } else { log_batch::WINDOW_MS }).await;
-    // Each group retries on its own, so that none waits until the platform ends the background work.
+    pause(window).await;
+    write(begin(), around).await;
+}
+
+/// Takes what is waiting.
+fn begin() -> Vec<Rc<Group>> {
     let groups = WAITING.with_borrow_mut(|waiting| waiting.take(mint));
+    let groups: Vec<Rc<Group>> = groups.into_iter().map(Rc::new).collect();
+    WRITING.with_borrow_mut(|writing| writing.extend(groups.iter().map(Rc::clone)));
+    groups
+}
+
+async fn write(groups: Vec<Rc<Group>>, around: &Around) {
+    if groups.is_empty() {
+        return;
+    }
+    let queue = Queue::new(&around.env);
+    // Each group retries on its own, so that none waits until the platform ends the background work.
     together(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, around)) as Work<'_>).collect()).await;
     background::written(around).await;
 }
@@ -64,6 +90,8 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
         return;
     }
     let object = bodies::joined(body_object::detach(record));
+    let log = Rc::new(record.id.clone());
+    PUTTING.with_borrow_mut(|putting| putting.push(Rc::clone(&log)));
     let until = now() + PUT_BUDGET_MS;
     let mut pauses = PUT_PAUSES_MS.iter();
     let failed = loop {
@@ -75,6 +103,7 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
             },
         }
     };
+    PUTTING.with_borrow_mut(|putting| putting.retain(|other| !Rc::ptr_eq(other, &log)));
     record.stored.cut = failed.is_some();
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, 0));
     if let Some(reason) = failed {
@@ -82,11 +111,9 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
     }
 }
 
-async fn deliver(group: Group, queue: &Queue, around: &Around) {
+async fn deliver(group: Rc<Group>, queue: &Queue, around: &Around) {
     let store = around.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
-    let group = Rc::new(group);
-    WRITING.with_borrow_mut(|writing| writing.push(Rc::clone(&group)));
     let lost = log_queue::send(queue, &store, &group, mint, &pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|other| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
@@ -134,14 +161,26 @@ fn mint() -> String {
     id::mint(now(), random())
 }
 
-/// Waits, for half a second at most, until what this isolate has to write is written. Of several logs with the same event
-/// id the newest is meant, and it may be on its way.
-pub async fn idle() {
-    for _ in 0..50 {
-        if WAITING.with_borrow(Waiting::is_empty) {
-            return;
-        }
-        pause(10).await;
+/// Writes what this isolate has waiting, so that whoever asks for logs finds them, and waits until that is done, for half a
+/// second at most.
+pub async fn settle(around: &Rc<Around>) {
+    let until = now() + SETTLE_MS;
+    let putting = PUTTING.with_borrow(Vec::clone);
+    ended(&PUTTING, &putting, until).await;
+    let begun = begin();
+    let writing = WRITING.with_borrow(Vec::clone);
+    if !begun.is_empty() {
+        let later = Rc::clone(around);
+        around.context.wait_until(async move { write(begun, &later).await });
+    }
+    ended(&WRITING, &writing, until).await;
+}
+
+/// Waits until some of what is under way has ended. What begins meanwhile is not waited for: under load there is no end to it.
+async fn ended<T>(all: &'static LocalKey<RefCell<Vec<Rc<T>>>>, some: &[Rc<T>], until: u64) {
+    let goes_on = |one: &Rc<T>| all.with_borrow(|all| all.iter().any(|other| Rc::ptr_eq(one, other)));
+    while some.iter().any(goes_on) && now() < until {
+        pause(LOOK_MS).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use super::blocks::{self, Upload};
 use super::copy::Share;
 use super::job::Job;
-use super::js::{self, Incoming};
+use super::js::{self, Answer, Incoming};
 use super::{now, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
@@ -18,7 +18,7 @@ use js_sys::{Array, ArrayBuffer};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, AbortSignal, Response};
+use web_sys::{AbortController, AbortSignal};
 
 /// A request that can be sent, and sent again.
 pub struct Prepared {
@@ -51,14 +51,16 @@ impl Prepared {
     }
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
-    pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Response, String> {
+    pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Answer, String> {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,
             Taken::Whole(buffer) => buffer.as_ref(),
         };
         let sent = |signal: JsValue| async move {
-            js::send(&self.url, &self.method, &self.headers, &self.edits, body, &signal).await
+            // A time limit is for the head alone.
+            let wanted = timeout_ms.is_none();
+            js::send(&self.url, &self.method, &self.headers, &self.edits, body, &signal, wanted).await
         };
         let Some(timeout_ms) = timeout_ms else {
             return sent(client.into()).await;
@@ -76,7 +78,13 @@ impl Prepared {
 }
 
 /// The headers that go upstream: the client's own, less what is between it and us.
-pub fn headers<'a>(asked: &'a Incoming, upstream: Upstream<'_>, presented: &Presented, job: &Job) -> Edits<'a> {
+pub fn headers<'a>(
+    asked: &'a Incoming,
+    upstream: Upstream<'_>,
+    presented: &Presented,
+    body: &Taken,
+    job: &Job,
+) -> Edits<'a> {
     let headers = &asked.headers;
     let mut outgoing = Edits::default();
     for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
@@ -91,8 +99,9 @@ pub fn headers<'a>(asked: &'a Incoming, upstream: Upstream<'_>, presented: &Pres
             }
         }
     }
-    if job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
-        // The runtime can only tell that a client left, and pass events on as they come, in a stream it need not unpack.
+    if matches!(body, Taken::Whole(_)) || model::asks_for_stream(&job.call.rest) {
+        // What is looked at on its way is not packed for that way alone. And the runtime can only tell that a client left,
+        // and pass events on as they come, in a stream it need not unpack.
         outgoing.set("accept-encoding", "identity");
     } else if let Some(accepted) = js::client_accept_encoding(&asked.request) {
         // Without this a provider may compress for a client that cannot unpack.
@@ -123,8 +132,8 @@ impl From<Refusal> for NoBody {
 }
 
 /// How long the provider wants to be left alone, in milliseconds.
-pub fn retry_after(upstream: &Response) -> Option<u64> {
-    retry::retry_after(&js::headers(&upstream.headers()), now())
+pub fn retry_after(upstream: &Answer) -> Option<u64> {
+    retry::retry_after(&upstream.headers, now())
 }
 
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
@@ -134,19 +143,23 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
     if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
     }
-    let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-    let copying = body::request_copying(headers, job.collect_log);
     let length = headers.content_length();
+    // Looking for the stream makes one.
+    if length.is_none_or(|length| length == 0) && request.body().is_none() {
+        return Ok(Taken::Nothing);
+    }
+    let stream = || Taken::Stream(request.body().into());
+    let copying = body::request_copying(headers, job.collect_log);
     let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
-        return Ok(Taken::Stream(stream.into()));
+        return Ok(stream());
     }
     let content_type = headers.get("content-type");
     let taken = match length {
         Some(length) => {
             let share = Share::of(length);
             if share.is_none() && !keep && length > MAX_SQUEEZED {
-                return Ok(Taken::Stream(stream.into()));
+                return Ok(stream());
             }
             let whole = request.array_buffer().map(JsFuture::from);
             match whole {
@@ -156,6 +169,7 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         }
         None => {
             let bound = if keep { MAX_KEPT } else { crate::record::MAX_BODY as u64 };
+            let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
             blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
         }
     };

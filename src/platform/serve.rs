@@ -96,6 +96,7 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         let caller = identified(&incoming.headers, around).await?;
         let asked = asked(&caller, route, origin, query, around)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
+            log_writer::settle(around).await;
             let (export, shard) = control::export(&around.database(), &asked).await?;
             return Ok(js::exported(export, shard, Rc::clone(around)));
         }
@@ -170,9 +171,8 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
     {
         asked.guard.found = resolver::look_up(&name, around).await;
     }
-    if matches!(route.access, Access::Give | Access::See) {
-        log_writer::idle().await;
-    }
+    // A caller finds what it has done, and of several logs with the same event id the newest is meant.
+    log_writer::settle(around).await;
     let gone = match route.endpoint {
         Endpoint::GetLimits => return limiter::show(around, &control::gateway(store, &asked).await?).await,
         Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),

@@ -147,9 +147,9 @@ fn a_group_that_is_written_in_parts_is_added_once() {
 fn what_has_no_log_is_counted_with_the_others_or_alone() {
     let store = Sqlite::new();
     let mut waiting = log_batch::Waiting::default();
-    assert!(waiting.count(&record(1, NOW, "a"), NOW) && !waiting.count(&record(2, NOW, "a"), NOW));
+    assert!(waiting.count(&record(1, NOW, "a"), NOW, 50) && !waiting.count(&record(2, NOW, "a"), NOW, 50));
     let alone = waiting.take(|| id::mint(NOW, 1));
-    assert!(waiting.push(record(3, NOW, "a"), NOW) && !waiting.count(&record(4, NOW, "b"), NOW));
+    assert!(waiting.push(record(3, NOW, "a"), NOW, 50) && !waiting.count(&record(4, NOW, "b"), NOW, 50));
     let beside = waiting.take(|| id::mint(NOW, 2));
     assert_eq!((alone.len(), beside.len(), waiting.take(String::new).len()), (1, 1, 0));
     alone.into_iter().chain(beside).for_each(|group| written(&store, group));
