@@ -3,6 +3,7 @@
 use crate::number;
 use crate::wire::Usage;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 
 /// US dollars per million tokens. A rate that is not known is `None`.
@@ -52,10 +53,33 @@ const SAME_PRICES: &[(&str, &[&str])] = &[
 /// Bedrock's inference profiles are named by where they run.
 const BEDROCK_REGIONS: &[&str] = &["us.", "us-gov.", "eu.", "apac.", "global.", "jp.", "au.", "ca."];
 
+/// What was looked for lately, and its price.
+type Known = Vec<(String, String, Option<Price>)>;
+
+/// So many names are kept, none longer than so many bytes: they come from providers' answers.
+const MAX_KNOWN: usize = 32;
+const MAX_NAME: usize = 128;
+
+thread_local! {
+    static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+}
+
 /// Finds a model's price. Names may carry a prefix or a date that the table does not have; but a name is never taken
 /// for that of a different model: only what is known to be no part of a model's name is left out.
 pub fn find(provider: &str, model: &str) -> Option<Price> {
-    Price::parse(resolved(provider, model)?)
+    KNOWN.with_borrow_mut(|known| {
+        if let Some((.., price)) = known.iter().find(|(of, name, _)| of == provider && name == model) {
+            return *price;
+        }
+        let price = resolved(provider, model).and_then(Price::parse);
+        if provider.len().max(model.len()) <= MAX_NAME {
+            if known.len() == MAX_KNOWN {
+                known.clear();
+            }
+            known.push((provider.to_owned(), model.to_owned(), price));
+        }
+        price
+    })
 }
 
 /// The line of the table that a name means.

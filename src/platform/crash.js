@@ -6,9 +6,16 @@ let running;
 /** The instance whose crash is dealt with. */
 let buried;
 
-function grave() {
-  const [hasCrashed, from, length] = new Uint32Array(running.memory.buffer, running.address, 3);
-  return { hasCrashed: hasCrashed === 1, text: new Uint8Array(running.memory.buffer, from, length) };
+/** Asked twice for each request. */
+function hasCrashed() {
+  // Memory that grows leaves its views without length.
+  if (running.grave.length === 0) running.grave = new Uint32Array(running.memory.buffer, running.address, 3);
+  return running.grave[0] === 1;
+}
+
+function left() {
+  const [, from, length] = running.grave;
+  return new TextDecoder().decode(new Uint8Array(running.memory.buffer, from, length));
 }
 
 /**
@@ -16,13 +23,13 @@ function grave() {
  * this state whether it has to make a new instance, learns of every crash, and not only of panics.
  */
 export function begin(memory, address) {
-  const text = running && grave().hasCrashed ? new TextDecoder().decode(grave().text) : undefined;
-  running = { memory, address };
+  const text = running && hasCrashed() ? left() : undefined;
+  running = { memory, address, grave: new Uint32Array(memory.buffer, address, 3) };
   let critical = false;
   Object.defineProperty(globalThis.__worker_init_state, "criticalError", {
     configurable: true,
     enumerable: true,
-    get: () => critical || (buried !== running && grave().hasCrashed),
+    get: () => critical || (buried !== running && hasCrashed()),
     set: (value) => {
       critical = value;
       if (!value) buried = running;

@@ -11,7 +11,6 @@ pub mod sse;
 pub mod usage;
 
 use document::{Document, Found};
-use memchr::memmem;
 use serde_json::Value;
 
 /// What a provider's answer reported, as far as it could be read. Unknown is `None`, never 0.
@@ -182,30 +181,28 @@ fn explained(error: &Value) -> Option<String> {
     }
 }
 
-/// Whether an event can hold something besides text: token counts, an end, an error.
+/// Whether an event can hold something besides text: token counts, an end, an error. In one pass, because a stream has
+/// thousands of events.
 fn is_telling(data: &[u8]) -> bool {
-    const COUNTS: &[&[u8]] = &[b"\"usage", b"\"x_groq", b"\"meta", b"Metrics\"", b"\"metrics"];
-    const ENDS: &[&[u8]] = &[b"finish_reason", b"finishReason", b"stop_reason", b"stopReason"];
-    const ERRORS: &[&[u8]] = &[b"\"error"];
-    let opens = |names: &[&[u8]], wanted: fn(u8) -> bool| {
-        names
-            .iter()
-            .any(|name| memmem::find_iter(data, name).any(|at| value_after(data, at + name.len()).is_some_and(wanted)))
-    };
-    opens(COUNTS, |byte| byte == b'{') || opens(ENDS, |byte| byte == b'"') || opens(ERRORS, |byte| byte != b'n')
+    memchr::memchr_iter(b'"', data).filter_map(|at| member(data.get(at + 1..)?)).any(|(name, value)| {
+        let begins = |with: &[&[u8]]| with.iter().any(|with| name.starts_with(with));
+        let ends = |with: &[&[u8]]| with.iter().any(|with| name.ends_with(with));
+        match value {
+            b'{' => begins(&[b"usage", b"x_groq", b"meta", b"metrics", b"error"]) || ends(&[b"Metrics"]),
+            b'"' => ends(&[b"finish_reason", b"finishReason", b"stop_reason", b"stopReason"]) || begins(&[b"error"]),
+            b'n' => false,
+            _ => begins(&[b"error"]),
+        }
+    })
 }
 
-/// The first byte of the value of a member whose name goes on at `at`. Inside a text the quotes are escaped, so what
-/// merely looks like a member there is not taken for one.
-fn value_after(data: &[u8], at: usize) -> Option<u8> {
-    let rest = data.get(at..)?;
-    let name = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'-')?;
-    let rest = match rest.get(name..)? {
-        [b'"', rest @ ..] => rest,
-        rest => rest,
-    };
-    let rest = rest.trim_ascii_start().strip_prefix(b":")?;
-    rest.trim_ascii_start().first().copied()
+/// The name of the member that begins with a name, and the first byte of its value. Inside a text the quotes are escaped, so
+/// what merely looks like a member there is not taken for one.
+fn member(text: &[u8]) -> Option<(&[u8], u8)> {
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'-')?;
+    let (name, rest) = text.split_at_checked(end)?;
+    let rest = rest.strip_prefix(b"\"")?.trim_ascii_start().strip_prefix(b":")?;
+    Some((name, *rest.trim_ascii_start().first()?))
 }
 
 // === impl Framing ===
