@@ -18,6 +18,9 @@ pub const WINDOW_MS: u64 = 50;
 /// How long what is only counted waits, in milliseconds: nobody looks for a single request in a count.
 pub const COUNT_WINDOW_MS: u64 = 250;
 
+/// How much too soon a timer may wake its leader, in milliseconds.
+const EARLY_MS: u64 = 10;
+
 /// How late a leader may be until another is elected, in milliseconds.
 const LATE_MS: u64 = 1_000;
 
@@ -174,6 +177,11 @@ impl Waiting {
             tally.count(record);
         }
         self.leads(now_ms, window_ms)
+    }
+
+    /// Whether a leader that has waited is to write: another one may have promised to do so soon.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.due_at.is_some_and(|promised| promised <= now_ms.saturating_add(EARLY_MS))
     }
 
     fn leads(&mut self, now_ms: u64, window_ms: u64) -> bool {
@@ -642,7 +650,9 @@ mod tests {
         let mut waiting = Waiting::default();
         assert!(waiting.count(&record("a"), 0, COUNT_WINDOW_MS) && !waiting.count(&record("b"), 90, COUNT_WINDOW_MS));
         assert!(waiting.push(record("c"), 100, WINDOW_MS) && !waiting.count(&record("d"), 110, COUNT_WINDOW_MS));
+        assert!(!waiting.is_due(110) && waiting.is_due(149) && waiting.is_due(250));
         let groups = waiting.take(String::new);
+        assert!(!waiting.is_due(250));
         assert_eq!(groups.iter().map(|group| group.unlogged.attempts()).collect::<Vec<_>>(), [3]);
         // A count that is about to be written takes a log along.
         assert!(waiting.count(&record("e"), 0, COUNT_WINDOW_MS) && !waiting.push(record("f"), 200, WINDOW_MS));

@@ -69,8 +69,8 @@ export class Upstream {
   /**
    * What the next request that nothing was said about gets. One of:
    * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
-   * `cut: n` breaks the connection after n bytes or events. `{piece, times}` sends one buffer again and again, as fast as it
-   * is read. `{reset: true}` answers nothing; `{hang: true}` never answers;
+   * `cut: n` breaks the connection after n bytes or events, and with a body `stall` sends no more of it for so many ms.
+   * `{piece, times}` sends one buffer again and again, as fast as it is read. `{reset: true}` answers nothing; `{hang: true}` never answers;
    * `delay` answers so many ms later, `after` when a promise is kept.
    */
   next(behaviour) {
@@ -190,7 +190,12 @@ async function answer(behaviour, request, response, seen) {
     await new Promise((resolve) => response.write(body.subarray(0, behaviour.cut), resolve));
     return setTimeout(() => response.destroy(), 20);
   }
-  return response.end(body);
+  if (behaviour.stall) {
+    response.write(body.subarray(0, 4));
+    await new Promise((resolve) => setTimeout(resolve, behaviour.stall));
+    seen.over = true;
+  }
+  return response.end(body.subarray(behaviour.stall ? 4 : 0));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -20,6 +20,9 @@ use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
 
+/// A longer answer goes to the client as it comes, in bytes.
+const MAX_SHORT: u64 = 1024 * 1024;
+
 /// An answer that could not be given to the client, and why: another attempt may do better.
 pub type Broken = (Box<Job>, String);
 
@@ -314,7 +317,7 @@ impl Reader {
     fn is_short(&self) -> bool {
         self.headers.get("content-encoding").is_none()
             && wire::Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(wire::Framing::Sse)
-            && self.headers.content_length().is_some()
+            && self.headers.content_length().is_some_and(|length| length <= MAX_SHORT)
     }
 
     /// What the cache gives out need not be waited for, although it was a stream once.

@@ -28,12 +28,15 @@ const PUT_BUDGET_MS: u64 = 12_000;
 const SETTLE_MS: u64 = 500;
 const LOOK_MS: u64 = 5;
 
+/// What has been begun, and when. The platform may end the work, and then it stays here.
+type Underway<T> = RefCell<Vec<(u64, Rc<T>)>>;
+
 thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
     /// What is on its way to the database.
-    static WRITING: RefCell<Vec<Rc<Group>>> = const { RefCell::new(Vec::new()) };
+    static WRITING: Underway<Group> = const { RefCell::new(Vec::new()) };
     /// The logs whose bodies are on their way to the bucket, and which come to the database behind them.
-    static PUTTING: RefCell<Vec<Rc<String>>> = const { RefCell::new(Vec::new()) };
+    static PUTTING: Underway<String> = const { RefCell::new(Vec::new()) };
 }
 
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
@@ -60,14 +63,16 @@ pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark
         return;
     }
     pause(window).await;
-    write(begin(), around).await;
+    if WAITING.with_borrow(|waiting| waiting.is_due(now())) {
+        write(begin(), around).await;
+    }
 }
 
 /// Takes what is waiting.
 fn begin() -> Vec<Rc<Group>> {
     let groups = WAITING.with_borrow_mut(|waiting| waiting.take(mint));
     let groups: Vec<Rc<Group>> = groups.into_iter().map(Rc::new).collect();
-    WRITING.with_borrow_mut(|writing| writing.extend(groups.iter().map(Rc::clone)));
+    WRITING.with_borrow_mut(|writing| writing.extend(groups.iter().map(|group| (now(), Rc::clone(group)))));
     groups
 }
 
@@ -91,7 +96,7 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
     }
     let object = bodies::joined(body_object::detach(record));
     let log = Rc::new(record.id.clone());
-    PUTTING.with_borrow_mut(|putting| putting.push(Rc::clone(&log)));
+    PUTTING.with_borrow_mut(|putting| putting.push((now(), Rc::clone(&log))));
     let until = now() + PUT_BUDGET_MS;
     let mut pauses = PUT_PAUSES_MS.iter();
     let failed = loop {
@@ -103,7 +108,7 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
             },
         }
     };
-    PUTTING.with_borrow_mut(|putting| putting.retain(|other| !Rc::ptr_eq(other, &log)));
+    PUTTING.with_borrow_mut(|putting| putting.retain(|(_, other)| !Rc::ptr_eq(other, &log)));
     record.stored.cut = failed.is_some();
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, 0));
     if let Some(reason) = failed {
@@ -115,7 +120,7 @@ async fn deliver(group: Rc<Group>, queue: &Queue, around: &Around) {
     let store = around.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let lost = log_queue::send(queue, &store, &group, mint, &pause).await;
-    WRITING.with_borrow_mut(|writing| writing.retain(|other| !Rc::ptr_eq(other, &group)));
+    WRITING.with_borrow_mut(|writing| writing.retain(|(_, other)| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
     say("log_lost", lost.logs, self::lost().0);
     lose_bodies(lost.bodies);
@@ -146,7 +151,8 @@ pub fn lose(number: u64) {
 
 /// How many records are lost and what is still to be written, for whoever comes after a crash.
 pub fn unfinished(mint: impl Fn() -> String) -> (u64, Vec<Rc<Group>>) {
-    let mut groups = WRITING.with(|writing| writing.try_borrow().map(|writing| writing.clone()).unwrap_or_default());
+    let writing = WRITING.with(|writing| writing.try_borrow().map(|writing| writing.clone()).unwrap_or_default());
+    let mut groups: Vec<Rc<Group>> = writing.into_iter().map(|(_, group)| group).collect();
     let lost = WAITING.with(|waiting| match waiting.try_borrow_mut() {
         Ok(mut waiting) => {
             groups.extend(waiting.take(mint).into_iter().map(Rc::new));
@@ -161,27 +167,39 @@ fn mint() -> String {
     id::mint(now(), random())
 }
 
-/// Writes what this isolate has waiting, so that whoever asks for logs finds them, and waits until that is done, for half a
-/// second at most.
+/// Writes what this isolate has waiting, or sends it to the queue, before whoever asks for logs is answered. Waits for that
+/// half a second at most.
 pub async fn settle(around: &Rc<Around>) {
     let until = now() + SETTLE_MS;
-    let putting = PUTTING.with_borrow(Vec::clone);
-    ended(&PUTTING, &putting, until).await;
+    write_now(around);
+    if !recent(&PUTTING).is_empty() {
+        ended(&PUTTING, until).await;
+        write_now(around);
+    }
+    ended(&WRITING, until).await;
+}
+
+fn write_now(around: &Rc<Around>) {
     let begun = begin();
-    let writing = WRITING.with_borrow(Vec::clone);
     if !begun.is_empty() {
         let later = Rc::clone(around);
         around.context.wait_until(async move { write(begun, &later).await });
     }
-    ended(&WRITING, &writing, until).await;
 }
 
-/// Waits until some of what is under way has ended. What begins meanwhile is not waited for: under load there is no end to it.
-async fn ended<T>(all: &'static LocalKey<RefCell<Vec<Rc<T>>>>, some: &[Rc<T>], until: u64) {
-    let goes_on = |one: &Rc<T>| all.with_borrow(|all| all.iter().any(|other| Rc::ptr_eq(one, other)));
+/// Waits until what is under way has ended. What begins meanwhile is not waited for, as under load there is no end to it, nor
+/// is what takes longer than anybody waits.
+async fn ended<T>(all: &'static LocalKey<Underway<T>>, until: u64) {
+    let some = recent(all);
+    let goes_on = |one: &Rc<T>| all.with_borrow(|all| all.iter().any(|(_, other)| Rc::ptr_eq(one, other)));
     while some.iter().any(goes_on) && now() < until {
         pause(LOOK_MS).await;
     }
+}
+
+fn recent<T>(all: &'static LocalKey<Underway<T>>) -> Vec<Rc<T>> {
+    let since = now().saturating_sub(SETTLE_MS);
+    all.with_borrow(|all| all.iter().filter(|(begun, _)| *begun >= since).map(|(_, one)| Rc::clone(one)).collect())
 }
 
 /// How many records this isolate has lost for good, and how many it has left without the whole of their bodies.

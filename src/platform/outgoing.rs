@@ -99,8 +99,8 @@ pub fn headers<'a>(
             }
         }
     }
-    if matches!(body, Taken::Whole(_)) || model::asks_for_stream(&job.call.rest) {
-        // What is looked at on its way is not packed for that way alone. And the runtime can only tell that a client left,
+    if matches!(body, Taken::Whole(_)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
+        // A compressed answer would have to be unpacked here for the log. And the runtime can only tell that a client left,
         // and pass events on as they come, in a stream it need not unpack.
         outgoing.set("accept-encoding", "identity");
     } else if let Some(accepted) = js::client_accept_encoding(&asked.request) {

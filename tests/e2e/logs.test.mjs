@@ -136,3 +136,18 @@ test("a provider's page is not handed out as a page", async () => {
   const stored = await gw.api(`/gateways/gw/logs/${id}/response`);
   assert.deepEqual([stored.headers.get("content-type"), stored.headers.get("x-content-type-options"), await stored.text()], ["text/plain; charset=utf-8", "nosniff", page]);
 });
+
+test("a list holds what was answered the moment before, and so do charts, logged or not", async () => {
+  await gw.create("moment");
+  await gw.create("uncounted", { collect_logs: false });
+  for (let n = 1; n <= 10; n += 1) {
+    const answer = await gw.call("openai/chat/completions", { gateway: "moment", json: CHAT });
+    await answer.arrayBuffer();
+    const [log] = await gw.result("/gateways/moment/logs?per_page=1");
+    assert.equal(log?.id, answer.headers.get("cf-aig-log-id"));
+    await (await gw.call("openai/chat/completions", { gateway: "uncounted", json: CHAT })).arrayBuffer();
+    for (const gateway of ["moment", "uncounted"]) {
+      assert.equal((await gw.result(`/gateways/${gateway}/analytics`)).totals.requests, n, gateway);
+    }
+  }
+});

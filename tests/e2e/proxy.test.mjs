@@ -117,6 +117,17 @@ test("compressed answers are passed on byte for byte and logged unpacked", async
   }
 });
 
+test("what is read on its way is asked for unpacked, and the rest as the client wants it", async () => {
+  const accepted = async (path, options) => {
+    await raw(`${gw.url}/v1/acct/gw/${path}`, { ...options, headers: { "content-type": "application/json", ...options.headers } });
+    return gw.upstream.last.headers["accept-encoding"];
+  };
+  const gzip = { "accept-encoding": "gzip" };
+  assert.equal(await accepted("openai/chat/completions", { method: "POST", headers: gzip, body: JSON.stringify(CHAT) }), "identity");
+  assert.equal(await accepted("openai/models", { method: "GET", headers: gzip }), "gzip");
+  assert.equal(await accepted("openai/models", { method: "GET", headers: {} }), "identity");
+});
+
 test("multipart and binary bodies arrive whole, and the form's model is found", async () => {
   const form = new FormData();
   const sound = Buffer.from(Array.from({ length: 300_000 }, (_, index) => (index * 7) % 256));

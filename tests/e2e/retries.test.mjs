@@ -41,6 +41,15 @@ test("whatever may pass is tried again, and each attempt leaves a row of its own
   }
 });
 
+test("the rest of an error is not waited for when there is another attempt", async () => {
+  fail({ ...failing(503), stall: 3_000 });
+  const answer = await chat({ "cf-aig-max-attempts": "2" });
+  assert.equal((await answer.json()).object, "chat.completion");
+  assert.equal(gw.upstream.requests[0].over, undefined, "the answer came while the error was still on its way");
+  const [failed] = await attempts(answer, 2);
+  assert.equal(failed.error, "provider: failed with 503");
+});
+
 test("the provider gets the same request each time", async () => {
   fail(500, { reset: true });
   const answer = await chat({ "cf-aig-max-attempts": "3", "x-own": "kept" });
