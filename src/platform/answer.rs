@@ -11,7 +11,7 @@ use crate::headers::Headers;
 use crate::record::{Failure, Outcome};
 use crate::wire;
 use futures_util::future::{OptionFuture, join};
-use js_sys::{ArrayBuffer, Promise};
+use js_sys::ArrayBuffer;
 use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -73,12 +73,10 @@ pub struct Held {
 
 impl Held {
     pub fn new(upstream: Answer, job: &Job) -> Self {
-        let (upstream, reader, whole) = Reader::of(upstream, job);
-        let whole = match whole {
-            Some(whole) => whole.ok().map(|whole| Promise::resolve(&JsValue::from(whole))),
-            None => upstream.array_buffer().ok(),
-        };
-        Self { upstream, reader, whole: whole.map(JsFuture::from) }
+        // No error comes whole with its head.
+        let (upstream, reader, _) = Reader::of(upstream, job);
+        let whole = upstream.array_buffer().ok().map(JsFuture::from);
+        Self { upstream, reader, whole }
     }
 
     async fn taken(self) -> (Response, Reader, Option<ArrayBuffer>) {
