@@ -20,6 +20,7 @@ mod evaluate;
 mod filter;
 mod google_token;
 mod headers;
+mod hosts;
 mod id;
 mod judgement;
 mod limit;

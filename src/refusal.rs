@@ -132,6 +132,15 @@ impl Refusal {
         Self::new(404, 7002, "Not Found", description)
     }
 
+    /// A request that was meant for another host, as far as anybody can tell.
+    pub fn misdirected(host: &str) -> Self {
+        let description = format!(
+            "ALLOWED_HOSTS does not name the host '{}', so nothing is served under it. Use another address, or add the host.",
+            shortened(host)
+        );
+        Self::new(421, 7003, "Misdirected request", description)
+    }
+
     /// A request that is no universal one.
     pub fn bad_request(description: impl Into<String>) -> Self {
         Self::new(400, 7001, "Bad request", description)
