@@ -3,6 +3,7 @@
 //
 //   --port N            8787, or what PORT says
 //   --config FILE       wrangler.toml; .dev.vars and .wrangler/state are beside it
+//   --front FILE        a Worker that is served in Tollgate's place, with Tollgate behind it: its wrangler.toml
 //   --state FOLDER      where the data is, in place of .wrangler/state
 //   --grace SECONDS     how long requests may take to end when the server is stopped: 30
 //   --minute SECONDS    how often the cron trigger runs: 60
@@ -24,6 +25,7 @@ const EXAMPLE = join(root, "examples/worker/wrangler.toml");
 const OPTIONS = {
   port: { type: "string" },
   config: { type: "string" },
+  front: { type: "string" },
   state: { type: "string" },
   grace: { type: "string" },
   minute: { type: "string" },
@@ -44,10 +46,11 @@ function chosen(args) {
   const { values, positionals } = read;
   if (positionals.length > 1 || ![undefined, "example"].includes(positionals[0])) throw new Failure("usage: npm start, or npm run example");
   const config = resolve(values.config ?? join(root, "wrangler.toml"));
-  if (!fs.existsSync(config)) throw new Failure(`there is no ${config}.`);
+  const front = positionals[0] === "example" ? EXAMPLE : values.front && resolve(values.front);
+  for (const file of [config, front]) if (file && !fs.existsSync(file)) throw new Failure(`there is no ${file}.`);
   return {
     config,
-    front: positionals[0] === "example" ? EXAMPLE : undefined,
+    front,
     vars: join(dirname(config), ".dev.vars"),
     state: resolve(values.state ?? join(dirname(config), ".wrangler/state")),
     host: HOST,
@@ -115,13 +118,13 @@ function sealedKeys(chosen) {
 }
 
 /** What the Worker cannot do without, or not store keys without; nothing that is there already is changed. */
-function ensureSecrets(chosen) {
+function ensureSecrets(chosen, isNew) {
   const { vars } = chosen;
   const token = variable(vars, "ADMIN_TOKEN");
   if (token === "") write(vars, "ADMIN_TOKEN", randomBytes(32).toString("hex"));
   else if (token.length < GOOD_TOKEN) say(`warning: ADMIN_TOKEN in ${vars} has ${token.length} characters. Use ${GOOD_TOKEN} or more, such as \`openssl rand -hex 32\` prints.`);
   if (variable(vars, "ENCRYPTION_KEY") !== "") return;
-  const sealed = sealedKeys(chosen);
+  const sealed = isNew ? 0 : sealedKeys(chosen);
   if (sealed === 0) return write(vars, "ENCRYPTION_KEY", randomBytes(32).toString("base64"));
   say(
     `warning: ${vars} has no ENCRYPTION_KEY, but ${sealed} stored keys are sealed with one. No new one is written, for they could not be read ` +
@@ -133,8 +136,9 @@ async function checked(chosen) {
   await checkPortIsFree(chosen.port);
   if (!chosen.isBuilt) build();
   ensurePackages();
+  const isNew = !fs.existsSync(join(chosen.state, "v3/d1"));
   for (const { binding } of databases(readText(chosen.config), dirname(chosen.config))) migrate(binding, chosen);
-  ensureSecrets(chosen);
+  ensureSecrets(chosen, isNew);
 }
 
 function startServer({ config, front, host, port, state, grace, minute }) {
