@@ -4,7 +4,7 @@ import processes from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
-import { build as bundle } from "esbuild";
+import { build as bundle, stop as endBundler } from "esbuild";
 import { CoreBindings, CoreHeaders, Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as readOptions } from "wrangler";
 import { Failure } from "./toolchain.mjs";
@@ -66,6 +66,9 @@ function read(config) {
 /** Tollgate, as it was built. */
 function tollgate({ name, main, options }, variables) {
   const folder = dirname(main);
+  const bindings = { ...variables, ...options.bindings };
+  // Whoever is bound calls it under any name, and nobody else can.
+  if (variables === null) delete bindings.ALLOWED_HOSTS;
   return {
     ...options,
     name,
@@ -75,13 +78,14 @@ function tollgate({ name, main, options }, variables) {
       { type: "ESModule", path: main },
       { type: "CompiledWasm", path: join(folder, "index_bg.wasm") },
     ],
-    bindings: { ...variables, ...options.bindings },
+    bindings,
   };
 }
 
 /** A Worker in front of it, with what reaches it from outside. */
 async function inFront({ name, main, options }, gateway) {
   const { outputFiles } = await bundle({ entryPoints: [main], bundle: true, format: "esm", target: "esnext", external: ["cloudflare:*", "node:*"], write: false });
+  await endBundler();
   const bound = Object.entries(options.serviceBindings ?? {}).map(([binding, to]) => {
     const isGateway = (to?.name ?? to) === gateway && !to?.entrypoint;
     return [binding, isGateway ? { name: gateway, entrypoint: OUTSIDE } : to];
@@ -125,7 +129,7 @@ export class Runtime {
     const runtime = new Runtime();
     const own = read(config);
     const others = front ? await inFront(read(front), own.name) : [];
-    const workers = [...others, tollgate(own, front ? {} : variables), ...own.others];
+    const workers = [...others, tollgate(own, front ? null : variables), ...own.others];
     workers[0].unsafeDirectSockets = [{ host, port, entrypoint: OUTSIDE }];
     const options = convertV4MiniflareOptions({
       host: "127.0.0.1",

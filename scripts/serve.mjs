@@ -1,7 +1,7 @@
 // The server that scripts/start.mjs starts, on the Node of the npm packages and in a process group of its own. It ends when it
 // is told to, when it gets a signal, or when whoever started it is gone; in each case not before its requests and logs have.
 import { Runtime } from "./runtime.mjs";
-import { main, say } from "./toolchain.mjs";
+import { Failure, main, say } from "./toolchain.mjs";
 
 /** How long the last logs may take, in milliseconds, before the process ends all the same. */
 const LAST_LOGS_MS = 25_000;
@@ -9,7 +9,11 @@ const LAST_LOGS_MS = 25_000;
 await main(import.meta.url, async ([text]) => {
   const { grace, ...options } = JSON.parse(text);
   const tell = (message) => process.connected && process.send(message);
-  const runtime = await Runtime.start({ ...options, started: (pids) => tell({ pids }) });
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  const runtime = await Runtime.start({ ...options, started: (pids) => tell({ pids }) }).catch((error) => {
+    console.error(`tollgate: error: ${error instanceof Failure ? error.message : error.stack}`);
+    process.exit(1);
+  });
   const failed = runtime.failed.then((reason) => {
     console.error(`tollgate: error: ${reason}.`);
     process.exitCode = 1;

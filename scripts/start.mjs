@@ -31,6 +31,8 @@ const OPTIONS = {
   minute: { type: "string" },
   "no-build": { type: "boolean" },
 };
+/** Signals within so many milliseconds are one. */
+const SAME_MS = 1000;
 /** Names of this machine. Whoever wants others names them in ALLOWED_HOSTS. */
 const LOOPBACK = "localhost,127.0.0.1,[::1]";
 /** A token that is guessed a thousand times a second should take more than somebody's life. */
@@ -145,7 +147,7 @@ function startServer({ config, front, host, port, state, grace, minute }) {
   const served = { config, front, host, port, state, grace: grace * 1000, minute: minute * 1000, variables: { ALLOWED_HOSTS: LOOPBACK } };
   return spawn(nodeProgram, [join(root, "scripts/serve.mjs"), JSON.stringify(served)], {
     cwd: root,
-    env: wranglerEnv(),
+    env: { ...wranglerEnv(), WRANGLER_LOG: "warn" },
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     // A process group of its own: Ctrl-C goes to all of a group, and the server must not end before its requests.
     detached: true,
@@ -180,14 +182,18 @@ async function serve(chosen) {
   const child = startServer(chosen);
   /** The processes of the runtime, which must not outlive the server. */
   let runtime = [];
-  let isStopping = false;
+  let stoppedAt;
   const stop = () => {
-    if (isStopping) say("ending without waiting for requests");
-    isStopping = true;
+    // Of one Ctrl-C both the terminal and npm tell.
+    if (Date.now() - stoppedAt < SAME_MS) return;
+    if (stoppedAt) say("ending without waiting for requests");
+    stoppedAt = Date.now();
     if (child.connected) child.send("stop");
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stop);
-  void npmIsGone().then(stop);
+  void npmIsGone().then(() => stoppedAt ?? stop());
+  // A terminal that is closed takes no more lines, which is no reason to end before the logs are written.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   child.on("message", ({ ready, pids }) => {
     if (pids) runtime = pids;
     if (ready) announce(chosen);
@@ -197,7 +203,7 @@ async function serve(chosen) {
     child.once("exit", (code, signal) => resolve(signal ?? code));
   });
   runtime.forEach(killed);
-  if (ended === 0 && isStopping) return;
+  if (ended === 0 && stoppedAt) return;
   throw new Failure(`the server ended by itself (${typeof ended === "number" ? `exit code ${ended}` : ended}); its messages are above.`);
 }
 

@@ -155,8 +155,30 @@ test("SIGTERM to npm, and Ctrl-C to the whole group, end it the same way", async
   process.kill(-gw.child.pid, "SIGINT");
   await until(() => !again.some((pid) => gw.isAlive(pid)), "the end of all processes", 60_000);
   assert.match(gw.text, /stopping: requests that are under way may end/);
+  assert.ok(!/without waiting/.test(gw.text), "one Ctrl-C counted as two");
   gw = await Served.start({ folder, upstream });
   assert.equal((await gw.api(`/gateways/gw/logs/${other.headers.get("cf-aig-log-id")}`)).status, 200);
+});
+
+test("who asks twice does not wait for requests, and what is cut off is reported", async () => {
+  gw.upstream.next({ hang: true });
+  const before = gw.upstream.requests.length;
+  const cut = raw(`${gw.url}/v1/${ACCOUNT}/gw/openai/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(CHAT) });
+  await until(() => gw.upstream.requests.length > before, "the request");
+  const kept = await gw.call("openai/models");
+  await kept.arrayBuffer();
+  const stopping = gw.stopped("SIGINT");
+  await until(() => /stopping: requests/.test(gw.text), "the first");
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
+  assert.ok(!gw.over, "it waits for the request");
+  process.kill(gw.child.pid, "SIGINT");
+  assert.equal(await stopping, 0, gw.text);
+  assert.ok((await cut).broken);
+  assert.match(gw.text, /"event":"log_lost".*the Worker was stopped while the request was under way/);
+  assert.match(gw.text, /1 requests were cut off/);
+  const { folder, upstream } = gw;
+  gw = await Served.start({ folder, upstream });
+  assert.equal((await gw.api(`/gateways/gw/logs/${kept.headers.get("cf-aig-log-id")}`)).status, 200);
 });
 
 test("whichever process dies, none is left behind, and the end is an error", async () => {
