@@ -66,8 +66,10 @@ impl Host {
         Some(Self { name, port })
     }
 
+    /// Clients leave out the ports that HTTP and HTTPS have anyway.
     fn is(&self, asked: &Self) -> bool {
-        self.name == asked.name && (self.port.is_none() || self.port == asked.port)
+        let is_usual = asked.port.is_none() && matches!(self.port, Some(80 | 443));
+        self.name == asked.name && (self.port.is_none() || self.port == asked.port || is_usual)
     }
 }
 
@@ -137,6 +139,7 @@ mod tests {
         assert!(
             allow("localhost:8787,[::1]:8787", "localhost:8787") && allow("localhost:8787,[::1]:8787", "[::1]:8787")
         );
+        assert!(allow("a.example:443", "a.example") && !allow("a.example:443", "a.example:80"));
         for header in ["localhost", "localhost:80", "localhost:08788", "[::1]:80"] {
             assert!(!allow("localhost:8787,[::1]:8787", header), "{header}");
         }
