@@ -1,6 +1,9 @@
 //! Tollgate, an LLM gateway: the events the runtime calls us with. What happens to a request is in `proxy` for the
 //! data plane and in `control` for the control plane; `router` lists every URL.
 
+// A log as it is shown has more members than the macro json! reads with the usual limit.
+#![recursion_limit = "256"]
+
 mod address;
 mod api;
 mod audit;

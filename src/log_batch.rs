@@ -477,6 +477,7 @@ columns! {
     request_size,
     response_size,
     metadata,
+    cost_unknown,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

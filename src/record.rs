@@ -140,6 +140,8 @@ pub struct LogRecord {
     pub tokens_reasoning: Option<u64>,
     pub cost: Option<f64>,
     pub price_rule: Option<String>,
+    /// Why the cost is unknown, where there is more to say than that there is no price.
+    pub cost_unknown: Option<String>,
     pub answer_model: Option<String>,
     pub cached_beside: bool,
     pub provider_cost: Option<f64>,
@@ -232,11 +234,16 @@ impl LogRecord {
             }
         };
         let (cost, price_rule) = priced.unzip();
+        let (cost, cost_unknown) = match cost.map(price::bounded) {
+            Some(Err(reason)) => (None, Some(reason.to_owned())),
+            cost => (cost.and_then(Result::ok), None),
+        };
         // A kept answer costs nothing; what it would have is what the cache is worth.
         let (usage, cost, saved_cost) = match call.cached {
             true => (NOTHING, Some(0.0), cost),
             false => (usage, cost, None),
         };
+        let cost_unknown = cost_unknown.filter(|_| cost.is_none());
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
@@ -268,6 +275,7 @@ impl LogRecord {
             tokens_reasoning: usage.reasoning,
             cost,
             price_rule,
+            cost_unknown,
             answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| clipped(&named)),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,
@@ -416,6 +424,29 @@ pub mod tests {
         let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
         let record = LogRecord::new(custom, answered(facts));
         assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
+    }
+
+    #[test]
+    fn no_request_costs_more_than_one_can() {
+        let per_token =
+            |rate| CustomCost::PerToken { input: Some(rate), output: None, cache_read: None, cache_write: None };
+        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
+        for custom_cost in
+            [CustomCost::Total(10_000.01), CustomCost::Total(f64::INFINITY), per_token(1e308), per_token(1e300)]
+        {
+            let record = LogRecord::new(Call { custom_cost: Some(custom_cost), ..call("a") }, answered(facts.clone()));
+            assert_eq!((record.cost, record.cost_unknown.as_deref()), (None, Some(price::BEYOND)), "{custom_cost:?}");
+            assert_eq!((record.price_rule.as_deref(), record.custom_cost), (Some("request"), true));
+            let kept = Call { custom_cost: Some(custom_cost), cached: true, ..call("b") };
+            let kept = LogRecord::new(kept, answered(facts.clone()));
+            assert_eq!((kept.cost, kept.saved_cost, kept.cost_unknown), (Some(0.0), None, None));
+        }
+        let most = Call { custom_cost: Some(CustomCost::Total(price::MAX_COST)), ..call("c") };
+        let most = LogRecord::new(most, answered(facts.clone()));
+        assert_eq!((most.cost, most.cost_unknown), (Some(price::MAX_COST), None));
+        let told = Facts { usage: Usage { cost: Some(1e300), ..usage(1, 1) }, ..facts };
+        let told = LogRecord::new(call("d"), answered(told));
+        assert_eq!((told.cost, told.cost_unknown.as_deref()), (None, Some(price::BEYOND)));
     }
 
     #[test]

@@ -58,6 +58,9 @@ row! {
     }
 }
 
+/// What a log costs, what says so, and why the cost is unknown.
+type Priced = (Option<f64>, Option<String>, Option<&'static str>);
+
 const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
      logs.custom_cost, logs.tokens_in, logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, \
      logs.tokens_reasoning, logs.cached_beside, logs.provider_cost, logs.cost, logs.price_rule";
@@ -159,7 +162,7 @@ impl Job {
         let mut correction = Correction::default();
         let (mut changed, mut before, mut after) = (self.logs_changed, self.cost_before, self.cost_after);
         for log in logs {
-            let (cost, rule) = log.priced(rules);
+            let (cost, rule, unknown) = log.priced(rules);
             before += log.cost.unwrap_or(0.0);
             after += cost.unwrap_or(0.0);
             changed += u64::from(cost != log.cost);
@@ -168,7 +171,7 @@ impl Job {
                 correction.note(place, (log.cost, cost), now_ms);
             }
             if cost != log.cost || rule != log.price_rule {
-                changes.push(json!([log.id, cost, rule]));
+                changes.push(json!([log.id, cost, rule, unknown]));
             }
         }
         let done = (logs.len() as u64) < SLICE;
@@ -193,7 +196,8 @@ impl Job {
         let mut statements = vec![progress];
         if self.dry_run == 0 && !changes.is_empty() {
             statements.push(Statement::new(
-                "UPDATE logs SET cost = new.value ->> 1, price_rule = new.value ->> 2 FROM json_each(?1) AS new \
+                "UPDATE logs SET cost = new.value ->> 1, price_rule = new.value ->> 2, cost_unknown = new.value ->> 3 \
+                 FROM json_each(?1) AS new \
                  WHERE logs.id = new.value ->> 0 AND changes() > 0",
                 [Value::from(changes).to_string().into()],
             ));
@@ -222,8 +226,8 @@ impl Job {
 impl Log {
     /// What the log costs by today's prices, and what says so. It keeps what it has where its caller said the cost, where the
     /// answer came from the cache, and where it is too old to tell.
-    fn priced(&self, rules: &[PriceRule]) -> (Option<f64>, Option<String>) {
-        let kept = || (self.cost, self.price_rule.clone());
+    fn priced(&self, rules: &[PriceRule]) -> Priced {
+        let kept = || (self.cost, self.price_rule.clone(), None);
         let of_gateway =
             |error: &String| ["client: ", "upstream: ", "gateway: "].iter().any(|layer| error.starts_with(layer));
         let broken = self.finish_reason.is_none() && self.error.as_ref().is_some_and(of_gateway);
@@ -236,8 +240,11 @@ impl Log {
         match quote {
             // A log from before does not say whether its cost was the provider's own.
             _ if self.cached_beside.is_none() && self.cost.is_some() && !from_rule => kept(),
-            Some((cost, from)) => (Some(cost), Some(from)),
-            None => (None, None),
+            Some((cost, from)) => match price::bounded(cost) {
+                Ok(cost) => (Some(cost), Some(from), None),
+                Err(reason) => (None, Some(from), Some(reason)),
+            },
+            None => (None, None, None),
         }
     }
 
@@ -499,8 +506,8 @@ mod tests {
         };
         let rules = price_rules::from_json(r#"[["r","openai","gpt-4o","equals",1e-5,1e-4,null,1]]"#);
         let priced = |change: fn(&mut Log), rules: &[PriceRule]| log(change).priced(rules);
-        let kept = (Some(5.0), None);
-        assert_eq!(priced(|_| (), &rules), (Some(0.002), Some("rule:r".to_owned())));
+        let kept = (Some(5.0), None, None);
+        assert_eq!(priced(|_| (), &rules), (Some(0.002), Some("rule:r".to_owned()), None));
         for change in [
             |log: &mut Log| log.cached = 1,
             |log: &mut Log| log.custom_cost = 1,
@@ -511,8 +518,12 @@ mod tests {
         // A log from before may have the provider's own cost: only a rule is better than that.
         assert_eq!(priced(|log| log.cached_beside = None, &[]), kept);
         assert_eq!(priced(|log| log.cached_beside = None, &rules).0, Some(0.002));
-        assert_eq!(priced(|log| log.provider_cost = Some(0.25), &[]), (Some(0.25), Some("provider".to_owned())));
-        assert_eq!(priced(|log| log.model = Some("unheard-of".to_owned()), &[]), (None, None));
+        assert_eq!(priced(|log| log.provider_cost = Some(0.25), &[]), (Some(0.25), Some("provider".to_owned()), None));
+        assert_eq!(
+            priced(|log| log.provider_cost = Some(1e300), &[]),
+            (None, Some("provider".to_owned()), Some(price::BEYOND))
+        );
+        assert_eq!(priced(|log| log.model = Some("unheard-of".to_owned()), &[]), (None, None, None));
         // The answer's own name of the model counts first.
         let named = |log: &mut Log| {
             (log.model, log.answer_model) = (Some("my-deployment".to_owned()), Some("gpt-4o".to_owned()))
