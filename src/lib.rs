@@ -6,6 +6,7 @@
 
 mod address;
 mod api;
+mod aside;
 mod audit;
 mod auth;
 mod body;

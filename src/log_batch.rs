@@ -580,7 +580,7 @@ pub fn as_json(row: &[Bind]) -> Value {
         .map(|bind| match bind {
             Bind::Null => Value::Null,
             Bind::Int(value) => json!(value),
-            Bind::Real(value) => json!(value),
+            Bind::Real(value) => json!(value.get()),
             Bind::Text(value) => json!(value),
         })
         .collect()
