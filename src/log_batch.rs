@@ -420,7 +420,7 @@ macro_rules! columns {
 
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _ } = self.0;
+                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
                 let mut row = serializer.serialize_seq(None)?;
                 $(row.serialize_element($column)?;)*
                 row.end()
