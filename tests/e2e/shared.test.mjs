@@ -201,6 +201,16 @@ test("a path or a model that always fails opens no circuit, until another caller
   assert.deepEqual([(await chat(gateway)).status], [503]);
 });
 
+test("strangers of two networks are two callers, and one of many addresses is one", async () => {
+  const gateway = await gw.create("networks", BREAKER);
+  gw.upstream.answer = () => failing();
+  const from = (address) => chat(gateway, { "cf-connecting-ip": address }, "openai/chat/nowhere");
+  for (let n = 0; n < 6; n += 1) assert.equal((await from(`2001:db8:1:${n}::${n}`)).status, 500);
+  assert.equal((await from("2001:db8:1::9")).status, 500, "still closed");
+  assert.equal((await from("2001:db8:2::9")).status, 500, "the one that opens it");
+  assert.equal((await from("2001:db8:1::9")).status, 503);
+});
+
 test("where an endpoint has worked, its failures count whoever has them, and a provider out of reach always does", async () => {
   const worked = await gw.create("worked", BREAKER);
   assert.equal((await chat(worked, {}, "groq/chat/completions")).status, 200);
