@@ -22,6 +22,9 @@ pub struct Refusal {
     pub headers: Vec<(&'static str, String)>,
 }
 
+/// The code of [`Refusal::too_many_calls`].
+pub const TOO_MANY_CALLS: u32 = 2046;
+
 // === impl Refusal ===
 
 impl Refusal {
@@ -93,6 +96,15 @@ impl Refusal {
 
     pub fn rate_limited(description: impl Into<String>) -> Self {
         Self::new(429, 2003, "Rate limited", description)
+    }
+
+    /// A request that has caused as many calls as it may.
+    pub fn too_many_calls(max_calls: u64) -> Self {
+        let description = format!(
+            "This request has caused as many calls of providers as the gateway's setting max_calls allows ({max_calls}), so it \
+             ends with what it has."
+        );
+        Self::new(429, TOO_MANY_CALLS, "Too many calls", description)
     }
 
     /// Clients read the rule from the message, as the original writes it.

@@ -6,10 +6,11 @@ use super::keyed::Keyed;
 use super::report::{Report, Status};
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
+use crate::aside::{self, EVALUATIONS};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a run needs besides the database.
 pub trait World {
@@ -118,8 +119,8 @@ pub async fn run(
 ) -> Result<bool, StoreError> {
     let now = world.now();
     let lease = Statement::new(
-        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(coalesce(progress, '{}'), '$.failures', \
-         coalesce(progress ->> 'failures', 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
+        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(iif(json_valid(progress), progress, '{}'), \
+         '$.failures', coalesce(iif(json_valid(progress), progress ->> 'failures', 0), 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
         [id.into(), runner.into(), Bind::Int((now + LEASE_MS) as i64), Bind::Int(now as i64)],
     );
     if store.batch(vec![lease]).await?.first() != Some(&1) {
@@ -130,10 +131,16 @@ pub async fn run(
          FROM evaluations JOIN gateways ON gateways.key = evaluations.gateway WHERE evaluations.id = ?1",
         [id.into()],
     );
-    let Some(row) = store.row::<Evaluation>(row).await? else { return Ok(true) };
+    let (mut rows, others) = store.readable::<Evaluation>(row).await?;
+    if let Some((row, reason)) = others.first() {
+        let content = Value::Object(row.clone()).to_string();
+        return unreadable(store, id, &reason.0, &content, now).await.map(|()| true);
+    }
+    let Some(row) = rows.pop() else { return Ok(true) };
     let progress = row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let Some((plan, sets)) = understood(&row) else {
-        return unreadable(store, &row.id, now).await.map(|()| true);
+        let content = json!([row.plan, row.datasets]).to_string();
+        return unreadable(store, &row.id, "its plan or its datasets", &content, now).await.map(|()| true);
     };
     let mut run = Run { store, world, runner, plan, sets, until_ms, progress, row };
     // Also counts the attempts that ended without a word, because the platform stopped them.
@@ -171,7 +178,7 @@ fn understood(row: &Evaluation) -> Option<(Plan, Vec<Filters>)> {
 }
 
 /// Ends an evaluation that this version of Tollgate does not understand.
-async fn unreadable(store: &impl Store, id: &str, now: u64) -> Result<(), StoreError> {
+async fn unreadable(store: &impl Store, id: &str, reason: &str, content: &str, now: u64) -> Result<(), StoreError> {
     let why = "the plan or the datasets of this evaluation cannot be read";
     let results =
         "UPDATE evaluation_results SET status = ?3, status_description = ?2 WHERE evaluation_id = ?1 AND status = ?4";
@@ -182,6 +189,7 @@ async fn unreadable(store: &impl Store, id: &str, now: u64) -> Result<(), StoreE
             [id.into(), why.into(), Bind::Int(Status::Error as i64), Bind::Int(Status::Pending as i64)],
         ),
         Statement::new(done, [id.into(), Bind::Int(now as i64)]),
+        aside::kept(EVALUATIONS, id, reason, content, now),
     ];
     store.batch(statements).await.map(drop)
 }

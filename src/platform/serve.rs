@@ -77,15 +77,16 @@ fn split(url: &str) -> (&str, &str, &str) {
 
 fn health(around: &Around) -> Reply {
     let (lost, cut) = log_writer::lost();
+    let aside = background::aside();
     let version = env!("CARGO_PKG_VERSION");
     match &around.config.admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut }),
+            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
         Err(reason) => Reply::json(
             200,
-            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut }),
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
     }
 }

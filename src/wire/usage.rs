@@ -4,6 +4,9 @@
 use super::Usage;
 use serde_json::Value;
 
+/// No answer has more tokens: what says so counts as unknown.
+const MAX_COUNT: u64 = 1_000_000_000_000;
+
 /// xAI states costs in ticks of 10^-10 US dollars.
 const USD_PER_TICK: f64 = 1e-10;
 
@@ -33,7 +36,10 @@ pub fn read(usage: &Value) -> Usage {
 
 /// What Amazon Bedrock says in response headers about models whose answers say nothing.
 pub fn from_headers<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Usage {
-    let number = |name: &str| get(&format!("x-amzn-bedrock-{name}-token-count"))?.trim().parse().ok();
+    let number = |name: &str| {
+        let count = get(&format!("x-amzn-bedrock-{name}-token-count"))?.trim().parse().ok();
+        count.filter(|count| *count <= MAX_COUNT)
+    };
     Usage {
         tokens_in: number("input"),
         tokens_out: number("output"),
@@ -160,7 +166,7 @@ fn has(object: &Value, names: &[&str]) -> bool {
 
 /// A count is a whole number that is not negative; anything else counts as unknown.
 pub fn count(object: &Value, name: &str) -> Option<u64> {
-    object.get(name)?.as_u64().filter(|count| *count < 1 << 53)
+    object.get(name)?.as_u64().filter(|count| *count <= MAX_COUNT)
 }
 
 fn detail(usage: &Value, objects: &[&str], name: &str) -> Option<u64> {
@@ -181,7 +187,10 @@ mod tests {
 
     #[test]
     fn hostile_figures_are_unknown() {
-        for wrong in [json!(-1), json!(1.5), json!("12"), json!(null), json!([1]), json!(u64::MAX)] {
+        let wrong =
+            r#"[-1, 1.5, "12", null, [1], 18446744073709551615, 1e300, 1e308, -1e308, 1000000000001, {}, true]"#;
+        let wrong: Vec<Value> = serde_json::from_str(wrong).unwrap();
+        for wrong in wrong {
             let usage =
                 read(&json!({ "prompt_tokens": wrong, "completion_tokens": 2, "total_tokens": wrong, "cost": wrong }));
             assert_eq!((usage.tokens_in, usage.tokens_out, usage.total_tokens), (None, Some(2), None), "{wrong}");
@@ -201,6 +210,7 @@ mod tests {
         let usage = from_headers(|name| match name {
             "x-amzn-bedrock-input-token-count" => Some("7"),
             "x-amzn-bedrock-output-token-count" => Some(" 3"),
+            "x-amzn-bedrock-cache-read-input-token-count" => Some("18446744073709551615"),
             _ => None,
         });
         assert_eq!((usage.tokens_in, usage.tokens_out, usage.cached), (Some(7), Some(3), None));
