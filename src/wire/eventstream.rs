@@ -7,11 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-/// One frame's payload, and whether it reports an exception.
+/// One frame's payload, and the name of the exception that it reports, if it does. An exception may have nothing else.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     pub payload: &'a [u8],
-    pub is_exception: bool,
+    pub exception: Option<&'a [u8]>,
 }
 
 /// The complete frames of a body.
@@ -53,7 +53,7 @@ impl<'a> Iterator for Frames<'a> {
         let (frame, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         let (headers, payload) = frame.get(PRELUDE..length - CHECKSUM)?.split_at_checked(headers)?;
-        Some(Frame { payload, is_exception: is_exception(headers) })
+        Some(Frame { payload, exception: exception(headers) })
     }
 }
 
@@ -72,15 +72,20 @@ fn number(bytes: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(bytes)).ok()
 }
 
-/// Looks for the header `:message-type` with the value `exception` or `error`.
-fn is_exception(mut headers: &[u8]) -> bool {
-    while let Some((name, kind, value, rest)) = header(headers) {
-        if name == b":message-type" && kind == STRING {
-            return value == b"exception" || value == b"error";
-        }
+/// What a frame is called whose header `:message-type` is `exception` or `error`.
+fn exception(mut headers: &[u8]) -> Option<&[u8]> {
+    let (mut failed, mut name) = (None, None);
+    while let Some((header, kind, value, rest)) = header(headers) {
         headers = rest;
+        match header {
+            _ if kind != STRING => {}
+            b":message-type" => failed = Some(value).filter(|value| *value == b"exception" || *value == b"error"),
+            b":error-message" => name = Some(value),
+            b":exception-type" | b":error-code" => name = name.or(Some(value)),
+            _ => {}
+        }
     }
-    false
+    failed.map(|failed| name.unwrap_or(failed))
 }
 
 /// Name, type and value of the first header, and what follows it.
@@ -136,12 +141,17 @@ pub mod tests {
     fn frames_are_found_and_exceptions_told_apart() {
         let mut body = frame(&[(":event-type", "chunk"), (":message-type", "event")], b"{\"a\":1}");
         body.extend(frame(&[(":message-type", "exception")], b"{\"message\":\"slow down\"}"));
+        body.extend(frame(
+            &[(":error-code", "busy"), (":error-message", "try later"), (":message-type", "error")],
+            b"",
+        ));
         let frames: Vec<_> = Frames::new(&body).collect();
         assert_eq!(
             frames,
             [
-                Frame { payload: b"{\"a\":1}", is_exception: false },
-                Frame { payload: b"{\"message\":\"slow down\"}", is_exception: true }
+                Frame { payload: b"{\"a\":1}", exception: None },
+                Frame { payload: b"{\"message\":\"slow down\"}", exception: Some(b"exception") },
+                Frame { payload: b"", exception: Some(b"try later") },
             ]
         );
     }
