@@ -58,13 +58,16 @@ fn is_last(data: &[u8]) -> bool {
 
 shape! { event {
     "type" => Take::Text, "object" => Take::Text, "event_type" => Take::Text, "candidates" => Take::Inside(candidate),
+    "token" => Take::Seen, "generated_text" => Take::Text,
 } }
 shape! { candidate { "finishReason" => Take::Text, } }
 
 fn ends(event: &Node<'_>) -> bool {
     // Gemini's last event is the one that says why the model stopped.
     let stopped = event.list("candidates").iter().any(|candidate| candidate.text("finishReason").is_some());
-    stopped || event.first_text(&["type", "event_type", "object"]).is_some_and(|kind| LAST.contains(&kind))
+    // Hugging Face's has the whole text.
+    let told = event.has("token") && event.text("generated_text").is_some();
+    stopped || told || event.first_text(&["type", "event_type", "object"]).is_some_and(|kind| LAST.contains(&kind))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{Facts, Framing, read};
 use crate::model;
 use crate::price;
 use serde::Deserialize;
+use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,6 +33,12 @@ struct Expected {
     /// Whether the answer has a cost: the provider's own, or that of the table.
     #[serde(default)]
     priced: bool,
+    /// The body of the request, and what is read of it and of the answer as texts; `conversation/tests.rs` holds them
+    /// against each other.
+    request: Option<Value>,
+    question: Option<String>,
+    answer: Option<String>,
+    calls: Option<Vec<String>>,
 }
 
 fn ok() -> u16 {
@@ -105,6 +112,10 @@ fn every_fixture_says_what_is_expected() {
             reasoning: usage.reasoning,
             finish_reason: facts.finish_reason,
             error: facts.error,
+            request: expected.request.clone(),
+            question: expected.question.clone(),
+            answer: expected.answer.clone(),
+            calls: expected.calls.clone(),
         };
         if found != *expected {
             wrong.borrow_mut().push(format!("{provider}/{file}\n   found {found:?}\n  wanted {expected:?}"));

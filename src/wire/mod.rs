@@ -7,6 +7,7 @@ mod answer;
 pub mod complete;
 mod document;
 mod eventstream;
+pub mod files;
 mod places;
 pub mod request;
 pub mod sse;
@@ -91,6 +92,14 @@ pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
     let mut facts = reader.facts;
     facts.usage.total_tokens = facts.usage.total_tokens.or_else(|| total(&facts.usage));
     facts
+}
+
+/// A body as a log keeps it. Frames of bytes become lines of JSON: nobody could read them, and no evaluation either.
+pub fn stored(framing: Framing, body: Vec<u8>) -> String {
+    match framing {
+        Framing::AwsEventStream => eventstream::lines(&body),
+        _ => crate::body::text(body),
+    }
 }
 
 /// Providers send streams as JSON and JSON as streams; the first byte tells better than the content type.
