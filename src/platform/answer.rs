@@ -121,8 +121,8 @@ struct Reader {
     status: u16,
     headers: Headers,
     outcome: Outcome,
-    /// The body is somebody's file, which says nothing of the answer.
-    is_file: bool,
+    /// The body is somebody's words as a whole, which say nothing of the answer.
+    is_words: bool,
 }
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
@@ -311,8 +311,9 @@ impl Reader {
             first_byte: Some(at.saturating_sub(job.arrived)),
             ..Outcome::default()
         };
-        let is_file = status < 400 && wire::files::is_file(&job.call.rest);
-        (response, Self { status, headers, outcome, is_file }, whole)
+        let kind = headers.get("content-type").unwrap_or("");
+        let is_words = status < 400 && wire::files::is_words(&job.call.rest, kind);
+        (response, Self { status, headers, outcome, is_words }, whole)
     }
 
     fn is_short(&self) -> bool {
@@ -332,7 +333,7 @@ impl Reader {
         let status = self.status;
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
         let read =
-            |bytes: &[u8]| if self.is_file { wire::Facts::default() } else { wire::read(framing, status, bytes) };
+            |bytes: &[u8]| if self.is_words { wire::Facts::default() } else { wire::read(framing, status, bytes) };
         let mut outcome = Outcome { size: Some(copy.length), ..self.outcome };
         if !content_type.is_empty() && !body::is_text(content_type) {
             return outcome;

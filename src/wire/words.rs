@@ -224,7 +224,7 @@ const FORMATS: &[Format] = &[
         &[r#"{"id":"a","object":"interaction","model":"m","status":"completed","outputs":[{"type":"text","text":"§"},
             {"type":"function_call","arguments":"§"},{"type":"function_result","result":"§"}],"steps":["§"],"input":"§",
             "system_instruction":"§","tools":["§"],"response_format":"§","previous_interaction_id":"§",
-            "usage":{"input_tokens":4,"output_tokens":5}}"#],
+            "usage":{"total_input_tokens":4,"total_output_tokens":3,"total_thought_tokens":2}}"#],
         ["m", "a", "4", "5", "", ""],
     ),
     (
@@ -236,7 +236,7 @@ const FORMATS: &[Format] = &[
             r#"{"event_type":"step.delta","delta":"§"}"#,
             r#"{"event_type":"content.delta","delta":{"type":"function_call","arguments":"§"}}"#,
             r#"{"event_type":"interaction.completed","interaction":{"id":"a","model":"m","outputs":["§"],"steps":["§"],
-               "usage":{"input_tokens":4,"output_tokens":5}}}"#,
+               "usage":{"total_input_tokens":4,"total_output_tokens":3,"total_thought_tokens":2}}}"#,
         ],
         ["m", "a", "4", "5", "", ""],
     ),

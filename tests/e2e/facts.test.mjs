@@ -120,6 +120,13 @@ const FORMATS = {
   "replicate/models/meta/llama/predictions": (words) => [
     JSON.stringify({ id: "p1", model: "meta/llama", version: "v", input: words, output: words, logs: words, error: null, status: "succeeded", metrics: { input_token_count: 20, output_token_count: 60 } }),
   ],
+  "google-ai-studio/v1beta/interactions": (words) => {
+    const done = { id: "v1_1", object: "interaction", model: "gemini-2.5-flash", status: "completed", outputs: [{ type: "text", text: words }, { type: "function_call", arguments: words }], input: words, usage: { total_input_tokens: 20, total_output_tokens: 40, total_thought_tokens: 20, total_tokens: 80 } };
+    return [
+      JSON.stringify(done),
+      events([{ event_type: "interaction.created", interaction: { id: "v1_1", object: "interaction", model: "gemini-2.5-flash", input: words } }, { event_type: "step.delta", delta: words }, { event_type: "interaction.completed", interaction: done }, "[DONE]"]),
+    ];
+  },
   "openai/threads/runs": (words) => [
     JSON.stringify({ id: "run_1", object: "thread.run", model: "gpt-4o", status: "completed", instructions: words, metadata: words, tools: [words], response_format: words, last_error: null, usage: { prompt_tokens: 20, completion_tokens: 60, total_tokens: 80 } }),
   ],
@@ -190,6 +197,8 @@ test("the content of a file says nothing of the answer that brings it", async ()
     const missing = await logged(path, '{"error":{"message":"no such file"}}', { method: "GET", status: 404 });
     assert.equal(missing.facts.error, "provider: no such file");
   }
+  const dictated = await logged("openai/audio/transcriptions", JSON.stringify(WORDS), { type: { "content-type": "text/plain; charset=utf-8" }, model: "whisper-1" });
+  assert.deepEqual([dictated.facts.success, dictated.facts.error, dictated.facts.tokens_in, dictated.facts.model], [true, null, null, "whisper-1"]);
   const line = (id) => JSON.stringify({ custom_id: id, response: { body: WORDS }, error: null });
   const { facts } = await logged("openai/anything/else", `${line("a")}\n${line("b")}\n`, { method: "GET", type: { "content-type": "application/jsonl" } });
   assert.deepEqual([facts.success, facts.cost, facts.tokens_in], [true, null, null]);
