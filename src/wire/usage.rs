@@ -16,6 +16,8 @@ pub fn read(usage: &Value) -> Usage {
         openai_chat(usage)
     } else if has(usage, &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"]) {
         gemini(usage)
+    } else if has(usage, &["total_input_tokens", "totalInputTokens"]) {
+        gemini(&interaction(usage))
     } else if has(usage, &["inputTokens", "outputTokens", "inputTokenCount", "outputTokenCount"]) {
         bedrock(usage)
     } else if has(usage, &["billed_units", "tokens"]) {
@@ -126,6 +128,35 @@ fn gemini(usage: &Value) -> Usage {
     }
 }
 
+/// Gemini's interactions count the same under other names.
+fn interaction(usage: &Value) -> Value {
+    const NAMES: &[(&str, &str, &str)] = &[
+        ("total_input_tokens", "totalInputTokens", "promptTokenCount"),
+        ("total_output_tokens", "totalOutputTokens", "candidatesTokenCount"),
+        ("total_thought_tokens", "totalThoughtTokens", "thoughtsTokenCount"),
+        ("total_tool_use_tokens", "totalToolUseTokens", "toolUsePromptTokenCount"),
+        ("total_cached_tokens", "totalCachedTokens", "cachedContentTokenCount"),
+        ("total_tokens", "totalTokens", "totalTokenCount"),
+        ("input_tokens_by_modality", "inputTokensByModality", "promptTokensDetails"),
+        ("output_tokens_by_modality", "outputTokensByModality", "candidatesTokensDetails"),
+        ("cached_tokens_by_modality", "cachedTokensByModality", "cacheTokensDetails"),
+    ];
+    let counts = |value: &Value| match value.as_array() {
+        Some(parts) => parts.iter().map(by_modality).collect(),
+        None => value.clone(),
+    };
+    let found = NAMES.iter().filter_map(|(name, vertex, gemini)| {
+        let value = usage.get(name).or_else(|| usage.get(vertex))?;
+        Some(((*gemini).to_owned(), counts(value)))
+    });
+    Value::Object(crate::object::of(found))
+}
+
+fn by_modality(part: &Value) -> Value {
+    let modality = part.get("modality").and_then(Value::as_str).unwrap_or("").to_ascii_uppercase();
+    serde_json::json!({ "modality": modality, "tokenCount": part.get("tokens") })
+}
+
 fn bedrock(usage: &Value) -> Usage {
     let either = |a: &str, b: &str| count(usage, a).or_else(|| count(usage, b));
     Usage {
@@ -203,6 +234,20 @@ mod tests {
         let beside = json!({ "prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 241, "completion_tokens_details": { "reasoning_tokens": 228 } });
         let within = json!({ "prompt_tokens": 12, "completion_tokens": 300, "total_tokens": 312, "completion_tokens_details": { "reasoning_tokens": 228 } });
         assert_eq!((read(&beside).tokens_out, read(&within).tokens_out), (Some(229), Some(300)));
+    }
+
+    #[test]
+    fn interactions_count_thoughts_and_tools_beside() {
+        let usage = json!({
+            "total_input_tokens": 119_631, "total_output_tokens": 8_396, "total_thought_tokens": 14_812,
+            "total_tool_use_tokens": 41_495, "total_cached_tokens": 7, "total_tokens": 184_334,
+            "input_tokens_by_modality": [{ "modality": "text", "tokens": 119_631 }]
+        });
+        let read = read(&usage);
+        assert_eq!((read.cached, read.reasoning, read.total_tokens), (Some(7), Some(14_812), Some(184_334)));
+        let facts =
+            crate::wire::read(crate::wire::Framing::Json, 200, json!({ "usage": usage }).to_string().as_bytes());
+        assert_eq!((facts.usage.tokens_in, facts.usage.tokens_out), (Some(161_126), Some(23_208)));
     }
 
     #[test]
