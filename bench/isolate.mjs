@@ -10,6 +10,8 @@ export function limitHeap() {
 }
 
 export class Isolate {
+  /** What was thrown and nobody caught: the runtime tells nobody but an inspector. */
+  thrown = [];
   #socket;
   #next = 0;
   #waiting = new Map();
@@ -32,6 +34,7 @@ export class Isolate {
 
   #received({ id, method, params, result, error }) {
     if (method === "Runtime.executionContextCreated") this.#context = params.context.id;
+    if (method === "Runtime.exceptionThrown") this.thrown.push(params.exceptionDetails.text);
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (error) waiting?.reject(new Failure(`the inspector: ${error.message}`));

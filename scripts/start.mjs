@@ -144,7 +144,7 @@ async function checked(chosen) {
 }
 
 function startServer({ config, front, host, port, state, grace, minute }) {
-  const served = { config, front, host, port, state, grace: grace * 1000, minute: minute * 1000, variables: { ALLOWED_HOSTS: LOOPBACK } };
+  const served = { config, front, host, port, state, grace: grace * 1000, minute: minute * 1000, variables: { ALLOWED_HOSTS: LOOPBACK, CLIENT_ADDRESS_HEADER: "none" } };
   return spawn(nodeProgram, [join(root, "scripts/serve.mjs"), JSON.stringify(served)], {
     cwd: root,
     env: { ...wranglerEnv(), WRANGLER_LOG: "warn" },

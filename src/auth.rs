@@ -107,6 +107,23 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
     found
 }
 
+/// Whether a page on another site wants to open a WebSocket: browsers let it, and say whose it is. A gateway that asks for no
+/// token would answer whatever the page asks, on behalf of whoever looks at it.
+pub fn is_of_another_site(headers: &Headers) -> bool {
+    let is_socket = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    let Some(origin) = headers.get("origin").filter(|_| is_socket) else { return false };
+    let bare = |host: &str, port: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    let host = headers.get("host").unwrap_or("");
+    match origin.trim().split_once("://") {
+        Some((scheme, theirs)) => {
+            let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+            host.is_empty() || bare(theirs, port) != bare(host, port)
+        }
+        // Such as `null`, of a page in a sandbox.
+        None => true,
+    }
+}
+
 /// The control plane takes a bearer token, also in the header that an application has it in for the data plane, or
 /// Cloudflare's older pair of e-mail address and key.
 pub fn control(headers: &Headers, admin: &TokenDigest) -> Presented {
@@ -288,6 +305,32 @@ mod tests {
             (" , ", None),
         ] {
             assert_eq!(answered_protocol(offered), wanted, "{offered}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_known_by_their_origin() {
+        let foreign = |origin: Option<&str>, host: &str, upgrade: &str| {
+            let given = [("upgrade", Some(upgrade)), ("host", Some(host)), ("origin", origin)];
+            let headers = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+            is_of_another_site(&Headers(headers.collect()))
+        };
+        for own in ["https://gate.example", "http://gate.example", "https://GATE.example:443"] {
+            assert!(!foreign(Some(own), "gate.example", "WebSocket"), "{own}");
+        }
+        assert!(!foreign(Some("http://127.0.0.1:8787"), "127.0.0.1:8787", "websocket"));
+        assert!(!foreign(None, "gate.example", "websocket"));
+        for other in [
+            "https://evil.example",
+            "https://gate.example.evil",
+            "http://gate.example:8080",
+            "null",
+            "",
+            "gate.example",
+        ] {
+            assert!(foreign(Some(other), "gate.example", "websocket"), "{other}");
+            // What is no WebSocket, browsers protect by themselves.
+            assert!(!foreign(Some(other), "gate.example", "h2c"), "{other}");
         }
     }
 

@@ -1,12 +1,14 @@
 //! The Worker's variables and secrets, read once per isolate.
 
 use crate::auth::{self, TokenDigest};
+use crate::bounds::Bounds;
 use crate::google_token;
 use crate::hosts::AllowedHosts;
 use crate::id::{self, MarkKey};
 use crate::metadata;
 use crate::resolver;
 use crate::vault::{self, EncryptionKeys};
+use crate::wrong_tokens;
 use serde_json::Value;
 
 /// Every variable Tollgate knows. The README describes each.
@@ -20,6 +22,10 @@ pub struct Config {
     /// (provider slug, key), from the secret `PROVIDER_KEYS`: what a provider is sent for callers who proved
     /// themselves and bring no key of their own, and for judges.
     provider_keys: Vec<(String, String)>,
+    /// `MAX_GATEWAYS` and its like: how many of each kind can be made.
+    pub bounds: Bounds,
+    /// `CLIENT_ADDRESS_HEADER`: the header that tells a client's address; `None` where none is to be believed.
+    pub client_address_header: Option<String>,
     /// What stored keys are sealed with, from the secret `ENCRYPTION_KEY`, or why that is not possible. Nothing else needs
     /// it, so the Worker does not stop for the lack of it, but for one that makes no sense.
     pub encryption_keys: Result<EncryptionKeys, String>,
@@ -55,6 +61,8 @@ impl Config {
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err());
         let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
         let fault = fault.or(allowed_hosts.as_ref().err());
+        let (bounds, address) = (Bounds::read(&get), address_header(get("CLIENT_ADDRESS_HEADER").as_deref()));
+        let fault = fault.or(bounds.as_ref().err()).or(address.as_ref().err());
         let fault = fault.or(encryption_keys.as_ref().err().filter(|_| encryption_key.is_some()));
         let fault = fault.cloned();
         let admin = fault.map_or(admin, Err);
@@ -63,6 +71,8 @@ impl Config {
             admin,
             base_urls: base_urls.unwrap_or_default(),
             provider_keys: provider_keys.unwrap_or_default(),
+            bounds: bounds.unwrap_or_default(),
+            client_address_header: address.unwrap_or_default(),
             encryption_keys,
             google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
@@ -179,6 +189,17 @@ fn resolver_url(value: Option<&str>) -> Result<String, String> {
     }
 }
 
+/// `none` is for where clients can say whatever they like.
+fn address_header(value: Option<&str>) -> Result<Option<String>, String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match value.map(str::trim).filter(|value| !value.is_empty()) {
+        None => Ok(Some(wrong_tokens::DEFAULT_HEADER.to_owned())),
+        Some(name) if name.eq_ignore_ascii_case("none") => Ok(None),
+        Some(name) if name.bytes().all(token) => Ok(Some(name.to_ascii_lowercase())),
+        Some(_) => Err("CLIENT_ADDRESS_HEADER must be the name of a header, or none.".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,11 +235,25 @@ mod tests {
             ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
             ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
             ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
+            ("ENCRYPTION_KEY", "not base64 of 32 bytes", "ENCRYPTION_KEY is not the base64"),
+            ("ENCRYPTION_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "one byte 32 times"),
+            ("ENCRYPTION_KEY", "UMzCE0d5k8r3p1vJ0b8gBqzS2xkWfQe4n7HhYtLmAoI=,", "ENCRYPTION_KEY is not the base64"),
+            ("MAX_GATEWAYS", "0", "MAX_GATEWAYS must be"),
+            ("MAX_TOKENS", "many", "MAX_TOKENS must be"),
+            ("CLIENT_ADDRESS_HEADER", "x real ip", "the name of a header"),
         ] {
             assert!(config(name, value).admin.err().unwrap().contains(reason), "{value}");
         }
         assert_eq!(config("METADATA_MAX_ENTRIES", "20").max_metadata_entries, 20);
         let without = config("ENCRYPTION_KEY", " ");
         assert!(without.admin.is_ok() && without.encryption_keys.is_err());
+    }
+
+    #[test]
+    fn the_header_of_an_address_is_cloudflares_unless_the_operator_names_another_or_none() {
+        let header = |value: &str| config("CLIENT_ADDRESS_HEADER", value).client_address_header;
+        assert_eq!(header("").as_deref(), Some("cf-connecting-ip"));
+        assert_eq!(header(" X-Real-IP ").as_deref(), Some("x-real-ip"));
+        assert_eq!((header("none"), header("None")), (None, None));
     }
 }

@@ -9,6 +9,7 @@ use crate::api::{
     provider_configs, reprices, storage, tokens,
 };
 use crate::audit::By;
+use crate::bounds::Bounds;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
@@ -38,6 +39,8 @@ pub struct Request<'a> {
     pub mark: MarkKey,
     /// What decides where a custom provider may lead.
     pub guard: Guard,
+    /// How many of each kind can be made.
+    pub bounds: &'a Bounds,
 }
 
 /// Pauses between looks for a log that is on its way, in milliseconds: about two seconds in all, a hundred times the
@@ -55,7 +58,7 @@ pub async fn handle(
     pause: impl AsyncFn(u64),
 ) -> Result<Reply, ApiError> {
     let store = databases.first();
-    let Request { route, query, body, caller, .. } = request;
+    let Request { route, query, body, caller, bounds, .. } = request;
     let (account, gateway, id) = (route.account, route.gateway, route.id);
     if !account.is_empty() && !gateways::is_account_id(account) {
         return Err(ApiError::not_found());
@@ -65,24 +68,28 @@ pub async fn handle(
     let new_id = request.new_id.as_str();
     match route.endpoint {
         Endpoint::ListGateways => gateways::list(store, account, query, caller).await,
-        Endpoint::CreateGateway => gateways::create(databases, account, body, &by, request.new_id.clone()).await,
+        Endpoint::CreateGateway => {
+            gateways::create(databases, account, body, &by, request.new_id.clone(), &bounds.gateways).await
+        }
         Endpoint::GetGateway => gateways::get(store, account, gateway).await,
         Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, &by).await,
         Endpoint::DeleteGateway => gateways::delete(store, account, gateway, &by).await,
         Endpoint::ListEvaluationTypes => evaluation_types::list(query),
         Endpoint::ListTokens => tokens::list(store, account, query).await,
-        Endpoint::CreateToken => tokens::create(store, account, body, new_id, &request.entropy, &by).await,
+        Endpoint::CreateToken => {
+            tokens::create(store, account, body, new_id, &request.entropy, &by, &bounds.tokens).await
+        }
         Endpoint::GetToken => tokens::get(store, account, id).await,
         Endpoint::RollToken => tokens::roll(store, account, id, &request.entropy, &by).await,
         Endpoint::RevokeToken => tokens::revoke(store, account, id, &by).await,
         Endpoint::ListCosts => costs::list(store, account, query).await,
-        Endpoint::CreateCost => costs::create(store, account, body, new_id, &by).await,
+        Endpoint::CreateCost => costs::create(store, account, body, new_id, &by, &bounds.costs).await,
         Endpoint::GetCost => costs::get(store, account, id).await,
         Endpoint::UpdateCost => costs::update(store, account, id, body, &by).await,
         Endpoint::DeleteCost => costs::delete(store, account, id, &by).await,
         Endpoint::ListCustomProviders => custom_providers::list(store, account, query).await,
         Endpoint::CreateCustomProvider => {
-            custom_providers::create(store, account, body, new_id, &request.guard, &by).await
+            custom_providers::create(store, account, body, new_id, &request.guard, &by, &bounds.custom_providers).await
         }
         Endpoint::GetCustomProvider => custom_providers::get(store, account, id).await,
         Endpoint::UpdateCustomProvider => custom_providers::update(store, account, id, body, &request.guard, &by).await,
@@ -125,7 +132,7 @@ async fn about_logs(
     request: &Request<'_>,
     pause: impl AsyncFn(u64),
 ) -> Result<Reply, ApiError> {
-    let Request { route, query, body, .. } = request;
+    let Request { route, query, body, bounds, .. } = request;
     let store = databases.of(gateway.shard)?;
     let place = place(route, gateway);
     let id = route.id;
@@ -157,15 +164,15 @@ async fn about_logs(
                 }
             }
         }
-        Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &by).await,
+        Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &by, &bounds.reprices).await,
         Endpoint::GetReprice => reprices::get(store, &place, id).await,
         Endpoint::ListDatasets => datasets::list(store, &place, query).await,
-        Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &by).await,
+        Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &by, &bounds.datasets).await,
         Endpoint::GetDataset => datasets::get(store, &place, id).await,
         Endpoint::UpdateDataset => datasets::update(store, &place, id, body, &by).await,
         Endpoint::DeleteDataset => datasets::delete(store, &place, id, &by).await,
         Endpoint::ListEvaluations => evaluations::list(store, &place, query).await,
-        Endpoint::CreateEvaluation => evaluations::create(store, &place, body, new_id, &by).await,
+        Endpoint::CreateEvaluation => evaluations::create(store, &place, body, new_id, &by, &bounds.evaluations).await,
         Endpoint::CompareEvaluations => evaluations::compare(store, &place, query).await,
         Endpoint::GetEvaluation => evaluations::get(store, &place, id).await,
         Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &by).await,
@@ -201,14 +208,14 @@ pub async fn keep(
     vault: &impl Vault,
     base_override: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Reply, ApiError> {
-    let Request { route, body, caller, .. } = request;
+    let Request { route, body, caller, bounds, .. } = request;
     if !gateways::is_account_id(route.account) {
         return Err(ApiError::not_found());
     }
     caller.admit(route)?;
     let found = found(store, route).await?;
     let place = place(route, &found);
-    let keeper = provider_configs::Keeper { caller, vault, base_override };
+    let keeper = provider_configs::Keeper { caller, vault, base_override, bound: &bounds.provider_configs };
     match route.endpoint {
         Endpoint::CreateProviderConfig => {
             provider_configs::create(store, &place, body, &request.new_id, &request.by(), &keeper).await
@@ -334,6 +341,7 @@ mod tests {
             entropy: [7; 32],
             mark: MarkKey([7; 32]),
             guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+            bounds: &Bounds::USUAL,
         };
         block_on(handle(store, &request, pause)).unwrap_or_else(|error| error.reply())
     }

@@ -35,6 +35,8 @@ pub struct ApiError {
     pub path: Vec<String>,
     /// What the operator's log says beyond the message.
     pub cause: Option<String>,
+    /// When it may be tried again, in seconds.
+    pub retry_after: Option<u64>,
 }
 
 // === impl Reply ===
@@ -71,7 +73,7 @@ fn to_value(value: impl Serialize) -> Value {
 
 impl ApiError {
     fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), path: Vec::new(), cause: None }
+        Self { status, code, message: message.into(), path: Vec::new(), cause: None, retry_after: None }
     }
 
     /// The input at `path` is wrong; the message says what is allowed there.
@@ -101,6 +103,25 @@ impl ApiError {
         Self::new(421, 7004, message)
     }
 
+    /// Too many wrong tokens came from where this one comes from.
+    pub fn barred(seconds: u64) -> Self {
+        let message = format!(
+            "Too many wrong tokens came from this address, so tokens from there are not looked at: try again in {seconds} s"
+        );
+        Self { retry_after: Some(seconds), ..Self::new(429, 10000, message) }
+    }
+
+    /// The body has not arrived in its time.
+    pub fn too_slow(seconds: u64) -> Self {
+        let message = format!("The body did not arrive within {seconds} seconds");
+        Self { path: vec!["body".to_owned()], ..Self::new(408, 7001, message) }
+    }
+
+    /// The input may mean several things, and it is not for us to choose.
+    pub fn ambiguous(message: impl Into<String>) -> Self {
+        Self::new(409, 7001, message)
+    }
+
     pub fn too_large(message: impl Into<String>) -> Self {
         Self { path: vec!["body".to_owned()], ..Self::new(413, 7001, message) }
     }
@@ -118,7 +139,12 @@ impl ApiError {
         if let (Some(error), false) = (error.as_object_mut(), self.path.is_empty()) {
             error.insert("path".to_owned(), json!(self.path));
         }
-        Reply::json(self.status, &json!({ "result": null, "success": false, "errors": [error], "messages": [] }))
+        let reply =
+            Reply::json(self.status, &json!({ "result": null, "success": false, "errors": [error], "messages": [] }));
+        match self.retry_after {
+            Some(seconds) => reply.with_header("retry-after", seconds.to_string()),
+            None => reply,
+        }
     }
 }
 

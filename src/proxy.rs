@@ -11,6 +11,7 @@ use crate::headers::Headers;
 use crate::limit::plan::Refused;
 use crate::model;
 use crate::options::Options;
+use crate::patience::Patience;
 use crate::platform::answer::{self, Held};
 use crate::platform::cache::{self as kept, Cache};
 use crate::platform::crash::Mark;
@@ -18,7 +19,10 @@ use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::js::{self, Answer, Incoming};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
-use crate::platform::{Around, circuits, compat, gateways, limiter, now, pause, random, resolver, tokens};
+use crate::platform::{
+    Around, circuits, compat, gateways, limiter, now, pause, random, resolver,
+    tokens::{self, Who},
+};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::refusal::{Refusal, TOO_MANY_CALLS};
@@ -28,6 +32,7 @@ use crate::scope::Scope;
 use crate::store::StoreError;
 use crate::upstream::{self, Upstream};
 use crate::wire;
+use crate::wrong_tokens;
 use std::cell::Cell;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
@@ -83,15 +88,15 @@ enum End {
 /// Answers a request to a provider.
 pub async fn handle(asked: &Incoming, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
     let mut failures = Vec::new();
-    let network = caller.network.or_else(|| network(&asked.headers));
+    let network = caller.network.or_else(|| network(&asked.headers, around));
     let caller = Caller { network, ..caller };
     let answered = attempt(asked, route, query, caller, around, &mut failures).await;
     conclude(answered, failures).await
 }
 
 /// Where a request came from. Not to be asked of what a request carries inside, such as the elements of a universal one.
-pub fn network(headers: &Headers) -> Option<String> {
-    headers.get("cf-connecting-ip").map(str::to_owned)
+pub fn network(headers: &Headers, around: &Around) -> Option<String> {
+    wrong_tokens::told(headers, around.config.client_address_header.as_deref()).map(str::to_owned)
 }
 
 /// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
@@ -184,7 +189,8 @@ pub async fn attempt(
     loop {
         let number = job.call.attempt;
         caller.calls.set(caller.calls.get() + 1);
-        let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
+        let patience = Patience::of(&scope.gateway.settings, plan.timeout(number, caller.is_followed));
+        let sent = prepared.send(patience, &job.client).await;
         let who = || {
             let identity = Some(presented.identity.as_str()).filter(|_| presented.let_in);
             breaker::caller(identity, caller.network.as_deref())
@@ -324,10 +330,10 @@ pub async fn authorised(
         )
     };
     let mut presented = auth::presented(headers, admin);
-    let who = tokens::identify(around, &presented).await;
+    let who = tokens::identify(around, headers, &presented).await;
     let proven = match &who {
-        Ok(Some(Identity::Admin)) => Some(auth::ADMIN.to_owned()),
-        Ok(Some(Identity::Token(token)))
+        Ok(Who::Known(Identity::Admin)) => Some(auth::ADMIN.to_owned()),
+        Ok(Who::Known(Identity::Token(token)))
             if token.has(Permission::Run) && token.reaches(route.account, route.gateway) =>
         {
             Some(token.id.clone())
@@ -339,11 +345,16 @@ pub async fn authorised(
     let found = gateways::settings(around, route.account, route.gateway, presented.let_in).await;
     let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if scope.gateway.settings.authentication && !presented.let_in {
-        who.map_err(unreadable)?;
+        if let Who::Barred(seconds) = who.map_err(unreadable)? {
+            return Err(Refusal::barred(seconds));
+        }
         return Err(Refusal::unauthorized(
             "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
              that may run, in the header cf-aig-authorization: Bearer <token>.",
         ));
+    }
+    if !presented.let_in && auth::is_of_another_site(headers) {
+        return Err(Refusal::of_another_site());
     }
     Ok((scope, presented))
 }

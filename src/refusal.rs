@@ -107,6 +107,23 @@ impl Refusal {
         Self::new(429, TOO_MANY_CALLS, "Too many calls", description)
     }
 
+    /// Too many wrong tokens came from where this one comes from.
+    pub fn barred(seconds: u64) -> Self {
+        let mut refusal = Self::rate_limited(format!(
+            "Tollgate (not the provider) does not look at the token: too many wrong ones came from this address. Try again \
+             in {seconds} s, and mend what sends them."
+        ));
+        refusal.headers.push(("retry-after", seconds.to_string()));
+        refusal
+    }
+
+    /// A page on another site, in somebody's browser, wants to use a gateway that asks for no token.
+    pub fn of_another_site() -> Self {
+        let description = "Tollgate refused the WebSocket: its Origin is another site, and this gateway asks for no token. Send a \
+             token, as the subprotocol cf-aig-authorization.<token>, or call from a server.";
+        Self::new(403, 2009, "Unauthorized", description)
+    }
+
     /// Clients read the rule from the message, as the original writes it.
     pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
         Self::new(429, 2045, message, description)

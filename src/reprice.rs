@@ -324,12 +324,27 @@ mod tests {
 
     fn rule(store: &impl Store, model: &str) {
         let body = json!({ "account_provider_id": "openai", "model": model, "cost_in": 1e-5, "cost_out": 1e-4 });
-        block_on(costs::create(store, "a", body.to_string().as_bytes(), &id::mint(NOW, 5), &by())).unwrap();
+        block_on(costs::create(
+            store,
+            "a",
+            body.to_string().as_bytes(),
+            &id::mint(NOW, 5),
+            &by(),
+            &crate::bounds::Bounds::USUAL.costs,
+        ))
+        .unwrap();
     }
 
     fn begin(store: &impl Store, body: Value) -> String {
         let id = id::mint(NOW, 9);
-        let made = block_on(reprices::create(store, &PLACE, body.to_string().as_bytes(), &id, &by()));
+        let made = block_on(reprices::create(
+            store,
+            &PLACE,
+            body.to_string().as_bytes(),
+            &id,
+            &by(),
+            &crate::bounds::Bounds::USUAL.reprices,
+        ));
         assert_eq!(made.unwrap().status, 200);
         id
     }
@@ -428,8 +443,15 @@ mod tests {
             json!({ "filters": "x" }),
             json!({ "filters": [{ "key": "nothing" }] }),
         ] {
-            let refused =
-                block_on(reprices::create(&store, &PLACE, wrong.to_string().as_bytes(), "x", &by())).unwrap_err();
+            let refused = block_on(reprices::create(
+                &store,
+                &PLACE,
+                wrong.to_string().as_bytes(),
+                "x",
+                &by(),
+                &crate::bounds::Bounds::USUAL.reprices,
+            ))
+            .unwrap_err();
             assert_eq!((refused.status, refused.path.first().map(String::as_str)), (400, Some("body")), "{wrong}");
         }
         assert!(block_on(reprices::get(&store, &Place { key: 2, ..PLACE }, &id)).is_err());

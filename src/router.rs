@@ -222,7 +222,12 @@ pub enum NoRoute {
     NotFound(Plane),
     /// The path exists, but not with this method; the methods it has, for the `allow` header.
     MethodNotAllowed(Plane, Vec<&'static str>),
+    /// OPTIONS of a path of the data plane, with its methods.
+    Asked(Vec<&'static str>),
 }
+
+/// The methods of a path that takes any.
+const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Finds the endpoint of a method and a raw path (without query).
 pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
@@ -234,10 +239,18 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
         let Some(route) = matched(*endpoint, *access, template, path) else {
             continue;
         };
+        if method == "OPTIONS" && *access == Access::Gateway {
+            allowed.extend(if *wanted == "*" { ANY } else { std::slice::from_ref(wanted) });
+            continue;
+        }
         if *wanted == "*" || *wanted == method || (*wanted == "GET" && method == "HEAD") {
             return Ok(route);
         }
         allowed.push(*wanted);
+    }
+    if method == "OPTIONS" && plane == Plane::Data && path.starts_with("/v1/") && !allowed.is_empty() {
+        allowed.push("OPTIONS");
+        return Err(NoRoute::Asked(allowed));
     }
     Err(if allowed.is_empty() { NoRoute::NotFound(plane) } else { NoRoute::MethodNotAllowed(plane, allowed) })
 }
@@ -320,6 +333,15 @@ mod tests {
             let refused = NoRoute::MethodNotAllowed(Plane::Data, vec!["POST", "GET"]);
             assert_eq!(route("PUT", path), Err(refused), "{path}");
         }
+    }
+
+    #[test]
+    fn options_of_the_data_plane_are_answered_here() {
+        let any = vec!["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        assert_eq!(route("OPTIONS", "/v1/a/g/openai/chat/completions"), Err(NoRoute::Asked(any)));
+        assert_eq!(route("OPTIONS", "/v1/a/g/"), Err(NoRoute::Asked(vec!["POST", "GET", "OPTIONS"])));
+        assert_eq!(route("OPTIONS", "/v1/a"), Err(NoRoute::NotFound(Plane::Data)));
+        assert!(matches!(route("OPTIONS", "/feedback/x"), Err(NoRoute::MethodNotAllowed(Plane::Control, _))));
     }
 
     #[test]

@@ -96,7 +96,15 @@ mod tests {
         let store = Sqlite::new();
         for id in ["gw", "other"] {
             let body = json!({ "id": id, "cache_ttl": 60, "collect_logs": true }).to_string();
-            block_on(gateways::create(&store, "acct", body.as_bytes(), &by(id, 1), format!("internal-{id}"))).unwrap();
+            block_on(gateways::create(
+                &store,
+                "acct",
+                body.as_bytes(),
+                &by(id, 1),
+                format!("internal-{id}"),
+                &crate::bounds::Bounds::USUAL.gateways,
+            ))
+            .unwrap();
         }
         store
     }

@@ -3,6 +3,7 @@
 
 use super::{object, only};
 use crate::audit::{self, By, Change};
+use crate::bounds::Most;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
 use crate::page::Page;
@@ -15,9 +16,6 @@ use crate::timestamp;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
-
-/// All of an account's rules are in the memory of every isolate.
-const MAX_RULES: u64 = 500;
 
 /// US dollars per token. A higher rate is one that was meant per million tokens.
 const MAX_RATE: f64 = 0.01;
@@ -91,6 +89,7 @@ pub async fn create(
     body: &[u8],
     new_id: &str,
     by: &By<'_>,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     only(&body, FIELDS, &["body"])?;
@@ -117,11 +116,11 @@ pub async fn create(
          token_pricing, enable, created_at, modified_at) SELECT ?1, ?2, ?11, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10 \
          WHERE (SELECT count(*) FROM price_rules WHERE account_id = ?2) < ?12";
     let mut binds = row.binds(account);
-    binds.extend([row.account_provider_id.as_str().into(), Bind::Int(MAX_RULES as i64)]);
+    binds.extend([row.account_provider_id.as_str().into(), bound.bind()]);
     let audit = by.row(&change("cost.create", account, &row.id, &body));
     let changed = store.batch(vec![Statement::new(sql, binds), audit]).await?;
     if changed.first() != Some(&1) {
-        return Err(ApiError::invalid(["body"], format!("An account may have {MAX_RULES} prices of its own")));
+        return Err(bound.reached());
     }
     Ok(Reply::result(row.show()))
 }
@@ -337,7 +336,14 @@ mod tests {
     }
 
     fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
-        asked(block_on(create(store, "a", body.to_string().as_bytes(), &id::mint(n, n.into()), &by(n))))
+        asked(block_on(create(
+            store,
+            "a",
+            body.to_string().as_bytes(),
+            &id::mint(n, n.into()),
+            &by(n),
+            &crate::bounds::Bounds::USUAL.costs,
+        )))
     }
 
     fn with(name: &str, value: Value) -> Value {

@@ -2,6 +2,7 @@
 
 use super::{Place, object};
 use crate::audit::By;
+use crate::bounds::Most;
 use crate::envelope::{ApiError, Reply};
 use crate::filter::{self, Filters};
 use crate::page::Page;
@@ -72,12 +73,14 @@ pub async fn create(
     body: &[u8],
     id: &str,
     by: &By<'_>,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     let draft = Draft::parse(&body, None)?;
     let insert = Statement::new(
         "INSERT INTO datasets (id, gateway, name, enable, filters, created_at, modified_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (gateway, name) DO NOTHING",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6 WHERE (SELECT count(*) FROM datasets WHERE gateway = ?2) < ?7 \
+         ON CONFLICT (gateway, name) DO NOTHING",
         [
             id.into(),
             place.key.into(),
@@ -85,11 +88,14 @@ pub async fn create(
             draft.enable.into(),
             draft.filters.to_string().into(),
             Bind::Int(by.now_ms as i64),
+            bound.bind(),
         ],
     );
     let row = by.row(&place.change("dataset.create", id, &body));
     if store.batch(vec![insert, row]).await?.first() != Some(&1) {
-        return Err(taken(&draft.name));
+        let of_that_name = "SELECT id FROM datasets WHERE gateway = ?1 AND name = ?2";
+        let found = store.ids(Statement::new(of_that_name, [place.key.into(), draft.name.as_str().into()])).await?;
+        return Err(if found.is_empty() { bound.reached() } else { taken(&draft.name) });
     }
     get(store, place, id).await
 }

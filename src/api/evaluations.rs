@@ -2,6 +2,7 @@
 
 use super::{Place, datasets, name, object, only};
 use crate::audit::By;
+use crate::bounds::Most;
 use crate::envelope::{ApiError, Reply};
 use crate::evaluate::report::Status;
 use crate::evaluate::{Plan, TYPES};
@@ -112,6 +113,7 @@ pub async fn create(
     body: &[u8],
     id: &str,
     by: &By<'_>,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     only(&body, &["name", "dataset_ids", "evaluation_type_ids", "settings", "group_by"], &["body"])?;
@@ -126,7 +128,8 @@ pub async fn create(
     }
     let insert = Statement::new(
         "INSERT INTO evaluations (id, gateway, name, processed, total_logs, datasets, plan, lease_until, created_at, modified_at) \
-         VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, 0, ?6, ?6) ON CONFLICT (gateway, name) DO NOTHING",
+         SELECT ?1, ?2, ?3, 0, 0, ?4, ?5, 0, ?6, ?6 WHERE (SELECT count(*) FROM evaluations WHERE gateway = ?2) < ?7 \
+         ON CONFLICT (gateway, name) DO NOTHING",
         [
             id.into(),
             place.key.into(),
@@ -134,6 +137,7 @@ pub async fn create(
             Value::from(datasets).to_string().into(),
             Value::Object(kept).to_string().into(),
             Bind::Int(by.now_ms as i64),
+            bound.bind(),
         ],
     );
     let types: Vec<Value> = plan
@@ -158,6 +162,10 @@ pub async fn create(
     );
     let row = by.row(&place.change("evaluation.create", id, &body));
     if store.batch(vec![insert, row, results]).await?.first() != Some(&1) {
+        let of_that_name = "SELECT id FROM evaluations WHERE gateway = ?1 AND name = ?2";
+        if store.ids(Statement::new(of_that_name, [place.key.into(), name.into()])).await?.is_empty() {
+            return Err(bound.reached());
+        }
         return Err(ApiError::invalid(
             ["body", "name"],
             format!("An evaluation with the name '{name}' already exists"),

@@ -20,6 +20,10 @@ use std::cell::RefCell;
 const MAX_KEYS: u64 = 1_000;
 const MAX_BYTES: u64 = 1_000_000;
 
+/// How often feedback for a log is taken before its row is there, and how often in all.
+const MAX_PENDING: u64 = 100;
+const MAX_TIMES: u64 = 1_000;
+
 /// Lines of one bulk request: each takes some statements, and an invocation may run a thousand.
 const MAX_LINES: usize = 100;
 
@@ -50,7 +54,12 @@ pub struct Found {
     /// By what it was found: 0 its own id, 1 the provider's, 2 the caller's.
     rank: u8,
     at: u64,
+    /// Account and id of its gateway.
+    gateway: String,
 }
+
+/// So many gateways are named where an id means logs of several.
+const MAX_NAMED: usize = 10;
 
 /// Databases with their numbers.
 pub type Homes<'d, S> = Vec<(u32, &'d S)>;
@@ -75,12 +84,13 @@ pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) ->
     Ok(databases.all().collect())
 }
 
-/// Finds the log in some of the databases. One that does not answer is forgiven where another has the log.
+/// Finds the log in some of the databases. One that does not answer is forgiven where another has the log. What providers and
+/// callers call an answer, another gateway's can be called as well, on purpose or not: then it is for the caller to say which.
 pub async fn locate(
     homes: &[(u32, &impl Store)],
     request_id: &str,
     context: &Context<'_>,
-) -> Result<Option<Found>, StoreError> {
+) -> Result<Option<Found>, ApiError> {
     let (all, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
     let mut asked: Vec<Work<'_>> = Vec::new();
     for (shard, store) in homes {
@@ -94,35 +104,63 @@ pub async fn locate(
     together(asked).await;
     let (mut all, failed): (Vec<Found>, _) = (all.into_inner(), failed.into_inner());
     let rank = all.iter().map(|found| found.rank).min();
+    if rank != Some(0) {
+        let mut gateways: Vec<&str> = all.iter().map(|found| found.gateway.as_str()).collect();
+        gateways.sort_unstable();
+        gateways.dedup();
+        if gateways.len() > 1 {
+            return Err(several(&gateways));
+        }
+    }
     all.retain(|found| Some(found.rank) == rank);
     let matches = all.iter().map(|found| found.matches).sum();
     match (all.into_iter().max_by_key(|found| found.at), failed) {
         (Some(newest), _) => Ok(Some(Found { matches, ..newest })),
-        (None, Some(error)) => Err(error),
+        (None, Some(error)) => Err(error.into()),
         (None, None) => Ok(None),
     }
 }
 
-/// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the
-/// newest is meant; `?account=` and `?gateway=` narrow the search.
+fn several(gateways: &[&str]) -> ApiError {
+    let named = gateways.get(..MAX_NAMED).unwrap_or(gateways).join(", ");
+    let more = if gateways.len() > MAX_NAMED { ", and others" } else { "" };
+    ApiError::ambiguous(format!(
+        "Logs of several gateways have this id: {named}{more} (account/gateway). Name one with ?gateway= (the admin with \
+         ?account= as well), or give the log's own id, the cf-aig-log-id of the answer"
+    ))
+}
+
+/// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the newest of
+/// each gateway is meant; `?account=` and `?gateway=` narrow the search.
 async fn locate_in(
     store: &impl Store,
     shard: u32,
     request_id: &str,
     context: &Context<'_>,
-) -> Result<Option<Found>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
+    // An id that was handed out for a log is nobody else's, also while the row is still to come.
+    let is_of_a_log = id::is_ours(request_id, context.mark);
     let arm = |rank: u8, condition: &str| {
         format!(
-            "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at FROM logs JOIN gateways ON gateways.key = logs.gateway \
+            "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at, gateways.account_id || '/' || gateways.id AS gateway \
+             FROM logs JOIN gateways ON gateways.key = logs.gateway \
              WHERE {condition} AND (?3 IS NULL OR gateways.account_id = ?3) AND (?4 IS NULL OR gateways.id = ?4) AND {}",
             within("?2", "?5")
         )
     };
+    let arms = match is_of_a_log {
+        true => arm(0, "logs.id = ?1"),
+        false => format!(
+            "{} UNION ALL {} UNION ALL {}",
+            arm(0, "logs.id = ?1"),
+            arm(1, "logs.response_id = ?1"),
+            arm(2, "logs.event_id = ?1 AND logs.event_id <> logs.id"),
+        ),
+    };
+    // The highest id of the newest is found with its time.
     let sql = format!(
-        "{} UNION ALL {} UNION ALL {} ORDER BY rank, at DESC, id DESC LIMIT 1000",
-        arm(0, "logs.id = ?1"),
-        arm(1, "logs.response_id = ?1"),
-        arm(2, "logs.event_id = ?1 AND logs.event_id <> logs.id"),
+        "SELECT rank, gateway, count(*) AS matches, max(at) AS at, substr(max(printf('%015d', at) || id), 16) AS id FROM ({arms}) \
+         GROUP BY rank, gateway ORDER BY rank, at DESC, id DESC LIMIT 1000"
     );
     let binds = [
         request_id.into(),
@@ -136,13 +174,13 @@ async fn locate_in(
             id: String,
             rank: u8,
             at: u64,
+            gateway: String,
+            matches: u64,
         }
     }
     let found: Vec<Candidate> = store.rows(Statement::new(sql, binds)).await?;
-    let rank = found.first().map(|first| first.rank);
-    let matches = found.iter().filter(|candidate| Some(candidate.rank) == rank).count() as u64;
-    let first = found.into_iter().next();
-    Ok(first.map(|Candidate { id, rank, at }| Found { id, matches, shard, rank, at }))
+    let read = |Candidate { id, rank, at, gateway, matches }| Found { id, matches, shard, rank, at, gateway };
+    Ok(found.into_iter().map(read).collect())
 }
 
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
@@ -188,6 +226,11 @@ pub fn read(body: &[u8]) -> Result<Judgement, ApiError> {
 
 /// Refuses what would make the merged feedback of a log too large to be shown.
 async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Result<(), ApiError> {
+    let times = "SELECT count(*) AS n, NULL AS bytes FROM feedback_history WHERE log_id = ?1";
+    let times = store.row::<Count>(Statement::new(times, [log.into()])).await?;
+    if times.is_some_and(|times| times.n >= MAX_TIMES) {
+        return Err(ApiError::too_large(format!("Feedback on one log may be given {MAX_TIMES} times")));
+    }
     let Judgement::Merge(data) = judgement else { return Ok(()) };
     let keys: Vec<&str> = data.keys().map(String::as_str).collect();
     let others = Statement::new(
@@ -228,7 +271,9 @@ pub async fn keep(
     };
     let insert = Statement::new(
         "INSERT OR IGNORE INTO pending_feedback (id, log_id, account, gateways, given_at, given_by, kind, data) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE \
+         (SELECT count(*) < ?9 AND coalesce(sum(length(CAST(data AS BLOB))), 0) + length(CAST(?8 AS BLOB)) <= ?10 \
+         FROM pending_feedback WHERE log_id = ?2)",
         [
             context.entry.as_str().into(),
             log.into(),
@@ -238,6 +283,8 @@ pub async fn keep(
             context.caller.actor().into(),
             judgement.kind().into(),
             judgement.data().to_string().into(),
+            Bind::Int(MAX_PENDING as i64),
+            Bind::Int(MAX_BYTES as i64),
         ],
     );
     for (shard, store) in databases {
@@ -259,7 +306,11 @@ pub async fn keep(
         }
     }
     let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| shard::unbound(keeper))?;
-    keeper.1.batch(vec![insert]).await?;
+    if keeper.1.batch(vec![insert]).await?.first() != Some(&1) {
+        let rule =
+            format!("So much feedback already waits for this log: {MAX_PENDING} times, or {MAX_BYTES} bytes, at most");
+        return Err(ApiError::too_large(rule));
+    }
     let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
     Ok(Reply { status: 202, ..Reply::result(kept) })
 }
@@ -560,7 +611,15 @@ mod tests {
         let store = Sqlite::new();
         let by = By { actor: "admin", now_ms: NOW, entry: "a".to_owned() };
         let body = json!({ "id": "gw", "collect_logs": true }).to_string();
-        block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "internal".to_owned())).unwrap();
+        block_on(gateways::create(
+            &store,
+            "acct",
+            body.as_bytes(),
+            &by,
+            "internal".to_owned(),
+            &crate::bounds::Bounds::USUAL.gateways,
+        ))
+        .unwrap();
         let lost = block_on(log_batch::write(
             &store,
             vec![LogRecord::new(call(id), answered(Facts::default()))].into(),
@@ -630,6 +689,73 @@ mod tests {
         let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
         assert_eq!(n, 5, "{told:?}");
         assert!(told.iter().all(|row| row.source == PENDING && row.id != "6"));
+    }
+
+    #[test]
+    fn an_id_that_another_gateway_may_have_forged_is_for_the_caller_to_tell_apart() {
+        let store = with_log("mine");
+        let by = By { actor: "admin", now_ms: NOW, entry: "b".to_owned() };
+        let body = json!({ "id": "sibling", "collect_logs": true }).to_string();
+        let bound = crate::bounds::Bounds::USUAL.gateways;
+        block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "i2".to_owned(), &bound)).unwrap();
+        let sibling = block_on(gateways::find(&store, "acct", "sibling")).unwrap().unwrap().key;
+        let mark = MarkKey([7; 32]);
+        let handed_out = id::mint_log(NOW, 1, &mark);
+        let named = |event: &str, response: &str, gateway, id: &str| {
+            let facts = Facts { response_id: Some(response.to_owned()), ..Facts::default() };
+            let call = crate::record::Call { gateway, event_id: event.to_owned(), ..call(id) };
+            LogRecord::new(call, answered(facts))
+        };
+        let own = call("mine").gateway;
+        let records = vec![
+            named("e1", "same", own, "a"),
+            named("e2", "same", sibling, "b"),
+            // The event of one is what the other's provider says of itself.
+            named("session", "r1", own, "c"),
+            named("e3", "session", sibling, "d"),
+            named("shared", "r2", own, "e"),
+            named("shared", "r3", sibling, "f"),
+            named("twice", "r4", own, "g"),
+            named("twice", "r5", own, "h"),
+            // A row that comes is not to be taken for one that is there already.
+            named(&handed_out, "r6", sibling, "i"),
+        ];
+        assert_eq!(block_on(log_batch::write(&store, records.into(), async |_| {})), []);
+        let found = |id: &str, query: &str| {
+            let (query, entry) = (Query::parse(query), "entry".to_owned());
+            let context = Context { caller: &Caller::Admin, query: &query, mark: &mark, now_ms: NOW, entry };
+            block_on(locate(&[(0, &store)], id, &context))
+        };
+        for id in ["same", "session", "shared"] {
+            let error = found(id, "").unwrap_err();
+            assert_eq!(error.status, 409, "{id}");
+            assert!(error.message.contains("acct/gw, acct/sibling"), "{}", error.message);
+            assert!(found(id, "account=acct&gateway=gw").unwrap().is_some(), "{id}");
+        }
+        assert_eq!(found("same", "gateway=gw").unwrap().unwrap().id, "a");
+        assert_eq!(found("same", "gateway=sibling").unwrap().unwrap().id, "b");
+        let twice = found("twice", "").unwrap().unwrap();
+        assert_eq!((twice.id.as_str(), twice.matches), ("h", 2));
+        assert_eq!(found("a", "").unwrap().unwrap().id, "a");
+        assert_eq!(found(&handed_out, "").unwrap(), None);
+    }
+
+    #[test]
+    fn what_waits_for_a_log_has_a_bound() {
+        let store = with_log("log");
+        let (mark, query) = (MarkKey([7; 32]), Query::parse(""));
+        let log = id::mint_log(NOW, 1, &mark);
+        let given = |n: u64, data: Value| {
+            let judgement = Judgement::merge(&json!({ "data": data })).unwrap();
+            let entry = format!("{n:05}");
+            let context = Context { caller: &Caller::Admin, query: &query, mark: &mark, now_ms: NOW, entry };
+            block_on(keep(&[(0, &store)], 0, &log, &judgement, None, &context))
+                .map_or_else(|error| error.status, |reply| reply.status)
+        };
+        let long = "x".repeat(200_000);
+        assert_eq!([1, 2, 3, 4, 5].map(|n| given(n, json!({ "a": long }))), [202, 202, 202, 202, 413]);
+        assert!((6..=101).all(|n| given(n, json!({ "a": 1 })) == 202));
+        assert_eq!(given(102, json!({ "a": 1 })), 413);
     }
 
     #[test]

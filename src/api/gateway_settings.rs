@@ -5,6 +5,7 @@ use crate::breaker;
 use crate::envelope::ApiError;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
+use crate::patience;
 use crate::retry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -25,7 +26,11 @@ pub struct GatewaySettings {
     /// Whether callers with a token are believed what they say a request cost.
     pub custom_cost: String,
     pub dlp: Value,
+    /// Seconds to the head of a provider's answer; 0 for ever. See `patience`.
+    pub first_byte_timeout: u64,
     pub guardrails: Value,
+    /// Seconds between bytes of a provider's answer; 0 for ever.
+    pub idle_timeout: u64,
     pub log_body_retention_days: Option<u64>,
     pub log_classification: bool,
     pub log_management: Option<u64>,
@@ -65,7 +70,9 @@ impl Default for GatewaySettings {
             collect_logs: true,
             custom_cost: "accept".to_owned(),
             dlp: Value::Null,
+            first_byte_timeout: patience::FIRST_BYTE_SECONDS,
             guardrails: Value::Null,
+            idle_timeout: patience::IDLE_SECONDS,
             log_body_retention_days: None,
             log_classification: false,
             log_management: None,
@@ -113,7 +120,11 @@ impl GatewaySettings {
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
             custom_cost: fields.one_of("custom_cost", &["accept", "ignore"])?.unwrap_or(defaults.custom_cost),
             dlp: fields.json("dlp", Value::is_object, "an object")?,
+            first_byte_timeout: fields
+                .integer("first_byte_timeout", 0, patience::MAX_SECONDS)?
+                .unwrap_or(defaults.first_byte_timeout),
             guardrails: fields.json("guardrails", Value::is_object, "an object")?,
+            idle_timeout: fields.integer("idle_timeout", 0, patience::MAX_SECONDS)?.unwrap_or(defaults.idle_timeout),
             log_body_retention_days: fields.body_days(log_retention_days)?,
             log_classification: fields.boolean("log_classification", defaults.log_classification)?,
             log_management: fields.integer("log_management", 10_000, 10_000_000)?,
@@ -306,7 +317,7 @@ mod tests {
     fn every_field_is_kept_as_given() {
         let given = json!({
             "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "custom_cost": "ignore",
-            "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
+            "dlp": {"enabled": true}, "first_byte_timeout": 60, "guardrails": {"prompt": {}}, "idle_timeout": 0, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
             "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}],
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
             "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",

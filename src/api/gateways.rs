@@ -5,6 +5,7 @@ use super::gateway_settings::GatewaySettings;
 use super::{log_list, object};
 use crate::audit::{self, By, Change};
 use crate::auth::ADMIN;
+use crate::bounds::Most;
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::limit::rules::Limits;
@@ -94,7 +95,8 @@ pub async fn create_default(
 ) -> Result<Gateway, StoreError> {
     let settings = GatewaySettings::of_default_gateway();
     let row = by.row(&change("gateway.create", account, DEFAULT, &Map::new()));
-    let insert = insert(account, DEFAULT, &internal_id, by.now_ms, &settings, databases.numbers());
+    // Every account has it, however many others it has.
+    let insert = insert(account, DEFAULT, &internal_id, by.now_ms, &settings, databases.numbers(), Bind::Null);
     databases.first().batch(vec![insert, row]).await?;
     find(databases.first(), account, DEFAULT)
         .await?
@@ -124,6 +126,7 @@ pub async fn create(
     body: &[u8],
     by: &By<'_>,
     internal_id: String,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let store = databases.first();
     let body = object(body)?;
@@ -139,8 +142,12 @@ pub async fn create(
     settings.name_rules(&by.entry);
     let shards = shards(databases, &body, by)?;
     let row = by.row(&change("gateway.create", account, id, &body));
-    let changed = store.batch(vec![insert(account, id, &internal_id, by.now_ms, &settings, shards), row]).await?;
+    let insert = insert(account, id, &internal_id, by.now_ms, &settings, shards, bound.bind());
+    let changed = store.batch(vec![insert, row]).await?;
     if changed.first() != Some(&1) {
+        if find(store, account, id).await?.is_none() {
+            return Err(bound.reached());
+        }
         return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
     }
     get(store, account, id).await
@@ -276,7 +283,8 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway
     find(store, account, id).await?.ok_or_else(ApiError::not_found)
 }
 
-/// The statement that makes a gateway, in the one of some databases (a JSON array of numbers) that has the fewest.
+/// The statement that makes a gateway, in the one of some databases (a JSON array of numbers) that has the fewest, unless the
+/// account has as many as it may.
 fn insert(
     account: &str,
     id: &str,
@@ -284,13 +292,15 @@ fn insert(
     now_ms: u64,
     settings: &GatewaySettings,
     shards: String,
+    most: Bind,
 ) -> Statement {
     Statement::new(
         "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings, shard) \
-         VALUES (?1, ?2, ?3, ?4, ?4, ?5, CASE json_array_length(?6) WHEN 1 THEN ?6->>0 ELSE \
-           (SELECT value FROM json_each(?6) ORDER BY (SELECT count(*) FROM gateways WHERE shard = value), value LIMIT 1) END) \
+         SELECT ?1, ?2, ?3, ?4, ?4, ?5, CASE json_array_length(?6) WHEN 1 THEN ?6->>0 ELSE \
+           (SELECT value FROM json_each(?6) ORDER BY (SELECT count(*) FROM gateways WHERE shard = value), value LIMIT 1) END \
+         WHERE ?7 IS NULL OR (SELECT count(*) FROM gateways WHERE account_id = ?1) < ?7 \
          ON CONFLICT (account_id, id) DO NOTHING",
-        [account.into(), id.into(), internal_id.into(), time(now_ms), stored(settings).into(), shards.into()],
+        [account.into(), id.into(), internal_id.into(), time(now_ms), stored(settings).into(), shards.into(), most],
     )
 }
 
@@ -365,7 +375,8 @@ mod tests {
 
     fn made(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
         let body = json!({ "id": id, "cache_ttl": null, "collect_logs": true }).to_string();
-        block_on(create(store, account, body.as_bytes(), &by(id, NOW), format!("internal-{id}")))
+        let bound = crate::bounds::Bounds::default().gateways;
+        block_on(create(store, account, body.as_bytes(), &by(id, NOW), format!("internal-{id}"), &bound))
     }
 
     fn result(reply: Result<Reply, ApiError>) -> Value {
@@ -415,14 +426,30 @@ mod tests {
         );
         for wrong in [json!({}), json!({ "id": 1 }), json!({ "id": "No" }), json!([]), json!("x")] {
             assert_eq!(
-                block_on(create(&store, "one", wrong.to_string().as_bytes(), &by("w", NOW), String::new()))
-                    .unwrap_err()
-                    .code,
+                block_on(create(
+                    &store,
+                    "one",
+                    wrong.to_string().as_bytes(),
+                    &by("w", NOW),
+                    String::new(),
+                    &crate::bounds::Bounds::default().gateways
+                ))
+                .unwrap_err()
+                .code,
                 7001
             );
         }
         assert_eq!(
-            block_on(create(&store, "one", b"{\"id\":", &by("w", NOW), String::new())).unwrap_err().path,
+            block_on(create(
+                &store,
+                "one",
+                b"{\"id\":",
+                &by("w", NOW),
+                String::new(),
+                &crate::bounds::Bounds::default().gateways
+            ))
+            .unwrap_err()
+            .path,
             ["body"]
         );
     }

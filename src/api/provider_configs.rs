@@ -3,6 +3,7 @@
 
 use super::{Place, custom_providers, object, only};
 use crate::audit::By;
+use crate::bounds::Most;
 use crate::caller::Caller;
 use crate::credential::{self, Held, KeyLimit, StoredKey};
 use crate::envelope::{ApiError, Reply};
@@ -18,9 +19,6 @@ const MAX_PER_PAGE: u64 = 100;
 
 /// The longest secret, in bytes. A service account's key file has about 2,400.
 const MAX_SECRET: usize = 8_192;
-
-/// How many keys a gateway stores at most. They are read in one row, and D1 allows 2 MB for it.
-const MAX_KEYS: u64 = 100;
 
 const MAX_RATE_LIMIT: u64 = 1_000_000_000;
 
@@ -60,6 +58,8 @@ pub struct Keeper<'a, V> {
     pub vault: &'a V,
     /// The base URL that the operator put in the place of a provider's own.
     pub base_override: &'a dyn Fn(&str) -> Option<String>,
+    /// How many keys a gateway stores. They are read in one row, and D1 allows 2 MB for it.
+    pub bound: &'a Most,
 }
 
 /// What a row holds of a key.
@@ -121,16 +121,6 @@ async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Row
     store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
 }
 
-async fn count(store: &impl Store, place: &Place<'_>) -> Result<u64, StoreError> {
-    row! {
-        struct Count {
-            n: u64,
-        }
-    }
-    let count = Statement::new("SELECT count(*) AS n FROM provider_configs WHERE gateway = ?1", [place.key.into()]);
-    Ok(store.row::<Count>(count).await?.map_or(0, |count| count.n))
-}
-
 /// Stores a key. One that becomes its provider's default takes that from the older one.
 pub async fn create<V: Vault>(
     store: &impl Store,
@@ -155,22 +145,20 @@ pub async fn create<V: Vault>(
     if period == 0 {
         return Err(ApiError::invalid(["body", "rate_limit_period"], "Expected an integer from 1 to 2592000"));
     }
-    if count(store, place).await? >= MAX_KEYS {
-        return Err(ApiError::invalid(["body"], format!("The gateway already stores {MAX_KEYS} keys")));
-    }
     let stored = keeper.stored(place, &body, &home, alias).await?;
     let place_of_it = || -> [Bind; 3] { [place.key.into(), home.slug.as_str().into(), alias.into()] };
     let step_back = Statement::new(
         "UPDATE provider_configs SET default_config = 0 WHERE gateway = ?1 AND provider = ?2 AND ?4 \
          AND default_config = 1 AND NOT EXISTS \
-         (SELECT 1 FROM provider_configs WHERE gateway = ?1 AND provider = ?2 AND alias = ?3)",
-        place_of_it().into_iter().chain([default.into()]).collect::<Vec<Bind>>(),
+         (SELECT 1 FROM provider_configs WHERE gateway = ?1 AND provider = ?2 AND alias = ?3) \
+         AND (SELECT count(*) FROM provider_configs WHERE gateway = ?1) < ?5",
+        place_of_it().into_iter().chain([default.into(), keeper.bound.bind()]).collect::<Vec<Bind>>(),
     );
     let insert = Statement::new(
         "INSERT INTO provider_configs (gateway, provider, alias, id, default_config, secret, key_id, reference, preview, \
          upstream, rate_limit, rate_limit_period, created_at, modified_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13) \
-         ON CONFLICT (gateway, provider, alias) DO NOTHING",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13 \
+         WHERE (SELECT count(*) FROM provider_configs WHERE gateway = ?1) < ?14 ON CONFLICT (gateway, provider, alias) DO NOTHING",
         place_of_it()
             .into_iter()
             .chain([id.into(), default.into()])
@@ -180,11 +168,16 @@ pub async fn create<V: Vault>(
                 rate_limit.map(|limit| limit as i64).into(),
                 Bind::Int(period as i64),
                 Bind::Int(by.now_ms as i64),
+                keeper.bound.bind(),
             ])
             .collect::<Vec<Bind>>(),
     );
     let row = by.row(&place.change("provider_config.create", id, &body));
     if store.batch(vec![step_back, insert, row]).await?.get(1) != Some(&1) {
+        let of_that_alias = "SELECT id FROM provider_configs WHERE gateway = ?1 AND provider = ?2 AND alias = ?3";
+        if store.ids(Statement::new(of_that_alias, place_of_it())).await?.is_empty() {
+            return Err(keeper.bound.reached());
+        }
         let rule = format!("The gateway already has a key of {} with the alias '{alias}'", home.slug);
         return Err(ApiError::invalid(["body", "alias"], rule));
     }

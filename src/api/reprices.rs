@@ -2,6 +2,7 @@
 
 use super::{Place, object, only};
 use crate::audit::By;
+use crate::bounds::Most;
 use crate::envelope::{ApiError, Reply};
 use crate::filter;
 use crate::query::Query;
@@ -39,6 +40,7 @@ pub async fn create(
     body: &[u8],
     id: &str,
     by: &By<'_>,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     let query = selection(&body)?;
@@ -50,14 +52,18 @@ pub async fn create(
     reprice::selection(place.key, &reprice::query(&query)).map_err(in_body)?;
     let insert = Statement::new(
         "INSERT INTO reprices (id, gateway, query, dry_run, processed, logs_seen, logs_changed, cost_before, cost_after, \
-         lease_until, created_at, modified_at) VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?5)",
-        [id.into(), place.key.into(), query.into(), dry_run.into(), Bind::Int(by.now_ms as i64)],
+         lease_until, created_at, modified_at) SELECT ?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?5 \
+         WHERE (SELECT count(*) FROM reprices WHERE gateway = ?2) < ?6",
+        [id.into(), place.key.into(), query.into(), dry_run.into(), Bind::Int(by.now_ms as i64), bound.bind()],
     );
     let old = Statement::new(
         "DELETE FROM reprices WHERE gateway = ?1 AND processed = 1 AND created_at < ?2",
         [place.key.into(), Bind::Int(by.now_ms.saturating_sub(KEPT_MS) as i64)],
     );
-    store.batch(vec![old, insert, by.row(&place.change("logs.reprice", id, &body))]).await?;
+    let changed = store.batch(vec![old, insert, by.row(&place.change("logs.reprice", id, &body))]).await?;
+    if changed.get(1) != Some(&1) {
+        return Err(bound.reached());
+    }
     get(store, place, id).await
 }
 

@@ -3,6 +3,7 @@
 use super::{name, object, only};
 use crate::audit::{self, By, Change};
 use crate::auth;
+use crate::bounds::Most;
 use crate::caller::{Permission, Token};
 use crate::envelope::{ApiError, Reply};
 use crate::page::Page;
@@ -71,6 +72,7 @@ pub async fn create(
     id: &str,
     entropy: &[u8; 32],
     by: &By<'_>,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     only(&body, &["name", "permissions", "gateways", "expires_at"], &["body"])?;
@@ -81,7 +83,8 @@ pub async fn create(
     let value = auth::token(entropy);
     let insert = Statement::new(
         "INSERT INTO tokens (id, account_id, name, digest, gateways, permissions, created_at, modified_at, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8 \
+         WHERE (SELECT count(*) FROM tokens WHERE account_id = ?2) < ?9",
         [
             id.into(),
             account.into(),
@@ -91,9 +94,13 @@ pub async fn create(
             Value::from(permissions).to_string().into(),
             Bind::Int(by.now_ms as i64),
             expires_at.map(|at| at as i64).into(),
+            bound.bind(),
         ],
     );
-    store.batch(vec![insert, by.row(&change("token.create", account, id, &body))]).await?;
+    let changed = store.batch(vec![insert, by.row(&change("token.create", account, id, &body))]).await?;
+    if changed.first() != Some(&1) {
+        return Err(bound.reached());
+    }
     shown_once(store, account, id, value).await
 }
 

@@ -52,7 +52,15 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
     let store = Faulty::new(Sqlite::new());
     let by = |entry: &str| By { actor: "admin", now_ms: NOW + 100, entry: entry.to_owned() };
     let gateway = json!({ "id": "gw", "collect_logs": true }).to_string();
-    block_on(gateways::create(&store, "acct", gateway.as_bytes(), &by("a"), "internal".to_owned())).unwrap();
+    block_on(gateways::create(
+        &store,
+        "acct",
+        gateway.as_bytes(),
+        &by("a"),
+        "internal".to_owned(),
+        &crate::bounds::Bounds::USUAL.gateways,
+    ))
+    .unwrap();
     let records: Vec<LogRecord> = (0..20)
         .map(|n| {
             let mut call = call(&id::mint(NOW + n, u128::from(n)));
@@ -68,7 +76,15 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
     block_on(log_batch::write(&store, records.into(), async |_| {}));
     let place = Place { account: "acct", gateway: "gw", key: 1 };
     let all = json!({ "name": "all", "enable": true, "filters": [] }).to_string();
-    block_on(datasets::create(&store, &place, all.as_bytes(), "dataset", &by("b"))).unwrap();
+    block_on(datasets::create(
+        &store,
+        &place,
+        all.as_bytes(),
+        "dataset",
+        &by("b"),
+        &crate::bounds::Bounds::USUAL.datasets,
+    ))
+    .unwrap();
     let mut judge =
         json!({ "prompt": "judge {{output}} now", "provider": "openai", "model": "gpt-4o", "concurrency": 3 });
     judge.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -80,7 +96,15 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
             "llm_judge": judge,
         },
     });
-    block_on(evaluations::create(&store, &place, plan.to_string().as_bytes(), "evaluation", &by("c"))).unwrap();
+    block_on(evaluations::create(
+        &store,
+        &place,
+        plan.to_string().as_bytes(),
+        "evaluation",
+        &by("c"),
+        &crate::bounds::Bounds::USUAL.evaluations,
+    ))
+    .unwrap();
     (store, "evaluation".to_owned())
 }
 

@@ -4,7 +4,7 @@
 use super::cache;
 use super::copy::{self, Copied, Ended};
 use super::job::Job;
-use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream};
+use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream, Watch};
 use super::within;
 use crate::body::{self, Copying};
 use crate::headers::Headers;
@@ -12,10 +12,9 @@ use crate::record::{Failure, Outcome};
 use crate::wire;
 use futures_util::future::{OptionFuture, join};
 use js_sys::ArrayBuffer;
-use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
+use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions, WritableStream};
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
@@ -53,7 +52,9 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
     let keeps = job.cache.keeps(status, &reader.headers);
     match body::response_copying(&reader.headers) {
         Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => {
-            short(js::whole(&upstream).await, reader, job, made)
+            let length = reader.headers.content_length().filter(|_| reader.is_plain()).unwrap_or(0);
+            let whole = js::whole(&upstream, length, &reader.watch).await;
+            short(whole.map(JsCast::unchecked_into).map_err(|error| js::message(&error)), reader, job, made)
         }
         Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
         _ if keeps && reader.headers.content_length().is_some() => {
@@ -68,23 +69,23 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
 pub struct Held {
     upstream: Response,
     reader: Reader,
-    whole: Option<JsFuture>,
+    whole: JsFuture,
 }
 
 impl Held {
     pub fn new(upstream: Answer, job: &Job) -> Self {
         // No error comes whole with its head.
         let (upstream, reader, _) = Reader::of(upstream, job);
-        let whole = upstream.array_buffer().ok().map(JsFuture::from);
+        let whole = js::whole(&upstream, 0, &reader.watch);
         Self { upstream, reader, whole }
     }
 
     async fn taken(self) -> (Response, Reader, Option<ArrayBuffer>) {
-        let whole = match self.whole {
-            Some(whole) => within(HELD_PATIENCE_MS, whole).await.and_then(Result::ok),
-            None => None,
-        };
-        (self.upstream, self.reader, whole.map(JsCast::unchecked_into))
+        let whole = within(HELD_PATIENCE_MS, self.whole).await;
+        if whole.is_none() {
+            self.reader.watch.stop();
+        }
+        (self.upstream, self.reader, whole.and_then(Result::ok).map(JsCast::unchecked_into))
     }
 
     /// Leaves the row of an answer that the client does not get.
@@ -123,6 +124,7 @@ struct Reader {
     outcome: Outcome,
     /// The body is somebody's words as a whole, which say nothing of the answer.
     is_words: bool,
+    watch: Watch,
 }
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
@@ -167,18 +169,17 @@ fn teed(
     let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::record::MAX_BODY as u64 };
     job.later(async move |job| {
         let (copied, ended) = match (sent, piped) {
-            (Some(sent), _) => copy::follow(&ours, sent, limit, || client.aborted()).await,
+            (Some(sent), _) => copy::follow(&ours, sent, limit, || client.aborted(), &reader.watch).await,
             (None, Some((readable, copied))) => {
-                let (copied, (kept, ended)) = join(copied, copy::ahead(&readable, limit)).await;
+                let (copied, (kept, ended)) =
+                    join(copied, copy::ahead(&readable, limit, copy::MAX_AHEAD, &reader.watch)).await;
                 (kept, ended.or(copied.map(Ended::Broken)))
             }
             (None, None) => return,
         };
         let failure = match ended {
             Some(Ended::ClientLeft) => Some(Failure::ClientLeft),
-            Some(Ended::Broken(error)) => {
-                Some(Failure::Upstream(format!("the answer broke off: {}", js::message(&error))))
-            }
+            Some(Ended::Broken(error)) => Some(reader.broken(&error)),
             None => None,
         };
         settle(reader, copied, failure, job).await;
@@ -221,63 +222,115 @@ fn passed(
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Response {
     let length = reader.headers.content_length();
-    let plain = reader.headers.get("content-encoding").is_none();
-    let count = Cell::new(0);
-    // Only a log tells the size.
-    let counts = plain && length.is_none() && (job.collect_log || job.cache.is_to_keep());
-    let pipe = counts.then(IdentityTransformStream::new);
-    let (stream, copy) = match &pipe {
-        Some(_) if job.cache.is_to_keep() => {
-            let branches = stream.tee();
-            let copy: ReadableStream = branches.get(0).unchecked_into();
-            (branches.get(1).unchecked_into(), Some(Collector::new(&copy)))
+    let keeps = length.is_none() && job.cache.is_to_keep();
+    let way = match reader.is_plain() {
+        // Only a log tells the size.
+        true if reader.watch.is_on() || keeps || (length.is_none() && job.collect_log) => {
+            Way::pumped(stream, length, keeps)
         }
-        _ => (stream, None),
+        true => Way::piped(stream, length),
+        false if reader.watch.is_on() => Way::watched(&stream),
+        false => Way::Untouched(stream),
     };
-    let (body, sent) = match &pipe {
-        Some(pipe) => (pipe.readable().into(), None),
-        None => piped(stream.clone(), &reader.headers),
-    };
-    let response = match made(&body) {
+    let response = match made(&way.body()) {
         Ok(response) => response,
         Err(cause) => return job.broken(&cause),
     };
     job.later(|job| async move {
-        let delivered = async {
-            let delivered = match (pipe, sent) {
-                (Some(pipe), _) => js::counted(&stream, &pipe.writable(), &count).await,
-                (None, Some(sent)) => sent.await.map(|_| ()),
-                (None, None) => Ok(()),
-            };
-            if let (Err(_), Some(copy)) = (&delivered, &copy) {
-                copy.cancel().await;
-            }
-            delivered
-        };
-        let collected = async {
-            match &copy {
-                Some(copy) => copy.collected(crate::cache::MAX_SIZE).await,
-                None => None,
-            }
-        };
-        let (delivered, collected) = join(delivered, collected).await;
-        let failure = delivered.err().map(|error| {
-            if client.aborted() {
-                Failure::ClientLeft
-            } else {
-                Failure::Upstream(format!("the answer broke off: {}", js::message(&error)))
-            }
+        let (count, delivered, collected) = way.gone(&reader.watch).await;
+        let failure = delivered.err().map(|error| match client.aborted() {
+            true => Failure::ClientLeft,
+            false => reader.broken(&error),
         });
-        let size = match length {
-            Some(length) if plain && failure.is_none() => Some(length),
-            None if plain => Some(count.get()),
-            _ => None,
-        };
+        let size = count.or(length.filter(|_| failure.is_none() && reader.is_plain()));
         let outcome = Outcome { size, failure, ..reader.outcome };
         let kept = collected.as_ref().and_then(|body| cache::keep(&job, &reader.headers, &outcome, body));
         join(OptionFuture::from(kept), job.log(outcome)).await;
     });
     response
+}
+
+/// How a body gets to the client that is not copied.
+enum Way {
+    /// Moved by hand, which sees every byte; with a branch for the cache.
+    Pumped {
+        stream: ReadableStream,
+        readable: ReadableStream,
+        writable: WritableStream,
+        copy: Option<Collector>,
+    },
+    /// Moved by the runtime.
+    Piped {
+        body: JsValue,
+        sent: JsFuture,
+    },
+    /// A compressed body, which must not be read. Its other branch is, and tells when nothing comes any more.
+    Watched {
+        body: ReadableStream,
+        ours: ReadableStream,
+    },
+    Untouched(ReadableStream),
+}
+
+/// The copy of a compressed body that is read only to see it come runs ahead of the client by so many bytes at most. What
+/// comes behind them is not watched.
+const MAX_WATCHED: u64 = 4 * 1024 * 1024;
+
+impl Way {
+    fn pumped(stream: ReadableStream, length: Option<u64>, keeps: bool) -> Self {
+        let (readable, writable) = pipe(length);
+        if !keeps {
+            return Self::Pumped { stream, readable, writable, copy: None };
+        }
+        let branches = stream.tee();
+        let copy: ReadableStream = branches.get(0).unchecked_into();
+        let stream = branches.get(1).unchecked_into();
+        Self::Pumped { stream, readable, writable, copy: Some(Collector::new(&copy)) }
+    }
+
+    fn piped(stream: ReadableStream, length: Option<u64>) -> Self {
+        let (readable, writable) = pipe(length);
+        Self::Piped { body: readable.into(), sent: JsFuture::from(stream.pipe_to(&writable)) }
+    }
+
+    fn watched(stream: &ReadableStream) -> Self {
+        let branches = stream.tee();
+        Self::Watched { ours: branches.get(0).unchecked_into(), body: branches.get(1).unchecked_into() }
+    }
+
+    fn body(&self) -> JsValue {
+        match self {
+            Self::Pumped { readable: body, .. } | Self::Watched { body, .. } | Self::Untouched(body) => body.into(),
+            Self::Piped { body, .. } => body.clone(),
+        }
+    }
+
+    /// Waits until the body is gone: how many bytes it had, where they are seen, whether they arrived, and what was collected
+    /// for the cache.
+    async fn gone(self, watch: &Watch) -> (Option<u64>, Result<(), JsValue>, Option<ArrayBuffer>) {
+        match self {
+            Self::Pumped { stream, writable, copy, .. } => {
+                let delivered = async {
+                    let (count, delivered) = js::pump(&stream, &writable, watch).await;
+                    if let (Err(_), Some(copy)) = (&delivered, &copy) {
+                        copy.cancel().await;
+                    }
+                    (count, delivered)
+                };
+                let collected = OptionFuture::from(copy.as_ref().map(|copy| copy.collected(crate::cache::MAX_SIZE)));
+                let ((count, delivered), collected) = join(delivered, collected).await;
+                (Some(count), delivered, collected.flatten())
+            }
+            Self::Piped { sent, .. } => (None, sent.await.map(drop), None),
+            Self::Watched { ours, .. } => {
+                let (readable, copied) = copying(&ours);
+                let (copied, _) = join(copied, copy::ahead(&readable, 0, MAX_WATCHED, watch)).await;
+                // That nobody reads on behind the bound is no failure.
+                (None, copied.filter(|_| watch.reason().is_some()).map_or(Ok(()), Err), None)
+            }
+            Self::Untouched(_) => (None, Ok(()), None),
+        }
+    }
 }
 
 /// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and
@@ -286,7 +339,13 @@ fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture
     if headers.get("content-encoding").is_some() {
         return (stream.into(), None);
     }
-    let (readable, writable) = match headers.content_length() {
+    let (readable, writable) = pipe(headers.content_length());
+    (readable.into(), Some(JsFuture::from(stream.pipe_to(&writable))))
+}
+
+/// A native pipe for a body of that length, if it is known.
+fn pipe(length: Option<u64>) -> (ReadableStream, WritableStream) {
+    match length {
         Some(length) => {
             let pipe = FixedLengthStream::new(length as f64);
             (pipe.fixed_readable(), pipe.fixed_writable())
@@ -295,15 +354,14 @@ fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture
             let pipe = IdentityTransformStream::new();
             (pipe.readable(), pipe.writable())
         }
-    };
-    (readable.into(), Some(JsFuture::from(stream.pipe_to(&writable))))
+    }
 }
 
 // === impl Reader ===
 
 impl Reader {
     fn of(upstream: Answer, job: &Job) -> (Response, Self, Option<Result<ArrayBuffer, String>>) {
-        let Answer { response, status, headers, at, whole } = upstream;
+        let Answer { response, status, headers, at, whole, watch } = upstream;
         let outcome = Outcome {
             status: Some(status),
             content_type: headers.get("content-type").map(str::to_owned),
@@ -313,11 +371,22 @@ impl Reader {
         };
         let kind = headers.get("content-type").unwrap_or("");
         let is_words = status < 400 && wire::files::is_words(&job.call.rest, kind);
-        (response, Self { status, headers, outcome, is_words }, whole)
+        (response, Self { status, headers, outcome, is_words, watch }, whole)
+    }
+
+    /// Whether the body comes as it is, and not compressed.
+    fn is_plain(&self) -> bool {
+        self.headers.get("content-encoding").is_none()
+    }
+
+    /// How an answer ended that is not whole.
+    fn broken(&self, error: &JsValue) -> Failure {
+        let reason = self.watch.reason();
+        Failure::Upstream(format!("the answer broke off: {}", js::message(reason.as_ref().unwrap_or(error))))
     }
 
     fn is_short(&self) -> bool {
-        self.headers.get("content-encoding").is_none()
+        self.is_plain()
             && wire::Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(wire::Framing::Sse)
             && self.headers.content_length().is_some_and(|length| length <= MAX_SHORT)
     }

@@ -1,6 +1,7 @@
 //! The log's copy of an answer, with a bound.
 
 use super::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
+use super::js::Watch;
 use super::{now, pause, within};
 use crate::body::END;
 use crate::memory::{SMALL, Shares};
@@ -23,7 +24,10 @@ const MUCH: u64 = 1024 * 1024;
 const AT_HAND_MS: u64 = 50;
 
 /// A copy that cannot wait for the client makes the runtime keep what the client has not read, up to so many bytes.
-const MAX_AHEAD: u64 = 32 * 1024 * 1024;
+pub const MAX_AHEAD: u64 = 32 * 1024 * 1024;
+
+/// How long a copy that is read ahead waits for more to come together, in milliseconds.
+const AHEAD_PAUSE_MS: u64 = 100;
 
 thread_local! {
     static SHARES: RefCell<Shares> = RefCell::new(Shares::default());
@@ -60,23 +64,28 @@ pub async fn follow(
     sent: JsFuture,
     limit: u64,
     has_left: impl Fn() -> bool,
+    watch: &Watch,
 ) -> (Copied, Option<Ended>) {
     let mut copy = Copied::new(limit);
-    let ended = copy.follow(ours, sent, has_left).await;
+    let ended = copy.follow(ours, sent, has_left, watch).await;
+    watch.end();
     (copy, ended.err())
 }
 
-/// Copies a stream as it comes. It has to come through a pipe: what is asked for at once of a branch delays the other one.
-pub async fn ahead(stream: &ReadableStream, limit: u64) -> (Copied, Option<Ended>) {
+/// Copies a stream as it comes, and no more than `bound` bytes of it. It has to come through a pipe: what is asked for at once
+/// of a branch delays the other one.
+pub async fn ahead(stream: &ReadableStream, limit: u64, bound: u64, watch: &Watch) -> (Copied, Option<Ended>) {
     let mut copy = Copied::new(limit);
     let ended = async {
         let reader = reader_of(stream)?;
-        if !copy.read_on(&reader, MAX_AHEAD).await? {
+        if !copy.read_ahead(&reader, bound, watch).await? {
+            watch.end();
             JsFuture::from(reader.cancel()).await?;
         }
         Ok(())
     };
     let ended: Result<(), JsValue> = ended.await;
+    watch.end();
     (copy, ended.err().map(Ended::Broken))
 }
 
@@ -153,7 +162,9 @@ impl Copied {
         ours: &ReadableStream,
         sent: JsFuture,
         has_left: impl Fn() -> bool,
+        watch: &Watch,
     ) -> Result<(), Ended> {
+        let most = watch.look_ms(LAST_LOOK_MS);
         let mut sent = pin!(sent);
         let mut reader: Option<Byob> = None;
         let mut wait = FIRST_LOOK_MS;
@@ -179,10 +190,14 @@ impl Copied {
             };
             reader = Some(made);
             match looked {
-                Ok(looked) => looked?,
+                Ok(looked) => match looked? {
+                    true => watch.came(),
+                    // The provider has sent all; the client may take its time.
+                    false => watch.end(),
+                },
                 Err(ended) => break ended,
             }
-            wait = if self.length - before >= MUCH { FIRST_LOOK_MS / 10 } else { (wait * 2).min(LAST_LOOK_MS) };
+            wait = if self.length - before >= MUCH { FIRST_LOOK_MS / 10 } else { (wait * 2).min(most) };
         };
         if delivered.is_ok() && reader.is_none() {
             // All of it has come, and it is no more than comes in a moment: one read is enough.
@@ -196,8 +211,7 @@ impl Copied {
             None => reader_of(ours)?,
         };
         if delivered.is_ok() || !has_left() {
-            self.read_on(&reader, u64::MAX).await?;
-            return Ok(());
+            return Ok(self.read_on(&reader).await?);
         }
         // Nobody pays for tokens that nobody reads: what has come is looked at, and the provider is told to stop.
         if at_hand {
@@ -207,29 +221,46 @@ impl Copied {
         Err(Ended::ClientLeft)
     }
 
-    /// Reads what has come, and if that is nothing, what comes next.
-    async fn look(&mut self, reader: &Byob) -> Result<(), JsValue> {
+    /// Reads what has come, and if that is nothing, what comes next. False at the end.
+    async fn look(&mut self, reader: &Byob) -> Result<bool, JsValue> {
         let mut size = FIRST_BLOCK;
         while let Some(piece) = block(reader, 1, size).await? {
             let is_last = piece.byte_length() < size;
             self.push(piece);
             if is_last {
-                break;
+                return Ok(true);
             }
+            size = (size * 2).min(LAST_BLOCK);
+        }
+        Ok(false)
+    }
+
+    /// Reads to the end.
+    async fn read_on(&mut self, reader: &Byob) -> Result<(), JsValue> {
+        let mut size = FIRST_BLOCK;
+        while let Some(piece) = block(reader, size, size).await? {
+            self.push(piece);
             size = (size * 2).min(LAST_BLOCK);
         }
         Ok(())
     }
 
     /// Reads to the end, or until there are more than `bound` bytes. True at the end.
-    async fn read_on(&mut self, reader: &Byob, bound: u64) -> Result<bool, JsValue> {
+    async fn read_ahead(&mut self, reader: &Byob, bound: u64, watch: &Watch) -> Result<bool, JsValue> {
         let mut size = FIRST_BLOCK;
-        while let Some(piece) = block(reader, size, size).await? {
+        // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
+        while let Some(piece) = block(reader, if watch.is_on() { 1 } else { size }, size).await? {
+            watch.came();
+            let is_whole = piece.byte_length() == size;
             self.push(piece);
             if self.length > bound {
                 return Ok(false);
             }
-            size = (size * 2).min(LAST_BLOCK);
+            if is_whole {
+                size = (size * 2).min(LAST_BLOCK);
+            } else if watch.is_on() {
+                pause(AHEAD_PAUSE_MS).await;
+            }
         }
         Ok(true)
     }

@@ -33,20 +33,174 @@ function described(answer, headers) {
 }
 
 /**
- * Sends a request with the headers of another one, which are changed first. Gives the answer, what `answerHead` says of it,
- * and if it is `wanted` and short, all of it, or why that did not come.
+ * Sends a request with the headers of another one, which are changed first. The answer has to begin within `firstByte`
+ * milliseconds, and not to pause for longer than `idle`; 0 is for ever. Gives the answer, what `answerHead` says of it, the
+ * watch over the rest of it, and if it is short all of it, or why that did not come.
  */
-export async function send(url, method, headers, edits, body, signal, wanted) {
+export async function send(url, method, headers, edits, body, client, firstByte, isOfGateway, idle) {
+  const watch = firstByte > 0 || idle > 0 ? new Watch(firstByte, isOfGateway, idle) : undefined;
+  const signal = watch === undefined ? client : AbortSignal.any([client, watch.signal]);
   const init = { method, headers: edited(new Headers(headers), edits), body, signal, redirect: "manual" };
-  const answer = await fetch(url, init);
+  let answer;
+  try {
+    answer = await fetch(url, init);
+  } catch (error) {
+    watch?.end();
+    throw watch?.reason ?? error;
+  }
+  watch?.answered();
   const fields = Object.fromEntries(answer.headers);
   const head = described(answer, fields);
   // Nobody waits for the rest of an error when there may be another attempt.
-  if (!wanted || method === "HEAD" || !answer.ok || BODILESS.includes(answer.status) || !isShort(fields)) return [answer, head];
+  if (method === "HEAD" || !answer.ok || BODILESS.includes(answer.status) || !isShort(fields)) return [answer, head, watch];
   try {
-    return [answer, head, await answer.arrayBuffer()];
+    return [answer, head, watch, await taken(answer, Number(fields["content-length"]), watch)];
   } catch (error) {
-    return [answer, head, undefined, error];
+    return [answer, head, watch, undefined, error];
+  }
+}
+
+/**
+ * Ends a call to a provider that does not answer, or whose answer comes to a stop. All of a call has one timer: it goes off
+ * after the shorter of the two times, looks how far the call is, and is set again to what is left. So most calls set it
+ * once, and what comes in between only notes the time.
+ */
+export class Watch {
+  /** Why the call was ended. */
+  reason = undefined;
+  #stop = new AbortController();
+  #since = Date.now();
+  #limit;
+  #words;
+  #idle;
+  #timer = undefined;
+  #isHeld = false;
+
+  constructor(firstByte, isOfGateway, idle) {
+    this.#limit = firstByte;
+    this.#words = isOfGateway
+      ? () => `no answer began within ${firstByte / 1000} s, the first_byte_timeout of the gateway`
+      : () => `no answer began within ${firstByte} ms`;
+    this.#idle = idle;
+    this.#set(firstByte);
+  }
+
+  get signal() {
+    return this.#stop.signal;
+  }
+
+  /** The head of the answer is there. */
+  answered() {
+    this.#limit = this.#idle;
+    this.#words = () => `nothing more of the answer came for ${this.#idle / 1000} s, the idle_timeout of the gateway`;
+    this.came();
+    if (this.#idle === 0) this.end();
+  }
+
+  /** Something came. */
+  came() {
+    this.#since = Date.now();
+  }
+
+  /** While the client is waited for, the provider need not send anything. */
+  hold(isHeld) {
+    this.#isHeld = isHeld;
+    this.#since = Date.now();
+  }
+
+  /** There is nothing to watch over any more. */
+  end() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Ends the call. */
+  stop() {
+    this.end();
+    this.#stop.abort(this.reason);
+  }
+
+  #set(left) {
+    // Never later than the answer may have come to a stop by then.
+    const next = Math.min(left || Infinity, this.#idle || Infinity);
+    this.#timer = next === Infinity ? undefined : setTimeout(() => this.#look(), next);
+  }
+
+  #look() {
+    if (this.#isHeld || this.#limit === 0) return this.#set(0);
+    const left = this.#since + this.#limit - Date.now();
+    if (left > 0) return this.#set(left);
+    // What is worth another attempt passes for a lost connection, which it is for the client: of any other error the runtime
+    // tells the operator, as of a fault of ours.
+    this.reason = Object.assign(new Error(this.#words()), { retryable: true, waited: this.#limit });
+    this.stop();
+  }
+}
+
+/** All of an answer. `length` is 0 where it is not known. */
+export async function taken(answer, length, watch) {
+  if (watch === undefined || answer.body === null) return answer.arrayBuffer();
+  try {
+    return length > 0 ? await filled(answer.body, length, watch) : await gathered(answer.body, watch);
+  } catch (error) {
+    throw watch.reason ?? error;
+  } finally {
+    watch.end();
+  }
+}
+
+/** A stream of known length. It mostly comes with the first read. */
+async function filled(stream, length, watch) {
+  const reader = stream.getReader({ mode: "byob" });
+  let [buffer, offset] = [new ArrayBuffer(length), 0];
+  while (offset < length) {
+    const { value, done } = await reader.read(new Uint8Array(buffer, offset));
+    if (done) throw new Error("it is shorter than its content-length");
+    watch.came();
+    buffer = value.buffer;
+    offset += value.byteLength;
+  }
+  return buffer;
+}
+
+async function gathered(stream, watch) {
+  const chunks = [];
+  for await (const chunk of stream) {
+    watch.came();
+    chunks.push(chunk);
+  }
+  return new Blob(chunks).arrayBuffer();
+}
+
+/** How much of a file is moved at once, in bytes. */
+const PUMPED = 131_072;
+
+/**
+ * Moves a stream into a pipe as it comes, for the native pipe tells nobody that nothing comes any more. Gives how many bytes
+ * were moved, and what went wrong.
+ */
+export async function pump(stream, writable, watch) {
+  const [reader, writer] = [stream.getReader({ mode: "byob" }), writable.getWriter()];
+  let [buffer, count] = [new ArrayBuffer(PUMPED), 0];
+  try {
+    for (;;) {
+      const { value, done } = await reader.read(new Uint8Array(buffer));
+      if (done) break;
+      watch?.hold(true);
+      await writer.write(value);
+      watch?.hold(false);
+      count += value.byteLength;
+      // Whoever reads the pipe has these bytes by now, so that their place can be used again.
+      buffer = value.buffer;
+    }
+    watch?.end();
+    await writer.close();
+    return [count];
+  } catch (error) {
+    watch?.end();
+    // Whichever side is left learns of it: the client sees the break, or the provider is told to stop.
+    await Promise.allSettled([writer.abort(error), reader.cancel(error)]);
+    return [count, watch?.reason ?? error];
   }
 }
 
@@ -75,4 +229,20 @@ export function edited(headers, edits) {
     }
   }
   return headers;
+}
+
+/**
+ * Tells of the messages of a WebSocket, and once of its end, whichever way it comes. After that nothing is called any more, so
+ * that what listens can be dropped; the end comes apart, because an event that is being told of must not lose its listener.
+ */
+export function listen(socket, received, ended) {
+  let isOpen = true;
+  socket.addEventListener("message", ({ data }) => isOpen && received(data));
+  const end = () => {
+    if (!isOpen) return;
+    isOpen = false;
+    queueMicrotask(ended);
+  };
+  socket.addEventListener("close", end);
+  socket.addEventListener("error", end);
 }

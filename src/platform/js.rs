@@ -4,14 +4,15 @@ use super::{Around, Carried, blocks};
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::{Edits, Headers};
+use crate::patience::Patience;
 use js_sys::{Array, ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
-use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    ReadableStream, ReadableStreamDefaultReader, Request, RequestInit, Response, ResponseInit, WritableStream,
+    AbortSignal, ReadableStream, ReadableStreamDefaultReader, Request, RequestInit, Response, ResponseInit,
+    WritableStream,
 };
 
 #[wasm_bindgen(module = "/src/platform/glue.js")]
@@ -27,9 +28,27 @@ extern "C" {
         headers: &web_sys::Headers,
         edits: &str,
         body: &JsValue,
-        signal: &JsValue,
-        wanted: bool,
+        client: &AbortSignal,
+        first_byte: f64,
+        is_of_gateway: bool,
+        idle: f64,
     ) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(js_name = taken)]
+    fn take(answer: &Response, length: f64, watch: &JsValue) -> Promise;
+    #[wasm_bindgen(js_name = pump)]
+    fn pump_all(stream: &ReadableStream, writable: &WritableStream, watch: &JsValue) -> Promise;
+
+    /// Ends a call whose answer does not come.
+    type Timer;
+    #[wasm_bindgen(method)]
+    fn came(this: &Timer);
+    #[wasm_bindgen(method)]
+    fn end(this: &Timer);
+    #[wasm_bindgen(method)]
+    fn stop(this: &Timer);
+    #[wasm_bindgen(method, getter)]
+    fn reason(this: &Timer) -> JsValue;
+
     #[wasm_bindgen(js_name = answered, catch)]
     fn answer_edited(answer: &Response, body: &JsValue, edits: &str) -> Result<Response, JsValue>;
     /// Keeps the request going until what is returned is called.
@@ -92,6 +111,15 @@ pub struct Answer {
     pub at: u64,
     /// All of it, where it has been waited for, or why it did not come.
     pub whole: Option<Result<ArrayBuffer, String>>,
+    pub watch: Watch,
+}
+
+/// What ends a provider's answer that comes to a stop. It watches for as long as it is kept; an answer of the cache, or
+/// one that may take any time, has none.
+#[derive(Default)]
+pub struct Watch {
+    timer: Option<Timer>,
+    idle_ms: u64,
 }
 
 impl Answer {
@@ -102,41 +130,46 @@ impl Answer {
 
     fn with_head(response: Response, head: &str) -> Self {
         let (status, headers, at) = serde_json::from_str(head).unwrap_or_default();
-        Self { response, status, headers, at, whole: None }
+        Self { response, status, headers, at, whole: None, watch: Watch::default() }
     }
 
-    fn read(parts: &Array) -> Result<Self, String> {
+    fn read(parts: &Array, idle_ms: u64) -> Result<Self, JsValue> {
         let response = parts.get(0).dyn_into();
-        let response = response.map_err(|_| "the runtime answered with something that is no response".to_owned())?;
+        let response =
+            response.map_err(|_| JsValue::from_str("the runtime answered with something that is no response"))?;
         let answer = Self::with_head(response, &parts.get(1).as_string().unwrap_or_default());
         let whole = match parts.length() {
-            3 => Some(Ok(parts.get(2).unchecked_into())),
-            4 => Some(Err(message(&parts.get(3)))),
+            4 => Some(Ok(parts.get(3).unchecked_into())),
+            5 => Some(Err(message(&parts.get(4)))),
             _ => None,
         };
-        Ok(Self { whole, ..answer })
+        // One that has been waited for is watched no more.
+        let watch = Some(parts.get(2)).filter(|watch| whole.is_none() && watch.is_object());
+        let watch = Watch { timer: watch.map(JsCast::unchecked_into), idle_ms };
+        Ok(Self { whole, watch, ..answer })
     }
 }
 
-/// Sends a request with the headers of another one, which are changed first. A short answer is waited for if it is `wanted`.
+/// Sends a request with the headers of another one, which are changed first. A short answer is waited for.
 pub async fn send(
     url: &str,
     method: &str,
     headers: &web_sys::Headers,
     edits: &str,
     body: &JsValue,
-    signal: &JsValue,
-    wanted: bool,
-) -> Result<Answer, String> {
-    let promise = send_edited(url, method, headers, edits, body, signal, wanted).map_err(|error| message(&error))?;
-    let parts = JsFuture::from(promise).await.map_err(|error| message(&error))?;
-    Answer::read(parts.unchecked_ref())
+    client: &AbortSignal,
+    patience: Patience,
+) -> Result<Answer, JsValue> {
+    let Patience { first_byte_ms, is_of_gateway, idle_ms } = patience;
+    let (first_byte, idle) = (first_byte_ms as f64, idle_ms as f64);
+    let promise = send_edited(url, method, headers, edits, body, client, first_byte, is_of_gateway, idle);
+    let parts = JsFuture::from(promise?).await?;
+    Answer::read(parts.unchecked_ref(), idle_ms)
 }
 
-/// All of an answer, or why it did not come.
-pub async fn whole(answer: &Response) -> Result<ArrayBuffer, String> {
-    let whole = async { JsFuture::from(answer.array_buffer()?).await };
-    whole.await.map(JsCast::unchecked_into).map_err(|error| message(&error))
+/// All of an answer, or why it did not come. `length` is 0 where it is not known.
+pub fn whole(answer: &Response, length: u64, watch: &Watch) -> JsFuture {
+    JsFuture::from(take(answer, length as f64, &watch.as_js()))
 }
 
 /// An answer with another body: a stream, a buffer or nothing.
@@ -175,28 +208,60 @@ pub fn slice(buffer: &ArrayBuffer, from: u32, to: u32) -> Vec<u8> {
     Uint8Array::new(buffer).subarray(from, to).to_vec()
 }
 
-/// Moves a stream into a pipe chunk by chunk and counts its bytes, without looking at any of them. Where the length is
-/// known beforehand the native `pipeTo` is cheaper.
-pub async fn counted(stream: &ReadableStream, pipe: &WritableStream, count: &Cell<u64>) -> Result<(), JsValue> {
-    let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-    let writer = pipe.get_writer()?;
-    let moved = async {
-        loop {
-            let Some(chunk) = chunk(&reader).await? else {
-                return JsFuture::from(writer.close()).await.map(|_| ());
-            };
-            let length = chunk.byte_length();
-            JsFuture::from(writer.write_with_chunk(&chunk)).await?;
-            count.set(count.get() + u64::from(length));
+/// Moves a stream into a pipe and counts its bytes, without looking at any of them. A native pipe is cheaper where neither
+/// the number is wanted nor anybody has to notice that nothing comes any more.
+pub async fn pump(stream: &ReadableStream, pipe: &WritableStream, watch: &Watch) -> (u64, Result<(), JsValue>) {
+    match JsFuture::from(pump_all(stream, pipe, &watch.as_js())).await {
+        Ok(moved) => {
+            let moved: Array = moved.unchecked_into();
+            let count = moved.get(0).as_f64().unwrap_or(0.0) as u64;
+            (count, if moved.length() > 1 { Err(moved.get(1)) } else { Ok(()) })
         }
-    };
-    let moved: Result<(), JsValue> = moved.await;
-    if let Err(error) = &moved {
-        // Whichever side is left learns of it: the client sees the break, or the provider is told to stop.
-        let _ = JsFuture::from(writer.abort_with_reason(error)).await;
-        let _ = JsFuture::from(reader.cancel_with_reason(error)).await;
+        Err(error) => (0, Err(error)),
     }
-    moved
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub fn is_on(&self) -> bool {
+        self.timer.is_some()
+    }
+
+    /// How often to look whether something came, in milliseconds, when `most` is often enough for everything else.
+    pub fn look_ms(&self, most: u64) -> u64 {
+        if self.is_on() && self.idle_ms > 0 { most.min(self.idle_ms / 4) } else { most }
+    }
+
+    /// Notes that something came.
+    pub fn came(&self) {
+        self.timer.iter().for_each(Timer::came);
+    }
+
+    /// Ends the watch: all has come.
+    pub fn end(&self) {
+        self.timer.iter().for_each(Timer::end);
+    }
+
+    /// Ends the call to the provider.
+    pub fn stop(&self) {
+        self.timer.iter().for_each(Timer::stop);
+    }
+
+    /// Why the watch ended the call, if it did.
+    pub fn reason(&self) -> Option<JsValue> {
+        self.timer.as_ref().map(Timer::reason).filter(|reason| !reason.is_undefined())
+    }
+
+    fn as_js(&self) -> JsValue {
+        self.timer.as_ref().map_or(JsValue::UNDEFINED, |timer| timer.into())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// Gathers the chunks of a stream without looking at them.
@@ -245,7 +310,9 @@ pub fn field(object: &JsValue, name: &str) -> JsValue {
 /// The headers of an answer of our own.
 pub fn own_headers(reply: &Reply) -> Result<web_sys::Headers, String> {
     let headers = web_sys::Headers::new().map_err(|error| message(&error))?;
-    let _ = headers.set("content-type", reply.content_type);
+    if !reply.content_type.is_empty() {
+        let _ = headers.set("content-type", reply.content_type);
+    }
     for (name, value) in &reply.headers {
         let _ = headers.set(name, value);
     }
@@ -259,7 +326,9 @@ pub fn response(reply: &Reply) -> Response {
     if let Ok(headers) = own_headers(reply) {
         init.set_headers(&headers);
     }
-    Response::new_with_opt_str_and_init(Some(&reply.body), &init).unwrap_or_else(|_| Response::error())
+    // A status of 204 takes no body, and an empty one is one.
+    let body = Some(reply.body.as_str()).filter(|_| reply.status != 204);
+    Response::new_with_opt_str_and_init(body, &init).unwrap_or_else(|_| Response::error())
 }
 
 /// An export as a file that is written while it is read. When the database fails, the file breaks off visibly.

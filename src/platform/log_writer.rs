@@ -30,6 +30,8 @@ const LOOK_MS: u64 = 5;
 
 /// How long the last logs may take before the process ends, in milliseconds.
 const DRAIN_MS: u64 = 20_000;
+/// How long after a loss, without another, all is well again although nothing has been written since, in milliseconds.
+const DEGRADED_MS: u64 = 60_000;
 
 /// What has been begun, and when. The platform may end the work, and then it stays here.
 type Underway<T> = RefCell<Vec<(u64, Rc<T>)>>;
@@ -40,6 +42,8 @@ thread_local! {
     static WRITING: Underway<Group> = const { RefCell::new(Vec::new()) };
     /// The logs whose bodies are on their way to the bucket, and which come to the database behind them.
     static PUTTING: Underway<String> = const { RefCell::new(Vec::new()) };
+    /// The databases that logs were lost to, and when; what was lost with an instance that crashed has no database.
+    static LOSING: RefCell<Vec<(Option<u32>, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
@@ -125,6 +129,7 @@ async fn deliver(group: Rc<Group>, queue: &Queue, around: &Around) {
     let lost = log_queue::send(queue, &store, &group, mint, &pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|(_, other)| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
+    losing(Some(group.shard), !lost.logs.is_empty());
     say("log_lost", lost.logs, self::lost().0);
     lose_bodies(lost.bodies);
 }
@@ -143,8 +148,30 @@ pub fn say(event: &str, lost: Vec<Lost>, sum: u64) {
     }
 }
 
+/// Takes note of whether logs were lost to a database, or were written there.
+fn losing(shard: Option<u32>, is_lost: bool) {
+    // Read also by what a crash leaves behind, where a panic would be one too many.
+    LOSING.with(|losing| {
+        if let Ok(mut losing) = losing.try_borrow_mut() {
+            losing.retain(|(known, _)| *known != shard);
+            if is_lost {
+                losing.push((shard, now()));
+            }
+        }
+    });
+}
+
+/// Whether logs are being lost: some were a moment ago, and none has been written to their database since.
+pub fn is_losing() -> bool {
+    let recent = |at: u64| now().saturating_sub(at) < DEGRADED_MS;
+    LOSING.with_borrow(|losing| losing.iter().any(|(_, at)| recent(*at)))
+}
+
 /// Counts what was lost elsewhere.
 pub fn lose(number: u64) {
+    if number > 0 {
+        losing(None, true);
+    }
     WAITING.with(|waiting| {
         if let Ok(mut waiting) = waiting.try_borrow_mut() {
             waiting.lost += number;

@@ -4,21 +4,22 @@ use super::blocks::{self, Upload};
 use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Answer, Incoming};
-use super::{now, within};
+use super::now;
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Edits;
 use crate::model;
+use crate::patience::Patience;
 use crate::record::RequestType;
 use crate::refusal::Refusal;
 use crate::retry;
 use crate::upstream::Upstream;
 use crate::wire;
-use js_sys::{Array, ArrayBuffer};
+use js_sys::ArrayBuffer;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, AbortSignal};
+use web_sys::AbortSignal;
 
 /// A request that can be sent, and sent again.
 pub struct Prepared {
@@ -57,32 +58,20 @@ impl Prepared {
         Self { url, body, method: asked.method.clone(), headers, edits: edits.to_json() }
     }
 
-    /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
-    pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Answer, NoAnswer> {
+    /// Sends the request and waits for the head of the answer, and for all of a short one, no longer than it may take.
+    pub async fn send(&self, patience: Patience, client: &AbortSignal) -> Result<Answer, NoAnswer> {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,
             Taken::Whole(buffer) => buffer.as_ref(),
         };
-        let sent = |signal: JsValue| async move {
-            // A time limit is for the head alone.
-            let wanted = timeout_ms.is_none();
-            js::send(&self.url, &self.method, &self.headers, &self.edits, body, &signal, wanted).await
-        };
-        let failed = |cause: String| NoAnswer { cause, waited_ms: None };
-        let Some(timeout_ms) = timeout_ms else {
-            return sent(client.into()).await.map_err(failed);
-        };
-        let stop = AbortController::new().map_err(|error| failed(js::message(&error)))?;
-        let either = AbortSignal::any(&Array::of2(client, &stop.signal()));
-        match within(timeout_ms, sent(either.into())).await {
-            Some(answer) => answer.map_err(failed),
-            None => {
-                stop.abort();
-                let cause = format!("no answer began within {timeout_ms} ms");
-                Err(NoAnswer { cause, waited_ms: Some(timeout_ms) })
-            }
-        }
+        let sent = js::send(&self.url, &self.method, &self.headers, &self.edits, body, client, patience).await;
+        sent.map_err(|error| {
+            let waited = js::field(&error, "waited").as_f64().map(|waited| waited as u64);
+            // What the gateway itself chose is long enough, however short it is.
+            let waited_ms = waited.map(|waited| if patience.is_of_gateway { u64::MAX } else { waited });
+            NoAnswer { cause: js::message(&error), waited_ms }
+        })
     }
 }
 

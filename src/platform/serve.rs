@@ -5,7 +5,9 @@ use super::js::{self, Incoming};
 use super::{
     Around,
     background::{self, Task},
-    bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket, tokens, universal,
+    bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket,
+    tokens::{self, Who},
+    universal, within,
 };
 use crate::api::custom_providers::{self, Guard};
 use crate::auth;
@@ -27,6 +29,9 @@ use web_sys::{Request, Response};
 
 /// Bodies of the control plane are settings; none is longer than this, in bytes.
 const MAX_BODY: u64 = 1_048_576;
+
+/// How long they may take to arrive, in seconds.
+const BODY_SECONDS: u64 = 30;
 
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let asked = Incoming::new(request);
@@ -52,6 +57,7 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => universal::request(&asked, route, around).await,
         Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => socket::opened(&asked, route, around).await,
         Ok(route) => controlled(&asked, route, origin, query, around).await,
+        Err(NoRoute::Asked(allowed)) => js::response(&asked_for_methods(&allowed)),
         Err(NoRoute::NotFound(Plane::Data)) => {
             js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
@@ -82,13 +88,19 @@ fn health(around: &Around) -> Reply {
     match &around.config.admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
+            &json!({ "status": if log_writer::is_losing() { "degraded" } else { "ok" }, "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
         Err(reason) => Reply::json(
             200,
             &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
     }
+}
+
+/// What may be done with a path of the data plane. It is not for providers to say, and no page of another site may do any of it.
+fn asked_for_methods(allowed: &[&str]) -> Reply {
+    let reply = Reply { status: 204, content_type: "", headers: Vec::new(), body: String::new(), object: None };
+    reply.with_header("allow", allowed.join(", "))
 }
 
 fn unconfigured(path: &str, reason: &str) -> Reply {
@@ -109,7 +121,7 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
             let (export, shard) = control::export(&around.database(), &asked).await?;
             return Ok(js::exported(export, shard, Rc::clone(around)));
         }
-        let body = body(&incoming.request).await?;
+        let body = body(&incoming.request, BODY_SECONDS).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
         match &reply.object {
             Some(span) => bodies::streamed(&reply, span, around).await,
@@ -140,7 +152,11 @@ fn refused(error: ApiError) -> Reply {
 async fn identified(headers: &Headers, around: &Rc<Around>) -> Result<Caller, ApiError> {
     let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let presented = auth::control(headers, admin);
-    tokens::identify(around, &presented).await?.ok_or_else(ApiError::unauthenticated)
+    match tokens::identify(around, headers, &presented).await? {
+        Who::Known(caller) => Ok(caller),
+        Who::Barred(seconds) => Err(ApiError::barred(seconds)),
+        Who::Stranger => Err(ApiError::unauthenticated()),
+    }
 }
 
 /// A request as the control plane takes it, still without its body.
@@ -149,7 +165,7 @@ fn asked<'a>(
     route: Route<'a>,
     origin: &'a str,
     query: &str,
-    around: &Around,
+    around: &'a Around,
 ) -> Result<control::Request<'a>, ApiError> {
     let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let mut entropy = [0; 32];
@@ -164,6 +180,7 @@ fn asked<'a>(
         new_id: id::mint(now(), random()),
         entropy,
         mark: admin.mark_key(),
+        bounds: &around.config.bounds,
         guard: Guard { internal_allowed: around.config.allow_internal_upstreams, found: Lookup::NotAsked },
     })
 }
@@ -254,12 +271,14 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
     reply
 }
 
-async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
+/// Takes in a body, which has so many seconds to arrive.
+async fn body(request: &Request, seconds: u64) -> Result<Vec<u8>, ApiError> {
     if request.body().is_none() {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    let whole = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+    let whole = within(seconds * 1_000, blocks::bounded(request, MAX_BODY)).await;
+    let whole = whole.ok_or_else(|| ApiError::too_slow(seconds))?.map_err(|untaken| match untaken {
         Untaken::TooLong => too_long(),
         Untaken::Broken(error) => {
             ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))

@@ -11,7 +11,7 @@ use crate::router::{Access, Endpoint, Route};
 use crate::socket::{self, Create, Decoder, Fault, InFlight, MAX_ANSWER, MAX_MESSAGE, Metadata};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use js_sys::{Function, JsString, Reflect};
+use js_sys::{JsString, Reflect};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -33,8 +33,12 @@ extern "C" {
     fn send(this: &Socket, message: &str) -> Result<(), JsValue>;
     #[wasm_bindgen(method, catch)]
     fn close(this: &Socket) -> Result<(), JsValue>;
-    #[wasm_bindgen(method, js_name = addEventListener)]
-    fn on(this: &Socket, event: &str, listener: &Function);
+}
+
+#[wasm_bindgen(module = "/src/platform/glue.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = listen)]
+    fn listen(socket: &Socket, received: &JsValue, ended: &JsValue);
 }
 
 /// One connection.
@@ -50,11 +54,12 @@ struct Session {
     /// Aborted when the client leaves.
     left: AbortController,
     /// What the socket calls. They hold the session, so they go when it ends.
-    listeners: RefCell<Vec<Listener>>,
+    listeners: RefCell<Option<(Received, Ended)>>,
     around: Rc<Around>,
 }
 
-type Listener = Closure<dyn FnMut(JsValue)>;
+type Received = Closure<dyn Fn(JsValue)>;
+type Ended = Closure<dyn Fn()>;
 
 /// Opens a connection.
 pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
@@ -92,9 +97,7 @@ fn connected(headers: Headers, outer: Headers, route: Route<'_>, around: &Rc<Aro
         listeners: RefCell::default(),
         around: Rc::clone(around),
     });
-    session.listen("message", Session::receive);
-    session.listen("close", Session::end);
-    session.listen("error", Session::end);
+    session.listen();
     session.socket.accept()?;
     js::switched(&theirs, &answering)
 }
@@ -102,22 +105,22 @@ fn connected(headers: Headers, outer: Headers, route: Route<'_>, around: &Rc<Aro
 // === impl Session ===
 
 impl Session {
-    fn listen(self: &Rc<Self>, event: &str, heard: fn(&Rc<Self>, &JsValue)) {
-        let session = Rc::clone(self);
-        let listener = Listener::new(move |event: JsValue| heard(&session, &event));
-        self.socket.on(event, listener.as_ref().unchecked_ref());
-        self.listeners.borrow_mut().push(listener);
+    fn listen(self: &Rc<Self>) {
+        let (receiving, ending) = (Rc::clone(self), Rc::clone(self));
+        let received = Received::new(move |data: JsValue| receiving.receive(&data));
+        let ended = Ended::new(move || Rc::clone(&ending).end());
+        listen(&self.socket, received.as_ref(), ended.as_ref());
+        self.listeners.replace(Some((received, ended)));
     }
 
     /// The client left, or the connection broke: what was asked for is taken back.
-    fn end(self: &Rc<Self>, _: &JsValue) {
+    fn end(&self) {
         self.left.abort();
         let _ = self.socket.close();
         drop(self.listeners.take());
     }
 
-    fn receive(self: &Rc<Self>, event: &JsValue) {
-        let data = Reflect::get(event, &JsValue::from_str("data")).unwrap_or_default();
+    fn receive(self: &Rc<Self>, data: &JsValue) {
         let refused = match data.dyn_ref::<JsString>() {
             Some(text) if text.length() as usize <= MAX_MESSAGE => return self.begin(String::from(text)),
             Some(_) => Refusal::body_too_large(format!("A message must not be longer than {MAX_MESSAGE} bytes.")),
@@ -169,7 +172,7 @@ impl Session {
             identity: Some(presented.identity),
             by_message: true,
             signal: Some(self.left.signal()),
-            network: proxy::network(&self.headers),
+            network: proxy::network(&self.headers, &self.around),
             ..Caller::default()
         };
         let response = universal::run(request, &outer, route, &caller, &self.around).await;
@@ -213,8 +216,10 @@ impl Session {
     }
 
     fn say(&self, message: &str) {
-        // A client that left hears nothing.
-        let _ = self.socket.send(message);
+        if !self.left.signal().aborted() {
+            // A client that is just leaving hears nothing.
+            let _ = self.socket.send(message);
+        }
     }
 }
 

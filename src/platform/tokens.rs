@@ -4,7 +4,9 @@ use super::{Around, gateways, now};
 use crate::api::tokens;
 use crate::auth::{self, Presented};
 use crate::caller::{Caller, Token};
+use crate::headers::Headers;
 use crate::store::StoreError;
+use crate::wrong_tokens::{self, WrongTokens};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,65 +17,120 @@ const FRESH_MS: u64 = 5_000;
 /// `last_used_at` is kept to the minute: a write on every request would cost more than the request.
 const USED_MS: u64 = 60_000;
 
-/// Made-up tokens are remembered too; the cache starts anew rather than grow.
+/// So many tokens that are right are remembered, and so many that are not. Either starts anew rather than grow, and apart from
+/// the other: whoever makes tokens up must not have the right ones forgotten.
 const MAX_ENTRIES: usize = 1_000;
 
 struct Entry {
-    token: Option<Token>,
+    token: Token,
     read_at: u64,
     noted_at: u64,
+    /// Something changed: it does not hold until it has been read again.
+    is_doubtful: bool,
 }
 
 thread_local! {
-    static CACHE: RefCell<HashMap<String, Entry>> = RefCell::new(HashMap::new());
+    static RIGHT: RefCell<HashMap<String, Entry>> = RefCell::new(HashMap::new());
+    /// Tokens that do not exist, and when that was found out.
+    static WRONG: RefCell<HashMap<String, u64>> = RefCell::new(HashMap::new());
+    static ATTEMPTS: RefCell<WrongTokens> = RefCell::new(WrongTokens::default());
 }
 
-/// The caller that the presented token proves, or `None` without a valid one.
-pub async fn identify(around: &Rc<Around>, presented: &Presented) -> Result<Option<Caller>, StoreError> {
+/// Who a caller is found to be.
+pub enum Who {
+    Known(Caller),
+    /// Without a valid token.
+    Stranger,
+    /// Nobody looked, because of the wrong tokens that came from there; for so many seconds more.
+    Barred(u64),
+}
+
+/// The caller that the presented token proves.
+pub async fn identify(around: &Rc<Around>, headers: &Headers, presented: &Presented) -> Result<Who, StoreError> {
     if presented.is_admin {
-        return Ok(Some(Caller::Admin));
+        return Ok(Who::Known(Caller::Admin));
     }
-    let Some(value) = &presented.token else { return Ok(None) };
+    let Some(value) = &presented.token else { return Ok(Who::Stranger) };
     let digest = auth::digest_text(value);
-    let token = known(around, &digest).await?.filter(|token| token.is_valid(now()));
+    let kept =
+        RIGHT.with_borrow(|right| right.get(&digest).map(|kept| (kept.token.clone(), kept.read_at, kept.is_doubtful)));
+    let token = match kept {
+        Some((token, read_at, false)) if now().saturating_sub(read_at) < FRESH_MS => Some(token),
+        kept => {
+            let address = address(around, headers);
+            // What is known here is asked for again, whatever others sent from there.
+            if kept.is_none()
+                && let Some(seconds) = barred(&address)
+            {
+                return Ok(Who::Barred(seconds));
+            }
+            let is_wrong =
+                WRONG.with_borrow(|wrong| wrong.get(&digest).is_some_and(|at| now().saturating_sub(*at) < FRESH_MS));
+            let token = if is_wrong { None } else { read(around, &digest, kept).await? };
+            if token.is_none() {
+                mistaken(&address);
+            }
+            token
+        }
+    };
+    let token = token.filter(|token| token.is_valid(now()));
     if let Some(token) = &token {
         note(around, &digest, &token.id);
     }
-    Ok(token.map(Caller::Token))
+    Ok(token.map_or(Who::Stranger, |token| Who::Known(Caller::Token(token))))
 }
 
-/// Forgets all, after a change of any.
+fn address(around: &Around, headers: &Headers) -> String {
+    wrong_tokens::address(headers, around.config.client_address_header.as_deref())
+}
+
+fn barred(address: &str) -> Option<u64> {
+    ATTEMPTS.with_borrow(|attempts| attempts.barred(address, now()))
+}
+
+fn mistaken(address: &str) {
+    ATTEMPTS.with_borrow_mut(|attempts| attempts.note(address, now()));
+}
+
+/// Has all read again, after a change of any. They stay known, so that nobody is barred for the sake of it.
 pub fn forget_all() {
-    CACHE.with_borrow_mut(HashMap::clear);
+    RIGHT.with_borrow_mut(|right| right.values_mut().for_each(|kept| kept.is_doubtful = true));
+    WRONG.with_borrow_mut(HashMap::clear);
 }
 
-async fn known(around: &Around, digest: &str) -> Result<Option<Token>, StoreError> {
-    let kept =
-        CACHE.with_borrow(|cache| cache.get(digest).map(|entry| (entry.token.clone(), entry.read_at, entry.noted_at)));
-    if let Some((token, read_at, _)) = &kept
-        && now().saturating_sub(*read_at) < FRESH_MS
-    {
-        return Ok(token.clone());
-    }
-    let token = match (tokens::find(&around.database().within(gateways::PATIENCE_MS), digest).await, &kept) {
+/// Reads a token from the database, of which the isolate may have an older copy.
+async fn read(around: &Around, digest: &str, kept: Option<(Token, u64, bool)>) -> Result<Option<Token>, StoreError> {
+    let token = match (tokens::find(&around.database().within(gateways::PATIENCE_MS), digest).await, kept) {
         (Ok(token), _) => token,
         // While D1 does not answer, a token that was valid goes on to be.
-        (Err(_), Some((Some(token), ..))) => Some(token.clone()),
+        (Err(_), Some((token, _, false))) => Some(token),
         (Err(error), _) => return Err(error),
     };
-    let noted_at = kept.map_or(0, |(_, _, noted_at)| noted_at);
-    CACHE.with_borrow_mut(|cache| {
-        if cache.len() >= MAX_ENTRIES {
-            cache.clear();
+    match token.clone() {
+        Some(token) => RIGHT.with_borrow_mut(|right| {
+            if right.len() >= MAX_ENTRIES && !right.contains_key(digest) {
+                right.clear();
+            }
+            let noted_at = right.get(digest).map_or(0, |kept| kept.noted_at);
+            let entry = Entry { token, read_at: now(), noted_at, is_doubtful: false };
+            right.insert(digest.to_owned(), entry);
+        }),
+        None => {
+            RIGHT.with_borrow_mut(|right| right.remove(digest));
+            WRONG.with_borrow_mut(|wrong| {
+                if wrong.len() >= MAX_ENTRIES {
+                    wrong.clear();
+                }
+                wrong.insert(digest.to_owned(), now());
+            });
         }
-        cache.insert(digest.to_owned(), Entry { token: token.clone(), read_at: now(), noted_at });
-    });
+    }
     Ok(token)
 }
 
 fn note(around: &Rc<Around>, digest: &str, id: &str) {
-    let due = CACHE.with_borrow_mut(|cache| {
-        let entry = cache.get_mut(digest)?;
+    let due = RIGHT.with_borrow_mut(|right| {
+        let entry = right.get_mut(digest)?;
         let due = now().saturating_sub(entry.noted_at) >= USED_MS;
         if due {
             entry.noted_at = now();

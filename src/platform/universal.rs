@@ -35,7 +35,7 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         trusted: presented.let_in,
         identity: Some(presented.identity),
         signal: Some(request.signal()),
-        network: proxy::network(&asked.headers),
+        network: proxy::network(&asked.headers, around),
         ..Caller::default()
     };
     run(&body, &headers, route, &caller, around).await

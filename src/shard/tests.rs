@@ -61,6 +61,7 @@ fn ask_as(databases: &impl Databases, caller: &Caller, method: &str, path: &str,
         entropy: [7; 32],
         mark: MARK,
         guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+        bounds: &crate::bounds::Bounds::USUAL,
     };
     let reply = block_on(control::handle(databases, &request, async |_| {})).unwrap_or_else(|error| {
         let cause = error.cause.clone().unwrap_or_default();

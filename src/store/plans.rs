@@ -154,7 +154,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         checked(&store, "taking it back");
     }
     let lines = r#"{"request_id": "chatcmpl-1", "data": {"rating": 1}}"#;
-    let find = async |id: &str| feedback::locate(&homes, id, &context).await.map_err(Into::into);
+    let find = async |id: &str| feedback::locate(&homes, id, &context).await;
     block_on(feedback::bulk(&store, &homes, lines.as_bytes(), &context, find)).unwrap();
     checked(&store, "bulk feedback");
     let early = id::mint_log(NOW, 9, &MARK);
@@ -186,7 +186,7 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
     {
         let id = id::mint(NOW, n as u128);
         let body = json!({ "name": id, "enable": true, "filters": filters }).to_string();
-        block_on(datasets::create(&store, &PLACE, body.as_bytes(), &id, &by())).unwrap();
+        block_on(datasets::create(&store, &PLACE, body.as_bytes(), &id, &by(), &crate::bounds::Bounds::USUAL.datasets)).unwrap();
         block_on(datasets::update(&store, &PLACE, &id, body.as_bytes(), &by())).unwrap();
         sets.push(id);
     }
@@ -201,7 +201,15 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
             json!(["cost", "human_feedback", "p95_duration", "cost_per_thumbs_up", "feedback:rating", "json_valid"]);
         let body =
             json!({ "name": id, "dataset_ids": chosen, "evaluation_type_ids": types, "group_by": "metadata.team" });
-        block_on(evaluations::create(&store, &PLACE, body.to_string().as_bytes(), &id, &by())).unwrap();
+        block_on(evaluations::create(
+            &store,
+            &PLACE,
+            body.to_string().as_bytes(),
+            &id,
+            &by(),
+            &crate::bounds::Bounds::USUAL.evaluations,
+        ))
+        .unwrap();
         checked(&store, "creating an evaluation");
         assert_eq!(block_on(run::waiting(&store, NOW)).unwrap(), [id.as_str()]);
         block_on(run::run(&store, &Nobody, &id, "me", u64::MAX)).unwrap();
@@ -225,7 +233,15 @@ fn retention_and_repricing_work_through_an_index() {
     let store = filled();
     let _ = store.plans.take();
     let body = json!({ "filters": [{ "key": "model", "operator": "eq", "value": ["model-3"] }] }).to_string();
-    block_on(reprices::create(&store, &PLACE, body.as_bytes(), &id::mint(NOW, 1), &by())).unwrap();
+    block_on(reprices::create(
+        &store,
+        &PLACE,
+        body.as_bytes(),
+        &id::mint(NOW, 1),
+        &by(),
+        &crate::bounds::Bounds::USUAL.reprices,
+    ))
+    .unwrap();
     let until = NOW + 1_000;
     block_on(crate::reprice::run_all(&store, 0, || NOW, until)).unwrap();
     block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap();

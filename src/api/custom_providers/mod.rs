@@ -7,6 +7,7 @@ mod tests;
 use super::{name, object, only, provider_configs};
 use crate::address::{self, Origin};
 use crate::audit::{self, By, Change};
+use crate::bounds::Most;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
 use crate::page::Page;
@@ -20,9 +21,6 @@ use fields::MASK;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
-
-/// All of an account's custom providers are in the memory of every isolate.
-const MAX_PROVIDERS: u64 = 100;
 
 const FIELDS: &[&str] = &[
     "name",
@@ -151,6 +149,7 @@ pub async fn create(
     new_id: &str,
     guard: &Guard,
     by: &By<'_>,
+    bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     only(&body, FIELDS, &["body"])?;
@@ -182,7 +181,7 @@ pub async fn create(
          about, created_at, modified_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12 \
          WHERE (SELECT count(*) FROM custom_providers WHERE account_id = ?2) < ?13 ON CONFLICT DO NOTHING";
     let mut binds = row.binds();
-    binds.push(Bind::Int(MAX_PROVIDERS as i64));
+    binds.push(bound.bind());
     let change = change("custom_provider.create", account, &row.id, &body);
     let changed = store.batch(vec![Statement::new(sql, binds), by.row(&change)]).await?;
     if changed.first() == Some(&1) {
@@ -191,7 +190,7 @@ pub async fn create(
     if exists(store, account, &format!("{PREFIX}{}", row.slug)).await? {
         return Err(taken());
     }
-    Err(ApiError::invalid(["body"], format!("An account may have {MAX_PROVIDERS} custom providers")))
+    Err(bound.reached())
 }
 
 /// Changes the fields that the body names; null resets one.

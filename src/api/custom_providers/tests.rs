@@ -20,7 +20,15 @@ fn asked(reply: Result<Reply, ApiError>) -> Value {
 
 fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
     let id = id::mint(n, u128::from(n) << 64);
-    asked(block_on(create(store, "a", body.to_string().as_bytes(), &id, &guard(), &by(n))))
+    asked(block_on(create(
+        store,
+        "a",
+        body.to_string().as_bytes(),
+        &id,
+        &guard(),
+        &by(n),
+        &crate::bounds::Bounds::USUAL.custom_providers,
+    )))
 }
 
 fn patch(store: &Sqlite, id: &str, body: &Value, guard: &Guard) -> Value {
@@ -165,7 +173,15 @@ fn a_slug_is_there_once_in_an_account() {
     let own = first["result"]["id"].as_str().unwrap();
     assert_eq!(patch(&store, own, &json!({ "slug": "Acme" }), &guard())["result"]["slug"], "Acme");
     let body = br#"{"name":"n","slug":"acme","base_url":"https://x.example"}"#;
-    let elsewhere = block_on(create(&store, "b", body, &id::mint(9, 9), &guard(), &by(4)));
+    let elsewhere = block_on(create(
+        &store,
+        "b",
+        body,
+        &id::mint(9, 9),
+        &guard(),
+        &by(4),
+        &crate::bounds::Bounds::USUAL.custom_providers,
+    ));
     assert_eq!(elsewhere.unwrap().status, 200);
     // An id of another account is unknown.
     assert_eq!(block_on(get(&store, "b", id)).unwrap_err().code, 1004);
@@ -275,7 +291,14 @@ fn prices_go_with_their_provider() {
     let store = Sqlite::new();
     let id = make(&store, 1, &valid())["result"]["id"].as_str().unwrap().to_owned();
     let body = json!({ "account_provider_id": id, "model": "m", "cost_in": 0 }).to_string();
-    let made = asked(block_on(costs::create(&store, "a", body.as_bytes(), &id::mint(5, 5), &by(5))));
+    let made = asked(block_on(costs::create(
+        &store,
+        "a",
+        body.as_bytes(),
+        &id::mint(5, 5),
+        &by(5),
+        &crate::bounds::Bounds::USUAL.costs,
+    )));
     assert_eq!(made["result"]["provider"], "custom-acme");
     patch(&store, &id, &json!({ "slug": "renamed" }), &guard());
     let price = made["result"]["id"].as_str().unwrap();

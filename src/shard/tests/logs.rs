@@ -25,8 +25,9 @@ fn an_id_leads_to_its_log_in_whatever_database() {
             assert_eq!(judged(&id)["log_id"], format!("log-{n}"), "{id}");
         }
     }
-    let several = judged("event");
-    assert_eq!((&several["log_id"], &several["matches"]), (&json!("log-1"), &json!(2)));
+    let several = ask(&databases, "POST", "/feedback/event", &json!({ "data": { "a": 1 } }));
+    assert!(several.status == 409 && several.body.contains("a/g0, a/g1 (account/gateway)"), "{}", several.body);
+    assert_eq!(judged("event?account=a&gateway=g1")["log_id"], "log-1");
     assert_eq!(judged("event?account=a&gateway=g0")["log_id"], "log-0");
     assert_eq!(judged("event?account=a&gateway=g2"), Value::Null);
     assert_eq!(judged("event?account=b"), Value::Null);
