@@ -69,7 +69,7 @@ async fn unread(around: &Around) {
                 sum += n;
                 for aside::Untold { source, id, reason } in rows {
                     let line = json!({ "level": "error", "event": "row_put_aside", "source": source, "id": id, "reason": reason });
-                    worker::console_error!("{line}");
+                    console::error(&line);
                 }
             }
             Err(error) => told("put_aside_unknown", Err(error)),
