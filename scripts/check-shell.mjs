@@ -14,6 +14,10 @@ const USE_OF_CRATE = new RegExp(
 /** Raw strings, strings, characters and comments, where the name of a crate means nothing. */
 const NOT_CODE = /\br(#*)"[^]*?"\1|"(?:\\[^]|[^"\\])*"|'(?:\\[^']+|[^'\\])'|\/\/.*|\/\*[^]*?\*\//g;
 
+/** The only file that prints, because it masks what looks like a key. */
+const CONSOLE = "src/platform/console.rs";
+const PRINTING = /\bconsole_(?:log|error|warn|debug)!|\b(?:e?print(?:ln)?|dbg)!/g;
+
 function sourceFiles(directory) {
   return fs
     .readdirSync(join(root, directory), { withFileTypes: true })
@@ -28,13 +32,21 @@ function isShell(path) {
   return SHELL.some((part) => (part.endsWith("/") ? path.startsWith(part) : path === part));
 }
 
-function usesIn(path) {
+function found(path, pattern, what) {
   const blank = (text) => text.replace(/[^\n]/g, " ");
   const code = fs.readFileSync(join(root, path), "utf8").replace(NOT_CODE, blank);
-  return [...code.matchAll(USE_OF_CRATE)].map((match) => {
+  return [...code.matchAll(pattern)].map((match) => {
     const line = code.slice(0, match.index).split("\n").length;
-    return `${path}:${line}: uses the crate ${match[1] ?? match[2]}`;
+    return `${path}:${line}: ${what(match)}`;
   });
+}
+
+function usesIn(path) {
+  return found(path, USE_OF_CRATE, (match) => `uses the crate ${match[1] ?? match[2]}`);
+}
+
+function printsIn(path) {
+  return found(path, PRINTING, () => `prints; that is for ${CONSOLE}, which masks keys`);
 }
 
 await main(import.meta.url, () => {
@@ -44,8 +56,11 @@ await main(import.meta.url, () => {
     ...sourceFiles("src")
       .filter((path) => !isShell(path))
       .flatMap(usesIn),
+    ...sourceFiles("src")
+      .filter((path) => path !== CONSOLE)
+      .flatMap(printsIn),
   ];
   if (problems.length === 0) return;
   problems.forEach((problem) => console.log(problem));
-  throw new Failure(`code for the Workers runtime belongs in ${SHELL.join(", ")}; the rest must run on the host.`);
+  throw new Failure(`code for the Workers runtime belongs in ${SHELL.join(", ")}; the rest must run on the host, and only ${CONSOLE} prints.`);
 });

@@ -1,15 +1,31 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
-use crate::headers::Headers;
+use crate::headers::{self, Headers};
 use crate::id::MarkKey;
+use crate::mask;
+use crate::query::percent_decoded;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use subtle::ConstantTimeEq;
 
 /// The SHA-256 of a token. Tokens themselves are not kept.
 #[derive(Clone, Copy)]
-pub struct TokenDigest([u8; 32]);
+pub struct TokenDigest {
+    sha256: [u8; 32],
+    /// Tells cheaply where in a text the token may be.
+    print: Fingerprint,
+}
+
+/// A number that a text's parts of one length are looked through for, which changes with every step by one byte.
+#[derive(Clone, Copy)]
+struct Fingerprint {
+    length: usize,
+    sum: u64,
+    /// What the first byte of a part is multiplied by.
+    first: u64,
+}
 
 /// The headers a client can bring our token in. Vendor SDKs have no setting for `cf-aig-authorization`, but all of
 /// them send an API key.
@@ -24,6 +40,13 @@ const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";
 const TOKEN_PREFIX: &str = "tgt_";
 
 const MIN_TOKEN_LENGTH: usize = 16;
+
+/// How many characters of a token follow its beginning where it may as well be another word, such as `tgt_lang`. Real ones
+/// have 43.
+const MIN_TOKEN_REST: usize = 20;
+
+/// How often a text may have been percent-encoded.
+const MAX_ENCODINGS: usize = 3;
 
 /// Values from tutorials and examples, which whoever scans for open gateways tries first.
 const WELL_KNOWN: &[&str] = &[
@@ -62,7 +85,7 @@ pub struct Presented {
     /// A token that may be one of ours.
     pub token: Option<String>,
     /// Headers that hold our token; they must never reach a provider.
-    pub carriers: Vec<&'static str>,
+    pub carriers: Vec<Cow<'static, str>>,
 }
 
 /// Checks that a token is fit to guard a gateway; otherwise says what is wrong with it.
@@ -97,12 +120,19 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
     let mut found = Presented::default();
     for name in TOKEN_HEADERS {
         if headers.get(name).is_some_and(|value| found.takes(bare(value), admin)) {
-            found.carriers.push(name);
+            found.carriers.push(Cow::Borrowed(name));
         }
     }
     let protocols = headers.get("sec-websocket-protocol").unwrap_or("");
     for token in protocols.split(',').filter_map(|entry| entry.trim().strip_prefix(TOKEN_PROTOCOL)) {
         found.takes(token, admin);
+    }
+    // What did not prove anything, because it is in the wrong place or oddly spelled, is a secret of ours all the same.
+    for (name, value) in &headers.0 {
+        let is_other = name != "sec-websocket-protocol" && !headers::is_for_us(name) && !found.carries(name);
+        if is_other && holds_token(value, admin) {
+            found.carriers.push(Cow::Owned(name.clone()));
+        }
     }
     found
 }
@@ -146,20 +176,48 @@ pub fn token(entropy: &[u8; 32]) -> String {
 /// What is stored of a token: its SHA-256 in hexadecimal. A token has 256 random bits, so nobody can guess their way
 /// from the one to the other.
 pub fn digest_text(token: &str) -> String {
-    TokenDigest::of(token).0.iter().map(|byte| format!("{byte:02x}")).collect()
+    TokenDigest::of(token).sha256.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a text is the admin token, or looks like one of those that the control plane makes.
-pub fn is_ours(text: &str, admin: &TokenDigest) -> bool {
-    text.starts_with(TOKEN_PREFIX) || admin.matches(text)
+/// Whether a credential is the admin token, or looks like one of those that the control plane makes.
+pub fn is_ours(credential: &str, admin: &TokenDigest) -> bool {
+    credential.starts_with(TOKEN_PREFIX) || holds_token(credential, admin)
 }
 
-/// The subprotocols that go on to the provider: all but the one that carries our token.
-pub fn provider_protocols(protocols: &str) -> String {
+/// Whether the admin token, or what looks like one of those that the control plane makes, is anywhere in a text, also in
+/// percent-encoding or in the base64 of the Basic scheme.
+pub fn holds_token(text: &str, admin: &TokenDigest) -> bool {
+    let is_plain = |text: &[u8]| looks_like_ours(text) || admin.is_in(text);
+    if is_plain(text.as_bytes()) || mask::basic(text).is_some_and(|pair| is_plain(pair.as_bytes())) {
+        return true;
+    }
+    let mut decoded = Cow::Borrowed(text);
+    for _ in 0..MAX_ENCODINGS {
+        if !decoded.contains('%') {
+            return false;
+        }
+        decoded = String::from_utf8_lossy(&percent_decoded(&decoded)).into_owned().into();
+        if is_plain(decoded.as_bytes()) {
+            return true;
+        }
+    }
+    false
+}
+
+fn looks_like_ours(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, TOKEN_PREFIX.as_bytes()).any(|at| {
+        let rest = text.get(at + TOKEN_PREFIX.len()..).unwrap_or_default();
+        let is_token = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        rest.iter().take_while(is_token).take(MIN_TOKEN_REST).count() == MIN_TOKEN_REST
+    })
+}
+
+/// The subprotocols that go on to the provider: all but those that carry a token of ours.
+pub fn provider_protocols(protocols: &str, ours: impl Fn(&str) -> bool) -> String {
     let kept: Vec<&str> = protocols
         .split(',')
         .map(str::trim)
-        .filter(|entry| !entry.is_empty() && !entry.starts_with(TOKEN_PROTOCOL))
+        .filter(|entry| !entry.is_empty() && !entry.starts_with(TOKEN_PROTOCOL) && !ours(entry))
         .collect();
     kept.join(", ")
 }
@@ -193,6 +251,11 @@ impl Presented {
         Some(self.identity.as_str()).filter(|identity| !identity.is_empty() && *identity != ADMIN)
     }
 
+    /// Whether a header has a token of ours in it.
+    pub fn carries(&self, name: &str) -> bool {
+        self.carriers.iter().any(|carrier| carrier == name)
+    }
+
     /// Takes note of a token that is ours, or looks like it.
     fn takes(&mut self, token: &str, admin: &TokenDigest) -> bool {
         if admin.matches(token) {
@@ -213,21 +276,68 @@ impl TokenDigest {
     /// What log ids are marked with. It changes with the admin token, and with it ends only that feedback is accepted for
     /// logs that are still being written.
     pub fn mark_key(&self) -> MarkKey {
-        MarkKey(Sha256::new().chain_update(self.0).chain_update(b"log ids").finalize().into())
+        MarkKey(Sha256::new().chain_update(self.sha256).chain_update(b"log ids").finalize().into())
     }
 
     fn of(token: &str) -> Self {
-        Self(Sha256::digest(token.as_bytes()).into())
+        Self { sha256: Sha256::digest(token.as_bytes()).into(), print: Fingerprint::of(token.as_bytes()) }
     }
 
     fn matches(&self, token: &str) -> bool {
-        self.0.ct_eq(&Self::of(token).0).into()
+        self.proves(token.as_bytes())
+    }
+
+    fn proves(&self, token: &[u8]) -> bool {
+        let sha256: [u8; 32] = Sha256::digest(token).into();
+        self.sha256.ct_eq(&sha256).into()
+    }
+
+    /// Whether the token is anywhere in a text.
+    fn is_in(&self, text: &[u8]) -> bool {
+        self.print.places(text).any(|part| self.proves(part))
+    }
+}
+
+// === impl Fingerprint ===
+
+impl Fingerprint {
+    /// An odd number without small factors, so that every bit of the sum depends on every byte.
+    const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    fn of(text: &[u8]) -> Self {
+        let first = text.iter().skip(1).fold(1_u64, |power, _| power.wrapping_mul(Self::BASE));
+        Self { length: text.len(), sum: Self::sum(text), first }
+    }
+
+    fn sum(text: &[u8]) -> u64 {
+        text.iter().fold(0, |sum, byte| Self::then(sum, *byte))
+    }
+
+    fn then(sum: u64, byte: u8) -> u64 {
+        sum.wrapping_mul(Self::BASE).wrapping_add(u64::from(byte) + 1)
+    }
+
+    /// The parts of a text that have this fingerprint. Hardly any other has.
+    fn places<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let begun = text.get(..self.length).map(Self::sum);
+        let gone = text.iter().map(Some).chain([None]);
+        let next = text.get(self.length..).unwrap_or_default().iter();
+        let steps = next.map(Some).chain([None]).zip(gone);
+        let mut sum = begun.unwrap_or_default();
+        steps.take(if begun.is_some() { usize::MAX } else { 0 }).enumerate().filter_map(move |(start, (next, gone))| {
+            let part = (sum == self.sum).then(|| text.get(start..start + self.length)).flatten();
+            if let (Some(next), Some(gone)) = (next, gone) {
+                sum = Self::then(sum.wrapping_sub((u64::from(*gone) + 1).wrapping_mul(self.first)), *next);
+            }
+            part
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const TOKEN: &str = "f3a9c1d27b604e8895aa01bc";
 
@@ -257,7 +367,7 @@ mod tests {
             for value in [TOKEN.to_owned(), format!("Bearer {TOKEN}"), format!("bearer  {TOKEN} ")] {
                 assert_eq!(
                     presents(name, &value),
-                    Presented { is_admin: true, carriers: vec![name], ..Presented::default() }
+                    Presented { is_admin: true, carriers: vec![(*name).into()], ..Presented::default() }
                 );
             }
         }
@@ -268,6 +378,42 @@ mod tests {
     fn tokens_that_share_a_beginning_are_different() {
         for value in [TOKEN.strip_suffix("01bc").unwrap(), &format!("{TOKEN}x"), "", "Bearer", "Bearer ", "Bearer é"] {
             assert!(!presents("authorization", value).is_admin, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_place_or_oddly_spelled_goes_nowhere() {
+        let admin = admin_digest(Some(TOKEN)).unwrap();
+        for token in [TOKEN.to_owned(), token(&[7; 32])] {
+            let basic = base64::engine::general_purpose::STANDARD.encode(format!("user:{token}"));
+            let encoded: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            for value in [
+                token.clone(),
+                format!("Bearer Bearer {token}"),
+                format!("Bearer\t{token}"),
+                format!("Bearer \"{token}\""),
+                format!("'{token}' "),
+                format!("ApiKey {token}"),
+                format!("Token token={token}"),
+                format!("Bearer sk-1, Bearer {token}"),
+                format!("session=1; key={token}; x=y"),
+                format!("https://user:{token}@host/"),
+                format!("x{token}x"),
+                format!("Basic {basic}"),
+                format!("basic  {basic}"),
+                format!("Bearer {encoded}"),
+                encoded.replace('%', "%25"),
+            ] {
+                for name in ["authorization", "x-auth-key", "cookie", "x-whatever", "user-agent"] {
+                    assert_eq!(presents(name, &value).carriers, [name], "{name}: {value}");
+                }
+                assert!(is_ours(&value, &admin), "{value}");
+            }
+            let half = token.get(..token.len() / 2).unwrap();
+            for other in [half, "", "tgt_lang", "tgt_lang=de", "Bearer tgt_language_of_text"] {
+                assert!(presents("x-whatever", other).carriers.is_empty(), "{other}");
+            }
+            assert!(presents("cf-aig-metadata", &token).carriers.is_empty());
         }
     }
 
@@ -291,9 +437,12 @@ mod tests {
         assert_eq!((value.len(), digest_text(&value).len()), (47, 64));
         for name in TOKEN_HEADERS {
             let found = presents(name, &format!("Bearer {value}"));
-            assert_eq!(found, Presented { token: Some(value.clone()), carriers: vec![name], ..Presented::default() });
+            assert_eq!(
+                found,
+                Presented { token: Some(value.clone()), carriers: vec![(*name).into()], ..Presented::default() }
+            );
         }
-        assert_eq!(presents("authorization", "Bearer sk-proj-1").carriers, Vec::<&str>::new());
+        assert_eq!(presents("authorization", "Bearer sk-proj-1").carriers, Vec::<Cow<str>>::new());
     }
 
     #[test]
@@ -305,6 +454,15 @@ mod tests {
             (" , ", None),
         ] {
             assert_eq!(answered_protocol(offered), wanted, "{offered}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_admin_token_is_found_wherever_it_is(before in "\\PC{0,60}", after in "\\PC{0,60}") {
+            let admin = admin_digest(Some(TOKEN)).unwrap();
+            let (with, without) = (format!("{before}{TOKEN}{after}"), format!("{before}{after}"));
+            prop_assert!(holds_token(&with, &admin) && !holds_token(&without, &admin));
         }
     }
 
@@ -337,7 +495,8 @@ mod tests {
     #[test]
     fn our_subprotocol_is_not_passed_on() {
         assert_eq!(
-            provider_protocols("realtime, cf-aig-authorization.abc, openai-beta.v1"),
+            provider_protocols("realtime, cf-aig-authorization.abc, x-api-key.tgt_a, openai-beta.v1", |entry| entry
+                .contains("tgt_")),
             "realtime, openai-beta.v1"
         );
     }

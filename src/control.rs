@@ -87,11 +87,15 @@ pub async fn handle(
         Endpoint::GetCost => costs::get(store, account, id).await,
         Endpoint::UpdateCost => costs::update(store, account, id, body, &by).await,
         Endpoint::DeleteCost => costs::delete(store, account, id, &by).await,
-        Endpoint::ListCustomProviders => custom_providers::list(store, account, query).await,
+        Endpoint::ListCustomProviders => {
+            custom_providers::list(store, account, query, custom_providers::shown_to(caller)).await
+        }
         Endpoint::CreateCustomProvider => {
             custom_providers::create(store, account, body, new_id, &request.guard, &by, &bounds.custom_providers).await
         }
-        Endpoint::GetCustomProvider => custom_providers::get(store, account, id).await,
+        Endpoint::GetCustomProvider => {
+            custom_providers::get(store, account, id, custom_providers::shown_to(caller)).await
+        }
         Endpoint::UpdateCustomProvider => custom_providers::update(store, account, id, body, &request.guard, &by).await,
         Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &by).await,
         Endpoint::ListAudit => audit::list(store, account, query).await,

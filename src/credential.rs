@@ -18,7 +18,8 @@ pub const KEY_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-g
 pub const AWS_HEADERS: &[&str] = &["x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
 
 /// Parameters that a key can come in.
-const KEY_PARAMETERS: &[&str] = &["key", "api_key", "apikey", "access_token", "token"];
+const KEY_PARAMETERS: &[&str] =
+    &["key", "api_key", "api-key", "apikey", "x-api-key", "x-goog-api-key", "access_token", "token"];
 
 /// Subprotocols by which browsers bring a key to a WebSocket, such as `xi-api-key.<key>`.
 const KEY_PROTOCOL: &str = "api-key.";
@@ -166,7 +167,7 @@ fn without<'a>(asked: &Asked<'_>) -> Result<Choice<'a>, Refusal> {
 
 /// Whether a request brings a key of its own for the provider. `ours` tells our own tokens.
 pub fn brings_key(headers: &Headers, query: &str, ours: impl Fn(&str) -> bool) -> bool {
-    let is_key = |value: &str| !is_placeholder(value) && !ours(auth::bare(value));
+    let is_key = |value: &str| !is_placeholder(value) && !ours(auth::bare(value)) && !ours(value);
     KEY_HEADERS.iter().filter_map(|name| headers.get(name)).any(&is_key)
         || parameters(query).any(|(_, value)| is_key(&value))
         || headers.get("sec-websocket-protocol").is_some_and(|all| {
@@ -187,14 +188,25 @@ pub fn without_keys(protocols: &str) -> String {
     kept.join(", ")
 }
 
-/// The query as it goes upstream: without tokens of ours, and without any key when another takes its place.
-pub fn outgoing_query<'a>(query: &'a str, replaced: bool, ours: impl Fn(&str) -> bool) -> Cow<'a, str> {
-    if !parameters(query).any(|(_, value)| replaced || ours(&value)) {
+/// The query as it goes upstream: without tokens of ours, wherever they are in it, and without any key when another takes
+/// its place. `ours` tells whether a key is one, and `holds` whether a text has one in it.
+pub fn outgoing_query<'a>(
+    query: &'a str,
+    replaced: bool,
+    ours: impl Fn(&str) -> bool,
+    holds: impl Fn(&str) -> bool,
+) -> Cow<'a, str> {
+    let goes = |pair: &str| match key_parameter(pair) {
+        Some((_, value)) => replaced || ours(&value) || holds(pair),
+        None => holds(pair),
+    };
+    let given = query.strip_prefix('?').unwrap_or(query);
+    if !given.split('&').any(goes) {
         return Cow::Borrowed(query);
     }
     let mut kept = String::new();
-    for pair in query.strip_prefix('?').unwrap_or(query).split('&') {
-        if key_parameter(pair).is_none_or(|(_, value)| !replaced && !ours(&value)) {
+    for pair in given.split('&') {
+        if !goes(pair) {
             kept.push(if kept.is_empty() { '?' } else { '&' });
             kept.push_str(pair);
         }
@@ -358,6 +370,10 @@ mod tests {
         text.starts_with("tgt_")
     }
 
+    fn holds(text: &str) -> bool {
+        text.contains("tgt_long")
+    }
+
     #[test]
     fn the_callers_key_comes_first_then_a_stored_one_then_the_operators() {
         let stored = [key("a", false), key("b", true)];
@@ -458,11 +474,13 @@ mod tests {
 
     #[test]
     fn tokens_of_ours_never_stay_in_the_query() {
-        assert_eq!(outgoing_query("?key=AIza&alt=sse", false, ours), "?key=AIza&alt=sse");
-        assert_eq!(outgoing_query("?key=unused&alt=sse", true, ours), "?alt=sse");
-        assert_eq!(outgoing_query("?alt=sse&key=tgt_a&x", false, ours), "?alt=sse&x");
-        assert_eq!(outgoing_query("?key=unused", true, ours), "");
-        assert_eq!(outgoing_query("", true, ours), "");
+        assert_eq!(outgoing_query("?key=AIza&alt=sse", false, ours, holds), "?key=AIza&alt=sse");
+        assert_eq!(outgoing_query("?key=unused&alt=sse", true, ours, holds), "?alt=sse");
+        assert_eq!(outgoing_query("?alt=sse&key=tgt_a&x", false, ours, holds), "?alt=sse&x");
+        assert_eq!(outgoing_query("?api-key=tgt_a&tgt_lang=de", false, ours, holds), "?tgt_lang=de");
+        assert_eq!(outgoing_query("?x=tgt_long&tgt_long&y=1&a=/tgt_long", false, ours, holds), "?y=1");
+        assert_eq!(outgoing_query("?key=unused", true, ours, holds), "");
+        assert_eq!(outgoing_query("", true, ours, holds), "");
     }
 
     #[test]
@@ -529,7 +547,7 @@ mod tests {
         #[test]
         fn any_header_and_query_is_read_without_harm(value in "\\PC{0,80}", query in "[a-z_=&%?0-9A-Zé]{0,80}") {
             let _ = brings_key(&headers(&[("authorization", &value), ("sec-websocket-protocol", &value)]), &query, ours);
-            let _ = (outgoing_query(&query, true, ours), preview(&value), structured(&value), origin(&value));
+            let _ = (outgoing_query(&query, true, ours, holds), preview(&value), structured(&value), origin(&value));
             for form in [KeyForm::Aws, KeyForm::Google, KeyForm::Resource("api-key")] {
                 let _ = admit_resource(form, &query, &value);
                 let _ = material(form, "", &value).is_ok();
@@ -539,7 +557,7 @@ mod tests {
         #[test]
         fn no_replaced_key_is_left_in_a_query(pairs in prop::collection::vec(("(key|api_key|a|b)", "[a-z]{1,5}"), 0..5)) {
             let query = format!("?{}", pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"));
-            prop_assert!(parameters(&outgoing_query(&query, true, ours)).next().is_none());
+            prop_assert!(parameters(&outgoing_query(&query, true, ours, holds)).next().is_none());
         }
     }
 }

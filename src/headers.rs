@@ -28,14 +28,85 @@ const OF_THE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Headers that tell the provider who our client is, or how it reached us.
-const OF_THE_CLIENT: &[&str] = &["cdn-loop", "forwarded", "true-client-ip", "x-fal-target-url", "x-real-ip"];
+/// Headers that a provider never gets, whatever anybody sets: they are between a client and us.
+const BETWEEN_CLIENT_AND_US: &[&str] = &["cdn-loop", "forwarded", "true-client-ip", "x-fal-target-url", "x-real-ip"];
 
 const OURS: &[&str] = &["cf-", "x-forwarded-"];
 
+/// Headers of a client that speak of its network, or of the site that a browser was on. An operator may add some of them
+/// to a custom provider's requests; those that a client sent stay here. Sorted.
+const OF_THE_CLIENT: &[&str] = &[
+    "access-control-request-headers",
+    "access-control-request-method",
+    "access-control-request-private-network",
+    "alt-used",
+    "client-ip",
+    "downlink",
+    "early-data",
+    "ect",
+    "http2-settings",
+    "origin",
+    "referer",
+    "rtt",
+    "save-data",
+    "via",
+    "x-amz-cf-id",
+    "x-arr-log-id",
+    "x-azure-clientip",
+    "x-azure-fdid",
+    "x-azure-ref",
+    "x-azure-socketip",
+    "x-client-port",
+    "x-cluster-client-ip",
+    "x-coming-from",
+    "x-forwarded",
+    "x-host",
+    "x-http-host-override",
+    "x-remote-addr",
+    "x-remote-host",
+    "x-remote-user",
+    "x-rewrite-url",
+    "x-scheme",
+];
+
+/// What such headers begin with where a content delivery network or a host adds several.
+const OF_A_NETWORK: &[&str] = &[
+    "akamai-",
+    "cloudfront-",
+    "fastly-",
+    "fly-",
+    "sec-fetch-",
+    "x-akamai-",
+    "x-appengine-",
+    "x-client-geo",
+    "x-envoy-",
+    "x-nf-",
+    "x-original-",
+    "x-proxy-",
+    "x-real-",
+    "x-vercel-",
+];
+
+/// What other headers with an address end with.
+const WITH_AN_ADDRESS: &[&str] = &["-ip", "-ip-address", "-ipaddr", "-remote-addr", "-forwarded-for"];
+
 /// Whether a header with this lower-case name is between a client and us, and must not reach a provider.
 fn stays(name: &str) -> bool {
-    OF_THE_CONNECTION.contains(&name) || OF_THE_CLIENT.contains(&name) || OURS.iter().any(|own| name.starts_with(own))
+    OF_THE_CONNECTION.contains(&name)
+        || BETWEEN_CLIENT_AND_US.contains(&name)
+        || OURS.iter().any(|own| name.starts_with(own))
+}
+
+/// Whether a client's header with this lower-case name is for the gateway or for the connection to it, and goes no further.
+pub fn is_for_us(name: &str) -> bool {
+    stays(name)
+}
+
+/// Whether a client's header with this lower-case name speaks of the client's network, or of another site.
+fn is_of_the_client(name: &str) -> bool {
+    OF_THE_CLIENT.binary_search(&name).is_ok()
+        || OF_A_NETWORK.iter().any(|start| name.starts_with(start))
+        || WITH_AN_ADDRESS.iter().any(|end| name.ends_with(end))
 }
 
 /// Whether an operator may have a header with this lower-case name added to requests: what describes the connection or
@@ -57,11 +128,14 @@ impl Headers {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The names of those headers that must not reach a provider.
-    pub fn not_forwarded(&self) -> impl Iterator<Item = &str> {
+    /// The names of those headers that must not reach a provider. Cookies do where the gateway's setting lets them.
+    pub fn not_forwarded(&self, with_cookies: bool) -> impl Iterator<Item = &str> {
         let named_by_connection = self.get("connection").unwrap_or("");
         self.0.iter().map(|(name, _)| name.as_str()).filter(move |name| {
-            stays(name) || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
+            stays(name)
+                || is_of_the_client(name)
+                || (!with_cookies && matches!(*name, "cookie" | "cookie2"))
+                || named_by_connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(name))
         })
     }
 
@@ -93,6 +167,11 @@ impl<'a> Edits<'a> {
             Some((_, known)) => *known = value,
             None => self.0.push((name, value)),
         }
+    }
+
+    /// Whether something is to be done with a header.
+    pub fn names(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     /// The value that a header will have, `before` being the headers without the changes.
@@ -151,8 +230,72 @@ mod tests {
             ("host", "localhost"),
             ("accept", "*/*"),
         ]);
-        let dropped: Vec<_> = all.not_forwarded().collect();
+        let dropped: Vec<_> = all.not_forwarded(false).collect();
         assert_eq!(dropped, ["cf-aig-metadata", "cf-connecting-ip", "connection", "x-hop", "x-forwarded-for", "host"]);
+    }
+
+    #[test]
+    fn what_speaks_of_the_clients_network_or_of_another_site_stays_here() {
+        assert!(OF_THE_CLIENT.is_sorted());
+        for name in [
+            "origin",
+            "referer",
+            "via",
+            "x-client-ip",
+            "fastly-client-ip",
+            "fastly-ff",
+            "x-cluster-client-ip",
+            "fly-client-ip",
+            "fly-region",
+            "do-connecting-ip",
+            "x-real-ip",
+            "x-real-host",
+            "true-client-ip",
+            "forwarded",
+            "x-forwarded",
+            "x-forwarded-host",
+            "x-original-forwarded-for",
+            "x-original-url",
+            "x-vercel-ip-country",
+            "x-appengine-user-ip",
+            "x-envoy-external-address",
+            "x-envoy-peer-metadata",
+            "wl-proxy-client-ip",
+            "x-originating-ip",
+            "x-nf-client-connection-ip",
+            "cloudfront-viewer-address",
+            "x-azure-clientip",
+            "sec-fetch-site",
+            "sec-fetch-mode",
+            "cdn-loop",
+            "cf-ipcountry",
+            "access-control-request-method",
+        ] {
+            for cookies in [false, true] {
+                assert_eq!(headers(&[(name, "x")]).not_forwarded(cookies).collect::<Vec<_>>(), [name]);
+            }
+        }
+        for name in [
+            "authorization",
+            "user-agent",
+            "http-referer",
+            "x-title",
+            "x-stainless-lang",
+            "anthropic-version",
+            "openai-organization",
+            "x-amzn-trace-id",
+            "idempotency-key",
+            "x-tip",
+            "accept-language",
+        ] {
+            assert_eq!(headers(&[(name, "x")]).not_forwarded(false).count(), 0, "{name}");
+        }
+        assert_eq!(headers(&[("cookie", "a=b")]).not_forwarded(false).count(), 1);
+        assert_eq!(headers(&[("cookie", "a=b")]).not_forwarded(true).count(), 0);
+        // What an operator adds to a custom provider's requests is another matter.
+        assert!(
+            is_addable("origin") && is_addable("referer") && is_addable("cookie") && !is_addable("x-forwarded-for")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! of any shape that is merged key by key.
 
 use crate::envelope::ApiError;
+use crate::mask;
 use crate::metadata;
 use crate::store::{Bind, Statement};
 use serde_json::{Map, Value, json};
@@ -86,7 +87,7 @@ impl Judgement {
                         return Err(ApiError::invalid(place(key), "Keys that begin with 'cf.' are reserved"));
                     }
                 }
-                entries.clone()
+                mask::object(entries)
             }
             Some(_) => return Err(ApiError::invalid(["body", "metadata"], "Expected an object")),
         };
@@ -102,7 +103,7 @@ impl Judgement {
             ));
         };
         keys(data, &["body", "data"])?;
-        Ok(Self::Merge(data.clone()))
+        Ok(Self::Merge(mask::object(data)))
     }
 
     pub fn kind(&self) -> &'static str {
@@ -408,6 +409,10 @@ mod tests {
         ] {
             let error = Judgement::patch(&body).unwrap_err();
             assert_eq!((error.code, error.path.last().map(String::as_str)), (7001, Some(place)), "{body}");
+        }
+        let key = json!({ "a": "see sk-proj-0123456789abcdef", "sk-proj-0123456789abcdef": 1 });
+        for read in [Judgement::patch(&json!({ "metadata": key })), Judgement::merge(&json!({ "data": key }))] {
+            assert!(!read.unwrap().data().to_string().contains("sk-proj"));
         }
         let all = json!({ "feedback": null, "score": 100, "metadata": { "a": null, "b": "x" } });
         let read = Judgement::patch(&all).unwrap();

@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 
 mod address;
+mod answer_headers;
 mod api;
 mod aside;
 mod audit;
@@ -32,6 +33,7 @@ mod judgement;
 mod limit;
 mod log_batch;
 mod log_queue;
+mod mask;
 mod memory;
 mod metadata;
 mod model;

@@ -1,5 +1,6 @@
 //! Which model a request is for, and what kind of work it asks for, as far as its path tells.
 
+use crate::mask::patterns;
 use crate::query::percent_decoded;
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
@@ -83,11 +84,12 @@ pub fn stored_path(rest: &str, query: &str) -> String {
     clipped(&format!("{rest}?{}", masked.join("&")))
 }
 
-/// Parameters are masked by parts of their names: hiding one too many costs less than storing one key.
-fn is_credential(name: &str) -> bool {
+/// Whether a parameter is one that must not be stored. Parts of its name decide: hiding one too many costs less than storing
+/// one key.
+pub fn is_credential(name: &str) -> bool {
     const PARTS: &[&str] = &["key", "token", "secret", "sig", "auth", "password", "credential", "jwt"];
     let name = decoded(name).to_ascii_lowercase();
-    PARTS.iter().any(|part| name.contains(part))
+    PARTS.iter().any(|part| name.contains(part)) || patterns::is_parameter(name.as_bytes())
 }
 
 /// A path is for reading; nobody needs 16 KB of it in every row.
@@ -144,6 +146,10 @@ mod tests {
                 "?key=AIza&alt=sse&API_KEY=x&X-Amz-Signature=y&a%75th=z&model=m"
             ),
             "v1beta/models/m:generateContent?key=***&alt=sse&API_KEY=***&X-Amz-Signature=***&a%75th=***&model=m"
+        );
+        assert_eq!(
+            stored_path("callback", "?code=abc&c%6Fde=d&country_code=DE"),
+            "callback?code=***&c%6Fde=***&country_code=DE"
         );
         assert_eq!(stored_path("chat/completions", ""), "chat/completions");
     }

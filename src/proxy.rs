@@ -3,12 +3,14 @@
 //! The bodies stay JavaScript values all the way. What the log needs is copied once, behind the client's back: the
 //! client never waits for wasm to look at a byte.
 
+use crate::answer_headers;
 use crate::auth::{self, Presented};
 use crate::breaker;
 use crate::cache::{self, Policy, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
 use crate::limit::plan::Refused;
+use crate::mask::Secrets;
 use crate::model;
 use crate::options::Options;
 use crate::patience::Patience;
@@ -20,7 +22,7 @@ use crate::platform::job::{self, Job};
 use crate::platform::js::{self, Answer, Incoming};
 use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
 use crate::platform::{
-    Around, circuits, compat, gateways, limiter, now, pause, random, resolver,
+    Around, circuits, compat, console, gateways, limiter, now, pause, random, resolver,
     tokens::{self, Who},
 };
 use crate::providers::{self, Target};
@@ -36,6 +38,9 @@ use crate::wrong_tokens;
 use std::cell::Cell;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
+
+const TOKEN_IN_PATH: &str = "The path has a Tollgate token in it, which Tollgate sends to no provider. Send the token in the \
+                             header cf-aig-authorization: Bearer <token>.";
 
 /// What is known of a caller beside its request.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +63,8 @@ pub struct Caller {
     pub signal: Option<AbortSignal>,
     /// The evaluation that asks a judge.
     pub evaluation_id: Option<String>,
+    /// True for a browser that means to show or run the answer.
+    pub navigates: bool,
 }
 
 /// A request at the door: what it says, where it is for, and whose it is.
@@ -136,6 +143,8 @@ pub async fn attempt(
         cache: Cache::new(options.cache.clone().filter(may_be_kept)),
         admission: None,
         key_limit: None,
+        navigates: caller.navigates || answer_headers::navigates(&asked.headers),
+        passes_cookies: scope.gateway.settings.provider_cookies,
         notes: notes(&options),
         mark: None,
         share: None,
@@ -324,7 +333,7 @@ pub async fn authorised(
     let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let unreadable = |error: StoreError| {
         let line = serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
-        worker::console_error!("{line}");
+        console::error(&line);
         Refusal::unavailable(
             "Tollgate's database does not answer, so the settings of the gateway are unknown. Try again.",
         )
@@ -411,6 +420,7 @@ impl Arrival<'_> {
             facts: wire::request::RequestFacts::default(),
             may_lack_room: self.scope.gateway.settings.log_management.is_some(),
             body: None,
+            secrets: Secrets::brought(headers, self.query),
         }
     }
 
@@ -419,6 +429,9 @@ impl Arrival<'_> {
         let Self { asked, route, scope, presented, .. } = *self;
         let headers = &asked.headers;
         let upstream = Upstream::find(route.provider, &scope.custom)?;
+        if job.around.holds_token(route.rest) {
+            return Err(Refusal::bad_path(TOKEN_IN_PATH).into());
+        }
         let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
         let url = upstream.url(&Target {
             account: route.account,
@@ -463,6 +476,7 @@ impl Arrival<'_> {
             query,
             headers: &self.asked.headers,
             carriers: &presented.carriers,
+            with_cookies: job.passes_cookies,
             stream: job.call.facts.stream || model::asks_for_stream(route.rest),
             custom: key.map(|key| (key, scope.gateway.cache.purged_at(key))),
         };

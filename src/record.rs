@@ -3,6 +3,7 @@
 use crate::body_object::Stored;
 use crate::charge::Charge;
 use crate::limit::estimate;
+use crate::mask::{Masker, Secrets};
 use crate::metadata::Metadata;
 use crate::model;
 use crate::price::{self, CustomCost};
@@ -55,6 +56,8 @@ pub struct Call {
     pub may_lack_room: bool,
     /// The body as it is stored; `None` when it is not text, too long, or not wanted.
     pub body: Option<String>,
+    /// What must not stand in the row, wherever it comes from.
+    pub secrets: Secrets,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +227,10 @@ impl Call {
 // === impl LogRecord ===
 
 impl LogRecord {
+    /// The one place where requests become rows, so that nothing gets into one unmasked.
     pub fn new(call: Call, outcome: Outcome) -> Self {
+        let masker = call.secrets.for_storage();
+        let field = |text: String| masker.field(text);
         let Outcome { facts, status, failure, .. } = outcome;
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let usage = if broken { begun(facts.usage) } else { facts.usage };
@@ -258,16 +264,17 @@ impl LogRecord {
             false => (usage, cost, None),
         };
         let cost_unknown = cost_unknown.filter(|_| cost.is_none());
+        let metadata = masked(call.metadata, &masker);
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
             gateway: call.gateway,
             shard: call.shard,
             created_at: call.created_at,
-            model: model.as_deref().map(clipped),
+            model: model.as_deref().map(clipped).map(field),
             model_type: model::kind(&call.rest),
-            path: model::stored_path(&call.rest, &call.query),
-            provider: call.provider,
+            path: masker.said(model::stored_path(&call.rest, &call.query)),
+            provider: masker.field(call.provider),
             request_type: call.request_type.name(),
             status_code: status,
             success,
@@ -278,7 +285,7 @@ impl LogRecord {
             credential: call.credential.name(),
             credential_alias: call.credential.alias(),
             evaluation_id: call.evaluation_id,
-            error: (!success).then(|| explanation(failure.as_ref(), status, facts.error.as_deref())),
+            error: (!success).then(|| masker.field(explanation(failure.as_ref(), status, facts.error.as_deref()))),
             duration: outcome.duration,
             first_byte: outcome.first_byte,
             tokens_in: usage.tokens_in,
@@ -290,26 +297,26 @@ impl LogRecord {
             cost,
             price_rule,
             cost_unknown,
-            answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| clipped(&named)),
+            answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| field(clipped(&named))),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,
             saved_cost,
             custom_cost: call.custom_cost.is_some(),
-            finish_reason: facts.finish_reason.map(|reason| clipped(&reason)),
-            event_id: call.event_id,
-            response_id: facts.response_id.map(|id| clipped(&id)),
-            provider_request_id: outcome.provider_request_id.map(|id| clipped(&id)),
-            user_agent: call.user_agent.map(|agent| clipped(&agent)),
+            finish_reason: facts.finish_reason.map(|reason| field(clipped(&reason))),
+            event_id: masker.said(call.event_id),
+            response_id: facts.response_id.map(|id| field(clipped(&id))),
+            provider_request_id: outcome.provider_request_id.map(|id| field(clipped(&id))),
+            user_agent: call.user_agent.map(|agent| masker.said(clipped(&agent))),
             authentication: call.authentication,
-            request_content_type: call.request_content_type.map(|kind| clipped(&kind)),
-            response_content_type: outcome.content_type.map(|kind| clipped(&kind)),
+            request_content_type: call.request_content_type.map(|kind| field(clipped(&kind))),
+            response_content_type: outcome.content_type.map(|kind| field(clipped(&kind))),
             request_size: call.request_size,
             response_size: outcome.size,
-            metadata: call.metadata.to_json(),
+            metadata: metadata.to_json(),
             may_lack_room: call.may_lack_room,
-            metadata_entries: call.metadata.entries,
-            request_body: call.body,
-            response_body: outcome.body,
+            metadata_entries: metadata.entries,
+            request_body: call.body.map(|body| masker.body(body)),
+            response_body: outcome.body.map(|body| masker.body(body)),
             stored: Stored::default(),
             charge,
         }
@@ -340,6 +347,15 @@ fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<
         },
     };
     text.chars().take(1_000).collect()
+}
+
+/// What a caller tagged its request with, without what looks like a key.
+fn masked(metadata: Metadata, masker: &Masker) -> Metadata {
+    let entries = metadata.entries.into_iter().map(|(key, value)| match value {
+        Value::String(text) => (masker.said(key), Value::String(masker.said(text))),
+        value => (masker.said(key), value),
+    });
+    Metadata { entries: entries.collect(), dropped: metadata.dropped }
 }
 
 /// Names from outside have no business being long.
@@ -408,6 +424,7 @@ pub mod tests {
             facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
             may_lack_room: true,
             body: Some("{}".to_owned()),
+            secrets: Secrets::default(),
         }
     }
 

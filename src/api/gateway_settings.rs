@@ -41,6 +41,8 @@ pub struct GatewaySettings {
     /// Calls of providers that one request may cause, all its steps and attempts together.
     pub max_calls: u64,
     pub otel: Value,
+    /// Whether cookies go to providers and come back from them: Tollgate's own.
+    pub provider_cookies: bool,
     pub rate_limiting_interval: u64,
     pub rate_limiting_limit: u64,
     /// Limits for each token, or each value of a metadata key: Tollgate's own.
@@ -82,6 +84,7 @@ impl Default for GatewaySettings {
             logpush_public_key: None,
             max_calls: retry::MAX_CALLS,
             otel: Value::Null,
+            provider_cookies: false,
             rate_limiting_interval: 0,
             rate_limiting_limit: 0,
             rate_limiting_rules: Value::Null,
@@ -134,6 +137,7 @@ impl GatewaySettings {
             logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
             max_calls: fields.integer("max_calls", 1, 100)?.unwrap_or(defaults.max_calls),
             otel: fields.json("otel", Value::is_array, "an array")?,
+            provider_cookies: fields.boolean("provider_cookies", defaults.provider_cookies)?,
             rate_limiting_interval: fields.integer("rate_limiting_interval", 0, MAX_INTEGER)?.unwrap_or(0),
             rate_limiting_limit: fields.integer("rate_limiting_limit", 0, MAX_INTEGER)?.unwrap_or(0),
             rate_limiting_rules: fields.checked("rate_limiting_rules", rules::check_rate_rules)?,
@@ -318,7 +322,7 @@ mod tests {
         let given = json!({
             "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "custom_cost": "ignore",
             "dlp": {"enabled": true}, "first_byte_timeout": 60, "guardrails": {"prompt": {}}, "idle_timeout": 0, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
-            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}],
+            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}], "provider_cookies": true,
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
             "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",

@@ -4,6 +4,7 @@
 use super::canonical;
 use crate::headers::Headers;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// A request as far as it tells its answer from others.
 #[derive(Clone, Copy)]
@@ -27,7 +28,9 @@ pub struct Asked<'a> {
     pub query: &'a str,
     pub headers: &'a Headers,
     /// Headers that hold our own token; `caller` tells what it proved.
-    pub carriers: &'a [&'static str],
+    pub carriers: &'a [Cow<'static, str>],
+    /// Whether the provider gets the client's cookies.
+    pub with_cookies: bool,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// The caller's own key, and when it was last purged.
@@ -81,10 +84,11 @@ pub fn key(asked: &Asked<'_>, body: &Body<'_>) -> String {
     parts.add(asked.method.as_bytes());
     parts.add(asked.query.as_bytes());
     parts.add(&[u8::from(asked.stream)]);
-    let not_forwarded: Vec<&str> = asked.headers.not_forwarded().collect();
+    let not_forwarded: Vec<&str> = asked.headers.not_forwarded(asked.with_cookies).collect();
     for (name, value) in &asked.headers.0 {
         let name = name.as_str();
-        if !not_forwarded.contains(&name) && !asked.carriers.contains(&name) && has_meaning(name) {
+        if !not_forwarded.contains(&name) && !asked.carriers.iter().any(|carrier| carrier == name) && has_meaning(name)
+        {
             parts.add(name.as_bytes());
             parts.add(value.as_bytes());
         }
@@ -172,6 +176,7 @@ mod tests {
             query: "",
             headers,
             carriers: &[],
+            with_cookies: true,
             stream: false,
             custom: None,
         }
@@ -251,7 +256,10 @@ mod tests {
             ("content-type", "application/json"),
             ("x-api-key", "our own token"),
         ]);
-        assert_eq!(key(&asked(&plain), &BODY), key(&Asked { carriers: &["x-api-key"], ..asked(&with_token) }, &BODY));
+        assert_eq!(
+            key(&asked(&plain), &BODY),
+            key(&Asked { carriers: &["x-api-key".into()], ..asked(&with_token) }, &BODY)
+        );
     }
 
     #[test]

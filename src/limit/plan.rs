@@ -3,6 +3,7 @@
 use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
 use super::window::{Technique, Window};
 use super::{Demand, Reading, Takes, spend};
+use crate::mask::patterns;
 use crate::number;
 use crate::refusal::Refusal;
 use base64::Engine;
@@ -57,7 +58,7 @@ pub struct Refused {
     pub is_final: bool,
 }
 
-/// Longer values stand in a counter's name by their digest, whole: two that begin alike never share a counter.
+/// Longer values, and what looks like a key, stand in a counter's name by their digest, whole: two that begin alike never share a counter.
 const MAX_VALUE: usize = 128;
 
 // === impl Plan ===
@@ -161,8 +162,9 @@ fn integer(number: u64) -> u64 {
 
 /// The values that a counter is for, as its name.
 fn part(values: &[String]) -> String {
+    // A counter's name is stored and shown, which a key must not be.
     let value = |value: &String| match value.len() {
-        0..=MAX_VALUE => Value::from(value.as_str()),
+        0..=MAX_VALUE if patterns::keys(value.as_bytes()).is_empty() => Value::from(value.as_str()),
         _ => format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(value.as_bytes()))).into(),
     };
     values.iter().map(value).collect::<Value>().to_string()

@@ -1,17 +1,19 @@
 //! The provider's answer on its way to the client: the same status, headers and bytes, with a copy for the log where the
 //! log wants one.
 
+use super::blocks;
 use super::cache;
 use super::copy::{self, Copied, Ended};
 use super::job::Job;
 use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream, Watch};
 use super::within;
 use crate::body::{self, Copying};
-use crate::headers::Headers;
+use crate::headers::{Edits, Headers};
 use crate::record::{Failure, Outcome};
 use crate::wire;
 use futures_util::future::{OptionFuture, join};
-use js_sys::ArrayBuffer;
+use js_sys::{ArrayBuffer, Uint8Array};
+use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions, WritableStream};
@@ -29,7 +31,13 @@ pub type Broken = (Box<Job>, String);
 pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Response, Broken> {
     let (upstream, reader, whole) = Reader::of(upstream, &job);
     let status = reader.status;
-    let edits = job.marks(&reader.headers);
+    if !is_head
+        && reader.may_show_key(&job)
+        && let Some(stream) = upstream.body()
+    {
+        return masked(&upstream, stream, reader, job).await;
+    }
+    let edits = job.marks(status, &reader.headers);
     if status == 101 {
         return match js::upgraded(&upstream, &edits) {
             Ok(response) => Ok(job.finish(reader.outcome, response)),
@@ -103,10 +111,14 @@ impl Held {
         let (upstream, reader, Some(buffer)) = self.taken().await else {
             return job.broken("the answer broke off");
         };
-        let mut edits = job.marks(&reader.headers);
+        let mut edits = job.marks(reader.status, &reader.headers);
         // Whoever reads a compressed body gets it unpacked.
         edits.remove("content-encoding");
         edits.remove("content-length");
+        let buffer = match reader.may_show_key(&job) {
+            true => without_key(buffer, &job, &mut edits),
+            false => buffer,
+        };
         match js::answered(&upstream, &buffer, &edits.to_json()) {
             Ok(response) => {
                 let outcome = reader.read(&Copied::of(&buffer), job.collect_payload);
@@ -125,6 +137,58 @@ struct Reader {
     /// The body is somebody's words as a whole, which say nothing of the answer.
     is_words: bool,
     watch: Watch,
+}
+
+/// An error may tell what the provider was sent, and its caller does not know the key: it is taken whole, and goes on without
+/// the key. One that is too long goes on as it comes.
+async fn masked(
+    upstream: &Response,
+    stream: ReadableStream,
+    mut reader: Reader,
+    mut job: Job,
+) -> Result<Response, Broken> {
+    // Nobody waits for an error to be kept.
+    job.cache.keeps(reader.status, &reader.headers);
+    let broken = |job: Job, cause: String| Err((Box::new(job), format!("the answer broke off: {cause}")));
+    let taken = match within(HELD_PATIENCE_MS, blocks::short(&stream, MAX_SHORT)).await {
+        Some(Ok(taken)) => taken,
+        Some(Err(error)) => return broken(job, js::message(&error)),
+        None => return broken(job, format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
+    };
+    // Whoever reads a compressed body gets it unpacked.
+    reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+    let mut edits = job.marks(reader.status, &reader.headers);
+    edits.remove("content-encoding");
+    edits.remove("content-length");
+    match taken {
+        Ok(buffer) => {
+            let buffer = without_key(buffer, &job, &mut edits);
+            let edits = edits.to_json();
+            short(Ok(buffer), reader, job, |body| js::answered(upstream, body, &edits))
+        }
+        Err(stream) => {
+            let edits = edits.to_json();
+            let made = |body: &JsValue| js::answered(upstream, body, &edits);
+            let client = job.client.clone();
+            Ok(match body::response_copying(&reader.headers) {
+                Copying::Whole => teed(stream, client, reader, job, made),
+                _ => passed(stream, client, reader, job, made),
+            })
+        }
+    }
+}
+
+/// The body of an error without the key that the gateway has added to the request.
+fn without_key(buffer: ArrayBuffer, job: &Job, edits: &mut Edits<'_>) -> ArrayBuffer {
+    match job.call.secrets.for_caller().bytes(&js::bytes(&buffer)) {
+        None => buffer,
+        Some(masked) => {
+            for digest in ["content-digest", "content-md5", "digest", "etag", "repr-digest"] {
+                edits.remove(digest);
+            }
+            Uint8Array::from(masked.as_slice()).buffer()
+        }
+    }
 }
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
@@ -383,6 +447,13 @@ impl Reader {
     fn broken(&self, error: &JsValue) -> Failure {
         let reason = self.watch.reason();
         Failure::Upstream(format!("the answer broke off: {}", js::message(reason.as_ref().unwrap_or(error))))
+    }
+
+    /// Whether the answer may tell its caller a key that it does not know.
+    fn may_show_key(&self, job: &Job) -> bool {
+        self.status >= 400
+            && job.call.secrets.has_kept()
+            && self.headers.content_length().is_none_or(|length| length <= MAX_SHORT)
     }
 
     fn is_short(&self) -> bool {

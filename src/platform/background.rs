@@ -3,7 +3,7 @@
 
 use super::bodies::Bodies;
 use super::d1::D1Store;
-use super::{Around, judge, now, pause, random};
+use super::{Around, console, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
 use crate::aside;
 use crate::body_object;
@@ -69,7 +69,7 @@ async fn unread(around: &Around) {
                 sum += n;
                 for aside::Untold { source, id, reason } in rows {
                     let line = json!({ "level": "error", "event": "row_put_aside", "source": source, "id": id, "reason": reason });
-                    worker::console_error!("{line}");
+                    console::error(&line);
                 }
             }
             Err(error) => told("put_aside_unknown", Err(error)),
@@ -179,7 +179,7 @@ async fn retention(store: &D1Store, slices: &Cell<u32>) {
     {
         let (logs, bodies, unfinished) = (report.logs, report.bodies, report.unfinished);
         let line = json!({ "level": "info", "event": "retention", "logs_removed": logs, "bodies_removed": bodies, "unfinished": unfinished });
-        worker::console_log!("{line}");
+        console::info(&line);
     }
     told("retention_failed", report.map(drop));
 }
@@ -234,6 +234,6 @@ async fn settled(around: &Around) -> Result<u64, StoreError> {
 
 fn told(event: &str, result: Result<(), StoreError>) {
     if let Err(error) = result {
-        worker::console_error!("{}", json!({ "level": "error", "event": event, "cause": error.0 }));
+        console::error(&json!({ "level": "error", "event": event, "cause": error.0 }));
     }
 }

@@ -69,6 +69,27 @@ pub async fn upload(
     buffer(&pieces).await.map(|buffer| Upload::Whole(buffer, Some(share)))
 }
 
+/// Takes in a short body: of up to `bound` bytes as a whole. A longer one comes back as a stream that has all of it.
+pub async fn short(stream: &ReadableStream, bound: u64) -> Result<Result<ArrayBuffer, ReadableStream>, JsValue> {
+    let branches = stream.tee();
+    let (ours, rest): (ReadableStream, ReadableStream) =
+        (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
+    let reader = reader_of(&ours)?;
+    let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
+    while let Some(piece) = block(&reader, size, size).await? {
+        length += u64::from(piece.byte_length());
+        if length > bound {
+            // The runtime has kept for the other branch what was read of this one.
+            let _ = JsFuture::from(reader.cancel()).await;
+            return Ok(Err(rest));
+        }
+        pieces.push(piece);
+        size = (size * 2).min(LAST_BLOCK);
+    }
+    let _ = JsFuture::from(rest.cancel()).await;
+    buffer(&pieces).await.map(Ok)
+}
+
 async fn sent_on(pieces: Vec<Uint8Array>, rest: ReadableStream, writable: WritableStream) {
     let Ok(writer) = writable.get_writer() else { return };
     for piece in pieces {

@@ -4,7 +4,7 @@
 
 use super::job::Job;
 use super::outgoing::Taken;
-use super::{Around, js, now, pause, within};
+use super::{Around, console, js, now, pause, within};
 use crate::cache::flight::{self, Flight, Next};
 use crate::cache::key::{self, Asked, Body};
 use crate::cache::{self, Policy, canonical};
@@ -316,7 +316,7 @@ fn field(object: &JsValue, name: &str) -> Result<JsValue, JsValue> {
 }
 
 fn tell(event: &str, cause: &str) {
-    worker::console_error!("{}", serde_json::json!({ "level": "error", "event": event, "cause": cause }));
+    console::error(&serde_json::json!({ "level": "error", "event": event, "cause": cause }));
 }
 
 // === impl Store ===

@@ -3,12 +3,13 @@
 use super::job::Job;
 use super::js::{self, Incoming};
 use super::outgoing::Taken;
-use super::{Around, background, now, vault, within};
+use super::{Around, background, console, now, vault, within};
 use crate::auth::{self, Presented};
 use crate::compat;
 use crate::credential::{self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey};
 use crate::google_token::{self, Account};
 use crate::headers::{Edits, Headers};
+use crate::mask;
 use crate::options::Options;
 use crate::providers::KeyForm;
 use crate::record;
@@ -16,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::sigv4::{self, Signed};
 use crate::timestamp;
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 use crate::vault::{Bound, Vault};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -143,7 +144,7 @@ async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<S
             "level": "error", "event": "stored_key_unreadable", "gateway": gateway.id, "account": gateway.account_id,
             "provider": key.provider, "alias": key.alias, "cause": cause,
         });
-        worker::console_error!("{line}");
+        console::error(&line);
         Refusal::unavailable(format!(
             "Tollgate cannot get at the key '{}' that it stores for {}; its operator's log says why.",
             key.alias, key.provider
@@ -165,7 +166,8 @@ impl Credential {
 
     /// The query as it goes upstream.
     pub fn query<'a>(&self, query: &'a str, job: &Job) -> Cow<'a, str> {
-        credential::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text))
+        let holds = |text: &str| job.around.holds_token(text);
+        credential::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text), holds)
     }
 
     /// Puts the credential into the outgoing headers, in place of whatever a client that has none sends instead. Returns
@@ -176,7 +178,7 @@ impl Credential {
         url: String,
         outgoing: &mut Edits<'_>,
         body: &Taken,
-        job: &Job,
+        job: &mut Job,
     ) -> Result<String, Refusal> {
         if self.replaces {
             for name in KEY_HEADERS {
@@ -190,16 +192,27 @@ impl Credential {
             }
         }
         for (name, value) in self.beside {
+            if upstream::is_secret(&name, &value) {
+                job.call.secrets.keep(&value);
+            }
             outgoing.set(name, value);
         }
         match self.material {
             None => {}
-            Some(Material::Header(name, value)) => outgoing.set(name, value),
+            Some(Material::Header(name, value)) => {
+                job.call.secrets.keep(&value);
+                outgoing.set(name, value);
+            }
             Some(Material::Google(account)) => {
                 let token = minted(&account, job).await?;
+                job.call.secrets.keep(&token);
                 outgoing.set("authorization", format!("Bearer {token}"));
             }
-            Some(Material::Aws(keys)) => return signed(&keys, asked, &url, outgoing, body, job).await,
+            Some(Material::Aws(keys)) => {
+                let secrets = [&keys.access_key_id, &keys.secret_access_key].into_iter().chain(&keys.session_token);
+                secrets.for_each(|secret| job.call.secrets.keep(secret));
+                return signed(&keys, asked, &url, outgoing, body, job).await;
+            }
         }
         Ok(url)
     }
@@ -212,7 +225,7 @@ async fn signed(
     url: &str,
     outgoing: &mut Edits<'_>,
     body: &Taken,
-    job: &Job,
+    job: &mut Job,
 ) -> Result<String, Refusal> {
     let hash = match body {
         Taken::Nothing => sigv4::hex(&Sha256::digest([])),
@@ -247,6 +260,9 @@ async fn signed(
     let method = asked.method.as_str();
     let request = Signed { method, path: &path, query, headers: &headers, body: &hash, time: &time, region, service };
     let authorization = sigv4::authorization(&request, &keys.access_key_id, &keys.secret_access_key);
+    if let Some((_, signature)) = authorization.rsplit_once("Signature=") {
+        job.call.secrets.keep(signature);
+    }
     outgoing.set("authorization", authorization);
     let mark = if query.is_empty() { "" } else { "?" };
     Ok(format!("{origin}{path}{mark}{query}"))
@@ -262,8 +278,10 @@ async fn minted(account: &Account, job: &Job) -> Result<String, Refusal> {
     if let Some(token) = at_hand {
         return Ok(token);
     }
-    let refused =
-        |cause: String| Refusal::unreachable(format!("Google gave no access token for the service account: {cause}."));
+    let refused = |cause: String| {
+        let cause = mask::line(&cause);
+        Refusal::unreachable(format!("Google gave no access token for the service account: {cause}."))
+    };
     let token = asked(account, job.around.config.google_token_url()).await.map_err(refused)?;
     let value = token.value.clone();
     TOKENS.with_borrow_mut(|tokens| {

@@ -28,7 +28,11 @@ export function answerHead(answer) {
   return described(answer, Object.fromEntries(answer.headers));
 }
 
+/** Several cookies of an answer come to Rust as lines. */
+const COOKIES = "set-cookie";
+
 function described(answer, headers) {
+  if (headers[COOKIES] !== undefined) headers[COOKIES] = answer.headers.getSetCookie().join("\n");
   return JSON.stringify([answer.status, headers, Date.now()]);
 }
 
@@ -220,7 +224,10 @@ export function answered(answer, body, edits) {
 export function edited(headers, edits) {
   for (const [name, value] of JSON.parse(edits)) {
     if (value === null) headers.delete(name);
-    else {
+    else if (name === COOKIES) {
+      headers.delete(name);
+      for (const cookie of value.split("\n")) headers.append(name, cookie);
+    } else {
       try {
         headers.set(name, value);
       } catch {

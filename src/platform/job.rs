@@ -5,6 +5,7 @@ use super::copy::Share;
 use super::crash::Mark;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
+use crate::answer_headers;
 use crate::credential::KeyLimit;
 use crate::headers::{Edits, Headers};
 use crate::record::{Call, Failure, LogRecord, Outcome};
@@ -38,6 +39,10 @@ pub struct Job {
     pub admission: Option<Rc<Admission>>,
     /// How many requests may be sent with the stored key that is used.
     pub key_limit: Option<KeyLimit>,
+    /// True for a browser that means to show or run the answer.
+    pub navigates: bool,
+    /// Whether cookies go from the provider to the client and back.
+    pub passes_cookies: bool,
     /// Response headers that tell the caller what the gateway made of its request.
     pub notes: Vec<(&'static str, String)>,
     /// Tells that the row is still to come.
@@ -60,11 +65,20 @@ impl Job {
         self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
     }
 
-    /// The headers that are ours on an answer; `theirs` are those it has.
-    pub fn marks(&self, theirs: &Headers) -> Edits<'_> {
+    /// The headers that are ours on an answer of this status, and what becomes of `theirs`, those that it has.
+    pub fn marks(&self, status: u16, theirs: &Headers) -> Edits<'_> {
         let mut edits = Edits::default();
         for name in OURS.iter().filter(|name| theirs.get(name).is_some()) {
             edits.remove(*name);
+        }
+        answer_headers::guard(theirs, self.navigates, self.passes_cookies, &mut edits);
+        if self.call.secrets.has_kept() && status >= 300 {
+            let masker = self.call.secrets.for_caller();
+            for (name, value) in &theirs.0 {
+                if let Some(masked) = masker.header(value).filter(|_| !edits.names(name)) {
+                    edits.set(name.clone(), masked);
+                }
+            }
         }
         if self.collect_log {
             edits.set("cf-aig-log-id", &self.call.id);
@@ -132,7 +146,8 @@ impl Job {
 
     pub fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
         let response = js::response(&refusal.reply());
-        js::edit(&response.headers(), &self.marks(&Headers::default()));
+        let own = Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
+        js::edit(&response.headers(), &self.marks(refusal.status, &own));
         self.finish(refused(refusal, failure), response)
     }
 

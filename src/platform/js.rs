@@ -1,6 +1,7 @@
 //! The runtime's objects as plain values, with as few crossings between wasm and JavaScript as possible.
 
-use super::{Around, Carried, blocks};
+use super::{Around, Carried, blocks, console};
+use crate::answer_headers;
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::{Edits, Headers};
@@ -309,13 +310,22 @@ pub fn field(object: &JsValue, name: &str) -> JsValue {
 
 /// The headers of an answer of our own.
 pub fn own_headers(reply: &Reply) -> Result<web_sys::Headers, String> {
+    made_headers(reply.content_type, &reply.headers)
+}
+
+fn made_headers(content_type: &str, others: &[(&'static str, String)]) -> Result<web_sys::Headers, String> {
+    let mut edits = Edits::default();
+    if !content_type.is_empty() {
+        edits.set("content-type", content_type);
+    }
+    for (name, value) in answer_headers::own() {
+        edits.set(name, value);
+    }
+    for (name, value) in others {
+        edits.set(*name, value.as_str());
+    }
     let headers = web_sys::Headers::new().map_err(|error| message(&error))?;
-    if !reply.content_type.is_empty() {
-        let _ = headers.set("content-type", reply.content_type);
-    }
-    for (name, value) in &reply.headers {
-        let _ = headers.set(name, value);
-    }
+    edit(&headers, &edits);
     Ok(headers)
 }
 
@@ -335,11 +345,7 @@ pub fn response(reply: &Reply) -> Response {
 pub fn exported(mut export: Export, shard: u32, around: Rc<Around>) -> Response {
     let pipe = IdentityTransformStream::new();
     let init = ResponseInit::new();
-    if let Ok(headers) = web_sys::Headers::new() {
-        let _ = headers.set("content-type", export.content_type());
-        for (name, value) in export.headers() {
-            let _ = headers.set(name, &value);
-        }
+    if let Ok(headers) = made_headers(export.content_type(), &export.headers()) {
         init.set_headers(&headers);
     }
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init);
@@ -364,7 +370,7 @@ pub fn exported(mut export: Export, shard: u32, around: Rc<Around>) -> Response 
                 }
                 Err(error) => {
                     let line = serde_json::json!({ "level": "error", "event": "export_failed", "cause": error.0 });
-                    worker::console_error!("{line}");
+                    console::error(&line);
                     let _ = JsFuture::from(writer.abort_with_reason(&JsValue::from_str("the database failed"))).await;
                     return;
                 }

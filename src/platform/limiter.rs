@@ -2,7 +2,7 @@
 //! something. A gateway without limits has neither.
 
 use super::job::Job;
-use super::{Around, js, now, random, within};
+use super::{Around, console, js, now, random, within};
 use crate::api::gateways::Gateway;
 use crate::auth::Presented;
 use crate::envelope::{ApiError, Reply};
@@ -124,7 +124,7 @@ async fn admit(
             let is_open = !admission.reserves;
             let outcome = if is_open { "let through" } else { "refused" };
             let line = json!({ "level": "error", "event": "limiter_failed", "request": outcome, "cause": cause });
-            worker::console_error!("{line}");
+            console::error(&line);
             if is_open {
                 return Ok(Some(Rc::new(admission)));
             }
@@ -180,7 +180,7 @@ async fn call(around: &Around, gateway: i64, message: &Message, patience_ms: u64
 
 fn complain(event: &str, result: Result<String, String>) {
     if let Err(cause) = result {
-        worker::console_error!("{}", json!({ "level": "error", "event": event, "cause": cause }));
+        console::error(&json!({ "level": "error", "event": event, "cause": cause }));
     }
 }
 

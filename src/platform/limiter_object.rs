@@ -2,7 +2,7 @@
 //! limits in one call and at one moment. Its answers never wait for storage: what changed is stored a moment later, and
 //! an object that dies in between forgets that moment.
 
-use super::{js, now, pause};
+use super::{console, js, now, pause};
 use crate::limit::desk::{Desk, Shelf, sql};
 use crate::limit::ledger::Saved;
 use js_sys::{Array, Reflect};
@@ -75,7 +75,7 @@ impl Limiter {
             inner.is_storing.set(false);
             let stored = inner.desk.borrow_mut().store(&inner.shelf, now());
             if let Err(cause) = stored {
-                worker::console_error!("{}", json!({ "level": "error", "event": "limits_not_stored", "cause": cause }));
+                console::error(&json!({ "level": "error", "event": "limits_not_stored", "cause": cause }));
             }
         });
     }

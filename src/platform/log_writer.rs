@@ -3,7 +3,7 @@
 use super::bodies::{self, Bodies};
 use super::crash::Mark;
 use super::queue::Queue;
-use super::{Around, background, now, pause, random};
+use super::{Around, background, console, now, pause, random};
 use crate::body_object;
 use crate::id;
 use crate::log_batch::{self, Group, Lost, Waiting};
@@ -144,7 +144,7 @@ pub fn say(event: &str, lost: Vec<Lost>, sum: u64) {
     for Lost { id, requests, reason } in lost {
         let line =
             json!({ "level": "error", "event": event, "id": id, "requests": requests, "reason": reason, "lost": sum });
-        worker::console_error!("{line}");
+        console::error(&line);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod cache;
 pub mod circuits;
 pub mod compat;
+pub mod console;
 pub mod copy;
 pub mod crash;
 pub mod credentials;
@@ -30,6 +31,7 @@ pub mod tokens;
 pub mod universal;
 pub mod vault;
 
+use crate::auth;
 use crate::config::Config;
 use crate::shard::{self, Bound};
 use crate::together::{Work, together};
@@ -75,6 +77,11 @@ impl Around {
             }))
         });
         Self { env, context, config, rest: RefCell::default() }
+    }
+
+    /// Whether a text has a token of ours in it.
+    pub fn holds_token(&self, text: &str) -> bool {
+        self.config.admin.as_ref().is_ok_and(|admin| auth::holds_token(text, admin))
     }
 
     /// Answers a request and does what it leaves to be done afterwards, all of it as background work of one piece: a

@@ -5,6 +5,7 @@ use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Answer, Incoming};
 use super::now;
+use crate::answer_headers;
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::Edits;
@@ -79,22 +80,33 @@ impl Prepared {
 pub fn headers<'a>(
     asked: &'a Incoming,
     upstream: Upstream<'_>,
-    presented: &Presented,
+    presented: &'a Presented,
     body: &Taken,
     job: &Job,
 ) -> Edits<'a> {
     let headers = &asked.headers;
     let mut outgoing = Edits::default();
-    for name in headers.not_forwarded().chain(presented.carriers.iter().copied()) {
+    for name in headers.not_forwarded(job.passes_cookies) {
         outgoing.remove(name);
+    }
+    for name in &presented.carriers {
+        outgoing.remove(name.clone());
+    }
+    let ours = |text: &str| job.around.holds_token(text);
+    if let Some(cookies) = headers.get("cookie").filter(|_| job.passes_cookies) {
+        match answer_headers::sent_cookies(cookies, ours) {
+            Some(kept) if kept == cookies => {}
+            Some(kept) => outgoing.set("cookie", kept),
+            None => outgoing.remove("cookie"),
+        }
     }
     if job.call.request_type == RequestType::WebSocket {
         outgoing.set("upgrade", "websocket");
-        if let Some(protocols) = headers.get("sec-websocket-protocol") {
-            match auth::provider_protocols(protocols) {
-                protocols if protocols.is_empty() => outgoing.remove("sec-websocket-protocol"),
-                protocols => outgoing.set("sec-websocket-protocol", protocols),
-            }
+    }
+    if let Some(protocols) = headers.get("sec-websocket-protocol") {
+        match auth::provider_protocols(protocols, ours) {
+            protocols if protocols.is_empty() => outgoing.remove("sec-websocket-protocol"),
+            protocols => outgoing.set("sec-websocket-protocol", protocols),
         }
     }
     if matches!(body, Taken::Whole(_)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
@@ -109,7 +121,7 @@ pub fn headers<'a>(
     if upstream.wants_bearer_as_api_key(&job.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
-        && !presented.carriers.contains(&"authorization")
+        && !presented.carries("authorization")
     {
         outgoing.set("x-api-key", key);
         outgoing.remove("authorization");

@@ -1,6 +1,6 @@
 //! The queue that logs may go through: handing them in, and writing what is delivered. See [`crate::log_queue`].
 
-use super::{Around, background, js, log_writer, now, within};
+use super::{Around, background, console, js, log_writer, now, within};
 use crate::log_queue::{self, Message, Outbox};
 use js_sys::{Array, Object, Promise, Reflect};
 use serde_json::json;
@@ -127,5 +127,5 @@ fn again(delivered: &Delivered, attempts: u32) {
 }
 
 fn said(line: &serde_json::Value) {
-    worker::console_error!("{line}");
+    console::error(line);
 }

@@ -5,7 +5,7 @@ use super::js::{self, Incoming};
 use super::{
     Around,
     background::{self, Task},
-    bodies, gateways, limiter, log_writer, now, pause, random, resolver, socket,
+    bodies, console, gateways, limiter, log_writer, now, pause, random, resolver, socket,
     tokens::{self, Who},
     universal, within,
 };
@@ -144,7 +144,7 @@ pub async fn trusted(method: &str, path: &str, body: &[u8], around: &Rc<Around>)
 
 fn refused(error: ApiError) -> Reply {
     if let Some(cause) = &error.cause {
-        worker::console_error!("{}", json!({ "level": "error", "event": "request_failed", "cause": cause }));
+        console::error(&json!({ "level": "error", "event": "request_failed", "cause": cause }));
     }
     error.reply()
 }

@@ -72,7 +72,7 @@ pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> 
         return js::response(&Refusal::upgrade_required().reply().with_header("upgrade", "websocket".to_owned()));
     }
     let mut outer = headers.clone();
-    outer.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
+    outer.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
     outer.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
     let made = connected(headers.clone(), outer, route, around);
     made.unwrap_or_else(|error| js::response(&Refusal::unavailable(js::message(&error)).reply()))

@@ -3,6 +3,7 @@
 use super::Around;
 use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
+use crate::answer_headers;
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
 use crate::refusal::Refusal;
@@ -29,13 +30,14 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
     };
     let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
     let mut headers = headers.clone();
-    headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carriers.contains(&name.as_str()));
+    headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
     headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
     let caller = Caller {
         trusted: presented.let_in,
         identity: Some(presented.identity),
         signal: Some(request.signal()),
         network: proxy::network(&asked.headers, around),
+        navigates: answer_headers::navigates(&asked.headers),
         ..Caller::default()
     };
     run(&body, &headers, route, &caller, around).await

@@ -32,6 +32,13 @@ test("no credential reaches a row or a line of output", async () => {
   // The provider's answer may not give a credential back to the log by way of headers either.
   gw.upstream.next({ body: "{}", headers: { "content-type": "application/json", "set-cookie": "session=sk-CANARY-answer" } });
   await gw.logOf(await raw(`${gw.url}/v1/acct/gw/openai/models`, { headers }));
+  // Nor by saying back all that it was sent, nor the caller by writing it elsewhere.
+  gw.upstream.answer = (seen) => ({ status: 401, body: JSON.stringify({ error: { message: `Incorrect: ${seen.headers.authorization}` }, seen: Object.entries(seen.headers).filter(([name]) => name in headers && name !== "content-type") }), headers: { "content-type": "application/json", "x-request-id": seen.headers["x-api-key"] } });
+  const everywhere = { ...headers, "user-agent": "sk-CANARY-agent", "cf-aig-event-id": "sk-CANARY-event", "cf-aig-metadata": '{"note":"sk-CANARY-note"}', "content-type": "application/json; key=sk-CANARY-type" };
+  const echoed = await raw(`${gw.url}/v1/acct/gw/openai/sk-CANARY-path/completions?${query}&code=CANARY`, { method: "POST", headers: everywhere, body: JSON.stringify({ model: "gpt-4o", mine: headers["x-api-key"] }) });
+  gw.upstream.answer = undefined;
+  assert.equal(echoed.status, 401);
+  assert.match((await gw.logOf(echoed)).error, /^provider: Incorrect: Bearer \*\*\*$/);
 
   const tables = await gw.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'");
   assert.ok(tables.length >= 5);

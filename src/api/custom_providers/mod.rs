@@ -8,6 +8,7 @@ use super::{name, object, only, provider_configs};
 use crate::address::{self, Origin};
 use crate::audit::{self, By, Change};
 use crate::bounds::Most;
+use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id;
 use crate::page::Page;
@@ -70,6 +71,24 @@ pub struct Guard {
     pub found: Lookup,
 }
 
+/// How much of the added headers a caller sees. They are for all gateways of the account, and what is no secret by its name
+/// may be one all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// All values that do not look like credentials.
+    Shown,
+    /// The names alone.
+    Named,
+}
+
+/// How much a caller sees: one that is bound to certain gateways has no business with what all of them send.
+pub fn shown_to(caller: &Caller) -> Headers {
+    match caller.gateways() {
+        None => Headers::Shown,
+        Some(_) => Headers::Named,
+    }
+}
+
 /// The orders of a list. The first is the usual one: positions, those without one last.
 const ORDERS: &[(&str, &str, &str)] = &[
     ("position", "position IS NULL, position, lower(name), id", "position IS NULL, position DESC, lower(name), id"),
@@ -86,7 +105,7 @@ pub fn name_to_look_up(body: &[u8]) -> Option<String> {
     (!origin.is_internal()).then(|| origin.name().map(str::to_owned))?
 }
 
-pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
+pub async fn list(store: &impl Store, account: &str, query: &Query, headers: Headers) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let order = order(query)?;
     let matching = "custom_providers WHERE account_id = ?1 AND (?2 IS NULL OR enable = ?2) AND (?3 IS NULL OR beta = ?3) \
@@ -94,7 +113,7 @@ pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Re
     let search = query.get("search").unwrap_or("");
     let binds = vec![account.into(), flag(query, "enable")?.into(), flag(query, "beta")?.into(), search.into()];
     let (rows, info) = page.read::<Row>(store, COLUMNS, matching, order, binds).await?;
-    let shown: Vec<Value> = rows.iter().map(Row::show).collect();
+    let shown: Vec<Value> = rows.iter().map(|row| row.show(headers)).collect();
     let info = json!({
         "count": info.count,
         "page": info.page,
@@ -120,8 +139,8 @@ fn order(query: &Query) -> Result<&'static str, ApiError> {
     }
 }
 
-pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::result(existing(store, account, id).await?.show()))
+pub async fn get(store: &impl Store, account: &str, id: &str, headers: Headers) -> Result<Reply, ApiError> {
+    Ok(Reply::result(existing(store, account, id).await?.show(headers)))
 }
 
 /// Whether an account has a provider of this slug, given with its prefix.
@@ -185,7 +204,7 @@ pub async fn create(
     let change = change("custom_provider.create", account, &row.id, &body);
     let changed = store.batch(vec![Statement::new(sql, binds), by.row(&change)]).await?;
     if changed.first() == Some(&1) {
-        return Ok(Reply::result(row.show()));
+        return Ok(Reply::result(row.show(Headers::Shown)));
     }
     if exists(store, account, &format!("{PREFIX}{}", row.slug)).await? {
         return Err(taken());
@@ -215,7 +234,7 @@ pub async fn update(
         statements.push(forget_keys(&old));
     }
     let changed = store.batch(statements).await?;
-    if changed.first() == Some(&1) { Ok(Reply::result(new.show())) } else { Err(taken()) }
+    if changed.first() == Some(&1) { Ok(Reply::result(new.show(Headers::Shown))) } else { Err(taken()) }
 }
 
 /// Deletes a provider with its prices, and shows it once more.
@@ -229,7 +248,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
     ];
     statements.push(forget_keys(&row));
     store.batch(statements).await?;
-    Ok(Reply::result(row.show()))
+    Ok(Reply::result(row.show(Headers::Shown)))
 }
 
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
@@ -333,10 +352,11 @@ impl Row {
         ]
     }
 
-    fn show(&self) -> Value {
+    fn show(&self, headers: Headers) -> Value {
         let mut masked = Map::new();
         for (name, value) in upstream::headers(&self.headers) {
-            let shown = if upstream::is_secret(&name, &value) { MASK.to_owned() } else { value };
+            let shown =
+                if headers == Headers::Named || upstream::is_secret(&name, &value) { MASK.to_owned() } else { value };
             masked.insert(name, Value::String(shown));
         }
         let mut shown = json!({

@@ -69,7 +69,7 @@ fn a_provider_is_disabled_until_somebody_enables_it() {
     let again = patch(&store, id, &patched["result"], &guard());
     assert_eq!(again["result"], patched["result"]);
     assert_eq!(asked(block_on(delete(&store, "a", id, &by(3))))["result"], patched["result"]);
-    assert_eq!(asked(block_on(get(&store, "a", id)))["errors"][0]["code"], 1004);
+    assert_eq!(asked(block_on(get(&store, "a", id, Headers::Shown)))["errors"][0]["code"], 1004);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn what_is_wrong_is_named_and_nothing_is_stored() {
         body.as_object_mut().unwrap().remove(name);
         assert_eq!(make(&store, 1, &body)["errors"][0]["path"], json!(["body", name]));
     }
-    assert_eq!(asked(block_on(list(&store, "a", &Query::default())))["result_info"]["total_count"], 0);
+    assert_eq!(asked(block_on(list(&store, "a", &Query::default(), Headers::Shown)))["result_info"]["total_count"], 0);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_slug_is_there_once_in_an_account() {
     ));
     assert_eq!(elsewhere.unwrap().status, 200);
     // An id of another account is unknown.
-    assert_eq!(block_on(get(&store, "b", id)).unwrap_err().code, 1004);
+    assert_eq!(block_on(get(&store, "b", id, Headers::Shown)).unwrap_err().code, 1004);
     assert_eq!(block_on(update(&store, "b", id, b"{}", &guard(), &by(5))).unwrap_err().code, 1004);
     assert_eq!(block_on(delete(&store, "b", id, &by(6))).unwrap_err().code, 1004);
 }
@@ -258,7 +258,7 @@ fn lists_are_ordered_filtered_and_counted() {
         );
     }
     let slugs = |query: &str| {
-        let found = asked(block_on(list(&store, "a", &Query::parse(query))));
+        let found = asked(block_on(list(&store, "a", &Query::parse(query), Headers::Shown)));
         let slugs: Vec<String> =
             found["result"].as_array().unwrap().iter().map(|row| row["slug"].as_str().unwrap().to_owned()).collect();
         slugs.join(" ")
@@ -279,10 +279,10 @@ fn lists_are_ordered_filtered_and_counted() {
     ] {
         assert_eq!(slugs(query), wanted, "{query}");
     }
-    let info = &asked(block_on(list(&store, "a", &Query::parse("per_page=2"))))["result_info"];
+    let info = &asked(block_on(list(&store, "a", &Query::parse("per_page=2"), Headers::Shown)))["result_info"];
     assert_eq!(*info, json!({ "count": 2, "page": 1, "per_page": 2, "total_count": 3, "total_pages": 2 }));
     for wrong in ["order_by=name;drop", "order_by=name sideways", "order_by=", "enable=maybe", "per_page=101"] {
-        assert_eq!(asked(block_on(list(&store, "a", &Query::parse(wrong))))["status"], 400, "{wrong}");
+        assert_eq!(asked(block_on(list(&store, "a", &Query::parse(wrong), Headers::Shown)))["status"], 400, "{wrong}");
     }
 }
 

@@ -1,0 +1,146 @@
+//! The same text in other spellings: `%2F`, `\/`, `\u002f` and `&#47;` are all a slash.
+
+use std::ops::Range;
+
+/// How often an encoding may have been encoded again.
+const DEPTH: usize = 3;
+
+/// Long texts are read in windows of this many bytes. They overlap by more than any credential takes in any spelling.
+const WINDOW: usize = 64 * 1024;
+const OVERLAP: usize = 16 * 1024;
+
+/// A text without its escapes, and where each of its bytes, and its end, came from.
+struct Plain {
+    bytes: Vec<u8>,
+    origins: Vec<usize>,
+}
+
+/// Asks `find` about every other spelling of a text, and adds what it finds to `found`, as ranges of the text. `find` is
+/// told whether it sees the end of the text.
+pub fn each(text: &[u8], find: &mut impl FnMut(&[u8], bool) -> Vec<Range<usize>>, found: &mut Vec<Range<usize>>) {
+    if memchr::memchr3(b'%', b'\\', b'&', text).is_none() {
+        return;
+    }
+    let mut from = 0;
+    loop {
+        let to = text.len().min(from + WINDOW);
+        let is_last = to == text.len();
+        let mut plain =
+            Plain { bytes: text.get(from..to).unwrap_or_default().to_vec(), origins: (from..=to).collect() };
+        for _ in 0..DEPTH {
+            let Some(next) = plain.unescaped() else { break };
+            plain = next;
+            let origin = |at: usize| plain.origins.get(at).copied().unwrap_or(to);
+            found.extend(find(&plain.bytes, is_last).into_iter().map(|range| origin(range.start)..origin(range.end)));
+            if is_last {
+                // An escape may have been cut as well.
+                let whole = plain.bytes.len() - cut_escape(&plain.bytes);
+                if whole < plain.bytes.len() {
+                    let begun = find(plain.bytes.get(..whole).unwrap_or_default(), true);
+                    found.extend(begun.into_iter().map(|range| origin(range.start)..origin(range.end)));
+                }
+            }
+        }
+        if is_last {
+            return;
+        }
+        from = to - OVERLAP;
+    }
+}
+
+/// How many bytes at the end of a text are the beginning of an escape.
+fn cut_escape(text: &[u8]) -> usize {
+    let end = text.get(text.len().saturating_sub(6)..).unwrap_or_default();
+    match end.iter().rposition(|byte| matches!(byte, b'%' | b'\\' | b'&')) {
+        Some(at) => end.len() - at,
+        None => 0,
+    }
+}
+
+/// The byte that an escape at the beginning of a text stands for, and the length of the escape.
+fn escape(text: &[u8]) -> Option<(u8, usize)> {
+    let number = |from: usize, to: usize, radix: u32| {
+        let digits = text.get(from..to).and_then(|digits| std::str::from_utf8(digits).ok())?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !digits.is_empty();
+        is_number.then(|| u32::from_str_radix(digits, radix).ok()).flatten().and_then(|code| u8::try_from(code).ok())
+    };
+    match text {
+        [b'%', ..] => Some((number(1, 3, 16)?, 3)),
+        [b'\\', b'u', ..] => Some((number(2, 6, 16).filter(u8::is_ascii)?, 6)),
+        [b'\\', b'x', ..] => Some((number(2, 4, 16).filter(u8::is_ascii)?, 4)),
+        [b'\\', byte @ (b'/' | b'"' | b'\'' | b'\\'), ..] => Some((*byte, 2)),
+        [b'\\', b'n' | b'r' | b't' | b'b' | b'f', ..] => Some((b'\n', 2)),
+        [b'&', b'#', ..] => {
+            let end = text.iter().take(9).position(|byte| *byte == b';')?;
+            let code = match text.get(2) {
+                Some(b'x' | b'X') => number(3, end, 16),
+                _ => number(2, end, 10),
+            };
+            Some((code.filter(u8::is_ascii)?, end + 1))
+        }
+        _ => [(&b"&amp;"[..], b'&'), (b"&quot;", b'"'), (b"&lt;", b'<'), (b"&gt;", b'>')]
+            .into_iter()
+            .find(|(name, _)| text.starts_with(name))
+            .map(|(name, byte)| (byte, name.len())),
+    }
+}
+
+// === impl Plain ===
+
+impl Plain {
+    /// The text with its escapes resolved once; `None` if it has none.
+    fn unescaped(&self) -> Option<Self> {
+        let mut plain = Self { bytes: Vec::with_capacity(self.bytes.len()), origins: Vec::new() };
+        let (mut at, mut changed) = (0, false);
+        while let Some(byte) = self.bytes.get(at) {
+            plain.origins.push(self.origins.get(at).copied().unwrap_or_default());
+            let known = match byte {
+                b'%' | b'\\' | b'&' => escape(self.bytes.get(at..).unwrap_or_default()),
+                _ => None,
+            };
+            changed |= known.is_some();
+            let (byte, length) = known.unwrap_or((*byte, 1));
+            plain.bytes.push(byte);
+            at += length;
+        }
+        plain.origins.push(self.origins.last().copied().unwrap_or_default());
+        changed.then_some(plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, needle: &str) -> Vec<String> {
+        let mut ranges = Vec::new();
+        let mut find = |text: &[u8], _: bool| {
+            let at = memchr::memmem::find(text, needle.as_bytes());
+            at.map(|at| at..at + needle.len()).into_iter().collect()
+        };
+        each(text.as_bytes(), &mut find, &mut ranges);
+        ranges.into_iter().map(|range| text.get(range).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_slash_is_a_slash() {
+        for text in ["a%2Fb", "a%2fb", "%61%2f%62", "a\\/b", "a\\u002fb", "a\\x2Fb", "a&#47;b", "a&#x2f;b", "\\u0061/b"]
+        {
+            assert_eq!(found(&format!("ü {text} ü"), "a/b"), [text], "{text}");
+        }
+        for text in ["a%252Fb", "a%25252Fb", "a%5Cu002fb", "a\\\\u002fb", "a&amp;#47;b"] {
+            assert!(found(&format!("ü {text} ü"), "a/b").contains(&text.to_owned()), "{text}");
+        }
+        for text in ["a/b", "a%2", "a%zzb", "a\\u00", "a&#47b", "&#999999;", "%", "\\", "&", "%C3%BC", "\\u00e9"] {
+            assert_eq!(found(text, "a/b"), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_lies_across_two_windows_is_found() {
+        for before in [0, 100, WINDOW - 7, WINDOW - 3, WINDOW - 1, WINDOW, 3 * WINDOW - 5] {
+            let text = format!("{}a%2Fb{}", "x".repeat(before), "y".repeat(WINDOW));
+            assert!(found(&text, "a/b").contains(&"a%2Fb".to_owned()), "{before}");
+        }
+    }
+}
