@@ -6,8 +6,10 @@
 mod answer;
 pub mod complete;
 mod document;
+mod elide;
 mod eventstream;
 pub mod files;
+pub mod form;
 mod places;
 pub mod request;
 pub mod sse;
