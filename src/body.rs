@@ -2,7 +2,7 @@
 
 use crate::headers::Headers;
 use crate::record::MAX_BODY;
-use crate::wire::{self, Facts, Framing, ToolCalls, Usage};
+use crate::wire::{self, Framing, Usage};
 
 /// What the log takes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,11 @@ pub fn unpacked_limit(packed: usize) -> usize {
 
 pub fn response_copying(headers: &Headers) -> Copying {
     let short = headers.content_length().is_none_or(|length| length <= MAX_BODY as u64);
-    let text = headers.get("content-type").is_none_or(is_text);
-    if short && text { Copying::Whole } else { Copying::Nothing }
+    let content_type = headers.get("content-type");
+    let text = content_type.is_none_or(is_text);
+    // What may have counts is read whatever its length.
+    let counts = content_type.is_some_and(|kind| Framing::of(kind).is_some());
+    if counts || (short && text) { Copying::Whole } else { Copying::Nothing }
 }
 
 pub fn is_text(content_type: &str) -> bool {
@@ -76,17 +79,15 @@ pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The facts of a body that was read in parts: what comes later is more recent.
-pub fn merged(parts: impl Iterator<Item = Facts>) -> Facts {
-    parts.fold(Facts::default(), |all, part| Facts {
-        model: part.model.or(all.model),
-        response_id: all.response_id.or(part.response_id),
-        usage: if part.usage == Usage::default() { all.usage } else { part.usage },
-        finish_reason: part.finish_reason.or(all.finish_reason),
-        error: part.error.or(all.error),
-        service_tier: part.service_tier.or(all.service_tier),
-        tool_calls: if part.tool_calls == ToolCalls::default() { all.tool_calls } else { part.tool_calls },
-    })
+/// Whether a body is text as far as its beginning tells, and not something packed.
+pub fn begins_as_text(beginning: &[u8]) -> bool {
+    let beginning = beginning.get(..64).unwrap_or(beginning);
+    let is_utf8 = match std::str::from_utf8(beginning) {
+        Ok(_) => true,
+        // The last character may be cut in two.
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf8 && !beginning.iter().any(|byte| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x1e))
 }
 
 /// Bedrock counts tokens in headers where the model's own answer does not.
@@ -133,7 +134,8 @@ mod tests {
         for (kind, length, wanted) in [
             ("application/json", "12", Copying::Whole),
             ("text/event-stream; charset=utf-8", "12", Copying::Whole),
-            ("application/json", "10485761", Copying::Nothing),
+            ("application/json", "10485761", Copying::Whole),
+            ("text/html", "10485761", Copying::Nothing),
             ("audio/mpeg", "12", Copying::Nothing),
             ("image/png", "12", Copying::Nothing),
         ] {
@@ -160,6 +162,16 @@ mod tests {
             assert_eq!(request_copying(&headers(&pairs), true, by_model), wanted, "{kind} {length:?} {by_model}");
         }
         assert_eq!(request_copying(&headers(&[("content-type", "audio/wav")]), false, false), Copying::Nothing);
+    }
+
+    #[test]
+    fn what_is_packed_is_told_from_text() {
+        for text in ["{\"a\":1}", "data: x\n\n", "", "\u{1e}{}", &"é".repeat(100), &format!("a{}", "é".repeat(100))] {
+            assert!(begins_as_text(text.as_bytes()), "{text}");
+        }
+        for packed in [&b"\x1f\x8b\x08\0"[..], b"\x28\xb5\x2f\xfd", b"\x78\x9c\xab\x56", b"\x0b\x03\x80{"] {
+            assert!(!begins_as_text(packed), "{packed:?}");
+        }
     }
 
     #[test]

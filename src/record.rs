@@ -96,6 +96,8 @@ pub struct Outcome {
     pub first_byte: Option<u64>,
     pub duration: u64,
     pub failure: Option<Failure>,
+    /// Why the answer was not read for what it used.
+    pub unread: Option<&'static str>,
     /// True when the client got the answer of another attempt.
     pub superseded: bool,
 }
@@ -146,6 +148,8 @@ pub struct LogRecord {
     pub price_rule: Option<String>,
     /// Why the cost is unknown, where there is more to say than that there is no price.
     pub cost_unknown: Option<String>,
+    /// Why the tokens of the answer are not known.
+    pub usage_unread: Option<&'static str>,
     pub answer_model: Option<String>,
     pub cached_beside: bool,
     pub provider_cost: Option<f64>,
@@ -172,6 +176,9 @@ pub struct LogRecord {
     /// What budgets learn.
     pub charge: Charge,
 }
+
+/// Longer ids of answers lose their end, in characters.
+const MAX_RESPONSE_ID: usize = 1_024;
 
 /// What an answer from the cache used.
 const NOTHING: Usage = Usage {
@@ -329,6 +336,7 @@ impl LogRecord {
             cost,
             price_rule,
             cost_unknown,
+            usage_unread: outcome.unread,
             answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| clipped(&named)),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,
@@ -336,7 +344,8 @@ impl LogRecord {
             custom_cost: call.custom_cost.is_some(),
             finish_reason: facts.finish_reason.map(|reason| clipped(&reason)),
             event_id: call.event_id,
-            response_id: facts.response_id.map(|id| clipped(&id)),
+            // Feedback is given by it.
+            response_id: facts.response_id.map(|id| id.chars().take(MAX_RESPONSE_ID).collect()),
             provider_request_id: outcome.provider_request_id.map(|id| clipped(&id)),
             user_agent: call.user_agent.map(|agent| clipped(&agent)),
             authentication: call.authentication,

@@ -2,7 +2,6 @@
 
 use super::{Around, Carried, blocks};
 use crate::api::log_export::Export;
-use crate::body::Packed;
 use crate::envelope::Reply;
 use crate::headers::{Edits, Headers};
 use js_sys::{Array, ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
@@ -33,8 +32,6 @@ extern "C" {
     ) -> Result<Promise, JsValue>;
     #[wasm_bindgen(js_name = answered, catch)]
     fn answer_edited(answer: &Response, body: &JsValue, edits: &str) -> Result<Response, JsValue>;
-    #[wasm_bindgen(js_name = unpacked)]
-    fn unpack(buffer: &ArrayBuffer, codings: &str, most: f64) -> Promise;
     /// Keeps the request going until what is returned is called.
     pub fn hold() -> Function;
     #[wasm_bindgen(js_name = edited)]
@@ -167,17 +164,6 @@ pub fn client_accept_encoding(request: &web_sys::Request) -> Option<String> {
 pub fn message(error: &JsValue) -> String {
     let text = Reflect::get(error, &JsValue::from_str("message")).ok().and_then(|text| text.as_string());
     text.or_else(|| error.as_string()).unwrap_or_else(|| "unknown error".to_owned())
-}
-
-/// What was packed in some ways, one after the other, if it is no more than `most` bytes.
-pub async fn unpacked(buffer: &ArrayBuffer, codings: &[String], most: usize) -> Result<ArrayBuffer, Packed> {
-    let unpacked = JsFuture::from(unpack(buffer, &codings.join(","), most as f64)).await;
-    match unpacked.map(|unpacked| unpacked.dyn_into()) {
-        Ok(Ok(unpacked)) => Ok(unpacked),
-        Ok(Err(why)) if why.as_string().as_deref() == Some("unknown") => Err(Packed::Unknown),
-        Ok(Err(why)) if why.as_string().as_deref() == Some("long") => Err(Packed::TooLong),
-        Ok(Err(_)) | Err(_) => Err(Packed::Broken),
-    }
 }
 
 pub fn bytes(buffer: &ArrayBuffer) -> Vec<u8> {

@@ -4,7 +4,7 @@ use super::blocks::{self, LAST_BLOCK, Upload};
 use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Answer, Incoming};
-use super::{now, within};
+use super::{now, unpack, within};
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
 use crate::headers::{Edits, Headers};
@@ -240,11 +240,10 @@ async fn read(buffer: &ArrayBuffer, share: Option<Share>, copying: Copying, head
     let content_type = headers.get("content-type");
     let codings = headers.content_codings();
     let collects = copying == Copying::Whole && job.collect_payload;
-    let length = buffer.byte_length() as usize;
     let (plain, share) = if codings.is_empty() {
         (Ok(buffer.clone()), share)
     } else {
-        let plain = js::unpacked(buffer, &codings, body::unpacked_limit(length)).await;
+        let plain = unpack::unpacked(buffer, &codings).await;
         let share = plain.as_ref().ok().and_then(|plain| Share::of(u64::from(plain.byte_length())));
         (plain, share)
     };

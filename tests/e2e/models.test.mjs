@@ -188,3 +188,24 @@ test("a body that becomes very long when it is unpacked is not unpacked further"
   assert.equal(blocked.status, 400);
   assert.match(JSON.parse(blocked.body).description, /becomes too long when it is unpacked/);
 });
+
+test("compat and the universal endpoint take compressed bodies, or say what they take", async () => {
+  await gw.create("own");
+  const chat = JSON.stringify({ ...CHAT, model: "openai/gpt-4o" });
+  const steps = JSON.stringify([{ provider: "openai", endpoint: "chat/completions", headers: { "content-type": "application/json" }, query: CHAT }]);
+  for (const [path, text] of [["compat/chat/completions", chat], ["", steps]]) {
+    for (const [coding, pack] of [["gzip", gzipSync], ["deflate", deflateSync], ["br", brotliCompressSync], ...(zstdCompressSync ? [["zstd", zstdCompressSync]] : [])]) {
+      const answer = await post("own", pack(text), { path, ...type("application/json", { "content-encoding": coding }) });
+      assert.deepEqual([answer.status, JSON.parse(gw.upstream.last.body), gw.upstream.last.headers["content-encoding"]], [200, CHAT, undefined], `${path} ${coding}`);
+      assert.equal((await gw.logOf(answer, "own")).model, "gpt-4o");
+    }
+    assert.equal((await post("own", `\ufeff${text}`, { path })).status, 200);
+    const bomb = gzipSync(Buffer.alloc(100 * MB, 0x20));
+    for (const [body, coding, status, words] of [[text, "compress", 415, /gzip, deflate, br and zstd/], [text, "gzip", 400, /not packed as its content-encoding says/], [bomb, "gzip", 413, /too long when it is unpacked/]]) {
+      const sent = gw.upstream.requests.length;
+      const answer = await post("own", body, { path, ...type("application/json", { "content-encoding": coding }) });
+      assert.deepEqual([answer.status, gw.upstream.requests.length], [status, sent], `${path} ${coding}`);
+      assert.match(JSON.parse(answer.body).description, words);
+    }
+  }
+});
