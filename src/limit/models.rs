@@ -3,7 +3,7 @@
 use super::rules::{Dimension, SpendRule};
 use super::window::Window;
 use super::{Demand, Takes};
-use crate::model::names::{covers, folded};
+use crate::model::names::{answers, covers, folded};
 
 /// The models that a request may be for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl ByAnswer {
             Dimension::Filter(_) if !self.asked.is_empty() => return None,
             Dimension::Filter(_) => self.values(None),
             // An answer names the version of the model that was asked for.
-            Dimension::Partition if self.asked.iter().any(|asked| covers(asked, &model)) => return None,
+            Dimension::Partition if self.asked.iter().any(|asked| answers(asked, &model)) => return None,
             Dimension::Partition => self.values(Some(&model)),
         };
         let part = super::plan::part_of(&values);

@@ -14,14 +14,35 @@ pub fn folded(name: &str) -> String {
     short.trim_matches('/').to_owned()
 }
 
-/// Whether what is meant by `wanted` is meant by `name`, too: the same model, or a version of it with a date or a number.
-/// Both have to be folded.
+/// Whether what is meant by `wanted` is meant by `name`, too: the same model, or a version of it with a date or a number. A
+/// name may have a vendor or a region before it, and how it is to be served behind it. Both have to be folded.
 pub fn covers(wanted: &str, name: &str) -> bool {
-    match name.strip_prefix(wanted) {
+    let short = if wanted.contains('/') { name } else { name.rsplit('/').next().unwrap_or(name) };
+    [name, short, without_region(short)].into_iter().any(|name| is_same_or_version(wanted, name))
+}
+
+/// Whether both mean the same model, or `name` a version of `asked`.
+pub fn answers(asked: &str, name: &str) -> bool {
+    covers(asked, name) || covers(asked.rsplit('/').next().unwrap_or(asked), name)
+}
+
+/// Bedrock's inference profiles: `us.anthropic.claude-sonnet-4`.
+fn without_region(name: &str) -> &str {
+    const REGIONS: &[&str] = &["apac", "au", "ca", "eu", "global", "jp", "sa", "us", "us-gov"];
+    match name.split_once('.') {
+        Some((region, rest)) if REGIONS.contains(&region) && rest.contains('.') => rest,
+        _ => name,
+    }
+}
+
+fn is_same_or_version(wanted: &str, name: &str) -> bool {
+    let is = |name: &str| match name.strip_prefix(wanted) {
         Some("") => true,
         Some(rest) => !wanted.is_empty() && is_version(rest),
         None => false,
-    }
+    };
+    // OpenRouter's `:nitro`, and tags like it.
+    is(name) || name.rsplit_once(':').is_some_and(|(name, _)| is(name))
 }
 
 /// `-2024-08-06`, `-20250514`, `-0613`, `-001`, `@20250514`, `-v1:0`, `-latest`.
@@ -81,6 +102,12 @@ mod tests {
             ("amazon.nova-pro", "amazon.nova-pro-v1:0"),
             ("gemini-1.5-flash", "gemini-1.5-flash-001"),
             ("mistral-large", "mistral-large-latest"),
+            ("openai/gpt-4o", "openai/gpt-4o:nitro"),
+            ("gpt-4o", "openai/gpt-4o-2024-08-06:floor"),
+            ("gemini-2.5-pro", "google/gemini-2.5-pro"),
+            ("anthropic.claude-sonnet-4", "us.anthropic.claude-sonnet-4-20250514-v1:0"),
+            ("amazon.nova-pro", "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova-pro-v1:0"),
+            ("llama3", "llama3:8b"),
         ] {
             assert!(covers(wanted, name), "{wanted} {name}");
         }
@@ -94,12 +121,23 @@ mod tests {
             ("llama-3", "llama-3-70b"),
             ("llama-3", "llama-3-70"),
             ("o1", "o1-pro"),
+            ("openai/gpt-4o", "azure/gpt-4o"),
+            ("gpt-4o", "ft:gpt-4o:org::id"),
+            ("nova", "us.nova"),
             ("", "-2024-08-06"),
             ("x", "x-"),
             ("x", "x-v"),
         ] {
             assert!(!covers(wanted, name), "{wanted} {name}");
         }
+    }
+
+    #[test]
+    fn an_answer_names_the_model_in_another_way_than_its_request() {
+        for (asked, answered) in [("openai/gpt-4o", "gpt-4o-2024-08-06"), ("gpt-4o", "openai/gpt-4o"), ("a/b", "b")] {
+            assert!(answers(asked, answered), "{asked} {answered}");
+        }
+        assert!(!answers("auto", "gpt-4o") && !answers("openai/gpt-4o", "gpt-4o-mini"));
     }
 
     proptest! {

@@ -44,6 +44,9 @@ enum How {
 /// Without its long texts, so much of a body is read, in bytes.
 const MAX_SHORT: usize = 4 * 1024 * 1024;
 
+/// So much of a body is looked through for names that stand deep inside, in bytes.
+const MAX_GUESSED: usize = 256 * 1024;
+
 /// Longer names are nobody's.
 const MAX_NAME: usize = 1_024;
 
@@ -170,7 +173,7 @@ fn json(text: &[u8]) -> RequestFacts {
             }
             if facts.model.is_none() && facts.others.is_empty() {
                 // A name that stands deeper may be what the provider goes by.
-                facts.others = guess::models(text);
+                facts.others = guess::models(text.get(..MAX_GUESSED).unwrap_or(text));
             }
             facts
         }
