@@ -5,7 +5,6 @@
 
 mod answer;
 pub mod complete;
-mod document;
 mod elide;
 mod eventstream;
 pub mod files;

@@ -133,8 +133,11 @@ impl Scanner {
         let mut events = sse::Events::new(&pending);
         while let Some(data) = events.next() {
             // Bare words of a model say nothing.
-            if events.name() != OUTPUT {
-                self.event(lines_of(&data));
+            match events.name() {
+                OUTPUT => {}
+                // Whatever it says.
+                b"error" => self.kept.push([b"event: error\n", lines_of(&data).as_slice()].concat()),
+                _ => self.event(lines_of(&data)),
             }
         }
         self.pending = pending.get(events.consumed()..).unwrap_or_default().to_vec();
@@ -202,7 +205,7 @@ impl Scanner {
             let frame: Vec<u8> = self.pending.drain(..length).collect();
             let Some(found) = eventstream::Frames::new(&frame).next() else { return };
             let text = eventstream::unwrapped(found.payload);
-            let tells = found.is_exception || is_telling(text.as_deref().unwrap_or(found.payload));
+            let tells = found.exception.is_some() || is_telling(text.as_deref().unwrap_or(found.payload));
             self.events = self.events.saturating_add(1);
             if tells || self.events <= FIRST_EVENTS {
                 self.kept.push(frame);
