@@ -2,41 +2,68 @@
 
 use crate::headers::Headers;
 use crate::record::MAX_BODY;
-use crate::wire::{self, Facts, Framing, ToolCalls, Usage};
+use crate::wire::{self, Framing, Usage};
 
 /// What the log takes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copying {
     Nothing,
-    /// The model's name, which a form has somewhere near its beginning or its end, and the size, if no header tells it.
-    Ends,
+    /// The size alone, which no header tells.
+    Size,
+    /// What it says of itself, read in pieces.
+    Facts,
     Whole,
+}
+
+/// Why a packed body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packed {
+    Unknown,
+    TooLong,
+    Broken,
 }
 
 /// Where a body is too long to copy, this much of its beginning and of its end is looked at, in bytes.
 pub const END: u32 = 64 * 1024;
 
-/// `sized` tells that the size of the body is to be known.
-pub fn request_copying(headers: &Headers, sized: bool) -> Copying {
-    let short = headers.content_length().is_none_or(|length| length <= MAX_BODY as u64);
-    let content_type = headers.get("content-type").unwrap_or("application/json");
-    if !short || headers.get("content-encoding").is_some() {
-        Copying::Nothing
-    } else if content_type.starts_with("multipart/form-data") {
-        Copying::Ends
-    } else if is_text(content_type) {
+/// Up to this length bodies are read for the model that they name, in bytes: as much as providers take.
+pub const MAX_READ: u64 = 32 * 1024 * 1024;
+
+/// Whatever a body is in, so much of it is unpacked, in bytes.
+const MIN_UNPACKED: usize = 1024 * 1024;
+
+/// So many times as long as it came may a body become. Text has a tenth of that.
+const MAX_RATIO: usize = 200;
+
+/// `sized` tells that the size of the body is to be known, `by_model` that there are limits which ask for the model.
+pub fn request_copying(headers: &Headers, sized: bool, by_model: bool) -> Copying {
+    let length = headers.content_length();
+    let is_up_to = |most: u64| length.is_none_or(|length| length <= most);
+    let content_type = headers.get("content-type").unwrap_or("application/json").trim();
+    let is_form = content_type.get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data"));
+    if !is_form && is_text(content_type) && is_up_to(MAX_BODY as u64) {
         Copying::Whole
-    } else if sized && headers.content_length().is_none() {
-        Copying::Ends
+    } else if (is_form || by_model) && is_up_to(MAX_READ) {
+        Copying::Facts
+    } else if sized && length.is_none() {
+        Copying::Size
     } else {
         Copying::Nothing
     }
 }
 
+/// How long a body may become when it is unpacked, in bytes.
+pub fn unpacked_limit(packed: usize) -> usize {
+    packed.saturating_mul(MAX_RATIO).clamp(MIN_UNPACKED, MAX_BODY)
+}
+
 pub fn response_copying(headers: &Headers) -> Copying {
     let short = headers.content_length().is_none_or(|length| length <= MAX_BODY as u64);
-    let text = headers.get("content-type").is_none_or(is_text);
-    if short && text { Copying::Whole } else { Copying::Nothing }
+    let content_type = headers.get("content-type");
+    let text = content_type.is_none_or(is_text);
+    // What may have counts is read whatever its length.
+    let counts = content_type.is_some_and(|kind| Framing::of(kind).is_some());
+    if counts || (short && text) { Copying::Whole } else { Copying::Nothing }
 }
 
 pub fn is_text(content_type: &str) -> bool {
@@ -52,24 +79,15 @@ pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The ranges of a long body that are looked at: the id and the model of an answer come first, its tokens last.
-pub fn ends(length: u32) -> impl Iterator<Item = (u32, u32)> {
-    let first = length.min(END);
-    let last = length.saturating_sub(END).max(first);
-    [(0, first), (last, length)].into_iter().filter(|(from, to)| from < to)
-}
-
-/// The facts of a body that was read in parts: what comes later is more recent.
-pub fn merged(parts: impl Iterator<Item = Facts>) -> Facts {
-    parts.fold(Facts::default(), |all, part| Facts {
-        model: part.model.or(all.model),
-        response_id: all.response_id.or(part.response_id),
-        usage: if part.usage == Usage::default() { all.usage } else { part.usage },
-        finish_reason: part.finish_reason.or(all.finish_reason),
-        error: part.error.or(all.error),
-        service_tier: part.service_tier.or(all.service_tier),
-        tool_calls: if part.tool_calls == ToolCalls::default() { all.tool_calls } else { part.tool_calls },
-    })
+/// Whether a body is text as far as its beginning tells, and not something packed.
+pub fn begins_as_text(beginning: &[u8]) -> bool {
+    let beginning = beginning.get(..64).unwrap_or(beginning);
+    let is_utf8 = match std::str::from_utf8(beginning) {
+        Ok(_) => true,
+        // The last character may be cut in two.
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf8 && !beginning.iter().any(|byte| *byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x1e))
 }
 
 /// Bedrock counts tokens in headers where the model's own answer does not.
@@ -79,6 +97,28 @@ pub fn with_headers(usage: Usage, headers: &Headers) -> Usage {
     }
     let counted = wire::usage::from_headers(|name| headers.get(name));
     if counted.tokens_in.is_none() && counted.tokens_out.is_none() { usage } else { counted }
+}
+
+// === impl Packed ===
+
+impl Packed {
+    pub fn of_request(self) -> &'static str {
+        match self {
+            Self::Unknown => {
+                "the body has a content-encoding that Tollgate does not know; it knows gzip, deflate, br and zstd"
+            }
+            Self::TooLong => "the compressed body becomes too long when it is unpacked: send it as it is",
+            Self::Broken => "the body is not packed as its content-encoding says",
+        }
+    }
+
+    pub fn of_answer(self) -> &'static str {
+        match self {
+            Self::Unknown => "the answer has a content-encoding that Tollgate does not know",
+            Self::TooLong => "the compressed answer becomes too long when it is unpacked",
+            Self::Broken => "the answer is not packed as its content-encoding says",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +134,8 @@ mod tests {
         for (kind, length, wanted) in [
             ("application/json", "12", Copying::Whole),
             ("text/event-stream; charset=utf-8", "12", Copying::Whole),
-            ("application/json", "10485761", Copying::Nothing),
+            ("application/json", "10485761", Copying::Whole),
+            ("text/html", "10485761", Copying::Nothing),
             ("audio/mpeg", "12", Copying::Nothing),
             ("image/png", "12", Copying::Nothing),
         ] {
@@ -104,22 +145,40 @@ mod tests {
                 "{kind}"
             );
         }
-        assert_eq!(
-            request_copying(&headers(&[("content-type", "multipart/form-data; boundary=x")]), false),
-            Copying::Ends
-        );
-        assert_eq!(
-            request_copying(&headers(&[("content-type", "audio/wav"), ("content-length", "9")]), true),
-            Copying::Nothing
-        );
+        for (kind, length, by_model, wanted) in [
+            ("application/json", Some("12"), false, Copying::Whole),
+            ("text/plain", None, false, Copying::Whole),
+            ("application/json", Some("10485761"), false, Copying::Nothing),
+            ("application/json", Some("27262976"), true, Copying::Facts),
+            ("application/json", Some("33554433"), true, Copying::Nothing),
+            ("Multipart/Form-Data; boundary=x", None, false, Copying::Facts),
+            ("multipart/form-data; boundary=x", Some("26214400"), false, Copying::Facts),
+            ("audio/wav", Some("9"), false, Copying::Nothing),
+            ("audio/wav", None, false, Copying::Size),
+            ("application/octet-stream", Some("9"), true, Copying::Facts),
+        ] {
+            let mut pairs = vec![("content-type", kind)];
+            pairs.extend(length.map(|length| ("content-length", length)));
+            assert_eq!(request_copying(&headers(&pairs), true, by_model), wanted, "{kind} {length:?} {by_model}");
+        }
+        assert_eq!(request_copying(&headers(&[("content-type", "audio/wav")]), false, false), Copying::Nothing);
     }
 
     #[test]
-    fn the_ends_of_a_body_do_not_overlap() {
-        assert_eq!(ends(0).collect::<Vec<_>>(), []);
-        assert_eq!(ends(10).collect::<Vec<_>>(), [(0, 10)]);
-        assert_eq!(ends(70_000).collect::<Vec<_>>(), [(0, 65_536), (65_536, 70_000)]);
-        assert_eq!(ends(1_000_000).collect::<Vec<_>>(), [(0, 65_536), (934_464, 1_000_000)]);
+    fn what_is_packed_is_told_from_text() {
+        for text in ["{\"a\":1}", "data: x\n\n", "", "\u{1e}{}", &"é".repeat(100), &format!("a{}", "é".repeat(100))] {
+            assert!(begins_as_text(text.as_bytes()), "{text}");
+        }
+        for packed in [&b"\x1f\x8b\x08\0"[..], b"\x28\xb5\x2f\xfd", b"\x78\x9c\xab\x56", b"\x0b\x03\x80{"] {
+            assert!(!begins_as_text(packed), "{packed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unpacked_is_bounded_by_what_came() {
+        for (packed, wanted) in [(10, MIN_UNPACKED), (10_000, 2_000_000), (1_000_000, MAX_BODY)] {
+            assert_eq!(unpacked_limit(packed), wanted);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod flight;
 pub mod key;
 
 use crate::headers::Headers;
+use crate::model;
 use crate::options::boolean;
 
 /// What a request asks of the cache. Without one it has nothing to do with it.
@@ -129,6 +130,7 @@ pub fn is_key(key: &str) -> bool {
 
 /// Whether the cache has anything to do with a request.
 pub fn may_answer(policy: &Policy, method: &str, rest: &str, headers: &Headers) -> bool {
+    let rest = &*model::understood(rest);
     let about_state = || rest.split('/').any(|segment| ABOUT_STATE.contains(&segment)) || is_look_up(method, rest);
     matches!(method, "GET" | "POST")
         && headers.get("range").is_none()
@@ -226,6 +228,7 @@ mod tests {
         let may = |policy: &Policy, method: &str, rest: &str, pairs: &[(&str, &str)]| {
             may_answer(policy, method, rest, &headers(pairs))
         };
+        assert!(!may(&of_gateway, "GET", "v1%2Fresponses/resp_1", &[]));
         for (method, rest) in [("POST", "chat/completions"), ("POST", "v1/responses"), ("GET", "models")] {
             assert!(may(&of_gateway, method, rest, &[]), "{method} {rest}");
         }

@@ -59,6 +59,7 @@ pub fn resolve(path: &str, body: &[u8], custom: &[CustomProvider]) -> Result<Res
     }
     let bad = |what: &str| Refusal::bad_chat(format!("The body is no chat completion for compat: {what}."));
     let body = std::str::from_utf8(body).map_err(|_| bad("it is not UTF-8"))?;
+    let body = body.trim_start_matches('\u{feff}').trim_end_matches('\0');
     // An array would be read as the fields in their order.
     if !body.trim_start().starts_with('{') {
         return Err(bad("it is no JSON object"));

@@ -146,6 +146,13 @@ impl Headers {
             .find_map(|name| self.get(name))
     }
 
+    /// How a body is packed, in the order in which that was done. Empty where it is not.
+    pub fn content_codings(&self) -> Vec<String> {
+        let codings =
+            self.get("content-encoding").unwrap_or("").split(',').map(|coding| coding.trim().to_ascii_lowercase());
+        codings.filter(|coding| !matches!(&**coding, "" | "identity")).collect()
+    }
+
     pub fn content_length(&self) -> Option<u64> {
         self.get("content-length")?.trim().parse().ok()
     }

@@ -478,6 +478,7 @@ columns! {
     response_size,
     metadata,
     cost_unknown,
+    usage_unread,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

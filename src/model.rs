@@ -1,10 +1,16 @@
-//! Which model a request is for, and what kind of work it asks for, as far as its path tells.
+//! Which model a request is for, and what kind of work it asks for, as far as its path tells. A path is understood as its
+//! provider does: without its percent-encoding.
+
+pub mod endpoint;
+pub mod names;
 
 use crate::mask::patterns;
-use crate::query::percent_decoded;
+use crate::query::{Query, percent_decoded};
+use std::borrow::Cow;
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
 pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
+    let rest = &*understood(rest);
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let after = |name: &str| {
         let at = segments.iter().position(|segment| *segment == name)?;
@@ -16,7 +22,8 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
             after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned())
         }
         "azure-openai" => segments.get(1).map(|deployment| (*deployment).to_owned()),
-        "aws-bedrock" | "baseten" => after("model").map(str::to_owned),
+        "aws-bedrock" => bedrock(rest),
+        "baseten" => after("model").map(str::to_owned),
         "huggingface" => match segments.strip_prefix(&["models"]).unwrap_or(&segments) {
             [organisation, model, ..] => Some(format!("{organisation}/{model}")),
             _ => None,
@@ -25,19 +32,28 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
             rest.find("@cf/").or_else(|| rest.find("@hf/")).and_then(|at| rest.get(at..)).map(str::to_owned)
         }
         "replicate" => match segments.as_slice() {
-            [.., "models", owner, name, "predictions"] => Some(format!("{owner}/{name}")),
+            [.., "models" | "deployments", owner, name, "predictions"] => Some(format!("{owner}/{name}")),
             _ => None,
         },
         "fal" => (!rest.is_empty()).then(|| rest.trim_end_matches('/').to_owned()),
         "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
         _ => None,
     };
-    named.or_else(|| parameter(query, "model")).map(|model| decoded(&model)).filter(|model| !model.is_empty())
+    let asked = || Query::parse(query.strip_prefix('?').unwrap_or(query)).get("model").map(str::to_owned);
+    named.or_else(asked).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty())
+}
+
+/// `model/{id}/converse`, where the id may be an ARN with a slash.
+fn bedrock(rest: &str) -> Option<String> {
+    const VERBS: &[&str] = &["converse", "converse-stream", "count-tokens", "invoke", "invoke-with-response-stream"];
+    let (_, model) = rest.split_once("/model/").or_else(|| rest.strip_prefix("model/").map(|model| ("", model)))?;
+    let named = model.trim_end_matches('/').rsplit_once('/').filter(|(_, verb)| VERBS.contains(verb));
+    Some(named.map_or_else(|| model.split('/').next().unwrap_or(model), |(model, _)| model).to_owned())
 }
 
 /// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
 pub fn kind(rest: &str) -> Option<&'static str> {
-    let rest = rest.to_ascii_lowercase();
+    let rest = understood(rest).to_ascii_lowercase();
     let has = |needles: &[&str]| needles.iter().any(|needle| rest.contains(needle));
     if has(&["embed"]) {
         Some("embeddings")
@@ -56,12 +72,20 @@ pub fn kind(rest: &str) -> Option<&'static str> {
 
 /// Whether a path names a streaming variant: Gemini's `:streamGenerateContent`, Bedrock's `converse-stream`.
 pub fn asks_for_stream(rest: &str) -> bool {
+    let rest = understood(rest);
     rest.rsplit(['/', ':']).next().is_some_and(|verb| verb.to_ascii_lowercase().contains("stream"))
 }
 
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let pairs = query.strip_prefix('?').unwrap_or(query).split('&');
-    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+/// A path without its percent-encoding, also where it was encoded twice: some that pass it on decode it, too.
+pub fn understood(rest: &str) -> Cow<'_, str> {
+    let mut rest = Cow::Borrowed(rest);
+    for _ in 0..3 {
+        if !rest.contains('%') {
+            break;
+        }
+        rest = Cow::Owned(decoded(&rest));
+    }
+    rest
 }
 
 /// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
@@ -125,6 +149,19 @@ mod tests {
             ("openai", "realtime", "?model=gpt-realtime", "gpt-realtime"),
             ("replicate", "models/meta/llama-3/predictions", "", "meta/llama-3"),
             ("baseten", "model/abc/environments/x", "", "abc"),
+            ("google-ai-studio", "v1beta/models/gemini%2d2.5-pro:generateContent", "", "gemini-2.5-pro"),
+            ("google-ai-studio", "v1beta/models/gemini-2.5-flash%3AgenerateContent", "", "gemini-2.5-flash"),
+            ("google-ai-studio", "v1beta/%6dodels%2Fgemini-2.5-flash%253AgenerateContent", "", "gemini-2.5-flash"),
+            ("workers-ai", "run/%40cf/meta/llama-3-8b", "", "@cf/meta/llama-3-8b"),
+            ("workers-ai", "%40cf%2Fmeta/llama-3-8b", "", "@cf/meta/llama-3-8b"),
+            (
+                "aws-bedrock",
+                "bedrock-runtime/us-east-1/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.amazon.nova/invoke",
+                "",
+                "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova",
+            ),
+            ("openai", "realtime", "?%6dodel=gpt%2Drealtime", "gpt-realtime"),
+            ("deepgram", "v1/listen", "?model=nova-2&model=nova-3", "nova-3"),
         ] {
             assert_eq!(from_path(provider, rest, query).as_deref(), Some(wanted));
         }
@@ -135,7 +172,9 @@ mod tests {
     fn streaming_paths_are_recognised() {
         assert!(asks_for_stream("v1beta/models/gemini-2.5-flash:streamGenerateContent"));
         assert!(asks_for_stream("bedrock-runtime/us-east-1/model/m/invoke-with-response-stream"));
+        assert!(asks_for_stream("v1beta/models/gemini-2.5-flash%3Astream%47enerateContent"));
         assert!(!asks_for_stream("v1/streams/chat/completions"));
+        assert_eq!((kind("chat%2Fcompletions"), kind("%63hat/completions")), (Some("chat"), Some("chat")));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A row says where a provider lives and how the part of the path after its slug becomes an upstream URL. How its
 //! answers are read is no property of a provider: `wire` goes by the shape of the answer.
 
+use crate::model;
 use crate::refusal::Refusal;
 
 /// A provider as data.
@@ -299,8 +300,9 @@ fn vertex(rest: &str) -> Result<(String, String), Refusal> {
 }
 
 fn workers_ai(base: &str, account: &str, rest: &str) -> (String, String) {
-    let path =
-        if rest.starts_with("@cf/") || rest.starts_with("@hf/") { format!("run/{rest}") } else { rest.to_owned() };
+    let understood = model::understood(rest);
+    let is_model = understood.starts_with("@cf/") || understood.starts_with("@hf/");
+    let path = if is_model { format!("run/{rest}") } else { rest.to_owned() };
     (base.replace("{account}", account), path)
 }
 

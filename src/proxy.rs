@@ -11,7 +11,7 @@ use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
 use crate::limit::plan::Refused;
 use crate::mask::Secrets;
-use crate::model;
+use crate::model::{self, endpoint};
 use crate::options::Options;
 use crate::patience::Patience;
 use crate::platform::answer::{self, Held};
@@ -186,6 +186,7 @@ pub async fn attempt(
     }
     let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
     if let Err(Refused { refusal, is_final }) = limiter::pass(&mut job, &scope.gateway, &presented, is_counted).await {
+        prepared.discard().await;
         if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(job.refuse(&refusal, failure));
@@ -390,6 +391,7 @@ impl Arrival<'_> {
     fn call(&self, options: &Options, around: &Around) -> Call {
         let Self { asked: Incoming { headers, .. }, route, .. } = self;
         let id = around.config.log_id(self.at, random(), options.collect_log);
+        let provider = providers::find(route.provider).map_or(route.provider, |provider| provider.slug);
         let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
         Call {
             step: 0,
@@ -402,11 +404,7 @@ impl Arrival<'_> {
             gateway: self.scope.gateway.key,
             shard: self.scope.gateway.shard,
             created_at: self.at,
-            provider: providers::find(route.provider)
-                .map_or(route.provider, |provider| provider.slug)
-                .chars()
-                .take(64)
-                .collect(),
+            provider: provider.chars().take(64).collect(),
             rest: route.rest.to_owned(),
             query: self.query.to_owned(),
             request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
@@ -418,6 +416,7 @@ impl Arrival<'_> {
             request_content_type: headers.get("content-type").map(str::to_owned),
             request_size: headers.content_length(),
             facts: wire::request::RequestFacts::default(),
+            runs_a_model: endpoint::runs_a_model(provider, &self.asked.method, route.rest, upgrade),
             may_lack_room: self.scope.gateway.settings.log_management.is_some(),
             body: None,
             secrets: Secrets::brought(headers, self.query),
@@ -446,7 +445,8 @@ impl Arrival<'_> {
         }
         job.key_limit = credential.limit.clone();
         let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
-        let body = outgoing::taken(asked, keep, job).await?;
+        let by_model = scope.gateway.limits.are_by_model();
+        let body = outgoing::taken(asked, keep, by_model, job).await?;
         if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }

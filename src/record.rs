@@ -3,9 +3,10 @@
 use crate::body_object::Stored;
 use crate::charge::Charge;
 use crate::limit::estimate;
+use crate::limit::models::Models;
 use crate::mask::{Masker, Secrets};
 use crate::metadata::Metadata;
-use crate::model;
+use crate::model::{self, names};
 use crate::price::{self, CustomCost};
 use crate::price_rules::{self, PriceRule};
 use crate::wire::request::RequestFacts;
@@ -52,6 +53,8 @@ pub struct Call {
     pub request_content_type: Option<String>,
     pub request_size: Option<u64>,
     pub facts: RequestFacts,
+    /// True for a call that runs a model, whether it names one or not.
+    pub runs_a_model: bool,
     /// Whether there is a limit to how many logs the gateway has.
     pub may_lack_room: bool,
     /// The body as it is stored; `None` when it is not text, too long, or not wanted.
@@ -96,6 +99,8 @@ pub struct Outcome {
     pub first_byte: Option<u64>,
     pub duration: u64,
     pub failure: Option<Failure>,
+    /// Why the answer was not read for what it used.
+    pub unread: Option<&'static str>,
     /// True when the client got the answer of another attempt.
     pub superseded: bool,
 }
@@ -146,6 +151,8 @@ pub struct LogRecord {
     pub price_rule: Option<String>,
     /// Why the cost is unknown, where there is more to say than that there is no price.
     pub cost_unknown: Option<String>,
+    /// Why the tokens of the answer are not known.
+    pub usage_unread: Option<&'static str>,
     pub answer_model: Option<String>,
     pub cached_beside: bool,
     pub provider_cost: Option<f64>,
@@ -173,6 +180,9 @@ pub struct LogRecord {
     pub charge: Charge,
 }
 
+/// Longer ids of answers lose their end, in characters.
+const MAX_RESPONSE_ID: usize = 1_024;
+
 /// What an answer from the cache used.
 const NOTHING: Usage = Usage {
     tokens_in: Some(0),
@@ -191,12 +201,45 @@ impl Call {
     /// The model that the request asks for, as far as it says.
     pub fn model(&self) -> Option<String> {
         let asked = self.facts.model.clone();
-        asked.or_else(|| model::from_path(&self.provider, &self.rest, &self.query))
+        asked.or_else(|| self.model_of_path())
     }
 
-    /// What the request will probably cost: what its caller says may raise that, and not lower it.
+    fn model_of_path(&self) -> Option<String> {
+        model::from_path(&self.provider, &self.rest, &self.query)
+    }
+
+    /// The model of the row, when the answer names this one.
+    fn model_beside(&self, answered: Option<&str>) -> Option<String> {
+        let (asked, Some(answered)) = (self.model(), answered) else { return self.model() };
+        let is_it = |name: &&String| names::covers(&names::folded(name), &names::folded(answered));
+        // Of several names the answer tells which was meant, and of a request that was not read it knows more.
+        match asked {
+            Some(asked) if self.facts.others.is_empty() && self.facts.unread.is_none() => Some(asked),
+            asked => {
+                let named = asked.iter().chain(&self.facts.others).find(is_it).cloned();
+                named.or(asked.filter(|_| self.facts.unread.is_none())).or_else(|| Some(answered.to_owned()))
+            }
+        }
+    }
+
+    /// All models that limits have to take the request to be for.
+    pub fn models(&self) -> Models {
+        let RequestFacts { model, others, unread, .. } = &self.facts;
+        let path = self.model_of_path();
+        let is_named = model.is_some() || path.is_some();
+        let doubt = unread.or((!is_named).then_some("it names no model"));
+        // What stands deep in a body counts only where nothing else names a model.
+        let others = others.iter().filter(|_| model.is_some() || path.is_none() || unread.is_some());
+        let named = model.iter().chain(&path).chain(others).map(String::as_str);
+        Models::new(named, doubt.filter(|_| self.runs_a_model))
+    }
+
+    /// What the request will probably cost, with the dearest of the models that it may be for: what its caller says may raise
+    /// that, and not lower it.
     pub fn estimate(&self) -> u64 {
-        self.probable_cost().max(self.said_cost()).unwrap_or_else(estimate::unknown)
+        let others = self.facts.others.iter().filter_map(|other| self.probable_cost_of(Some(other)));
+        let probable = self.probable_cost().into_iter().chain(others).max();
+        probable.max(self.said_cost()).unwrap_or_else(estimate::unknown)
     }
 
     /// What the request may have cost although its answer does not say so: one that ended without telling its tokens, or
@@ -208,9 +251,12 @@ impl Call {
     }
 
     fn probable_cost(&self) -> Option<u64> {
-        let model = self.model();
+        self.probable_cost_of(self.model().as_deref())
+    }
+
+    fn probable_cost_of(&self, model: Option<&str>) -> Option<u64> {
         let cost = |usage: &Usage| {
-            let quoted = price_rules::quote(&self.prices, &self.provider, [model.as_deref(), None], usage);
+            let quoted = price_rules::quote(&self.prices, &self.provider, [model, None], usage);
             quoted.map(|(cost, _)| cost.min(price::MAX_COST))
         };
         estimate::estimate(cost, self.request_size, self.facts.max_tokens)
@@ -234,7 +280,7 @@ impl LogRecord {
         let Outcome { facts, status, failure, .. } = outcome;
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let usage = if broken { begun(facts.usage) } else { facts.usage };
-        let model = call.model().or_else(|| facts.model.clone());
+        let model = call.model_beside(facts.model.as_deref());
         let models = [facts.model.as_deref(), model.as_deref()];
         let quoted = if broken { None } else { price_rules::quote(&call.prices, &call.provider, models, &usage) };
         let by_price = quoted.as_ref().and_then(|(cost, _)| price::bounded(*cost).ok());
@@ -297,6 +343,7 @@ impl LogRecord {
             cost,
             price_rule,
             cost_unknown,
+            usage_unread: outcome.unread,
             answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| field(clipped(&named))),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,
@@ -304,7 +351,8 @@ impl LogRecord {
             custom_cost: call.custom_cost.is_some(),
             finish_reason: facts.finish_reason.map(|reason| field(clipped(&reason))),
             event_id: masker.said(call.event_id),
-            response_id: facts.response_id.map(|id| field(clipped(&id))),
+            // Feedback is given by it.
+            response_id: facts.response_id.map(|id| field(id.chars().take(MAX_RESPONSE_ID).collect())),
             provider_request_id: outcome.provider_request_id.map(|id| field(clipped(&id))),
             user_agent: call.user_agent.map(|agent| masker.said(clipped(&agent))),
             authentication: call.authentication,
@@ -422,6 +470,7 @@ pub mod tests {
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
             facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
+            runs_a_model: true,
             may_lack_room: true,
             body: Some("{}".to_owned()),
             secrets: Secrets::default(),
@@ -510,6 +559,35 @@ pub mod tests {
         let finished = Facts { finish_reason: Some("stop".to_owned()), ..facts };
         let outcome = Outcome { failure: Some(Failure::ClientLeft), ..answered(finished) };
         assert_eq!(LogRecord::new(call("a"), outcome).tokens_out, Some(1));
+    }
+
+    #[test]
+    fn a_call_may_be_for_all_models_that_it_names_and_for_others_if_it_was_not_read() {
+        let of = |facts: RequestFacts, rest: &str, runs_a_model| {
+            let provider = if rest.contains("models/") { "google-ai-studio" } else { "openai" }.to_owned();
+            Call { facts, provider, rest: rest.to_owned(), runs_a_model, ..call("a") }.models()
+        };
+        let facts = |model: Option<&str>, others: &[&str], unread| RequestFacts {
+            model: model.map(str::to_owned),
+            others: others.iter().map(|name| (*name).to_owned()).collect(),
+            unread,
+            ..RequestFacts::default()
+        };
+        let (chat, gemini) = ("chat/completions", "v1beta/models/gemini-2.5-pro:generateContent");
+        for (facts, rest, named, doubt) in [
+            (facts(Some("A"), &["b"], None), chat, &["a", "b"][..], None),
+            (facts(None, &[], None), chat, &[], Some("it names no model")),
+            (facts(None, &["deep"], None), chat, &["deep"], Some("it names no model")),
+            (facts(None, &["deep"], None), gemini, &["gemini-2.5-pro"], None),
+            (facts(None, &[], Some("why")), gemini, &["gemini-2.5-pro"], Some("why")),
+            (facts(Some("a"), &[], None), gemini, &["a", "gemini-2.5-pro"], None),
+        ] {
+            assert_eq!(of(facts.clone(), rest, true), Models::new(named.iter().copied(), doubt), "{facts:?}");
+            assert_eq!(of(facts, rest, false).doubt, None);
+        }
+        let riddle = Call { facts: facts(Some("a"), &[], Some("why")), ..call("a") };
+        let named = Facts { model: Some("b".to_owned()), ..Facts::default() };
+        assert_eq!(LogRecord::new(riddle, answered(named)).model.as_deref(), Some("b"));
     }
 
     #[test]

@@ -129,6 +129,22 @@ impl Refusal {
         Self::new(429, 2045, message, description)
     }
 
+    /// A budget is for certain models, and which one this request is for cannot be told.
+    pub fn unknown_model(rule: &str, doubt: &str) -> Self {
+        let message = format!("Spend limit: rule '{rule}' is about models, and the model of this request is not known");
+        let description = format!(
+            "{message}: {doubt}. Tollgate did not send it. Name one model, as a text and once, in plain UTF-8 JSON or a plain \
+             form field of a body of at most 32 MB; or set unknown_model of this gateway to allow, and the rule learns of \
+             the cost from the answer."
+        );
+        Self::new(400, 2045, message, description)
+    }
+
+    /// A compressed body that has to be read and cannot be.
+    pub fn unsupported_encoding(description: impl Into<String>) -> Self {
+        Self::new(415, 7001, "Unsupported content encoding", description)
+    }
+
     /// A stored key that there is not. Clients show the message, so the aliases are in it.
     pub fn unknown_alias<'a>(provider: &str, alias: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let mut aliases = String::new();

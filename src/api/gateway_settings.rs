@@ -3,6 +3,7 @@
 
 use crate::breaker;
 use crate::envelope::ApiError;
+use crate::limit::models::UnknownModel;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
 use crate::patience;
@@ -54,6 +55,8 @@ pub struct GatewaySettings {
     pub spend_limits: Value,
     pub store_id: Option<String>,
     pub stripe: Value,
+    /// What becomes of a request that a spend rule by model is about when its model cannot be told; null leaves it to the rule.
+    pub unknown_model: Option<String>,
     pub workers_ai_billing_mode: String,
     pub zdr: bool,
 }
@@ -95,6 +98,7 @@ impl Default for GatewaySettings {
             spend_limits: Value::Null,
             store_id: None,
             stripe: Value::Null,
+            unknown_model: None,
             workers_ai_billing_mode: "postpaid".to_owned(),
             zdr: false,
         }
@@ -150,6 +154,7 @@ impl GatewaySettings {
             spend_limits: fields.checked("spend_limits", rules::check_spend_limits)?,
             store_id: fields.text("store_id", 1, 1_024)?,
             stripe: fields.json("stripe", Value::is_object, "an object")?,
+            unknown_model: fields.one_of("unknown_model", UnknownModel::NAMES)?,
             workers_ai_billing_mode: fields
                 .one_of("workers_ai_billing_mode", &["postpaid", "unified"])?
                 .unwrap_or(defaults.workers_ai_billing_mode),
@@ -171,7 +176,8 @@ impl GatewaySettings {
         let technique = Technique::parse(&self.rate_limiting_technique).unwrap_or(Technique::Fixed);
         let gateway = RateRule { id: rules::GATEWAY.to_owned(), key: RateKey::Everyone, limit, interval, technique };
         let gateway = (limit > 0 && interval > 0).then_some(gateway);
-        Limits::of(gateway, &self.rate_limiting_rules, &self.spend_limits)
+        let unknown_model = self.unknown_model.as_deref().and_then(UnknownModel::parse);
+        Limits { unknown_model, ..Limits::of(gateway, &self.rate_limiting_rules, &self.spend_limits) }
     }
 }
 
@@ -326,7 +332,7 @@ mod tests {
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
             "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
-            "stripe": {"authorization": "a"}, "workers_ai_billing_mode": "unified", "zdr": true,
+            "stripe": {"authorization": "a"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
         });
         assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
     }
@@ -382,6 +388,7 @@ mod tests {
             ("rate_limiting_limit", json!([1])),
             ("rate_limiting_technique", json!("leaky")),
             ("retry_backoff", json!(1)),
+            ("unknown_model", json!("deny")),
             ("retry_delay", json!(60_001)),
             ("retry_max_attempts", json!(0)),
             ("retry_max_attempts", json!(6)),

@@ -7,6 +7,7 @@ pub mod desk;
 pub mod estimate;
 pub mod ledger;
 pub mod message;
+pub mod models;
 pub mod plan;
 pub mod rate;
 pub mod rules;

@@ -1,5 +1,6 @@
 //! What the limits of a gateway mean for one request: which counters it needs, and what its caller is told of them.
 
+use super::models::{Budgets, ByAnswer, Models, UnknownModel};
 use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
 use super::window::{Technique, Window};
 use super::{Demand, Reading, Takes, spend};
@@ -12,13 +13,16 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// What a request says that limits are about.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Asked<'a> {
     /// The id of the caller's token; the admin and anonymous callers have none.
     pub token: Option<&'a str>,
     pub metadata: &'a [(String, Value)],
     pub provider: &'a str,
+    /// The model as the request names it.
     pub model: Option<&'a str>,
+    /// All models that it may be for.
+    pub models: Models,
     /// The limit of the stored key that it will use.
     pub key: Option<KeyLimit<'a>>,
     /// True for a later step of a universal request, which was counted with its first.
@@ -40,6 +44,10 @@ pub struct KeyLimit<'a> {
 pub struct Plan {
     pub demands: Vec<Demand>,
     about: Vec<About>,
+    /// Rules that have to be told of the cost if the answer is of a model that they are about.
+    pub later: Vec<ByAnswer>,
+    /// Why the request is not let in although no counter refuses it.
+    pub unknown: Option<Refusal>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -85,13 +93,30 @@ impl Plan {
             plan.add(demand, About { name: KEY.to_owned(), spend: None });
         }
         for rule in limits.spend.iter().filter(|rule| rule.enabled) {
-            let Some(values) = rule.applies(asked) else { continue };
-            let part = if values.is_empty() { String::new() } else { part(&values) };
-            let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
-            let demand = Demand { rule: rule.counters(), part, window: rule.window(), limit: rule.amount(), takes };
-            plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)) });
+            for values in plan.budgets(rule, asked, limits.unknown_model) {
+                let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
+                let (part, window, limit) = (part_of(&values), rule.window(), rule.amount());
+                let demand = Demand { rule: rule.counters(), part, window, limit, takes };
+                plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)) });
+            }
         }
         plan
+    }
+
+    /// The budgets of a rule that the request is for, each as the values that tell it from others.
+    fn budgets(&mut self, rule: &SpendRule, asked: &Asked<'_>, unknown: Option<UnknownModel>) -> Vec<Vec<String>> {
+        let Some([before, behind]) = rule.applies(asked) else { return Vec::new() };
+        let Some(dimension) = &rule.model else { return vec![[before, behind].concat()] };
+        let Budgets { parts, later, is_doubtful } = rule.budgets(&asked.models, dimension, [before, behind]);
+        let is_blocked = match unknown {
+            Some(unknown) => unknown == UnknownModel::Block,
+            None => rule.reserve,
+        };
+        if let Some(doubt) = asked.models.doubt.filter(|_| is_doubtful && is_blocked) {
+            self.unknown.get_or_insert_with(|| Refusal::unknown_model(&rule.id, doubt));
+        }
+        self.later.push(later);
+        parts
     }
 
     fn add(&mut self, demand: Demand, about: About) {
@@ -160,6 +185,11 @@ fn integer(number: u64) -> u64 {
     number.min(MAX_REQUESTS)
 }
 
+/// The name of a rule's counter for some values, which is empty where there is one for all.
+pub fn part_of(values: &[String]) -> String {
+    if values.is_empty() { String::new() } else { part(values) }
+}
+
 /// The values that a counter is for, as its name.
 fn part(values: &[String]) -> String {
     // A counter's name is stored and shown, which a key must not be.
@@ -183,27 +213,26 @@ impl Asked<'_> {
 // === impl SpendRule ===
 
 impl SpendRule {
-    /// The values that tell the request's budget from others of this rule, or `None` if the rule is not about it.
-    fn applies(&self, asked: &Asked<'_>) -> Option<Vec<String>> {
-        let named = [
-            (&self.provider, Some(asked.provider.to_ascii_lowercase())),
-            (&self.model, asked.model.map(str::to_ascii_lowercase)),
-        ];
-        let named = named.into_iter().filter_map(|(dimension, value)| Some((dimension.as_ref()?, value, true)));
-        let metadata = self.metadata.iter().map(|(key, dimension)| (dimension, asked.value(key), false));
-        let mut values = Vec::new();
-        for (dimension, value, ignores_case) in named.chain(metadata) {
-            let value = value?;
-            let is = |wanted: &String| {
-                if ignores_case { wanted.eq_ignore_ascii_case(&value) } else { *wanted == value }
-            };
+    /// The values that tell the request's budget from others of this rule, or `None` if the rule is not about it. A model
+    /// comes between the two lists, and is not looked at here.
+    fn applies(&self, asked: &Asked<'_>) -> Option<[Vec<String>; 2]> {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        match &self.provider {
+            None => {}
+            Some(Dimension::Filter(wanted))
+                if wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(asked.provider)) => {}
+            Some(Dimension::Filter(_)) => return None,
+            Some(Dimension::Partition) => before.push(asked.provider.to_ascii_lowercase()),
+        }
+        for (key, dimension) in &self.metadata {
+            let value = asked.value(key)?;
             match dimension {
-                Dimension::Filter(wanted) if wanted.iter().any(is) => {}
+                Dimension::Filter(wanted) if wanted.contains(&value) => {}
                 Dimension::Filter(_) => return None,
-                Dimension::Partition => values.push(value),
+                Dimension::Partition => behind.push(value),
             }
         }
-        Some(values)
+        Some([before, behind])
     }
 
     fn exceeded(&self, asked: &Asked<'_>) -> String {
@@ -236,6 +265,7 @@ mod tests {
     }
 
     fn counters(limits: &Limits, asked: &Asked<'_>) -> Vec<String> {
+        let asked = &Asked { models: Models::new(asked.model, None), ..asked.clone() };
         Plan::new(limits, asked, || 7).demands.iter().map(Demand::key).collect()
     }
 
@@ -250,9 +280,9 @@ mod tests {
         let (five, text) = (metadata(&json!({ "user": 5 })), metadata(&json!({ "user": "5" })));
         let asked = Asked { token: Some("tok"), metadata: &five, ..Asked::default() };
         assert_eq!(counters(&limits, &asked), ["gateway ", "rate/t [\"tok\"]", "rate/m [\"5\"]"]);
-        assert_eq!(counters(&limits, &asked), counters(&limits, &Asked { metadata: &text, ..asked }));
+        assert_eq!(counters(&limits, &asked), counters(&limits, &Asked { metadata: &text, ..asked.clone() }));
         assert_eq!(counters(&limits, &Asked::default()), ["gateway "]);
-        assert!(counters(&limits, &Asked { is_counted: true, ..asked }).is_empty());
+        assert!(counters(&limits, &Asked { is_counted: true, ..asked.clone() }).is_empty());
         let key = KeyLimit { name: "openai/default", limit: 3, interval: 60 };
         assert_eq!(
             counters(&limits, &Asked { key: Some(key), ..Asked::default() }),
@@ -283,7 +313,7 @@ mod tests {
     fn a_spend_rule_is_about_what_its_dimensions_say() {
         let team = metadata(&json!({ "team": "a", "env": true }));
         let asked = Asked { provider: "openai", model: Some("gpt-4o"), metadata: &team, ..Asked::default() };
-        let bare = Asked { metadata: &[], model: None, ..asked };
+        let bare = Asked { metadata: &[], model: None, ..asked.clone() };
         let partition = json!({ "mode": "partition" });
         let filter = |values: Value| json!({ "mode": "filter", "values": values });
         for (rule, wanted, without) in [
@@ -303,7 +333,7 @@ mod tests {
             (json!({ "enabled": false }), None, None),
         ] {
             let limits = spend_limits(&rule);
-            let found = |asked| counters(&limits, asked).first().cloned();
+            let found = |asked: &Asked<'_>| counters(&limits, asked).first().cloned();
             assert_eq!((found(&asked).as_deref(), found(&bare).as_deref()), (wanted, without), "{rule}");
         }
     }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub mod tests;
 
+use super::models::UnknownModel;
 use super::spend;
 use super::window::{Technique, Window};
 use crate::envelope::ApiError;
@@ -13,6 +14,8 @@ use serde_json::{Map, Value};
 pub struct Limits {
     pub rate: Vec<RateRule>,
     pub spend: Vec<SpendRule>,
+    /// What becomes of requests whose model is not known; each rule decides for itself where this is not set.
+    pub unknown_model: Option<UnknownModel>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +53,7 @@ pub struct SpendRule {
     pub metadata: Vec<(String, Dimension)>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dimension {
     /// The rule is about requests with one of these values.
     Filter(Vec<String>),
@@ -94,7 +97,12 @@ impl Limits {
         let enabled = spend_limits.get("enabled") != Some(&Value::Bool(false));
         let rules = spend_limits.get("rules").map(list).unwrap_or_default();
         let spend = rules.iter().filter(|_| enabled).filter_map(|rule| SpendRule::parse(rule, &[]).ok());
-        Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect() }
+        Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect(), unknown_model: None }
+    }
+
+    /// True where it matters which model a request is for.
+    pub fn are_by_model(&self) -> bool {
+        self.spend.iter().any(|rule| rule.enabled && rule.model.is_some())
     }
 }
 

@@ -3,14 +3,14 @@
 
 use super::blocks;
 use super::cache;
-use super::copy::{self, Copied, Ended};
+use super::copy::{self, Copied, Ended, Form};
 use super::job::Job;
 use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream, Watch};
-use super::within;
-use crate::body::{self, Copying};
+use super::{unpack, within};
+use crate::body::{self, Copying, Packed};
 use crate::headers::{Edits, Headers};
 use crate::record::{Failure, Outcome};
-use crate::wire;
+use crate::wire::{self, Framing};
 use futures_util::future::{OptionFuture, join};
 use js_sys::{ArrayBuffer, Uint8Array};
 use std::cell::Cell;
@@ -100,7 +100,7 @@ impl Held {
     pub async fn log(self, job: Job) {
         let (_, reader, whole) = self.taken().await;
         let outcome = match whole {
-            Some(buffer) => reader.read(&Copied::of(&buffer), job.collect_payload),
+            Some(buffer) => reader.read(Copied::of(&buffer), job.collect_payload).await,
             None => reader.outcome,
         };
         job.log(Outcome { superseded: true, ..outcome }).await;
@@ -121,7 +121,7 @@ impl Held {
         };
         match js::answered(&upstream, &buffer, &edits.to_json()) {
             Ok(response) => {
-                let outcome = reader.read(&Copied::of(&buffer), job.collect_payload);
+                let outcome = reader.read(Copied::of(&buffer), job.collect_payload).await;
                 job.finish(outcome, response)
             }
             Err(cause) => job.broken(&cause),
@@ -231,12 +231,13 @@ fn teed(
         Err(cause) => return job.broken(&cause),
     };
     let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::record::MAX_BODY as u64 };
+    let bounds = (limit, reader.form());
     job.later(async move |job| {
         let (copied, ended) = match (sent, piped) {
-            (Some(sent), _) => copy::follow(&ours, sent, limit, || client.aborted(), &reader.watch).await,
+            (Some(sent), _) => copy::follow(&ours, sent, bounds, || client.aborted(), &reader.watch).await,
             (None, Some((readable, copied))) => {
                 let (copied, (kept, ended)) =
-                    join(copied, copy::ahead(&readable, limit, copy::MAX_AHEAD, &reader.watch)).await;
+                    join(copied, copy::ahead(&readable, bounds, copy::MAX_AHEAD, &reader.watch)).await;
                 (kept, ended.or(copied.map(Ended::Broken)))
             }
             (None, None) => return,
@@ -270,9 +271,9 @@ fn copying(stream: &ReadableStream) -> (ReadableStream, impl Future<Output = Opt
 /// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
 async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job) {
     let headers = reader.headers.clone();
-    let outcome = Outcome { failure, ..reader.read(&copy, job.collect_payload) };
-    let body = if job.cache.is_to_keep() { copy.buffer().await } else { None };
-    drop(copy);
+    let (copy, packed) = plain(copy, &headers).await;
+    let body = if job.cache.is_to_keep() && packed.is_none() { copy.buffer().await } else { None };
+    let outcome = Outcome { failure, ..reader.read_plain(copy, packed, job.collect_payload) };
     let kept = body.as_ref().and_then(|body| cache::keep(&job, &headers, &outcome, body));
     join(OptionFuture::from(kept), job.log(outcome)).await;
 }
@@ -388,7 +389,7 @@ impl Way {
             Self::Piped { sent, .. } => (None, sent.await.map(drop), None),
             Self::Watched { ours, .. } => {
                 let (readable, copied) = copying(&ours);
-                let (copied, _) = join(copied, copy::ahead(&readable, 0, MAX_WATCHED, watch)).await;
+                let (copied, _) = join(copied, copy::ahead(&readable, (0, None), MAX_WATCHED, watch)).await;
                 // That nobody reads on behind the bound is no failure.
                 (None, copied.filter(|_| watch.reason().is_some()).map_or(Ok(()), Err), None)
             }
@@ -458,7 +459,7 @@ impl Reader {
 
     fn is_short(&self) -> bool {
         self.is_plain()
-            && wire::Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(wire::Framing::Sse)
+            && Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(Framing::Sse)
             && self.headers.content_length().is_some_and(|length| length <= MAX_SHORT)
     }
 
@@ -467,24 +468,69 @@ impl Reader {
         job.call.cached && self.headers.content_length().is_some()
     }
 
+    /// How the answer is to be read, if it may have facts.
+    fn form(&self) -> Option<Form> {
+        match self.headers.get("content-type") {
+            None | Some("") => Some((Framing::Json, self.status)),
+            Some(kind) => Framing::of(kind).map(|framing| (framing, self.status)),
+        }
+    }
+
     /// Reads what the log wants from the copy of a body.
-    fn read(self, copy: &Copied, collect_payload: bool) -> Outcome {
+    async fn read(self, copy: Copied, collect_payload: bool) -> Outcome {
+        let (copy, packed) = plain(copy, &self.headers).await;
+        self.read_plain(copy, packed, collect_payload)
+    }
+
+    /// Reads what the log wants from the copy of a body, unless it is still `packed`.
+    fn read_plain(self, mut copy: Copied, packed: Option<Packed>, collect_payload: bool) -> Outcome {
         let content_type = self.headers.get("content-type").unwrap_or("");
         let status = self.status;
-        let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
-        let read =
-            |bytes: &[u8]| if self.is_words { wire::Facts::default() } else { wire::read(framing, status, bytes) };
+        let framing = Framing::of(content_type).unwrap_or(Framing::Json);
+        let is_words = self.is_words;
+        let read = |bytes: &[u8]| if is_words { wire::Facts::default() } else { wire::read(framing, status, bytes) };
         let mut outcome = Outcome { size: Some(copy.length), ..self.outcome };
         if !content_type.is_empty() && !body::is_text(content_type) {
             return outcome;
         }
-        if let Some(bytes) = copy.bytes(crate::record::MAX_BODY) {
-            outcome.facts = read(&bytes);
-            outcome.body = collect_payload.then(|| wire::stored(framing, bytes));
-        } else if framing == wire::Framing::Sse {
-            outcome.facts = body::merged(copy.ends().iter().map(|part| read(part)));
+        let bytes = copy.bytes(crate::record::MAX_BODY);
+        let is_text = |bytes: &Vec<u8>| framing == Framing::AwsEventStream || body::begins_as_text(bytes);
+        match (packed, bytes) {
+            (Some(packed), _) => outcome.unread = Some(packed.of_answer()),
+            (None, Some(bytes)) if !is_text(&bytes) => {
+                outcome.unread = Some("the answer is no text, although it says so")
+            }
+            (None, Some(bytes)) => {
+                outcome.facts = read(&bytes);
+                if status >= 400 && !is_words && outcome.facts.error.is_none() {
+                    outcome.facts.error = wire::page::sentence(&bytes);
+                }
+                outcome.body = collect_payload.then(|| wire::stored(framing, bytes));
+            }
+            (None, None) if is_words => {}
+            (None, None) => (outcome.facts, outcome.unread) = copy.facts((framing, status)),
         }
         outcome.facts.usage = body::with_headers(outcome.facts.usage, &self.headers);
         outcome
+    }
+}
+
+/// The copy of an answer, unpacked if the runtime did not do so while it was read. Otherwise it says why it is not.
+async fn plain(copy: Copied, headers: &Headers) -> (Copied, Option<Packed>) {
+    let codings = headers.content_codings();
+    let is_binary = headers.get("content-type").and_then(Framing::of) == Some(Framing::AwsEventStream);
+    if codings.is_empty() || is_binary {
+        return (copy, None);
+    }
+    match copy.beginning(64) {
+        Some(beginning) if body::begins_as_text(&beginning) => (copy, None),
+        Some(_) => {
+            let Some(buffer) = copy.buffer().await else { return (copy, Some(Packed::Broken)) };
+            match unpack::unpacked(&buffer, &codings).await {
+                Ok(plain) => (Copied::of(&plain), None),
+                Err(packed) => (copy, Some(packed)),
+            }
+        }
+        None => (copy, None),
     }
 }

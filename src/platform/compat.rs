@@ -3,6 +3,7 @@
 use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use super::outgoing::{MAX_KEPT, NoBody};
+use super::unpack;
 use crate::compat::{self, SLUG};
 use crate::refusal::Refusal;
 use crate::router::Route;
@@ -36,7 +37,7 @@ pub async fn resolved(
                     Refusal::body_too_large(description).into()
                 }
             })?;
-            js::bytes(&whole)
+            js::bytes(&unpack::plain(whole, &asked.headers, SLUG).await?)
         }
     };
     let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;
@@ -45,9 +46,11 @@ pub async fn resolved(
     init.set_body(&Uint8Array::from(body.as_bytes()));
     let made = Request::new_with_request_and_init(request, &init)
         .map_err(|error| Refusal::unreachable(format!("compat: {}", js::message(&error))))?;
-    // Its headers are those of the client.
-    let asked =
-        Incoming { request: made, method: asked.method.clone(), url: String::new(), headers: asked.headers.clone() };
+    // Its headers are those of the client, but for how the body is packed: it is written anew.
+    let _ = made.headers().delete("content-encoding");
+    let mut headers = asked.headers.clone();
+    headers.0.retain(|(name, _)| name != "content-encoding");
+    let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
     Ok(Some(Resolved { asked, provider, rest }))
 }
 

@@ -3,8 +3,9 @@
 use super::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
 use super::js::Watch;
 use super::{now, pause, within};
-use crate::body::END;
 use crate::memory::{SMALL, Shares};
+use crate::wire::scan::Scanner;
+use crate::wire::{Facts, Framing};
 use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, Uint8Array};
 use std::cell::RefCell;
@@ -37,17 +38,21 @@ thread_local! {
 #[derive(Default)]
 pub struct Share(Option<u64>);
 
-/// A body as far as it is kept: whole, or without what is between its ends.
+/// A body as far as it is kept: whole, or only what it says of itself.
 pub struct Copied {
     pub length: u64,
     is_whole: bool,
     limit: u64,
-    /// All of it, or its beginning.
-    head: Vec<Uint8Array>,
-    /// The end of what is not whole.
-    tail: Vec<Uint8Array>,
+    pieces: Vec<Uint8Array>,
     share: Share,
+    /// How a body is read that is too long to be kept.
+    form: Option<Form>,
+    scanner: Option<Box<Scanner>>,
+    unread: Option<&'static str>,
 }
+
+/// How the bytes of an answer are framed, and its status.
+pub type Form = (Framing, u16);
 
 /// Why a copy ends before its stream.
 pub enum Ended {
@@ -62,11 +67,11 @@ pub enum Ended {
 pub async fn follow(
     ours: &ReadableStream,
     sent: JsFuture,
-    limit: u64,
+    (limit, form): (u64, Option<Form>),
     has_left: impl Fn() -> bool,
     watch: &Watch,
 ) -> (Copied, Option<Ended>) {
-    let mut copy = Copied::new(limit);
+    let mut copy = Copied::new(limit, form);
     let ended = copy.follow(ours, sent, has_left, watch).await;
     watch.end();
     (copy, ended.err())
@@ -74,12 +79,18 @@ pub async fn follow(
 
 /// Copies a stream as it comes, and no more than `bound` bytes of it. It has to come through a pipe: what is asked for at once
 /// of a branch delays the other one.
-pub async fn ahead(stream: &ReadableStream, limit: u64, bound: u64, watch: &Watch) -> (Copied, Option<Ended>) {
-    let mut copy = Copied::new(limit);
+pub async fn ahead(
+    stream: &ReadableStream,
+    (limit, form): (u64, Option<Form>),
+    bound: u64,
+    watch: &Watch,
+) -> (Copied, Option<Ended>) {
+    let mut copy = Copied::new(limit, form);
     let ended = async {
         let reader = reader_of(stream)?;
         if !copy.read_ahead(&reader, bound, watch).await? {
             watch.end();
+            copy.unread = Some("of a compressed answer 32 MB are read");
             JsFuture::from(reader.cancel()).await?;
         }
         Ok(())
@@ -129,32 +140,40 @@ impl Drop for Share {
 
 impl Copied {
     /// Keeps up to `limit` bytes whole.
-    fn new(limit: u64) -> Self {
-        Self { length: 0, is_whole: true, limit, head: Vec::new(), tail: Vec::new(), share: Share::default() }
+    fn new(limit: u64, form: Option<Form>) -> Self {
+        let (pieces, share) = (Vec::new(), Share::default());
+        Self { length: 0, is_whole: true, limit, pieces, share, form, scanner: None, unread: None }
     }
 
     /// A body that is there already.
     pub fn of(buffer: &ArrayBuffer) -> Self {
         let length = u64::from(buffer.byte_length());
-        Self { length, head: vec![Uint8Array::new(buffer)], ..Self::new(u64::MAX) }
+        Self { length, pieces: vec![Uint8Array::new(buffer)], ..Self::new(u64::MAX, None) }
     }
 
     /// All bytes, if they are no more than `limit`.
     pub fn bytes(&self, limit: usize) -> Option<Vec<u8>> {
-        (self.is_whole && self.length <= limit as u64).then(|| joined(&self.head, limit, false))
+        (self.is_whole && self.length <= limit as u64).then(|| joined(&self.pieces, limit, false))
     }
 
-    /// The beginning and the end of a body that is too long to be looked at as a whole.
-    pub fn ends(&self) -> [Vec<u8>; 2] {
-        let end = END as usize;
-        let last = if self.is_whole { &self.head } else { &self.tail };
-        let overlap = if self.is_whole { self.length.saturating_sub(u64::from(END)) as usize } else { end };
-        [joined(&self.head, end, false), joined(last, end.min(overlap), true)]
+    /// Up to so many bytes of the beginning of a body that is there as a whole.
+    pub fn beginning(&self, most: usize) -> Option<Vec<u8>> {
+        self.is_whole.then(|| joined(&self.pieces, most, false))
+    }
+
+    /// What a body says of itself that is too long to be looked at as a whole, and why that is not all.
+    pub fn facts(&mut self, form: Form) -> (Facts, Option<&'static str>) {
+        if self.scanner.is_none() && self.is_whole {
+            self.form = Some(form);
+            self.scan_pieces();
+        }
+        let (facts, unread) = self.scanner.take().map(|scanner| scanner.finish()).unwrap_or_default();
+        (facts, unread.or(self.unread))
     }
 
     /// The whole body as the runtime takes it.
     pub async fn buffer(&self) -> Option<ArrayBuffer> {
-        if self.is_whole { buffer(&self.head).await.ok() } else { None }
+        if self.is_whole { buffer(&self.pieces).await.ok() } else { None }
     }
 
     async fn follow(
@@ -269,42 +288,29 @@ impl Copied {
         let more = u64::from(piece.byte_length());
         self.length += more;
         if !self.is_whole {
-            return self.push_end(&piece);
+            return self.scan(&piece);
         }
-        self.head.push(piece);
+        self.pieces.push(piece);
         if self.length > self.limit || !self.share.grow(self.length, more) {
-            self.shorten();
+            self.is_whole = false;
+            self.share = Share::default();
+            self.scan_pieces();
         }
     }
 
-    /// From now on only the ends are kept.
-    fn shorten(&mut self) {
-        self.is_whole = false;
-        self.share = Share::default();
-        let all = std::mem::take(&mut self.head);
-        let mut wanted = END;
-        for piece in all {
-            let length = piece.byte_length();
-            let begun = length.min(wanted);
-            if begun > 0 {
-                self.head.push(piece.slice(0, begun));
-            }
-            wanted -= begun;
-            if length > begun {
-                self.push_end(&piece.subarray(begun, length));
-            }
-        }
+    /// From now on nothing is kept, and what comes is only read.
+    fn scan_pieces(&mut self) {
+        let pieces = std::mem::take(&mut self.pieces);
+        let Some((framing, status)) = self.form else { return };
+        self.scanner = Some(Box::new(Scanner::new(framing, status)));
+        pieces.iter().for_each(|piece| self.scan(piece));
     }
 
-    fn push_end(&mut self, piece: &Uint8Array) {
+    fn scan(&mut self, piece: &Uint8Array) {
+        let Some(scanner) = &mut self.scanner else { return };
         let length = piece.byte_length();
-        self.tail.push(piece.slice(length.saturating_sub(END), length));
-        let mut kept: u32 = self.tail.iter().map(Uint8Array::byte_length).sum();
-        while let Some(first) = self.tail.first().map(Uint8Array::byte_length)
-            && kept - first >= END
-        {
-            self.tail.remove(0);
-            kept -= first;
+        for from in (0..length).step_by(LAST_BLOCK as usize) {
+            scanner.push(&piece.subarray(from, length.min(from.saturating_add(LAST_BLOCK))).to_vec());
         }
     }
 }

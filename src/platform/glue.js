@@ -4,6 +4,9 @@ import { waitUntil } from "cloudflare:workers";
 /** Answers of up to so many bytes are short. */
 const SHORT = 65_536;
 
+/** A module of the runtime's own. Its name is put together so that the bundler does not look for it. */
+const ZLIB = ["node", "zlib"].join(":");
+
 /** The statuses of successes that have no body, whatever their headers say. */
 const BODILESS = [204, 205];
 
@@ -252,4 +255,38 @@ export function listen(socket, received, ended) {
   };
   socket.addEventListener("close", end);
   socket.addEventListener("error", end);
+}
+
+/**
+ * What was packed in some ways, one after the other, if it is no more than `most` bytes; otherwise the reason. The runtime
+ * stops at the bound, and at windows of more than 16 MB, which a body may ask for in a few bytes.
+ */
+export async function unpacked(buffer, codings, most) {
+  const zlib = await import(ZLIB);
+  const plain = { maxOutputLength: most };
+  const ways = {
+    gzip: [(packed) => zlib.gunzipSync(packed, plain)],
+    deflate: [(packed) => zlib.inflateSync(packed, plain), (packed) => zlib.inflateRawSync(packed, plain)],
+    br: [(packed) => zlib.brotliDecompressSync(packed, plain)],
+    zstd: [(packed) => zlib.zstdDecompressSync(packed, { ...plain, params: { [zlib.constants.ZSTD_d_windowLogMax]: 24 } })],
+  };
+  ways["x-gzip"] = ways.gzip;
+  const steps = codings.split(",").reverse().map((coding) => (Object.hasOwn(ways, coding) ? ways[coding] : undefined));
+  if (steps.length > 3 || steps.includes(undefined)) return "unknown";
+  let bytes = new Uint8Array(buffer);
+  for (const step of steps) {
+    let failed;
+    const found = step.some((way) => {
+      try {
+        bytes = way(bytes);
+        return true;
+      } catch (error) {
+        failed ??= error;
+        return false;
+      }
+    });
+    if (!found) return /memory limit/i.test(failed.message) ? "long" : "broken";
+  }
+  // A buffer of Node's may be a part of a larger one.
+  return bytes.buffer.byteLength === bytes.byteLength ? bytes.buffer : bytes.slice().buffer;
 }

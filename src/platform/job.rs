@@ -132,7 +132,8 @@ impl Job {
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(admission) = &admission {
-            admission.spent(record.charge.amount(unsaid, admission.reserves()));
+            let cost = record.charge.amount(unsaid, admission.reserves());
+            admission.spent(cost, record.answer_model.as_deref().or(record.model.as_deref()));
         }
         drop(admission);
         drop(share);

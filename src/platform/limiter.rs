@@ -7,13 +7,14 @@ use crate::api::gateways::Gateway;
 use crate::auth::Presented;
 use crate::envelope::{ApiError, Reply};
 use crate::limit::message::{self, Message};
+use crate::limit::models::{ByAnswer, Models};
 use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
 use crate::limit::rules::{KEY, Limits};
 use crate::limit::{Demand, show};
 use crate::refusal::Refusal;
 use js_sys::{Promise, Reflect};
 use serde_json::json;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -45,6 +46,9 @@ pub struct Admission {
     spends: Vec<Demand>,
     reserves: bool,
     cost: Cell<u64>,
+    /// Rules that learn of the cost if the answer is of a model that they are about, and what they have to learn.
+    later: Vec<ByAnswer>,
+    by_answer: RefCell<Vec<(Demand, u64)>>,
     /// False where the limiter has failed already, and has been complained of.
     complains: bool,
     /// Headers for the answer.
@@ -54,12 +58,14 @@ pub struct Admission {
 /// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
 /// request that an earlier one was counted for.
 pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_counted: bool) -> Result<(), Refused> {
+    let by_model = gateway.limits.are_by_model();
     let model = job.call.model();
     let asked = Asked {
         token: presented.token_id(),
         metadata: &job.call.metadata.entries,
         provider: &job.call.provider,
         model: model.as_deref(),
+        models: if by_model { job.call.models() } else { Models::default() },
         key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
         is_counted,
     };
@@ -90,8 +96,12 @@ async fn admit(
     asked: &Asked<'_>,
     estimate: impl Fn() -> u64,
 ) -> Result<Option<Rc<Admission>>, Refused> {
-    let plan = Plan::new(limits, asked, estimate);
-    if plan.demands.is_empty() {
+    let mut plan = Plan::new(limits, asked, estimate);
+    if let Some(refusal) = plan.unknown.take() {
+        // Another step of a universal request may name its model.
+        return Err(Refused { refusal, is_final: false });
+    }
+    if plan.demands.is_empty() && plan.later.is_empty() {
         return Ok(None);
     }
     let mut admission = Admission {
@@ -99,11 +109,16 @@ async fn admit(
         gateway,
         id: format!("{:032x}", random()),
         spends: plan.spends(),
+        later: std::mem::take(&mut plan.later),
+        by_answer: RefCell::default(),
         reserves: plan.reserves(),
         cost: Cell::new(0),
         complains: true,
         notes: Vec::new(),
     };
+    if plan.demands.is_empty() {
+        return Ok(Some(Rc::new(admission)));
+    }
     let message = Message::Admit { id: admission.id.clone(), demands: plan.demands.clone() };
     let answer = call(around, gateway, &message, PATIENCE_MS).await.and_then(|text| {
         message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
@@ -113,6 +128,7 @@ async fn admit(
             Some(refused) => {
                 // Nothing was taken.
                 admission.spends.clear();
+                admission.later.clear();
                 Err(refused)
             }
             None => {
@@ -192,25 +208,40 @@ impl Admission {
         self.reserves
     }
 
-    /// What an attempt did cost, or else may have.
-    pub fn spent(&self, cost: u64) {
+    /// What an attempt did cost, or else may have, and the model that its answer names.
+    pub fn spent(&self, cost: u64, model: Option<&str>) {
         self.cost.set(self.cost.get().saturating_add(cost));
+        let by_answer = self.later.iter().filter_map(|later| later.demand(model?));
+        self.by_answer.borrow_mut().extend(by_answer.filter(|_| cost > 0).map(|demand| (demand, cost)));
+    }
+
+    /// What has to be said of the cost, and to which counters.
+    fn settlements(&mut self) -> Vec<Message> {
+        let (id, cost, demands) = (std::mem::take(&mut self.id), self.cost.get(), std::mem::take(&mut self.spends));
+        let by_answer = self.by_answer.take().into_iter();
+        let by_answer = by_answer.map(|(demand, cost)| Message::Settle { id: id.clone(), cost, demands: vec![demand] });
+        let mut all: Vec<Message> = by_answer.collect();
+        if !demands.is_empty() && (cost > 0 || self.reserves) {
+            all.push(Message::Settle { id, cost, demands });
+        }
+        all
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let (around, gateway, cost) = (Rc::clone(&self.around), self.gateway, self.cost.get());
-        if self.spends.is_empty() || (cost == 0 && !self.reserves) {
+        let (around, gateway) = (Rc::clone(&self.around), self.gateway);
+        let messages = self.settlements();
+        if messages.is_empty() {
             return;
         }
-        let (id, demands) = (std::mem::take(&mut self.id), std::mem::take(&mut self.spends));
         let (kept, complains) = (Rc::clone(&around), self.complains);
         kept.context.wait_until(async move {
-            let message = Message::Settle { id, cost, demands };
-            let settled = call(&around, gateway, &message, LATER_PATIENCE_MS).await;
-            if complains {
-                complain("spend_not_counted", settled);
+            for message in messages {
+                let settled = call(&around, gateway, &message, LATER_PATIENCE_MS).await;
+                if complains {
+                    complain("spend_not_counted", settled);
+                }
             }
         });
     }

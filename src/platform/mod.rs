@@ -29,6 +29,7 @@ pub mod serve;
 pub mod socket;
 pub mod tokens;
 pub mod universal;
+mod unpack;
 pub mod vault;
 
 use crate::auth;

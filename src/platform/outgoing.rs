@@ -1,14 +1,14 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
-use super::blocks::{self, Upload};
+use super::blocks::{self, LAST_BLOCK, Upload};
 use super::copy::Share;
 use super::job::Job;
 use super::js::{self, Answer, Incoming};
-use super::now;
+use super::{now, unpack, within};
 use crate::answer_headers;
 use crate::auth::{self, Presented};
 use crate::body::{self, Copying};
-use crate::headers::Edits;
+use crate::headers::{Edits, Headers};
 use crate::model;
 use crate::patience::Patience;
 use crate::record::RequestType;
@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::retry;
 use crate::upstream::Upstream;
 use crate::wire;
+use crate::wire::request::RequestFacts;
 use js_sys::ArrayBuffer;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -50,6 +51,9 @@ pub struct NoAnswer {
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
+/// How long a client that is refused may take to send the rest of a body that nobody keeps, in milliseconds.
+const DISCARD_PATIENCE_MS: u64 = 30_000;
+
 /// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
 const MAX_SQUEEZED: u64 = 1024 * 1024;
 
@@ -57,6 +61,17 @@ impl Prepared {
     pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
         let headers = asked.request.headers();
         Self { url, body, method: asked.method.clone(), headers, edits: edits.to_json() }
+    }
+
+    /// Reads a body to its end that is not sent: an answer before that would cost the client its connection.
+    pub async fn discard(&self) {
+        let Taken::Stream(stream) = &self.body else { return };
+        let read = async {
+            let reader = blocks::reader_of(stream.unchecked_ref())?;
+            while blocks::block(&reader, LAST_BLOCK, LAST_BLOCK).await?.is_some() {}
+            Ok(())
+        };
+        let _: Option<Result<(), JsValue>> = within(DISCARD_PATIENCE_MS, read).await;
     }
 
     /// Sends the request and waits for the head of the answer, and for all of a short one, no longer than it may take.
@@ -147,8 +162,8 @@ pub fn retry_after(upstream: &Answer) -> Option<u64> {
 }
 
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
-/// `keep` asks for a body that can be sent more than once.
-pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken, NoBody> {
+/// `keep` asks for a body that can be sent more than once, `by_model` for its model before it is sent.
+pub async fn taken(asked: &Incoming, keep: bool, by_model: bool, job: &mut Job) -> Result<Taken, NoBody> {
     let Incoming { request, headers, .. } = asked;
     if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
@@ -159,9 +174,10 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         return Ok(Taken::Nothing);
     }
     let stream = || Taken::Stream(request.body().into());
-    let copying = body::request_copying(headers, job.collect_log);
+    let copying = body::request_copying(headers, job.collect_log, by_model);
     let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !keep {
+        job.call.facts = unread(headers, wire::request::TOO_LONG);
         return Ok(stream());
     }
     let content_type = headers.get("content-type");
@@ -169,6 +185,7 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         Some(length) => {
             let share = Share::of(length);
             if share.is_none() && !keep && length > MAX_SQUEEZED {
+                job.call.facts = unread(headers, wire::request::NO_ROOM);
                 return Ok(stream());
             }
             let whole = request.array_buffer().map(JsFuture::from);
@@ -178,7 +195,11 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
             }
         }
         None => {
-            let bound = if keep { MAX_KEPT } else { crate::record::MAX_BODY as u64 };
+            let bound = match copying {
+                Copying::Facts => body::MAX_READ,
+                _ if keep => MAX_KEPT,
+                _ => crate::record::MAX_BODY as u64,
+            };
             let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
             blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
         }
@@ -186,7 +207,10 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
     let (buffer, share) = match taken.map_err(|error| js::message(&error)) {
         Ok(Upload::Whole(buffer, share)) => (buffer, share),
         Ok(Upload::Longer(stream, begun)) => {
-            job.call.facts = wire::request::read_request(content_type, &begun);
+            job.call.facts = match headers.content_codings().is_empty() {
+                true => wire::request::read_beginning(content_type, &begun),
+                false => unread(headers, wire::request::TOO_LONG),
+            };
             return Ok(Taken::Stream(stream.into()));
         }
         // The other reason for a body not to arrive is a limit of the runtime, which its message names.
@@ -196,24 +220,61 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
             return Err(NoBody::Refused(Refusal::body_too_large(description)));
         }
     };
-    let length = buffer.byte_length();
-    job.call.request_size = Some(u64::from(length));
-    match copying {
-        Copying::Nothing => {}
-        Copying::Whole if length as usize <= crate::record::MAX_BODY => {
-            let bytes = js::bytes(&buffer);
-            job.call.facts = wire::request::read_request(content_type, &bytes);
-            job.call.body = (job.collect_payload && share.is_some()).then(|| body::text(bytes));
-            job.share = share.map(Rc::new);
-        }
-        _ => {
-            for (from, to) in body::ends(length) {
-                let facts = wire::request::read_request(content_type, &js::slice(&buffer, from, to));
-                job.call.facts.model = job.call.facts.model.take().or(facts.model);
-                job.call.facts.stream |= facts.stream;
-                job.call.facts.max_tokens = job.call.facts.max_tokens.or(facts.max_tokens);
-            }
-        }
-    }
+    job.call.request_size = Some(u64::from(buffer.byte_length()));
+    read(&buffer, share, copying, headers, job).await;
     Ok(Taken::Whole(buffer))
+}
+
+/// What is known of a body that is not looked at. Audio and images name no model, and nobody asks them.
+fn unread(headers: &Headers, why: &'static str) -> RequestFacts {
+    let content_type = headers.get("content-type").unwrap_or("application/json").to_ascii_lowercase();
+    let is_media = ["audio/", "image/", "video/"].iter().any(|kind| content_type.starts_with(kind));
+    if is_media { RequestFacts::default() } else { wire::request::unread(why) }
+}
+
+/// Reads what the log and the limits want to know of a body that was taken in.
+async fn read(buffer: &ArrayBuffer, share: Option<Share>, copying: Copying, headers: &Headers, job: &mut Job) {
+    if matches!(copying, Copying::Nothing | Copying::Size) {
+        job.call.facts = unread(headers, wire::request::TOO_LONG);
+        return;
+    }
+    let content_type = headers.get("content-type");
+    let codings = headers.content_codings();
+    let collects = copying == Copying::Whole && job.collect_payload;
+    let (plain, share) = if codings.is_empty() {
+        (Ok(buffer.clone()), share)
+    } else {
+        let plain = unpack::unpacked(buffer, &codings).await;
+        let share = plain.as_ref().ok().and_then(|plain| Share::of(u64::from(plain.byte_length())));
+        (plain, share)
+    };
+    let plain = match plain {
+        Ok(plain) => plain,
+        Err(packed) => {
+            // A provider that does not look at the encoding reads it as it is.
+            job.call.facts = facts(buffer, content_type);
+            job.call.facts.unread = Some(packed.of_request());
+            return;
+        }
+    };
+    if !collects || share.is_none() || plain.byte_length() as usize > crate::record::MAX_BODY {
+        job.call.facts = facts(&plain, content_type);
+        return;
+    }
+    let bytes = js::bytes(&plain);
+    job.call.facts = wire::request::read_request(content_type, &bytes);
+    job.call.body = Some(body::text(bytes));
+    job.share = share.map(Rc::new);
+}
+
+fn facts(buffer: &ArrayBuffer, content_type: Option<&str>) -> RequestFacts {
+    let length = buffer.byte_length();
+    if length <= LAST_BLOCK {
+        return wire::request::read_request(content_type, &js::bytes(buffer));
+    }
+    let mut scanner = wire::request::Scanner::new(content_type);
+    for from in (0..length).step_by(LAST_BLOCK as usize) {
+        scanner.push(&js::slice(buffer, from, length.min(from.saturating_add(LAST_BLOCK))));
+    }
+    scanner.finish()
 }

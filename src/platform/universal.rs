@@ -4,6 +4,7 @@ use super::Around;
 use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
 use crate::answer_headers;
+use super::unpack;
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
 use crate::refusal::Refusal;
@@ -24,7 +25,7 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         Ok((_, presented)) => presented,
         Err(refusal) => return js::response(&refusal.reply()),
     };
-    let body = match text(request).await {
+    let body = match text(request, headers).await {
         Ok(body) => body,
         Err(refusal) => return js::response(&refusal.reply()),
     };
@@ -108,7 +109,7 @@ fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
     Request::new_with_str_and_init("https://tollgate/", &init)
 }
 
-async fn text(request: &Request) -> Result<String, Refusal> {
+async fn text(request: &Request, headers: &Headers) -> Result<String, Refusal> {
     let unreadable =
         |error: JsValue| Refusal::bad_request(format!("The body could not be read: {}.", js::message(&error)));
     if request.body().is_none() {
@@ -120,5 +121,11 @@ async fn text(request: &Request) -> Result<String, Refusal> {
             Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
         }
     })?;
-    String::from_utf8(js::bytes(&buffer)).map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))
+    let buffer = unpack::plain(buffer, headers, "the universal endpoint").await?;
+    let text = String::from_utf8(js::bytes(&buffer));
+    let mut text = text.map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }

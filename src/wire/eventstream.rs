@@ -61,6 +61,11 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
+/// The length of the frame that begins here, once enough has come to tell.
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    number(bytes).filter(|length| (PRELUDE + CHECKSUM..=MAX_FRAME).contains(length))
+}
+
 /// What a payload says: the model's own JSON, which `InvokeModelWithResponseStream` wraps in base64.
 pub fn unwrapped(payload: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]

@@ -5,11 +5,14 @@
 
 mod answer;
 pub mod complete;
-mod document;
+mod elide;
 mod eventstream;
 pub mod files;
+pub mod form;
+pub mod page;
 mod places;
 pub mod request;
+pub mod scan;
 pub mod sse;
 mod telling;
 pub mod usage;

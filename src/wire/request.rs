@@ -1,139 +1,303 @@
-//! What a request's body says about itself.
+//! What a request's body says about itself: above all which model it is for, read as the providers read it. Where they may
+//! read a body in several ways, all names that they may find are kept; where it cannot be read, that is said.
 
-use super::document::Found;
-use memchr::memmem;
+mod guess;
+mod named;
+
+use super::elide::Elider;
+use super::form;
+use named::Named;
+use std::borrow::Cow;
 
 /// What the gateway wants to know of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestFacts {
     pub model: Option<String>,
+    /// Other models that a provider may take the request to be for: of a key that is there twice, of a list to choose from.
+    pub others: Vec<String>,
+    /// Why the body may name a model that is not among these.
+    pub unread: Option<&'static str>,
     /// True when the caller asked for a stream in the body.
     pub stream: bool,
     /// How long the answer may become.
     pub max_tokens: Option<u64>,
 }
 
-/// The longest value of a form's `model` field that is taken for one, in bytes.
-const MAX_FIELD: usize = 200;
+/// Reads a body that comes in pieces.
+pub struct Scanner {
+    content_type: String,
+    how: How,
+}
 
-/// Reads a JSON body, or a part of a form. What cannot be read says nothing.
+enum How {
+    /// Nothing has come yet that tells.
+    Unknown,
+    Form(form::Scanner),
+    Json {
+        elider: Elider,
+        short: Vec<u8>,
+    },
+    /// No text that names anything.
+    Else,
+}
+
+/// Without its long texts, so much of a body is read, in bytes.
+const MAX_SHORT: usize = 4 * 1024 * 1024;
+
+/// So much of a body is looked through for names that stand deep inside, in bytes.
+const MAX_GUESSED: usize = 256 * 1024;
+
+/// Longer names are nobody's.
+const MAX_NAME: usize = 1_024;
+
+/// More names than this are a riddle.
+const MAX_NAMES: usize = 16;
+
+const FIELDS: &[&str] = &["model", "model_id", "stream"];
+
+pub const TOO_LONG: &str = "the body is longer than Tollgate reads";
+pub const NO_ROOM: &str = "Tollgate has no memory left to read a long body now; try again";
+const NO_JSON: &str = "the body is no JSON that Tollgate can read";
+const NO_TEXT: &str = "the model in the body is no text";
+const TOO_MANY: &str = "the body names too many models";
+const FOLLOWED: &str = "something follows the JSON in the body";
+const DOUBTFUL_FIELD: &str = "a field of the form is encoded, or too long";
+
+/// Reads a body that is there as a whole. What cannot be read says nothing.
 pub fn read_request(content_type: Option<&str>, body: &[u8]) -> RequestFacts {
-    let content_type = content_type.unwrap_or("application/json");
-    if let Some(boundary) = boundary(content_type) {
-        return RequestFacts {
-            model: field(body, boundary, "model"),
-            stream: field(body, boundary, "stream").as_deref() == Some("true"),
-            max_tokens: None,
-        };
+    let declared = Declared::of(content_type);
+    let text = decoded(body);
+    let text = trimmed(&text);
+    let boundary = content_type.and_then(form::boundary).or_else(|| form::sniffed_boundary(text));
+    let mut facts = RequestFacts::default();
+    if let Some(boundary) = boundary {
+        let mut scanner = form::Scanner::new(&boundary, FIELDS);
+        scanner.push(text);
+        facts = of_form(scanner.finish());
+    } else if declared == Declared::Encoded {
+        facts = of_fields(form::urlencoded(text, FIELDS), false);
     }
-    match serde_json::from_slice(body) {
-        Ok(Found::Document(document)) => {
-            let inner = document.inner.iter().find_map(|inner| inner.max_tokens);
-            let max_tokens = document.max_tokens.or(inner);
-            RequestFacts { model: document.model.or(document.version), stream: document.stream, max_tokens }
+    if is_like_json(text) {
+        // Also where the content type says something else: many providers do not look at it.
+        return with(json(text), facts);
+    }
+    let is_form = facts != RequestFacts::default();
+    if declared == Declared::Json && !is_form && !text.is_empty() {
+        facts.others.extend(guess::models(text));
+        facts.unread = Some(NO_JSON);
+    }
+    facts
+}
+
+/// Reads the beginning of a body that nobody keeps.
+pub fn read_beginning(content_type: Option<&str>, body: &[u8]) -> RequestFacts {
+    let text = decoded(body);
+    let mut facts = match content_type.and_then(form::boundary) {
+        Some(boundary) => {
+            let mut scanner = form::Scanner::new(&boundary, FIELDS);
+            scanner.push(trimmed(&text));
+            of_form(scanner.finish())
         }
-        _ => RequestFacts::default(),
+        None => guessed(trimmed(&text), TOO_LONG),
+    };
+    facts.unread = Some(TOO_LONG);
+    facts
+}
+
+/// What is known of a body that was not looked at.
+pub fn unread(why: &'static str) -> RequestFacts {
+    RequestFacts { unread: Some(why), ..RequestFacts::default() }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Declared {
+    Json,
+    Encoded,
+    Else,
+}
+
+/// A body in another Unicode encoding, as UTF-8. Python's JSON reads all of them, and skips a byte order mark.
+fn decoded(body: &[u8]) -> Cow<'_, [u8]> {
+    let (width, is_little, skipped) = match body {
+        [0xef, 0xbb, 0xbf, rest @ ..] => return Cow::Borrowed(rest),
+        [0xff, 0xfe, 0, 0, ..] => (4, true, 4),
+        [0, 0, 0xfe, 0xff, ..] => (4, false, 4),
+        [0xff, 0xfe, ..] => (2, true, 2),
+        [0xfe, 0xff, ..] => (2, false, 2),
+        [0, 0, 0, first, ..] if *first != 0 => (4, false, 0),
+        [first, 0, 0, 0, ..] if *first != 0 => (4, true, 0),
+        [0, first, ..] if *first != 0 => (2, false, 0),
+        [first, 0, second, ..] if *first != 0 && *second != 0 => (2, true, 0),
+        _ => return Cow::Borrowed(body),
+    };
+    let units = body.get(skipped..).unwrap_or_default().chunks_exact(width);
+    let unit = |bytes: &[u8]| {
+        let add = |number: u32, byte: &u8| number << 8 | u32::from(*byte);
+        if is_little { bytes.iter().rev().fold(0, add) } else { bytes.iter().fold(0, add) }
+    };
+    let text: String = match width {
+        4 => units.map(|bytes| char::from_u32(unit(bytes)).unwrap_or(char::REPLACEMENT_CHARACTER)).collect(),
+        _ => {
+            let units = units.map(|bytes| unit(bytes) as u16);
+            char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        }
+    };
+    Cow::Owned(text.trim_start_matches('\u{feff}').as_bytes().to_vec())
+}
+
+/// Without what lenient readers skip before and behind a document.
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    let is_blank = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b | 0x1a | 0x1e);
+    loop {
+        text = match text {
+            [0xef, 0xbb, 0xbf, rest @ ..] | [rest @ .., 0xef, 0xbb, 0xbf] => rest,
+            [first, rest @ ..] if is_blank(*first) => rest,
+            [rest @ .., last] if is_blank(*last) => rest,
+            _ => return text,
+        }
     }
 }
 
-fn boundary(content_type: &str) -> Option<&str> {
-    let (kind, parameters) = content_type.split_once(';')?;
-    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
-        return None;
-    }
-    let value = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("boundary="))?;
-    Some(value.trim_matches('"')).filter(|boundary| !boundary.is_empty())
+fn is_like_json(text: &[u8]) -> bool {
+    matches!(text, [b'{' | b'[', ..] | [b'/', b'/' | b'*', ..])
 }
 
-/// The value of a form field. A part begins with the boundary at the start of a line and ends at the next; a file that
-/// merely contains the words of a field has neither.
-fn field(body: &[u8], boundary: &str, name: &str) -> Option<String> {
-    let delimiter = format!("--{boundary}\r\n");
-    let starts = memmem::find_iter(body, delimiter.as_bytes());
-    starts.filter_map(|start| body.get(start + delimiter.len()..)).find_map(|part| {
-        let (headers, content) = split(part, b"\r\n\r\n")?;
-        let headers = std::str::from_utf8(headers).ok()?;
-        let disposition = headers
-            .split("\r\n")
-            .find(|line| line.get(..20).is_some_and(|start| start.eq_ignore_ascii_case("content-disposition:")))?;
-        let parameters: Vec<&str> = disposition.split(';').map(str::trim).collect();
-        let is_field = parameters.contains(&&*format!("name=\"{name}\""))
-            && !parameters.iter().any(|parameter| parameter.starts_with("filename"));
-        let (value, _) = split(content, b"\r\n--")?;
-        let short = is_field && !value.is_empty() && value.len() <= MAX_FIELD;
-        short.then(|| String::from_utf8(value.to_vec()).ok()).flatten()
+fn json(text: &[u8]) -> RequestFacts {
+    match named::read(text) {
+        Some((named, rest)) => {
+            let mut facts = of_json(named);
+            let rest = trimmed(rest);
+            if !rest.is_empty() {
+                facts.others.extend(guess::models(rest));
+                facts.unread = Some(FOLLOWED);
+            }
+            if facts.model.is_none() && facts.others.is_empty() {
+                // A name that stands deeper may be what the provider goes by.
+                facts.others = guess::models(text.get(..MAX_GUESSED).unwrap_or(text));
+            }
+            facts
+        }
+        None => guessed(text, NO_JSON),
+    }
+}
+
+/// What a body seems to say that is no JSON as everybody reads it: with comments, or with a comma too many.
+fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
+    let mut others = guess::models(text);
+    let model = if others.is_empty() { None } else { Some(others.remove(0)) };
+    RequestFacts { model, others, unread: Some(why), stream: guess::asks_for_stream(text), max_tokens: None }
+}
+
+fn of_json(named: Named) -> RequestFacts {
+    let Named { mut models, is_odd, stream, max_tokens } = named;
+    // Of a key that is there twice most readers take the last one; those of its kind that are more telling come first.
+    models.sort_by_key(|(rank, _)| *rank);
+    let best = models.first().map(|(rank, _)| *rank);
+    let at = models.iter().rposition(|(rank, _)| Some(*rank) == best);
+    let model = at.map(|at| models.remove(at).1);
+    let others = models.into_iter().map(|(_, name)| name);
+    let unread = is_odd.then_some(NO_TEXT);
+    checked(RequestFacts { model, others: others.collect(), unread, stream, max_tokens })
+}
+
+fn of_form(fields: form::Fields) -> RequestFacts {
+    let doubtful = fields.is_doubtful || !fields.has_parts;
+    of_fields(fields.all, doubtful)
+}
+
+fn of_fields(all: Vec<(String, String)>, is_doubtful: bool) -> RequestFacts {
+    let stream = all.iter().any(|(name, value)| name == "stream" && value.trim().eq_ignore_ascii_case("true"));
+    let mut models: Vec<String> =
+        all.into_iter().filter(|(name, _)| name != "stream").map(|(_, value)| value).collect();
+    let model = models.pop();
+    let unread = is_doubtful.then_some(DOUBTFUL_FIELD);
+    checked(RequestFacts { model, others: models, unread, stream, max_tokens: None })
+}
+
+/// Names without the blanks around them, each of them once, and as many as a request may have.
+fn checked(facts: RequestFacts) -> RequestFacts {
+    let RequestFacts { model, others, mut unread, stream, max_tokens } = facts;
+    let mut all: Vec<String> = Vec::new();
+    for name in model.into_iter().chain(others) {
+        let name =
+            name.trim_matches(|char: char| char.is_whitespace() || matches!(char, '\0' | '\u{feff}' | '\u{200b}'));
+        if name.len() > MAX_NAME {
+            unread = Some(NO_TEXT);
+        } else if !name.is_empty() && !all.iter().any(|known| known == name) {
+            all.push(name.to_owned());
+        }
+    }
+    if all.len() > MAX_NAMES {
+        all.truncate(MAX_NAMES);
+        unread = Some(TOO_MANY);
+    }
+    let mut all = all.into_iter();
+    RequestFacts { model: all.next(), others: all.collect(), unread, stream, max_tokens }
+}
+
+/// Two readings of one body.
+fn with(first: RequestFacts, second: RequestFacts) -> RequestFacts {
+    let others = first.others.into_iter().chain(second.model).chain(second.others).collect();
+    checked(RequestFacts {
+        model: first.model,
+        others,
+        unread: first.unread.or(second.unread),
+        stream: first.stream || second.stream,
+        max_tokens: first.max_tokens.or(second.max_tokens),
     })
 }
 
-fn split<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let found = memmem::find(text, at)?;
-    Some((text.get(..found)?, text.get(found + at.len()..)?))
+// === impl Declared ===
+
+impl Declared {
+    fn of(content_type: Option<&str>) -> Self {
+        let kind =
+            content_type.unwrap_or("application/json").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        match &*kind {
+            "" | "application/json" => Self::Json,
+            "application/x-www-form-urlencoded" => Self::Encoded,
+            kind if kind.ends_with("+json") => Self::Json,
+            _ => Self::Else,
+        }
+    }
+}
+
+// === impl Scanner ===
+
+impl Scanner {
+    pub fn new(content_type: Option<&str>) -> Self {
+        let boundary = content_type.and_then(form::boundary);
+        let how = boundary.map_or(How::Unknown, |boundary| How::Form(form::Scanner::new(&boundary, FIELDS)));
+        Self { content_type: content_type.unwrap_or("application/json").to_owned(), how }
+    }
+
+    pub fn push(&mut self, piece: &[u8]) {
+        if matches!(self.how, How::Unknown) {
+            let start = trimmed(piece);
+            let json = || How::Json { elider: Elider::default(), short: Vec::new() };
+            self.how = match form::sniffed_boundary(start) {
+                Some(boundary) => How::Form(form::Scanner::new(&boundary, FIELDS)),
+                None if is_like_json(start) || Declared::of(Some(&self.content_type)) != Declared::Else => json(),
+                None if start.is_empty() => How::Unknown,
+                None => How::Else,
+            };
+        }
+        match &mut self.how {
+            How::Form(scanner) => scanner.push(piece),
+            How::Json { elider, short } if short.len() <= MAX_SHORT => elider.push(piece, short),
+            How::Json { .. } | How::Unknown | How::Else => {}
+        }
+    }
+
+    pub fn finish(self) -> RequestFacts {
+        match self.how {
+            How::Form(scanner) => of_form(scanner.finish()),
+            How::Json { short, .. } if short.len() > MAX_SHORT => guessed(&short, TOO_LONG),
+            How::Json { short, .. } => read_request(Some(&self.content_type), &short),
+            How::Unknown | How::Else => RequestFacts::default(),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn json(body: &str) -> RequestFacts {
-        read_request(Some("application/json; charset=utf-8"), body.as_bytes())
-    }
-
-    #[test]
-    fn the_model_of_a_json_body_is_found() {
-        let facts = json(
-            r#"{"messages":[{"role":"user","content":"\"model\":\"x\"","model":"y"}],"model":"gpt-4o","stream":true}"#,
-        );
-        assert_eq!(facts, RequestFacts { model: Some("gpt-4o".to_owned()), stream: true, max_tokens: None });
-        assert_eq!(json(r#"{"model_id":"eleven_v3"}"#).model.as_deref(), Some("eleven_v3"));
-        for odd in [
-            r#"{"model":5}"#,
-            r#"{"model":null}"#,
-            r#"["model"]"#,
-            "model",
-            "",
-            r#"{"model":"gpt"#,
-            &"[".repeat(10_000),
-        ] {
-            assert_eq!(json(odd), RequestFacts::default());
-        }
-    }
-
-    #[test]
-    fn the_bound_of_an_answer_is_found_in_every_dialect() {
-        for body in [
-            r#"{"max_tokens":7}"#,
-            r#"{"max_completion_tokens":7,"messages":[{"max_tokens":9}]}"#,
-            r#"{"max_output_tokens":7}"#,
-            r#"{"generationConfig":{"maxOutputTokens":7}}"#,
-            r#"{"inferenceConfig":{"maxTokens":7}}"#,
-        ] {
-            assert_eq!(json(body).max_tokens, Some(7), "{body}");
-        }
-        for odd in [r#"{"max_tokens":"7"}"#, r#"{"max_tokens":-1}"#, r#"{"max_tokens":null}"#, "{}"] {
-            assert_eq!(json(odd).max_tokens, None, "{odd}");
-        }
-    }
-
-    #[test]
-    fn the_model_of_a_form_is_found_and_a_file_does_not_fool() {
-        let body = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nname=\"model\"\r\n\r\nfake\r\n\
-            --XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--XX\r\ncontent-disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--XX--\r\n";
-        for boundary in ["XX", "\"XX\""] {
-            let facts = read_request(Some(&format!("multipart/form-data; boundary={boundary}")), body.as_bytes());
-            assert_eq!(facts, RequestFacts { model: Some("whisper-1".to_owned()), stream: true, max_tokens: None });
-        }
-        for cut in 0..body.len() {
-            let facts = read_request(Some("multipart/form-data; boundary=XX"), &body.as_bytes()[..cut]);
-            assert!(facts.model.is_none_or(|model| model == "whisper-1"));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_body_is_read_without_harm(body in prop::collection::vec(any::<u8>(), 0..200), kind in "\\PC{0,40}") {
-            let _ = read_request(Some(&kind), &body);
-            let _ = read_request(Some("multipart/form-data; boundary=a"), &body);
-        }
-    }
-}
+mod tests;

@@ -39,6 +39,7 @@ const SETTINGS = {
   spend_limits: { enabled: true, rules: [{ id: "r", limit: 1, limitType: "cost", window: 60, metadata: { team: { mode: "partition" } } }] },
   store_id: "store",
   stripe: { authorization: "a", usage_events: [{ payload: "p" }] },
+  unknown_model: "block",
   workers_ai_billing_mode: "unified",
   zdr: true,
 };

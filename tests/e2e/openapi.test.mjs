@@ -63,7 +63,7 @@ test("gateways", async () => {
   const full = {
     id: "full", authentication: true, cache_ttl: 60, circuit_breaker: { failures: 5, window: 60, cooldown: 30 }, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
     logpush_public_key: "x".repeat(16), otel: [], rate_limiting_interval: 60, rate_limiting_limit: 50, rate_limiting_technique: "sliding", retry_backoff: "linear",
-    retry_delay: 100, retry_max_attempts: 2, store_id: "s", stripe: {}, workers_ai_billing_mode: "unified", zdr: true,
+    retry_delay: 100, retry_max_attempts: 2, store_id: "s", stripe: {}, unknown_model: "allow", workers_ai_billing_mode: "unified", zdr: true,
     rate_limiting_rules: [{ key: "token", limit: 5, interval: 60 }, { key: "metadata.team", limit: 5, interval: 60, technique: "sliding" }],
     spend_limits: { enabled: true, rules: [{ limit: 1, limitType: "cost", window: 60, reserve: true, model: { mode: "filter", values: ["m"] }, metadata: { team: { mode: "partition" } } }, { limit: 1, limitType: "cost", window: 60, provider: null, model: null, metadata: null }] },
   };

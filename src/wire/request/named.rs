@@ -1,0 +1,291 @@
+//! The few members of a JSON request that matter, with every value they have: a key that is there twice is read by some as
+//! the first and by others as the last.
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use std::fmt;
+
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Names of models, with how telling the place is: 0 is the most.
+    pub models: Vec<(u8, String)>,
+    /// True when a model is something else than a text.
+    pub is_odd: bool,
+    pub stream: bool,
+    pub max_tokens: Option<u64>,
+}
+
+/// More are not kept; it is enough to know that there were more than a request may have.
+const MAX_MODELS: usize = 64;
+
+/// Reads the first document of a text; the second value is what follows it. `None` if it is no JSON object.
+pub fn read(text: &[u8]) -> Option<(Named, &[u8])> {
+    let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<Named>();
+    let named = documents.next()?.ok()?;
+    let rest = text.get(documents.byte_offset()..)?;
+    Some((named, rest))
+}
+
+/// What a member is.
+enum Key {
+    Model,
+    /// Named so by few.
+    ModelId,
+    /// Replicate's.
+    Version,
+    /// Models to choose from.
+    Models,
+    /// Written in other letters, which Go's JSON does not mind.
+    Folded,
+    Stream,
+    MaxTokens,
+    /// What may hold a bound for the answer.
+    Config,
+    /// What holds a request in some APIs.
+    Request,
+    Other,
+}
+
+/// All texts of a value.
+#[derive(Default)]
+struct Texts {
+    all: Vec<String>,
+    is_text: bool,
+    is_null: bool,
+}
+
+// === impl Named ===
+
+impl Named {
+    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            Key::Model => self.models_of(0, map.next_value()?),
+            Key::ModelId => self.models_of(1, map.next_value()?),
+            Key::Folded => self.models_of(2, map.next_value()?),
+            Key::Version => {
+                let version: Texts = map.next_value()?;
+                let version = version.all.into_iter().filter(|_| version.is_text);
+                self.models.extend(version.map(|version| (3, version)));
+            }
+            Key::Models => {
+                let models: Texts = map.next_value()?;
+                self.models.extend(models.all.into_iter().map(|model| (4, model)));
+            }
+            Key::Stream => self.stream = map.next_value::<Value>()? == Value::Bool(true),
+            Key::MaxTokens => self.max_tokens = map.next_value::<Value>()?.as_u64().or(self.max_tokens),
+            Key::Config => {
+                let Inner(inner) = map.next_value()?;
+                self.max_tokens = self.max_tokens.or(inner.and_then(|inner| inner.max_tokens));
+            }
+            Key::Request => {
+                let Inner(inner) = map.next_value()?;
+                let Named { models, max_tokens, .. } = inner.unwrap_or_default();
+                self.models.extend(models.into_iter().map(|(rank, model)| (rank + 5, model)));
+                self.max_tokens = self.max_tokens.or(max_tokens);
+            }
+            Key::Other => {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        self.models.truncate(MAX_MODELS);
+        Ok(())
+    }
+
+    fn models_of(&mut self, rank: u8, texts: Texts) {
+        self.is_odd |= !texts.is_text && !texts.is_null;
+        self.models.extend(texts.all.into_iter().map(|model| (rank, model)));
+    }
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Named;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
+                let mut named = Named::default();
+                while let Some(key) = map.next_key::<Key>()? {
+                    named.take(key, &mut map)?;
+                }
+                Ok(named)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// An object, the objects of a list taken together, or nothing.
+struct Inner(Option<Named>);
+
+impl<'de> Deserialize<'de> for Inner {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Inner;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any JSON")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inner, A::Error> {
+                let mut named = Named::default();
+                while let Some(key) = map.next_key::<Key>()? {
+                    // One step down is enough, and a limit for what is hostile.
+                    match key {
+                        Key::Config | Key::Request => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                        key => named.take(key, &mut map)?,
+                    }
+                }
+                Ok(Inner(Some(named)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Inner, A::Error> {
+                let mut all = Named::default();
+                while let Some(Inner(inner)) = list.next_element()? {
+                    all.models.extend(inner.unwrap_or_default().models);
+                    all.models.truncate(MAX_MODELS);
+                }
+                Ok(Inner(Some(all)))
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Inner, E> {
+                Ok(Inner(None))
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Inner, E> {
+                Ok(Inner(None))
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Inner, E> {
+                Ok(Inner(None))
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Inner, E> {
+                Ok(Inner(None))
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Inner, E> {
+                Ok(Inner(None))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Inner, E> {
+                Ok(Inner(None))
+            }
+        }
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    fn of(name: &str) -> Self {
+        match name {
+            "model" => Self::Model,
+            "model_id" | "modelId" | "model_name" => Self::ModelId,
+            "version" => Self::Version,
+            "models" => Self::Models,
+            "stream" => Self::Stream,
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" | "maxOutputTokens" | "maxTokens" => {
+                Self::MaxTokens
+            }
+            "generationConfig" | "generation_config" | "inferenceConfig" => Self::Config,
+            "session" | "request" | "requests" | "image_request" | "generateContentRequest" => Self::Request,
+            name if name.len() < 16
+                && ["model", "model_id", "modelid"].iter().any(|known| name.trim().eq_ignore_ascii_case(known)) =>
+            {
+                Self::Folded
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Key;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a name")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
+                Ok(Key::of(name))
+            }
+        }
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+// === impl Texts ===
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Texts;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any JSON")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+                let mut texts = Texts::default();
+                while map.next_key::<IgnoredAny>()?.is_some() {
+                    texts.add(map.next_value()?);
+                }
+                Ok(texts)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+                let mut texts = Texts::default();
+                while let Some(inner) = list.next_element()? {
+                    texts.add(inner);
+                }
+                Ok(texts)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts { all: vec![text.to_owned()], is_text: true, is_null: false })
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Texts, E> {
+                Ok(Texts::default())
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Texts, E> {
+                Ok(Texts::default())
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Texts, E> {
+                Ok(Texts::default())
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Texts, E> {
+                Ok(Texts::default())
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Texts, E> {
+                Ok(Texts { is_null: true, ..Texts::default() })
+            }
+        }
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+impl Texts {
+    fn add(&mut self, inner: Texts) {
+        if self.all.len() < MAX_MODELS {
+            self.all.extend(inner.all);
+        }
+    }
+}
