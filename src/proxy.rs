@@ -382,6 +382,7 @@ impl Arrival<'_> {
             gateway: self.scope.gateway.key,
             shard: self.scope.gateway.shard,
             created_at: self.at,
+            method: self.asked.method.clone(),
             provider: providers::find(route.provider)
                 .map_or(route.provider, |provider| provider.slug)
                 .chars()

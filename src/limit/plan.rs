@@ -22,6 +22,8 @@ pub struct Asked<'a> {
     pub key: Option<KeyLimit<'a>>,
     /// True for a later step of a universal request, which was counted with its first.
     pub is_counted: bool,
+    /// True for a request that costs nothing: a budget that is used up does not stop it.
+    pub is_free: bool,
 }
 
 /// A limit that belongs to a stored key.
@@ -39,6 +41,8 @@ pub struct KeyLimit<'a> {
 pub struct Plan {
     pub demands: Vec<Demand>,
     about: Vec<About>,
+    /// Budgets that are not asked, and learn what the request did cost if it did after all.
+    unasked: Vec<Demand>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +90,11 @@ impl Plan {
         for rule in limits.spend.iter().filter(|rule| rule.enabled) {
             let Some(values) = rule.applies(asked) else { continue };
             let part = if values.is_empty() { String::new() } else { part(&values) };
+            if asked.is_free {
+                let (window, limit) = (rule.window(), rule.amount());
+                plan.unasked.push(Demand { rule: rule.counters(), part, window, limit, takes: Takes::Later });
+                continue;
+            }
             let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
             let demand = Demand { rule: rule.counters(), part, window: rule.window(), limit: rule.amount(), takes };
             plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)) });
@@ -100,7 +109,7 @@ impl Plan {
 
     /// The demands whose counters learn what the request did cost.
     pub fn spends(&self) -> Vec<Demand> {
-        self.demands.iter().filter(|demand| demand.takes != Takes::One).cloned().collect()
+        self.demands.iter().filter(|demand| demand.takes != Takes::One).chain(&self.unasked).cloned().collect()
     }
 
     /// True when money is set aside: then the limit is meant to hold whatever happens.

@@ -7,6 +7,7 @@ use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
 use crate::credential::KeyLimit;
 use crate::headers::{Edits, Headers};
+use crate::limit::charge;
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
 use std::rc::Rc;
@@ -116,9 +117,13 @@ impl Job {
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
+        let set_aside = admission.as_ref().filter(|admission| admission.reserves()).map(|_| call.estimate());
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(admission) = &admission {
-            admission.spent(record.charge.amount(unsaid, admission.reserves()));
+            match charge::of(&record, set_aside) {
+                Some(charge) => admission.charge(charge),
+                None => admission.spent(record.charge.amount(record.least_spent(unsaid), admission.reserves())),
+            }
         }
         drop(admission);
         drop(share);

@@ -6,14 +6,14 @@ use super::{Around, js, now, random, within};
 use crate::api::gateways::Gateway;
 use crate::auth::Presented;
 use crate::envelope::{ApiError, Reply};
-use crate::limit::message::{self, Message};
+use crate::limit::message::{self, Charge, Message};
 use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
 use crate::limit::rules::{KEY, Limits};
 use crate::limit::{Demand, show};
 use crate::refusal::Refusal;
 use js_sys::{Promise, Reflect};
 use serde_json::json;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -45,6 +45,10 @@ pub struct Admission {
     spends: Vec<Demand>,
     reserves: bool,
     cost: Cell<u64>,
+    /// What is paid once, however often it is asked for.
+    charges: RefCell<Vec<Charge>>,
+    /// False where the gateway has no budgets: then nobody has to know of such things.
+    has_budgets: bool,
     /// False where the limiter has failed already, and has been complained of.
     complains: bool,
     /// Headers for the answer.
@@ -62,6 +66,7 @@ pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_co
         model: model.as_deref(),
         key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
         is_counted,
+        is_free: job.call.is_free(),
     };
     let admission = admit(&job.around, gateway.key, &gateway.limits, &asked, || job.call.estimate()).await?;
     job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
@@ -91,7 +96,8 @@ async fn admit(
     estimate: impl Fn() -> u64,
 ) -> Result<Option<Rc<Admission>>, Refused> {
     let plan = Plan::new(limits, asked, estimate);
-    if plan.demands.is_empty() {
+    let has_budgets = limits.spend.iter().any(|rule| rule.enabled);
+    if plan.demands.is_empty() && !has_budgets {
         return Ok(None);
     }
     let mut admission = Admission {
@@ -101,9 +107,15 @@ async fn admit(
         spends: plan.spends(),
         reserves: plan.reserves(),
         cost: Cell::new(0),
+        charges: RefCell::default(),
+        has_budgets,
         complains: true,
         notes: Vec::new(),
     };
+    // No budget is about this request; but if it makes something, whoever asks for that must not pay.
+    if plan.demands.is_empty() {
+        return Ok(Some(Rc::new(admission)));
+    }
     let message = Message::Admit { id: admission.id.clone(), demands: plan.demands.clone() };
     let answer = call(around, gateway, &message, PATIENCE_MS).await.and_then(|text| {
         message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
@@ -196,18 +208,26 @@ impl Admission {
     pub fn spent(&self, cost: u64) {
         self.cost.set(self.cost.get().saturating_add(cost));
     }
+
+    /// What something costs that can be asked for again, or what counts meanwhile.
+    pub fn charge(&self, charge: Charge) {
+        if self.has_budgets && !charge.thing.is_empty() {
+            self.charges.borrow_mut().push(charge);
+        }
+    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         let (around, gateway, cost) = (Rc::clone(&self.around), self.gateway, self.cost.get());
-        if self.spends.is_empty() || (cost == 0 && !self.reserves) {
+        let charges = self.charges.take();
+        if charges.is_empty() && (self.spends.is_empty() || (cost == 0 && !self.reserves)) {
             return;
         }
         let (id, demands) = (std::mem::take(&mut self.id), std::mem::take(&mut self.spends));
         let (kept, complains) = (Rc::clone(&around), self.complains);
         kept.context.wait_until(async move {
-            let message = Message::Settle { id, cost, demands };
+            let message = Message::Settle { id, cost, demands, charges };
             let settled = call(&around, gateway, &message, LATER_PATIENCE_MS).await;
             if complains {
                 complain("spend_not_counted", settled);

@@ -1,6 +1,7 @@
 //! The few members that matter of a request's JSON, read in one pass that allocates nothing for the rest.
 //! Members of unexpected types count as missing: an odd field must not hide the others.
 
+use super::usage::whole;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -109,7 +110,7 @@ impl Document {
         match name {
             Name::Model => replace(&mut self.model, text(map)?),
             Name::Version => replace(&mut self.version, text(map)?),
-            Name::MaxTokens => self.max_tokens = map.next_value::<Value>()?.as_u64(),
+            Name::MaxTokens => self.max_tokens = whole(&map.next_value()?),
             Name::Stream => self.stream = map.next_value::<Value>()? == Value::Bool(true),
             Name::Inner => {
                 if let Found::Document(document) = map.next_value::<Found>()? {
