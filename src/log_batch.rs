@@ -9,6 +9,7 @@ use crate::record::LogRecord;
 use crate::retention::room;
 use crate::rollup::{self, Tally};
 use crate::store::{Bind, Statement, Store};
+use crate::thing;
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
@@ -104,6 +105,8 @@ pub struct Part {
     pub tally: String,
     /// How many of these requests have no log.
     pub unlogged: u64,
+    /// Claims to usage that can be shown again, as [`thing::row`] makes them.
+    pub claims: Vec<String>,
 }
 
 /// A record as the statements take it.
@@ -282,6 +285,9 @@ pub fn statements(part: &Part) -> Vec<Statement> {
     if !part.tally.is_empty() {
         statements.push(rollup::leave(key, &part.tally));
     }
+    if !part.claims.is_empty() {
+        statements.extend(thing::statements(key, &part.claims));
+    }
     statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
     statements
 }
@@ -361,7 +367,8 @@ impl Part {
         group.records.iter().for_each(|record| tally.count(record));
         let entries = group.records.iter().map(Entry::of).collect();
         let rows = if tally.is_empty() { String::new() } else { tally.json() };
-        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts() }
+        let claims = tally.claims().to_vec();
+        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts(), claims }
     }
 
     /// What is written one by one where it cannot be written together, each under a name of its own. The counts hold whether
@@ -371,9 +378,11 @@ impl Part {
         for (number, entry) in self.entries.into_iter().enumerate() {
             parts.push(Self { id: format!("{}/{number}", self.id), entries: vec![entry], ..Self::default() });
         }
-        if !self.tally.is_empty() {
+        if !self.tally.is_empty() || !self.claims.is_empty() {
+            // Behind the logs, which the claims are about.
             let id = format!("{}/{}", self.id, parts.len());
-            parts.push(Self { id, tally: self.tally, unlogged: self.unlogged, entries: Vec::new() });
+            let (tally, unlogged, claims) = (self.tally, self.unlogged, self.claims);
+            parts.push(Self { id, tally, unlogged, claims, entries: Vec::new() });
         }
         parts
     }
@@ -387,7 +396,7 @@ impl Part {
 
     /// Whether there is anything to take apart.
     pub fn is_several(&self) -> bool {
-        self.entries.len() + usize::from(!self.tally.is_empty()) > 1
+        self.entries.len() + usize::from(!self.tally.is_empty() || !self.claims.is_empty()) > 1
     }
 }
 
@@ -420,7 +429,7 @@ macro_rules! columns {
 
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
+                let LogRecord { $($column,)* shard: _, may_lack_room: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
                 let mut row = serializer.serialize_seq(None)?;
                 $(row.serialize_element($column)?;)*
                 row.end()
@@ -479,6 +488,8 @@ columns! {
     metadata,
     cost_unknown,
     usage_unread,
+    usage_details,
+    usage_of,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

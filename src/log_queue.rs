@@ -22,6 +22,9 @@ const MAX_MESSAGE: usize = 127_000;
 const MAX_ENTRY: usize = 122_000;
 const MAX_ENTRIES: usize = 110_000;
 
+/// About how long the claim of a log is.
+const CLAIM: usize = 1_500;
+
 /// What a queue takes in one call: bytes, with those it adds to each message, and messages.
 const MAX_BATCH: usize = 256_000;
 const MAX_BATCH_MESSAGES: usize = 100;
@@ -160,7 +163,7 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
             }
         };
         draft.tally.count(record);
-        draft.length += length;
+        draft.length += length + record.claim.as_ref().map_or(0, |_| CLAIM);
         draft.part.entries.push(entry);
     }
     let (mut messages, mut parts) = (Vec::new(), Vec::new());
@@ -172,6 +175,7 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
         }
         part.id = id.take().unwrap_or_else(mint);
         part.tally = tally.json();
+        part.claims = tally.claims().to_vec();
         let is_short = sends && (length <= MAX_ENTRIES || part.entries.len() == 1);
         match is_short.then(|| text(&part, group.shard)).flatten() {
             Some(message) => messages.push(message),
@@ -183,10 +187,13 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
 
 /// A part as a message for a database; `None` if no message has room for it. JSON has no line breaks of its own.
 fn text(part: &Part, shard: u32) -> Option<String> {
-    let Part { id, entries, tally, unlogged } = part;
+    let Part { id, entries, tally, unlogged, claims } = part;
     let mut text = format!("{MARK} {id} {shard}\n");
     if !tally.is_empty() {
         text.push_str(&format!("tally {unlogged} {tally}\n"));
+    }
+    for claim in claims {
+        text.push_str(&format!("claim {claim}\n"));
     }
     for Entry { id, gateway, created_at, log, metadata, bodies, object, may_lack_room } in entries {
         text.push_str(&format!("log {id} {gateway} {created_at} {log}\n"));
@@ -330,6 +337,10 @@ impl Message {
                 let (unlogged, tally) = value.split_once(' ')?;
                 part.unlogged = unlogged.parse().ok()?;
                 part.tally = tally.to_owned();
+                continue;
+            }
+            if kind == "claim" {
+                part.claims.push(value.to_owned());
                 continue;
             }
             if kind == "log" {

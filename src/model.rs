@@ -70,6 +70,34 @@ pub fn kind(rest: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a request costs nothing whatever its answer says: it reads, removes or ends something, or counts tokens.
+pub fn is_free(method: &str, rest: &str) -> bool {
+    const LAST: &[&str] = &["cancel", "count_tokens", "count-tokens", "input_tokens", "countTokens"];
+    let last = rest.rsplit(['/', ':']).next().unwrap_or(rest);
+    matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS") || (method == "POST" && LAST.contains(&last))
+}
+
+/// Whether a request goes on with something that was made by another.
+pub fn continues(rest: &str) -> bool {
+    rest.ends_with("/submit_tool_outputs")
+}
+
+/// What a request looks at: the path without what it wants to know of it.
+pub fn looked_at(rest: &str) -> &str {
+    let rest = rest.trim_end_matches('/');
+    let ends = ["/cancel", "/results", ":cancel"];
+    let thing = ends.iter().find_map(|end| rest.strip_suffix(end)).unwrap_or(rest);
+    let is_batch = thing.len() < rest.len() && thing.contains("messages/batches/");
+    // A message batch has an id, by which the request that made it is known.
+    if is_batch { thing.rsplit('/').next().unwrap_or(thing) } else { thing }
+}
+
+/// Whether a request goes to an endpoint of one region, where some of a provider's models cost more than at the global one.
+pub fn is_regional(provider: &str, rest: &str) -> bool {
+    let location = rest.split_once("locations/").and_then(|(_, rest)| rest.split('/').next());
+    provider == "google-vertex-ai" && location.is_some_and(|location| location != "global")
+}
+
 /// Whether a path names a streaming variant: Gemini's `:streamGenerateContent`, Bedrock's `converse-stream`.
 pub fn asks_for_stream(rest: &str) -> bool {
     let rest = understood(rest);
@@ -175,6 +203,33 @@ mod tests {
         assert!(asks_for_stream("v1beta/models/gemini-2.5-flash%3Astream%47enerateContent"));
         assert!(!asks_for_stream("v1/streams/chat/completions"));
         assert_eq!((kind("chat%2Fcompletions"), kind("%63hat/completions")), (Some("chat"), Some("chat")));
+    }
+
+    #[test]
+    fn what_only_looks_counts_or_ends_costs_nothing() {
+        for (method, rest, wanted) in [
+            ("GET", "responses/resp_1", true),
+            ("DELETE", "responses/resp_1", true),
+            ("POST", "responses/resp_1/cancel", true),
+            ("POST", "v1/messages/count_tokens", true),
+            ("POST", "v1beta/models/gemini-2.5-flash:countTokens", true),
+            ("POST", "v1beta/batches/b1:cancel", true),
+            ("POST", "responses", false),
+            ("POST", "batches", false),
+            ("PUT", "anything", false),
+            ("POST", "cancel/../chat/completions", false),
+            ("POST", "chat/completions/cancel/%2e%2e", false),
+        ] {
+            assert_eq!(is_free(method, rest), wanted, "{method} {rest}");
+        }
+        assert!(is_regional(
+            "google-vertex-ai",
+            "v1/projects/p/locations/us-east5/publishers/anthropic/models/m:rawPredict"
+        ));
+        assert!(!is_regional(
+            "google-vertex-ai",
+            "v1/projects/p/locations/global/publishers/google/models/m:generateContent"
+        ));
     }
 
     #[test]

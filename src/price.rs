@@ -1,38 +1,17 @@
 //! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
 
-use crate::number;
+pub mod rates;
+
 use crate::wire::Usage;
+use crate::wire::details::Count;
+use rates::{Bill, Rate, Rates};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 
-/// US dollars per million tokens. A rate that is not known is `None`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rates {
-    pub input: Option<f64>,
-    pub output: Option<f64>,
-    /// Input read from the provider's cache; where it is unknown such tokens cost as much as others.
-    pub cached: Option<f64>,
-    /// Input written to the provider's cache; likewise.
-    pub cache_write: Option<f64>,
-    /// Output spent on reasoning, where it differs from other output.
-    pub reasoning: Option<f64>,
-}
-
-/// A model's price.
+/// A model's price: its line in the table, without provider and model.
 #[derive(Clone, Copy, Debug)]
-pub struct Price {
-    rates: Rates,
-    /// The rates of a request whose input is long.
-    above: Option<Tier>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Tier {
-    /// With more input tokens than this, the whole request has these rates.
-    tokens: u64,
-    rates: Rates,
-}
+pub struct Price(&'static str);
 
 /// A request costs at most so much, in US dollars. A figure beyond it is a fault of whoever stated a rate or a count, and added
 /// to others it would outweigh them all.
@@ -92,7 +71,15 @@ pub fn find(provider: &str, model: &str) -> Option<Price> {
 /// The line of the table that a name means.
 fn resolved(provider: &str, model: &str) -> Option<&'static str> {
     let model = model.to_ascii_lowercase();
-    let mut name = bare(provider, &model);
+    let name = bare(provider, &model);
+    // Where a model is served may be part of its price; where the table does not know the place, it is none.
+    let region = BEDROCK_REGIONS.iter().filter(|_| provider == "aws-bedrock");
+    let elsewhere = region.filter_map(|region| name.strip_prefix(region));
+    std::iter::once(name).chain(elsewhere).find_map(|name| dated(provider, name))
+}
+
+/// The line of a name, with or without what dates it.
+fn dated(provider: &str, mut name: &str) -> Option<&'static str> {
     loop {
         let elsewhere =
             SAME_PRICES.iter().find(|(platform, _)| *platform == provider).map_or(&[][..], |(_, others)| others);
@@ -127,7 +114,13 @@ fn line(provider: &str, model: &str) -> Option<&'static str> {
 fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
     match provider {
         "google-ai-studio" | "google-vertex-ai" => model.rsplit_once("models/").map_or(model, |(_, name)| name),
-        "aws-bedrock" => BEDROCK_REGIONS.iter().find_map(|region| model.strip_prefix(region)).unwrap_or(model),
+        // arn:aws:bedrock:eu-west-1:…:inference-profile/eu.anthropic.claude-…; others name no model.
+        "aws-bedrock" if model.starts_with("arn:") => {
+            let named = ["foundation-model", "inference-profile"];
+            let part =
+                model.rsplit_once('/').filter(|(kind, _)| named.iter().any(|of| kind.ends_with(&format!(":{of}"))));
+            part.map_or(model, |(_, name)| name)
+        }
         _ => model.strip_prefix(provider).and_then(|name| name.strip_prefix('/')).unwrap_or(model),
     }
 }
@@ -155,55 +148,74 @@ fn undated(name: &str) -> Option<&str> {
 // === impl Price ===
 
 impl Price {
-    fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split('\t').skip(2);
-        let rates = Rates::parse(fields.next()?);
-        let above = match (fields.next(), fields.next()) {
-            (Some(tokens), Some(rates)) => Some(Tier { tokens: tokens.parse().ok()?, rates: Rates::parse(rates) }),
-            _ => None,
-        };
-        Some(Self { rates, above })
+    fn parse(line: &'static str) -> Option<Self> {
+        line.splitn(3, '\t').nth(2).map(Self)
     }
 
     /// The cost of an answer, or `None` where a figure that it depends on is unknown: a cost that leaves something out
     /// would look like a low one.
+    #[cfg(test)]
     pub fn cost(&self, usage: &Usage) -> Option<f64> {
-        self.rates_for(usage).cost(usage)
+        self.bill("", usage).0.cost()
     }
 
-    fn rates_for(&self, usage: &Usage) -> &Rates {
+    /// What an answer costs, and which of the model's prices that is where it is not the usual one.
+    pub fn bill(&self, provider: &str, usage: &Usage) -> (Bill, String) {
+        let lacks = |what: String| (Bill::lacking(self.base().bill(usage).known, what), String::new());
+        // Groq's classes of service differ in how soon they answer, and not in price.
+        let tier = if provider == "groq" { Some("") } else { rates::tier_name(usage.details.tier) };
+        let named = usage.details.tier.map_or("", |tier| tier.name());
+        let Some(tier) = tier else {
+            return lacks(format!("there is no price for the service tier '{named}', which is a matter of contracts"));
+        };
+        let Some((mut rates, above)) = self.rates_for(tier, usage) else {
+            return lacks(format!("there is no price for this model in the service tier '{named}'"));
+        };
+        if usage.details.number(Count::Containers) > 0 {
+            rates.set(Rate::Container, find(provider, "container").and_then(|fees| fees.base().get(Rate::Container)));
+        }
+        let mut which = String::new();
+        for part in [tier, above].into_iter().filter(|part| !part.is_empty()) {
+            which.push('+');
+            which.push_str(part);
+        }
+        (rates.bill(usage), which)
+    }
+
+    fn base(&self) -> Rates {
+        Rates::parse(self.0.split('\t').next().unwrap_or(""))
+    }
+
+    /// The rates of a class of service, for an input of this length: above some length a whole request has others. Fees and
+    /// factors are the same in all of them.
+    fn rates_for(&self, tier: &str, usage: &Usage) -> Option<(Rates, &'static str)> {
         let outside = if usage.cached_outside {
             usage.cached.unwrap_or(0).saturating_add(usage.cache_write.unwrap_or(0))
         } else {
             0
         };
         let input = usage.tokens_in.unwrap_or(0).saturating_add(outside);
-        self.above.as_ref().filter(|tier| input > tier.tokens).map_or(&self.rates, |tier| &tier.rates)
-    }
-}
-
-// === impl Rates ===
-
-impl Rates {
-    fn parse(text: &str) -> Self {
-        let mut rates = text.split(',').map(number::parse);
-        let mut next = || rates.next().flatten();
-        Self { input: next(), output: next(), cached: next(), cache_write: next(), reasoning: next() }
-    }
-
-    pub fn cost(&self, usage: &Usage) -> Option<f64> {
-        let input = priced_input(usage, self.input?, self.cached, self.cache_write)?;
-        let output = match (usage.tokens_out, self.output) {
-            (Some(output), Some(rate)) => {
-                let thought = usage.reasoning.unwrap_or(0).min(output);
-                (output - thought) as f64 * rate + thought as f64 * self.reasoning.unwrap_or(rate)
+        let base = self.base();
+        let mut found = tier.is_empty().then_some((0, base, ""));
+        let mut longest = 0;
+        for group in self.0.split('\t').skip(1) {
+            let (name, rates) = group.split_once(':')?;
+            let (of, tokens) = name.split_once('>').unwrap_or((name, "0"));
+            let tokens: u64 = tokens.parse().ok()?;
+            if usage.is_sum && tokens > 0 || (tokens > 0 && input <= tokens) {
+                continue;
             }
-            // Embeddings have no output, and their models no rate for it, or none to speak of.
-            (None | Some(0), None) => 0.0,
-            (None, Some(0.0)) => 0.0,
-            _ => return None,
-        };
-        Some(rounded((input + output) / 1e6))
+            longest = longest.max(tokens);
+            if of == tier && found.is_none_or(|(least, ..)| tokens >= least) {
+                found = Some((tokens, Rates::parse(rates), if tokens > 0 { "long" } else { "" }));
+            }
+        }
+        // A class of service without a price for long requests does not take them at that of short ones.
+        let (_, mut rates, above) = found.filter(|(tokens, ..)| *tokens == longest)?;
+        for (rate, _) in Rate::ALL.iter().filter(|(rate, _)| !rate.is_of_tokens()) {
+            rates.set(*rate, base.get(*rate));
+        }
+        Some((rates, above))
     }
 }
 
@@ -272,12 +284,16 @@ pub fn custom_cost(custom: &CustomCost, usage: &Usage) -> Option<f64> {
 }
 
 #[cfg(test)]
+mod table_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RATES: Rates =
-        Rates { input: Some(3.0), output: Some(15.0), cached: Some(0.3), cache_write: Some(3.75), reasoning: None };
+    fn rates() -> Rates {
+        Rates::parse("i3o15c0.3w3.75")
+    }
 
     fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
         Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
@@ -291,37 +307,39 @@ mod tests {
     fn cached_tokens_are_inside_the_input_or_beside_it() {
         let inside = Usage { cached: Some(600), ..usage(1_000, 100) };
         // 400 × 3 + 600 × 0.3 + 100 × 15 = 2880 millionths.
-        assert_eq!(RATES.cost(&inside), Some(0.00288));
+        assert_eq!(rates().cost(&inside), Some(0.00288));
         let beside = Usage { cached: Some(600), cache_write: Some(200), cached_outside: true, ..usage(1_000, 100) };
         // 1000 × 3 + 600 × 0.3 + 200 × 3.75 + 100 × 15 = 5430.
-        assert_eq!(RATES.cost(&beside), Some(0.00543));
-        let unlisted = Rates { cached: None, ..RATES };
+        assert_eq!(rates().cost(&beside), Some(0.00543));
+        let unlisted = rates().with(Rate::Cached, None);
         assert_eq!(unlisted.cost(&inside), Some(0.0045));
     }
 
     #[test]
     fn reasoning_has_its_own_rate_where_there_is_one() {
         let thought = Usage { reasoning: Some(80), ..usage(0, 100) };
-        assert_eq!(RATES.cost(&thought), Some(0.0015));
-        assert_eq!(Rates { reasoning: Some(30.0), ..RATES }.cost(&thought), Some((20.0 * 15.0 + 80.0 * 30.0) / 1e6));
+        assert_eq!(rates().cost(&thought), Some(0.0015));
+        assert_eq!(rates().with(Rate::Reasoning, 30.0).cost(&thought), Some((20.0 * 15.0 + 80.0 * 30.0) / 1e6));
     }
 
     #[test]
     fn a_cost_that_would_leave_something_out_is_unknown() {
-        assert_eq!(RATES.cost(&Usage { tokens_in: Some(5), ..Usage::default() }), None);
-        assert_eq!(RATES.cost(&Usage { tokens_out: Some(5), ..Usage::default() }), None);
-        assert_eq!(RATES.cost(&Usage::default()), None);
-        let embedding = Rates { output: None, ..RATES };
+        assert_eq!(rates().cost(&Usage { tokens_in: Some(5), ..Usage::default() }), None);
+        assert_eq!(rates().cost(&Usage { tokens_out: Some(5), ..Usage::default() }), None);
+        assert_eq!(rates().cost(&Usage::default()), None);
+        let embedding = rates().with(Rate::Output, None);
         assert_eq!(embedding.cost(&Usage { tokens_in: Some(10), ..Usage::default() }), Some(0.00003));
         assert_eq!(embedding.cost(&usage(10, 3)), None);
     }
 
     #[test]
     fn long_requests_have_the_rates_of_their_tier() {
-        let tiered = TABLE.lines().filter_map(Price::parse).find(|price| price.above.is_some()).unwrap();
-        let tier = tiered.above.as_ref().unwrap();
-        assert_eq!(tiered.cost(&usage(tier.tokens, 1)), tiered.rates.cost(&usage(tier.tokens, 1)));
-        assert_eq!(tiered.cost(&usage(tier.tokens + 1, 1)), tier.rates.cost(&usage(tier.tokens + 1, 1)));
+        let price = find("google-ai-studio", "gemini-2.5-pro").unwrap();
+        let cost = |tokens| price.bill("google-ai-studio", &usage(tokens, 1_000));
+        assert_eq!((cost(200_000).0.cost(), cost(200_000).1.as_str()), (Some(0.26), ""));
+        assert_eq!((cost(200_001).0.cost(), cost(200_001).1.as_str()), (Some(0.515_002_5), "+long"));
+        // What many requests add up to is not long.
+        assert_eq!(price.cost(&Usage { is_sum: true, ..usage(300_000, 0) }), Some(0.375));
     }
 
     #[test]
@@ -372,15 +390,12 @@ mod tests {
             let [provider, model] = key(line)[..] else { panic!("{line}") };
             assert!(crate::providers::find(provider).is_some(), "{provider}");
             let price = Price::parse(line).unwrap();
-            let tier = price.above.as_ref().map(|tier| tier.rates);
-            for rates in [Some(price.rates), tier].into_iter().flatten() {
-                let all = [rates.input, rates.output, rates.cached, rates.cache_write, rates.reasoning];
-                assert!(
-                    all.into_iter().flatten().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)),
-                    "{model}"
-                );
+            for group in price.0.split('\t') {
+                let rates = Rates::parse(group.split_once(':').map_or(group, |(_, rates)| rates));
+                assert!(rates.iter().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)), "{model}");
             }
-            assert!(price.rates.input.is_some(), "{model}");
+            let paid = [Rate::Input, Rate::AudioIn, Rate::Second, Rate::SearchUnit, Rate::Container];
+            assert!(paid.iter().any(|rate| price.base().get(*rate).is_some()), "{model}");
         }
     }
 

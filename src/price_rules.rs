@@ -1,6 +1,7 @@
 //! Prices that an account sets: which of its rules fits a model, and what an answer costs by it.
 
-use crate::price::{self, Rates};
+use crate::price;
+use crate::price::rates::{Bill, Rate, Rates, tier_name};
 use crate::wire::Usage;
 use serde_json::Value;
 
@@ -13,9 +14,10 @@ pub enum Matching {
 }
 
 /// What tokens cost by a rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Tariff {
-    ByKind(Rates),
+    /// With the factors of classes of service.
+    ByKind(Box<Rates>, Value),
     /// US dollars for each token, whatever its kind.
     Total(f64),
 }
@@ -33,21 +35,50 @@ pub struct PriceRule {
     pub tariff: Tariff,
 }
 
-/// The rates that `token_pricing` may have.
-pub const KINDS: &[&str] = &[
-    "input_tokens",
-    "input_text_tokens",
-    "input_cached_tokens",
-    "input_cache_creation_tokens",
-    "output_tokens",
-    "output_reasoning_tokens",
-    "total_tokens",
+/// The rates that `token_pricing` may have, and what each is for.
+pub const KINDS: &[(&str, Option<Rate>)] = &[
+    ("input_tokens", Some(Rate::Input)),
+    ("input_text_tokens", None),
+    ("input_cached_tokens", Some(Rate::Cached)),
+    ("input_cache_creation_tokens", Some(Rate::CacheWrite)),
+    ("input_cache_creation_1h_tokens", Some(Rate::CacheWriteHour)),
+    ("input_cache_creation_24h_tokens", Some(Rate::CacheWriteDay)),
+    ("input_audio_tokens", Some(Rate::AudioIn)),
+    ("input_image_tokens", Some(Rate::ImageIn)),
+    ("input_video_tokens", Some(Rate::VideoIn)),
+    ("input_cached_audio_tokens", Some(Rate::AudioCached)),
+    ("input_cached_image_tokens", Some(Rate::ImageCached)),
+    ("output_tokens", Some(Rate::Output)),
+    ("output_reasoning_tokens", Some(Rate::Reasoning)),
+    ("output_audio_tokens", Some(Rate::AudioOut)),
+    ("output_image_tokens", Some(Rate::ImageOut)),
+    ("output_video_tokens", Some(Rate::VideoOut)),
+    ("total_tokens", None),
 ];
 
-/// Those that Cloudflare AI Gateway has as well. Answers do not count these apart in what Tollgate reads of them, so that a
+/// What `token_pricing` may have beside rates of tokens: US dollars for each.
+pub const FEES: &[(&str, Rate)] = &[
+    ("input_audio_seconds", Rate::Second),
+    ("web_search_requests", Rate::Search),
+    ("file_search_calls", Rate::FileSearch),
+    ("code_interpreter_sessions", Rate::Container),
+    ("search_units", Rate::SearchUnit),
+];
+
+/// The classes of service for which `token_pricing.service_tiers` may have factors on all rates of tokens.
+pub const TIERS: &[&str] = &["flex", "priority", "batch", "ultrafast", "fast"];
+
+/// Those that Cloudflare AI Gateway has as well. Answers do not count these in what Tollgate reads of them, so that a
 /// price for them would be left out without a word.
-pub const UNCOUNTED: &[&str] =
-    &["input_audio_tokens", "input_image_tokens", "input_video_tokens", "input_image_count", "output_image_count"];
+pub const UNCOUNTED: &[&str] = &["input_image_count", "output_image_count"];
+
+/// What an answer cost, and what says so.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quote {
+    pub bill: Bill,
+    /// What was used: an account's rule, the provider's own figure, or the built-in list. `None` where there is no price.
+    pub from: Option<String>,
+}
 
 /// The columns of [`PriceRule::from_json`] as a JSON array, from `price_rules AS rule` and its `custom_providers AS own`.
 const ROW: &str = "json_array(rule.id, coalesce('custom-' || own.slug, rule.account_provider_id), rule.model, \
@@ -70,17 +101,22 @@ pub fn find<'a>(rules: &'a [PriceRule], provider: &str, models: [Option<&str>; 2
     })
 }
 
-/// What an answer cost, and what says so: an account's rule, the provider itself, or the built-in list. A rule that fits
-/// decides alone: where it lacks a rate, the cost is unknown.
-pub fn quote(rules: &[PriceRule], provider: &str, models: [Option<&str>; 2], usage: &Usage) -> Option<(f64, String)> {
+/// What an answer cost: by an account's rule, the provider itself, or the built-in list. A rule that fits decides alone: where
+/// it lacks a rate, the cost is unknown.
+pub fn quote(rules: &[PriceRule], provider: &str, models: [Option<&str>; 2], usage: &Usage) -> Quote {
     if let Some(rule) = find(rules, provider, models) {
-        return Some((rule.cost(usage)?, format!("rule:{}", rule.id)));
+        return Quote { bill: rule.bill(usage), from: Some(format!("rule:{}", rule.id)) };
     }
     if let Some(cost) = usage.cost {
-        return Some((cost, "provider".to_owned()));
+        return Quote { bill: Bill { known: cost, unknown: None }, from: Some("provider".to_owned()) };
     }
-    let listed = models.into_iter().flatten().find_map(|model| price::find(provider, model))?;
-    Some((listed.cost(usage)?, format!("list:{}", price::AS_OF)))
+    match models.into_iter().flatten().find_map(|model| price::find(provider, model)) {
+        Some(listed) => {
+            let (bill, which) = listed.bill(provider, usage);
+            Quote { bill, from: Some(format!("list:{}{which}", price::AS_OF)) }
+        }
+        None => Quote { bill: Bill::lacking(0.0, "there is no price for this model".to_owned()), from: None },
+    }
 }
 
 /// Reads rules that the database put together as an array of arrays. What cannot be read is no rule.
@@ -128,13 +164,48 @@ impl Tariff {
             return Self::Total(total);
         }
         let per_million = |rate: Option<f64>| rate.map(|rate| rate * 1e6);
-        Self::ByKind(Rates {
-            input: per_million(rate("input_tokens").or_else(|| rate("input_text_tokens")).or(cost_in)),
-            output: per_million(rate("output_tokens").or(cost_out)),
-            cached: per_million(rate("input_cached_tokens")),
-            cache_write: per_million(rate("input_cache_creation_tokens")),
-            reasoning: per_million(rate("output_reasoning_tokens")),
-        })
+        let mut rates = Rates::default();
+        for (name, kind) in KINDS {
+            if let Some(kind) = kind {
+                rates.set(*kind, per_million(rate(name)));
+            }
+        }
+        let input = rate("input_tokens").or_else(|| rate("input_text_tokens")).or(cost_in);
+        rates.set(Rate::Input, per_million(input));
+        rates.set(Rate::Output, per_million(rate("output_tokens").or(cost_out)));
+        for (name, fee) in FEES {
+            rates.set(*fee, rate(name));
+        }
+        let tiers = token_pricing.get("service_tiers").cloned().unwrap_or_default();
+        rates.set(Rate::Fast, tiers.get("fast").and_then(Value::as_f64));
+        Self::ByKind(Box::new(rates), tiers)
+    }
+
+    /// What an answer costs. A rule that sets one price for tokens of all kinds means those of all classes of service, too.
+    fn bill(&self, usage: &Usage) -> Bill {
+        match self {
+            Self::ByKind(rates, tiers) => {
+                let name = usage.details.tier.map_or("standard", |tier| tier.name());
+                let factor = match tier_name(usage.details.tier) {
+                    Some("") => Some(1.0),
+                    _ => tiers.get(name).and_then(Value::as_f64),
+                };
+                match factor {
+                    Some(factor) => rates.scaled(factor).bill(usage),
+                    None => {
+                        let what = format!("the rule has no factor for the service tier '{name}'");
+                        Bill::lacking(rates.bill(usage).known, what)
+                    }
+                }
+            }
+            Self::Total(rate) => {
+                let sum = || usage.tokens_in?.checked_add(usage.tokens_out?);
+                match usage.total_tokens.or_else(sum) {
+                    Some(tokens) => Bill { known: price::rounded(tokens as f64 * rate), unknown: None },
+                    None => Bill::lacking(0.0, "the answer does not tell its tokens".to_owned()),
+                }
+            }
+        }
     }
 }
 
@@ -155,16 +226,12 @@ impl PriceRule {
         })
     }
 
-    /// The cost of an answer, or `None` where a figure or a rate that it depends on is unknown.
-    pub fn cost(&self, usage: &Usage) -> Option<f64> {
-        match &self.tariff {
-            Tariff::ByKind(rates) => rates.cost(usage),
-            Tariff::Total(rate) => {
-                let sum = || usage.tokens_in?.checked_add(usage.tokens_out?);
-                let tokens = usage.total_tokens.or_else(sum)?;
-                Some(price::rounded(tokens as f64 * rate))
-            }
-        }
+    /// What an answer costs by the rule.
+    fn bill(&self, usage: &Usage) -> Bill {
+        // Regional endpoints are a matter of list prices.
+        let mut usage = *usage;
+        usage.details.place = None;
+        self.tariff.bill(&usage)
     }
 }
 
@@ -185,6 +252,10 @@ mod tests {
 
     fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
         Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
+    }
+
+    fn priced(quote: Quote) -> Option<(f64, String)> {
+        quote.bill.cost().zip(quote.from)
     }
 
     #[test]
@@ -219,7 +290,7 @@ mod tests {
     #[test]
     fn a_price_says_where_it_is_from() {
         let rules = rules(vec![rule("mine", "equals", "gpt-4o", 1e-6, 2e-6)]);
-        let quoted = |rules: &[PriceRule], usage: &Usage| quote(rules, "openai", [None, Some("gpt-4o")], usage);
+        let quoted = |rules: &[PriceRule], usage: &Usage| priced(quote(rules, "openai", [None, Some("gpt-4o")], usage));
         assert_eq!(quoted(&rules, &usage(100, 10)), Some((0.00012, "rule:mine".to_owned())));
         let reported = Usage { cost: Some(0.5), ..usage(100, 10) };
         assert_eq!(quoted(&rules, &reported), Some((0.00012, "rule:mine".to_owned())));
@@ -232,14 +303,14 @@ mod tests {
         // A rule that lacks a rate hides the list: half a price would look like a low one.
         let half = from_json(&json!([["half", "openai", "gpt-4o", "equals", 1e-6, null, null]]).to_string());
         assert_eq!(quoted(&half, &usage(100, 10)), None);
-        assert_eq!(quote(&[], "custom-x", [Some("gpt-4o"), None], &usage(1, 1)), None);
+        assert_eq!(priced(quote(&[], "custom-x", [Some("gpt-4o"), None], &usage(1, 1))), None);
     }
 
     #[test]
     fn kinds_of_tokens_have_rates_of_their_own() {
         let cost = |pricing: Value, usage: &Usage| {
             let row = json!([["r", "openai", "m", "equals", 9e-6, 9e-6, pricing.to_string()]]);
-            from_json(&row.to_string()).first().and_then(|rule| rule.cost(usage))
+            from_json(&row.to_string()).first().and_then(|rule| rule.bill(usage).cost())
         };
         let answer = Usage {
             cached: Some(60),

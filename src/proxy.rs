@@ -404,6 +404,7 @@ impl Arrival<'_> {
             gateway: self.scope.gateway.key,
             shard: self.scope.gateway.shard,
             created_at: self.at,
+            method: self.asked.method.clone(),
             provider: provider.chars().take(64).collect(),
             rest: route.rest.to_owned(),
             query: self.query.to_owned(),

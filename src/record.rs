@@ -2,13 +2,15 @@
 
 use crate::body_object::Stored;
 use crate::charge::Charge;
-use crate::limit::estimate;
+use crate::costing::Costed;
 use crate::limit::models::Models;
+use crate::limit::{estimate, spend};
 use crate::mask::{Masker, Secrets};
 use crate::metadata::Metadata;
 use crate::model::{self, names};
 use crate::price::{self, CustomCost};
 use crate::price_rules::{self, PriceRule};
+use crate::thing::Claim;
 use crate::wire::request::RequestFacts;
 use crate::wire::{Facts, Usage};
 use serde_json::Value;
@@ -26,6 +28,7 @@ pub struct Call {
     /// Which database has the gateway's logs.
     pub shard: u32,
     pub created_at: u64,
+    pub method: String,
     pub provider: String,
     /// The path after the provider, raw.
     pub rest: String,
@@ -153,6 +156,14 @@ pub struct LogRecord {
     pub cost_unknown: Option<String>,
     /// Why the tokens of the answer are not known.
     pub usage_unread: Option<&'static str>,
+    /// What the answer used besides plain tokens, and under which conditions: a JSON object.
+    pub usage_details: Option<String>,
+    /// What budgets count where the cost is unknown: as much as it is at least. It is no part of the row.
+    pub least_cost: f64,
+    /// What it has to do with something that can be asked for again. It is no part of the row.
+    pub claim: Option<Claim>,
+    /// The log that the usage belongs to, where it is another's.
+    pub usage_of: Option<String>,
     pub answer_model: Option<String>,
     pub cached_beside: bool,
     pub provider_cost: Option<f64>,
@@ -184,16 +195,9 @@ pub struct LogRecord {
 const MAX_RESPONSE_ID: usize = 1_024;
 
 /// What an answer from the cache used.
-const NOTHING: Usage = Usage {
-    tokens_in: Some(0),
-    tokens_out: Some(0),
-    total_tokens: Some(0),
-    cached: None,
-    cache_write: None,
-    reasoning: None,
-    cached_outside: false,
-    cost: None,
-};
+fn nothing() -> Usage {
+    Usage { tokens_in: Some(0), tokens_out: Some(0), total_tokens: Some(0), ..Usage::default() }
+}
 
 // === impl Call ===
 
@@ -209,7 +213,7 @@ impl Call {
     }
 
     /// The model of the row, when the answer names this one.
-    fn model_beside(&self, answered: Option<&str>) -> Option<String> {
+    pub fn model_beside(&self, answered: Option<&str>) -> Option<String> {
         let (asked, Some(answered)) = (self.model(), answered) else { return self.model() };
         let is_it = |name: &&String| names::covers(&names::folded(name), &names::folded(answered));
         // Of several names the answer tells which was meant, and of a request that was not read it knows more.
@@ -232,6 +236,13 @@ impl Call {
         let others = others.iter().filter(|_| model.is_some() || path.is_none() || unread.is_some());
         let named = model.iter().chain(&path).chain(others).map(String::as_str);
         Models::new(named, doubt.filter(|_| self.runs_a_model))
+    }
+
+    /// True for a request that its provider takes no money for: it only looks at something, or ends it.
+    pub fn is_free(&self) -> bool {
+        self.custom_cost.is_none()
+            && self.request_type != RequestType::WebSocket
+            && model::is_free(&self.method, &self.rest)
     }
 
     /// What the request will probably cost, with the dearest of the models that it may be for: what its caller says may raise
@@ -257,7 +268,7 @@ impl Call {
     fn probable_cost_of(&self, model: Option<&str>) -> Option<u64> {
         let cost = |usage: &Usage| {
             let quoted = price_rules::quote(&self.prices, &self.provider, [model, None], usage);
-            quoted.map(|(cost, _)| cost.min(price::MAX_COST))
+            quoted.bill.cost().map(|cost| cost.min(price::MAX_COST))
         };
         estimate::estimate(cost, self.request_size, self.facts.max_tokens)
     }
@@ -278,40 +289,17 @@ impl LogRecord {
         let masker = call.secrets.for_storage();
         let field = |text: String| masker.field(text);
         let Outcome { facts, status, failure, .. } = outcome;
-        let broken = failure.is_some() && facts.finish_reason.is_none();
-        let usage = if broken { begun(facts.usage) } else { facts.usage };
+        let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         let model = call.model_beside(facts.model.as_deref());
-        let models = [facts.model.as_deref(), model.as_deref()];
-        let quoted = if broken { None } else { price_rules::quote(&call.prices, &call.provider, models, &usage) };
-        let by_price = quoted.as_ref().and_then(|(cost, _)| price::bounded(*cost).ok());
-        let by_caller = |cost| (cost, "request".to_owned());
-        let priced = match &call.custom_cost {
-            // What the gateway refused was not sent, whatever its caller says that it costs.
-            Some(CustomCost::Total(_)) if matches!(failure, Some(Failure::Gateway(_))) => Some(by_caller(0.0)),
-            Some(CustomCost::Total(total)) => Some(by_caller(*total)),
-            _ if broken => None,
-            Some(custom) => price::custom_cost(custom, &usage).map(by_caller),
-            None => quoted,
-        };
-        let (cost, price_rule) = priced.unzip();
-        let (cost, cost_unknown) = match cost.map(price::bounded) {
-            Some(Err(reason)) => (None, Some(reason.to_owned())),
-            cost => (cost.and_then(Result::ok), None),
-        };
-        let charge = match call.cached {
-            true => Charge { priced: Some(0.0), said: None },
-            false => {
-                Charge { priced: by_price, said: cost.filter(|_| call.custom_cost.is_some() && call.authentication) }
-            }
-        };
+        let Costed { usage, cost, cost_unknown, price_rule, least, charge, claim } =
+            Costed::new(&call, &facts, status, failure.as_ref(), success);
         // A kept answer costs nothing; what it would have is what the cache is worth.
         let (usage, cost, saved_cost) = match call.cached {
-            true => (NOTHING, Some(0.0), cost),
+            true => (nothing(), Some(0.0), cost),
             false => (usage, cost, None),
         };
         let cost_unknown = cost_unknown.filter(|_| cost.is_none());
         let metadata = masked(call.metadata, &masker);
-        let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
             gateway: call.gateway,
@@ -344,6 +332,10 @@ impl LogRecord {
             price_rule,
             cost_unknown,
             usage_unread: outcome.unread,
+            usage_details: usage.details_json(),
+            least_cost: least,
+            claim,
+            usage_of: None,
             answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| field(clipped(&named))),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,
@@ -370,17 +362,17 @@ impl LogRecord {
         }
     }
 
+    /// What budgets count where the cost is unknown: what is known of it, or what else it may have been, never less than either.
+    pub fn least_spent(&self, unsaid: Option<u64>) -> Option<u64> {
+        let known = spend::from_dollars(self.least_cost);
+        unsaid.map(|unsaid| unsaid.max(known)).or((known > 0).then_some(known))
+    }
+
     /// About how many bytes the record takes in memory and on its way to the database.
     pub fn weight(&self) -> usize {
         let body = |body: &Option<String>| body.as_ref().map_or(0, String::len);
         1_000 + body(&self.metadata) * 2 + body(&self.request_body) + body(&self.response_body)
     }
-}
-
-/// The figures of an answer that broke off are those of its beginning: Anthropic opens a stream with one output token.
-/// Unless the model had finished, how much came out is unknown.
-fn begun(usage: Usage) -> Usage {
-    Usage { tokens_out: None, total_tokens: None, reasoning: None, cost: None, ..usage }
 }
 
 fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
@@ -452,6 +444,7 @@ pub mod tests {
             gateway: 1,
             shard: 0,
             created_at: 1_700_000_000_000,
+            method: "POST".to_owned(),
             provider: "openai".to_owned(),
             rest: "chat/completions".to_owned(),
             query: String::new(),

@@ -6,7 +6,7 @@ use crate::aside::{self, REPRICES};
 use crate::envelope::ApiError;
 use crate::filter::{Direction, Selection};
 use crate::price;
-use crate::price_rules::{self, PriceRule};
+use crate::price_rules::{self, PriceRule, Quote};
 use crate::query::Query;
 use crate::rollup::Correction;
 use crate::shard::Databases;
@@ -54,17 +54,20 @@ row! {
         tokens_reasoning: Option<u64>,
         cached_beside: Option<u8>,
         provider_cost: Option<f64>,
+        usage_details: Option<String>,
+        usage_of: Option<String>,
         cost: Option<f64>,
         price_rule: Option<String>,
+        cost_unknown: Option<String>,
     }
 }
 
 /// What a log costs, what says so, and why the cost is unknown.
-type Priced = (Option<f64>, Option<String>, Option<&'static str>);
+type Priced = (Option<f64>, Option<String>, Option<String>);
 
 const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
      logs.custom_cost, logs.tokens_in, logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, \
-     logs.tokens_reasoning, logs.cached_beside, logs.provider_cost, logs.cost, logs.price_rule";
+     logs.tokens_reasoning, logs.cached_beside, logs.provider_cost, logs.usage_details, logs.usage_of, logs.cost, logs.price_rule, logs.cost_unknown";
 
 /// The parameters of a job, which are stored as names and values in turn.
 pub fn query(words: &str) -> Query {
@@ -191,7 +194,7 @@ impl Job {
                 let place = (self.gateway, log.created_at, log.provider.as_str(), log.model.as_deref().unwrap_or(""));
                 correction.note(place, (known, new), now_ms);
             }
-            if cost != log.cost || rule != log.price_rule {
+            if cost != log.cost || rule != log.price_rule || unknown != log.cost_unknown {
                 changes.push(json!([log.id, cost, rule, unknown]));
             }
         }
@@ -244,24 +247,27 @@ impl Log {
     /// What the log costs by today's prices, and what says so. It keeps what it has where its caller said the cost, where the
     /// answer came from the cache, and where it is too old to tell.
     fn priced(&self, rules: &[PriceRule]) -> Priced {
-        let kept = || (self.cost, self.price_rule.clone(), None);
+        let kept = || (self.cost, self.price_rule.clone(), self.cost_unknown.clone());
         let of_gateway =
             |error: &String| ["client: ", "upstream: ", "gateway: "].iter().any(|layer| error.starts_with(layer));
         let broken = self.finish_reason.is_none() && self.error.as_ref().is_some_and(of_gateway);
-        if self.custom_cost == 1 || self.cached == 1 || broken {
+        // What a log shows of another's usage costs nothing here.
+        if self.custom_cost == 1 || self.cached == 1 || self.usage_of.is_some() || broken {
             return kept();
         }
         let models = [self.answer_model.as_deref(), self.model.as_deref()];
-        let quote = price_rules::quote(rules, &self.provider, models, &self.usage());
-        let from_rule = quote.as_ref().is_some_and(|(_, from)| from.starts_with("rule:"));
-        match quote {
-            // A log from before does not say whether its cost was the provider's own.
-            _ if self.cached_beside.is_none() && self.cost.is_some() && !from_rule => kept(),
-            Some((cost, from)) => match price::bounded(cost) {
-                Ok(cost) => (Some(cost), Some(from), None),
-                Err(reason) => (None, Some(from), Some(reason)),
-            },
-            None => (None, None, None),
+        let usage = self.usage();
+        let Quote { bill, from } = price_rules::quote(rules, &self.provider, models, &usage);
+        let from_rule = from.as_ref().is_some_and(|from| from.starts_with("rule:"));
+        // A log from before does not say whether its cost was the provider's own.
+        if self.cached_beside.is_none() && self.cost.is_some() && !(from_rule && bill.unknown.is_none()) {
+            return kept();
+        }
+        match bill.cost().map(price::bounded) {
+            Some(Ok(cost)) => (Some(cost), from, None),
+            Some(Err(reason)) => (None, from, Some(reason.to_owned())),
+            None if usage.is_told() => (None, from, bill.unknown),
+            None => (None, None, self.cost_unknown.clone()),
         }
     }
 
@@ -276,7 +282,9 @@ impl Log {
             reasoning: self.tokens_reasoning,
             cached_outside: self.cached_beside.map_or_else(beside, |beside| beside == 1),
             cost: self.provider_cost,
+            ..Usage::default()
         }
+        .with_details(self.usage_details.as_deref())
     }
 }
 
@@ -572,6 +580,9 @@ mod tests {
                 cached_beside: Some(0),
                 provider_cost: None,
                 cost: Some(5.0),
+                usage_details: None,
+                usage_of: None,
+                cost_unknown: None,
                 price_rule: None,
             };
             change(&mut log);
@@ -584,6 +595,7 @@ mod tests {
         for change in [
             |log: &mut Log| log.cached = 1,
             |log: &mut Log| log.custom_cost = 1,
+            |log: &mut Log| log.usage_of = Some("another".to_owned()),
             |log: &mut Log| log.error = Some("upstream: the answer broke off".to_owned()),
         ] {
             assert_eq!(priced(change, &rules), kept);
@@ -594,9 +606,15 @@ mod tests {
         assert_eq!(priced(|log| log.provider_cost = Some(0.25), &[]), (Some(0.25), Some("provider".to_owned()), None));
         assert_eq!(
             priced(|log| log.provider_cost = Some(1e300), &[]),
-            (None, Some("provider".to_owned()), Some(price::BEYOND))
+            (None, Some("provider".to_owned()), Some(price::BEYOND.to_owned()))
         );
-        assert_eq!(priced(|log| log.model = Some("unheard-of".to_owned()), &[]), (None, None, None));
+        let unheard_of = priced(|log| log.model = Some("unheard-of".to_owned()), &[]);
+        assert_eq!(unheard_of, (None, None, Some("there is no price for this model".to_owned())));
+        // What has a price of its own is priced by the row alone.
+        let flex = |log: &mut Log| {
+            (log.model, log.usage_details) = (Some("gpt-5".to_owned()), Some(r#"{"service_tier":"flex"}"#.to_owned()))
+        };
+        assert_eq!(priced(flex, &[]).0, Some((100.0 * 0.625 + 10.0 * 5.0) / 1e6));
         // The answer's own name of the model counts first.
         let named = |log: &mut Log| {
             (log.model, log.answer_model) = (Some("my-deployment".to_owned()), Some("gpt-4o".to_owned()))

@@ -11,6 +11,7 @@ use crate::api::log_list;
 use crate::body_object;
 use crate::id;
 use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::thing;
 use serde_json::Value;
 
 /// Logs in one slice. Other requests wait for D1 while it is removed.
@@ -58,6 +59,7 @@ pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) ->
     let mut report = Report::default();
     forget(store, FORGET_UNSTORED, now_ms.saturating_sub(UNSTORED_MS), &is_over).await?;
     forget(store, FORGET_GROUPS, now_ms.saturating_sub(WRITTEN_MS), &is_over).await?;
+    store.batch(vec![thing::forgotten(now_ms, FORGOTTEN_AT_ONCE.into())]).await?;
     let mut slices = 0;
     loop {
         let due = due(store, now_ms).await?;

@@ -11,6 +11,7 @@ pub mod merge;
 use crate::log_batch::{Key, is_new};
 use crate::record::LogRecord;
 use crate::store::{Bind, Statement};
+use crate::thing;
 use figures::{Figures, Sum, Time};
 use serde_json::Value;
 
@@ -33,9 +34,9 @@ pub struct Row {
     figures: Figures,
 }
 
-/// The requests of some records, added up.
+/// The requests of some records, added up, and the claims of those whose usage may have been counted before.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally(Vec<Row>);
+pub struct Tally(Vec<Row>, Vec<String>);
 
 // === impl Tally ===
 
@@ -52,9 +53,25 @@ impl Tally {
     pub fn count(&mut self, record: &LogRecord) {
         let model = record.model.as_deref().unwrap_or("");
         let time = record.created_at - record.created_at % MINUTE_MS;
+        let is_paid = record.claim.as_ref().is_some_and(|claim| claim.has_usage);
         if let Some(figures) = self.figures(record.gateway, time, &record.provider, model) {
             count(record, figures);
+            if record.claim.is_none() {
+                pay(record, figures);
+            }
         }
+        if let Some(claim) = &record.claim {
+            let mut own = Self::default();
+            if let Some(figures) = own.figures(record.gateway, time, &record.provider, model).filter(|_| is_paid) {
+                pay(record, figures);
+            }
+            self.1.push(thing::row(record, claim, &own.json()));
+        }
+    }
+
+    /// What is to be settled where all logs are known.
+    pub fn claims(&self) -> &[String] {
+        &self.1
     }
 
     /// The figures of a row, which is made if there is none.
@@ -140,7 +157,25 @@ impl Correction {
     }
 }
 
-/// Adds a record to the figures of its row.
+/// Adds what a record used to the figures of its row.
+fn pay(record: &LogRecord, figures: &mut Figures) {
+    let mut sum = |sum: Sum, value: Option<u64>| {
+        if let Some(value) = value {
+            figures.add(sum, value as f64);
+        }
+    };
+    sum(Sum::TokensIn, record.tokens_in);
+    sum(Sum::TokensOut, record.tokens_out);
+    sum(Sum::TokensCached, record.tokens_cached);
+    sum(Sum::TokensCacheWrite, record.tokens_cache_write);
+    sum(Sum::TokensReasoning, record.tokens_reasoning);
+    let is_unpriced = record.success && record.cost.is_none() && record.model.is_some();
+    let is_unpriced = is_unpriced && record.cost_unknown.as_deref() != Some(thing::OPEN);
+    sum(Sum::Unpriced, is_unpriced.then_some(1));
+    figures.add(Sum::Cost, record.cost.unwrap_or(0.0));
+}
+
+/// Adds a record to the figures of its row, without what it used.
 fn count(record: &LogRecord, figures: &mut Figures) {
     let mut sum = |sum: Sum, value: Option<u64>| {
         if let Some(value) = value {
@@ -149,19 +184,11 @@ fn count(record: &LogRecord, figures: &mut Figures) {
     };
     // Also an attempt whose answer the client did not get was paid for.
     sum(Sum::Attempts, Some(1));
-    sum(Sum::TokensIn, record.tokens_in);
-    sum(Sum::TokensOut, record.tokens_out);
-    sum(Sum::TokensCached, record.tokens_cached);
-    sum(Sum::TokensCacheWrite, record.tokens_cache_write);
-    sum(Sum::TokensReasoning, record.tokens_reasoning);
-    let is_unpriced = record.success && record.cost.is_none() && record.model.is_some();
-    sum(Sum::Unpriced, is_unpriced.then_some(1));
     if record.answered {
         sum(Sum::Requests, Some(1));
         sum(Sum::Cached, record.cached.then_some(1));
         sum(layer(record), (!record.success).then_some(1));
     }
-    figures.add(Sum::Cost, record.cost.unwrap_or(0.0));
     figures.add(Sum::SavedCost, record.saved_cost.unwrap_or(0.0));
     // How fast the providers are: refusals and kept answers take no time, and would hide it.
     if record.answered && record.success && !record.cached {

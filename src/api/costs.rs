@@ -8,7 +8,7 @@ use crate::envelope::{ApiError, Reply};
 use crate::id;
 use crate::page::Page;
 use crate::params::flag;
-use crate::price_rules::{FROM, KINDS, Matching, UNCOUNTED};
+use crate::price_rules::{FEES, FROM, KINDS, Matching, TIERS, UNCOUNTED};
 use crate::providers;
 use crate::query::Query;
 use crate::store::{Bind, Statement, Store, row};
@@ -19,6 +19,12 @@ const MAX_PER_PAGE: u64 = 100;
 
 /// US dollars per token. A higher rate is one that was meant per million tokens.
 const MAX_RATE: f64 = 0.01;
+
+/// US dollars for a call of a tool, or what else is paid for one by one.
+const MAX_FEE: f64 = 100.0;
+
+/// How many times dearer a class of service may be.
+const MAX_FACTOR: f64 = 100.0;
 
 const FIELDS: &[&str] =
     &["account_provider_id", "model", "model_rule", "cost_in", "cost_out", "cost_type", "enable", "token_pricing"];
@@ -193,6 +199,35 @@ fn rate(value: &Value, path: &[&str]) -> Result<Option<f64>, ApiError> {
     }
 }
 
+/// A number from 0 to a bound; `None` for null.
+fn number(value: &Value, most: f64, path: &[&str]) -> Result<Option<f64>, ApiError> {
+    let wrong = || ApiError::invalid(path.iter().copied(), format!("Expected a number from 0 to {most}"));
+    match value {
+        Value::Null => Ok(None),
+        value => value.as_f64().filter(|number| (0.0..=most).contains(number)).map(Some).ok_or_else(wrong),
+    }
+}
+
+/// The factors by which classes of service are dearer or cheaper.
+fn service_tiers(value: &Value) -> Result<Option<Value>, ApiError> {
+    let path = ["body", "token_pricing", "service_tiers"];
+    let wrong = || ApiError::invalid(path, format!("Expected an object of factors for {}", TIERS.join(", ")));
+    let given = match value {
+        Value::Null => return Ok(None),
+        value => value.as_object().ok_or_else(wrong)?,
+    };
+    let mut factors = Map::new();
+    for (tier, value) in given {
+        if !TIERS.contains(&tier.as_str()) {
+            return Err(wrong());
+        }
+        if let Some(factor) = number(value, MAX_FACTOR, &["body", "token_pricing", "service_tiers", tier])? {
+            factors.insert(tier.clone(), json!(factor));
+        }
+    }
+    Ok((!factors.is_empty()).then_some(Value::Object(factors)))
+}
+
 /// `token_pricing` as it is stored, from an object, or from the text that answers have it in.
 fn token_pricing(value: &Value) -> Result<Option<String>, ApiError> {
     let wrong = |rule: &str| ApiError::invalid(["body", "token_pricing"], rule);
@@ -210,6 +245,15 @@ fn token_pricing(value: &Value) -> Result<Option<String>, ApiError> {
     let mut rates = Map::new();
     for (kind, value) in given {
         let path = ["token_pricing", kind.as_str()];
+        if kind == "service_tiers" {
+            rates.extend(service_tiers(value)?.map(|tiers| (kind.clone(), tiers)));
+            continue;
+        }
+        if FEES.iter().any(|(name, _)| name == kind) {
+            let fee = number(value, MAX_FEE, &["body", "token_pricing", kind])?;
+            rates.extend(fee.map(|fee| (kind.clone(), json!(fee))));
+            continue;
+        }
         let Some(rate) = rate(value, &path)? else { continue };
         if UNCOUNTED.contains(&kind.as_str()) {
             if rate > 0.0 {
@@ -218,13 +262,16 @@ fn token_pricing(value: &Value) -> Result<Option<String>, ApiError> {
             }
             continue;
         }
-        if !KINDS.contains(&kind.as_str()) {
-            let rule = format!("There is no such rate. Expected {}", KINDS.join(", "));
+        if !KINDS.iter().any(|(name, _)| name == kind) {
+            let names = KINDS.iter().map(|(name, _)| *name).chain(FEES.iter().map(|(name, _)| *name));
+            let names: Vec<&str> = names.chain(["service_tiers"]).collect();
+            let rule = format!("There is no such rate. Expected {}", names.join(", "));
             return Err(ApiError::invalid(["body", "token_pricing", kind], rule));
         }
         rates.insert(kind.clone(), json!(rate));
     }
-    if rates.contains_key("total_tokens") && rates.len() > 1 {
+    let of_tokens = rates.keys().filter(|name| KINDS.iter().any(|(kind, _)| kind == name)).count();
+    if rates.contains_key("total_tokens") && (of_tokens > 1 || rates.contains_key("service_tiers")) {
         return Err(wrong("total_tokens is a rate for all tokens and goes with no other"));
     }
     Ok((!rates.is_empty()).then(|| Value::Object(rates).to_string()))
@@ -360,7 +407,7 @@ mod tests {
             1,
             &with(
                 "token_pricing",
-                json!({ "input_cached_tokens": 1e-7, "input_audio_tokens": 0, "output_tokens": null }),
+                json!({ "input_cached_tokens": 1e-7, "input_image_count": 0, "output_tokens": null }),
             ),
         );
         let result = &made["result"];
@@ -413,9 +460,18 @@ mod tests {
                 );
             }
         }
-        for kind in ["input_audio_tokens", "output_image_count", "tokens"] {
+        for kind in ["input_image_count", "output_image_count", "tokens"] {
             let refused = make(&store, 1, &with("token_pricing", json!({ kind: 1e-6 })));
             assert_eq!(refused["errors"][0]["path"], json!(["body", "token_pricing", kind]));
+        }
+        for (pricing, path) in [
+            (json!({ "web_search_requests": -1 }), json!(["body", "token_pricing", "web_search_requests"])),
+            (json!({ "service_tiers": { "flex": "half" } }), json!(["body", "token_pricing", "service_tiers", "flex"])),
+            (json!({ "service_tiers": { "slow": 0.5 } }), json!(["body", "token_pricing", "service_tiers"])),
+            (json!({ "service_tiers": 5 }), json!(["body", "token_pricing", "service_tiers"])),
+        ] {
+            let refused = make(&store, 1, &with("token_pricing", pricing));
+            assert_eq!((&refused["status"], &refused["errors"][0]["path"]), (&json!(400), &path));
         }
         assert_eq!(asked(block_on(list(&store, "a", &Query::default())))["result_info"]["total_count"], 0);
     }

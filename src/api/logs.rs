@@ -19,6 +19,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.authentication, logs.request_content_type, logs.response_content_type, logs.request_size, logs.response_size, \
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
      logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, logs.usage_unread, \
+     logs.usage_details, logs.usage_of, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -69,6 +70,8 @@ row! {
         price_rule: Option<String>,
         cost_unknown: Option<String>,
         usage_unread: Option<String>,
+        usage_details: Option<String>,
+        usage_of: Option<String>,
         /// The merged feedback, a JSON object.
         said: String,
     }
@@ -228,7 +231,7 @@ impl Row {
     pub fn show(&self) -> Map<String, Value> {
         let metadata: Value =
             self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
-        let shown = json!({
+        let mut shown = json!({
             "id": self.id,
             "created_at": timestamp::format(self.created_at),
             "provider": self.provider,
@@ -278,7 +281,12 @@ impl Row {
             "credential_alias": self.credential_alias,
             "price_rule": self.price_rule,
             "cost_unknown": self.cost_unknown,
+            "usage_of": self.usage_of,
         });
+        let details = self.usage_details.as_deref().and_then(|details| serde_json::from_str(details).ok());
+        if let (Some(Value::Object(details)), Some(Value::Object(usage))) = (details, shown.get_mut("usage_metadata")) {
+            usage.extend(details);
+        }
         match shown {
             Value::Object(mut fields) => {
                 // The macro takes no more members than there are.

@@ -278,8 +278,8 @@ impl Evaluator {
     }
 }
 
-/// SQL for what a log cost. Logs of an older version may have figures that are no cost.
-pub(crate) const COST: &str = "iif(logs.cost <= 10000, logs.cost, NULL)";
+/// SQL for what a log cost. Logs of an older version may have figures that are no cost, and what another log used is counted there.
+pub(crate) const COST: &str = "iif(logs.cost <= 10000 AND logs.usage_of IS NULL, logs.cost, NULL)";
 
 // === impl Metric ===
 
@@ -292,8 +292,8 @@ impl Metric {
             Self::ThumbsUp => "CASE WHEN logs.feedback IS NOT NULL THEN logs.feedback = 1 END".to_owned(),
             Self::Success => "logs.success".to_owned(),
             Self::Cached => "logs.cached".to_owned(),
-            Self::TokensIn => "logs.tokens_in".to_owned(),
-            Self::TokensOut => "logs.tokens_out".to_owned(),
+            Self::TokensIn => "iif(logs.usage_of IS NULL, logs.tokens_in, NULL)".to_owned(),
+            Self::TokensOut => "iif(logs.usage_of IS NULL, logs.tokens_out, NULL)".to_owned(),
             Self::Score => "logs.score".to_owned(),
             Self::Feedback(key) => format!(
                 "(SELECT value FROM log_feedback WHERE log_id = logs.id AND key = {} AND typeof(value) IN ('integer', 'real') AND abs(value) <= 1e15)",

@@ -202,7 +202,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
                 let model = facts.model.as_deref().unwrap_or(&judge.model);
                 let cost = price::find(&question.provider, model)
                     .or_else(|| price::find(&question.provider, &judge.model))
-                    .and_then(|price| price.cost(&facts.usage));
+                    .and_then(|price| price.bill(&question.provider, &facts.usage).0.cost());
                 let word = if status >= 400 {
                     Err(format!("the judge's provider answered {status}: {}", facts.error.unwrap_or_default()))
                 } else {

@@ -124,6 +124,7 @@ pub static FIELDS: &[Field] = &[
     field("credential_alias", "logs.credential_alias", Kind::Text),
     field("price_rule", "logs.price_rule", Kind::Text),
     field("cost_unknown", "logs.cost_unknown", Kind::Text),
+    field("usage_of", "logs.usage_of", Kind::Text),
 ];
 
 // === impl Filters ===

@@ -2,8 +2,9 @@
 //! is stored. Nothing in between waits, so no two requests are ever looked at at once.
 
 use super::Demand;
+use super::charge::Account;
 use super::ledger::{self, Ledger, Saved};
-use super::message::{self, Message, Shown};
+use super::message::{self, Charge, Message, Shown};
 
 /// Where counters are kept while nobody needs them.
 pub trait Shelf {
@@ -53,8 +54,11 @@ impl Desk {
         }
         match message {
             Message::Admit { id, demands } => Ok(message::readings_to_text(&self.ledger.admit(&id, &demands, now))),
-            Message::Settle { id, cost, demands } => {
+            Message::Settle { id, cost, demands, charges } => {
                 self.ledger.settle(&id, cost, &demands, now);
+                for charge in charges {
+                    self.charge(&charge, &demands, shelf, now)?;
+                }
                 Ok(String::new())
             }
             Message::Show { demands } => {
@@ -90,6 +94,16 @@ impl Desk {
             shelf.tidy(now)?;
         }
         stored
+    }
+
+    /// Has a thing paid once: from the budgets of the request that made it, or else of the first that showed what it cost.
+    fn charge(&mut self, charge: &Charge, own: &[Demand], shelf: &impl Shelf, now: u64) -> Result<(), String> {
+        let key = Account::key(&charge.thing);
+        let known = shelf.load(&key)?.and_then(|stored| Account::parse(&stored));
+        let Some((account, change)) = Account::settled(known, charge, own, now) else { return Ok(()) };
+        self.take_up(&account.demands, shelf)?;
+        self.ledger.correct(&account.demands, change, now);
+        shelf.save(&account.saved(key, now), now)
     }
 
     fn take_up(&mut self, demands: &[Demand], shelf: &impl Shelf) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! All counters of a gateway, and the one step in which a request passes all of its limits or takes from none.
 
 use super::rate::Counts;
-use super::spend::Spent;
+use super::spend::{Change, Spent};
 use super::{Demand, Reading, Takes};
 use serde_json::Value;
 
@@ -75,6 +75,17 @@ impl Ledger {
             let Some(counter) = self.counter(demand) else { continue };
             if let State::Spent(spent) = &mut counter.state {
                 spent.settle(&demand.window, id, cost, now);
+                counter.changed(demand, now);
+            }
+        }
+    }
+
+    /// Puts one amount into the place of another that was counted at some time.
+    pub fn correct(&mut self, demands: &[Demand], change: Change, now: u64) {
+        for demand in demands {
+            let Some(counter) = self.counter(demand) else { continue };
+            if let State::Spent(spent) = &mut counter.state {
+                spent.correct(&demand.window, change, now);
                 counter.changed(demand, now);
             }
         }

@@ -10,12 +10,25 @@ use serde_json::Value;
 pub enum Message {
     /// May a request pass? Answered with a reading for each demand.
     Admit { id: String, demands: Vec<Demand> },
-    /// What it did cost.
-    Settle { id: String, cost: u64, demands: Vec<Demand> },
+    /// What it did cost, and what the things did that it was about.
+    Settle { id: String, cost: u64, demands: Vec<Demand>, charges: Vec<Charge> },
     /// Where the counters of rules stand. The demands name no parts.
     Show { demands: Vec<Demand> },
     /// The gateway is no more.
     Forget,
+}
+
+/// Something that is paid once, however often it is asked for. It is paid from the budgets of the request that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The provider, and its id of the thing.
+    pub thing: String,
+    /// True for the request that made it, which began at this time in milliseconds.
+    pub made_at: Option<u64>,
+    /// What it did cost, once that is known.
+    pub cost: Option<u64>,
+    /// What counts until then.
+    pub meanwhile: u64,
 }
 
 /// One of a rule's counters.
@@ -32,12 +45,18 @@ impl Message {
         let nothing = (String::new(), 0, &[][..]);
         let (name, (id, cost, demands)) = match self {
             Self::Admit { id, demands } => ("admit", (id.clone(), 0, demands.as_slice())),
-            Self::Settle { id, cost, demands } => ("settle", (id.clone(), *cost, demands.as_slice())),
+            Self::Settle { id, cost, demands, .. } => ("settle", (id.clone(), *cost, demands.as_slice())),
             Self::Show { demands } => ("show", (String::new(), 0, demands.as_slice())),
             Self::Forget => ("forget", nothing),
         };
         let demands: Value = demands.iter().map(demand_to_json).collect();
-        Value::Array(vec![name.into(), id.into(), cost.into(), demands]).to_string()
+        let mut message = vec![name.into(), id.into(), cost.into(), demands];
+        if let Self::Settle { charges, .. } = self
+            && !charges.is_empty()
+        {
+            message.push(charges.iter().map(Charge::to_json).collect());
+        }
+        Value::Array(message).to_string()
     }
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -46,7 +65,11 @@ impl Message {
         let demands = message.get(3)?.as_array()?.iter().map(demand).collect::<Option<Vec<Demand>>>()?;
         match message.get(0)?.as_str()? {
             "admit" => Some(Self::Admit { id, demands }),
-            "settle" => Some(Self::Settle { id, cost: message.get(2)?.as_u64()?, demands }),
+            "settle" => {
+                let charges = message.get(4).and_then(Value::as_array).into_iter().flatten();
+                let charges = charges.map(Charge::parse).collect::<Option<Vec<Charge>>>()?;
+                Some(Self::Settle { id, cost: message.get(2)?.as_u64()?, demands, charges })
+            }
             "show" => Some(Self::Show { demands }),
             "forget" => Some(Self::Forget),
             _ => None,
@@ -54,7 +77,21 @@ impl Message {
     }
 }
 
-fn demand_to_json(demand: &Demand) -> Value {
+// === impl Charge ===
+
+impl Charge {
+    fn to_json(&self) -> Value {
+        Value::Array(vec![self.thing.as_str().into(), self.made_at.into(), self.cost.into(), self.meanwhile.into()])
+    }
+
+    fn parse(value: &Value) -> Option<Self> {
+        let number = |place: usize| value.get(place).and_then(Value::as_u64);
+        let thing = value.get(0)?.as_str()?.to_owned();
+        Some(Self { thing, made_at: number(1), cost: number(2), meanwhile: number(3)? })
+    }
+}
+
+pub fn demand_to_json(demand: &Demand) -> Value {
     let (takes, amount) = match demand.takes {
         Takes::One => ("one", 0),
         Takes::Later => ("later", 0),
@@ -71,7 +108,7 @@ fn demand_to_json(demand: &Demand) -> Value {
     ])
 }
 
-fn demand(value: &Value) -> Option<Demand> {
+pub fn demand(value: &Value) -> Option<Demand> {
     let text = |place: usize| value.get(place)?.as_str();
     let number = |place: usize| value.get(place)?.as_u64();
     let takes = match text(5)? {
@@ -141,7 +178,16 @@ mod tests {
     fn what_is_said_is_understood() {
         for message in [
             Message::Admit { id: "x".into(), demands: demands() },
-            Message::Settle { id: "x".into(), cost: 5, demands: demands() },
+            Message::Settle { id: "x".into(), cost: 5, demands: demands(), charges: vec![] },
+            Message::Settle {
+                id: "x".into(),
+                cost: 5,
+                demands: demands(),
+                charges: vec![
+                    Charge { thing: "openai a b".into(), made_at: Some(7), cost: None, meanwhile: 3 },
+                    Charge { thing: "openai".into(), made_at: None, cost: Some(9), meanwhile: 0 },
+                ],
+            },
             Message::Show { demands: demands() },
             Message::Forget,
         ] {

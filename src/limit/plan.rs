@@ -27,6 +27,8 @@ pub struct Asked<'a> {
     pub key: Option<KeyLimit<'a>>,
     /// True for a later step of a universal request, which was counted with its first.
     pub is_counted: bool,
+    /// True for a request that costs nothing: a budget that is used up does not stop it.
+    pub is_free: bool,
 }
 
 /// A limit that belongs to a stored key.
@@ -48,6 +50,8 @@ pub struct Plan {
     pub later: Vec<ByAnswer>,
     /// Why the request is not let in although no counter refuses it.
     pub unknown: Option<Refusal>,
+    /// Budgets that are not asked, and learn what the request did cost if it did after all.
+    unasked: Vec<Demand>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -94,8 +98,12 @@ impl Plan {
         }
         for rule in limits.spend.iter().filter(|rule| rule.enabled) {
             for values in plan.budgets(rule, asked, limits.unknown_model) {
-                let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
                 let (part, window, limit) = (part_of(&values), rule.window(), rule.amount());
+                if asked.is_free {
+                    plan.unasked.push(Demand { rule: rule.counters(), part, window, limit, takes: Takes::Later });
+                    continue;
+                }
+                let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
                 let demand = Demand { rule: rule.counters(), part, window, limit, takes };
                 plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)) });
             }
@@ -108,10 +116,12 @@ impl Plan {
         let Some([before, behind]) = rule.applies(asked) else { return Vec::new() };
         let Some(dimension) = &rule.model else { return vec![[before, behind].concat()] };
         let Budgets { parts, later, is_doubtful } = rule.budgets(&asked.models, dimension, [before, behind]);
-        let is_blocked = match unknown {
-            Some(unknown) => unknown == UnknownModel::Block,
-            None => rule.reserve,
-        };
+        // What costs nothing is not stopped.
+        let is_blocked = !asked.is_free
+            && match unknown {
+                Some(unknown) => unknown == UnknownModel::Block,
+                None => rule.reserve,
+            };
         if let Some(doubt) = asked.models.doubt.filter(|_| is_doubtful && is_blocked) {
             self.unknown.get_or_insert_with(|| Refusal::unknown_model(&rule.id, doubt));
         }
@@ -126,7 +136,7 @@ impl Plan {
 
     /// The demands whose counters learn what the request did cost.
     pub fn spends(&self) -> Vec<Demand> {
-        self.demands.iter().filter(|demand| demand.takes != Takes::One).cloned().collect()
+        self.demands.iter().filter(|demand| demand.takes != Takes::One).chain(&self.unasked).cloned().collect()
     }
 
     /// True when money is set aside: then the limit is meant to hold whatever happens.

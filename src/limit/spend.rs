@@ -22,6 +22,15 @@ struct Reservation {
     until: u64,
 }
 
+/// An amount in the place of one that was counted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub amount: u64,
+    pub before: u64,
+    /// When that was.
+    pub at: u64,
+}
+
 /// How long something stays set aside for a request that never says what it cost, in milliseconds.
 pub const RESERVATION_MS: u64 = 15 * 60 * 1_000;
 
@@ -83,6 +92,18 @@ impl Spent {
         self.roll(window, now);
         self.reserved.retain(|entry| entry.id != id);
         self.current = self.current.saturating_add(cost);
+    }
+
+    /// Corrects what was counted. What was too much is given back where it was taken, as long as that window matters.
+    pub fn correct(&mut self, window: &Window, change: Change, now: u64) {
+        self.roll(window, now);
+        self.current = self.current.saturating_add(change.amount.saturating_sub(change.before));
+        let back = change.before.saturating_sub(change.amount);
+        if change.at >= self.start {
+            self.current = self.current.saturating_sub(back);
+        } else if change.at >= self.start.saturating_sub(self.length) {
+            self.previous = self.previous.saturating_sub(back);
+        }
     }
 
     /// When nothing here matters any more.

@@ -13,7 +13,6 @@ use crate::record::{Failure, Outcome};
 use crate::wire::{self, Framing};
 use futures_util::future::{OptionFuture, join};
 use js_sys::{ArrayBuffer, Uint8Array};
-use std::cell::Cell;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions, WritableStream};

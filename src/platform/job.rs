@@ -8,6 +8,7 @@ use super::{Around, js, log_writer, now, random};
 use crate::answer_headers;
 use crate::credential::KeyLimit;
 use crate::headers::{Edits, Headers};
+use crate::limit::charge;
 use crate::record::{Call, Failure, LogRecord, Outcome};
 use crate::refusal::Refusal;
 use std::rc::Rc;
@@ -130,10 +131,16 @@ impl Job {
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
+        let set_aside = admission.as_ref().filter(|admission| admission.reserves()).map(|_| call.estimate());
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(admission) = &admission {
-            let cost = record.charge.amount(unsaid, admission.reserves());
-            admission.spent(cost, record.answer_model.as_deref().or(record.model.as_deref()));
+            let model = record.answer_model.as_deref().or(record.model.as_deref());
+            match charge::of(&record, set_aside) {
+                Some(charge) => admission.charge(charge, model),
+                None => {
+                    admission.spent(record.charge.amount(record.least_spent(unsaid), admission.reserves()), model);
+                }
+            }
         }
         drop(admission);
         drop(share);

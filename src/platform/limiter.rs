@@ -6,7 +6,7 @@ use super::{Around, console, js, now, random, within};
 use crate::api::gateways::Gateway;
 use crate::auth::Presented;
 use crate::envelope::{ApiError, Reply};
-use crate::limit::message::{self, Message};
+use crate::limit::message::{self, Charge, Message};
 use crate::limit::models::{ByAnswer, Models};
 use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
 use crate::limit::rules::{KEY, Limits};
@@ -49,6 +49,12 @@ pub struct Admission {
     /// Rules that learn of the cost if the answer is of a model that they are about, and what they have to learn.
     later: Vec<ByAnswer>,
     by_answer: RefCell<Vec<(Demand, u64)>>,
+    /// What is paid once, however often it is asked for.
+    charges: RefCell<Vec<Charge>>,
+    /// The budgets of such rules that pay for it beside those that were asked.
+    charged_by_answer: RefCell<Vec<Demand>>,
+    /// False where the gateway has no budgets: then nobody has to know of such things.
+    has_budgets: bool,
     /// False where the limiter has failed already, and has been complained of.
     complains: bool,
     /// Headers for the answer.
@@ -68,6 +74,7 @@ pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_co
         models: if by_model { job.call.models() } else { Models::default() },
         key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
         is_counted,
+        is_free: job.call.is_free(),
     };
     let admission = admit(&job.around, gateway.key, &gateway.limits, &asked, || job.call.estimate()).await?;
     job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
@@ -101,7 +108,8 @@ async fn admit(
         // Another step of a universal request may name its model.
         return Err(Refused { refusal, is_final: false });
     }
-    if plan.demands.is_empty() && plan.later.is_empty() {
+    let has_budgets = limits.spend.iter().any(|rule| rule.enabled);
+    if plan.demands.is_empty() && !has_budgets {
         return Ok(None);
     }
     let mut admission = Admission {
@@ -113,9 +121,13 @@ async fn admit(
         by_answer: RefCell::default(),
         reserves: plan.reserves(),
         cost: Cell::new(0),
+        charges: RefCell::default(),
+        charged_by_answer: RefCell::default(),
+        has_budgets,
         complains: true,
         notes: Vec::new(),
     };
+    // No budget is about this request; but if it makes something, whoever asks for that must not pay.
     if plan.demands.is_empty() {
         return Ok(Some(Rc::new(admission)));
     }
@@ -211,18 +223,36 @@ impl Admission {
     /// What an attempt did cost, or else may have, and the model that its answer names.
     pub fn spent(&self, cost: u64, model: Option<&str>) {
         self.cost.set(self.cost.get().saturating_add(cost));
-        let by_answer = self.later.iter().filter_map(|later| later.demand(model?));
-        self.by_answer.borrow_mut().extend(by_answer.filter(|_| cost > 0).map(|demand| (demand, cost)));
+        let by_answer = self.by_answer(model).filter(|_| cost > 0).map(|demand| (demand, cost));
+        self.by_answer.borrow_mut().extend(by_answer);
+    }
+
+    /// What something costs that can be asked for again, or what counts meanwhile, and the model that the answer names.
+    pub fn charge(&self, charge: Charge, model: Option<&str>) {
+        if self.has_budgets && !charge.thing.is_empty() {
+            self.charges.borrow_mut().push(charge);
+            self.charged_by_answer.borrow_mut().extend(self.by_answer(model));
+        }
+    }
+
+    /// The budgets of rules that are about a model which the request did not name.
+    fn by_answer(&self, model: Option<&str>) -> impl Iterator<Item = Demand> {
+        self.later.iter().filter_map(move |later| later.demand(model?))
     }
 
     /// What has to be said of the cost, and to which counters.
     fn settlements(&mut self) -> Vec<Message> {
         let (id, cost, demands) = (std::mem::take(&mut self.id), self.cost.get(), std::mem::take(&mut self.spends));
+        let settled = |cost, demands, charges| Message::Settle { id: id.clone(), cost, demands, charges };
         let by_answer = self.by_answer.take().into_iter();
-        let by_answer = by_answer.map(|(demand, cost)| Message::Settle { id: id.clone(), cost, demands: vec![demand] });
-        let mut all: Vec<Message> = by_answer.collect();
+        let mut all: Vec<Message> =
+            by_answer.map(|(demand, cost)| settled(cost, vec![demand], Vec::new())).collect();
         if !demands.is_empty() && (cost > 0 || self.reserves) {
-            all.push(Message::Settle { id, cost, demands });
+            all.push(settled(cost, demands.clone(), Vec::new()));
+        }
+        let charges = self.charges.take();
+        if !charges.is_empty() {
+            all.push(settled(0, [demands, self.charged_by_answer.take()].concat(), charges));
         }
         all
     }

@@ -6,7 +6,7 @@
 //! beside it tells which: the type of an event, the kind of an object.
 
 use super::places::{Node, Take, shape};
-use super::{Facts, ToolCalls, shortened, usage};
+use super::{Facts, shortened, usage};
 use serde_json::Value;
 
 use Take::{Inside, Json, Seen, Text, TextOrInside};
@@ -77,7 +77,9 @@ shape! {
         "success" => Seen,
         "generated_text" => Seen,
         "token" => Seen,
-        "status" => Seen,
+        "status" => Text,
+        "store" => Json,
+        "prompt_cache_retention" => Text,
         "created_at" => Seen,
     }
 }
@@ -98,12 +100,19 @@ shape! {
         "incomplete_details" => Inside(incomplete),
         "choices" => Inside(choice),
         "output" => Inside(item),
+        "status" => Text,
+        "store" => Json,
+        "prompt_cache_retention" => Text,
     }
 }
 
 shape! {
     /// What Cloudflare puts into an envelope. A model that was asked for JSON has it below `response`.
     result {
+        "status" => Text,
+        "store" => Json,
+        // Of a line of a batch's results at Anthropic.
+        "message" => Inside(message),
         "id" => Text,
         "request_id" => Text,
         "object" => Text,
@@ -134,7 +143,8 @@ shape! { delta { "stop_reason" => Text, "finish_reason" => Text, "usage" => Json
 shape! { choice { "finish_reason" => Text, "error" => Json, } }
 shape! { candidate { "finishReason" => Text, "groundingMetadata" => Inside(grounding), } }
 shape! { grounding { "webSearchQueries" => Json, } }
-shape! { item { "type" => Text, } }
+shape! { item { "type" => Text, "action" => Inside(action), "container_id" => Text, } }
+shape! { action { "type" => Text, } }
 shape! { ended { "finish_reason" => Text, "stop_reason" => Text, "stopReason" => Text, } }
 shape! { titan { "completionReason" => Text, "tokenCount" => Json, } }
 shape! { hugging { "finish_reason" => Text, "generated_tokens" => Json, } }
@@ -157,7 +167,7 @@ impl Facts {
     pub(super) fn take(&mut self, answer: &Node<'_>, place: Place) {
         // A line of a batch's input or results: each is about a request of its own.
         if answer.has("custom_id") {
-            return;
+            return self.add_of_batch(answer.get("result").and_then(|result| result.get("message")));
         }
         let kind = answer.first_text(&["type", "event_type"]).unwrap_or("");
         let object = answer.text("object").unwrap_or("");
@@ -279,7 +289,7 @@ impl Facts {
         alone(self, "inputTokens", answer.json("inputTextTokenCount"));
         alone(self, "outputTokens", answer.json("totalOutputTextTokenCount"));
         if answer.has("inputTextTokenCount") {
-            let outs = answer.list("results").iter().filter_map(|result| result.json("tokenCount")?.as_u64());
+            let outs = answer.list("results").iter().filter_map(|result| usage::whole(result.json("tokenCount")?));
             if let Some(out) = outs.reduce(u64::saturating_add) {
                 alone(self, "outputTokens", Some(&out.into()));
             }
@@ -301,28 +311,6 @@ impl Facts {
     fn count(&mut self, counts: Option<&Value>) {
         if let Some(counts) = counts {
             usage::merge(&mut self.usage, usage::read(counts));
-        }
-    }
-
-    /// What the price of an answer may depend on besides counts of tokens.
-    fn take_beside(&mut self, answer: &Node<'_>) {
-        let tier = answer.text("service_tier").or_else(|| answer.get("serviceTier")?.text("type"));
-        if let Some(tier) = tier {
-            self.service_tier = Some(tier.to_owned());
-        }
-        let mut calls = ToolCalls::default();
-        if matches!(answer.text("object"), Some("response" | "realtime.response")) {
-            for kind in answer.list("output").iter().filter_map(|item| item.text("type")) {
-                calls.add(kind, 1);
-            }
-        }
-        for candidate in answer.list("candidates") {
-            let queries = candidate.get("groundingMetadata").and_then(|grounding| grounding.json("webSearchQueries"));
-            let queries = queries.and_then(Value::as_array).map_or(0, Vec::len);
-            calls.add("google_search", queries as u64);
-        }
-        if calls != ToolCalls::default() {
-            self.tool_calls = calls;
         }
     }
 

@@ -4,7 +4,9 @@
 //! Nothing in here changes a byte: a body that cannot be read yields empty [`Facts`], never an error.
 
 mod answer;
+mod beside;
 pub mod complete;
+pub mod details;
 mod elide;
 mod eventstream;
 pub mod files;
@@ -18,6 +20,8 @@ mod telling;
 pub mod usage;
 
 use answer::Place;
+use details::Details;
+use serde_json::Value;
 
 /// What a provider's answer reported, as far as it could be read. Unknown is `None`, never 0.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,9 +35,18 @@ pub struct Facts {
     pub finish_reason: Option<String>,
     /// The provider's message when the answer is an error, or when an error arrived inside a stream.
     pub error: Option<String>,
-    /// What the price of the answer depends on besides [`Usage`]: the tier that served it, as the provider calls it.
-    pub service_tier: Option<String>,
-    pub tool_calls: ToolCalls,
+    pub thing: Thing,
+}
+
+/// What an answer says of something that its provider keeps, and that can be asked for again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thing {
+    /// Its id, where the format tells that it is such a thing.
+    pub id: Option<String>,
+    /// True while its provider is at work on it.
+    pub is_open: bool,
+    /// True for what its provider was told not to keep.
+    pub is_dropped: bool,
 }
 
 /// Token counts in the provider's own figures.
@@ -53,13 +66,16 @@ pub struct Usage {
     /// True where cached and cache-write tokens are counted beside `tokens_in` (Anthropic, Bedrock Converse),
     /// false where `tokens_in` contains them (OpenAI, Gemini).
     pub cached_outside: bool,
+    /// True where `tokens_out` does not contain the reasoning (Gemini). Whoever gets a usage from [`read`] finds it contained.
+    pub reasoning_beside: bool,
+    /// Input tokens that come on top of `tokens_in`, likewise (Gemini's tools).
+    pub tool_input: Option<u64>,
     /// The cost in USD where the provider reports one (OpenRouter, Perplexity, xAI).
     pub cost: Option<f64>,
+    /// True for what several answers used together (a batch): no single one of them was as long.
+    pub is_sum: bool,
+    pub details: Details,
 }
-
-/// What an answer says that was called for it, by its kind (`web_search_call`) and how often. Not all of it costs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ToolCalls(pub Vec<(String, u64)>);
 
 /// How the bytes of a body are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +109,7 @@ pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
         Framing::AwsEventStream => eventstream::Frames::new(body).for_each(|frame| reader.frame(&frame)),
     }
     let mut facts = reader.facts;
+    usage::settle(&mut facts.usage);
     facts.usage.total_tokens = facts.usage.total_tokens.or_else(|| total(&facts.usage));
     facts
 }
@@ -138,9 +155,6 @@ const MAX_ERROR: usize = 500;
 
 /// The name of Replicate's events whose data are a model's bare words.
 const OUTPUT: &[u8] = b"output";
-
-/// Kinds of tools that are counted; nobody offers so many.
-const MAX_KINDS: usize = 32;
 
 // === impl Reader ===
 
@@ -188,18 +202,32 @@ fn shortened(error: &str) -> String {
     error.trim().chars().take(MAX_ERROR).collect()
 }
 
-// === impl ToolCalls ===
+// === impl Usage ===
 
-impl ToolCalls {
-    fn add(&mut self, kind: &str, more: u64) {
-        let is_full = self.0.len() == MAX_KINDS;
-        match self.0.iter_mut().find(|(known, _)| known == kind) {
-            Some((_, count)) => *count = count.saturating_add(more),
-            None if more > 0 && !is_full => self.0.push((kind.to_owned(), more)),
-            None => {}
+impl Usage {
+    /// Whether there is any figure.
+    pub fn is_told(&self) -> bool {
+        self.tokens_in.is_some() || self.tokens_out.is_some() || self.cost.is_some() || !self.details.is_plain()
+    }
+
+    /// What columns of logs do not have, as they keep it.
+    pub fn details_json(&self) -> Option<String> {
+        let mut shown = self.details.show();
+        if self.is_sum {
+            shown.insert(SUM.to_owned(), Value::Bool(true));
         }
+        (!shown.is_empty()).then(|| Value::Object(shown).to_string())
+    }
+
+    /// Takes over what [`Usage::details_json`] made.
+    pub fn with_details(self, json: Option<&str>) -> Self {
+        let shown: Value = json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        Self { details: Details::read(&shown), is_sum: shown.get(SUM) == Some(&Value::Bool(true)), ..self }
     }
 }
+
+/// How logs name [`Usage::is_sum`].
+const SUM: &str = "sum_of_requests";
 
 // === impl Framing ===
 
@@ -210,9 +238,11 @@ impl Framing {
         match kind.as_str() {
             "text/event-stream" => Some(Self::Sse),
             "application/vnd.amazon.eventstream" => Some(Self::AwsEventStream),
-            "application/x-ndjson" | "application/ndjson" | "application/stream+json" | "application/jsonl" => {
-                Some(Self::Lines)
-            }
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/stream+json"
+            | "application/jsonl"
+            | "application/x-jsonl" => Some(Self::Lines),
             "application/json" => Some(Self::Json),
             kind if kind.ends_with("+json") => Some(Self::Json),
             _ => None,

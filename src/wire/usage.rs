@@ -2,6 +2,8 @@
 //! serves the models of another.
 
 use super::Usage;
+use super::details::{Count, Details, Place, Tier};
+use super::places::Node;
 use serde_json::Value;
 
 /// No answer has more tokens: what says so counts as unknown.
@@ -12,7 +14,7 @@ const USD_PER_TICK: f64 = 1e-10;
 
 /// Reads an object that holds token counts.
 pub fn read(usage: &Value) -> Usage {
-    if has(usage, &["prompt_tokens", "completion_tokens"]) {
+    let mut read = if has(usage, &["prompt_tokens", "completion_tokens"]) {
         openai_chat(usage)
     } else if has(usage, &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"]) {
         gemini(usage)
@@ -33,7 +35,9 @@ pub fn read(usage: &Value) -> Usage {
         }
     } else {
         Usage { cost: cost(usage), ..Usage::default() }
-    }
+    };
+    conditions(usage, &mut read.details);
+    read
 }
 
 /// What Amazon Bedrock says in response headers about models whose answers say nothing.
@@ -52,47 +56,147 @@ pub fn from_headers<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Usage {
     }
 }
 
-/// Lets later figures take the place of earlier ones, each for itself: Anthropic says the input at the beginning of a
-/// stream and the output at its end.
+/// Adds what a later event of the same answer says, each figure for itself: Anthropic says the input at the beginning of a
+/// stream and the output at its end. That cached tokens stand beside the input is true of a format, so one event that shows it
+/// tells it of all.
 pub fn merge(into: &mut Usage, later: Usage) {
-    let counted = later.tokens_in.is_some() || later.cached.is_some() || later.cache_write.is_some();
+    let mut details = into.details;
+    details.merge(later.details);
     *into = Usage {
-        tokens_in: later.tokens_in.or(into.tokens_in),
-        tokens_out: later.tokens_out.or(into.tokens_out),
-        total_tokens: later.total_tokens.or(into.total_tokens),
-        cached: later.cached.or(into.cached),
-        cache_write: later.cache_write.or(into.cache_write),
-        reasoning: later.reasoning.or(into.reasoning),
-        cached_outside: if counted { later.cached_outside } else { into.cached_outside },
+        tokens_in: latest(into.tokens_in, later.tokens_in),
+        tokens_out: latest(into.tokens_out, later.tokens_out),
+        total_tokens: latest(into.total_tokens, later.total_tokens),
+        cached: latest(into.cached, later.cached),
+        cache_write: latest(into.cache_write, later.cache_write),
+        reasoning: latest(into.reasoning, later.reasoning),
+        cached_outside: into.cached_outside || later.cached_outside,
+        reasoning_beside: into.reasoning_beside || later.reasoning_beside,
+        tool_input: latest(into.tool_input, later.tool_input),
         cost: later.cost.or(into.cost),
+        is_sum: into.is_sum || later.is_sum,
+        details,
     };
 }
 
-fn openai_chat(usage: &Value) -> Usage {
-    let tokens_in = count(usage, "prompt_tokens");
-    let mut tokens_out = count(usage, "completion_tokens");
-    let total_tokens = count(usage, "total_tokens");
-    let reasoning = detail(usage, &["completion_tokens_details", "output_tokens_details"], "reasoning_tokens")
-        .or_else(|| count(usage, "reasoning_tokens"));
+/// Adds what another answer used, of several that are told of together.
+pub fn add(into: &mut Usage, other: Usage) {
+    let mut details = into.details;
+    details.add(&other.details);
+    *into = Usage {
+        tokens_in: sum(into.tokens_in, other.tokens_in),
+        tokens_out: sum(into.tokens_out, other.tokens_out),
+        total_tokens: sum(into.total_tokens, other.total_tokens),
+        cached: sum(into.cached, other.cached),
+        cache_write: sum(into.cache_write, other.cache_write),
+        reasoning: sum(into.reasoning, other.reasoning),
+        cached_outside: into.cached_outside || other.cached_outside,
+        details,
+        ..*into
+    };
+}
+
+/// The later of two counts, if it says something: 0 and nothing do not take back what was counted.
+pub fn latest(before: Option<u64>, later: Option<u64>) -> Option<u64> {
+    match (before, later) {
+        (Some(before), None | Some(0)) => Some(before),
+        (before, later) => later.or(before),
+    }
+}
+
+/// Makes the sums that could not be made event by event, because a figure may be in an earlier one than its fellow.
+pub fn settle(usage: &mut Usage) {
+    if std::mem::take(&mut usage.reasoning_beside) {
+        usage.tokens_out = sum(usage.tokens_out, usage.reasoning);
+    }
+    usage.tokens_in = sum(usage.tokens_in, usage.tool_input.take());
     // xAI counts reasoning beside the completion, the others within; the total tells which.
-    if let (Some(input), Some(output), Some(total), Some(thought)) = (tokens_in, tokens_out, total_tokens, reasoning)
+    if let (Some(input), Some(output), Some(total), Some(thought)) =
+        (usage.tokens_in, usage.tokens_out, usage.total_tokens, usage.reasoning)
         && thought > 0
+        && !usage.cached_outside
         && input.checked_add(output).and_then(|sum| sum.checked_add(thought)) == Some(total)
     {
-        tokens_out = output.checked_add(thought);
+        usage.tokens_out = output.checked_add(thought);
     }
-    let details = ["prompt_tokens_details", "input_tokens_details"];
+}
+
+/// The counts of calls that are paid for by number.
+pub fn count_calls(output: &[Node<'_>], details: &mut Details) {
+    let (mut web, mut files, mut images, mut containers) = (0u64, 0u64, 0u64, Vec::new());
+    for item in output {
+        match item.text("type") {
+            // To open a page that was found, or to look for something in it, costs nothing.
+            Some("web_search_call") => {
+                web += u64::from(item.get("action").is_none_or(|action| action.text("type") == Some("search")))
+            }
+            Some("file_search_call") => files += 1,
+            Some("image_generation_call") => images += 1,
+            // Calls that run in one container are paid for once.
+            Some("code_interpreter_call") if !containers.contains(&item.text("container_id")) => {
+                containers.push(item.text("container_id"));
+            }
+            _ => {}
+        }
+    }
+    let all = [
+        (Count::WebSearches, web),
+        (Count::FileSearches, files),
+        (Count::ImageCalls, images),
+        (Count::Containers, containers.len() as u64),
+    ];
+    for (count, number) in all {
+        details.set(count, latest(details.get(count), Some(number).filter(|number| *number > 0)));
+    }
+}
+
+/// Under which conditions an answer was made, and which of its tools are paid for.
+fn conditions(usage: &Value, details: &mut Details) {
+    let text = |names: &[&str]| names.iter().find_map(|name| usage.get(name)?.as_str());
+    details.tier = text(&["service_tier", "serviceTier", "trafficType"]).and_then(Tier::parse);
+    details.is_fast = text(&["speed"]) == Some("fast");
+    details.place = text(&["inference_geo"]).and_then(Place::parse);
+    let tools = usage.get("server_tool_use").unwrap_or(&Value::Null);
+    let searches = count(tools, "web_search_requests").or_else(|| count(usage, "num_search_queries"));
+    details.set(Count::WebSearches, searches.or_else(|| count(usage, "num_sources_used")));
+    details.set(Count::Seconds, seconds(usage, "prompt_audio_seconds").or_else(|| seconds(usage, "seconds")));
+    details.set(Count::SearchUnits, usage.get("billed_units").and_then(|units| count(units, "search_units")));
+}
+
+const IN_DETAILS: &[&str] =
+    &["prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"];
+const OUT_DETAILS: &[&str] =
+    &["completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details"];
+
+/// The modalities of OpenAI's tokens and of those who speak like it.
+fn openai_details(usage: &Value) -> Details {
+    let cached = |name: &str| {
+        let details = IN_DETAILS.iter().find_map(|object| usage.get(object)?.get("cached_tokens_details"));
+        count(details?, name)
+    };
+    Details::default()
+        .with(Count::AudioIn, detail(usage, IN_DETAILS, "audio_tokens"))
+        .with(Count::ImageIn, detail(usage, IN_DETAILS, "image_tokens"))
+        .with(Count::VideoIn, detail(usage, IN_DETAILS, "video_tokens"))
+        .with(Count::AudioCached, cached("audio_tokens"))
+        .with(Count::ImageCached, cached("image_tokens"))
+        .with(Count::AudioOut, detail(usage, OUT_DETAILS, "audio_tokens"))
+        .with(Count::ImageOut, detail(usage, OUT_DETAILS, "image_tokens"))
+        .with(Count::VideoOut, detail(usage, OUT_DETAILS, "video_tokens"))
+}
+
+fn openai_chat(usage: &Value) -> Usage {
     Usage {
-        tokens_in,
-        tokens_out,
-        total_tokens,
-        cached: detail(usage, &details, "cached_tokens")
+        tokens_in: count(usage, "prompt_tokens"),
+        tokens_out: count(usage, "completion_tokens"),
+        total_tokens: count(usage, "total_tokens"),
+        cached: detail(usage, IN_DETAILS, "cached_tokens")
             .or_else(|| count(usage, "prompt_cache_hit_tokens"))
             .or_else(|| count(usage, "cached_tokens")),
-        cache_write: detail(usage, &details, "cache_write_tokens"),
-        reasoning,
-        cached_outside: false,
+        cache_write: detail(usage, IN_DETAILS, "cache_write_tokens"),
+        reasoning: detail(usage, OUT_DETAILS, "reasoning_tokens").or_else(|| count(usage, "reasoning_tokens")),
         cost: cost(usage),
+        details: openai_details(usage),
+        ..Usage::default()
     }
 }
 
@@ -100,31 +204,54 @@ fn openai_chat(usage: &Value) -> Usage {
 /// tokens beside the input.
 fn input_output(usage: &Value) -> Usage {
     let anthropic = has(usage, &["cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"]);
-    let details = ["input_tokens_details", "input_token_details"];
+    let lifetimes = usage.get("cache_creation").unwrap_or(&Value::Null);
+    let hour = count(lifetimes, "ephemeral_1h_input_tokens");
+    let written =
+        latest(sum(hour, count(lifetimes, "ephemeral_5m_input_tokens")), count(usage, "cache_creation_input_tokens"));
     Usage {
         tokens_in: count(usage, "input_tokens"),
         tokens_out: count(usage, "output_tokens"),
         total_tokens: count(usage, "total_tokens"),
-        cached: count(usage, "cache_read_input_tokens").or_else(|| detail(usage, &details, "cached_tokens")),
-        cache_write: count(usage, "cache_creation_input_tokens"),
-        reasoning: detail(usage, &["output_tokens_details"], "reasoning_tokens"),
+        cached: count(usage, "cache_read_input_tokens").or_else(|| detail(usage, IN_DETAILS, "cached_tokens")),
+        cache_write: written.or_else(|| detail(usage, IN_DETAILS, "cache_write_tokens")),
+        reasoning: detail(usage, OUT_DETAILS, "reasoning_tokens"),
         cached_outside: anthropic,
         cost: cost(usage),
+        details: openai_details(usage).with(Count::CacheWriteHour, hour),
+        ..Usage::default()
     }
 }
 
 fn gemini(usage: &Value) -> Usage {
-    let thoughts = count(usage, "thoughtsTokenCount");
-    let tools = count(usage, "toolUsePromptTokenCount");
+    let of = |lists: &[&str], modality: &str| {
+        let entries = lists.iter().filter_map(|list| usage.get(list)?.as_array()).flatten();
+        let of_it = entries.filter(|entry| entry.get("modality").and_then(Value::as_str) == Some(modality));
+        of_it.fold(None, |all, entry| sum(all, count(entry, "tokenCount")))
+    };
+    let (input, cached, output) = (
+        &["promptTokensDetails", "toolUsePromptTokensDetails"][..],
+        &["cacheTokensDetails"][..],
+        &["candidatesTokensDetails", "responseTokensDetails"][..],
+    );
     Usage {
-        tokens_in: sum(count(usage, "promptTokenCount"), tools),
-        tokens_out: sum(count(usage, "candidatesTokenCount"), thoughts),
+        tokens_in: count(usage, "promptTokenCount"),
+        tokens_out: count(usage, "candidatesTokenCount"),
         total_tokens: count(usage, "totalTokenCount"),
         cached: count(usage, "cachedContentTokenCount"),
-        cache_write: None,
-        reasoning: thoughts,
-        cached_outside: false,
-        cost: None,
+        reasoning: count(usage, "thoughtsTokenCount"),
+        reasoning_beside: true,
+        tool_input: count(usage, "toolUsePromptTokenCount"),
+        details: Details::default()
+            .with(Count::AudioIn, of(input, "AUDIO"))
+            .with(Count::ImageIn, of(input, "IMAGE"))
+            .with(Count::VideoIn, of(input, "VIDEO"))
+            .with(Count::AudioCached, of(cached, "AUDIO"))
+            .with(Count::ImageCached, of(cached, "IMAGE"))
+            .with(Count::VideoCached, of(cached, "VIDEO"))
+            .with(Count::AudioOut, of(output, "AUDIO"))
+            .with(Count::ImageOut, of(output, "IMAGE"))
+            .with(Count::VideoOut, of(output, "VIDEO")),
+        ..Usage::default()
     }
 }
 
@@ -159,15 +286,18 @@ fn by_modality(part: &Value) -> Value {
 
 fn bedrock(usage: &Value) -> Usage {
     let either = |a: &str, b: &str| count(usage, a).or_else(|| count(usage, b));
+    let writes = usage.get("cacheDetails").and_then(Value::as_array).into_iter().flatten();
+    let hour = writes.filter(|write| write.get("ttl").and_then(Value::as_str) == Some("1h"));
+    let hour = hour.fold(None, |all, write| sum(all, count(write, "inputTokens")));
     Usage {
         tokens_in: either("inputTokens", "inputTokenCount"),
         tokens_out: either("outputTokens", "outputTokenCount"),
         total_tokens: count(usage, "totalTokens"),
         cached: either("cacheReadInputTokens", "cacheReadInputTokenCount"),
         cache_write: either("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
-        reasoning: None,
         cached_outside: true,
-        cost: None,
+        details: Details::default().with(Count::CacheWriteHour, hour),
+        ..Usage::default()
     }
 }
 
@@ -181,10 +311,15 @@ fn cohere(usage: &Value) -> Usage {
     Usage { tokens_in: count(units, "input_tokens"), tokens_out: count(units, "output_tokens"), ..Usage::default() }
 }
 
-/// The provider's own price for the answer, in US dollars.
+/// The provider's own price for the answer, in US dollars. With a key of one's own OpenRouter takes a fee, and the model's
+/// provider the rest.
 fn cost(usage: &Value) -> Option<f64> {
     let cost = match usage.get("cost") {
         Some(Value::Object(parts)) => parts.get("total_cost")?.as_f64(),
+        Some(Value::Number(cost)) if usage.get("is_byok") == Some(&Value::Bool(true)) => {
+            let upstream = usage.get("cost_details").and_then(|details| details.get("upstream_inference_cost"));
+            upstream.and_then(Value::as_f64).zip(cost.as_f64()).map(|(upstream, fee)| upstream + fee)
+        }
         Some(Value::Number(cost)) => cost.as_f64(),
         _ => count(usage, "cost_in_usd_ticks").map(|ticks| ticks as f64 * USD_PER_TICK),
     };
@@ -197,14 +332,26 @@ fn has(object: &Value, names: &[&str]) -> bool {
 
 /// A count is a whole number that is not negative; anything else counts as unknown.
 pub fn count(object: &Value, name: &str) -> Option<u64> {
-    object.get(name)?.as_u64().filter(|count| *count <= MAX_COUNT)
+    whole(object.get(name)?)
+}
+
+/// A whole number, however it is written: `12.0` is one.
+pub fn whole(value: &Value) -> Option<u64> {
+    let written = || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=MAX_COUNT as f64).contains(number));
+    value.as_u64().or_else(|| written().map(|number| number as u64)).filter(|count| *count <= MAX_COUNT)
+}
+
+/// Seconds, of which a part counts as a whole one.
+fn seconds(usage: &Value, name: &str) -> Option<u64> {
+    let seconds = usage.get(name)?.as_f64()?.ceil();
+    (0.0..1e9).contains(&seconds).then_some(seconds as u64)
 }
 
 fn detail(usage: &Value, objects: &[&str], name: &str) -> Option<u64> {
     objects.iter().find_map(|object| count(usage.get(object)?, name))
 }
 
-fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+pub fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     match (a, b) {
         (Some(a), Some(b)) => a.checked_add(b),
         (a, b) => a.or(b),
@@ -233,7 +380,12 @@ mod tests {
     fn reasoning_beside_the_completion_is_added_to_it() {
         let beside = json!({ "prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 241, "completion_tokens_details": { "reasoning_tokens": 228 } });
         let within = json!({ "prompt_tokens": 12, "completion_tokens": 300, "total_tokens": 312, "completion_tokens_details": { "reasoning_tokens": 228 } });
-        assert_eq!((read(&beside).tokens_out, read(&within).tokens_out), (Some(229), Some(300)));
+        let out = |usage: &Value| {
+            let mut usage = read(usage);
+            settle(&mut usage);
+            usage.tokens_out
+        };
+        assert_eq!((out(&beside), out(&within)), (Some(229), Some(300)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Whose words are whose: an answer of every format with places that users and models fill, marked `"§"`. Whatever they
 //! write there, as JSON or as text, the facts are the same.
 
+use super::details::{Count, Tier};
 use super::eventstream::tests::frame;
-use super::{Facts, Framing, ToolCalls, read};
+use super::{Facts, Framing, read};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
@@ -127,9 +128,10 @@ const FORMATS: &[Format] = &[
         Framing::Lines,
         &[
             r#"{"id":"batch_req_1","custom_id":"§","response":{"status_code":200,"body":"§"},"error":null}"#,
-            r#"{"custom_id":"§","result":{"type":"succeeded","message":"§"},"usage":"§","error":"§"}"#,
+            r#"{"custom_id":"§","result":{"type":"succeeded","message":{"id":"a","type":"message","model":"m","content":["§"],"usage":{"input_tokens":3,"output_tokens":4}}},"usage":"§","error":"§"}"#,
+            r#"{"custom_id":"§","result":{"type":"succeeded","message":{"id":"b","type":"message","model":"m","content":["§"],"usage":{"input_tokens":3,"output_tokens":4}}}}"#,
         ],
-        ["", "", "", "", "", ""],
+        ["m", "", "6", "8", "", ""],
     ),
     (
         "run",
@@ -759,13 +761,14 @@ fn tiers_and_calls_of_tools_are_found() {
     let ended = json!({ "type": "response.completed", "response": { "usage": { "input_tokens": 1 }, "object": "response", "output": output, "service_tier": "flex" } });
     let stream = read(Framing::Sse, 200, format!("data: {started}\n\ndata: {ended}\n\n").as_bytes());
     for facts in [whole, stream] {
-        assert_eq!(facts.service_tier.as_deref(), Some("flex"));
-        let ToolCalls(calls) = facts.tool_calls;
-        assert_eq!(calls, [("web_search_call".to_owned(), 2), ("message".to_owned(), 1)]);
+        let details = facts.usage.details;
+        assert_eq!((details.tier, details.number(Count::WebSearches)), (Some(Tier::Flex), 2));
+        assert_eq!(details.get(Count::FileSearches), None);
     }
     let grounded = json!({ "candidates": [{ "groundingMetadata": { "webSearchQueries": ["a", "b"] } }] });
     let facts = read(Framing::Json, 200, grounded.to_string().as_bytes());
-    assert_eq!(facts.tool_calls, ToolCalls(vec![("google_search".to_owned(), 2)]));
+    assert_eq!(facts.usage.details.get(Count::WebSearches), Some(2));
     let converse = json!({ "output": {}, "usage": { "inputTokens": 1 }, "serviceTier": { "type": "priority" } });
-    assert_eq!(read(Framing::Json, 200, converse.to_string().as_bytes()).service_tier.as_deref(), Some("priority"));
+    let facts = read(Framing::Json, 200, converse.to_string().as_bytes());
+    assert_eq!(facts.usage.details.tier, Some(Tier::Priority));
 }

@@ -90,7 +90,7 @@ test("a custom provider is priced by its rules, kind by kind of token", async ()
 test("prices are checked: a price per million tokens is none per token", async () => {
   for (const [fields, path] of [
     [{ cost_in: 2.5 }, ["cost_in"]], [{ cost_in: -0.000001 }, ["cost_in"]], [{ cost_in: "1" }, ["cost_in"]], [{}, ["cost_in"]], [{ cost_in: 0, model_rule: "regex" }, ["model_rule"]], [{ cost_in: 0, cost_type: "images" }, ["cost_type"]],
-    [{ cost_in: 0, account_provider_id: "nobody" }, ["account_provider_id"]], [{ cost_in: 0, model: "" }, ["model"]], [{ token_pricing: { input_audio_tokens: 0.00001 } }, ["token_pricing", "input_audio_tokens"]], [{ cost_in: 0, costs: 1 }, ["costs"]],
+    [{ cost_in: 0, account_provider_id: "nobody" }, ["account_provider_id"]], [{ cost_in: 0, model: "" }, ["model"]], [{ token_pricing: { input_image_count: 0.00001 } }, ["token_pricing", "input_image_count"]], [{ cost_in: 0, costs: 1 }, ["costs"]],
   ]) {
     const { status, errors } = await send("POST", "/custom-providers/costs", { account_provider_id: "openai", model: "gpt-4o", ...fields });
     assert.deepEqual([status, errors[0].code, errors[0].path], [400, 7001, ["body", ...path]], JSON.stringify(fields));
@@ -147,4 +147,51 @@ test("a job belongs to its gateway, and wants a selection that means something",
     const { status, errors } = await send("POST", "/gateways/gw/logs/reprice", body);
     assert.deepEqual([status, errors[0].path.slice(0, 2)], [400, ["body", path]], JSON.stringify(errors));
   }
+});
+
+test("prices have the dimensions that answers have, as JSON and as a stream", async () => {
+  const sonnet = (usage) => ({ id: "msg_1", type: "message", role: "assistant", model: "claude-sonnet-4-5-20250929", content: [], stop_reason: "end_turn", usage });
+  const response = (more) => ({ id: "resp_1", object: "response", status: "completed", model: "gpt-5", output: [], usage: { input_tokens: 1_000, output_tokens: 1_000, total_tokens: 2_000 }, ...more });
+  const chatted = (model, usage) => ({ id: "c", object: "chat.completion", model, choices: [], usage });
+  const anthropic = ({ usage, ...message }) => [
+    ["message_start", { message: { ...message, usage: { ...usage, output_tokens: 1 } } }],
+    ["message_delta", { delta: { stop_reason: "end_turn" }, usage: { input_tokens: 0, output_tokens: usage.output_tokens } }],
+    ["message_stop", {}],
+  ];
+  const responses = (answer) => [["response.created", { response: { ...answer, usage: null, service_tier: "auto" } }], ["response.completed", { response: answer }]];
+  const plain = (answer) => [[undefined, answer]];
+  const cases = [
+    ["an hour in the cache", "anthropic/v1/messages", sonnet({ input_tokens: 200, output_tokens: 10, cache_creation_input_tokens: 11_350, cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: 11_350 } }), anthropic, 0.06885, { input_cache_write_1h_tokens: 11_350 }],
+    ["searches", "anthropic/v1/messages", sonnet({ input_tokens: 100, output_tokens: 20, server_tool_use: { web_search_requests: 3 } }), anthropic, 0.0306, { web_search_requests: 3 }],
+    ["flex", "openai/responses", response({ service_tier: "flex" }), responses, 0.005625, { service_tier: "flex" }],
+    ["priority", "openai/responses", response({ service_tier: "priority" }), responses, 0.0225, { service_tier: "priority" }],
+    ["scale", "openai/responses", response({ service_tier: "scale" }), responses, null, { service_tier: "reserved" }],
+    ["a search of OpenAI's", "openai/responses", response({ output: [{ type: "web_search_call", action: { type: "search" } }] }), responses, 0.02125, { web_search_requests: 1 }],
+    ["sound", "openai/chat/completions", chatted("gpt-4o-audio-preview-2025-06-03", { prompt_tokens: 150, completion_tokens: 310, total_tokens: 460, prompt_tokens_details: { audio_tokens: 100, text_tokens: 50 }, completion_tokens_details: { audio_tokens: 300, text_tokens: 10 } }), plain, 0.028225, { input_audio_tokens: 100, output_audio_tokens: 300 }],
+    ["sound of Gemini's", "google-ai-studio/v1beta/models/gemini-2.5-flash:generateContent", { candidates: [{ content: { parts: [{ text: "x" }] }, finishReason: "STOP" }], modelVersion: "gemini-2.5-flash", usageMetadata: { promptTokenCount: 99_100, candidatesTokenCount: 1, totalTokenCount: 99_101, promptTokensDetails: [{ modality: "AUDIO", tokenCount: 99_000 }, { modality: "TEXT", tokenCount: 100 }] } }, plain, 0.0990325, { input_audio_tokens: 99_000 }],
+    ["images", "openai/images/generations", { created: 1, model: "gpt-image-1", data: [], usage: { input_tokens: 1_050, output_tokens: 1_056, total_tokens: 2_106, input_tokens_details: { image_tokens: 1_000, text_tokens: 50 } } }, plain, 0.05249, { input_image_tokens: 1_000 }],
+    ["a key of one's own", "openrouter/chat/completions", chatted("openai/gpt-4o", { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15, cost: 0, is_byok: true, cost_details: { upstream_inference_cost: 0.0360795 } }), plain, 0.0360795, {}],
+  ];
+  for (const [name, path, answer, events, cost, counts] of cases) {
+    const stream = events(answer).map(([type, data]) => `${type ? `event: ${type}\n` : ""}data: ${JSON.stringify(type ? { type, ...data } : data)}\n\n`).join("");
+    for (const [body, kind] of [[JSON.stringify(answer), "application/json"], [stream, "text/event-stream"]]) {
+      gw.upstream.next({ body, headers: { "content-type": kind } });
+      const got = await gw.call(path, { gateway: "gw", json: { model: answer.model } });
+      assert.equal(await got.text(), body, name);
+      const log = await gw.logOf(got, "gw");
+      assert.equal(log.cost, cost, `${name} ${kind}: ${log.cost_unknown}`);
+      assert.equal(typeof log.cost_unknown, cost === null ? "string" : "object", name);
+      for (const [count, value] of Object.entries(counts)) assert.equal(log.usage_metadata[count], value, `${name} ${kind}`);
+    }
+  }
+});
+
+test("a rule of the account says rates of its own for all of them", async () => {
+  const rule = await price({ model: "m", token_pricing: { input_tokens: 0.000001, output_tokens: 0.000002, input_audio_tokens: 0.00001, web_search_requests: 0.5, service_tiers: { flex: 0.5 } } });
+  const usage = { prompt_tokens: 1_000, completion_tokens: 100, prompt_tokens_details: { audio_tokens: 400 } };
+  assert.deepEqual(await priced({ model: "m", usage }), [0.0048, `rule:${rule.id}`]);
+  const missing = await chat({ model: "m", usage: { ...usage, completion_tokens_details: { audio_tokens: 50 } } });
+  assert.equal(missing.cost, null);
+  assert.match(missing.cost_unknown, /50 output_audio_tokens/);
+  await drop(rule);
 });
