@@ -14,6 +14,8 @@ const OUTSIDE = "Served";
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 /** More crashes than this within a minute, and starting again makes nothing better. */
 const CRASHES = 5;
+/** How long the last lines may take, in milliseconds. */
+const PIPE_MS = 5_000;
 /** How often it is looked whether the runtime could be started again, in milliseconds. */
 const LOOK_MS = 500;
 
@@ -30,6 +32,8 @@ const DOORS = [
 ];
 
 const unguessable = () => randomBytes(16).toString("hex");
+/** What the Worker prints when it has said everything. */
+const LAST_WORD = unguessable();
 
 // Our socket takes what a header says for `request.cf`. Under a name that nobody outside can know, no client can say it.
 CoreHeaders.CF_BLOB = `x-${unguessable()}`;
@@ -116,6 +120,8 @@ export class Runtime {
   #timers = [];
   #crashes = [];
   #failed;
+  #saidAll;
+  #said = new Promise((resolve) => (this.#saidAll = resolve));
   /** Fulfilled with the reason when it cannot go on. */
   failed = new Promise((resolve) => (this.#failed = resolve));
 
@@ -136,7 +142,11 @@ export class Runtime {
       cf: false,
       logRequests: false,
       log: new Watch(() => runtime.#crashed()),
-      handleStructuredLogs: ({ level, message }) => (level === "error" || level === "warn" ? console.error(message) : console.log(message)),
+      handleStructuredLogs: ({ level, message }) => {
+        if (message === LAST_WORD) runtime.#saidAll();
+        else if (level === "error" || level === "warn") console.error(message);
+        else console.log(message);
+      },
       unsafeLocalExplorer: false,
       unsafeObservability: false,
       unsafeTriggerHandlers: false,
@@ -191,7 +201,10 @@ export class Runtime {
   /** Takes no more requests, waits for those under way but no longer than `patience` milliseconds, and until all logs are written. Returns how many requests were cut off. */
   async stop(patience) {
     this.#timers.forEach(clearInterval);
-    return (await this.#worker()).stop(patience);
+    const left = await (await this.#worker()).stop(patience, LAST_WORD);
+    // Its last lines come by a pipe, and not with the answer.
+    await Promise.race([this.#said, new Promise((resolve) => setTimeout(resolve, PIPE_MS))]);
+    return left;
   }
 
   async end() {

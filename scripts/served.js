@@ -28,8 +28,11 @@ export default class extends Worker {
   }
 
   /** Takes no more requests, and waits for those that are under way and for their logs. */
-  stop(patience) {
+  async stop(patience, word) {
     isStopping = true;
-    return super.settled(patience);
+    const left = await super.settled(patience);
+    // What was printed before comes out of the pipe before this.
+    console.error(word);
+    return left;
   }
 }
