@@ -1,5 +1,6 @@
 //! Which model a request is for, and what kind of work it asks for, as far as its path tells.
 
+use crate::providers::{azure_deployment, hugging_face_model};
 use crate::query::percent_decoded;
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
@@ -14,12 +15,9 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
         "google-ai-studio" | "google-vertex-ai" => {
             after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned())
         }
-        "azure-openai" => segments.get(1).map(|deployment| (*deployment).to_owned()),
+        "azure-openai" => azure_deployment(rest).map(str::to_owned).or_else(|| parameter(query, "deployment")),
         "aws-bedrock" | "baseten" => after("model").map(str::to_owned),
-        "huggingface" => match segments.strip_prefix(&["models"]).unwrap_or(&segments) {
-            [organisation, model, ..] => Some(format!("{organisation}/{model}")),
-            _ => None,
-        },
+        "huggingface" => hugging_face_model(rest),
         "workers-ai" => {
             rest.find("@cf/").or_else(|| rest.find("@hf/")).and_then(|at| rest.get(at..)).map(str::to_owned)
         }
@@ -32,6 +30,12 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
         _ => None,
     };
     named.or_else(|| parameter(query, "model")).map(|model| decoded(&model)).filter(|model| !model.is_empty())
+}
+
+/// Whether a name only fills the place of one: clients whose path names the model send such a word in the body.
+/// <https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/inference/_client.py>
+pub fn is_placeholder(provider: &str, model: &str) -> bool {
+    provider == "huggingface" && matches!(model, "dummy" | "tgi")
 }
 
 /// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
@@ -111,6 +115,8 @@ mod tests {
                 "gemini-2.5-pro",
             ),
             ("azure-openai", "res/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
+            ("azure-openai", "res/openai/deployments/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
+            ("azure-openai", "res/openai/realtime", "?api-version=1&deployment=my-gpt", "my-gpt"),
             (
                 "aws-bedrock",
                 "bedrock-runtime/us-east-1/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse",
@@ -127,6 +133,7 @@ mod tests {
             assert_eq!(from_path(provider, rest, query).as_deref(), Some(wanted));
         }
         assert_eq!(from_path("openai", "chat/completions", "?a=b"), None);
+        assert_eq!(from_path("azure-openai", "res/openai/responses", "?api-version=1"), None);
     }
 
     #[test]

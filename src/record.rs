@@ -182,7 +182,7 @@ const NOTHING: Usage = Usage {
 impl Call {
     /// The model that the request asks for, as far as it says.
     pub fn model(&self) -> Option<String> {
-        let asked = self.facts.model.clone();
+        let asked = self.facts.model.clone().filter(|model| !model::is_placeholder(&self.provider, model));
         asked.or_else(|| model::from_path(&self.provider, &self.rest, &self.query))
     }
 
