@@ -5,8 +5,8 @@ use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
-    Place, analytics, audit, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways, log_list, logs,
-    provider_configs, reprices, storage, tokens,
+    Place, analytics, audit, billing, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways,
+    log_list, logs, provider_configs, reprices, storage, tokens,
 };
 use crate::audit::By;
 use crate::bounds::Bounds;
@@ -99,6 +99,14 @@ pub async fn handle(
         Endpoint::UpdateCustomProvider => custom_providers::update(store, account, id, body, &request.guard, &by).await,
         Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &by).await,
         Endpoint::ListAudit => audit::list(store, account, query).await,
+        Endpoint::GetCreditBalance
+        | Endpoint::ListInvoices
+        | Endpoint::PreviewInvoice
+        | Endpoint::GetUsageHistory
+        | Endpoint::GetSpendingLimit
+        | Endpoint::GetTopupConfig
+        | Endpoint::GetTopupLimits => billing::show(route.endpoint),
+        Endpoint::RefuseBilling => billing::refuse(),
         Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk | Endpoint::GetFeedback | Endpoint::TakeFeedbackBack => {
             judged(databases, request, pause).await
         }

@@ -5,12 +5,14 @@ pub mod endpoint;
 pub mod names;
 
 use crate::mask::patterns;
+use crate::providers::{azure_deployment, hugging_face_model};
 use crate::query::{Query, percent_decoded};
 use std::borrow::Cow;
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
 pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
     let rest = &*understood(rest);
+    let parameter = |name: &str| Query::parse(query.strip_prefix('?').unwrap_or(query)).get(name).map(str::to_owned);
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let after = |name: &str| {
         let at = segments.iter().position(|segment| *segment == name)?;
@@ -21,13 +23,10 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
         "google-ai-studio" | "google-vertex-ai" => {
             after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned())
         }
-        "azure-openai" => segments.get(1).map(|deployment| (*deployment).to_owned()),
+        "azure-openai" => azure_deployment(rest).map(str::to_owned).or_else(|| parameter("deployment")),
         "aws-bedrock" => bedrock(rest),
         "baseten" => after("model").map(str::to_owned),
-        "huggingface" => match segments.strip_prefix(&["models"]).unwrap_or(&segments) {
-            [organisation, model, ..] => Some(format!("{organisation}/{model}")),
-            _ => None,
-        },
+        "huggingface" => hugging_face_model(rest),
         "workers-ai" => {
             rest.find("@cf/").or_else(|| rest.find("@hf/")).and_then(|at| rest.get(at..)).map(str::to_owned)
         }
@@ -39,8 +38,7 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
         "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
         _ => None,
     };
-    let asked = || Query::parse(query.strip_prefix('?').unwrap_or(query)).get("model").map(str::to_owned);
-    named.or_else(asked).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty())
+    named.or_else(|| parameter("model")).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty())
 }
 
 /// `model/{id}/converse`, where the id may be an ARN with a slash.
@@ -49,6 +47,12 @@ fn bedrock(rest: &str) -> Option<String> {
     let (_, model) = rest.split_once("/model/").or_else(|| rest.strip_prefix("model/").map(|model| ("", model)))?;
     let named = model.trim_end_matches('/').rsplit_once('/').filter(|(_, verb)| VERBS.contains(verb));
     Some(named.map_or_else(|| model.split('/').next().unwrap_or(model), |(model, _)| model).to_owned())
+}
+
+/// Whether a name only fills the place of one: clients whose path names the model send such a word in the body.
+/// <https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/inference/_client.py>
+pub fn is_placeholder(provider: &str, model: &str) -> bool {
+    provider == "huggingface" && matches!(model, "dummy" | "tgi")
 }
 
 /// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
@@ -165,6 +169,8 @@ mod tests {
                 "gemini-2.5-pro",
             ),
             ("azure-openai", "res/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
+            ("azure-openai", "res/openai/deployments/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
+            ("azure-openai", "res/openai/realtime", "?api-version=1&deployment=my-gpt", "my-gpt"),
             (
                 "aws-bedrock",
                 "bedrock-runtime/us-east-1/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse",
@@ -194,6 +200,7 @@ mod tests {
             assert_eq!(from_path(provider, rest, query).as_deref(), Some(wanted));
         }
         assert_eq!(from_path("openai", "chat/completions", "?a=b"), None);
+        assert_eq!(from_path("azure-openai", "res/openai/responses", "?api-version=1"), None);
     }
 
     #[test]

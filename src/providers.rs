@@ -44,7 +44,7 @@ pub enum Paths {
     Plain,
     /// The base ends with the version, and clients send it or not: the first of these prefixes that is there goes.
     Optional(&'static [&'static str]),
-    /// `{resource}/{deployment}/…`: both become part of the base.
+    /// `{resource}/…`, and then Azure's own path, with `openai/` or without, or a deployment and what is below it.
     Azure,
     /// `bedrock-runtime/{region}/…` or `bedrock-mantle/{region}/…`.
     Bedrock,
@@ -56,10 +56,12 @@ pub enum Paths {
     Fal,
     /// `model/{id}` has a host of its own, `v1/…` is shared.
     Baseten,
+    /// A path of Hugging Face's router, or a model alone, which its own inference service answers for.
+    HuggingFace,
 }
 
 use KeyForm::{Aws, Bearer, Google, Header, Resource, Scheme};
-use Paths::{Azure, Baseten, Bedrock, Fal, Optional, Plain, Vertex, WorkersAi};
+use Paths::{Azure, Baseten, Bedrock, Fal, HuggingFace, Optional, Plain, Vertex, WorkersAi};
 
 const fn row(slug: &'static str, base: &'static str, paths: Paths, key: KeyForm) -> Provider {
     Provider { slug, aliases: &[], base, paths, key }
@@ -89,7 +91,7 @@ pub const PROVIDERS: &[Provider] = &[
     row("google-vertex-ai", "https://{region-}aiplatform.googleapis.com", Vertex, Google),
     row("grok", "https://api.x.ai/v1", Optional(&["v1/"]), Bearer),
     row("groq", "https://api.groq.com/openai/v1", Optional(&["openai/v1/", "v1/"]), Bearer),
-    row("huggingface", "https://api-inference.huggingface.co/models", Optional(&["models/"]), Bearer),
+    row("huggingface", "https://router.huggingface.co", HuggingFace, Bearer),
     row("ideogram", "https://api.ideogram.ai", Plain, Header("api-key")),
     row("mistral", "https://api.mistral.ai", Plain, Bearer),
     row("openai", "https://api.openai.com/v1", Optional(&["v1/"]), Bearer),
@@ -170,6 +172,7 @@ impl Provider {
             WorkersAi => workers_ai(self.base, target.account, rest),
             Fal => fal(self.base, rest, target.fal_target, target.keyed)?,
             Baseten => baseten(self.base, rest)?,
+            HuggingFace => (self.base.to_owned(), hugging_face(rest)),
         };
         let base = target.base_override.map_or(base.as_str(), |base| base.trim_end_matches('/'));
         // A target given to fal brings its own query.
@@ -254,21 +257,83 @@ pub fn is_azure_resource(text: &str) -> bool {
     is_label(text)
 }
 
+/// What Azure has below a deployment. <https://learn.microsoft.com/azure/ai-services/openai/reference>
+const AZURE_OPERATIONS: &[&str] = &["chat", "completions", "embeddings", "audio", "images", "extensions", "realtime"];
+
+/// What Azure has below `/openai` beside deployments. Clients whose base URL is the resource send it without `openai/`.
+const AZURE_COLLECTIONS: &[&str] = &[
+    "assistants",
+    "batches",
+    "containers",
+    "conversations",
+    "deployments",
+    "evals",
+    "files",
+    "fine-tunes",
+    "fine_tuning",
+    "models",
+    "operations",
+    "realtime",
+    "responses",
+    "threads",
+    "uploads",
+    "v1",
+    "vector_stores",
+    "video",
+];
+
+/// How the part of a path behind Azure's resource is meant.
+enum AzurePath<'a> {
+    /// A deployment, and what is below it.
+    Deployment(&'a str, &'a str),
+    /// A path below `/openai` that has no deployment in it.
+    Plain(&'a str),
+}
+
+/// Three sorts of clients send three forms: Azure's own whole path, the path below `/openai`, and Cloudflare's, which
+/// begins with the deployment.
+fn azure_path(after: &str) -> AzurePath<'_> {
+    let whole = after.strip_prefix("openai/").or_else(|| (after == "openai").then_some(""));
+    let below = whole.unwrap_or(after);
+    let (first, rest) = segment(below);
+    if first == "deployments" {
+        let (deployment, path) = segment(rest);
+        return if path.is_empty() { AzurePath::Plain(below) } else { AzurePath::Deployment(deployment, path) };
+    }
+    let is_operation = AZURE_OPERATIONS.contains(&segment(rest).0);
+    let is_collection = AZURE_COLLECTIONS.contains(&first) && (first == "v1" || !is_operation);
+    if whole.is_some() || is_collection { AzurePath::Plain(below) } else { AzurePath::Deployment(first, rest) }
+}
+
+/// The deployment that the path of a request to Azure names, if it names one.
+pub fn azure_deployment(rest: &str) -> Option<&str> {
+    match azure_path(segment(rest).1) {
+        AzurePath::Deployment(deployment, _) => Some(deployment).filter(|deployment| !deployment.is_empty()),
+        AzurePath::Plain(_) => None,
+    }
+}
+
 fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
     let (resource, after) = segment(rest);
-    let (deployment, path) = segment(after);
     if !is_label(resource) {
-        return Err(Refusal::bad_path(
-            "azure-openai/{resource}/{deployment}/…: the resource must be letters, digits and hyphens",
-        ));
+        return Err(Refusal::bad_path("azure-openai/{resource}/…: the resource must be letters, digits and hyphens"));
     }
     let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if deployment.is_empty() || deployment.len() > 64 || !deployment.bytes().all(named) {
-        return Err(Refusal::bad_path(
-            "azure-openai/{resource}/{deployment}/…: the deployment must be 1 to 64 letters, digits, '-', '_' or '.'",
-        ));
-    }
-    Ok((base.replace("{resource}", resource), format!("openai/deployments/{deployment}/{path}")))
+    let path = match azure_path(after) {
+        AzurePath::Plain(path) => format!("openai/{path}"),
+        AzurePath::Deployment(deployment, path)
+            if (1..=64).contains(&deployment.len()) && deployment.bytes().all(named) =>
+        {
+            format!("openai/deployments/{deployment}/{path}")
+        }
+        AzurePath::Deployment(..) => {
+            return Err(Refusal::bad_path(
+                "azure-openai/{resource}/{deployment}/…: the deployment must be 1 to 64 letters, digits, '-', '_' or '.'; \
+                 Azure's own paths begin with azure-openai/{resource}/openai/",
+            ));
+        }
+    };
+    Ok((base.replace("{resource}", resource), path))
 }
 
 fn bedrock(rest: &str) -> Result<(String, String), Refusal> {
@@ -346,6 +411,35 @@ fn baseten(base: &str, rest: &str) -> Result<(String, String), Refusal> {
     Ok((format!("https://model-{model}.api.baseten.co"), path.to_owned()))
 }
 
+/// <https://huggingface.co/docs/inference-providers>
+fn hugging_face(rest: &str) -> String {
+    let rest = undoubled(rest);
+    let (first, after) = segment(rest);
+    let second = segment(after).0;
+    let is_version = |text: &str| {
+        text.strip_prefix('v')
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    // Of the router's other providers each has paths of its own, which begin with a version or one of these.
+    let is_router_path = is_version(second) || matches!(second, "models" | "inference" | "openai");
+    if rest.is_empty() || is_version(first) || first == "hf-inference" || (first != "models" && is_router_path) {
+        return rest.to_owned();
+    }
+    format!("hf-inference/models/{}", rest.strip_prefix("models/").unwrap_or(rest))
+}
+
+/// The model that the path of a request to Hugging Face names.
+pub fn hugging_face_model(rest: &str) -> Option<String> {
+    let path = hugging_face(rest);
+    let model = path.split_once("models/").map(|(_, model)| model)?;
+    let (owner, after) = segment(model);
+    let name = segment(after).0;
+    // Some old models have no owner in front of their names.
+    let alone = matches!(name, "" | "v1" | "pipeline");
+    let model = if alone { owner.to_owned() } else { format!("{owner}/{name}") };
+    Some(model).filter(|model| !model.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,7 +501,18 @@ mod tests {
                 "openai/v1/chat/completions",
                 "https://api.groq.com/openai/v1/chat/completions",
             ),
-            ("huggingface", "org/model", "models/org/model", "https://api-inference.huggingface.co/models/org/model"),
+            (
+                "huggingface",
+                "org/model",
+                "models/org/model",
+                "https://router.huggingface.co/hf-inference/models/org/model",
+            ),
+            (
+                "huggingface",
+                "v1/chat/completions",
+                "v1/v1/chat/completions",
+                "https://router.huggingface.co/v1/chat/completions",
+            ),
         ] {
             assert_eq!(url(slug, bare).unwrap(), wanted);
             assert_eq!(url(slug, versioned).unwrap(), wanted);
@@ -460,6 +565,70 @@ mod tests {
     }
 
     #[test]
+    fn hugging_faces_router_and_its_models_are_told_apart() {
+        for (sent, arrives, model) in [
+            ("v1/chat/completions", "v1/chat/completions", None),
+            ("v1/models", "v1/models", None),
+            ("hf-inference/models/org/m", "hf-inference/models/org/m", Some("org/m")),
+            (
+                "hf-inference/models/org/m/pipeline/feature-extraction",
+                "hf-inference/models/org/m/pipeline/feature-extraction",
+                Some("org/m"),
+            ),
+            ("together/v1/chat/completions", "together/v1/chat/completions", None),
+            ("novita/v3/openai/chat/completions", "novita/v3/openai/chat/completions", None),
+            ("fireworks-ai/inference/v1/chat/completions", "fireworks-ai/inference/v1/chat/completions", None),
+            ("org/m", "hf-inference/models/org/m", Some("org/m")),
+            ("org/m/v1/chat/completions", "hf-inference/models/org/m/v1/chat/completions", Some("org/m")),
+            ("models/gpt2", "hf-inference/models/gpt2", Some("gpt2")),
+            ("gpt2", "hf-inference/models/gpt2", Some("gpt2")),
+            ("hf-inference/models/gpt2/pipeline/x", "hf-inference/models/gpt2/pipeline/x", Some("gpt2")),
+        ] {
+            assert_eq!(url("huggingface", sent).unwrap(), format!("https://router.huggingface.co/{arrives}"));
+            assert_eq!(hugging_face_model(sent).as_deref(), model, "{sent}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_azures_clients_arrives_where_azure_has_it() {
+        for (sent, arrives) in [
+            // AzureOpenAI with `azure_endpoint`, LiteLLM, LangChain.
+            ("openai/deployments/gpt-4o/chat/completions", "deployments/gpt-4o/chat/completions"),
+            ("openai/deployments/my.gpt_5/audio/transcriptions", "deployments/my.gpt_5/audio/transcriptions"),
+            // The same client with the resource as its `base_url`.
+            ("deployments/gpt-4o/embeddings", "deployments/gpt-4o/embeddings"),
+            ("responses", "responses"),
+            ("responses/resp_1/cancel", "responses/resp_1/cancel"),
+            ("files/file-1/content", "files/file-1/content"),
+            ("threads/t/runs/r/steps", "threads/t/runs/r/steps"),
+            ("v1/chat/completions", "v1/chat/completions"),
+            ("realtime", "realtime"),
+            ("deployments", "deployments"),
+            // Cloudflare's form.
+            ("gpt-4o/chat/completions", "deployments/gpt-4o/chat/completions"),
+            ("models/chat/completions", "deployments/models/chat/completions"),
+            ("d/images/generations", "deployments/d/images/generations"),
+            ("d/anything/new", "deployments/d/anything/new"),
+            // What has no deployment.
+            ("openai/responses", "responses"),
+            ("openai/v1/responses", "v1/responses"),
+            ("openai/v1/chat/completions", "v1/chat/completions"),
+            ("openai/files", "files"),
+            ("openai/models", "models"),
+            ("openai/realtime", "realtime"),
+            ("openai/deployments", "deployments"),
+            ("openai/deployments/gpt-4o", "deployments/gpt-4o"),
+            ("openai/chat/completions", "chat/completions"),
+            ("openai/batches/batch_1/cancel", "batches/batch_1/cancel"),
+        ] {
+            let rest = format!("res/{sent}");
+            assert_eq!(url("azure-openai", &rest).unwrap(), format!("https://res.openai.azure.com/openai/{arrives}"));
+            let deployment = arrives.strip_prefix("deployments/").and_then(|below| below.split_once('/'));
+            assert_eq!(azure_deployment(&rest), deployment.map(|(name, _)| name), "{sent}");
+        }
+    }
+
+    #[test]
     fn an_override_takes_the_place_of_the_whole_base() {
         assert_eq!(overridden("openai", "v1/chat/completions"), "http://localhost:1/x/chat/completions?a=b");
         assert_eq!(overridden("azure-openai", "r/d/chat"), "http://localhost:1/x/openai/deployments/d/chat?a=b");
@@ -476,6 +645,10 @@ mod tests {
             ("azure-openai", "evil.com/d/x"),
             ("azure-openai", "a@b/d/x"),
             ("azure-openai", "r//x"),
+            ("azure-openai", "r"),
+            ("azure-openai", "r/openai/deployments//chat"),
+            ("azure-openai", "r/openai/deployments/a%2fb/chat"),
+            ("azure-openai", "r/openai/../x"),
             ("aws-bedrock", "bedrock-runtime/us-east-1.evil.com/x"),
             ("aws-bedrock", "s3/us-east-1/x"),
             ("aws-bedrock", "bedrock-runtime/us_east/x"),

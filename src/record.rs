@@ -204,8 +204,11 @@ fn nothing() -> Usage {
 impl Call {
     /// The model that the request asks for, as far as it says.
     pub fn model(&self) -> Option<String> {
-        let asked = self.facts.model.clone();
-        asked.or_else(|| self.model_of_path())
+        self.asked_model().cloned().or_else(|| self.model_of_path())
+    }
+
+    fn asked_model(&self) -> Option<&String> {
+        self.facts.model.as_ref().filter(|model| !model::is_placeholder(&self.provider, model))
     }
 
     fn model_of_path(&self) -> Option<String> {
@@ -228,13 +231,13 @@ impl Call {
 
     /// All models that limits have to take the request to be for.
     pub fn models(&self) -> Models {
-        let RequestFacts { model, others, unread, .. } = &self.facts;
-        let path = self.model_of_path();
+        let RequestFacts { others, unread, .. } = &self.facts;
+        let (model, path) = (self.asked_model(), self.model_of_path());
         let is_named = model.is_some() || path.is_some();
         let doubt = unread.or((!is_named).then_some("it names no model"));
         // What stands deep in a body counts only where nothing else names a model.
         let others = others.iter().filter(|_| model.is_some() || path.is_none() || unread.is_some());
-        let named = model.iter().chain(&path).chain(others).map(String::as_str);
+        let named = model.into_iter().chain(&path).chain(others).map(String::as_str);
         Models::new(named, doubt.filter(|_| self.runs_a_model))
     }
 

@@ -92,6 +92,14 @@ pub enum Endpoint {
     DeleteCustomProvider,
     RepriceLogs,
     GetReprice,
+    GetCreditBalance,
+    ListInvoices,
+    PreviewInvoice,
+    GetUsageHistory,
+    GetSpendingLimit,
+    GetTopupConfig,
+    GetTopupLimits,
+    RefuseBilling,
 }
 
 use Access::{Admin, Edit, Gateway, Give, Open, Read, See};
@@ -201,6 +209,20 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::RollToken, "POST", "/accounts/{account}/ai-gateway/tokens/{id}/roll", Admin),
     (Endpoint::RevokeToken, "DELETE", "/accounts/{account}/ai-gateway/tokens/{id}", Admin),
     (Endpoint::ListAudit, "GET", "/accounts/{account}/ai-gateway/audit", Admin),
+    // What Cloudflare's SDKs ask for where gateways sell credit.
+    (Endpoint::GetCreditBalance, "GET", "/accounts/{account}/ai-gateway/billing/credit-balance", Read),
+    (Endpoint::ListInvoices, "GET", "/accounts/{account}/ai-gateway/billing/invoice-history", Read),
+    (Endpoint::PreviewInvoice, "GET", "/accounts/{account}/ai-gateway/billing/invoice-preview", Read),
+    (Endpoint::GetUsageHistory, "GET", "/accounts/{account}/ai-gateway/billing/usage-history", Read),
+    (Endpoint::GetSpendingLimit, "GET", "/accounts/{account}/ai-gateway/billing/spending-limit", Read),
+    (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/spending-limit", Edit),
+    (Endpoint::RefuseBilling, "DELETE", "/accounts/{account}/ai-gateway/billing/spending-limit", Edit),
+    (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup", Edit),
+    (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup/status", Edit),
+    (Endpoint::GetTopupLimits, "GET", "/accounts/{account}/ai-gateway/billing/topup/limits", Read),
+    (Endpoint::GetTopupConfig, "GET", "/accounts/{account}/ai-gateway/billing/topup/config", Read),
+    (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup/config", Edit),
+    (Endpoint::RefuseBilling, "DELETE", "/accounts/{account}/ai-gateway/billing/topup/config", Edit),
 ];
 
 /// A matched request. Segments the path does not have are empty.

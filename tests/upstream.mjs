@@ -28,7 +28,6 @@ const PREFIXES = {
   cerebras: "/v1",
   fireworks: "/inference/v1",
   replicate: "/v1",
-  huggingface: "/models",
   baseten: "/v1",
   "workers-ai": "/ai",
 };

@@ -98,10 +98,9 @@ impl Range {
         };
         let time = |name: &'static str, default: u64| match query.get(name) {
             None => Ok(default),
-            Some(text) => timestamp::parse(text).ok_or_else(|| {
-                let rule = "Expected a time such as 2026-11-21T06:00:00Z, or milliseconds since 1970";
-                ApiError::invalid(["query", name], rule)
-            }),
+            Some(text) => {
+                timestamp::parse(text).ok_or_else(|| ApiError::invalid(["query", name], timestamp::expected(text)))
+            }
         };
         let end = time("end", now_ms)?;
         let start = time("start", end.saturating_sub(DAY_MS))?;

@@ -7,6 +7,7 @@ use crate::audit::{self, By, Change};
 use crate::auth::ADMIN;
 use crate::bounds::Most;
 use crate::caller::Caller;
+use crate::compat;
 use crate::envelope::{ApiError, Reply};
 use crate::limit::rules::Limits;
 use crate::page::Page;
@@ -269,7 +270,7 @@ pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom
     if provider == "universal" {
         return Ok(Reply::result(base));
     }
-    if is_custom || crate::providers::find(provider).is_some() {
+    if is_custom || provider == compat::SLUG || crate::providers::find(provider).is_some() {
         return Ok(Reply::result(format!("{base}{provider}")));
     }
     Err(ApiError::not_found())

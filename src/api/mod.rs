@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod audit;
+pub mod billing;
 pub mod cache;
 pub mod costs;
 pub mod custom_providers;

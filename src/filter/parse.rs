@@ -278,9 +278,7 @@ fn typed(value: &Value, kind: Option<Kind>) -> Result<Value, String> {
         },
         Some(Kind::Time) => {
             let milliseconds = value.as_u64().filter(|at| *at < 1 << 53).or_else(|| text.and_then(timestamp::parse));
-            milliseconds
-                .map(|at| json!(at))
-                .ok_or_else(|| "Expected a time such as 2026-11-21T06:48:53Z, or milliseconds since 1970".to_owned())
+            milliseconds.map(|at| json!(at)).ok_or_else(|| timestamp::expected(text.unwrap_or_default()).to_owned())
         }
         Some(Kind::Text) => match value {
             Value::String(_) => Ok(value.clone()),

@@ -245,8 +245,7 @@ impl Admission {
         let (id, cost, demands) = (std::mem::take(&mut self.id), self.cost.get(), std::mem::take(&mut self.spends));
         let settled = |cost, demands, charges| Message::Settle { id: id.clone(), cost, demands, charges };
         let by_answer = self.by_answer.take().into_iter();
-        let mut all: Vec<Message> =
-            by_answer.map(|(demand, cost)| settled(cost, vec![demand], Vec::new())).collect();
+        let mut all: Vec<Message> = by_answer.map(|(demand, cost)| settled(cost, vec![demand], Vec::new())).collect();
         if !demands.is_empty() && (cost > 0 || self.reserves) {
             all.push(settled(cost, demands.clone(), Vec::new()));
         }

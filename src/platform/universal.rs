@@ -3,8 +3,8 @@
 use super::Around;
 use super::blocks::{self, Untaken};
 use super::js::{self, Incoming};
-use crate::answer_headers;
 use super::unpack;
+use crate::answer_headers;
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
 use crate::refusal::Refusal;

@@ -92,8 +92,12 @@ fn every_fixture_says_what_is_expected() {
         let facts = read(framing(file), expected.status, body);
         let usage = facts.usage;
         let (rest, query) = expected.path.split_once('?').unwrap_or((&expected.path, ""));
-        let model =
-            expected.request_model.clone().or_else(|| model::from_path(provider, rest, query)).or(facts.model.clone());
+        let model = expected
+            .request_model
+            .clone()
+            .filter(|model| !model::is_placeholder(provider, model))
+            .or_else(|| model::from_path(provider, rest, query))
+            .or(facts.model.clone());
         let price = [facts.model.as_deref(), model.as_deref()]
             .into_iter()
             .flatten()

@@ -99,3 +99,32 @@ test("latest: custom providers from the first call to the last", async () => {
   assert.equal((await customProviders.delete(made.id, { account_id })).id, made.id);
   await assert.rejects(customProviders.get(made.id, { account_id }), refused(404, 1004, ""));
 });
+
+test("latest: billing shows that there is none, and refuses to sell", async () => {
+  const { billing, urls } = new Latest({ apiToken: TOKEN, baseURL: `${gw.url}/client/v4`, maxRetries: 0 }).aiGateway;
+  const account_id = ACCOUNT;
+  assert.equal((await billing.creditBalance({ account_id })).balance, 0);
+  assert.deepEqual((await billing.invoiceHistory({ account_id, type: "all" })).invoices, []);
+  assert.deepEqual((await billing.invoicePreview({ account_id })).invoice_lines, []);
+  assert.deepEqual((await billing.usageHistory({ account_id, value_grouping_window: "day", start_time: 1, end_time: 2 })).history, []);
+  assert.equal((await billing.spendingLimit.get({ account_id })).enabled, false);
+  assert.deepEqual(await billing.topup.config.get({ account_id }), { amount: null, threshold: null });
+  const instead = (error) => error.status === 403 && /self-hosted.*spend_limits/s.test(error.errors[0].message);
+  await assert.rejects(billing.spendingLimit.create({ account_id, amount: 100, duration: "daily", strategy: "fixed" }), instead);
+  await assert.rejects(billing.spendingLimit.delete({ account_id }), instead);
+  await assert.rejects(billing.topup.create({ account_id, amount: 1000 }), instead);
+  await assert.rejects(billing.topup.status({ account_id, payment_intent_id: "x" }), instead);
+  await assert.rejects(billing.topup.config.create({ account_id, amount: 1000, threshold: 500 }), instead);
+  await assert.rejects(billing.topup.config.delete({ account_id }), instead);
+  assert.equal(await urls.get("compat", { account_id, gateway_id: "gw" }), `${gw.url}/v1/${ACCOUNT}/gw/compat`);
+});
+
+test("latest: the addresses of custom providers", async () => {
+  const { customProviders, urls } = new Latest({ apiToken: TOKEN, baseURL: `${gw.url}/client/v4`, maxRetries: 0 }).aiGateway;
+  const account_id = ACCOUNT;
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
+  const { id, slug } = await customProviders.create({ account_id, name: "Addressed", slug: "addressed", base_url: "https://api.example.com" });
+  assert.equal(await urls.get(`custom-${slug}`, { account_id, gateway_id: "gw" }), `${gw.url}/v1/${ACCOUNT}/gw/custom-addressed`);
+  await customProviders.delete(id, { account_id });
+  await assert.rejects(urls.get("custom-addressed", { account_id, gateway_id: "gw" }), { status: 404 });
+});

@@ -244,6 +244,11 @@ test("tokens and the audit trail", async () => {
   await run("ListAudit");
 });
 
+test("what a self-hosted gateway does not sell", async () => {
+  for (const id of ["GetCreditBalance", "ListInvoices", "PreviewInvoice", "GetUsageHistory", "GetSpendingLimit", "GetTopupConfig", "GetTopupLimits"]) await run(id);
+  for (const id of ["RefuseBillingTopup", "RefuseBillingTopupConfigRemoval"]) await run(id, { status: 403 });
+});
+
 test("every operation refuses as the document says", async () => {
   const token = async (permission) => (await run("CreateToken", { json: { name: permission, permissions: [permission] } })).result.value;
   const [reader, runner, editor] = [await token("read"), await token("run"), await token("edit")];

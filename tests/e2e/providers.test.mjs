@@ -15,11 +15,11 @@ after(() => gw.stop());
 
 /** Where a path has to arrive at the stand-in, below the provider's base URL. */
 const ARRIVES = {
-  "azure-openai": (path) => path.replace(/^[^/]+\/([^/]+)/, "/openai/deployments/$1"),
+  "azure-openai": (path) => path.replace(/^[^/]+\/(openai\/)?(deployments\/)?([^/]+)/, "/openai/deployments/$3"),
   "aws-bedrock": (path) => path.replace(/^[^/]+\/[^/]+/, ""),
   baseten: (path) => (path.startsWith("model/") ? "/production/predict" : `/${path}`),
   "workers-ai": (path) => (path.startsWith("@cf/") ? `/run/${path}` : `/${path}`),
-  huggingface: (path) => `/${path.replace(/^models\//, "")}`,
+  huggingface: (path) => (path.startsWith("v1/") ? `/${path}` : `/hf-inference/models/${path}`),
 };
 const VERSIONED = new Set(["openai", "grok", "groq", "openrouter", "cerebras", "fireworks", "replicate"]);
 
