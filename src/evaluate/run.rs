@@ -8,12 +8,15 @@ use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
+use crate::whose::Whose;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What a run needs besides the database.
 pub trait World {
     fn now(&self) -> u64;
+    /// Lets others go first who share the isolate.
+    async fn rest(&self);
     /// Sends a judge's question through the gateway.
     async fn ask(&self, call: &Call<'_>) -> Result<Heard, String>;
 }
@@ -44,13 +47,16 @@ pub(super) struct Progress {
     /// By position in the plan.
     pub(super) answers: Keyed<usize, AnswerPass>,
     pub(super) rows_read: u64,
-    /// Attempts since the last slice that was saved, and why the last one failed.
+    /// How often the database failed since the last slice that was saved, and why it did so last.
     pub(super) failures: u32,
     pub(super) failure: Option<String>,
+    /// How often the next slice was begun without an end that anybody told: the Worker ended in it.
+    pub(super) begun: u32,
 }
 
 /// How far the evaluator of answers is that goes through the logs one by one.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct AnswerPass {
     pub(super) cursor: Option<String>,
     pub(super) done: bool,
@@ -58,13 +64,18 @@ pub(super) struct AnswerPass {
     pub(super) groups: Keyed<String, Sums>,
     /// Logs without an answer to read.
     pub(super) skipped: u64,
+    /// Steps that a test has left.
+    pub(super) steps: Option<u64>,
 }
 
 /// How long a runner may be silent before another takes over, in milliseconds. A judge's answer takes its time.
 const LEASE_MS: u64 = 30_000;
 
-/// Attempts in a row that came to nothing.
+/// Failures of the database in a row.
 const MAX_FAILURES: u32 = 5;
+
+/// A slice that was begun so often and never ended is not begun again.
+const MAX_BEGUN: u32 = 2;
 
 /// How long before its end a runner begins no more questions, in milliseconds: the patience with judges, less what the
 /// platform allows beyond a runner's time.
@@ -102,24 +113,30 @@ pub(super) struct Run<'a, S, W> {
     pub(super) progress: Progress,
 }
 
-/// The ids of evaluations that wait for somebody to go on with them.
-pub async fn waiting(store: &impl Store, now_ms: u64) -> Result<Vec<String>, StoreError> {
-    let sql = "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 10";
-    store.ids(Statement::new(sql, [Bind::Int(now_ms as i64)])).await
+/// The ids of evaluations that wait for somebody to go on with them, those that have waited longest first.
+pub async fn waiting(store: &impl Store, whose: &Whose, now_ms: u64) -> Result<Vec<String>, StoreError> {
+    let sql = format!(
+        "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 AND {} ORDER BY lease_until LIMIT 100",
+        whose.holds("evaluations.gateway", 2)
+    );
+    let binds: Vec<Bind> = [Bind::Int(now_ms as i64)].into_iter().chain(whose.binds()).collect();
+    store.ids(Statement::new(sql, binds)).await
 }
 
-/// Works on an evaluation until `until_ms`. Does nothing while somebody else does. True when it is done.
+/// Works on an evaluation until `turn_ms`; by `until_ms` everything that it began has to be done. Does nothing while somebody
+/// else works on it. True when it is done.
 pub async fn run(
     store: &impl Store,
     world: &impl World,
     id: &str,
     runner: &str,
+    turn_ms: u64,
     until_ms: u64,
 ) -> Result<bool, StoreError> {
     let now = world.now();
     let lease = Statement::new(
-        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(coalesce(progress, '{}'), '$.failures', \
-         coalesce(progress ->> 'failures', 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
+        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(coalesce(progress, '{}'), '$.begun', \
+         coalesce(progress ->> 'begun', 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
         [id.into(), runner.into(), Bind::Int((now + LEASE_MS) as i64), Bind::Int(now as i64)],
     );
     if store.batch(vec![lease]).await?.first() != Some(&1) {
@@ -131,16 +148,26 @@ pub async fn run(
         [id.into()],
     );
     let Some(row) = store.row::<Evaluation>(row).await? else { return Ok(true) };
-    let progress = row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let progress: Progress =
+        row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    // What was begun just now counts, too.
+    let unended = progress.begun.saturating_sub(1);
+    if unended > MAX_BEGUN {
+        // Not even giving up came to its end.
+        return end(store, &row.id, &never_ended(), now).await.map(|()| true);
+    }
     let Some((plan, sets)) = understood(&row) else {
-        return unreadable(store, &row.id, now).await.map(|()| true);
+        let why = "the plan or the datasets of this evaluation cannot be read";
+        return end(store, &row.id, why, now).await.map(|()| true);
     };
     let mut run = Run { store, world, runner, plan, sets, until_ms, progress, row };
-    // Also counts the attempts that ended without a word, because the platform stopped them.
-    if run.progress.failures > MAX_FAILURES {
-        run.give_up().await?;
+    if unended == MAX_BEGUN {
+        run.give_up(never_ended()).await?;
+    } else if run.progress.failures >= MAX_FAILURES {
+        let reason = run.progress.failure.take().unwrap_or_default();
+        run.give_up(format!("the database failed {MAX_FAILURES} times: {reason}")).await?;
     }
-    while world.now() < until_ms {
+    while world.now() < turn_ms.min(until_ms) {
         match run.step().await {
             Ok(true) => return Ok(true),
             Ok(false) => {}
@@ -153,9 +180,10 @@ pub async fn run(
             }
         }
     }
-    // Whoever comes next need not wait for the lease to end.
-    let release = "UPDATE evaluations SET lease_until = 0, progress = json_set(progress, '$.failures', 0) WHERE id = ?1 AND runner = ?2";
-    store.batch(vec![Statement::new(release, [id.into(), runner.into()])]).await?;
+    // Whoever comes next need not wait for the lease to end, and begins with the evaluation that has waited longest.
+    let release = "UPDATE evaluations SET lease_until = ?3, progress = json_set(progress, '$.begun', 0) WHERE id = ?1 AND runner = ?2";
+    let released = Bind::Int(world.now().saturating_sub(1) as i64);
+    store.batch(vec![Statement::new(release, [id.into(), runner.into(), released])]).await?;
     Ok(false)
 }
 
@@ -170,9 +198,12 @@ fn understood(row: &Evaluation) -> Option<(Plan, Vec<Filters>)> {
     Some((Plan::parse(plan.as_object()?).ok()?, sets?))
 }
 
-/// Ends an evaluation that this version of Tollgate does not understand.
-async fn unreadable(store: &impl Store, id: &str, now: u64) -> Result<(), StoreError> {
-    let why = "the plan or the datasets of this evaluation cannot be read";
+fn never_ended() -> String {
+    format!("given up: this was begun {MAX_BEGUN} times, and each time the Worker ended before it came to an end")
+}
+
+/// Ends an evaluation of which nothing more can be worked out.
+async fn end(store: &impl Store, id: &str, why: &str, now: u64) -> Result<(), StoreError> {
     let results =
         "UPDATE evaluation_results SET status = ?3, status_description = ?2 WHERE evaluation_id = ?1 AND status = ?4";
     let done = "UPDATE evaluations SET processed = 1, modified_at = ?2 WHERE id = ?1";
@@ -264,6 +295,8 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let now = self.world.now();
         let total: u64 = self.progress.groups.values().map(|tally| tally.logs).sum();
         (self.progress.failures, self.progress.failure) = (0, None);
+        // Also notes that the next slice begins.
+        self.progress.begun = 1;
         let progress = serde_json::to_string(&self.progress).unwrap_or_default();
         let saved = Statement::new(
             "UPDATE evaluations SET progress = ?3, lease_until = ?4, total_logs = ?5, modified_at = ?6 WHERE id = ?1 AND runner = ?2",
@@ -294,14 +327,14 @@ impl<S: Store, W: World> Run<'_, S, W> {
     /// Notes why the database failed, and lets go of the evaluation for a moment.
     async fn failed(&self, error: &StoreError) -> Result<(), StoreError> {
         let later = Bind::Int((self.world.now() + RETRY_MS) as i64);
-        let sql = "UPDATE evaluations SET progress = json_set(progress, '$.failure', ?3), lease_until = ?4 WHERE id = ?1 AND runner = ?2";
+        let sql = "UPDATE evaluations SET progress = json_set(progress, '$.failure', ?3, '$.begun', 0, '$.failures', \
+             coalesce(progress ->> 'failures', 0) + 1), lease_until = ?4 WHERE id = ?1 AND runner = ?2";
         let binds = [self.row.id.as_str().into(), self.runner.into(), error.0.as_str().into(), later];
         self.store.batch(vec![Statement::new(sql, binds)]).await.map(drop)
     }
 
     /// Marks what cannot be worked out as failed, so that the rest can go on.
-    async fn give_up(&mut self) -> Result<(), StoreError> {
-        let reason = self.progress.failure.take().unwrap_or_default();
+    async fn give_up(&mut self, reason: String) -> Result<(), StoreError> {
         let mut failed = Vec::new();
         let figures = !self.progress.figures_done;
         self.progress.figures_done = true;
@@ -311,7 +344,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             if figures != is_figure || done {
                 continue;
             }
-            let error = Some(format!("the database failed {MAX_FAILURES} times: {reason}"));
+            let error = Some(reason.clone());
             failed.push(self.result(position, evaluator, &Report { error, ..Report::default() }));
             if !is_figure {
                 self.progress.answers.at(position).done = true;

@@ -27,6 +27,7 @@ pub mod rpc;
 pub mod serve;
 pub mod socket;
 pub mod tokens;
+pub mod turns;
 pub mod universal;
 pub mod vault;
 
