@@ -5,7 +5,7 @@ use super::answers::Test;
 use super::judge::{Judge, Question};
 use super::keyed::Keyed;
 use super::report::Report;
-use super::run::{Call, Heard, Run, Stop, World, known};
+use super::run::{Call, Heard, Run, Stop, World, known, lease};
 use super::tally::Sums;
 use crate::body_object::{self, Stored};
 use crate::budget::{Exhausted, Meter};
@@ -15,6 +15,7 @@ use crate::price;
 use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::cell::Cell;
 
 /// Answers that are read at once: each may have 900 KB.
 const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 10 };
@@ -32,6 +33,9 @@ const BYTES_IN_A_STEP: u64 = 4;
 
 /// A slice of tests ends after so many milliseconds, long before its lease does.
 const TESTING_MS: u64 = 5_000;
+
+/// How often a test that takes long keeps its place, in milliseconds.
+const RENEW_MS: u64 = 10_000;
 
 /// A judge that has failed so often without a single verdict is not going to succeed.
 const MAX_FIRST_FAILURES: u64 = 5;
@@ -104,8 +108,18 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let begun = self.world.now();
         let mut found = Vec::new();
         let pass = self.progress.answers.at(position);
-        let world = self.world;
-        let meter = Meter::new(pass.steps.unwrap_or(STEPS), async || world.rest().await);
+        let (store, world, evaluation, runner) = (self.store, self.world, self.row.id.as_str(), self.runner);
+        let leased = Cell::new(begun);
+        let rest = async || {
+            world.rest().await;
+            let now = world.now();
+            // Where others take most of the time, a single answer may outlast the lease.
+            if now > leased.get() + RENEW_MS {
+                leased.set(now);
+                let _ = store.batch(vec![lease(evaluation, runner, now)]).await;
+            }
+        };
+        let meter = Meter::new(pass.steps.unwrap_or(STEPS), rest);
         let mut last = None;
         let mut exhausted = false;
         for row in &rows {

@@ -315,9 +315,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
 
     /// Keeps the place of this runner while a slice takes its time.
     pub(super) fn lease(&self) -> Statement {
-        let until = Bind::Int((self.world.now() + LEASE_MS) as i64);
-        let sql = "UPDATE evaluations SET lease_until = ?3 WHERE id = ?1 AND runner = ?2";
-        Statement::new(sql, [self.row.id.as_str().into(), self.runner.into(), until])
+        lease(&self.row.id, self.runner, self.world.now())
     }
 
     pub(super) fn id(&self, position: usize) -> String {
@@ -356,6 +354,11 @@ impl<S: Store, W: World> Run<'_, S, W> {
             _ => Ok(()),
         }
     }
+}
+
+pub(super) fn lease(id: &str, runner: &str, now_ms: u64) -> Statement {
+    let sql = "UPDATE evaluations SET lease_until = ?3 WHERE id = ?1 AND runner = ?2";
+    Statement::new(sql, [id.into(), runner.into(), Bind::Int((now_ms + LEASE_MS) as i64)])
 }
 
 /// The group a log is counted in.

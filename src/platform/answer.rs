@@ -1,8 +1,9 @@
 //! The provider's answer on its way to the client: the same status, headers and bytes, with a copy for the log where the
 //! log wants one.
 
+use super::blocks;
 use super::cache;
-use super::copy::{self, Copied, Ended};
+use super::copy::{self, Copied, Ended, Growing, Share};
 use super::job::Job;
 use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream};
 use super::within;
@@ -12,13 +13,17 @@ use crate::record::{Failure, Outcome};
 use crate::wire;
 use futures_util::future::{OptionFuture, join};
 use js_sys::ArrayBuffer;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
+
+/// No more of an error is kept while another attempt is made, in bytes.
+const MAX_HELD: u64 = 1024 * 1024;
 
 /// A longer answer goes to the client as it comes, in bytes.
 const MAX_SHORT: u64 = 1024 * 1024;
@@ -41,7 +46,9 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
     let made = |body: &JsValue| js::answered(&upstream, body, &edits);
     if let Some(whole) = whole {
         job.cache.keeps(status, &reader.headers);
-        return short(whole, reader, job, made);
+        // It is there already, and no longer than what is not counted or little more.
+        let share = Share::of(whole.as_ref().map_or(0, |buffer| buffer.byte_length().into()));
+        return short(whole, share.unwrap_or_default(), reader, job, made);
     }
     let Some(stream) = upstream.body() else {
         let size = reader.headers.content_length().filter(|_| is_head).map_or(Some(0), |_| None);
@@ -51,11 +58,11 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
         };
     };
     let keeps = job.cache.keeps(status, &reader.headers);
-    match body::response_copying(&reader.headers) {
-        Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => {
-            short(js::whole(&upstream).await, reader, job, made)
-        }
-        Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
+    let taken_whole = reader.is_short() || reader.is_at_hand(&job);
+    let room = if taken_whole { Share::of(reader.headers.content_length().unwrap_or(0)) } else { None };
+    match (body::response_copying(&reader.headers), room) {
+        (Copying::Whole, Some(share)) => short(js::whole(&upstream).await, share, reader, job, made),
+        (Copying::Whole, None) => Ok(teed(stream, job.client.clone(), reader, job, made)),
         _ if keeps && reader.headers.content_length().is_some() => {
             Ok(teed(stream, job.client.clone(), reader, job, made))
         }
@@ -68,51 +75,85 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
 pub struct Held {
     upstream: Response,
     reader: Reader,
-    whole: Option<JsFuture>,
+    /// Ends when there is what is kept of it.
+    taken: JsFuture,
+    kept: Rc<RefCell<Option<Kept>>>,
+}
+
+/// What is kept of an answer.
+struct Kept {
+    buffer: ArrayBuffer,
+    is_whole: bool,
+    share: Growing,
 }
 
 impl Held {
     pub fn new(upstream: Answer, job: &Job) -> Self {
         // No error comes whole with its head.
         let (upstream, reader, _) = Reader::of(upstream, job);
-        let whole = upstream.array_buffer().ok().map(JsFuture::from);
-        Self { upstream, reader, whole }
+        let kept = Rc::new(RefCell::default());
+        let (stream, keeping) = (upstream.body(), Rc::clone(&kept));
+        // A promise is worked on although nobody waits for it yet.
+        let taken = future_to_promise(async move {
+            let Some(stream) = stream else {
+                let nothing = Kept { buffer: ArrayBuffer::new(0), is_whole: true, share: Growing::default() };
+                keeping.replace(Some(nothing));
+                return Ok(JsValue::UNDEFINED);
+            };
+            let (buffer, is_whole, share) = blocks::beginning(&stream, MAX_HELD).await?;
+            keeping.replace(Some(Kept { buffer, is_whole, share }));
+            Ok(JsValue::UNDEFINED)
+        });
+        Self { upstream, reader, taken: taken.into(), kept }
     }
 
-    async fn taken(self) -> (Response, Reader, Option<ArrayBuffer>) {
-        let whole = match self.whole {
-            Some(whole) => within(HELD_PATIENCE_MS, whole).await.and_then(Result::ok),
-            None => None,
-        };
-        (self.upstream, self.reader, whole.map(JsCast::unchecked_into))
+    async fn taken(self) -> (Response, Reader, Option<Kept>) {
+        // What breaks is noticed by there being nothing.
+        let _ = within(HELD_PATIENCE_MS, self.taken).await;
+        (self.upstream, self.reader, self.kept.take())
     }
 
     /// Leaves the row of an answer that the client does not get.
     pub async fn log(self, job: Job) {
-        let (_, reader, whole) = self.taken().await;
-        let outcome = match whole {
-            Some(buffer) => reader.read(&Copied::of(&buffer), job.collect_payload),
+        let (_, reader, kept) = self.taken().await;
+        let outcome = match kept {
+            Some(kept) => kept.read(reader, &job),
             None => reader.outcome,
         };
         job.log(Outcome { superseded: true, ..outcome }).await;
     }
 
     /// Gives the answer to the client, because no other attempt had a better one.
-    pub async fn give(self, job: Job) -> Response {
-        let (upstream, reader, Some(buffer)) = self.taken().await else {
+    pub async fn give(self, mut job: Job) -> Response {
+        let (upstream, reader, Some(kept)) = self.taken().await else {
             return job.broken("the answer broke off");
         };
+        if !kept.is_whole {
+            job.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
+        }
         let mut edits = job.marks(&reader.headers);
         // Whoever reads a compressed body gets it unpacked.
         edits.remove("content-encoding");
         edits.remove("content-length");
-        match js::answered(&upstream, &buffer, &edits.to_json()) {
+        match js::answered(&upstream, &kept.buffer, &edits.to_json()) {
             Ok(response) => {
-                let outcome = reader.read(&Copied::of(&buffer), job.collect_payload);
+                let outcome = kept.read(reader, &job);
                 job.finish(outcome, response)
             }
             Err(cause) => job.broken(&cause),
         }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn read(self, reader: Reader, job: &Job) -> Outcome {
+        let Self { buffer, is_whole, share } = self;
+        let outcome = reader.read(&Copied::of(&buffer, Share::default()), job.collect_payload);
+        drop(share);
+        // How long all of it would have been is not known.
+        Outcome { size: outcome.size.filter(|_| is_whole), ..outcome }
     }
 }
 
@@ -127,6 +168,7 @@ struct Reader {
 /// breaks off becomes an error the client can see instead of half a document.
 fn short(
     whole: Result<ArrayBuffer, String>,
+    share: Share,
     reader: Reader,
     job: Job,
     made: impl Fn(&JsValue) -> Result<Response, String>,
@@ -137,7 +179,7 @@ fn short(
         Err(cause) => return Err((Box::new(job), cause)),
     };
     job.later(|job| async move {
-        settle(reader, Copied::of(&buffer), None, job).await;
+        settle(reader, Copied::of(&buffer, share), None, job).await;
     });
     Ok(response)
 }
@@ -205,9 +247,14 @@ async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job
     let headers = reader.headers.clone();
     let outcome = Outcome { failure, ..reader.read(&copy, job.collect_payload) };
     let body = if job.cache.is_to_keep() { copy.buffer().await } else { None };
-    drop(copy);
+    // What is written to the cache takes its room until it is there.
+    let share = copy.share();
     let kept = body.as_ref().and_then(|body| cache::keep(&job, &headers, &outcome, body));
-    join(OptionFuture::from(kept), job.log(outcome)).await;
+    let kept = async {
+        OptionFuture::from(kept).await;
+        drop(share);
+    };
+    join(kept, job.log(outcome)).await;
 }
 
 /// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
@@ -272,7 +319,7 @@ fn passed(
             _ => None,
         };
         let outcome = Outcome { size, failure, ..reader.outcome };
-        let kept = collected.as_ref().and_then(|body| cache::keep(&job, &reader.headers, &outcome, body));
+        let kept = collected.as_ref().and_then(|(body, _)| cache::keep(&job, &reader.headers, &outcome, body));
         join(OptionFuture::from(kept), job.log(outcome)).await;
     });
     response

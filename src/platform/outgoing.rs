@@ -1,7 +1,7 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
-use super::blocks::{self, Upload};
-use super::copy::Share;
+use super::blocks::{self, Longer, Upload};
+use super::copy::Growing;
 use super::job::Job;
 use super::js::{self, Answer, Incoming};
 use super::{now, within};
@@ -35,14 +35,15 @@ pub enum Taken {
     Nothing,
     /// Goes upstream as it comes, once.
     Stream(JsValue),
-    Whole(ArrayBuffer),
+    Whole(ArrayBuffer, #[expect(dead_code, reason = "holds the room for as long as the body is kept")] Rc<Growing>),
 }
 
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
-/// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
-const MAX_SQUEEZED: u64 = 1024 * 1024;
+/// What a caller is told whose body was to be kept and found no room.
+const UNKEPT: &str =
+    "the request body was sent once and not kept, for others take the memory: neither retries nor the cache";
 
 impl Prepared {
     pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
@@ -55,7 +56,7 @@ impl Prepared {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,
-            Taken::Whole(buffer) => buffer.as_ref(),
+            Taken::Whole(buffer, _) => buffer.as_ref(),
         };
         let sent = |signal: JsValue| async move {
             // A time limit is for the head alone.
@@ -99,7 +100,7 @@ pub fn headers<'a>(
             }
         }
     }
-    if matches!(body, Taken::Whole(_)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
+    if matches!(body, Taken::Whole(..)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
         // A compressed answer would have to be unpacked here for the log. And the runtime can only tell that a client left,
         // and pass events on as they come, in a stream it need not unpack.
         outgoing.set("accept-encoding", "identity");
@@ -136,9 +137,18 @@ pub fn retry_after(upstream: &Answer) -> Option<u64> {
     retry::retry_after(&upstream.headers, now())
 }
 
+/// What a body is kept for beside the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// It may be sent more than once, or is looked for in the cache; it can be sent without.
+    pub wanted: bool,
+    /// Without all of it the request cannot be signed.
+    pub needed: bool,
+}
+
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
-/// `keep` asks for a body that can be sent more than once.
-pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken, NoBody> {
+/// A body that finds no room in the isolate's memory is sent once, as it comes.
+pub async fn taken(asked: &Incoming, keep: Keep, job: &mut Job) -> Result<Taken, NoBody> {
     let Incoming { request, headers, .. } = asked;
     if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
@@ -150,33 +160,51 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
     }
     let stream = || Taken::Stream(request.body().into());
     let copying = body::request_copying(headers, job.collect_log);
-    let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
-    if copying == Copying::Nothing && !keep {
+    let is_kept = keep.wanted || keep.needed;
+    let can_be_kept = length.is_none_or(|length| length <= MAX_KEPT);
+    if copying == Copying::Nothing && !(is_kept && can_be_kept) {
         return Ok(stream());
     }
     let content_type = headers.get("content-type");
+    let mut share = Growing::default();
     let taken = match length {
-        Some(length) => {
-            let share = Share::of(length);
-            if share.is_none() && !keep && length > MAX_SQUEEZED {
-                return Ok(stream());
-            }
+        Some(length) if share.add(length) => {
             let whole = request.array_buffer().map(JsFuture::from);
             match whole {
                 Ok(whole) => whole.await.map(|buffer| Upload::Whole(buffer.unchecked_into(), share)),
                 Err(error) => Err(error),
             }
         }
-        None => {
-            let bound = if keep { MAX_KEPT } else { crate::record::MAX_BODY as u64 };
+        _ => {
+            let bound = match length {
+                // There is no room for all of it; its beginning tells the model.
+                Some(_) => 0,
+                None if is_kept => MAX_KEPT,
+                None => crate::record::MAX_BODY as u64,
+            };
             let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-            blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
+            if length.is_some() && keep.needed {
+                blocks::drained(&stream).await;
+                return Err(Refusal::no_room("a body that has to be signed").into());
+            }
+            let later = |rest| job.around.context.wait_until(rest);
+            match (blocks::upload(stream, bound, length, later).await, length) {
+                (Ok(Upload::Longer(stream, begun, _)), Some(_)) => Ok(Upload::Longer(stream, begun, Longer::ThanRoom)),
+                (taken, _) => taken,
+            }
         }
     };
     let (buffer, share) = match taken.map_err(|error| js::message(&error)) {
-        Ok(Upload::Whole(buffer, share)) => (buffer, share),
-        Ok(Upload::Longer(stream, begun)) => {
+        Ok(Upload::Whole(buffer, share)) => (buffer, Rc::new(share)),
+        Ok(Upload::Longer(stream, _, Longer::ThanRoom)) if keep.needed => {
+            blocks::drained(&stream).await;
+            return Err(Refusal::no_room("a body that has to be signed").into());
+        }
+        Ok(Upload::Longer(stream, begun, why)) => {
             job.call.facts = wire::request::read_request(content_type, &begun);
+            if is_kept && why == Longer::ThanRoom {
+                job.warn(UNKEPT);
+            }
             return Ok(Taken::Stream(stream.into()));
         }
         // The other reason for a body not to arrive is a limit of the runtime, which its message names.
@@ -193,8 +221,8 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
         Copying::Whole if length as usize <= crate::record::MAX_BODY => {
             let bytes = js::bytes(&buffer);
             job.call.facts = wire::request::read_request(content_type, &bytes);
-            job.call.body = (job.collect_payload && share.is_some()).then(|| body::text(bytes));
-            job.share = share.map(Rc::new);
+            job.call.body = job.collect_payload.then(|| body::text(bytes));
+            job.share = Some(Rc::clone(&share));
         }
         _ => {
             for (from, to) in body::ends(length) {
@@ -205,5 +233,5 @@ pub async fn taken(asked: &Incoming, keep: bool, job: &mut Job) -> Result<Taken,
             }
         }
     }
-    Ok(Taken::Whole(buffer))
+    Ok(Taken::Whole(buffer, share))
 }

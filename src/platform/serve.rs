@@ -258,7 +258,10 @@ async fn body(request: &Request) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    let whole = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+    let (whole, _share) = blocks::bounded(request, MAX_BODY, 1).await.map_err(|untaken| match untaken {
+        Untaken::NoRoom => ApiError::unavailable(
+            "Tollgate is taking in so many long bodies just now that there is no memory for this one. Try again in a moment.",
+        ),
         Untaken::TooLong => too_long(),
         Untaken::Broken(error) => {
             ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))

@@ -2,6 +2,7 @@
 
 use super::Around;
 use super::blocks::{self, Untaken};
+use super::copy::Growing;
 use super::js::{self, Incoming};
 use crate::headers::Headers;
 use crate::proxy::{self, Caller, Failed};
@@ -23,8 +24,9 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         Ok((_, presented)) => presented,
         Err(refusal) => return js::response(&refusal.reply()),
     };
-    let body = match text(request).await {
-        Ok(body) => body,
+    // The room is given back when the answer is there: until then each element is made from it.
+    let (body, _share) = match text(request).await {
+        Ok(taken) => taken,
         Err(refusal) => return js::response(&refusal.reply()),
     };
     let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
@@ -104,17 +106,19 @@ fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
     Request::new_with_str_and_init("https://tollgate/", &init)
 }
 
-async fn text(request: &Request) -> Result<String, Refusal> {
+async fn text(request: &Request) -> Result<(String, Growing), Refusal> {
     let unreadable =
         |error: JsValue| Refusal::bad_request(format!("The body could not be read: {}.", js::message(&error)));
     if request.body().is_none() {
-        return Ok(String::new());
+        return Ok((String::new(), Growing::default()));
     }
-    let buffer = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+    let (buffer, share) = blocks::bounded(request, MAX_BODY, 2).await.map_err(|untaken| match untaken {
         Untaken::Broken(error) => unreadable(error),
+        Untaken::NoRoom => Refusal::no_room("a universal request of that length"),
         Untaken::TooLong => {
             Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
         }
     })?;
-    String::from_utf8(js::bytes(&buffer)).map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))
+    let text = String::from_utf8(js::bytes(&buffer));
+    text.map(|text| (text, share)).map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))
 }
