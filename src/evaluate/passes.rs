@@ -25,8 +25,8 @@ const MAX_READ: u32 = 300_000;
 
 /// Steps that a test may take beside those for what it reads, and those for each byte of that. Ordinary patterns and schemas take up
 /// to ten for a byte.
-pub(super) const STEPS: u64 = 50_000_000;
-const STEPS_FOR_A_BYTE: u64 = 100;
+const STEPS: u64 = 20_000_000;
+const STEPS_FOR_A_BYTE: u64 = 50;
 
 /// Bytes of JSON that are read in a step.
 const BYTES_IN_A_STEP: u64 = 4;

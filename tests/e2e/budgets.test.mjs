@@ -80,7 +80,8 @@ for (const [what, type, settings] of [
     const made = await evaluate(what, type, settings);
     let times = 0;
     let longest = 0;
-    while ((await stands(made)).processed === 0) {
+    // Whoever looks at it moves it on, should it take longer than the platform leaves a work behind an answer.
+    while (!(await gw.result(`/gateways/gw/evaluations/${made.id}`)).processed) {
       longest = Math.max(longest, await others());
       times += 1;
     }
@@ -88,7 +89,7 @@ for (const [what, type, settings] of [
     assert.ok(times > 1, "others came first");
     const [result] = (await done(made)).results;
     assert.equal(result.status, 3, JSON.stringify(result));
-    assert.match(result.status_description, /takes too many steps.*may take 50000000 steps/);
+    assert.match(result.status_description, /takes too many steps.*may take 20000000 steps/);
   });
 }
 
