@@ -96,7 +96,7 @@ mod tests {
     fn what_nobody_gives_back_is_forgotten_in_the_end() {
         let mut shares = Shares::default();
         let lost = shares.take(TOGETHER, 0).unwrap();
-        assert!(shares.take(1, FORGOTTEN_MS - 1).is_none());
+        assert!(shares.take(SHORT + 1, FORGOTTEN_MS - 1).is_none());
         assert!(shares.take(1, FORGOTTEN_MS).is_some());
         assert!(!shares.grow(lost, 1));
     }
