@@ -1,25 +1,72 @@
 // `npm start`: sets everything up, then serves Tollgate on this machine until it is stopped. `npm run example` serves the
 // Worker in examples/worker, and Tollgate behind it.
+//
+//   --port N            8787, or what PORT says
+//   --config FILE       wrangler.toml; .dev.vars and .wrangler/state are beside it
+//   --front FILE        a Worker that is served in Tollgate's place, with Tollgate behind it: its wrangler.toml
+//   --state FOLDER      where the data is, in place of .wrangler/state
+//   --grace SECONDS     how long requests may take to end when the server is stopped: 30
+//   --minute SECONDS    how often the cron trigger runs: 60
+//   --no-build          serves what is in build/ as it is
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
 import { databases } from "./databases.mjs";
-import { build, wrangler, wranglerEnv } from "./setup.mjs";
+import { build, ensurePackages, nodeProgram, wrangler, wranglerEnv } from "./setup.mjs";
 import { Failure, main, readText, root, say } from "./toolchain.mjs";
 
 const PARENT = process.ppid;
 const HOST = "127.0.0.1";
-const VARS = join(root, ".dev.vars");
-const STATE = ".wrangler/state";
-const EXAMPLE = "examples/worker/wrangler.toml";
+const EXAMPLE = join(root, "examples/worker/wrangler.toml");
+const OPTIONS = {
+  port: { type: "string" },
+  config: { type: "string" },
+  front: { type: "string" },
+  state: { type: "string" },
+  grace: { type: "string" },
+  minute: { type: "string" },
+  "no-build": { type: "boolean" },
+};
+/** Signals within so many milliseconds are one. */
+const SAME_MS = 1000;
+/** Names of this machine. Whoever wants others names them in ALLOWED_HOSTS. */
+const LOOPBACK = "localhost,127.0.0.1,[::1]";
+/** A token that is guessed a thousand times a second should take more than somebody's life. */
+const GOOD_TOKEN = 32;
 
-function chosenPort() {
-  const port = Number(process.env.PORT || 8787);
-  if (Number.isInteger(port) && port > 0 && port < 65536) return port;
-  throw new Failure(`PORT must be a number from 1 to 65535, not "${process.env.PORT}".`);
+function chosen(args) {
+  let read;
+  try {
+    read = parseArgs({ args, options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    throw new Failure(`${error.message}. Options come after two dashes: npm start -- --port 8788`);
+  }
+  const { values, positionals } = read;
+  if (positionals.length > 1 || ![undefined, "example"].includes(positionals[0])) throw new Failure("usage: npm start, or npm run example");
+  const config = resolve(values.config ?? join(root, "wrangler.toml"));
+  const front = positionals[0] === "example" ? EXAMPLE : values.front && resolve(values.front);
+  for (const file of [config, front]) if (file && !fs.existsSync(file)) throw new Failure(`there is no ${file}.`);
+  return {
+    config,
+    front,
+    vars: join(dirname(config), ".dev.vars"),
+    state: resolve(values.state ?? join(dirname(config), ".wrangler/state")),
+    host: HOST,
+    port: number("--port or PORT", values.port ?? (process.env.PORT || "8787"), 1, 65_535),
+    grace: number("--grace", values.grace ?? "30", 0, 86_400),
+    minute: number("--minute", values.minute ?? "60", 1, 86_400),
+    isBuilt: values["no-build"] === true,
+  };
+}
+
+function number(name, text, least, most) {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new Failure(`${name} must be a number from ${least} to ${most}, not "${text}".`);
 }
 
 async function checkPortIsFree(port) {
@@ -32,85 +79,87 @@ async function checkPortIsFree(port) {
   throw new Failure(`port ${port} of ${HOST} ${reason}. Choose another: PORT=8788 npm start`);
 }
 
-/** Only says something when there was something to apply. */
-function migrate(binding) {
-  const { command, args } = wrangler("d1", "migrations", "apply", binding, "--local", "--persist-to", STATE);
+/** Runs wrangler on a local database. */
+function d1({ config, state }, ...args) {
+  const { command, args: all } = wrangler("d1", ...args, "--local", "--persist-to", state, "--config", config);
   // With CI set, wrangler does not ask for a confirmation.
-  const env = { ...wranglerEnv(), CI: "true" };
-  const result = spawnSync(command, args, { cwd: root, encoding: "utf8", env });
+  return spawnSync(command, all, { cwd: root, encoding: "utf8", env: { ...wranglerEnv(), CI: "true" } });
+}
+
+/** Only says something when there was something to apply. */
+function migrate(binding, chosen) {
+  const result = d1(chosen, "migrations", "apply", binding);
   if (result.status !== 0) {
     console.error(`${result.stdout}${result.stderr}`.trim());
     throw new Failure(`the local database ${binding} could not be migrated; the messages above say why.`);
   }
-  if (!result.stdout.includes("No migrations to apply")) say(`migrated the local database ${binding} in ${STATE}`);
+  if (!result.stdout.includes("No migrations to apply")) say(`migrated the local database ${binding} in ${chosen.state}`);
+}
+
+/** What `.dev.vars` says of a name; an empty value is none. */
+function variable(vars, name) {
+  const line = new RegExp(`^\\s*(?:export\\s+)?${name}\\s*[=:]\\s*(.*)$`, "m").exec(readText(vars) ?? "")?.[1].trim() ?? "";
+  return /^(["'`])(.*)\1/.exec(line)?.[2] ?? line.replace(/\s*#.*$/, "");
+}
+
+function write(vars, name, secret) {
+  const text = readText(vars) ?? "";
+  const others = text.split("\n").filter((line) => line.trim() && !new RegExp(`^\\s*(export\\s+)?${name}\\s*[=:]`).test(line));
+  fs.writeFileSync(vars, [...others, `${name}=${secret}`, ""].join("\n"), { mode: 0o600 });
+  // The mode above only counts for a file that is new.
+  fs.chmodSync(vars, 0o600);
+  say(`wrote a random ${name} to ${vars}`);
+}
+
+/** How many keys are sealed in the local database. */
+function sealedKeys(chosen) {
+  const result = d1(chosen, "execute", "DB", "--json", "--command", "SELECT count(*) AS n FROM provider_configs WHERE key_id IS NOT NULL");
+  const sealed = result.status === 0 ? JSON.parse(result.stdout)[0].results[0].n : undefined;
+  if (Number.isInteger(sealed)) return sealed;
+  throw new Failure(`the local database could not be asked for stored keys:\n${result.stdout}${result.stderr}`);
 }
 
 /** What the Worker cannot do without, or not store keys without; nothing that is there already is changed. */
-function ensureSecrets() {
-  for (const [name, encoding] of [["ADMIN_TOKEN", "hex"], ["ENCRYPTION_KEY", "base64"]]) {
-    const text = readText(VARS) ?? "";
-    if (new RegExp(`^\\s*(export\\s+)?${name}\\s*=\\s*\\S`, "m").test(text)) continue;
-    const others = text.split("\n").filter((line) => line.trim() && !new RegExp(`^\\s*${name}\\s*=`).test(line));
-    const secret = randomBytes(32).toString(encoding);
-    fs.writeFileSync(VARS, [...others, `${name}=${secret}`, ""].join("\n"), { mode: 0o600 });
-    // The mode above only counts for a file that is new.
-    fs.chmodSync(VARS, 0o600);
-    say(`wrote a random ${name} to .dev.vars`);
-  }
+function ensureSecrets(chosen, isNew) {
+  const { vars } = chosen;
+  const token = variable(vars, "ADMIN_TOKEN");
+  if (token === "") write(vars, "ADMIN_TOKEN", randomBytes(32).toString("hex"));
+  else if (token.length < GOOD_TOKEN) say(`warning: ADMIN_TOKEN in ${vars} has ${token.length} characters. Use ${GOOD_TOKEN} or more, such as \`openssl rand -hex 32\` prints.`);
+  if (variable(vars, "ENCRYPTION_KEY") !== "") return;
+  const sealed = isNew ? 0 : sealedKeys(chosen);
+  if (sealed === 0) return write(vars, "ENCRYPTION_KEY", randomBytes(32).toString("base64"));
+  say(
+    `warning: ${vars} has no ENCRYPTION_KEY, but ${sealed} stored keys are sealed with one. No new one is written, for they could not be read ` +
+      "with it. Put the old one back; or delete those keys, and the next start writes a new one.",
+  );
 }
 
-function startWrangler(port, example) {
-  // The first Worker gets the requests; the others are there for its bindings.
-  const configs = example ? ["-c", EXAMPLE, "-c", "wrangler.toml"] : [];
-  const { command, args } = wrangler("dev", ...configs, "--local", "--ip", HOST, "--port", String(port), "--persist-to", STATE);
-  return spawn(command, [...args, "--show-interactive-dev-session=false"], {
+async function checked(chosen) {
+  await checkPortIsFree(chosen.port);
+  if (!chosen.isBuilt) build();
+  ensurePackages();
+  const isNew = !fs.existsSync(join(chosen.state, "v3/d1"));
+  for (const { binding } of databases(readText(chosen.config), dirname(chosen.config))) migrate(binding, chosen);
+  ensureSecrets(chosen, isNew);
+}
+
+function startServer({ config, front, host, port, state, grace, minute }) {
+  const served = { config, front, host, port, state, grace: grace * 1000, minute: minute * 1000, variables: { ALLOWED_HOSTS: LOOPBACK } };
+  return spawn(nodeProgram, [join(root, "scripts/serve.mjs"), JSON.stringify(served)], {
     cwd: root,
-    env: wranglerEnv(),
-    stdio: ["ignore", "inherit", "inherit"],
-    // A process group of its own, so that stopping it reaches workerd too.
+    env: { ...wranglerEnv(), WRANGLER_LOG: "warn" },
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    // A process group of its own: Ctrl-C goes to all of a group, and the server must not end before its requests.
     detached: true,
   });
 }
 
-function signalGroup(child, signal) {
-  try {
-    process.kill(-child.pid, signal);
-    return true;
-  } catch (error) {
-    if (error.code === "ESRCH") return false;
-    throw error;
-  }
-}
-
-/** Asks wrangler and workerd to stop, and after five seconds no longer asks. */
-async function stop(child) {
-  signalGroup(child, "SIGTERM");
-  for (let waited = 0; waited < 5000; waited += 100) {
-    if (!signalGroup(child, 0)) return;
-    await sleep(100);
-  }
-  signalGroup(child, "SIGKILL");
-}
-
-async function answers(url) {
-  try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false;
-  }
-}
-
-async function announceWhenReady(address, child, example) {
-  while (!(await answers(`${address}/${example ? "" : "health"}`))) {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    await sleep(200);
-  }
-  if (example) return say(`the example is ready on ${address}; see examples/worker/README.md. Ctrl-C stops it.`);
-  const token = `"Authorization: Bearer $(sed -n 's/^ADMIN_TOKEN=//p' .dev.vars)"`;
-  say(`ready on ${address}. Ctrl-C stops it; the data stays in ${STATE}.`);
-  say("the admin token is in .dev.vars (ADMIN_TOKEN). Try, in this directory:");
+function announce({ host, port, front, state, vars }) {
+  const address = `http://${host}:${port}`;
+  if (front) return say(`the example is ready on ${address}; see examples/worker/README.md. Ctrl-C stops it.`);
+  const token = `"Authorization: Bearer $(sed -n 's/^ADMIN_TOKEN=//p' '${vars}')"`;
+  say(`ready on ${address}. Ctrl-C stops it; the data stays in ${state}.`);
+  say(`the admin token is in ${vars} (ADMIN_TOKEN). Try:`);
   console.error(`\n  curl -s ${address}/accounts/local/ai-gateway/gateways -H ${token}\n`);
 }
 
@@ -121,30 +170,46 @@ async function npmIsGone() {
   return null;
 }
 
-async function serve(port, example) {
-  const child = startWrangler(port, example);
-  const ended = new Promise((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("exit", (code, signal) => resolve(signal ?? `exit code ${code}`));
-  });
-  const stopped = new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => resolve(null));
-  });
-  process.once("exit", () => signalGroup(child, "SIGKILL"));
-  void announceWhenReady(`http://${HOST}:${port}`, child, example);
-  const reason = await Promise.race([ended, stopped, npmIsGone()]);
-  await stop(child);
-  if (reason !== null) throw new Failure(`wrangler stopped by itself (${reason}); its messages are above.`);
+function killed(pid) {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (error.code !== "ESRCH") throw error;
+  }
 }
 
-await main(import.meta.url, async ([what]) => {
-  if (![undefined, "example"].includes(what)) throw new Failure("usage: npm start, or npm run example");
-  const port = chosenPort();
-  await checkPortIsFree(port);
-  const bindings = databases().map(({ binding }) => binding);
-  build();
-  bindings.forEach(migrate);
-  ensureSecrets();
-  await serve(port, what === "example");
+async function serve(chosen) {
+  const child = startServer(chosen);
+  /** The processes of the runtime, which must not outlive the server. */
+  let runtime = [];
+  let stoppedAt;
+  const stop = () => {
+    // Of one Ctrl-C both the terminal and npm tell.
+    if (Date.now() - stoppedAt < SAME_MS) return;
+    if (stoppedAt) say("ending without waiting for requests");
+    stoppedAt = Date.now();
+    if (child.connected) child.send("stop");
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stop);
+  void npmIsGone().then(() => stoppedAt ?? stop());
+  // A terminal that is closed takes no more lines, which is no reason to end before the logs are written.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  child.on("message", ({ ready, pids }) => {
+    if (pids) runtime = pids;
+    if (ready) announce(chosen);
+  });
+  const ended = await new Promise((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (code, signal) => resolve(signal ?? code));
+  });
+  runtime.forEach(killed);
+  if (ended === 0 && stoppedAt) return;
+  throw new Failure(`the server ended by itself (${typeof ended === "number" ? `exit code ${ended}` : ended}); its messages are above.`);
+}
+
+await main(import.meta.url, async (args) => {
+  const options = chosen(args);
+  await checked(options);
+  await serve(options);
   process.exit(0);
 });

@@ -55,6 +55,18 @@ const INTERNAL_V6: &[(u128, u32)] = &[
 
 const PUBLIC_V6: (u128, u32) = (0x2000_0000_0000_0000_0000_0000_0000_0000, 3);
 
+/// What tells one network of clients from another: an IPv4 address, or the first 48 bits of an IPv6 one, of which everybody
+/// has as many addresses as they like.
+pub fn network(text: &str) -> Option<String> {
+    match text.trim().parse::<IpAddr>().ok()?.to_canonical() {
+        IpAddr::V4(address) => Some(address.to_string()),
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Some(format!("{a:x}:{b:x}:{c:x}"))
+        }
+    }
+}
+
 /// Whether an address is anything but a public one.
 pub fn is_internal(address: IpAddr) -> bool {
     match address {
@@ -200,6 +212,21 @@ mod tests {
 
     fn host(url: &str) -> Host {
         origin(url).unwrap().host
+    }
+
+    #[test]
+    fn clients_of_one_network_are_one() {
+        for (text, wanted) in [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+            (" 2001:db8:7:1::1", Some("2001:db8:7")),
+            ("2001:db8:7:ffff:1:2:3:4", Some("2001:db8:7")),
+            ("192.0.2.1, 192.0.2.2", None),
+            ("", None),
+            ("nobody", None),
+        ] {
+            assert_eq!(network(text).as_deref(), wanted, "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::headers::Headers;
 use crate::record::MAX_BODY;
-use crate::wire::{self, Facts, Framing, Usage};
+use crate::wire::{self, Facts, Framing, ToolCalls, Usage};
 
 /// What the log takes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub fn merged(parts: impl Iterator<Item = Facts>) -> Facts {
         usage: if part.usage == Usage::default() { all.usage } else { part.usage },
         finish_reason: part.finish_reason.or(all.finish_reason),
         error: part.error.or(all.error),
+        service_tier: part.service_tier.or(all.service_tier),
+        tool_calls: if part.tool_calls == ToolCalls::default() { all.tool_calls } else { part.tool_calls },
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::auth::{self, TokenDigest};
 use crate::google_token;
+use crate::hosts::AllowedHosts;
 use crate::id::{self, MarkKey};
 use crate::metadata;
 use crate::resolver;
@@ -20,7 +21,7 @@ pub struct Config {
     /// themselves and bring no key of their own, and for judges.
     provider_keys: Vec<(String, String)>,
     /// What stored keys are sealed with, from the secret `ENCRYPTION_KEY`, or why that is not possible. Nothing else needs
-    /// it, so the Worker does not stop for the lack of it.
+    /// it, so the Worker does not stop for the lack of it, but for one that makes no sense.
     pub encryption_keys: Result<EncryptionKeys, String>,
     /// `GOOGLE_TOKEN_URL`: where service accounts are turned into tokens, in place of Google's own address.
     google_token_url: Option<String>,
@@ -28,6 +29,8 @@ pub struct Config {
     pub max_metadata_entries: usize,
     /// `ALLOW_INTERNAL_UPSTREAMS`: custom providers may be inside the operator's own network.
     pub allow_internal_upstreams: bool,
+    /// `ALLOWED_HOSTS`: which `Host` headers are served.
+    pub allowed_hosts: AllowedHosts,
     /// `DNS_OVER_HTTPS_URL`: who is asked which addresses a custom provider's name leads to.
     pub dns_over_https_url: String,
 }
@@ -46,8 +49,13 @@ impl Config {
         let internal = internal_upstreams(get("ALLOW_INTERNAL_UPSTREAMS").as_deref());
         let resolver = resolver_url(get("DNS_OVER_HTTPS_URL").as_deref());
         let google_token_url = token_url(get("GOOGLE_TOKEN_URL"));
+        let encryption_key = get("ENCRYPTION_KEY").filter(|value| !value.trim().is_empty());
+        let encryption_keys = vault::encryption_keys(encryption_key.as_deref());
+        let allowed_hosts = AllowedHosts::parse(get("ALLOWED_HOSTS").as_deref());
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err());
         let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
+        let fault = fault.or(allowed_hosts.as_ref().err());
+        let fault = fault.or(encryption_keys.as_ref().err().filter(|_| encryption_key.is_some()));
         let fault = fault.cloned();
         let admin = fault.map_or(admin, Err);
         Self {
@@ -55,9 +63,10 @@ impl Config {
             admin,
             base_urls: base_urls.unwrap_or_default(),
             provider_keys: provider_keys.unwrap_or_default(),
-            encryption_keys: vault::encryption_keys(get("ENCRYPTION_KEY").as_deref()),
+            encryption_keys,
             google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
+            allowed_hosts: allowed_hosts.unwrap_or_default(),
             allow_internal_upstreams: internal.unwrap_or(false),
             dns_over_https_url: resolver.unwrap_or_default(),
         }
@@ -199,6 +208,9 @@ mod tests {
             ("PROVIDER_BASE_URLS", r#"{"openai":"ftp://x"}"#, "http://"),
             ("PROVIDER_BASE_URLS", r#"{"openai":"https://user@x"}"#, "http://"),
             ("METADATA_MAX_ENTRIES", "many", "0 to 64"),
+            ("ALLOWED_HOSTS", "https://gateway.example.com", "no host"),
+            ("ENCRYPTION_KEY", "hunter2", "32 bytes"),
+            ("ENCRYPTION_KEY", "AAAA,", "32 bytes"),
             ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
             ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
             ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
@@ -206,5 +218,7 @@ mod tests {
             assert!(config(name, value).admin.err().unwrap().contains(reason), "{value}");
         }
         assert_eq!(config("METADATA_MAX_ENTRIES", "20").max_metadata_entries, 20);
+        let without = config("ENCRYPTION_KEY", " ");
+        assert!(without.admin.is_ok() && without.encryption_keys.is_err());
     }
 }

@@ -96,6 +96,11 @@ impl ApiError {
         Self::new(403, 10000, message)
     }
 
+    /// A request that was meant for another host; the words are those of the data plane.
+    pub fn misdirected(message: impl Into<String>) -> Self {
+        Self::new(421, 7004, message)
+    }
+
     pub fn too_large(message: impl Into<String>) -> Self {
         Self { path: vec!["body".to_owned()], ..Self::new(413, 7001, message) }
     }

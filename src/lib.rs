@@ -1,8 +1,12 @@
 //! Tollgate, an LLM gateway: the events the runtime calls us with. What happens to a request is in `proxy` for the
 //! data plane and in `control` for the control plane; `router` lists every URL.
 
+// A log as it is shown has more members than the macro json! reads with the usual limit.
+#![recursion_limit = "256"]
+
 mod address;
 mod api;
+mod aside;
 mod audit;
 mod auth;
 mod body;
@@ -11,6 +15,7 @@ mod breaker;
 mod budget;
 mod cache;
 mod caller;
+mod charge;
 mod compat;
 mod config;
 mod control;
@@ -21,6 +26,7 @@ mod evaluate;
 mod filter;
 mod google_token;
 mod headers;
+mod hosts;
 mod id;
 mod judgement;
 mod limit;
@@ -39,6 +45,7 @@ mod pattern;
 mod platform;
 mod price;
 mod price_rules;
+mod proven;
 mod providers;
 mod proxy;
 mod query;

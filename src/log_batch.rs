@@ -420,7 +420,7 @@ macro_rules! columns {
 
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _ } = self.0;
+                let LogRecord { $($column,)* shard: _, may_lack_room: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
                 let mut row = serializer.serialize_seq(None)?;
                 $(row.serialize_element($column)?;)*
                 row.end()
@@ -477,6 +477,7 @@ columns! {
     request_size,
     response_size,
     metadata,
+    cost_unknown,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
@@ -579,7 +580,7 @@ pub fn as_json(row: &[Bind]) -> Value {
         .map(|bind| match bind {
             Bind::Null => Value::Null,
             Bind::Int(value) => json!(value),
-            Bind::Real(value) => json!(value),
+            Bind::Real(value) => json!(value.get()),
             Bind::Text(value) => json!(value),
         })
         .collect()

@@ -4,6 +4,7 @@
 //! that nobody has to read it but SQLite.
 
 use crate::api::logs;
+use crate::aside::{self, QUEUE};
 use crate::id;
 use crate::log_batch::{self, Body, Entry, Group, Lost, Part, Unwritten};
 use crate::retention::WRITTEN_MS;
@@ -35,6 +36,9 @@ const MAX_TOGETHER: usize = 2_000_000;
 /// After this many deliveries the entries of a message become messages of their own, so that one that D1 refuses does not
 /// take others along.
 const DELIVERIES_TOGETHER: u32 = 3;
+
+/// After this many deliveries, a quarter of an hour, a message that nobody understands is put aside.
+const STRANGE_DELIVERIES: u32 = 10;
 
 /// The longest time until a message is delivered again, in seconds.
 const MAX_DELAY: u32 = 300;
@@ -241,7 +245,15 @@ pub async fn receive(
                         message.done |= message.shard == shard;
                     }
                 }
-                Err(error) => cause = Some(error.0),
+                Err(error) => {
+                    if let Some([message]) = messages.get_mut(begin..end)
+                        && error.is_of_the_rows()
+                        && !message.part.is_several()
+                    {
+                        message.done = put_aside(store, message, &error.0, now_ms).await;
+                    }
+                    cause = Some(error.0);
+                }
             }
         }
     }
@@ -271,6 +283,18 @@ async fn find_written_ones(
         }
     }
     Ok(())
+}
+
+/// Keeps a message that no delivery gets into the database, and nothing can be divided of.
+async fn put_aside(store: &impl Store, message: &Message, reason: &str, now_ms: u64) -> bool {
+    let content = text(&message.part, message.shard).unwrap_or_default();
+    store.batch(vec![aside::kept(QUEUE, &message.part.id, reason, &content, now_ms)]).await.is_ok()
+}
+
+/// Keeps what is no message that this version knows. False while there is hope that a newer one is going to be asked.
+pub async fn put_strange_aside(store: &impl Store, id: &str, content: &str, attempts: u32, now_ms: u64) -> bool {
+    let reason = "no message that this version of Tollgate knows";
+    attempts >= STRANGE_DELIVERIES && store.batch(vec![aside::kept(QUEUE, id, reason, content, now_ms)]).await.is_ok()
 }
 
 /// Whether the database takes anything at all.

@@ -85,6 +85,21 @@ impl Options {
     }
 }
 
+// === impl Options ===
+
+impl Options {
+    /// Leaves what a caller with a token says of the cost aside, where the gateway does not want to hear it. Of callers without
+    /// one it is about their own row.
+    pub fn believe(&mut self, let_in: bool, settings: &GatewaySettings) {
+        if let_in && settings.custom_cost == "ignore" && self.custom_cost.take().is_some() {
+            if !self.warning.is_empty() {
+                self.warning.push_str("; ");
+            }
+            self.warning.push_str("cf-aig-custom-cost: ignored, as the gateway's setting custom_cost says");
+        }
+    }
+}
+
 fn plan(headers: &Headers, settings: &GatewaySettings, warnings: &mut Vec<String>) -> Plan {
     let attempts = integer(headers, "cf-aig-max-attempts", 1, retry::MAX_ATTEMPTS, warnings);
     let delay = integer(headers, "cf-aig-retry-delay", 0, MAX_RETRY_DELAY_MS, warnings);
@@ -187,6 +202,21 @@ mod tests {
             let read = parse_with(&[(name, wrong)], &settings);
             assert_eq!(read.retry, of_gateway, "{name}: {wrong}");
             assert!(read.warning.starts_with(name), "{}", read.warning);
+        }
+    }
+
+    #[test]
+    fn a_gateway_may_not_want_to_hear_what_a_request_costs() {
+        let ignoring = GatewaySettings { custom_cost: "ignore".to_owned(), ..GatewaySettings::default() };
+        for (let_in, settings, is_heard) in
+            [(true, &ignoring, false), (false, &ignoring, true), (true, &GatewaySettings::default(), true)]
+        {
+            let mut read = parse(&[("cf-aig-custom-cost", r#"{"total_cost":1}"#), ("cf-aig-backoff", "x")]);
+            read.believe(let_in, settings);
+            assert_eq!(
+                (read.custom_cost.is_some(), read.warning.contains("; cf-aig-custom-cost: ")),
+                (is_heard, !is_heard)
+            );
         }
     }
 

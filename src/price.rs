@@ -34,6 +34,13 @@ struct Tier {
     rates: Rates,
 }
 
+/// A request costs at most so much, in US dollars. A figure beyond it is a fault of whoever stated a rate or a count, and added
+/// to others it would outweigh them all.
+pub const MAX_COST: f64 = 10_000.0;
+
+/// What a log says of a cost beyond [`MAX_COST`].
+pub const BEYOND: &str = "more than 10000 dollars, which no request costs: a rate or a count is wrong";
+
 /// The header `cf-aig-custom-cost`, in US dollars.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CustomCost {
@@ -198,6 +205,12 @@ impl Rates {
         };
         Some(rounded((input + output) / 1e6))
     }
+}
+
+/// A cost as it may be stored and added up, or why it is none. Every cost comes by here, whoever stated it.
+pub fn bounded(cost: f64) -> Result<f64, &'static str> {
+    // What is no number is in no range.
+    if (0.0..=MAX_COST).contains(&cost) { Ok(cost) } else { Err(BEYOND) }
 }
 
 /// To a millionth of a millionth of a dollar: what lies beyond is the noise of floating point.

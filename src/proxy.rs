@@ -4,6 +4,7 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::{self, Presented};
+use crate::breaker;
 use crate::cache::{self, Policy, key};
 use crate::caller::{Caller as Identity, Permission};
 use crate::headers::Headers;
@@ -20,13 +21,14 @@ use crate::platform::outgoing::{self, Keep, NoBody, Prepared, Taken};
 use crate::platform::{Around, circuits, compat, gateways, limiter, now, pause, random, resolver, tokens};
 use crate::providers::{self, Target};
 use crate::record::{Call, Credential, Failure, Outcome, RequestType};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, TOO_MANY_CALLS};
 use crate::retry;
 use crate::router::Route;
 use crate::scope::Scope;
 use crate::store::StoreError;
 use crate::upstream::{self, Upstream};
 use crate::wire;
+use std::cell::Cell;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
 
@@ -43,6 +45,10 @@ pub struct Caller {
     pub step: u32,
     /// True when another element is tried should this one fail.
     pub is_followed: bool,
+    /// How many calls of providers the request has caused, all its steps and attempts together.
+    pub calls: Rc<Cell<u64>>,
+    /// Where the request came from, as the connection says.
+    pub network: Option<String>,
     /// Tells when the caller leaves, if the request does not: one that was made here has a signal of its own.
     pub signal: Option<AbortSignal>,
     /// The evaluation that asks a judge.
@@ -77,8 +83,15 @@ enum End {
 /// Answers a request to a provider.
 pub async fn handle(asked: &Incoming, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
     let mut failures = Vec::new();
+    let network = caller.network.or_else(|| network(&asked.headers));
+    let caller = Caller { network, ..caller };
     let answered = attempt(asked, route, query, caller, around, &mut failures).await;
     conclude(answered, failures).await
+}
+
+/// Where a request came from. Not to be asked of what a request carries inside, such as the elements of a universal one.
+pub fn network(headers: &Headers) -> Option<String> {
+    headers.get("cf-connecting-ip").map(str::to_owned)
 }
 
 /// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
@@ -108,6 +121,7 @@ pub async fn attempt(
     let (asked, route) = real.as_ref().map_or((asked, route), |real| (&real.asked, real.route(route)));
     let arrival = Arrival { asked, route, query, scope: &scope, presented: &presented, at };
     let mut options = Options::parse(&asked.headers, &scope.gateway.settings, around.config.max_metadata_entries);
+    options.believe(presented.let_in, &scope.gateway.settings);
     let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
     let mut job = Job {
         around: Rc::clone(around),
@@ -149,6 +163,10 @@ pub async fn attempt(
             }
         }
     }
+    let max_calls = scope.gateway.settings.max_calls;
+    if caller.calls.get() >= max_calls {
+        return fall_through(failures, job, Refusal::too_many_calls(max_calls));
+    }
     if let Err(refusal) = circuits::check(&mut job, &prepared.url, &scope.gateway.settings) {
         return fall_through(failures, job, refusal);
     }
@@ -165,8 +183,13 @@ pub async fn attempt(
     }
     loop {
         let number = job.call.attempt;
+        caller.calls.set(caller.calls.get() + 1);
         let sent = prepared.send(plan.timeout(number, caller.is_followed), &job.client).await;
-        if circuits::note(&job, &prepared.url, &scope.gateway.settings, &sent) {
+        let who = || {
+            let identity = Some(presented.identity.as_str()).filter(|_| presented.let_in);
+            breaker::caller(identity, caller.network.as_deref())
+        };
+        if circuits::note(&job, &prepared.url, &scope.gateway.settings, &sent, who) {
             plan.attempts = number;
         }
         let (end, wait) = match sent {
@@ -189,18 +212,30 @@ pub async fn attempt(
                 }
             }
             Err(_) if job.client.aborted() => return Some(job.abandon()),
-            Err(cause) => (End::Unanswered(cause), plan.pause(number, None, random() as u64)),
+            Err(none) => (End::Unanswered(none.cause), plan.pause(number, None, random() as u64)),
         };
         // Without another attempt nothing is copied: a job holds the body for its row.
         let next = wait.map(|wait| (wait, job.another()));
         failures.push(Failed { job, end });
         let (wait, mut next) = next?;
-        pause(wait).await;
+        let is_last = caller.calls.get() >= max_calls;
+        if !is_last {
+            pause(wait).await;
+        }
         next.begin_next();
-        if next.client.aborted() {
-            // It was not sent, so it did cost nothing; those before it are settled with their own rows.
+        // What is not sent costs nothing; those before it are settled with their own rows.
+        let unsent = |mut next: Job| {
             next.admission = None;
-            return Some(next.abandon());
+            next
+        };
+        if is_last {
+            return fall_through(failures, unsent(next), Refusal::too_many_calls(max_calls));
+        }
+        if next.client.aborted() {
+            return Some(unsent(next).abandon());
+        }
+        if let Err(Refused { refusal, .. }) = limiter::pass_again(&mut next, &scope.gateway).await {
+            return fall_through(failures, unsent(next), refusal);
         }
         job = next;
     }
@@ -214,10 +249,17 @@ fn fall_through(failures: &mut Vec<Failed>, job: Job, refusal: Refusal) -> Optio
 
 /// Ends a request: with the answer there is, or with the best of what failed. Every attempt leaves its row.
 pub async fn conclude(answered: Option<Response>, mut failures: Vec<Failed>) -> Response {
+    let capped = failures.iter().find_map(Failed::capped).map(str::to_owned);
     let chosen = match answered {
         Some(_) => None,
         None => chosen(&failures).map(|index| failures.remove(index)),
     };
+    let chosen = chosen.map(|mut chosen| {
+        if let Some(why) = &capped {
+            chosen.job.warn(why);
+        }
+        chosen
+    });
     let response = match (answered, chosen) {
         (Some(response), _) => response,
         (None, Some(Failed { job, end: End::Answered(held) })) => held.give(job).await,
@@ -428,6 +470,14 @@ impl Failed {
     /// Which element of a universal request failed, if it did so because its provider is left alone.
     pub fn skipped_step(&self) -> Option<u32> {
         self.job.notes.iter().any(|(name, _)| *name == circuits::HEADER).then_some(self.job.call.step)
+    }
+
+    /// Why the request ends here, if it has caused as many calls as it may.
+    pub fn capped(&self) -> Option<&str> {
+        match &self.end {
+            End::Refused(refusal) if refusal.code == TOO_MANY_CALLS => Some(&refusal.description),
+            _ => None,
+        }
     }
 
     fn is_refused_with(&self, code: u32) -> bool {

@@ -1,6 +1,7 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
 use crate::body_object::Stored;
+use crate::charge::Charge;
 use crate::limit::estimate;
 use crate::metadata::Metadata;
 use crate::model;
@@ -140,6 +141,8 @@ pub struct LogRecord {
     pub tokens_reasoning: Option<u64>,
     pub cost: Option<f64>,
     pub price_rule: Option<String>,
+    /// Why the cost is unknown, where there is more to say than that there is no price.
+    pub cost_unknown: Option<String>,
     pub answer_model: Option<String>,
     pub cached_beside: bool,
     pub provider_cost: Option<f64>,
@@ -163,6 +166,8 @@ pub struct LogRecord {
     pub response_body: Option<String>,
     /// Which of the bodies are only the beginnings.
     pub stored: Stored,
+    /// What budgets learn.
+    pub charge: Charge,
 }
 
 /// What an answer from the cache used.
@@ -186,9 +191,9 @@ impl Call {
         asked.or_else(|| model::from_path(&self.provider, &self.rest, &self.query))
     }
 
-    /// What the request will probably cost.
+    /// What the request will probably cost: what its caller says may raise that, and not lower it.
     pub fn estimate(&self) -> u64 {
-        self.probable_cost().unwrap_or_else(estimate::unknown)
+        self.probable_cost().max(self.said_cost()).unwrap_or_else(estimate::unknown)
     }
 
     /// What the request may have cost although its answer does not say so: one that ended without telling its tokens, or
@@ -201,14 +206,17 @@ impl Call {
 
     fn probable_cost(&self) -> Option<u64> {
         let model = self.model();
-        let cost = |usage: &Usage| match &self.custom_cost {
-            Some(CustomCost::Total(total)) => Some(*total),
-            Some(custom) => price::custom_cost(custom, usage),
-            None => {
-                let quoted = price_rules::quote(&self.prices, &self.provider, [model.as_deref(), None], usage);
-                quoted.map(|(cost, _)| cost)
-            }
+        let cost = |usage: &Usage| {
+            let quoted = price_rules::quote(&self.prices, &self.provider, [model.as_deref(), None], usage);
+            quoted.map(|(cost, _)| cost.min(price::MAX_COST))
         };
+        estimate::estimate(cost, self.request_size, self.facts.max_tokens)
+    }
+
+    /// The same by what the caller says, if it may be believed.
+    fn said_cost(&self) -> Option<u64> {
+        let custom = self.custom_cost.filter(|_| self.authentication)?;
+        let cost = |usage: &Usage| price::bounded(price::custom_cost(&custom, usage)?).ok();
         estimate::estimate(cost, self.request_size, self.facts.max_tokens)
     }
 }
@@ -221,22 +229,35 @@ impl LogRecord {
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let usage = if broken { begun(facts.usage) } else { facts.usage };
         let model = call.model().or_else(|| facts.model.clone());
+        let models = [facts.model.as_deref(), model.as_deref()];
+        let quoted = if broken { None } else { price_rules::quote(&call.prices, &call.provider, models, &usage) };
+        let by_price = quoted.as_ref().and_then(|(cost, _)| price::bounded(*cost).ok());
         let by_caller = |cost| (cost, "request".to_owned());
         let priced = match &call.custom_cost {
+            // What the gateway refused was not sent, whatever its caller says that it costs.
+            Some(CustomCost::Total(_)) if matches!(failure, Some(Failure::Gateway(_))) => Some(by_caller(0.0)),
             Some(CustomCost::Total(total)) => Some(by_caller(*total)),
             _ if broken => None,
             Some(custom) => price::custom_cost(custom, &usage).map(by_caller),
-            None => {
-                let models = [facts.model.as_deref(), model.as_deref()];
-                price_rules::quote(&call.prices, &call.provider, models, &usage)
-            }
+            None => quoted,
         };
         let (cost, price_rule) = priced.unzip();
+        let (cost, cost_unknown) = match cost.map(price::bounded) {
+            Some(Err(reason)) => (None, Some(reason.to_owned())),
+            cost => (cost.and_then(Result::ok), None),
+        };
+        let charge = match call.cached {
+            true => Charge { priced: Some(0.0), said: None },
+            false => {
+                Charge { priced: by_price, said: cost.filter(|_| call.custom_cost.is_some() && call.authentication) }
+            }
+        };
         // A kept answer costs nothing; what it would have is what the cache is worth.
         let (usage, cost, saved_cost) = match call.cached {
             true => (NOTHING, Some(0.0), cost),
             false => (usage, cost, None),
         };
+        let cost_unknown = cost_unknown.filter(|_| cost.is_none());
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         Self {
             id: call.id,
@@ -268,6 +289,7 @@ impl LogRecord {
             tokens_reasoning: usage.reasoning,
             cost,
             price_rule,
+            cost_unknown,
             answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| clipped(&named)),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,
@@ -289,6 +311,7 @@ impl LogRecord {
             request_body: call.body,
             response_body: outcome.body,
             stored: Stored::default(),
+            charge,
         }
     }
 
@@ -416,6 +439,29 @@ pub mod tests {
         let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
         let record = LogRecord::new(custom, answered(facts));
         assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
+    }
+
+    #[test]
+    fn no_request_costs_more_than_one_can() {
+        let per_token =
+            |rate| CustomCost::PerToken { input: Some(rate), output: None, cache_read: None, cache_write: None };
+        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
+        for custom_cost in
+            [CustomCost::Total(10_000.01), CustomCost::Total(f64::INFINITY), per_token(1e308), per_token(1e300)]
+        {
+            let record = LogRecord::new(Call { custom_cost: Some(custom_cost), ..call("a") }, answered(facts.clone()));
+            assert_eq!((record.cost, record.cost_unknown.as_deref()), (None, Some(price::BEYOND)), "{custom_cost:?}");
+            assert_eq!((record.price_rule.as_deref(), record.custom_cost), (Some("request"), true));
+            let kept = Call { custom_cost: Some(custom_cost), cached: true, ..call("b") };
+            let kept = LogRecord::new(kept, answered(facts.clone()));
+            assert_eq!((kept.cost, kept.saved_cost, kept.cost_unknown), (Some(0.0), None, None));
+        }
+        let most = Call { custom_cost: Some(CustomCost::Total(price::MAX_COST)), ..call("c") };
+        let most = LogRecord::new(most, answered(facts.clone()));
+        assert_eq!((most.cost, most.cost_unknown), (Some(price::MAX_COST), None));
+        let told = Facts { usage: Usage { cost: Some(1e300), ..usage(1, 1) }, ..facts };
+        let told = LogRecord::new(call("d"), answered(told));
+        assert_eq!((told.cost, told.cost_unknown.as_deref()), (None, Some(price::BEYOND)));
     }
 
     #[test]

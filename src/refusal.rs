@@ -22,6 +22,9 @@ pub struct Refusal {
     pub headers: Vec<(&'static str, String)>,
 }
 
+/// The code of [`Refusal::too_many_calls`].
+pub const TOO_MANY_CALLS: u32 = 2046;
+
 // === impl Refusal ===
 
 impl Refusal {
@@ -104,6 +107,15 @@ impl Refusal {
         Self::new(429, 2003, "Rate limited", description)
     }
 
+    /// A request that has caused as many calls as it may.
+    pub fn too_many_calls(max_calls: u64) -> Self {
+        let description = format!(
+            "This request has caused as many calls of providers as the gateway's setting max_calls allows ({max_calls}), so it \
+             ends with what it has."
+        );
+        Self::new(429, TOO_MANY_CALLS, "Too many calls", description)
+    }
+
     /// Clients read the rule from the message, as the original writes it.
     pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
         Self::new(429, 2045, message, description)
@@ -139,6 +151,15 @@ impl Refusal {
             "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"
         );
         Self::new(404, 7002, "Not Found", description)
+    }
+
+    /// A request that was meant for another host, as far as anybody can tell.
+    pub fn misdirected(host: &str) -> Self {
+        let description = format!(
+            "ALLOWED_HOSTS does not name the host '{}', so nothing is served under it. Use another address, or add the host.",
+            shortened(host)
+        );
+        Self::new(421, 7003, "Misdirected request", description)
     }
 
     /// A request that is no universal one.

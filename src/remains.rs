@@ -95,7 +95,7 @@ impl Unfinished {
 fn bind(value: &Value) -> Option<Bind> {
     match value {
         Value::Null => Some(Bind::Null),
-        Value::Number(number) => number.as_i64().map(Bind::Int).or_else(|| number.as_f64().map(Bind::Real)),
+        Value::Number(number) => number.as_i64().map(Bind::Int).or_else(|| number.as_f64().map(Bind::from)),
         Value::String(text) => Some(Bind::Text(text.clone())),
         _ => None,
     }
@@ -147,7 +147,7 @@ mod tests {
     fn what_was_on_its_way_is_written_by_the_next_instance_and_once() {
         let all = unfinished();
         let mut mixed = unfinished();
-        mixed.statements.push(Statement::new("SELECT ?1, ?2, ?3", [Bind::Null, Bind::Int(-5), Bind::Real(0.5)]));
+        mixed.statements.push(Statement::new("SELECT ?1, ?2, ?3", [Bind::Null, Bind::Int(-5), Bind::from(0.5)]));
         assert_eq!(Unfinished::read(&mixed.to_text()), Some(mixed));
         let store = Faulty::new(Sqlite::new());
         block_on(store.batch(all.statements.clone())).unwrap();

@@ -2,6 +2,7 @@
 //! job is. It can end at any moment, and whoever goes on begins where the last slice ended.
 
 use crate::api::log_list;
+use crate::aside::{self, REPRICES};
 use crate::envelope::ApiError;
 use crate::filter::{Direction, Selection};
 use crate::price;
@@ -62,6 +63,9 @@ row! {
     }
 }
 
+/// What a log costs, what says so, and why the cost is unknown.
+type Priced = (Option<f64>, Option<String>, Option<&'static str>);
+
 const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
      logs.custom_cost, logs.tokens_in, logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, \
      logs.tokens_reasoning, logs.cached_beside, logs.provider_cost, logs.cost, logs.price_rule";
@@ -87,18 +91,23 @@ pub async fn run_all(
     until_ms: u64,
 ) -> Result<(), StoreError> {
     let store = databases.of(shard)?;
+    // One that fails is left to the next time: those of others go on.
+    let (mut failed, mut outcome) = (Vec::new(), Ok(()));
     while now() < until_ms {
         let sql = format!(
-            "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 AND {} ORDER BY lease_until LIMIT 1",
+            "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 AND {} ORDER BY lease_until LIMIT 10",
             whose.holds("reprices.gateway", 2)
         );
         let binds: Vec<Bind> = [Bind::Int(now() as i64)].into_iter().chain(whose.binds()).collect();
         let next = store.ids(Statement::new(sql, binds)).await?;
-        let Some(id) = next.first() else { break };
+        let Some(id) = next.into_iter().find(|id| !failed.contains(id)) else { break };
         // One after another gets its turn, however long the first one takes.
-        run(databases.first(), store, id, &now, until_ms.min(now() + TURN_MS)).await?;
+        if let Err(error) = run(databases.first(), store, &id, &now, until_ms.min(now() + TURN_MS)).await {
+            outcome = Err(error);
+            failed.push(id);
+        }
     }
-    Ok(())
+    outcome
 }
 
 /// Works on a job until it is done or `until_ms` has come. Does nothing while somebody else does.
@@ -134,7 +143,14 @@ async fn slice<S: Store>(first: &S, store: &S, id: &str, now: &impl Fn() -> u64)
     }
     let sql = "SELECT id, gateway, query, dry_run, cursor, logs_seen, logs_changed, cost_before, cost_after, created_at \
          FROM reprices WHERE id = ?1 AND processed = 0";
-    let Some(job) = store.row::<Job>(Statement::new(sql, [id.into()])).await? else { return Ok(false) };
+    let (mut jobs, others) = store.readable::<Job>(Statement::new(sql, [id.into()])).await?;
+    if let Some((row, reason)) = others.first() {
+        let content = Value::Object(row.clone()).to_string();
+        let kept = aside::kept(REPRICES, id, &reason.0, &content, now());
+        let end = ended(id, "the database has a row for this that cannot be read", now());
+        return store.batch(vec![end, kept]).await.map(|_| false);
+    }
+    let Some(job) = jobs.pop() else { return Ok(false) };
     // Prices are read with every slice, so that a rule that is changed meanwhile holds for the rest.
     let prices = price_rules::select().replace("?1", "gateways.account_id");
     let prices =
@@ -143,7 +159,8 @@ async fn slice<S: Store>(first: &S, store: &S, id: &str, now: &impl Fn() -> u64)
         return job.end(store, "the gateway was deleted", now()).await;
     };
     let rules = price_rules::from_json(&prices);
-    let Ok(mut selection) = selection(job.gateway, &query(&job.query)) else {
+    let is_list = serde_json::from_str::<Vec<Value>>(&job.query).is_ok();
+    let Some(mut selection) = selection(job.gateway, &query(&job.query)).ok().filter(|_| is_list) else {
         return job.end(store, "this version of Tollgate does not understand which logs are meant", now()).await;
     };
     selection.until(job.created_at);
@@ -154,6 +171,11 @@ async fn slice<S: Store>(first: &S, store: &S, id: &str, now: &impl Fn() -> u64)
     let order = selection.in_time(Direction::Ascending);
     let logs: Vec<Log> = store.rows(selection.select(COLUMNS, &format!("ORDER BY {order} LIMIT {limit}"))).await?;
     job.commit(store, &logs, &rules, now()).await
+}
+
+fn ended(id: &str, error: &str, now_ms: u64) -> Statement {
+    let sql = "UPDATE reprices SET processed = 1, error = ?2, modified_at = ?3 WHERE id = ?1";
+    Statement::new(sql, [id.into(), error.into(), Bind::Int(now_ms as i64)])
 }
 
 // === impl Job ===
@@ -170,16 +192,18 @@ impl Job {
         let mut correction = Correction::default();
         let (mut changed, mut before, mut after) = (self.logs_changed, self.cost_before, self.cost_after);
         for log in logs {
-            let (cost, rule) = log.priced(rules);
-            before += log.cost.unwrap_or(0.0);
-            after += cost.unwrap_or(0.0);
+            let (cost, rule, unknown) = log.priced(rules);
+            // What an older version took for a cost, and is none, is not in the sums either.
+            let [known, new] = [log.cost, cost].map(|cost| cost.and_then(|cost| price::bounded(cost).ok()));
+            before += known.unwrap_or(0.0);
+            after += new.unwrap_or(0.0);
             changed += u64::from(cost != log.cost);
             if cost != log.cost {
                 let place = (self.gateway, log.created_at, log.provider.as_str(), log.model.as_deref().unwrap_or(""));
-                correction.note(place, (log.cost, cost), now_ms);
+                correction.note(place, (known, new), now_ms);
             }
             if cost != log.cost || rule != log.price_rule {
-                changes.push(json!([log.id, cost, rule]));
+                changes.push(json!([log.id, cost, rule, unknown]));
             }
         }
         let done = (logs.len() as u64) < SLICE;
@@ -204,7 +228,8 @@ impl Job {
         let mut statements = vec![progress];
         if self.dry_run == 0 && !changes.is_empty() {
             statements.push(Statement::new(
-                "UPDATE logs SET cost = new.value ->> 1, price_rule = new.value ->> 2 FROM json_each(?1) AS new \
+                "UPDATE logs SET cost = new.value ->> 1, price_rule = new.value ->> 2, cost_unknown = new.value ->> 3 \
+                 FROM json_each(?1) AS new \
                  WHERE logs.id = new.value ->> 0 AND changes() > 0",
                 [Value::from(changes).to_string().into()],
             ));
@@ -220,11 +245,7 @@ impl Job {
     }
 
     async fn end(&self, store: &impl Store, error: &str, now_ms: u64) -> Result<bool, StoreError> {
-        let sql = "UPDATE reprices SET processed = 1, error = ?2, modified_at = ?3 WHERE id = ?1";
-        store
-            .batch(vec![Statement::new(sql, [self.id.as_str().into(), error.into(), Bind::Int(now_ms as i64)])])
-            .await?;
-        Ok(false)
+        store.batch(vec![ended(&self.id, error, now_ms)]).await.map(|_| false)
     }
 }
 
@@ -233,8 +254,8 @@ impl Job {
 impl Log {
     /// What the log costs by today's prices, and what says so. It keeps what it has where its caller said the cost, where the
     /// answer came from the cache, and where it is too old to tell.
-    fn priced(&self, rules: &[PriceRule]) -> (Option<f64>, Option<String>) {
-        let kept = || (self.cost, self.price_rule.clone());
+    fn priced(&self, rules: &[PriceRule]) -> Priced {
+        let kept = || (self.cost, self.price_rule.clone(), None);
         let of_gateway =
             |error: &String| ["client: ", "upstream: ", "gateway: "].iter().any(|layer| error.starts_with(layer));
         let broken = self.finish_reason.is_none() && self.error.as_ref().is_some_and(of_gateway);
@@ -247,8 +268,11 @@ impl Log {
         match quote {
             // A log from before does not say whether its cost was the provider's own.
             _ if self.cached_beside.is_none() && self.cost.is_some() && !from_rule => kept(),
-            Some((cost, from)) => (Some(cost), Some(from)),
-            None => (None, None),
+            Some((cost, from)) => match price::bounded(cost) {
+                Ok(cost) => (Some(cost), Some(from), None),
+                Err(reason) => (None, Some(from), Some(reason)),
+            },
+            None => (None, None, None),
         }
     }
 
@@ -328,7 +352,7 @@ mod tests {
                 cost: f64,
             }
         }
-        block_on(crate::rollup::merge::settle(store)).unwrap();
+        block_on(crate::rollup::merge::settle(store, NOW)).unwrap();
         let sum = Statement::new("SELECT sum(cost) AS cost FROM rollup", []);
         price::rounded(block_on(store.row::<Charted>(sum)).unwrap().unwrap().cost)
     }
@@ -482,6 +506,40 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_cannot_be_read_ends_and_the_others_go_on() {
+        let store = with_logs(7);
+        rule(&store, "gpt-4o");
+        let id = begin(&store, json!({}));
+        for (name, fault) in [("a", "cost_before = 9e999"), ("b", "query = '{'"), ("c", "cursor = 5, logs_seen = 'x'")]
+        {
+            let copy = "INSERT INTO reprices SELECT ?1, gateway, query, dry_run, processed, error, cursor, logs_seen, logs_changed, cost_before, \
+                 cost_after, -1, created_at, modified_at FROM reprices WHERE id = ?2";
+            let broken = format!("UPDATE reprices SET {fault} WHERE id = ?1");
+            let statements =
+                vec![Statement::new(copy, [name.into(), id.as_str().into()]), Statement::new(broken, [name.into()])];
+            block_on(store.batch(statements)).unwrap();
+        }
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
+        let left = block_on(store.ids(Statement::new("SELECT id FROM reprices WHERE processed = 0", []))).unwrap();
+        assert_eq!((left, &state(&store, &id)["logs_changed"]), (Vec::new(), &json!(6)));
+        assert!(block_on(aside::report(&store, NOW)).unwrap().1 >= 2);
+    }
+
+    #[test]
+    fn what_an_older_version_took_for_a_cost_is_in_no_sum() {
+        let store = with_logs(3);
+        block_on(store.batch(vec![Statement::new("UPDATE logs SET cost = 1e300", [])])).unwrap();
+        charted(&store);
+        block_on(store.batch(vec![Statement::new("UPDATE rollup SET cost = 1", [])])).unwrap();
+        rule(&store, "gpt-4o");
+        let id = begin(&store, json!({}));
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
+        let seen = state(&store, &id);
+        assert_eq!((&seen["cost_before"], &seen["cost_after"]), (&json!(0.0), &json!(0.004)));
+        assert_eq!(charted(&store), 1.004);
+    }
+
+    #[test]
     fn logs_that_cannot_be_priced_anew_keep_what_they_have() {
         let log = |change: fn(&mut Log)| {
             let mut log = Log {
@@ -510,8 +568,8 @@ mod tests {
         };
         let rules = price_rules::from_json(r#"[["r","openai","gpt-4o","equals",1e-5,1e-4,null,1]]"#);
         let priced = |change: fn(&mut Log), rules: &[PriceRule]| log(change).priced(rules);
-        let kept = (Some(5.0), None);
-        assert_eq!(priced(|_| (), &rules), (Some(0.002), Some("rule:r".to_owned())));
+        let kept = (Some(5.0), None, None);
+        assert_eq!(priced(|_| (), &rules), (Some(0.002), Some("rule:r".to_owned()), None));
         for change in [
             |log: &mut Log| log.cached = 1,
             |log: &mut Log| log.custom_cost = 1,
@@ -522,8 +580,12 @@ mod tests {
         // A log from before may have the provider's own cost: only a rule is better than that.
         assert_eq!(priced(|log| log.cached_beside = None, &[]), kept);
         assert_eq!(priced(|log| log.cached_beside = None, &rules).0, Some(0.002));
-        assert_eq!(priced(|log| log.provider_cost = Some(0.25), &[]), (Some(0.25), Some("provider".to_owned())));
-        assert_eq!(priced(|log| log.model = Some("unheard-of".to_owned()), &[]), (None, None));
+        assert_eq!(priced(|log| log.provider_cost = Some(0.25), &[]), (Some(0.25), Some("provider".to_owned()), None));
+        assert_eq!(
+            priced(|log| log.provider_cost = Some(1e300), &[]),
+            (None, Some("provider".to_owned()), Some(price::BEYOND))
+        );
+        assert_eq!(priced(|log| log.model = Some("unheard-of".to_owned()), &[]), (None, None, None));
         // The answer's own name of the model counts first.
         let named = |log: &mut Log| {
             (log.model, log.answer_model) = (Some("my-deployment".to_owned()), Some("gpt-4o".to_owned()))

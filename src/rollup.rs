@@ -5,6 +5,7 @@
 //! logs do.
 
 pub mod figures;
+mod mend;
 pub mod merge;
 
 use crate::log_batch::{Key, is_new};

@@ -3,6 +3,7 @@
 //! Two implementations: D1 in the Worker (`platform::d1`) and SQLite on the host, where every statement runs
 //! in the unit tests against the real migrations.
 
+use crate::number::Finite;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ pub enum Bind {
     Null,
     /// D1 takes no 64-bit integers; up to 2^53 they travel as floating point without loss.
     Int(i64),
-    Real(f64),
+    Real(Finite),
     Text(String),
 }
 
@@ -29,6 +30,9 @@ pub struct StoreError(pub String);
 
 /// A row as the database gave it: columns by name.
 pub type Row = Map<String, Value>;
+
+/// Rows that can be read, and those that cannot, each with the reason.
+pub type Sorted<T> = (Vec<T>, Vec<(Row, StoreError)>);
 
 /// A type that rows are read into; [`row!`] makes them. Not serde's: its visitors for thirty small types were a tenth of
 /// the Worker.
@@ -89,6 +93,18 @@ pub trait Store {
         Ok(self.counted(statement).await?.0)
     }
 
+    /// [`Store::rows`] for work that goes on without the rows that cannot be read.
+    async fn readable<T: FromRow>(&self, statement: Statement) -> Result<Sorted<T>, StoreError> {
+        let (mut readable, mut others) = (Vec::new(), Vec::new());
+        for row in self.select(statement).await?.0 {
+            match T::from_row(row.clone()) {
+                Ok(read) => readable.push(read),
+                Err(reason) => others.push((row, reason)),
+            }
+        }
+        Ok((readable, others))
+    }
+
     /// The column `id` of whatever a statement yields.
     async fn ids(&self, statement: Statement) -> Result<Vec<String>, StoreError> {
         let rows = self.select(statement).await?.0;
@@ -98,6 +114,18 @@ pub trait Store {
     /// Runs a statement that yields at most one row.
     async fn row<T: FromRow>(&self, statement: Statement) -> Result<Option<T>, StoreError> {
         self.select(statement).await?.0.into_iter().next().map(T::from_row).transpose()
+    }
+}
+
+// === impl StoreError ===
+
+impl StoreError {
+    /// Whether the reason is in the rows: then the same statement fails again, however often it is tried. These are SQLite's
+    /// own words, which D1 repeats.
+    pub fn is_of_the_rows(&self) -> bool {
+        ["malformed JSON", "constraint failed", "integer overflow", "is missing or of another type"]
+            .iter()
+            .any(|words| self.0.contains(words))
     }
 }
 
@@ -176,7 +204,7 @@ impl From<i64> for Bind {
 
 impl From<f64> for Bind {
     fn from(value: f64) -> Self {
-        Self::Real(value)
+        Finite::new(value).map_or(Self::Null, Self::Real)
     }
 }
 

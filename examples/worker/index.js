@@ -24,7 +24,7 @@ export default {
         return Response.json({ log: id, thumb });
       }
       if (place === "logs") return Response.json(await gateway.getLog(id));
-      return new Response(USAGE);
+      return new Response(USAGE, { status: place === "" ? 200 : 404 });
     } catch (error) {
       return Response.json({ error: error.name, message: error.message }, { status: error.name === "AiGatewayLogNotFound" ? 404 : 502 });
     }

@@ -29,7 +29,7 @@ pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -
     let granularity = chosen(query, "granularity", GRANULARITIES)?;
     let group_by = chosen(query, "group_by", GROUPS)?;
     let range = Range::parse(query, granularity, now_ms)?;
-    merge::settle(store).await?;
+    merge::settle(store, now_ms).await?;
     let (rows, _) = store.select(statement(gateway, query, &range, group_by)).await?;
     shown(rows, &range, granularity, group_by)
 }

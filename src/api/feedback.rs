@@ -2,6 +2,7 @@
 //! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
 
 use super::{Place, gateways};
+use crate::aside::{self, PENDING};
 use crate::caller::Caller;
 use crate::envelope::{ApiError, Reply};
 use crate::id::{self, MarkKey};
@@ -322,29 +323,41 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
             data: String,
             /// Null while there is no row; 0 where it turned out to be of another account or gateway.
             allowed: Option<u8>,
+            /// 0 where nobody can read whom it is of.
+            sound: u8,
         }
     }
     let sql = format!(
         "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
+         coalesce(json_valid(pending.gateways), 1) AS sound, \
          (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
          FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
          AND (pending.given_at < ?2 \
            OR EXISTS (SELECT 1 FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) \
            OR EXISTS (SELECT 1 FROM unstored_logs WHERE id = pending.log_id)) ORDER BY pending.given_at, pending.id LIMIT 20",
-        within("pending.account", "pending.gateways")
+        within("pending.account", "iif(json_valid(pending.gateways), pending.gateways, NULL)")
     );
     let pending = Statement::new(sql, [log.into(), Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64)]);
-    for row in store.rows::<Pending>(pending).await? {
+    let (rows, others) = store.readable::<Pending>(pending).await?;
+    aside::unreadable(store, PENDING, &others, now_ms).await?;
+    for row in rows {
+        let aside = |reason: &str| aside::moved(PENDING, &row.id, reason, &row.data, now_ms);
         let mut statements = Vec::new();
-        if row.allowed == Some(1) {
+        if row.sound == 0 {
+            statements = aside("its gateways are no JSON");
+        } else if row.allowed == Some(1) {
             let giver = Giver { actor: &row.given_by, at: row.given_at, id: row.id.clone() };
-            let data = serde_json::from_str(&row.data).unwrap_or(Value::Null);
-            if let Ok(judgement) = Judgement::restore(&row.kind, data) {
-                statements = judgement.statements(&row.log_id, &giver);
+            let data = serde_json::from_str(&row.data).map_err(|error| error.to_string());
+            match data.and_then(|data| Judgement::restore(&row.kind, data).map_err(|error| error.message)) {
+                Ok(judgement) => statements = judgement.statements(&row.log_id, &giver),
+                Err(reason) => statements = aside(&reason),
             }
         }
-        statements.push(Statement::new("DELETE FROM pending_feedback WHERE id = ?1", [row.id.into()]));
-        store.batch(statements).await?;
+        statements.push(Statement::new("DELETE FROM pending_feedback WHERE id = ?1", [row.id.as_str().into()]));
+        match store.batch(statements).await {
+            Err(error) if error.is_of_the_rows() => store.batch(aside(&error.0)).await.map(drop)?,
+            settled => drop(settled?),
+        }
     }
     Ok(())
 }
@@ -591,6 +604,32 @@ mod tests {
             block_on(settle(&store, None, NOW + KEPT_MS + 1_000)).unwrap();
         }
         assert_eq!(block_on(waiting(&store)).unwrap(), 0);
+    }
+
+    #[test]
+    fn kept_feedback_that_cannot_be_read_holds_nobody_up() {
+        let store = with_log("log");
+        let pending = |id: &str, at: &str, kind: &str, data: &str, gateways: &str| {
+            let sql = "INSERT INTO pending_feedback (id, log_id, given_at, given_by, kind, data, gateways) VALUES (?1, 'log', ?2, 'admin', ?3, ?4, nullif(?5, ''))";
+            Statement::new(sql, [id.into(), at.into(), kind.into(), data.into(), gateways.into()])
+        };
+        let rows = vec![
+            pending("1", "1", "merge", "{", ""),
+            pending("2", "soon", "merge", "{}", ""),
+            pending("3", "3", "merge", r#"{"a":1}"#, "[\"x"),
+            pending("4", "4", "patch", r#"{"score":"much"}"#, ""),
+            pending("5", "5", "patch", r#"{"metadata":{"a":1}}"#, ""),
+            pending("6", "6", "merge", r#"{"b":2}"#, ""),
+        ];
+        block_on(store.batch(rows)).unwrap();
+        // A log whose own metadata nobody can read takes no more of it.
+        block_on(store.batch(vec![Statement::new("UPDATE logs SET metadata = '{'", [])])).unwrap();
+        block_on(settle(&store, None, NOW)).unwrap();
+        assert_eq!(block_on(waiting(&store)).unwrap(), 0);
+        assert_eq!(block_on(judged(&store, "log")).unwrap().said, r#"{"b":2}"#);
+        let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
+        assert_eq!(n, 5, "{told:?}");
+        assert!(told.iter().all(|row| row.source == PENDING && row.id != "6"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::breaker;
 use crate::envelope::ApiError;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
+use crate::retry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,6 +22,8 @@ pub struct GatewaySettings {
     /// When a provider is left alone; null for never. See `breaker`.
     pub circuit_breaker: Value,
     pub collect_logs: bool,
+    /// Whether callers with a token are believed what they say a request cost.
+    pub custom_cost: String,
     pub dlp: Value,
     pub guardrails: Value,
     pub log_body_retention_days: Option<u64>,
@@ -30,6 +33,8 @@ pub struct GatewaySettings {
     pub log_retention_days: Option<u64>,
     pub logpush: bool,
     pub logpush_public_key: Option<String>,
+    /// Calls of providers that one request may cause, all its steps and attempts together.
+    pub max_calls: u64,
     pub otel: Value,
     pub rate_limiting_interval: u64,
     pub rate_limiting_limit: u64,
@@ -58,6 +63,7 @@ impl Default for GatewaySettings {
             cache_ttl: 0,
             circuit_breaker: Value::Null,
             collect_logs: true,
+            custom_cost: "accept".to_owned(),
             dlp: Value::Null,
             guardrails: Value::Null,
             log_body_retention_days: None,
@@ -67,6 +73,7 @@ impl Default for GatewaySettings {
             log_retention_days: None,
             logpush: false,
             logpush_public_key: None,
+            max_calls: retry::MAX_CALLS,
             otel: Value::Null,
             rate_limiting_interval: 0,
             rate_limiting_limit: 0,
@@ -104,6 +111,7 @@ impl GatewaySettings {
             cache_ttl: fields.integer("cache_ttl", 0, MAX_INTEGER)?.unwrap_or(0),
             circuit_breaker: fields.circuit_breaker()?,
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
+            custom_cost: fields.one_of("custom_cost", &["accept", "ignore"])?.unwrap_or(defaults.custom_cost),
             dlp: fields.json("dlp", Value::is_object, "an object")?,
             guardrails: fields.json("guardrails", Value::is_object, "an object")?,
             log_body_retention_days: fields.body_days(log_retention_days)?,
@@ -113,6 +121,7 @@ impl GatewaySettings {
             log_retention_days,
             logpush: fields.boolean("logpush", defaults.logpush)?,
             logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
+            max_calls: fields.integer("max_calls", 1, 100)?.unwrap_or(defaults.max_calls),
             otel: fields.json("otel", Value::is_array, "an array")?,
             rate_limiting_interval: fields.integer("rate_limiting_interval", 0, MAX_INTEGER)?.unwrap_or(0),
             rate_limiting_limit: fields.integer("rate_limiting_limit", 0, MAX_INTEGER)?.unwrap_or(0),
@@ -219,8 +228,17 @@ impl Fields<'_> {
                 _ => return Err(within(name, format!("Expected an integer from {min} to {max}"))),
             };
         }
-        match members.keys().find(|name| !read.contains_key(*name)) {
-            Some(unknown) => Err(within(unknown, "Expected failures, window and cooldown only".to_owned())),
+        let (name, min, max) = breaker::TIMEOUT_FLOOR;
+        match Fields(members).integer(name, min, max) {
+            Ok(None) => {}
+            Ok(Some(number)) => drop(read.insert(name.to_owned(), number.into())),
+            Err(_) => return Err(within(name, format!("Expected an integer from {min} to {max}, or null"))),
+        }
+        let unknown = |name: &&String| !read.contains_key(*name) && *name != breaker::TIMEOUT_FLOOR.0;
+        match members.keys().find(unknown) {
+            Some(unknown) => {
+                Err(within(unknown, "Expected failures, window, cooldown and timeout_floor only".to_owned()))
+            }
             None => Ok(Value::Object(read)),
         }
     }
@@ -287,9 +305,9 @@ mod tests {
     #[test]
     fn every_field_is_kept_as_given() {
         let given = json!({
-            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false,
+            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "custom_cost": "ignore",
             "dlp": {"enabled": true}, "guardrails": {"prompt": {}}, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
-            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "otel": [{"url": "x"}],
+            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}],
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
             "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
@@ -329,6 +347,8 @@ mod tests {
             ("circuit_breaker", json!("on")),
             ("circuit_breaker", json!([5, 60, 30])),
             ("collect_logs", json!(1)),
+            ("custom_cost", json!("Accept")),
+            ("custom_cost", json!(true)),
             ("dlp", json!([])),
             ("guardrails", json!("x")),
             ("log_management", json!(9_999)),
@@ -341,6 +361,8 @@ mod tests {
             ("log_body_retention_days", json!(1.5)),
             ("log_body_retention_days", json!(3_651)),
             ("logpush_public_key", json!("short")),
+            ("max_calls", json!(0)),
+            ("max_calls", json!(101)),
             ("otel", json!({})),
             ("rate_limiting_limit", json!([1])),
             ("rate_limiting_technique", json!("leaky")),
@@ -369,6 +391,8 @@ mod tests {
             ("cooldown", json!({ "failures": 5, "window": 60, "cooldown": null })),
             ("cooldown", json!({ "failures": 5, "window": 60, "cooldown": 1.5 })),
             ("statuses", json!({ "failures": 5, "window": 60, "cooldown": 30, "statuses": [429] })),
+            ("timeout_floor", json!({ "failures": 5, "window": 60, "cooldown": 30, "timeout_floor": 0 })),
+            ("timeout_floor", json!({ "failures": 5, "window": 60, "cooldown": 30, "timeout_floor": "10" })),
         ] {
             let error = parse(json!({ "circuit_breaker": wrong })).unwrap_err();
             assert_eq!(

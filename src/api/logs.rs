@@ -18,7 +18,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.custom_cost, logs.finish_reason, logs.event_id, logs.response_id, logs.provider_request_id, logs.user_agent, \
      logs.authentication, logs.request_content_type, logs.response_content_type, logs.request_size, logs.response_size, \
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
-     logs.credential, logs.credential_alias, logs.price_rule, \
+     logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -67,6 +67,7 @@ row! {
         credential: Option<String>,
         credential_alias: Option<String>,
         price_rule: Option<String>,
+        cost_unknown: Option<String>,
         /// The merged feedback, a JSON object.
         said: String,
     }
@@ -275,6 +276,7 @@ impl Row {
             "credential": self.credential,
             "credential_alias": self.credential_alias,
             "price_rule": self.price_rule,
+            "cost_unknown": self.cost_unknown,
         });
         match shown {
             Value::Object(fields) => fields,

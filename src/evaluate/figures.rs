@@ -4,7 +4,7 @@ use super::keyed::Keyed;
 use super::report::Report;
 use super::run::{Run, Stop, World, known};
 use super::tally::{Histogram, Pairs, Sums, Tally, bucket_sql};
-use super::{Evaluator, Figure, Timing};
+use super::{COST, Evaluator, Figure, Timing};
 use crate::filter::Direction;
 use crate::store::{Store, row};
 use serde_json::Value;
@@ -50,10 +50,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
                         ", count({value}) AS n{position}, total({value}) AS s{position}, total(({value}) * ({value})) AS q{position}"
                     ));
                 }
-                Evaluator::Figure(Figure::CostPerThumbsUp) => columns.push_str(
-                    ", count(logs.cost) AS pairs, total(logs.cost) AS pair_cost, total(logs.cost * logs.cost) AS pair_squares, \
-                     total(logs.cost IS NOT NULL AND logs.feedback = 1) AS pair_ups, total(iif(logs.feedback = 1, logs.cost, 0)) AS pair_product",
-                ),
+                Evaluator::Figure(Figure::CostPerThumbsUp) => columns.push_str(&format!(
+                    ", count({COST}) AS pairs, total({COST}) AS pair_cost, total({COST} * {COST}) AS pair_squares, \
+                     total({COST} IS NOT NULL AND logs.feedback = 1) AS pair_ups, total(iif(logs.feedback = 1, {COST}, 0)) AS pair_product",
+                )),
                 _ => {}
             }
         }

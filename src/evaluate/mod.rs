@@ -278,13 +278,16 @@ impl Evaluator {
     }
 }
 
+/// SQL for what a log cost. Logs of an older version may have figures that are no cost.
+pub(crate) const COST: &str = "iif(logs.cost <= 10000, logs.cost, NULL)";
+
 // === impl Metric ===
 
 impl Metric {
     /// SQL that is a number, or null where a log has none; a feedback key is bound by the caller.
     pub fn sql(&self, bind: impl FnOnce(&str) -> String) -> String {
         match self {
-            Self::Cost => "logs.cost".to_owned(),
+            Self::Cost => COST.to_owned(),
             Self::Duration => "logs.duration".to_owned(),
             Self::ThumbsUp => "CASE WHEN logs.feedback IS NOT NULL THEN logs.feedback = 1 END".to_owned(),
             Self::Success => "logs.success".to_owned(),

@@ -253,7 +253,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
                     let answer = Conversation::read(None, Some(&body));
                     answer.output().ok_or_else(|| "the judge said nothing".to_owned()).and_then(|text| judge.word(text))
                 };
-                (word, facts.usage.cost.or(cost), log_id)
+                (word, facts.usage.cost.or(cost).and_then(|cost| price::bounded(cost).ok()), log_id)
             }
         };
         let (value, reason) = match word {

@@ -6,11 +6,12 @@ use super::keyed::Keyed;
 use super::report::{Report, Status};
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
+use crate::aside::{self, EVALUATIONS};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use crate::whose::Whose;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a run needs besides the database.
 pub trait World {
@@ -135,8 +136,8 @@ pub async fn run(
 ) -> Result<bool, StoreError> {
     let now = world.now();
     let lease = Statement::new(
-        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(coalesce(progress, '{}'), '$.begun', \
-         coalesce(progress ->> 'begun', 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
+        "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(iif(json_valid(progress), progress, '{}'), \
+         '$.begun', coalesce(iif(json_valid(progress), progress ->> 'begun', 0), 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
         [id.into(), runner.into(), Bind::Int((now + LEASE_MS) as i64), Bind::Int(now as i64)],
     );
     if store.batch(vec![lease]).await?.first() != Some(&1) {
@@ -147,18 +148,23 @@ pub async fn run(
          FROM evaluations JOIN gateways ON gateways.key = evaluations.gateway WHERE evaluations.id = ?1",
         [id.into()],
     );
-    let Some(row) = store.row::<Evaluation>(row).await? else { return Ok(true) };
+    let (mut rows, others) = store.readable::<Evaluation>(row).await?;
+    if let Some((row, reason)) = others.first() {
+        let content = Value::Object(row.clone()).to_string();
+        return unreadable(store, id, &reason.0, &content, now).await.map(|()| true);
+    }
+    let Some(row) = rows.pop() else { return Ok(true) };
     let progress: Progress =
         row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     // What was begun just now counts, too.
     let unended = progress.begun.saturating_sub(1);
     if unended > MAX_BEGUN {
         // Not even giving up came to its end.
-        return end(store, &row.id, &never_ended(), now).await.map(|()| true);
+        return store.batch(ended(&row.id, &never_ended(), now)).await.map(|_| true);
     }
     let Some((plan, sets)) = understood(&row) else {
-        let why = "the plan or the datasets of this evaluation cannot be read";
-        return end(store, &row.id, why, now).await.map(|()| true);
+        let content = json!([row.plan, row.datasets]).to_string();
+        return unreadable(store, &row.id, "its plan or its datasets", &content, now).await.map(|()| true);
     };
     let mut run = Run { store, world, runner, plan, sets, until_ms, progress, row };
     if unended == MAX_BEGUN {
@@ -202,19 +208,25 @@ fn never_ended() -> String {
     format!("given up: this was begun {MAX_BEGUN} times, and each time the Worker ended before it came to an end")
 }
 
+/// Ends an evaluation that this version of Tollgate does not understand.
+async fn unreadable(store: &impl Store, id: &str, reason: &str, content: &str, now: u64) -> Result<(), StoreError> {
+    let mut statements = ended(id, "the plan or the datasets of this evaluation cannot be read", now);
+    statements.push(aside::kept(EVALUATIONS, id, reason, content, now));
+    store.batch(statements).await.map(drop)
+}
+
 /// Ends an evaluation of which nothing more can be worked out.
-async fn end(store: &impl Store, id: &str, why: &str, now: u64) -> Result<(), StoreError> {
+fn ended(id: &str, why: &str, now: u64) -> Vec<Statement> {
     let results =
         "UPDATE evaluation_results SET status = ?3, status_description = ?2 WHERE evaluation_id = ?1 AND status = ?4";
     let done = "UPDATE evaluations SET processed = 1, modified_at = ?2 WHERE id = ?1";
-    let statements = vec![
+    vec![
         Statement::new(
             results,
             [id.into(), why.into(), Bind::Int(Status::Error as i64), Bind::Int(Status::Pending as i64)],
         ),
         Statement::new(done, [id.into(), Bind::Int(now as i64)]),
-    ];
-    store.batch(statements).await.map(drop)
+    ]
 }
 
 pub(super) enum Stop {

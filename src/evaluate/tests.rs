@@ -2,12 +2,14 @@
 
 use super::run::{Call, Heard, World, run, waiting};
 use crate::api::{Place, datasets, evaluations, gateways};
+use crate::aside;
 use crate::audit::By;
 use crate::id;
 use crate::log_batch;
 use crate::record::LogRecord;
 use crate::record::tests::{answered, call};
 use crate::store::sqlite::{Faulty, Sqlite};
+use crate::store::{Statement, Store};
 use crate::whose::Whose;
 use crate::wire::{Facts, Usage};
 use pollster::block_on;
@@ -310,4 +312,29 @@ fn whoever_asks_moves_on_what_is_theirs() {
     assert_eq!(waiting(of("acct", "gw")), ["evaluation"]);
     assert!(waiting(of("other", "gw")).is_empty() && waiting(of("acct", "none")).is_empty());
     assert_eq!((waiting(Whose::Key(1)).len(), waiting(Whose::Key(2)).len()), (1, 0));
+}
+
+#[test]
+fn an_evaluation_that_cannot_be_read_ends_and_is_reported() {
+    for fault in ["datasets = '{'", "plan = 'x'", "created_at = 'soon'"] {
+        let (store, id) = prepared();
+        let broken = format!("UPDATE evaluations SET {fault} WHERE id = ?1");
+        block_on(store.batch(vec![Statement::new(broken, [id.as_str().into()])])).unwrap();
+        let bench = bench();
+        assert_eq!(block_on(run(&store, &bench, &id, "runner", u64::MAX, u64::MAX)), Ok(true), "{fault}");
+        assert!(block_on(waiting(&store, &Whose::All, u64::MAX / 2)).unwrap().is_empty());
+        let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
+        assert_eq!((n, told[0].source.as_str(), told[0].id.as_str()), (1, "evaluations", id.as_str()), "{fault}");
+    }
+}
+
+#[test]
+fn a_run_whose_progress_cannot_be_read_begins_anew() {
+    for progress in ["{", "", r#"{"failures":"x"}"#, r#"{"groups":[["a",{"logs":1,"sums":[["x",{"n":null}]]}]]}"#] {
+        let (store, id) = prepared();
+        let sql = "UPDATE evaluations SET progress = ?2 WHERE id = ?1";
+        block_on(store.batch(vec![Statement::new(sql, [id.as_str().into(), progress.into()])])).unwrap();
+        finish(&store, &bench());
+        assert_eq!(shown(&store)["processed"], true, "{progress}");
+    }
 }

@@ -123,6 +123,7 @@ pub static FIELDS: &[Field] = &[
     field("credential", "logs.credential", Kind::Text),
     field("credential_alias", "logs.credential_alias", Kind::Text),
     field("price_rule", "logs.price_rule", Kind::Text),
+    field("cost_unknown", "logs.cost_unknown", Kind::Text),
 ];
 
 // === impl Filters ===

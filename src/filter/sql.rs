@@ -419,7 +419,7 @@ pub(super) fn bound(value: &Value) -> Bind {
     match value {
         Value::Null => Bind::Null,
         Value::Bool(value) => Bind::from(*value),
-        Value::Number(number) => number.as_f64().map_or(Bind::Null, Bind::Real),
+        Value::Number(number) => number.as_f64().into(),
         Value::String(text) => Bind::from(text.as_str()),
         other => Bind::from(other.to_string()),
     }

@@ -114,7 +114,7 @@ fn counted(store: &impl Store) -> u64 {
 
 /// How many requests were counted for charts.
 fn charted(store: &impl Store) -> u64 {
-    block_on(crate::rollup::merge::settle(store)).unwrap();
+    block_on(crate::rollup::merge::settle(store, 0)).unwrap();
     number(store, "SELECT coalesce(sum(attempts), 0) AS n FROM rollup")
 }
 
@@ -311,6 +311,38 @@ fn a_refused_message_does_not_hold_the_others_up_and_in_the_end_stands_alone() {
     // Put back from the dead letters once it is no longer refused.
     assert_eq!(received(&store.0, &outbox, &parts).0, [true; 4]);
     assert_eq!((logs(&store), counted(&store), charted(&store)), (5, 5, 5));
+}
+
+#[test]
+fn a_message_that_no_database_can_read_is_put_aside_and_the_others_are_written() {
+    let (outbox, store) = (Queue::default(), Sqlite::new());
+    for n in 0..3 {
+        let records = vec![record(n, 10)];
+        sent(&outbox, &store, Group { id: id::mint(NOW, n.into()), shard: 0, records, unlogged: Tally::default() });
+    }
+    let mut messages = outbox.delivered(1);
+    messages[1].part.entries[0].log.push_str(",,");
+    messages[1].part.tally.clear();
+    let (done, cause) = received(&store, &outbox, &messages);
+    assert_eq!((done, logs(&store)), (vec![true; 3], 2));
+    assert!(cause.unwrap().contains("malformed JSON"));
+    let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
+    assert_eq!((told[0].source.as_str(), told[0].id.as_str(), n), ("queue", messages[1].part.id.as_str(), 1));
+    // Whole, so that it can be delivered again by hand.
+    let kept = Statement::new("SELECT content AS id FROM put_aside", []);
+    let kept = block_on(store.ids(kept)).unwrap().remove(0);
+    assert_eq!(Message::read(&kept, 1).unwrap().part, messages[1].part);
+}
+
+#[test]
+fn a_strange_message_is_put_aside_once_no_newer_version_has_come() {
+    let store = Sqlite::new();
+    let aside = |attempts| block_on(put_strange_aside(&store, "m", "hello", attempts, NOW));
+    assert_eq!(
+        [aside(1), aside(9), aside(10), block_on(put_strange_aside(&Down, "m", "x", 10, NOW))],
+        [false, false, true, false]
+    );
+    assert_eq!(block_on(aside::report(&store, NOW)).unwrap().1, 1);
 }
 
 #[test]

@@ -162,6 +162,8 @@ struct Reader {
     status: u16,
     headers: Headers,
     outcome: Outcome,
+    /// The body is somebody's words as a whole, which say nothing of the answer.
+    is_words: bool,
 }
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
@@ -356,7 +358,9 @@ impl Reader {
             first_byte: Some(at.saturating_sub(job.arrived)),
             ..Outcome::default()
         };
-        (response, Self { status, headers, outcome }, whole)
+        let kind = headers.get("content-type").unwrap_or("");
+        let is_words = status < 400 && wire::files::is_words(&job.call.rest, kind);
+        (response, Self { status, headers, outcome, is_words }, whole)
     }
 
     fn is_short(&self) -> bool {
@@ -375,15 +379,17 @@ impl Reader {
         let content_type = self.headers.get("content-type").unwrap_or("");
         let status = self.status;
         let framing = wire::Framing::of(content_type).unwrap_or(wire::Framing::Json);
+        let read =
+            |bytes: &[u8]| if self.is_words { wire::Facts::default() } else { wire::read(framing, status, bytes) };
         let mut outcome = Outcome { size: Some(copy.length), ..self.outcome };
         if !content_type.is_empty() && !body::is_text(content_type) {
             return outcome;
         }
         if let Some(bytes) = copy.bytes(crate::record::MAX_BODY) {
-            outcome.facts = wire::read(framing, status, &bytes);
-            outcome.body = (collect_payload && framing != wire::Framing::AwsEventStream).then(|| body::text(bytes));
+            outcome.facts = read(&bytes);
+            outcome.body = collect_payload.then(|| wire::stored(framing, bytes));
         } else if framing == wire::Framing::Sse {
-            outcome.facts = body::merged(copy.ends().iter().map(|part| wire::read(framing, status, part)));
+            outcome.facts = body::merged(copy.ends().iter().map(|part| read(part)));
         }
         outcome.facts.usage = body::with_headers(outcome.facts.usage, &self.headers);
         outcome

@@ -5,6 +5,7 @@ use super::bodies::Bodies;
 use super::d1::D1Store;
 use super::{Around, judge, now, pause, random};
 use crate::api::{feedback, gateways, provider_configs};
+use crate::aside;
 use crate::body_object;
 use crate::evaluate::run;
 use crate::id;
@@ -38,6 +39,8 @@ const SETTLE_EVERY_MS: u64 = 250;
 thread_local! {
     /// True while this isolate has kept feedback for a log that is not written yet.
     static PENDING: Cell<bool> = const { Cell::new(false) };
+    /// How many rows are put aside because they could not be read, as far as this isolate knows.
+    static ASIDE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// What there is to do in each database.
@@ -58,6 +61,30 @@ pub async fn everything(around: &Rc<Around>) {
     let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(around, &all, &Whose::All).await;
     objects(around).await;
+    unread(around).await;
+}
+
+/// Tells the operator of rows that were put aside because they could not be read.
+async fn unread(around: &Around) {
+    let mut sum = 0;
+    for (_, store) in around.databases().all() {
+        match aside::report(store, now()).await {
+            Ok((rows, n)) => {
+                sum += n;
+                for aside::Untold { source, id, reason } in rows {
+                    let line = json!({ "level": "error", "event": "row_put_aside", "source": source, "id": id, "reason": reason });
+                    worker::console_error!("{line}");
+                }
+            }
+            Err(error) => told("put_aside_unknown", Err(error)),
+        }
+    }
+    ASIDE.set(sum);
+}
+
+/// How many rows are put aside, as far as this isolate knows.
+pub fn aside() -> u64 {
+    ASIDE.get()
 }
 
 /// Seals stored keys with the newest encryption key.
@@ -101,15 +128,24 @@ async fn evaluations(store: &D1Store, whose: &Whose, around: &Rc<Around>) {
     let until = now() + BUDGET_MS;
     let world = judge::Gateway::new(around);
     let runner = id::mint(now(), random());
+    // One that fails is left to the next time: those of others go on.
+    let mut failed: Vec<String> = Vec::new();
     let worked = async {
         // One that has just been left, and another that has no time for its next slice, are not begun again at once.
         let mut left: Vec<String> = Vec::new();
         while now() < until {
             let waiting = run::waiting(store, whose, now()).await?;
-            let Some(next) = waiting.into_iter().find(|id| !left.contains(id)) else { break };
+            let is_put_off = |id: &String| left.contains(id) || failed.contains(id);
+            let Some(next) = waiting.into_iter().find(|id| !is_put_off(id)) else { break };
             let begun = now();
-            if !run::run(store, &world, &next, &runner, begun + TURN_MS, until).await? && now() < begun + TURN_MS {
-                left.push(next);
+            match run::run(store, &world, &next, &runner, begun + TURN_MS, until).await {
+                Ok(true) => {}
+                Ok(false) if now() < begun + TURN_MS => left.push(next),
+                Ok(false) => {}
+                Err(error) => {
+                    told("evaluation_failed", Err(error));
+                    failed.push(next);
+                }
             }
         }
         Ok(())

@@ -3,14 +3,17 @@
 use super::job::Job;
 use super::js::Answer;
 use super::now;
+use super::outgoing::NoAnswer;
 use crate::api::gateway_settings::GatewaySettings;
-use crate::breaker::{self, Breaker, Settings};
+use crate::breaker::{self, Breaker, End, Settings};
 use crate::credential;
+use crate::proven::{Endpoint, Proven};
 use crate::refusal::Refusal;
 use std::cell::RefCell;
 
 thread_local! {
     static BREAKER: RefCell<Breaker> = RefCell::new(Breaker::default());
+    static PROVEN: RefCell<Proven> = RefCell::new(Proven::default());
 }
 
 /// The header of an answer that says of a request that it was not sent.
@@ -40,17 +43,37 @@ fn asked(job: &mut Job, url: &str, settings: &GatewaySettings, question: Questio
     })
 }
 
-/// Takes note of how an attempt ended. True when no other may follow for now.
-pub fn note(job: &Job, url: &str, settings: &GatewaySettings, sent: &Result<Answer, String>) -> bool {
+/// Takes note of how an attempt ended. True when no other may follow for now. `caller` tells whose it was.
+pub fn note(
+    job: &Job,
+    url: &str,
+    settings: &GatewaySettings,
+    sent: &Result<Answer, NoAnswer>,
+    caller: impl FnOnce() -> u64,
+) -> bool {
+    let endpoint = || {
+        let model = job.call.model();
+        Endpoint::new(&job.call.provider, credential::origin(url), &job.call.rest, model.as_deref())
+    };
+    if sent.as_ref().is_ok_and(|answer| answer.status < 400) {
+        PROVEN.with_borrow_mut(|proven| proven.note(endpoint(), now()));
+    }
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return false };
-    let failed = match sent {
-        Ok(upstream) => breaker::is_failure(upstream.status),
+    let failed = || match PROVEN.with_borrow(|proven| proven.has(endpoint(), now())) {
+        true => End::Failed,
+        false => End::Doubtful { caller: caller() },
+    };
+    let end = match sent {
+        Ok(upstream) if breaker::is_failure(upstream.status) => failed(),
+        Ok(_) => End::Answered,
         // The client took its request back, which says nothing about the provider.
-        Err(_) if job.client.aborted() => return false,
-        Err(_) => true,
+        Err(_) if job.client.aborted() => End::Unknown,
+        Err(NoAnswer { waited_ms: Some(waited), .. }) if *waited < settings.timeout_floor_ms => End::Unknown,
+        Err(NoAnswer { waited_ms: Some(_), .. }) => failed(),
+        Err(NoAnswer { waited_ms: None, .. }) => End::Unreached,
     };
     let circuit = circuit(job, url);
-    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, &circuit, settings, failed, now()))
+    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, &circuit, settings, end, now()))
 }
 
 /// Only gateways with a breaker need the name.

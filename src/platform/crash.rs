@@ -95,6 +95,11 @@ fn hand_over() {
     leave(all.leak());
 }
 
+/// The requests under way that are to leave a row.
+pub fn underway() -> Vec<String> {
+    UNDERWAY.with_borrow(Underway::ids)
+}
+
 // === impl Mark ===
 
 impl Mark {

@@ -153,7 +153,7 @@ fn value(bind: &Bind) -> JsValue {
         Bind::Null => JsValue::NULL,
         // A 64-bit integer would become a BigInt, which D1 refuses.
         Bind::Int(value) => JsValue::from_f64(*value as f64),
-        Bind::Real(value) => JsValue::from_f64(*value),
+        Bind::Real(value) => JsValue::from_f64(value.get()),
         Bind::Text(value) => JsValue::from_str(value),
     }
 }

@@ -100,6 +100,15 @@ impl Job {
         edits
     }
 
+    /// Says anew where a limit stands, which is one item of a list.
+    pub fn note_anew(&mut self, name: &str, limit: &str, text: &str) {
+        let begin = format!("\"{limit}\";");
+        for (_, items) in self.notes.iter_mut().filter(|(known, _)| *known == name) {
+            let others = items.split(", ").map(|item| if item.starts_with(&begin) { text } else { item });
+            *items = others.collect::<Vec<&str>>().join(", ");
+        }
+    }
+
     /// Adds to what the caller is told in `cf-aig-warning`.
     pub fn warn(&mut self, text: &str) {
         match self.notes.iter_mut().find(|(name, _)| *name == "cf-aig-warning") {
@@ -125,7 +134,7 @@ impl Job {
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(admission) = &admission {
-            admission.spent(record.cost, unsaid);
+            admission.spent(record.charge.amount(unsaid, admission.reserves()));
         }
         drop(admission);
         drop(share);

@@ -1,7 +1,7 @@
 //! The runtime's objects as plain values, with as few crossings between wasm and JavaScript as possible.
 
 use super::copy::Growing;
-use super::{Around, blocks};
+use super::{Around, Carried, blocks};
 use crate::api::log_export::Export;
 use crate::envelope::Reply;
 use crate::headers::{Edits, Headers};
@@ -279,7 +279,9 @@ pub fn exported(mut export: Export, shard: u32, around: Rc<Around>) -> Response 
     }
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init);
     let kept = Rc::clone(&around);
+    let carried = Carried::begin();
     kept.context.wait_until(async move {
+        let _carried = carried;
         let Ok(writer) = pipe.writable().get_writer() else { return };
         let store = around.database_of(shard);
         loop {

@@ -8,7 +8,8 @@ use crate::auth::Presented;
 use crate::envelope::{ApiError, Reply};
 use crate::limit::message::{self, Message};
 use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
-use crate::limit::{Demand, show, spend};
+use crate::limit::rules::{KEY, Limits};
+use crate::limit::{Demand, show};
 use crate::refusal::Refusal;
 use js_sys::{Promise, Reflect};
 use serde_json::json;
@@ -62,9 +63,21 @@ pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_co
         key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
         is_counted,
     };
-    let admission = admit(&job.around, gateway, &asked, || job.call.estimate()).await?;
+    let admission = admit(&job.around, gateway.key, &gateway.limits, &asked, || job.call.estimate()).await?;
     job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
     job.admission = admission;
+    Ok(())
+}
+
+/// Asks whether another attempt may be sent with the stored key of a request, if that has a limit: it counts what is sent.
+pub async fn pass_again(job: &mut Job, gateway: &Gateway) -> Result<(), Refused> {
+    let Some(key) = &job.key_limit else { return Ok(()) };
+    let asked =
+        Asked { key: Some(KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }), ..Asked::default() };
+    let admission = admit(&job.around, gateway.key, &Limits::default(), &asked, || 0).await?;
+    for (name, text) in admission.iter().flat_map(|admission| &admission.notes) {
+        job.note_anew(name, KEY, text);
+    }
     Ok(())
 }
 
@@ -72,17 +85,18 @@ pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_co
 /// nothing to ask, and no admission.
 async fn admit(
     around: &Rc<Around>,
-    gateway: &Gateway,
+    gateway: i64,
+    limits: &Limits,
     asked: &Asked<'_>,
     estimate: impl Fn() -> u64,
 ) -> Result<Option<Rc<Admission>>, Refused> {
-    let plan = Plan::new(&gateway.limits, asked, estimate);
+    let plan = Plan::new(limits, asked, estimate);
     if plan.demands.is_empty() {
         return Ok(None);
     }
     let mut admission = Admission {
         around: Rc::clone(around),
-        gateway: gateway.key,
+        gateway,
         id: format!("{:032x}", random()),
         spends: plan.spends(),
         reserves: plan.reserves(),
@@ -91,7 +105,7 @@ async fn admit(
         notes: Vec::new(),
     };
     let message = Message::Admit { id: admission.id.clone(), demands: plan.demands.clone() };
-    let answer = call(around, gateway.key, &message, PATIENCE_MS).await.and_then(|text| {
+    let answer = call(around, gateway, &message, PATIENCE_MS).await.and_then(|text| {
         message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
     });
     match answer {
@@ -179,8 +193,7 @@ impl Admission {
     }
 
     /// What an attempt did cost, or else may have.
-    pub fn spent(&self, cost: Option<f64>, unsaid: Option<u64>) {
-        let cost = cost.map_or(unsaid.unwrap_or(0), spend::from_dollars);
+    pub fn spent(&self, cost: u64) {
         self.cost.set(self.cost.get().saturating_add(cost));
     }
 }

@@ -28,6 +28,9 @@ const PUT_BUDGET_MS: u64 = 12_000;
 const SETTLE_MS: u64 = 500;
 const LOOK_MS: u64 = 5;
 
+/// How long the last logs may take before the process ends, in milliseconds.
+const DRAIN_MS: u64 = 20_000;
+
 /// What has been begun, and when. The platform may end the work, and then it stays here.
 type Underway<T> = RefCell<Vec<(u64, Rc<T>)>>;
 
@@ -177,6 +180,22 @@ pub async fn settle(around: &Rc<Around>) {
         write_now(around);
     }
     ended(&WRITING, until).await;
+}
+
+/// Writes everything there is, for somebody who is about to end the process: waits for as long as writing may take.
+pub async fn drain(around: &Rc<Around>) {
+    let until = now() + DRAIN_MS;
+    loop {
+        write_now(around);
+        let is_busy = |all: &'static LocalKey<Underway<Group>>| all.with_borrow(|all| !all.is_empty());
+        if !is_busy(&WRITING) && PUTTING.with_borrow(Vec::is_empty) {
+            return;
+        }
+        if now() >= until {
+            return;
+        }
+        pause(LOOK_MS).await;
+    }
 }
 
 fn write_now(around: &Rc<Around>) {

@@ -36,7 +36,7 @@ use crate::shard::{self, Bound};
 use crate::together::{Work, together};
 use futures_util::future::{Either, select};
 use js_sys::{Date, Function, Promise, Reflect};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -58,6 +58,8 @@ pub struct Around {
 const RANDOM: usize = 1024;
 
 thread_local! {
+    /// How many requests are being answered, or have something left to do behind the answer.
+    static CARRIED: Cell<usize> = const { Cell::new(0) };
     static RANDOMNESS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static CONFIG: OnceCell<Rc<Config>> = const { OnceCell::new() };
     /// The numbers of the databases that are bound beside the first.
@@ -80,11 +82,13 @@ impl Around {
     /// request is carried to its end, and logged, although its client may have left.
     pub async fn carry_out(self: Rc<Self>, answering: impl Future<Output = Response>) -> Response {
         let release = js::hold();
+        let carried = Carried::begin();
         self.rest.replace(Some(Vec::new()));
         let answer = answering.await;
         let rest = self.rest.take().unwrap_or_default();
         wasm_bindgen_futures::spawn_local(async move {
             together(rest).await;
+            drop(carried);
             let _ = release.call0(&JsValue::UNDEFINED);
         });
         answer
@@ -118,6 +122,26 @@ impl Around {
     fn shards(&self) -> Vec<u32> {
         let bound = || (1..=shard::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
         SHARDS.with(|cell| cell.get_or_init(bound).clone())
+    }
+}
+
+/// A request that is being carried out.
+pub struct Carried(());
+
+impl Carried {
+    pub fn begin() -> Self {
+        CARRIED.with(|carried| carried.set(carried.get() + 1));
+        Self(())
+    }
+
+    pub fn number() -> usize {
+        CARRIED.with(Cell::get)
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        CARRIED.with(|carried| carried.set(carried.get().saturating_sub(1)));
     }
 }
 

@@ -38,6 +38,13 @@ pub enum Taken {
     Whole(ArrayBuffer, #[expect(dead_code, reason = "holds the room for as long as the body is kept")] Rc<Growing>),
 }
 
+/// Why there is no answer.
+pub struct NoAnswer {
+    pub cause: String,
+    /// How long was waited, in milliseconds, where that was too long.
+    pub waited_ms: Option<u64>,
+}
+
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
@@ -52,7 +59,7 @@ impl Prepared {
     }
 
     /// Sends the request and waits for the head of the answer, no longer than `timeout_ms`.
-    pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Answer, String> {
+    pub async fn send(&self, timeout_ms: Option<u64>, client: &AbortSignal) -> Result<Answer, NoAnswer> {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,
@@ -63,16 +70,18 @@ impl Prepared {
             let wanted = timeout_ms.is_none();
             js::send(&self.url, &self.method, &self.headers, &self.edits, body, &signal, wanted).await
         };
+        let failed = |cause: String| NoAnswer { cause, waited_ms: None };
         let Some(timeout_ms) = timeout_ms else {
-            return sent(client.into()).await;
+            return sent(client.into()).await.map_err(failed);
         };
-        let stop = AbortController::new().map_err(|error| js::message(&error))?;
+        let stop = AbortController::new().map_err(|error| failed(js::message(&error)))?;
         let either = AbortSignal::any(&Array::of2(client, &stop.signal()));
         match within(timeout_ms, sent(either.into())).await {
-            Some(answer) => answer,
+            Some(answer) => answer.map_err(failed),
             None => {
                 stop.abort();
-                Err(format!("no answer began within {timeout_ms} ms"))
+                let cause = format!("no answer began within {timeout_ms} ms");
+                Err(NoAnswer { cause, waited_ms: Some(timeout_ms) })
             }
         }
     }

@@ -84,9 +84,13 @@ pub async fn receive(delivery: &Delivery, around: &Around) {
                 messages.push(message);
             }
             None => {
-                let id = one.id().as_string();
+                let id = one.id().as_string().unwrap_or_default();
                 said(&json!({ "level": "error", "event": "queue_message_unreadable", "message": id }));
-                again(&one, attempts);
+                let text = one.body().as_string().unwrap_or_default();
+                match log_queue::put_strange_aside(&around.database(), &id, &text, attempts, now()).await {
+                    true => one.ack(),
+                    false => again(&one, attempts),
+                }
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Every function here becomes a method of the Worker's entrypoint. The operator bound its callers, so none of them
 //! needs a token; `clients/workers` is the client for them.
 
-use super::{Around, serve, universal};
+use super::{Around, Carried, crash, log_writer, now, pause, serve, universal};
+use crate::log_batch::Lost;
 use crate::proxy::Caller;
 use crate::router::{Access, Endpoint, Route};
 use crate::universal as elements;
@@ -14,6 +15,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{AbortSignal, Response};
 use worker::Context;
+
+/// How often `settled` looks, in milliseconds.
+const SETTLE_LOOK_MS: u64 = 10;
 
 // The runtime hands neither of these to methods called by name.
 #[wasm_bindgen(module = "cloudflare:workers")]
@@ -120,6 +124,27 @@ async fn controlled(
         }
     })
     .await
+}
+
+/// `settled(patience)`: waits until no request is being carried out, at most for the given milliseconds, and then until every
+/// log is written or lost. Whoever ends the process calls it first. What still is under way then, and thereby ends without its log,
+/// is reported like any other loss, and its number returned.
+#[wasm_bindgen]
+pub async fn settled(patience: f64) -> Result<f64, JsValue> {
+    let around = around()?;
+    let until = now() + patience.max(0.0) as u64;
+    while (Carried::number() > 0 || !crash::underway().is_empty()) && now() < until {
+        pause(SETTLE_LOOK_MS).await;
+    }
+    log_writer::drain(&around).await;
+    let left = crash::underway();
+    let reason = "the Worker was stopped while the request was under way";
+    let lost: Vec<Lost> =
+        left.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: reason.to_owned() }).collect();
+    let number = lost.len();
+    log_writer::lose(number as u64);
+    log_writer::say("log_lost", lost, log_writer::lost().0);
+    Ok(number as f64)
 }
 
 /// The surroundings of a call that was not given any.

@@ -34,6 +34,9 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let (origin, path, query) = split(&asked.url);
     #[cfg(feature = "panic-on-demand")]
     super::panicking::on_demand(path);
+    if !around.config.allowed_hosts.allow(asked.headers.get("host")) {
+        return js::response(&misdirected(path, asked.headers.get("host").unwrap_or_default()));
+    }
     let method = asked.method.as_str();
     let route = router::route(method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
@@ -75,21 +78,27 @@ fn split(url: &str) -> (&str, &str, &str) {
 
 fn health(around: &Around) -> Reply {
     let (lost, cut) = log_writer::lost();
+    let aside = background::aside();
     let version = env!("CARGO_PKG_VERSION");
     match &around.config.admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut }),
+            &json!({ "status": "ok", "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
         Err(reason) => Reply::json(
             200,
-            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut }),
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
     }
 }
 
 fn unconfigured(path: &str, reason: &str) -> Reply {
     if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
+}
+
+fn misdirected(path: &str, host: &str) -> Reply {
+    let refusal = Refusal::misdirected(host);
+    if path.starts_with("/v1/") { refusal.reply() } else { ApiError::misdirected(refusal.description).reply() }
 }
 
 async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Response {

@@ -179,6 +179,7 @@ impl Session {
             identity: Some(presented.identity),
             by_message: true,
             signal: Some(self.left.signal()),
+            network: proxy::network(&self.headers),
             ..Caller::default()
         };
         let response = universal::run(request, &outer, route, &caller, &self.around).await;

@@ -37,6 +37,7 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         trusted: presented.let_in,
         identity: Some(presented.identity),
         signal: Some(request.signal()),
+        network: proxy::network(&asked.headers),
         ..Caller::default()
     };
     run(&body, &headers, route, &caller, around).await
@@ -69,7 +70,8 @@ pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller,
         let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
         let answered =
             proxy::attempt(&Incoming::new(request), route, &element.query, caller, around, &mut failures).await;
-        if answered.is_some() {
+        // What may cause no more calls ends here, with what it has.
+        if answered.is_some() || failures.last().is_some_and(|failed| failed.capped().is_some()) {
             return concluded(answered, failures).await;
         }
     }

@@ -36,7 +36,7 @@ pub const BOUNDS: [u64; 30] = [
 
 pub const BUCKETS: usize = BOUNDS.len() + 1;
 
-const LENGTH: usize = SUMS.len() + 2 * BUCKETS;
+pub const LENGTH: usize = SUMS.len() + 2 * BUCKETS;
 
 /// The two histograms: their columns begin with these letters.
 const HISTOGRAMS: [char; 2] = ['d', 'f'];
@@ -83,6 +83,20 @@ pub fn columns() -> Vec<String> {
     names
 }
 
+/// No sum of costs is beyond this, in US dollars. What an older version counted beyond it was no cost.
+const MAX_SUM: &str = "1e15";
+
+/// SQL for the sum of a figure, which `value` yields. Not `sum`: that one ends with an error where whole numbers add up to more
+/// than 64 bits.
+pub fn summed(name: &str, value: &str) -> String {
+    format!("total({})", sane(name, value))
+}
+
+/// SQL for a figure without what cannot be one.
+pub fn sane(name: &str, value: &str) -> String {
+    if name.ends_with("cost") { format!("iif(abs({value}) <= {MAX_SUM}, {value}, 0)") } else { value.to_owned() }
+}
+
 /// The columns of [`gathered`], and how many figures each has.
 const GATHERED: [(&str, usize); 3] = [("sums", SUMS.len()), ("durations", BUCKETS), ("first_bytes", BUCKETS)];
 
@@ -92,7 +106,7 @@ pub fn gathered() -> String {
     let names = columns();
     let mut rest = names.iter();
     let arrays = GATHERED.map(|(name, length)| {
-        let sums: Vec<String> = rest.by_ref().take(length).map(|column| format!("sum({column})")).collect();
+        let sums: Vec<String> = rest.by_ref().take(length).map(|column| summed(column, column)).collect();
         format!("json_array({}) AS {name}", sums.join(", "))
     });
     arrays.join(", ")
@@ -135,8 +149,8 @@ impl Figures {
     }
 
     pub fn add_all(&mut self, other: &Self) {
-        for (own, value) in self.0.iter_mut().zip(other.iter()) {
-            *own += value;
+        for (place, value) in other.iter().enumerate() {
+            self.add_at(place, value);
         }
     }
 
@@ -188,7 +202,10 @@ impl Figures {
 
     fn add_at(&mut self, place: usize, value: f64) {
         if let Some(own) = self.0.get_mut(place) {
-            *own += value;
+            let sum = *own + value;
+            if sum.is_finite() {
+                *own = sum;
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Each step is one transaction that adds rows to others and removes them, so that whoever repeats it, or does it at the
 //! same time, finds nothing more to add.
 
-use super::figures::columns;
-use super::{MINUTE_MS, OTHER};
+use super::figures::{columns, sane, summed};
+use super::{MINUTE_MS, OTHER, mend};
 use crate::providers::PROVIDERS;
 use crate::store::{Bind, Statement, Store, StoreError};
 use serde_json::Value;
@@ -32,20 +32,32 @@ const AGE: &str = "(time % 3600000 <> 0) + (time % 86400000 <> 0)";
 
 /// What is to be done from time to time.
 pub async fn run(store: &impl Store, now_ms: u64, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
-    repeat(store, steps(now_ms), is_over).await
+    repeat(store, steps(now_ms), now_ms, is_over).await
 }
 
 /// Adds what transactions left, so that nothing is missing.
-pub async fn settle(store: &impl Store) -> Result<(), StoreError> {
-    repeat(store, vec![left()], &|| false).await
+pub async fn settle(store: &impl Store, now_ms: u64) -> Result<(), StoreError> {
+    repeat(store, vec![left()], now_ms, &|| false).await
 }
 
 /// Carries each step out until there is nothing more to do, or no more time. The second statement of a step removes what the
 /// first has added.
-async fn repeat(store: &impl Store, steps: Vec<Vec<Statement>>, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
+async fn repeat(
+    store: &impl Store,
+    steps: Vec<Vec<Statement>>,
+    now_ms: u64,
+    is_over: &dyn Fn() -> bool,
+) -> Result<(), StoreError> {
     for step in steps {
         for _ in 0..MAX_SLICES {
-            let changed = store.batch(step.clone()).await?;
+            let changed = match store.batch(step.clone()).await {
+                Ok(changed) => changed,
+                Err(error) if !error.is_of_the_rows() => return Err(error),
+                Err(error) => match mend::mend(store, AT_ONCE as usize, now_ms).await? {
+                    0 => return Err(error),
+                    _ => continue,
+                },
+            };
             if changed.last() == Some(&0) {
                 break;
             }
@@ -79,7 +91,7 @@ fn left() -> Vec<Statement> {
         "WITH rows AS MATERIALIZED (SELECT row.value AS v FROM tallies, json_each(tallies.tallies) AS row \
          WHERE tallies.id IN ({first})) "
     );
-    let figure = |place: usize, _: &str| format!("v->>{}", place + 4);
+    let figure = |place: usize, _: &str| format!("(v->>{})", place + 4);
     let added = added(&rows, "rows", ["v->>0", "v->>1", "v->>2", "v->>3"], &figure, None);
     vec![added, Statement::new(format!("DELETE FROM tallies WHERE id IN ({first})"), [])]
 }
@@ -107,10 +119,14 @@ fn added(
 ) -> Statement {
     let names = columns();
     let list = names.join(", ");
-    let summed: Vec<String> =
-        names.iter().enumerate().map(|(place, name)| format!("sum({}) AS {name}", figure(place, name))).collect();
+    let summed: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(place, name)| format!("{} AS {name}", summed(name, &figure(place, name))))
+        .collect();
     let summed = summed.join(", ");
-    let updated: Vec<String> = names.iter().map(|name| format!("{name} = {name} + excluded.{name}")).collect();
+    let updated: Vec<String> =
+        names.iter().map(|name| format!("{name} = {} + excluded.{name}", sane(name, name))).collect();
     let updated = updated.join(", ");
     let [gateway, time, provider, model] = keys;
     let sql = format!(

@@ -39,7 +39,7 @@ fn written(store: &impl Store, group: Group) {
 }
 
 fn settled(store: &impl Store) {
-    block_on(settle(store)).unwrap();
+    block_on(settle(store, NOW)).unwrap();
 }
 
 fn summed(store: &impl Store, condition: &str) -> (u64, u64) {
@@ -116,6 +116,94 @@ fn a_group_is_added_once_however_often_it_is_written() {
     }
 }
 
+/// What an older version left: an infinity was written as nothing.
+fn left(store: &impl Store, id: &str, tallies: &str) {
+    let sql = "INSERT INTO tallies (id, tallies) VALUES (?1, ?2)";
+    block_on(store.batch(vec![Statement::new(sql, [id.into(), tallies.into()])])).unwrap();
+}
+
+#[test]
+fn a_row_that_cannot_be_read_keeps_no_other_from_being_added() {
+    let faulty = ["", "{}", "[5]", "[[1,2]", r#"[[null,5,"openai","a",1]]"#, r#"[["x",5,null,"a",1]]"#];
+    for places in ["0", "5", "Z"] {
+        let store = Sqlite::new();
+        // Around the good rows: ids begin with the time.
+        for (n, text) in faulty.iter().enumerate() {
+            left(&store, &format!("{places}{n}"), text);
+        }
+        for n in 0..20 {
+            written(&store, group(n, vec![record(n, NOW, "a")]));
+        }
+        let mut tally = Tally::default();
+        tally.count(&record(99, NOW, "a"));
+        tally.count(&record(98, NOW, "b"));
+        let whole = tally.json();
+        let broken = whole.replacen(",0,0,", ",,0,", 1).replacen(",0]", ",]", 1);
+        assert!(serde_json::from_str::<Value>(&broken).is_err());
+        left(&store, "3", &broken);
+        settled(&store);
+        assert_eq!((summed(&store, "model = 'a'"), summed(&store, "true")), ((1, 21), (2, 22)), "{places}");
+        let (told, n) = block_on(crate::aside::report(&store, NOW)).unwrap();
+        assert_eq!((told.len(), n), (faulty.len(), faulty.len() as u64));
+        assert!(told.iter().all(|row| row.source == "tallies" && row.reason.len() > 5), "{told:?}");
+        assert_eq!(block_on(store.ids(Statement::new("SELECT id FROM tallies", []))).unwrap(), Vec::<String>::new());
+        block_on(run(&store, NOW, &|| false)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_cost_is_not_added_and_not_shown() {
+    let store = Sqlite::new();
+    let mut tally = Tally::default();
+    tally.count(&LogRecord { cost: Some(0.0625), ..record(1, NOW, "a") });
+    let text = tally.json();
+    let cost = crate::number::text(tally.0[0].figures.get(Sum::Cost));
+    assert!(text.contains(&cost));
+    for (n, strange) in ["1e300", "-1e300", "1e16", &cost].iter().enumerate() {
+        left(&store, &n.to_string(), &text.replace(&cost, strange));
+    }
+    settled(&store);
+    // As an older version has added them up.
+    block_on(store.batch(vec![Statement::new("UPDATE rollup SET saved_cost = 9e999", [])])).unwrap();
+    let shown = || {
+        let rows = block_on(store.select(Statement::new(format!("SELECT {} FROM rollup", figures::gathered()), [])));
+        let figures = Figures::read(&rows.unwrap().0[0]);
+        (figures.get(Sum::Requests), crate::number::text(figures.get(Sum::Cost)), figures.get(Sum::SavedCost))
+    };
+    assert_eq!(shown(), (4.0, cost.clone(), 0.0));
+    left(&store, "x", &text.replace(&cost, "0"));
+    settled(&store);
+    assert_eq!(shown(), (5.0, cost, 0.0));
+    block_on(run(&store, NOW + DAYS_MS, &|| false)).unwrap();
+}
+
+#[test]
+fn counts_beyond_64_bits_add_up() {
+    let store = Sqlite::new();
+    let mut tally = Tally::default();
+    tally.count(&record(1, NOW, "a"));
+    for n in 0..30 {
+        left(&store, &n.to_string(), &tally.json().replace(",100,", ",999999999999999999,"));
+    }
+    settled(&store);
+    block_on(run(&store, NOW + HOURS_MS, &|| false)).unwrap();
+    assert_eq!(summed(&store, "tokens_in > 2e19"), (1, 30));
+}
+
+proptest! {
+    /// Whatever figures records have, and a provider or a caller may say anything, what is written of them can be read.
+    #[test]
+    fn a_tally_is_json_whatever_was_said(costs in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 1..20)) {
+        let mut tally = Tally::default();
+        for (n, (cost, saved, tokens)) in (0..).zip(costs) {
+            let of = |bits| Some(f64::from_bits(bits));
+            tally.count(&LogRecord { cost: of(cost), saved_cost: of(saved), tokens_in: Some(tokens), ..record(n, NOW, "a") });
+        }
+        let rows: Vec<Vec<Value>> = serde_json::from_str(&tally.json()).unwrap();
+        prop_assert!(rows.iter().flatten().skip(4).all(Value::is_number));
+    }
+}
+
 #[test]
 fn a_group_that_is_written_in_parts_is_added_once() {
     /// Refuses what has several records, after it took effect or before.
@@ -169,7 +257,7 @@ fn adding_up_can_be_broken_off_anywhere() {
             } else {
                 store.fail_before(n)
             }
-            let _ = block_on(settle(&store));
+            let _ = block_on(settle(&store, NOW));
             settled(&store.inner);
             assert_eq!(summed(&store.inner, "true"), (1, 20), "{n} {after}");
         }

@@ -102,7 +102,7 @@ fn value(bind: &Bind) -> Sql {
         Bind::Null => Sql::Null,
         // As D1 does it: every number arrives as floating point.
         Bind::Int(value) => Sql::Real(*value as f64),
-        Bind::Real(value) => Sql::Real(*value),
+        Bind::Real(value) => Sql::Real(value.get()),
         Bind::Text(value) => Sql::Text(value.clone()),
     }
 }

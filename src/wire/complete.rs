@@ -1,15 +1,17 @@
 //! Whether an answer is all that its provider wanted to say. A connection can end properly in the middle of one.
 
-use super::document::Found;
-use super::{Facts, Framing, eventstream, sniffed, sse};
-use memchr::memmem;
+use super::places::{Node, Take, shape};
+use super::{Facts, Framing, eventstream, places, sniffed, sse};
 use serde::de::IgnoredAny;
 
 /// The types of the events that end a stream, for formats that do not end in `[DONE]`.
 const LAST: &[&str] = &[
+    "conversation.response.done",
     "done",
     "image_edit.completed",
     "image_generation.completed",
+    "interaction.complete",
+    "interaction.completed",
     "message-end",
     "message_stop",
     "response.completed",
@@ -17,6 +19,7 @@ const LAST: &[&str] = &[
     "speech.audio.done",
     "stream-end",
     "transcript.text.done",
+    "transcription.done",
 ];
 
 /// Reads how a body ends. `body` may be the end of a longer one if that is a stream of events. A stream whose format has
@@ -48,17 +51,23 @@ fn is_last(data: &[u8]) -> bool {
     if data.trim_ascii() == b"[DONE]" {
         return true;
     }
-    match serde_json::from_slice(data) {
-        Ok(Found::Document(document)) => {
-            document.kind.as_deref().is_some_and(|kind| LAST.contains(&kind)) || ends_gemini(data)
-        }
-        _ => false,
-    }
+    let mut last = false;
+    places::read(data, event, |event| last = ends(&event));
+    last
 }
 
-/// Gemini's last event is the one that says why the model stopped.
-fn ends_gemini(data: &[u8]) -> bool {
-    memmem::find(data, b"\"candidates\"").is_some() && super::read(Framing::Json, 200, data).finish_reason.is_some()
+shape! { event {
+    "type" => Take::Text, "object" => Take::Text, "event_type" => Take::Text, "candidates" => Take::Inside(candidate),
+    "token" => Take::Seen, "generated_text" => Take::Text,
+} }
+shape! { candidate { "finishReason" => Take::Text, } }
+
+fn ends(event: &Node<'_>) -> bool {
+    // Gemini's last event is the one that says why the model stopped.
+    let stopped = event.list("candidates").iter().any(|candidate| candidate.text("finishReason").is_some());
+    // Hugging Face's has the whole text.
+    let told = event.has("token") && event.text("generated_text").is_some();
+    stopped || told || event.first_text(&["type", "event_type", "object"]).is_some_and(|kind| LAST.contains(&kind))
 }
 
 #[cfg(test)]

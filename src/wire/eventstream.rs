@@ -6,12 +6,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 
-/// One frame's payload, and whether it reports an exception.
-#[derive(Debug, PartialEq, Eq)]
+/// One frame: what it says, what kind of event it is, and the name of the exception that it reports, if it does. An
+/// exception may have nothing else.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Frame<'a> {
     pub payload: &'a [u8],
-    pub is_exception: bool,
+    pub event: &'a [u8],
+    pub exception: Option<&'a [u8]>,
 }
 
 /// The complete frames of a body.
@@ -53,7 +56,8 @@ impl<'a> Iterator for Frames<'a> {
         let (frame, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         let (headers, payload) = frame.get(PRELUDE..length - CHECKSUM)?.split_at_checked(headers)?;
-        Some(Frame { payload, is_exception: is_exception(headers) })
+        let frame = named(headers);
+        Some(Frame { payload, ..frame })
     }
 }
 
@@ -72,15 +76,40 @@ fn number(bytes: &[u8]) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(bytes)).ok()
 }
 
-/// Looks for the header `:message-type` with the value `exception` or `error`.
-fn is_exception(mut headers: &[u8]) -> bool {
-    while let Some((name, kind, value, rest)) = header(headers) {
-        if name == b":message-type" && kind == STRING {
-            return value == b"exception" || value == b"error";
-        }
+/// What the headers of a frame say. An exception is one whose `:message-type` is `exception` or `error`.
+fn named(mut headers: &[u8]) -> Frame<'_> {
+    let (mut frame, mut failed, mut name) = (Frame::default(), None, None);
+    while let Some((header, kind, value, rest)) = header(headers) {
         headers = rest;
+        match header {
+            _ if kind != STRING => {}
+            b":message-type" => failed = Some(value).filter(|value| *value == b"exception" || *value == b"error"),
+            b":error-message" => name = Some(value),
+            b":exception-type" | b":error-code" => name = name.or(Some(value)),
+            b":event-type" => frame.event = value,
+            _ => {}
+        }
     }
-    false
+    frame.exception = failed.map(|failed| name.unwrap_or(failed));
+    frame
+}
+
+/// The frames as text, a JSON document on each line, as a log can keep and show them. A frame says what it is outside of its
+/// payload, so the name becomes that of a member around it.
+pub fn lines(body: &[u8]) -> String {
+    let mut lines = String::new();
+    for frame in Frames::new(body) {
+        if let Some(payload) = unwrapped(frame.payload) {
+            lines.push_str(&String::from_utf8_lossy(&payload));
+        } else {
+            let name = String::from_utf8_lossy(frame.exception.unwrap_or(frame.event));
+            let payload = String::from_utf8_lossy(frame.payload);
+            let payload = if payload.trim().is_empty() { "null" } else { payload.trim() };
+            lines.push_str(&format!("{{{}:{payload}}}", Value::from(name)));
+        }
+        lines.push('\n');
+    }
+    lines
 }
 
 /// Name, type and value of the first header, and what follows it.
@@ -136,14 +165,21 @@ pub mod tests {
     fn frames_are_found_and_exceptions_told_apart() {
         let mut body = frame(&[(":event-type", "chunk"), (":message-type", "event")], b"{\"a\":1}");
         body.extend(frame(&[(":message-type", "exception")], b"{\"message\":\"slow down\"}"));
+        body.extend(frame(
+            &[(":error-code", "busy"), (":error-message", "try later"), (":message-type", "error")],
+            b"",
+        ));
         let frames: Vec<_> = Frames::new(&body).collect();
         assert_eq!(
             frames,
             [
-                Frame { payload: b"{\"a\":1}", is_exception: false },
-                Frame { payload: b"{\"message\":\"slow down\"}", is_exception: true }
+                Frame { payload: b"{\"a\":1}", event: b"chunk", exception: None },
+                Frame { payload: b"{\"message\":\"slow down\"}", event: b"", exception: Some(b"exception") },
+                Frame { payload: b"", event: b"", exception: Some(b"try later") },
             ]
         );
+        let lines = "{\"chunk\":{\"a\":1}}\n{\"exception\":{\"message\":\"slow down\"}}\n{\"try later\":null}\n";
+        assert_eq!(super::lines(&body), lines);
     }
 
     #[test]

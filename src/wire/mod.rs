@@ -3,15 +3,18 @@
 //! Modules here are per wire *format*, not per vendor, since a dozen vendors speak OpenAI's.
 //! Nothing in here changes a byte: a body that cannot be read yields empty [`Facts`], never an error.
 
+mod answer;
 pub mod complete;
 mod document;
 mod eventstream;
+pub mod files;
+mod places;
 pub mod request;
 pub mod sse;
+mod telling;
 pub mod usage;
 
-use document::{Document, Found};
-use serde_json::Value;
+use answer::Place;
 
 /// What a provider's answer reported, as far as it could be read. Unknown is `None`, never 0.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +28,9 @@ pub struct Facts {
     pub finish_reason: Option<String>,
     /// The provider's message when the answer is an error, or when an error arrived inside a stream.
     pub error: Option<String>,
+    /// What the price of the answer depends on besides [`Usage`]: the tier that served it, as the provider calls it.
+    pub service_tier: Option<String>,
+    pub tool_calls: ToolCalls,
 }
 
 /// Token counts in the provider's own figures.
@@ -48,6 +54,10 @@ pub struct Usage {
     pub cost: Option<f64>,
 }
 
+/// What an answer says that was called for it, by its kind (`web_search_call`) and how often. Not all of it costs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolCalls(pub Vec<(String, u64)>);
+
 /// How the bytes of a body are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -62,22 +72,34 @@ pub enum Framing {
 
 /// Reads an answer. A body that broke off says what its complete part said.
 pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
-    let mut facts = Facts::default();
-    let mut reader = Reader { facts: &mut facts, failed: status >= 400, documents: 0 };
+    let place = Place { failed: status >= 400, bedrock: framing == Framing::AwsEventStream };
+    let mut reader = Reader { facts: Facts::default(), place, events: 0 };
     match sniffed(framing, body) {
-        Framing::Json => reader.document(body),
-        Framing::Lines => body.split(|byte| *byte == b'\n').for_each(|line| reader.event(line)),
+        Framing::Json => reader.document(body, place),
+        Framing::Lines => body.split(|byte| *byte == b'\n').for_each(|line| reader.event(line, place)),
         Framing::Sse => {
             let mut events = sse::Events::new(body);
-            events.by_ref().for_each(|data| reader.event(&data));
-            if let Some(rest) = events.rest() {
-                reader.event(&rest);
+            while let Some(data) = events.next() {
+                reader.named_event(events.name(), &data);
+            }
+            // What broke off is no bare text that could be told from a part of a document.
+            if let Some(data) = events.rest().filter(|_| events.name() != OUTPUT) {
+                reader.event(&data, place);
             }
         }
         Framing::AwsEventStream => eventstream::Frames::new(body).for_each(|frame| reader.frame(&frame)),
     }
+    let mut facts = reader.facts;
     facts.usage.total_tokens = facts.usage.total_tokens.or_else(|| total(&facts.usage));
     facts
+}
+
+/// A body as a log keeps it. Frames of bytes become lines of JSON: nobody could read them, and no evaluation either.
+pub fn stored(framing: Framing, body: Vec<u8>) -> String {
+    match framing {
+        Framing::AwsEventStream => eventstream::lines(&body),
+        _ => crate::body::text(body),
+    }
 }
 
 /// Providers send streams as JSON and JSON as streams; the first byte tells better than the content type.
@@ -99,11 +121,11 @@ fn total(usage: &Usage) -> Option<u64> {
 }
 
 /// Gathers the facts of one answer from its documents, of which a stream has many.
-struct Reader<'a> {
-    facts: &'a mut Facts,
-    /// True when the status says that the answer is an error.
-    failed: bool,
-    documents: u32,
+struct Reader {
+    facts: Facts,
+    place: Place,
+    /// How many events were looked at.
+    events: u32,
 }
 
 /// The id and the model stand in the first events of a stream, if anywhere.
@@ -111,98 +133,69 @@ const FIRST_EVENTS: u32 = 8;
 
 const MAX_ERROR: usize = 500;
 
-impl Reader<'_> {
-    fn document(&mut self, body: &[u8]) {
-        match serde_json::from_slice(body) {
-            Ok(Found::Document(document)) => self.take(*document, 0),
-            Ok(Found::List(documents)) => documents.into_iter().for_each(|document| self.take(document, 0)),
-            _ => {}
+/// The name of Replicate's events whose data are a model's bare words.
+const OUTPUT: &[u8] = b"output";
+
+/// Kinds of tools that are counted; nobody offers so many.
+const MAX_KINDS: usize = 32;
+
+// === impl Reader ===
+
+impl Reader {
+    fn document(&mut self, body: &[u8], place: Place) {
+        places::read(body, answer::answer, |node| self.facts.take(&node, place));
+    }
+
+    /// Most events of a stream hold a few words of text; reading them all takes three times as long as looking through them.
+    fn event(&mut self, data: &[u8], place: Place) {
+        self.events += 1;
+        let named = self.facts.model.is_some() && self.facts.response_id.is_some();
+        if (!named && self.events <= FIRST_EVENTS) || place.failed || telling::is_telling(data) {
+            self.document(data, place);
         }
     }
 
-    /// Most events of a stream hold a few words of text; parsing them all would cost more than the rest of the log.
-    fn event(&mut self, data: &[u8]) {
-        self.documents += 1;
-        let named = self.facts.model.is_some() && self.facts.response_id.is_some();
-        if (!named && self.documents <= FIRST_EVENTS) || is_telling(data) {
-            self.document(data);
+    fn named_event(&mut self, name: &[u8], data: &[u8]) {
+        match name {
+            OUTPUT => {}
+            b"error" => {
+                self.document(data, Place { failed: true, ..self.place });
+                if self.facts.error.is_none() {
+                    self.facts.error = Some(shortened(&String::from_utf8_lossy(data)));
+                }
+            }
+            _ => self.event(data, self.place),
         }
     }
 
     fn frame(&mut self, frame: &eventstream::Frame<'_>) {
-        let failed = self.failed;
-        self.failed |= frame.is_exception;
+        let place = Place { failed: self.place.failed || frame.exception.is_some(), ..self.place };
         match eventstream::unwrapped(frame.payload) {
-            Some(payload) => self.event(&payload),
-            None => self.document(frame.payload),
+            Some(payload) => self.event(&payload, place),
+            None => self.document(frame.payload, place),
         }
-        self.failed = failed;
-    }
-
-    fn take(&mut self, document: Document, depth: u32) {
-        let facts = &mut *self.facts;
-        // A model or an id inside a message or a choice belongs to that; only these are the answer's own.
-        let is_answer =
-            depth == 0 || document.kind.as_deref().is_some_and(|kind| kind == "message" || kind == "response");
-        if is_answer {
-            facts.model = document.model.or(facts.model.take());
-            facts.response_id = facts.response_id.take().or(document.id);
-        }
-        if facts.response_id.is_none() {
-            facts.response_id = document.other_id;
-        }
-        facts.finish_reason = document.finish.or(facts.finish_reason.take());
-        for counts in &document.counts {
-            usage::merge(&mut facts.usage, usage::read(counts.get("usage").unwrap_or(counts)));
-        }
-        if let Some(out) = document.titan_out {
-            facts.usage.tokens_out = Some(facts.usage.tokens_out.unwrap_or(0).saturating_add(out));
-        }
-        let named = document.error.as_ref().and_then(explained);
-        let told = document.text.filter(|_| self.failed && depth == 0);
-        if let Some(error) = named.or(told) {
-            facts.error = Some(error.trim().chars().take(MAX_ERROR).collect());
-        }
-        for inner in document.inner {
-            self.take(inner, depth + 1);
+        if let Some(name) = frame.exception.filter(|_| self.facts.error.is_none()) {
+            self.facts.error = Some(shortened(&String::from_utf8_lossy(name)));
         }
     }
 }
 
-/// The text of an error, which is an object with a message, a list of those, or a text.
-fn explained(error: &Value) -> Option<String> {
-    match error {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(errors) => errors.first().and_then(explained),
-        Value::Object(fields) => {
-            ["message", "detail", "error", "code", "type"].iter().find_map(|name| explained(fields.get(*name)?))
+/// An error as a row keeps it.
+fn shortened(error: &str) -> String {
+    error.trim().chars().take(MAX_ERROR).collect()
+}
+
+// === impl ToolCalls ===
+
+impl ToolCalls {
+    fn add(&mut self, kind: &str, more: u64) {
+        let is_full = self.0.len() == MAX_KINDS;
+        match self.0.iter_mut().find(|(known, _)| known == kind) {
+            Some((_, count)) => *count = count.saturating_add(more),
+            None if more > 0 && !is_full => self.0.push((kind.to_owned(), more)),
+            None => {}
         }
-        _ => None,
     }
-}
-
-/// Whether an event can hold something besides text: token counts, an end, an error. In one pass, because a stream has
-/// thousands of events.
-fn is_telling(data: &[u8]) -> bool {
-    memchr::memchr_iter(b'"', data).filter_map(|at| member(data.get(at + 1..)?)).any(|(name, value)| {
-        let begins = |with: &[&[u8]]| with.iter().any(|with| name.starts_with(with));
-        let ends = |with: &[&[u8]]| with.iter().any(|with| name.ends_with(with));
-        match value {
-            b'{' => begins(&[b"usage", b"x_groq", b"meta", b"metrics", b"error"]) || ends(&[b"Metrics"]),
-            b'"' => ends(&[b"finish_reason", b"finishReason", b"stop_reason", b"stopReason"]) || begins(&[b"error"]),
-            b'n' => false,
-            _ => begins(&[b"error"]),
-        }
-    })
-}
-
-/// The name of the member that begins with a name, and the first byte of its value. Inside a text the quotes are escaped, so
-/// what merely looks like a member there is not taken for one.
-fn member(text: &[u8]) -> Option<(&[u8], u8)> {
-    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_' && *byte != b'-')?;
-    let (name, rest) = text.split_at_checked(end)?;
-    let rest = rest.strip_prefix(b"\"")?.trim_ascii_start().strip_prefix(b":")?;
-    Some((name, *rest.trim_ascii_start().first()?))
 }
 
 // === impl Framing ===
@@ -226,3 +219,5 @@ impl Framing {
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod words;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The data of one event. The name of an event is not needed: every provider repeats it inside the data.
+/// The data of one event. Most providers repeat the name of an event inside its data.
 pub type Data<'a> = Cow<'a, [u8]>;
 
 /// The events of a body, without copying those of a single line.
@@ -10,11 +10,18 @@ pub struct Events<'a> {
     body: &'a [u8],
     /// Where the next event begins.
     at: usize,
+    /// The name of the last event.
+    name: &'a [u8],
 }
 
 impl<'a> Events<'a> {
     pub fn new(body: &'a [u8]) -> Self {
-        Self { body: body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), at: 0 }
+        Self { body: body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), at: 0, name: b"" }
+    }
+
+    /// The name of the last event, or of the one that broke off after it; empty where it has none.
+    pub fn name(&self) -> &'a [u8] {
+        self.name
     }
 
     /// How many bytes the complete events took that were read so far.
@@ -41,15 +48,20 @@ impl<'a> Iterator for Events<'a> {
     fn next(&mut self) -> Option<Data<'a>> {
         let mut data = None;
         let mut rest = self.body.get(self.at..)?;
+        self.name = b"";
         while let Some((line, after)) = line(rest) {
             rest = after;
-            if !line.is_empty() {
+            if let Some(name) = line.strip_prefix(b"event:") {
+                self.name = name.trim_ascii();
+            } else if !line.is_empty() {
                 take(line, &mut data);
                 continue;
-            }
-            self.at = self.body.len() - rest.len();
-            if data.is_some() {
-                return data;
+            } else {
+                self.at = self.body.len() - rest.len();
+                if data.is_some() {
+                    return data;
+                }
+                self.name = b"";
             }
         }
         None
@@ -104,6 +116,9 @@ mod tests {
             );
             assert_eq!(texts(body.as_bytes()), ["{\"a\":1}", "two\nlines"], "{end:?}");
         }
+        let mut events = Events::new(b"event: x\n\nevent:error\r\ndata: a\n\ndata: b\n\n");
+        assert_eq!((events.next().is_some(), events.name()), (true, b"error".as_slice()));
+        assert_eq!((events.next().is_some(), events.name()), (true, b"".as_slice()));
         assert_eq!(texts(b"\xef\xbb\xbfdata: a\n\ndata\n\ndatax: b\n\n"), ["a", ""]);
     }
 

@@ -4,6 +4,9 @@
 use super::Usage;
 use serde_json::Value;
 
+/// No answer has more tokens: what says so counts as unknown.
+const MAX_COUNT: u64 = 1_000_000_000_000;
+
 /// xAI states costs in ticks of 10^-10 US dollars.
 const USD_PER_TICK: f64 = 1e-10;
 
@@ -13,6 +16,8 @@ pub fn read(usage: &Value) -> Usage {
         openai_chat(usage)
     } else if has(usage, &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"]) {
         gemini(usage)
+    } else if has(usage, &["total_input_tokens", "totalInputTokens"]) {
+        gemini(&interaction(usage))
     } else if has(usage, &["inputTokens", "outputTokens", "inputTokenCount", "outputTokenCount"]) {
         bedrock(usage)
     } else if has(usage, &["billed_units", "tokens"]) {
@@ -33,7 +38,10 @@ pub fn read(usage: &Value) -> Usage {
 
 /// What Amazon Bedrock says in response headers about models whose answers say nothing.
 pub fn from_headers<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Usage {
-    let number = |name: &str| get(&format!("x-amzn-bedrock-{name}-token-count"))?.trim().parse().ok();
+    let number = |name: &str| {
+        let count = get(&format!("x-amzn-bedrock-{name}-token-count"))?.trim().parse().ok();
+        count.filter(|count| *count <= MAX_COUNT)
+    };
     Usage {
         tokens_in: number("input"),
         tokens_out: number("output"),
@@ -120,6 +128,35 @@ fn gemini(usage: &Value) -> Usage {
     }
 }
 
+/// Gemini's interactions count the same under other names.
+fn interaction(usage: &Value) -> Value {
+    const NAMES: &[(&str, &str, &str)] = &[
+        ("total_input_tokens", "totalInputTokens", "promptTokenCount"),
+        ("total_output_tokens", "totalOutputTokens", "candidatesTokenCount"),
+        ("total_thought_tokens", "totalThoughtTokens", "thoughtsTokenCount"),
+        ("total_tool_use_tokens", "totalToolUseTokens", "toolUsePromptTokenCount"),
+        ("total_cached_tokens", "totalCachedTokens", "cachedContentTokenCount"),
+        ("total_tokens", "totalTokens", "totalTokenCount"),
+        ("input_tokens_by_modality", "inputTokensByModality", "promptTokensDetails"),
+        ("output_tokens_by_modality", "outputTokensByModality", "candidatesTokensDetails"),
+        ("cached_tokens_by_modality", "cachedTokensByModality", "cacheTokensDetails"),
+    ];
+    let counts = |value: &Value| match value.as_array() {
+        Some(parts) => parts.iter().map(by_modality).collect(),
+        None => value.clone(),
+    };
+    let found = NAMES.iter().filter_map(|(name, vertex, gemini)| {
+        let value = usage.get(name).or_else(|| usage.get(vertex))?;
+        Some(((*gemini).to_owned(), counts(value)))
+    });
+    Value::Object(crate::object::of(found))
+}
+
+fn by_modality(part: &Value) -> Value {
+    let modality = part.get("modality").and_then(Value::as_str).unwrap_or("").to_ascii_uppercase();
+    serde_json::json!({ "modality": modality, "tokenCount": part.get("tokens") })
+}
+
 fn bedrock(usage: &Value) -> Usage {
     let either = |a: &str, b: &str| count(usage, a).or_else(|| count(usage, b));
     Usage {
@@ -160,7 +197,7 @@ fn has(object: &Value, names: &[&str]) -> bool {
 
 /// A count is a whole number that is not negative; anything else counts as unknown.
 pub fn count(object: &Value, name: &str) -> Option<u64> {
-    object.get(name)?.as_u64().filter(|count| *count < 1 << 53)
+    object.get(name)?.as_u64().filter(|count| *count <= MAX_COUNT)
 }
 
 fn detail(usage: &Value, objects: &[&str], name: &str) -> Option<u64> {
@@ -181,7 +218,10 @@ mod tests {
 
     #[test]
     fn hostile_figures_are_unknown() {
-        for wrong in [json!(-1), json!(1.5), json!("12"), json!(null), json!([1]), json!(u64::MAX)] {
+        let wrong =
+            r#"[-1, 1.5, "12", null, [1], 18446744073709551615, 1e300, 1e308, -1e308, 1000000000001, {}, true]"#;
+        let wrong: Vec<Value> = serde_json::from_str(wrong).unwrap();
+        for wrong in wrong {
             let usage =
                 read(&json!({ "prompt_tokens": wrong, "completion_tokens": 2, "total_tokens": wrong, "cost": wrong }));
             assert_eq!((usage.tokens_in, usage.tokens_out, usage.total_tokens), (None, Some(2), None), "{wrong}");
@@ -197,10 +237,25 @@ mod tests {
     }
 
     #[test]
+    fn interactions_count_thoughts_and_tools_beside() {
+        let usage = json!({
+            "total_input_tokens": 119_631, "total_output_tokens": 8_396, "total_thought_tokens": 14_812,
+            "total_tool_use_tokens": 41_495, "total_cached_tokens": 7, "total_tokens": 184_334,
+            "input_tokens_by_modality": [{ "modality": "text", "tokens": 119_631 }]
+        });
+        let read = read(&usage);
+        assert_eq!((read.cached, read.reasoning, read.total_tokens), (Some(7), Some(14_812), Some(184_334)));
+        let facts =
+            crate::wire::read(crate::wire::Framing::Json, 200, json!({ "usage": usage }).to_string().as_bytes());
+        assert_eq!((facts.usage.tokens_in, facts.usage.tokens_out), (Some(161_126), Some(23_208)));
+    }
+
+    #[test]
     fn bedrock_headers_are_read() {
         let usage = from_headers(|name| match name {
             "x-amzn-bedrock-input-token-count" => Some("7"),
             "x-amzn-bedrock-output-token-count" => Some(" 3"),
+            "x-amzn-bedrock-cache-read-input-token-count" => Some("18446744073709551615"),
             _ => None,
         });
         assert_eq!((usage.tokens_in, usage.tokens_out, usage.cached), (Some(7), Some(3), None));

@@ -58,8 +58,11 @@ test("what opens a circuit: 5xx and no answer, but not what the caller or its ke
   }
   fail({ reset: true });
   assert.equal((await chat("causes")).status, 400);
+  // So short a time limit was the caller's choice.
   fail({ hang: true });
   assert.equal((await chat("causes", { "cf-aig-request-timeout": "50" })).status, 400);
+  fail(500);
+  assert.equal((await chat("causes")).status, 500);
   assert.equal((await chat("causes")).status, 200);
   fail(529);
   assert.equal((await chat("causes")).status, 529);

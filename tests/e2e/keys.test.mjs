@@ -273,14 +273,27 @@ test("what cannot be decrypted is refused visibly, and no other key is sent in i
     await on.create("gw", { authentication: true });
     await store("gw", { alias: "default", provider_slug: "openai", secret: KEY("kept") }, { on });
   });
-  for (const ENCRYPTION_KEY of [NEWER, undefined, "not base64 of 32 bytes"]) {
+  for (const ENCRYPTION_KEY of [NEWER, undefined]) {
     await restarted(folder, { bindings: { ENCRYPTION_KEY, PROVIDER_KEYS } }, async (on) => {
       const seen = await call("openai/chat/completions", { on });
       assert.deepEqual([seen.status, seen.sent, seen.credential], [503, null, "stored"]);
       assert.match(JSON.parse(seen.text).description, /cannot get at the key 'default'/);
       await until(() => on.output.length > 0, "the line about it");
       assert.match(on.output.join(""), /"event":"stored_key_unreadable"/);
-      assert.ok(!on.output.join("").includes("CANARY") && !on.output.join("").includes("not base64"));
+      assert.ok(!on.output.join("").includes("CANARY"));
+    });
+  }
+  // One that makes no sense is a mistake of the operator's, and stops everything with its reason.
+  for (const ENCRYPTION_KEY of ["not base64 of 32 bytes", "AAAA", `${NEWER},`]) {
+    await restarted(folder, { bindings: { ENCRYPTION_KEY, PROVIDER_KEYS } }, async (on) => {
+      const sent = on.upstream.requests.length;
+      const refused = await on.call("openai/chat/completions", { json: { model: "gpt-4o", messages: [] }, headers: { ...OURS, ...bearer("sk-mine") } });
+      const text = await refused.text();
+      assert.deepEqual([refused.status, /ENCRYPTION_KEY is not the base64 of 32 bytes/.test(JSON.parse(text).description), text.includes(ENCRYPTION_KEY)], [503, true, false]);
+      assert.equal(on.upstream.requests.length, sent);
+      const health = await (await fetch(`${on.url}/health`)).json();
+      assert.deepEqual([health.status, /^ENCRYPTION_KEY/.test(health.reason)], ["unconfigured", true]);
+      assert.match((await (await on.api("/gateways")).json()).errors[0].message, /ENCRYPTION_KEY/);
     });
   }
   await restarted(folder, { bindings: { ENCRYPTION_KEY: undefined } }, async (on) => {

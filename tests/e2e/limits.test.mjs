@@ -51,7 +51,8 @@ function farFromItsEnd() {
 
 const limiter = async (change) => (await fetch(`${gw.url}/__limiter`, change && { method: "POST", body: JSON.stringify(change) })).json();
 const chat = (gateway, headers, json = CHAT) => gw.call("openai/chat/completions", { gateway, json, headers });
-const costs = (dollars) => ({ "cf-aig-custom-cost": JSON.stringify({ total_cost: dollars }) });
+/** What a request is to cost. Budgets believe that of a caller with a token. */
+const costs = (dollars) => ({ "cf-aig-custom-cost": JSON.stringify({ total_cost: dollars }), "cf-aig-authorization": `Bearer ${TOKEN}` });
 const tagged = (metadata) => ({ "cf-aig-metadata": JSON.stringify(metadata) });
 const limits = (gateway) => gw.result(`/gateways/${gateway}/limits`);
 const put = (gateway, settings) => gw.api(`/gateways/${gateway}`, { method: "PUT", body: JSON.stringify(settings) });

@@ -1,0 +1,201 @@
+// The runtime that `npm start` serves with: workerd, as Miniflare starts and restarts it, and as wrangler reads its configuration.
+// Everything that these two call unstable or unsafe is used in this file only, and tests/e2e/start.test.mjs holds it to what it promises.
+import processes from "node:child_process";
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { dirname, join } from "node:path";
+import { build as bundle, stop as endBundler } from "esbuild";
+import { CoreBindings, CoreHeaders, Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
+import { unstable_getMiniflareWorkerOptions as readOptions } from "wrangler";
+import { Failure } from "./toolchain.mjs";
+
+/** The entrypoint that the outside reaches. */
+const OUTSIDE = "Served";
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
+/** More crashes than this within a minute, and starting again makes nothing better. */
+const CRASHES = 5;
+/** How often it is looked whether the runtime could be started again, in milliseconds. */
+const LOOK_MS = 500;
+
+/** The bindings by which the Worker behind Miniflare's own socket finds what it could serve: buckets, Workers, handlers. */
+const DOORS = [
+  "SERVICE_IMAGES_DELIVERY",
+  "SERVICE_LOCAL_EXPLORER",
+  "SERVICE_R2_PUBLIC",
+  "SERVICE_R2_S3",
+  "SERVICE_STREAM",
+  "SERVICE_USER_FALLBACK",
+  "SERVICE_USER_ROUTE_PREFIX",
+  "TRIGGER_HANDLERS",
+];
+
+const unguessable = () => randomBytes(16).toString("hex");
+
+// Our socket takes what a header says for `request.cf`. Under a name that nobody outside can know, no client can say it.
+CoreHeaders.CF_BLOB = `x-${unguessable()}`;
+// Miniflare opens a socket of its own, on loopback, and talks to the runtime by it with a secret. The Worker behind it also serves
+// whoever does not know the secret, from bindings that it knows by name. Under other names it finds none and answers 404.
+for (const door of DOORS) {
+  if (!(door in CoreBindings)) throw new Failure(`this version of miniflare has no ${door} any more: see scripts/runtime.mjs.`);
+  CoreBindings[door] = `${unguessable()}_`;
+}
+
+// Miniflare starts workerd in our process group, where Ctrl-C and a supervisor's signal would end it before its requests.
+const started = new Set();
+let tellStarted = () => {};
+const { spawn } = processes;
+processes.spawn = (command, args, options) => {
+  const child = spawn(command, args, { ...options, detached: true });
+  started.add(child.pid);
+  child.once("exit", () => started.delete(child.pid));
+  tellStarted([...started]);
+  return child;
+};
+
+const beside = (name) => fs.readFileSync(new URL(name, import.meta.url), "utf8");
+
+/** A Worker of a configuration, without its modules: `{name, main, crons, options}`. */
+function read(config) {
+  const { workerOptions, main, externalWorkers } = readOptions(config);
+  const { modulesRules, cronTriggers = [], ...options } = workerOptions;
+  const name = /^\s*name\s*=\s*["'](.+?)["']/m.exec(fs.readFileSync(config, "utf8"))?.[1];
+  if (!name || !main) throw new Failure(`${config} has no name or no main.`);
+  return { name, main, crons: cronTriggers, options, others: externalWorkers };
+}
+
+/** Tollgate, as it was built. */
+function tollgate({ name, main, options }, variables) {
+  const folder = dirname(main);
+  const bindings = { ...variables, ...options.bindings };
+  // Whoever is bound calls it under any name, and nobody else can.
+  if (variables === null) delete bindings.ALLOWED_HOSTS;
+  return {
+    ...options,
+    name,
+    modulesRoot: folder,
+    modules: [
+      { type: "ESModule", path: join(folder, "served.js"), contents: beside("served.js") },
+      { type: "ESModule", path: main },
+      { type: "CompiledWasm", path: join(folder, "index_bg.wasm") },
+    ],
+    bindings,
+  };
+}
+
+/** A Worker in front of it, with what reaches it from outside. */
+async function inFront({ name, main, options }, gateway) {
+  const { outputFiles } = await bundle({ entryPoints: [main], bundle: true, format: "esm", target: "esnext", external: ["cloudflare:*", "node:*"], write: false });
+  await endBundler();
+  const bound = Object.entries(options.serviceBindings ?? {}).map(([binding, to]) => {
+    const isGateway = (to?.name ?? to) === gateway && !to?.entrypoint;
+    return [binding, isGateway ? { name: gateway, entrypoint: OUTSIDE } : to];
+  });
+  const worker = { ...options, name, serviceBindings: Object.fromEntries(bound), modulesRoot: dirname(main), modules: [{ type: "ESModule", path: join(dirname(main), "bundled.js"), contents: outputFiles[0].text }] };
+  const { compatibilityDate } = options;
+  const door = { name: `${name}-door`, compatibilityDate, modules: [{ type: "ESModule", path: "door.js", contents: beside("door.js") }], serviceBindings: { SERVED: name } };
+  return [door, worker];
+}
+
+/** The crash that Miniflare only writes a line about. */
+class Watch extends Log {
+  constructor(crashed) {
+    super(LogLevel.WARN);
+    this.crashed = crashed;
+  }
+
+  warn(message) {
+    super.warn(message);
+    if (/runtime crashed unexpectedly/.test(message)) this.crashed();
+  }
+}
+
+export class Runtime {
+  #miniflare;
+  #tollgate;
+  #crons = new Map();
+  #timers = [];
+  #crashes = [];
+  #failed;
+  /** Fulfilled with the reason when it cannot go on. */
+  failed = new Promise((resolve) => (this.#failed = resolve));
+
+  /**
+   * Serves the Worker of `config`, or the one of `front` with the other behind it, on `host` and `port`. State is kept where
+   * wrangler keeps it. `variables` are those that the configuration says nothing of; `minute` is how long a minute of the cron's is, in
+   * milliseconds; `started` is told the ids of the processes that run.
+   */
+  static async start({ config, front, host, port, state, variables = {}, minute = 60_000, started: tell = () => {} }) {
+    tellStarted = tell;
+    const runtime = new Runtime();
+    const own = read(config);
+    const others = front ? await inFront(read(front), own.name) : [];
+    const workers = [...others, tollgate(own, front ? null : variables), ...own.others];
+    workers[0].unsafeDirectSockets = [{ host, port, entrypoint: OUTSIDE }];
+    const options = convertV4MiniflareOptions({
+      host: "127.0.0.1",
+      cf: false,
+      logRequests: false,
+      log: new Watch(() => runtime.#crashed()),
+      handleStructuredLogs: ({ level, message }) => (level === "error" || level === "warn" ? console.error(message) : console.log(message)),
+      unsafeLocalExplorer: false,
+      unsafeObservability: false,
+      unsafeTriggerHandlers: false,
+      unsafeInspectDurableObjects: false,
+      telemetry: { enabled: false },
+      resourcePersistencePath: join(state, "v3"),
+      workers,
+    });
+    const before = new Map(SIGNALS.map((signal) => [signal, process.listeners(signal)]));
+    runtime.#miniflare = new Miniflare(options);
+    // Miniflare ends the process at once where it gets one of these.
+    for (const [signal, known] of before) {
+      for (const listener of process.listeners(signal)) if (!known.includes(listener)) process.off(signal, listener);
+    }
+    try {
+      await runtime.#miniflare.ready;
+    } catch (error) {
+      throw new Failure(`workerd cannot be started: ${error.message}`);
+    }
+    runtime.#tollgate = own.name;
+    for (const cron of own.crons) runtime.#every(minute, () => runtime.#tick(cron));
+    runtime.#every(LOOK_MS, () => runtime.#miniflare.ready.catch((error) => runtime.#failed(error.message)));
+    return runtime;
+  }
+
+  #every(milliseconds, work) {
+    this.#timers.push(setInterval(work, milliseconds));
+  }
+
+  #crashed() {
+    const now = Date.now();
+    this.#crashes = [...this.#crashes.filter((at) => now - at < 60_000), now];
+    if (this.#crashes.length > CRASHES) this.#failed(`workerd crashed ${this.#crashes.length} times within a minute`);
+  }
+
+  async #worker() {
+    return this.#miniflare.getWorker(this.#tollgate);
+  }
+
+  /** One run at a time: the next minute does what one that takes longer has left. */
+  async #tick(cron) {
+    if (this.#crons.has(cron)) return;
+    this.#crons.set(cron, Date.now());
+    try {
+      await (await this.#worker()).scheduled({ cron, scheduledTime: new Date() });
+    } catch (error) {
+      console.error(`tollgate: the cron trigger failed: ${error.message}`);
+    }
+    this.#crons.delete(cron);
+  }
+
+  /** Takes no more requests, waits for those under way but no longer than `patience` milliseconds, and until all logs are written. Returns how many requests were cut off. */
+  async stop(patience) {
+    this.#timers.forEach(clearInterval);
+    return (await this.#worker()).stop(patience);
+  }
+
+  async end() {
+    this.#timers.forEach(clearInterval);
+    await this.#miniflare.dispose();
+  }
+}
