@@ -1,18 +1,27 @@
 //! The memory of an isolate, which all its requests share: how much of it bodies may take that are kept for later.
 
+use std::collections::VecDeque;
+
 /// What the bodies of one isolate may take together, in bytes. It has 128 MB, in which the rest has to find room, too.
 pub const TOGETHER: u64 = 48 * 1024 * 1024;
 
-/// Bodies up to this length are not counted.
-pub const SMALL: u64 = 256 * 1024;
+/// What short bodies may take beyond that, so that long ones leave them room.
+pub const FOR_SHORT: u64 = 16 * 1024 * 1024;
+
+/// A body up to this length is short.
+pub const SHORT: u64 = 256 * 1024;
+
+/// Bodies up to this length are not counted: what else a request takes is more.
+pub const SMALL: u64 = 16 * 1024;
 
 /// The platform ends requests without a word; what they held is forgotten after this many milliseconds.
 const FORGOTTEN_MS: u64 = 15 * 60 * 1_000;
 
-/// Who holds how much. Short: only long bodies are in it.
+/// Who holds how much, in the order of numbers, which is that of times.
 #[derive(Default)]
 pub struct Shares {
-    held: Vec<Share>,
+    held: VecDeque<Share>,
+    total: u64,
     last: u64,
 }
 
@@ -25,31 +34,46 @@ struct Share {
 impl Shares {
     /// A share of so many bytes; `None` when there is not so much left.
     pub fn take(&mut self, bytes: u64, now_ms: u64) -> Option<u64> {
-        self.held.retain(|share| now_ms.saturating_sub(share.at) < FORGOTTEN_MS);
-        if self.total() + bytes > TOGETHER {
+        while let Some(first) = self.held.front().filter(|share| now_ms.saturating_sub(share.at) >= FORGOTTEN_MS) {
+            self.total -= first.bytes;
+            self.held.pop_front();
+        }
+        if !self.fits(bytes, bytes) {
             return None;
         }
         self.last += 1;
-        self.held.push(Share { number: self.last, bytes, at: now_ms });
+        self.total += bytes;
+        self.held.push_back(Share { number: self.last, bytes, at: now_ms });
         Some(self.last)
     }
 
     /// Makes a share larger, if there is so much left.
     pub fn grow(&mut self, number: u64, bytes: u64) -> bool {
-        let fits = self.total() + bytes <= TOGETHER;
-        match self.held.iter_mut().find(|share| share.number == number) {
-            Some(share) if fits => share.bytes += bytes,
-            _ => return false,
+        let Some(at) = self.place(number) else { return false };
+        let all = self.held.get(at).map_or(0, |share| share.bytes) + bytes;
+        if !self.fits(bytes, all) {
+            return false;
+        }
+        self.total += bytes;
+        if let Some(share) = self.held.get_mut(at) {
+            share.bytes = all;
         }
         true
     }
 
     pub fn give_back(&mut self, number: u64) {
-        self.held.retain(|share| share.number != number);
+        if let Some(share) = self.place(number).and_then(|at| self.held.remove(at)) {
+            self.total -= share.bytes;
+        }
     }
 
-    fn total(&self) -> u64 {
-        self.held.iter().map(|share| share.bytes).sum()
+    fn place(&self, number: u64) -> Option<usize> {
+        self.held.binary_search_by_key(&number, |share| share.number).ok()
+    }
+
+    /// Whether there is room for so many bytes more of a body that then has `all`.
+    fn fits(&self, more: u64, all: u64) -> bool {
+        self.total + more <= TOGETHER + if all <= SHORT { FOR_SHORT } else { 0 }
     }
 }
 
@@ -72,8 +96,20 @@ mod tests {
     fn what_nobody_gives_back_is_forgotten_in_the_end() {
         let mut shares = Shares::default();
         let lost = shares.take(TOGETHER, 0).unwrap();
-        assert!(shares.take(1, FORGOTTEN_MS - 1).is_none());
+        assert!(shares.take(SHORT + 1, FORGOTTEN_MS - 1).is_none());
         assert!(shares.take(1, FORGOTTEN_MS).is_some());
         assert!(!shares.grow(lost, 1));
+    }
+
+    #[test]
+    fn long_bodies_leave_room_for_short_ones() {
+        let mut shares = Shares::default();
+        shares.take(TOGETHER, 0).unwrap();
+        assert!(shares.take(SHORT + 1, 0).is_none());
+        let short: Vec<u64> = std::iter::from_fn(|| shares.take(SHORT, 0)).collect();
+        assert_eq!(short.len() as u64, FOR_SHORT / SHORT);
+        shares.give_back(short[0]);
+        let last = shares.take(SHORT / 2, 0).unwrap();
+        assert!(shares.grow(last, SHORT / 2) && !shares.grow(last, 1));
     }
 }

@@ -20,7 +20,7 @@ use crate::platform::crash::Mark;
 use crate::platform::credentials;
 use crate::platform::job::{self, Job};
 use crate::platform::js::{self, Answer, Incoming};
-use crate::platform::outgoing::{self, NoBody, Prepared, Taken};
+use crate::platform::outgoing::{self, Keep, NoBody, Prepared, Taken};
 use crate::platform::{
     Around, circuits, compat, console, gateways, limiter, now, pause, random, resolver,
     tokens::{self, Who},
@@ -231,7 +231,7 @@ pub async fn attempt(
             Err(none) => (End::Unanswered(none.cause), plan.pause(number, None, random() as u64)),
         };
         // Without another attempt nothing is copied: a job holds the body for its row.
-        let next = wait.map(|wait| (wait, job.clone()));
+        let next = wait.map(|wait| (wait, job.another()));
         failures.push(Failed { job, end });
         let (wait, mut next) = next?;
         let is_last = caller.calls.get() >= max_calls;
@@ -445,7 +445,7 @@ impl Arrival<'_> {
             resolver::admit(provider, &job.around).await?;
         }
         job.key_limit = credential.limit.clone();
-        let keep = options.retry.attempts > 1 || job.cache.is_on() || credential.signs();
+        let keep = Keep { wanted: options.retry.attempts > 1 || job.cache.is_on(), needed: credential.signs() };
         let by_model = scope.gateway.limits.are_by_model();
         let body = outgoing::taken(asked, keep, by_model, job).await?;
         if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {

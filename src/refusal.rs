@@ -85,6 +85,15 @@ impl Refusal {
         Self::new(400, 2008, "Invalid provider", description)
     }
 
+    /// A body that has to be kept, when the bodies of others take all the memory there is for that.
+    pub fn no_room(what: &str) -> Self {
+        let description = format!(
+            "Tollgate is taking in so many long bodies just now that there is no memory for {what}. Try again in a moment."
+        );
+        let refusal = Self::unavailable(description);
+        Self { headers: vec![("retry-after", "1".to_owned())], ..refusal }
+    }
+
     pub fn unauthorized(description: impl Into<String>) -> Self {
         Self::new(401, 2009, "Unauthorized", description)
     }

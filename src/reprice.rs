@@ -11,6 +11,7 @@ use crate::query::Query;
 use crate::rollup::Correction;
 use crate::shard::Databases;
 use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::whose::Whose;
 use crate::wire::Usage;
 use serde_json::{Value, json};
 
@@ -19,6 +20,9 @@ const SLICE: u64 = if cfg!(test) { 5 } else { 500 };
 
 /// How long one who works on a job may be silent before another takes over, in milliseconds.
 const LEASE_MS: u64 = 30_000;
+
+/// How long a job is worked on before the next one gets its turn, in milliseconds.
+const TURN_MS: u64 = 5_000;
 
 row! {
     struct Job {
@@ -85,6 +89,7 @@ pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
 pub async fn run_all(
     databases: &impl Databases,
     shard: u32,
+    whose: &Whose,
     now: impl Fn() -> u64,
     until_ms: u64,
 ) -> Result<(), StoreError> {
@@ -92,10 +97,15 @@ pub async fn run_all(
     // One that fails is left to the next time: those of others go on.
     let (mut failed, mut outcome) = (Vec::new(), Ok(()));
     while now() < until_ms {
-        let sql = "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 10";
-        let next = store.ids(Statement::new(sql, [Bind::Int(now() as i64)])).await?;
+        let sql = format!(
+            "SELECT id FROM reprices WHERE processed = 0 AND lease_until < ?1 AND {} ORDER BY lease_until LIMIT 10",
+            whose.holds("reprices.gateway", 2)
+        );
+        let binds: Vec<Bind> = [Bind::Int(now() as i64)].into_iter().chain(whose.binds()).collect();
+        let next = store.ids(Statement::new(sql, binds)).await?;
         let Some(id) = next.into_iter().find(|id| !failed.contains(id)) else { break };
-        if let Err(error) = run(databases.first(), store, &id, &now, until_ms).await {
+        // One after another gets its turn, however long the first one takes.
+        if let Err(error) = run(databases.first(), store, &id, &now, until_ms.min(now() + TURN_MS)).await {
             outcome = Err(error);
             failed.push(id);
         }
@@ -121,8 +131,9 @@ async fn run<S: Store>(
             return Ok(());
         }
     }
-    // Whoever comes next need not wait for the lease to end.
-    let release = Statement::new("UPDATE reprices SET lease_until = 0 WHERE id = ?1", [id.into()]);
+    // Whoever comes next need not wait for the lease to end, and begins with the job that has waited longest.
+    let released = Bind::Int(now().saturating_sub(1) as i64);
+    let release = Statement::new("UPDATE reprices SET lease_until = ?2 WHERE id = ?1", [id.into(), released]);
     store.batch(vec![release]).await.map(drop)
 }
 
@@ -400,7 +411,7 @@ mod tests {
         let listed = costs(&store)[1].clone();
         rule(&store, "gpt-4o");
         let dry = begin(&store, json!({ "dry_run": true }));
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         let seen = state(&store, &dry);
         assert_eq!(
             (&seen["processed"], &seen["logs_seen"], &seen["logs_changed"]),
@@ -411,7 +422,7 @@ mod tests {
         assert_eq!(charted(&store), seen["cost_before"].as_f64().unwrap());
         block_on(store.batch(vec![Statement::new("DELETE FROM reprices", [])])).unwrap();
         let wet = begin(&store, json!({}));
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         let now = costs(&store);
         assert_eq!(now[0], (Some(7.0), Some("request".to_owned())));
         assert!(
@@ -427,7 +438,7 @@ mod tests {
         )
         .unwrap();
         begin(&store, json!({}));
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         assert_eq!(costs(&store)[1], listed);
     }
 
@@ -440,7 +451,7 @@ mod tests {
             &store,
             json!({ "start_date": from, "filters": [{ "key": "provider", "operator": "eq", "value": ["openai"] }] }),
         );
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         let changed: Vec<bool> = costs(&store).iter().map(|(cost, _)| *cost == Some(0.002)).collect();
         assert_eq!(changed, (0..20).map(|n| n >= 15).collect::<Vec<_>>());
         assert_eq!(state(&store, &id)["logs_seen"], 5);
@@ -470,7 +481,7 @@ mod tests {
         let whole = with_logs(13);
         rule(&whole, "gpt-4o");
         let id = begin(&whole, json!({}));
-        block_on(run_all(&whole, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&whole, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         let wanted = (state(&whole, &id), costs(&whole));
         let wanted_sum = charted(&whole);
         for after in [false, true] {
@@ -484,10 +495,10 @@ mod tests {
                 } else {
                     faulty.fail_before(call)
                 }
-                let first = block_on(run_all(&faulty, 0, clock(), u64::MAX));
+                let first = block_on(run_all(&faulty, 0, &Whose::All, clock(), u64::MAX));
                 // Whoever comes next waits for the lease of one who is gone to end.
                 let later = clock();
-                block_on(run_all(&faulty.inner, 0, || later() + LEASE_MS + 1_000_000, u64::MAX)).unwrap();
+                block_on(run_all(&faulty.inner, 0, &Whose::All, || later() + LEASE_MS + 1_000_000, u64::MAX)).unwrap();
                 let mut found = state(&faulty.inner, &id);
                 found["modified_at"] = wanted.0["modified_at"].clone();
                 assert_eq!((found, costs(&faulty.inner)), wanted, "{call} {after} {first:?}");
@@ -520,7 +531,7 @@ mod tests {
         // While somebody holds the lease nobody else begins.
         block_on(store.batch(vec![Statement::new("UPDATE reprices SET processed = 0, lease_until = 9e15", [])]))
             .unwrap();
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         assert_eq!(state(&store, &id)["processed"], false);
     }
 
@@ -538,7 +549,7 @@ mod tests {
                 vec![Statement::new(copy, [name.into(), id.as_str().into()]), Statement::new(broken, [name.into()])];
             block_on(store.batch(statements)).unwrap();
         }
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         let left = block_on(store.ids(Statement::new("SELECT id FROM reprices WHERE processed = 0", []))).unwrap();
         assert_eq!((left, &state(&store, &id)["logs_changed"]), (Vec::new(), &json!(6)));
         assert!(block_on(aside::report(&store, NOW)).unwrap().1 >= 2);
@@ -552,7 +563,7 @@ mod tests {
         block_on(store.batch(vec![Statement::new("UPDATE rollup SET cost = 1", [])])).unwrap();
         rule(&store, "gpt-4o");
         let id = begin(&store, json!({}));
-        block_on(run_all(&store, 0, clock(), u64::MAX)).unwrap();
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
         let seen = state(&store, &id);
         assert_eq!((&seen["cost_before"], &seen["cost_after"]), (&json!(0.0), &json!(0.004)));
         assert_eq!(charted(&store), 1.004);

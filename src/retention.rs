@@ -12,6 +12,7 @@ use crate::body_object;
 use crate::id;
 use crate::store::{Bind, Statement, Store, StoreError, row};
 use crate::thing;
+use crate::whose::Whose;
 use serde_json::Value;
 
 /// Logs in one slice. Other requests wait for D1 while it is removed.
@@ -55,14 +56,21 @@ row! {
 }
 
 /// Removes what is to go until nothing is left, or `is_over` says that there is no more time.
-pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) -> Result<Report, StoreError> {
+pub async fn run(
+    store: &impl Store,
+    whose: &Whose,
+    now_ms: u64,
+    is_over: impl Fn() -> bool,
+) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    forget(store, FORGET_UNSTORED, now_ms.saturating_sub(UNSTORED_MS), &is_over).await?;
-    forget(store, FORGET_GROUPS, now_ms.saturating_sub(WRITTEN_MS), &is_over).await?;
-    store.batch(vec![thing::forgotten(now_ms, FORGOTTEN_AT_ONCE.into())]).await?;
+    if whose.is_all() {
+        forget(store, FORGET_UNSTORED, now_ms.saturating_sub(UNSTORED_MS), &is_over).await?;
+        forget(store, FORGET_GROUPS, now_ms.saturating_sub(WRITTEN_MS), &is_over).await?;
+        store.batch(vec![thing::forgotten(now_ms, FORGOTTEN_AT_ONCE.into())]).await?;
+    }
     let mut slices = 0;
     loop {
-        let due = due(store, now_ms).await?;
+        let due = due(store, whose, now_ms).await?;
         if due.is_empty() {
             return Ok(report);
         }
@@ -77,9 +85,11 @@ pub async fn run(store: &impl Store, now_ms: u64, is_over: impl Fn() -> bool) ->
 }
 
 /// The gateways that have something to do, the one first that was last served longest ago.
-async fn due(store: &impl Store, now_ms: u64) -> Result<Vec<Due>, StoreError> {
+async fn due(store: &impl Store, whose: &Whose, now_ms: u64) -> Result<Vec<Due>, StoreError> {
     // Only three are told apart: a gateway that is due for none of them has bodies to remove.
-    let sql = "SELECT key, recount, aged, coalesce(excess, 0) AS excess FROM (SELECT gateways.key, log_storage.run_at, \
+    let own = whose.holds("gateways.key", 4);
+    let sql = format!(
+        "SELECT key, recount, aged, coalesce(excess, 0) AS excess FROM (SELECT gateways.key, log_storage.run_at, \
            settings->>'log_management' IS NOT NULL AND log_storage.counted_at < ?1 - ?2 AS recount, \
            settings->>'log_management_strategy' = 'DELETE_OLDEST' AND log_storage.logs > settings->>'log_management' AS excess, \
            EXISTS (SELECT 1 FROM logs WHERE logs.gateway = gateways.key \
@@ -88,10 +98,12 @@ async fn due(store: &impl Store, now_ms: u64) -> Result<Vec<Due>, StoreError> {
              AND (logs.created_at, logs.id) > (log_storage.bodies_at, log_storage.bodies_id) \
              AND logs.created_at < ?1 - 86400000 * (settings->>'log_body_retention_days')) AS bodies \
          FROM gateways JOIN log_storage ON log_storage.gateway = gateways.key \
-         WHERE settings->>'log_management' IS NOT NULL OR settings->>'log_retention_days' IS NOT NULL \
-           OR settings->>'log_body_retention_days' IS NOT NULL) \
-         WHERE recount OR excess OR aged OR bodies ORDER BY coalesce(run_at, 0), key LIMIT ?3";
-    store.rows(Statement::new(sql, [at(now_ms), at(RECOUNT_MS), count(MAX_DUE)])).await
+         WHERE (settings->>'log_management' IS NOT NULL OR settings->>'log_retention_days' IS NOT NULL \
+           OR settings->>'log_body_retention_days' IS NOT NULL) AND {own}) \
+         WHERE recount OR excess OR aged OR bodies ORDER BY coalesce(run_at, 0), key LIMIT ?3"
+    );
+    let binds: Vec<Bind> = [at(now_ms), at(RECOUNT_MS), count(MAX_DUE)].into_iter().chain(whose.binds()).collect();
+    store.rows(Statement::new(sql, binds)).await
 }
 
 async fn slice(store: &impl Store, due: &Due, now_ms: u64, report: &mut Report) -> Result<(), StoreError> {

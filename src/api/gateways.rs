@@ -15,6 +15,7 @@ use crate::query::Query;
 use crate::shard::Databases;
 use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::timestamp;
+use crate::whose::Whose;
 use serde_json::{Map, Value, json};
 
 /// A gateway: the settings under which an application's requests run.
@@ -220,15 +221,18 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
 
 /// Removes the logs in this database of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
 /// because answers that were under way then leave their logs when they end.
-pub async fn sweep(store: &impl Store, now_ms: u64, limit: u32) -> Result<(), StoreError> {
+pub async fn sweep(store: &impl Store, whose: &Whose, now_ms: u64, limit: u32) -> Result<(), StoreError> {
     row! {
         struct Deleted {
             key: i64,
             deleted_at: u64,
         }
     }
-    let all = Statement::new("SELECT key, deleted_at FROM deleted_gateways WHERE shard = 0 ORDER BY deleted_at", []);
-    for Deleted { key, deleted_at } in store.rows::<Deleted>(all).await? {
+    let all = format!(
+        "SELECT key, deleted_at FROM deleted_gateways WHERE shard = 0 AND {} ORDER BY deleted_at",
+        whose.holds("deleted_gateways.key", 1)
+    );
+    for Deleted { key, deleted_at } in store.rows::<Deleted>(Statement::new(all, whose.binds())).await? {
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
         store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;

@@ -38,6 +38,9 @@ const ROWS_AT_ONCE: usize = 250;
 
 const MAX_LIMIT: u64 = 10_000;
 
+/// Longer bodies are no examples to learn from, in bytes. What a body says takes many times its length while it is read.
+const MAX_EXAMPLE: usize = 1024 * 1024;
+
 /// A collected answer ends early beyond this many bytes; its cursor tells where.
 const MAX_COLLECTED: usize = 16 * 1024 * 1024;
 
@@ -174,6 +177,9 @@ impl Export {
     async fn line(&self, store: &impl Store, row: &Row) -> Result<Option<String>, StoreError> {
         let [request, response] = if self.bodies { bodies(store, &row.id).await? } else { [None, None] };
         if self.format == Format::FineTune {
+            if [&request, &response].into_iter().flatten().any(|body| body.len() > MAX_EXAMPLE) {
+                return Ok(None);
+            }
             let conversation = Conversation::read(request.as_deref(), response.as_deref());
             return Ok(conversation.example().map(|example| example.to_string()));
         }

@@ -11,6 +11,7 @@ use crate::record::tests::{answered, call};
 use crate::retention;
 use crate::rollup::Tally;
 use crate::store::sqlite::Sqlite;
+use crate::whose::Whose;
 use crate::wire::Facts;
 use pollster::block_on;
 use std::cell::RefCell;
@@ -172,7 +173,7 @@ fn what_is_removed_takes_its_object_along_and_nothing_else_does() {
     assert_eq!(removed_ones(&store), [""; 0]);
     block_on(log_list::remove(&store, &[by_hand.clone(), short], None)).unwrap();
     assert_eq!(removed_ones(&store), [by_hand.as_str()]);
-    block_on(retention::run(&store, NOW, || false)).unwrap();
+    block_on(retention::run(&store, &Whose::All, NOW, || false)).unwrap();
     let mut gone = vec![by_hand, old, oldest];
     gone.sort();
     assert_eq!(removed_ones(&store), gone);

@@ -1,28 +1,28 @@
 //! Tests of what was answered: is it JSON, does it say a certain thing.
 
-use super::schema;
-use regex_lite::{Regex, RegexBuilder};
+use super::schema::{self, Schema};
+use crate::budget::{Exhausted, Meter};
+use crate::pattern::{MAX_PATTERN, Pattern};
 use serde_json::Value;
+use std::rc::Rc;
 
 #[derive(Clone, Debug)]
 pub enum Test {
     /// The answer is JSON, of a schema if there is one.
-    Json(Option<Value>),
+    Json(Option<Rc<Schema>>),
     /// The answer has this text in it; in lower case where case does not matter, of which only A to Z have one here.
     Contains {
         text: String,
         case_sensitive: bool,
     },
-    Regex(Regex),
+    Regex(Pattern),
 }
 
 /// What is wrong with settings: the field (empty for all of them) and what is allowed.
 pub type Wrong = (&'static str, String);
 
-const MAX_PATTERN: usize = 10_000;
-
-/// What a compiled pattern may take, in bytes.
-const MAX_COMPILED: usize = 1_000_000;
+/// Bytes that are read, written or compared in a step by what the library does with them.
+const BYTES_IN_A_STEP: u64 = 4;
 
 // === impl Test ===
 
@@ -34,9 +34,9 @@ impl Test {
         }
         match object.get("schema").filter(|schema| !schema.is_null()) {
             None => Ok(Self::Json(None)),
-            Some(schema) => match schema::unsupported(schema) {
-                Some(reason) => Err(("schema", reason)),
-                None => Ok(Self::Json(Some(schema.clone()))),
+            Some(schema) => match Schema::new(schema) {
+                Err(reason) => Err(("schema", reason)),
+                Ok(schema) => Ok(Self::Json(Some(Rc::new(schema)))),
             },
         }
     }
@@ -53,12 +53,9 @@ impl Test {
         match (text("contains"), text("regex")) {
             (Some(text), None) if case_sensitive => Ok(Self::Contains { text: text.to_owned(), case_sensitive }),
             (Some(text), None) => Ok(Self::Contains { text: text.to_ascii_lowercase(), case_sensitive }),
-            (None, Some(pattern)) => RegexBuilder::new(pattern)
-                .case_insensitive(!case_sensitive)
-                .size_limit(MAX_COMPILED)
-                .build()
+            (None, Some(pattern)) => Pattern::new(pattern, case_sensitive)
                 .map(Self::Regex)
-                .map_err(|error| ("regex", format!("This is no regular expression: {error}"))),
+                .map_err(|error| ("regex", format!("This is no regular expression that can be used: {error}"))),
             _ => Err((
                 "",
                 "Expected {\"contains\": text} or {\"regex\": pattern}, and optionally \"case_sensitive\"".to_owned(),
@@ -67,19 +64,27 @@ impl Test {
     }
 
     /// Whether an answer passes, and why not.
-    pub fn check(&self, answer: &str) -> (bool, Option<String>) {
-        match self {
+    pub async fn check(
+        &self,
+        answer: &str,
+        meter: &Meter<impl AsyncFn()>,
+    ) -> Result<(bool, Option<String>), Exhausted> {
+        meter.spend(answer.len() as u64 / BYTES_IN_A_STEP + 1).await?;
+        Ok(match self {
             Self::Json(schema) => match serde_json::from_str::<Value>(unfenced(answer)) {
                 Err(error) => (false, Some(format!("not JSON: {error}"))),
-                Ok(value) => match schema.as_ref().map(|schema| schema::check(schema, &value)) {
-                    Some(Err(reason)) => (false, Some(reason)),
-                    _ => (true, None),
+                Ok(value) => match schema {
+                    None => (true, None),
+                    Some(schema) => match schema::check(schema, &value, meter).await? {
+                        Ok(()) => (true, None),
+                        Err(reason) => (false, Some(reason)),
+                    },
                 },
             },
             Self::Contains { text, case_sensitive: true } => (answer.contains(text), None),
             Self::Contains { text, .. } => (answer.to_ascii_lowercase().contains(text), None),
-            Self::Regex(pattern) => (pattern.is_match(answer), None),
-        }
+            Self::Regex(pattern) => (pattern.is_in(answer, meter).await?, None),
+        })
     }
 }
 
@@ -93,7 +98,12 @@ pub fn unfenced(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pollster::block_on;
     use serde_json::json;
+
+    fn checked(test: &Test, answer: &str) -> (bool, Option<String>) {
+        block_on(test.check(answer, &Meter::new(1_000_000, async || {}))).unwrap()
+    }
 
     #[test]
     fn json_may_be_fenced_and_has_to_fit() {
@@ -101,19 +111,21 @@ mod tests {
         for (answer, passes) in
             [("{\"a\":1}", true), ("```json\n[1]\n```", true), ("Sure! {\"a\":1}", false), ("", false)]
         {
-            assert_eq!(any.check(answer).0, passes, "{answer}");
+            assert_eq!(checked(&any, answer).0, passes, "{answer}");
         }
         let schema = Test::json(&json!({ "schema": { "required": ["a"] } })).unwrap();
-        assert_eq!(schema.check("{}"), (false, Some("the answer lacks 'a'".to_owned())));
+        assert_eq!(checked(&schema, "{}"), (false, Some("the answer lacks 'a'".to_owned())));
         assert_eq!(Test::json(&json!({ "schema": { "if": {} } })).unwrap_err().0, "schema");
     }
 
     #[test]
     fn texts_are_found_whatever_their_case() {
         let test = |settings: Value| Test::text(&settings).unwrap();
-        assert!(test(json!({ "contains": "Paris" })).check("it is PARIS").0);
-        assert!(!test(json!({ "contains": "Paris", "case_sensitive": true })).check("it is PARIS").0);
-        assert!(test(json!({ "regex": "^it\\s+is" })).check("It is so").0);
+        let passes = |settings: Value, answer: &str| checked(&test(settings), answer).0;
+        assert!(passes(json!({ "contains": "Paris" }), "it is PARIS"));
+        assert!(!passes(json!({ "contains": "Paris", "case_sensitive": true }), "it is PARIS"));
+        assert!(passes(json!({ "regex": "^it\\s+is" }), "It is so"));
+        assert!(!passes(json!({ "regex": "^it\\s+is", "case_sensitive": true }), "It is so"));
         for wrong in [
             json!({}),
             json!({ "contains": "" }),

@@ -5,21 +5,37 @@ use super::answers::Test;
 use super::judge::{Judge, Question};
 use super::keyed::Keyed;
 use super::report::Report;
-use super::run::{Call, Heard, Run, Stop, World, known};
+use super::run::{Call, Heard, Run, Stop, World, known, lease};
 use super::tally::Sums;
 use crate::body_object::{self, Stored};
+use crate::budget::{Exhausted, Meter};
 use crate::conversation::Conversation;
 use crate::filter::Direction;
 use crate::price;
 use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::cell::Cell;
 
 /// Answers that are read at once: each may have 900 KB.
 const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 10 };
 
 /// Characters of a body that is read: an isolate has 128 MB, and a text is in it several times.
 const MAX_READ: u32 = 300_000;
+
+/// Steps that a test may take beside those for what it reads, and those for each byte of that. Ordinary patterns and schemas take up
+/// to ten for a byte.
+const STEPS: u64 = 20_000_000;
+const STEPS_FOR_A_BYTE: u64 = 50;
+
+/// Bytes of JSON that are read in a step.
+const BYTES_IN_A_STEP: u64 = 4;
+
+/// A slice of tests ends after so many milliseconds, long before its lease does.
+const TESTING_MS: u64 = 5_000;
+
+/// How often a test that takes long keeps its place, in milliseconds.
+const RENEW_MS: u64 = 10_000;
 
 /// A judge that has failed so often without a single verdict is not going to succeed.
 const MAX_FIRST_FAILURES: u64 = 5;
@@ -89,37 +105,65 @@ impl<S: Store, W: World> Run<'_, S, W> {
     pub(super) async fn test(&mut self, position: usize, test: &Test) -> Result<(), Stop> {
         let id = self.id(position);
         let rows = self.answered(position, &id, ANSWERS_AT_ONCE).await?;
+        let begun = self.world.now();
         let mut found = Vec::new();
         let pass = self.progress.answers.at(position);
+        let (store, world, evaluation, runner) = (self.store, self.world, self.row.id.as_str(), self.runner);
+        let leased = Cell::new(begun);
+        let rest = async || {
+            world.rest().await;
+            let now = world.now();
+            // Where others take most of the time, a single answer may outlast the lease.
+            if now > leased.get() + RENEW_MS {
+                leased.set(now);
+                let _ = store.batch(vec![lease(evaluation, runner, now)]).await;
+            }
+        };
+        let meter = Meter::new(pass.steps.unwrap_or(STEPS), rest);
+        let mut last = None;
+        let mut exhausted = false;
         for row in &rows {
-            let conversation = row.conversation();
-            let Some(output) = conversation.as_ref().and_then(Conversation::output) else {
-                pass.skipped += 1;
-                continue;
+            let now = self.world.now();
+            if last.is_some() && now > self.until_ms.min(begun + TESTING_MS) {
+                break;
+            }
+            last = Some(row.id.clone());
+            meter.allow(STEPS_FOR_A_BYTE * row.bytes(), STEPS);
+            let checked = async {
+                meter.spend(row.bytes() / BYTES_IN_A_STEP).await?;
+                let conversation = row.conversation();
+                match conversation.as_ref().and_then(Conversation::output) {
+                    Some(output) => test.check(output, &meter).await.map(Some),
+                    None => Ok(None),
+                }
             };
-            let (passes, reason) = test.check(output);
+            let (passes, reason) = match checked.await {
+                Ok(Some(checked)) => checked,
+                Ok(None) => {
+                    pass.skipped += 1;
+                    continue;
+                }
+                Err(Exhausted) => {
+                    exhausted = true;
+                    break;
+                }
+            };
             let failed: f64 = pass.groups.values().map(|sums| sums.n - sums.sum).sum();
             let group = known(&pass.groups, row.grp.clone());
             pass.groups.at(group).push(f64::from(passes));
             if !passes && failed < MAX_EXAMPLES {
-                found.push(verdict(
-                    &self.row.id,
-                    &id,
-                    &row.id,
-                    Some(0.0),
-                    reason.as_deref(),
-                    None,
-                    None,
-                    self.world.now(),
-                ));
+                found.push(verdict(&self.row.id, &id, &row.id, Some(0.0), reason.as_deref(), None, None, now));
             }
         }
-        pass.cursor = rows.last().map(|row| row.id.clone()).or(pass.cursor.take());
-        pass.done = rows.len() < ANSWERS_AT_ONCE as usize;
+        pass.steps = Some(meter.left());
+        let is_last = rows.len() < ANSWERS_AT_ONCE as usize && rows.last().map(|row| &row.id) == last.as_ref();
+        pass.done = exhausted || is_last;
+        let error = exhausted.then(|| too_costly(pass.groups.values(), last.as_deref().unwrap_or_default()));
+        pass.cursor = last.or(pass.cursor.take());
         if pass.done {
             let whole = Sums::of(pass.groups.values());
             let groups = pass.groups.iter().map(|(group, sums)| (group.clone(), sums.share())).collect();
-            let report = Report { measured: whole.share(), groups, skipped: pass.skipped, ..Report::default() };
+            let report = Report { measured: whole.share(), groups, skipped: pass.skipped, error, ..Report::default() };
             found.push(self.result(position, &Evaluator::Test(test.clone()), &report));
         }
         self.save(found).await
@@ -272,9 +316,23 @@ impl<S: Store, W: World> Run<'_, S, W> {
     }
 }
 
+/// Why a test is given up that takes too many steps.
+fn too_costly<'s>(groups: impl Iterator<Item = &'s Sums>, log: &str) -> String {
+    let tested = Sums::of(groups).n;
+    format!(
+        "given up at log {log}, after {tested} others: the pattern or the schema takes too many steps for what it is used on. A test \
+         may take {STEPS} steps, and {STEPS_FOR_A_BYTE} more for each byte it reads"
+    )
+}
+
 // === impl Answered ===
 
 impl Answered {
+    /// How long what is read of the log is.
+    fn bytes(&self) -> u64 {
+        [&self.request, &self.response].into_iter().flatten().map(|body| body.len() as u64).sum()
+    }
+
     fn conversation(&self) -> Option<Conversation> {
         (self.longer == 0).then(|| Conversation::read(self.request.as_deref(), self.response.as_deref()))
     }

@@ -9,12 +9,15 @@ use super::{Evaluator, Plan};
 use crate::aside::{self, EVALUATIONS};
 use crate::filter::{self, Direction, Filters, Selection};
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
+use crate::whose::Whose;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// What a run needs besides the database.
 pub trait World {
     fn now(&self) -> u64;
+    /// Lets others go first who share the isolate.
+    async fn rest(&self);
     /// Sends a judge's question through the gateway.
     async fn ask(&self, call: &Call<'_>) -> Result<Heard, String>;
 }
@@ -45,13 +48,16 @@ pub(super) struct Progress {
     /// By position in the plan.
     pub(super) answers: Keyed<usize, AnswerPass>,
     pub(super) rows_read: u64,
-    /// Attempts since the last slice that was saved, and why the last one failed.
+    /// How often the database failed since the last slice that was saved, and why it did so last.
     pub(super) failures: u32,
     pub(super) failure: Option<String>,
+    /// How often the next slice was begun without an end that anybody told: the Worker ended in it.
+    pub(super) begun: u32,
 }
 
 /// How far the evaluator of answers is that goes through the logs one by one.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct AnswerPass {
     pub(super) cursor: Option<String>,
     pub(super) done: bool,
@@ -59,13 +65,18 @@ pub(super) struct AnswerPass {
     pub(super) groups: Keyed<String, Sums>,
     /// Logs without an answer to read.
     pub(super) skipped: u64,
+    /// Steps that a test has left.
+    pub(super) steps: Option<u64>,
 }
 
 /// How long a runner may be silent before another takes over, in milliseconds. A judge's answer takes its time.
 const LEASE_MS: u64 = 30_000;
 
-/// Attempts in a row that came to nothing.
+/// Failures of the database in a row.
 const MAX_FAILURES: u32 = 5;
+
+/// A slice that was begun so often and never ended is not begun again.
+const MAX_BEGUN: u32 = 2;
 
 /// How long before its end a runner begins no more questions, in milliseconds: the patience with judges, less what the
 /// platform allows beyond a runner's time.
@@ -103,24 +114,30 @@ pub(super) struct Run<'a, S, W> {
     pub(super) progress: Progress,
 }
 
-/// The ids of evaluations that wait for somebody to go on with them.
-pub async fn waiting(store: &impl Store, now_ms: u64) -> Result<Vec<String>, StoreError> {
-    let sql = "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 ORDER BY lease_until LIMIT 10";
-    store.ids(Statement::new(sql, [Bind::Int(now_ms as i64)])).await
+/// The ids of evaluations that wait for somebody to go on with them, those that have waited longest first.
+pub async fn waiting(store: &impl Store, whose: &Whose, now_ms: u64) -> Result<Vec<String>, StoreError> {
+    let sql = format!(
+        "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 AND {} ORDER BY lease_until LIMIT 100",
+        whose.holds("evaluations.gateway", 2)
+    );
+    let binds: Vec<Bind> = [Bind::Int(now_ms as i64)].into_iter().chain(whose.binds()).collect();
+    store.ids(Statement::new(sql, binds)).await
 }
 
-/// Works on an evaluation until `until_ms`. Does nothing while somebody else does. True when it is done.
+/// Works on an evaluation until `turn_ms`; by `until_ms` everything that it began has to be done. Does nothing while somebody
+/// else works on it. True when it is done.
 pub async fn run(
     store: &impl Store,
     world: &impl World,
     id: &str,
     runner: &str,
+    turn_ms: u64,
     until_ms: u64,
 ) -> Result<bool, StoreError> {
     let now = world.now();
     let lease = Statement::new(
         "UPDATE evaluations SET runner = ?2, lease_until = ?3, progress = json_set(iif(json_valid(progress), progress, '{}'), \
-         '$.failures', coalesce(iif(json_valid(progress), progress ->> 'failures', 0), 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
+         '$.begun', coalesce(iif(json_valid(progress), progress ->> 'begun', 0), 0) + 1) WHERE id = ?1 AND processed = 0 AND lease_until < ?4",
         [id.into(), runner.into(), Bind::Int((now + LEASE_MS) as i64), Bind::Int(now as i64)],
     );
     if store.batch(vec![lease]).await?.first() != Some(&1) {
@@ -137,17 +154,26 @@ pub async fn run(
         return unreadable(store, id, &reason.0, &content, now).await.map(|()| true);
     }
     let Some(row) = rows.pop() else { return Ok(true) };
-    let progress = row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let progress: Progress =
+        row.progress.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    // What was begun just now counts, too.
+    let unended = progress.begun.saturating_sub(1);
+    if unended > MAX_BEGUN {
+        // Not even giving up came to its end.
+        return store.batch(ended(&row.id, &never_ended(), now)).await.map(|_| true);
+    }
     let Some((plan, sets)) = understood(&row) else {
         let content = json!([row.plan, row.datasets]).to_string();
         return unreadable(store, &row.id, "its plan or its datasets", &content, now).await.map(|()| true);
     };
     let mut run = Run { store, world, runner, plan, sets, until_ms, progress, row };
-    // Also counts the attempts that ended without a word, because the platform stopped them.
-    if run.progress.failures > MAX_FAILURES {
-        run.give_up().await?;
+    if unended == MAX_BEGUN {
+        run.give_up(never_ended()).await?;
+    } else if run.progress.failures >= MAX_FAILURES {
+        let reason = run.progress.failure.take().unwrap_or_default();
+        run.give_up(format!("the database failed {MAX_FAILURES} times: {reason}")).await?;
     }
-    while world.now() < until_ms {
+    while world.now() < turn_ms.min(until_ms) {
         match run.step().await {
             Ok(true) => return Ok(true),
             Ok(false) => {}
@@ -160,9 +186,10 @@ pub async fn run(
             }
         }
     }
-    // Whoever comes next need not wait for the lease to end.
-    let release = "UPDATE evaluations SET lease_until = 0, progress = json_set(progress, '$.failures', 0) WHERE id = ?1 AND runner = ?2";
-    store.batch(vec![Statement::new(release, [id.into(), runner.into()])]).await?;
+    // Whoever comes next need not wait for the lease to end, and begins with the evaluation that has waited longest.
+    let release = "UPDATE evaluations SET lease_until = ?3, progress = json_set(progress, '$.begun', 0) WHERE id = ?1 AND runner = ?2";
+    let released = Bind::Int(world.now().saturating_sub(1) as i64);
+    store.batch(vec![Statement::new(release, [id.into(), runner.into(), released])]).await?;
     Ok(false)
 }
 
@@ -177,21 +204,29 @@ fn understood(row: &Evaluation) -> Option<(Plan, Vec<Filters>)> {
     Some((Plan::parse(plan.as_object()?).ok()?, sets?))
 }
 
+fn never_ended() -> String {
+    format!("given up: this was begun {MAX_BEGUN} times, and each time the Worker ended before it came to an end")
+}
+
 /// Ends an evaluation that this version of Tollgate does not understand.
 async fn unreadable(store: &impl Store, id: &str, reason: &str, content: &str, now: u64) -> Result<(), StoreError> {
-    let why = "the plan or the datasets of this evaluation cannot be read";
+    let mut statements = ended(id, "the plan or the datasets of this evaluation cannot be read", now);
+    statements.push(aside::kept(EVALUATIONS, id, reason, content, now));
+    store.batch(statements).await.map(drop)
+}
+
+/// Ends an evaluation of which nothing more can be worked out.
+fn ended(id: &str, why: &str, now: u64) -> Vec<Statement> {
     let results =
         "UPDATE evaluation_results SET status = ?3, status_description = ?2 WHERE evaluation_id = ?1 AND status = ?4";
     let done = "UPDATE evaluations SET processed = 1, modified_at = ?2 WHERE id = ?1";
-    let statements = vec![
+    vec![
         Statement::new(
             results,
             [id.into(), why.into(), Bind::Int(Status::Error as i64), Bind::Int(Status::Pending as i64)],
         ),
         Statement::new(done, [id.into(), Bind::Int(now as i64)]),
-        aside::kept(EVALUATIONS, id, reason, content, now),
-    ];
-    store.batch(statements).await.map(drop)
+    ]
 }
 
 pub(super) enum Stop {
@@ -272,6 +307,8 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let now = self.world.now();
         let total: u64 = self.progress.groups.values().map(|tally| tally.logs).sum();
         (self.progress.failures, self.progress.failure) = (0, None);
+        // Also notes that the next slice begins.
+        self.progress.begun = 1;
         let progress = serde_json::to_string(&self.progress).unwrap_or_default();
         let saved = Statement::new(
             "UPDATE evaluations SET progress = ?3, lease_until = ?4, total_logs = ?5, modified_at = ?6 WHERE id = ?1 AND runner = ?2",
@@ -290,9 +327,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
 
     /// Keeps the place of this runner while a slice takes its time.
     pub(super) fn lease(&self) -> Statement {
-        let until = Bind::Int((self.world.now() + LEASE_MS) as i64);
-        let sql = "UPDATE evaluations SET lease_until = ?3 WHERE id = ?1 AND runner = ?2";
-        Statement::new(sql, [self.row.id.as_str().into(), self.runner.into(), until])
+        lease(&self.row.id, self.runner, self.world.now())
     }
 
     pub(super) fn id(&self, position: usize) -> String {
@@ -302,14 +337,14 @@ impl<S: Store, W: World> Run<'_, S, W> {
     /// Notes why the database failed, and lets go of the evaluation for a moment.
     async fn failed(&self, error: &StoreError) -> Result<(), StoreError> {
         let later = Bind::Int((self.world.now() + RETRY_MS) as i64);
-        let sql = "UPDATE evaluations SET progress = json_set(progress, '$.failure', ?3), lease_until = ?4 WHERE id = ?1 AND runner = ?2";
+        let sql = "UPDATE evaluations SET progress = json_set(progress, '$.failure', ?3, '$.begun', 0, '$.failures', \
+             coalesce(progress ->> 'failures', 0) + 1), lease_until = ?4 WHERE id = ?1 AND runner = ?2";
         let binds = [self.row.id.as_str().into(), self.runner.into(), error.0.as_str().into(), later];
         self.store.batch(vec![Statement::new(sql, binds)]).await.map(drop)
     }
 
     /// Marks what cannot be worked out as failed, so that the rest can go on.
-    async fn give_up(&mut self) -> Result<(), StoreError> {
-        let reason = self.progress.failure.take().unwrap_or_default();
+    async fn give_up(&mut self, reason: String) -> Result<(), StoreError> {
         let mut failed = Vec::new();
         let figures = !self.progress.figures_done;
         self.progress.figures_done = true;
@@ -319,7 +354,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
             if figures != is_figure || done {
                 continue;
             }
-            let error = Some(format!("the database failed {MAX_FAILURES} times: {reason}"));
+            let error = Some(reason.clone());
             failed.push(self.result(position, evaluator, &Report { error, ..Report::default() }));
             if !is_figure {
                 self.progress.answers.at(position).done = true;
@@ -331,6 +366,11 @@ impl<S: Store, W: World> Run<'_, S, W> {
             _ => Ok(()),
         }
     }
+}
+
+pub(super) fn lease(id: &str, runner: &str, now_ms: u64) -> Statement {
+    let sql = "UPDATE evaluations SET lease_until = ?3 WHERE id = ?1 AND runner = ?2";
+    Statement::new(sql, [id.into(), runner.into(), Bind::Int((now_ms + LEASE_MS) as i64)])
 }
 
 /// The group a log is counted in.

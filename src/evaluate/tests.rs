@@ -10,6 +10,7 @@ use crate::record::LogRecord;
 use crate::record::tests::{answered, call};
 use crate::store::sqlite::{Faulty, Sqlite};
 use crate::store::{Statement, Store};
+use crate::whose::Whose;
 use crate::wire::{Facts, Usage};
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -31,6 +32,8 @@ impl World for Bench {
         self.clock.set(self.clock.get() + 1);
         self.clock.get()
     }
+
+    async fn rest(&self) {}
 
     async fn ask(&self, call: &Call<'_>) -> Result<Heard, String> {
         let text = call.question.body["messages"][0]["content"].as_str().unwrap();
@@ -125,8 +128,8 @@ fn figures(store: &Faulty<Sqlite>) -> Vec<Value> {
 /// Runs to the end, however often it is broken off, with a clock that outlasts every lease.
 fn finish(store: &Faulty<Sqlite>, bench: &Bench) {
     for round in 0..50 {
-        let _ = block_on(run(store, bench, "evaluation", &format!("runner {round}"), u64::MAX));
-        if block_on(waiting(&store.inner, u64::MAX / 2)).unwrap().is_empty() {
+        let _ = block_on(run(store, bench, "evaluation", &format!("runner {round}"), u64::MAX, u64::MAX));
+        if block_on(waiting(&store.inner, &Whose::All, u64::MAX / 2)).unwrap().is_empty() {
             return;
         }
         bench.clock.set(bench.clock.get() + 60_000);
@@ -183,13 +186,13 @@ fn two_runners_do_not_work_on_one_evaluation() {
     let (store, _) = prepared();
     let bench = bench();
     // The first stops before its time is up, and has given its place back.
-    assert_eq!(block_on(run(&store, &bench, "evaluation", "first", bench.clock.get() + 4)), Ok(false));
+    assert_eq!(block_on(run(&store, &bench, "evaluation", "first", u64::MAX, bench.clock.get() + 4)), Ok(false));
     let begun = shown(&store);
     assert_eq!(begun["processed"], false);
     assert_eq!(begun["results"][4]["status"], 1);
     let lease = "UPDATE evaluations SET lease_until = 9e15, runner = 'somebody'";
     block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(lease, [])])).unwrap();
-    assert_eq!(block_on(run(&store, &bench, "evaluation", "second", u64::MAX)), Ok(false));
+    assert_eq!(block_on(run(&store, &bench, "evaluation", "second", u64::MAX, u64::MAX)), Ok(false));
     assert_eq!(shown(&store)["processed"], false);
     assert!(bench.asked.borrow().is_empty());
 }
@@ -228,12 +231,111 @@ fn no_judge_is_asked_who_could_not_be_heard_in_time() {
     let (store, _) = prepared();
     let bench = bench();
     let end = bench.clock.get() + 10_000;
-    assert_eq!(block_on(run(&store, &bench, "evaluation", "late", end)), Ok(false));
+    assert_eq!(block_on(run(&store, &bench, "evaluation", "late", u64::MAX, end)), Ok(false));
     assert!(bench.asked.borrow().is_empty());
     let begun = shown(&store);
     assert_eq!((&begun["results"][3]["status"], &begun["results"][4]["status"]), (&json!(2), &json!(1)));
     finish(&store, &bench);
     assert_eq!(bench.asked.borrow().len(), 20);
+}
+
+/// As if the Worker had ended in a slice: nobody says anything more, and the lease runs out.
+fn killed(store: &Faulty<Sqlite>, bench: &Bench) {
+    let sql = "UPDATE evaluations SET lease_until = ?1 + 30000, runner = 'gone', \
+         progress = json_set(coalesce(progress, '{}'), '$.begun', coalesce(progress ->> 'begun', 0) + 1)";
+    let binds = [crate::store::Bind::Int(bench.clock.get() as i64)];
+    block_on(crate::store::Store::batch(&store.inner, vec![crate::store::Statement::new(sql, binds)])).unwrap();
+    bench.clock.set(bench.clock.get() + 60_000);
+}
+
+fn once(store: &Faulty<Sqlite>, bench: &Bench) -> bool {
+    block_on(run(store, bench, "evaluation", "next", u64::MAX, u64::MAX)).unwrap()
+}
+
+#[test]
+fn what_was_begun_twice_and_never_ended_is_given_up_and_the_rest_goes_on() {
+    let (store, _) = prepared();
+    let bench = bench();
+    killed(&store, &bench);
+    killed(&store, &bench);
+    assert!(once(&store, &bench));
+    let results = shown(&store)["results"].clone();
+    for (position, status) in [(0, 3), (1, 3), (2, 3), (3, 2), (4, 2)] {
+        assert_eq!(results[position]["status"], status, "{}", results[position]);
+    }
+    assert!(results[0]["status_description"].as_str().unwrap().contains("begun 2 times"), "{}", results[0]);
+    assert_eq!(results[4]["result"], "9.5");
+}
+
+#[test]
+fn what_was_begun_once_is_begun_again() {
+    let (store, _) = prepared();
+    let wanted = {
+        let (store, _) = prepared();
+        finish(&store, &bench());
+        figures(&store)
+    };
+    let bench = bench();
+    killed(&store, &bench);
+    assert!(once(&store, &bench));
+    assert_eq!(figures(&store), wanted);
+}
+
+#[test]
+fn an_evaluation_that_cannot_even_be_given_up_is_ended_unread() {
+    let (store, _) = prepared();
+    let bench = bench();
+    (0..3).for_each(|_| killed(&store, &bench));
+    let broken = "UPDATE evaluations SET plan = 'poison'";
+    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(broken, [])])).unwrap();
+    assert!(once(&store, &bench));
+    let shown = shown(&store);
+    assert_eq!(shown["processed"], true);
+    for result in shown["results"].as_array().unwrap() {
+        assert_eq!(result["status"], 3);
+        assert!(result["status_description"].as_str().unwrap().contains("begun 2 times"), "{result}");
+    }
+}
+
+#[test]
+fn a_slice_that_ends_is_not_held_against_the_next_one() {
+    let (store, _) = prepared();
+    let bench = bench();
+    // Each time one slice is done before the next one is cut off.
+    for _ in 0..4 {
+        let turn = bench.clock.get() + 2;
+        assert_eq!(block_on(run(&store, &bench, "evaluation", "next", turn, u64::MAX)), Ok(false));
+        killed(&store, &bench);
+    }
+    finish(&store, &bench);
+    assert!(figures(&store).iter().all(|figure| figure[2] == 2));
+}
+
+#[test]
+fn a_test_that_takes_too_many_steps_ends_with_an_error_and_the_rest_goes_on() {
+    let (store, _) = prepared();
+    let bench = bench();
+    // What is left of the steps is written down with the rest: here nearly nothing.
+    let poor = "UPDATE evaluations SET plan = replace(plan, '^1', '(?:(?:[0-9]?){0,1000}){0,9}x')";
+    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(poor, [])])).unwrap();
+    let steps = "UPDATE evaluations SET progress = '{\"answers\":[[3,{\"steps\":1000}]]}'";
+    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(steps, [])])).unwrap();
+    finish(&store, &bench);
+    let results = shown(&store)["results"].clone();
+    assert_eq!(results[3]["status"], 3, "{}", results[3]);
+    assert!(results[3]["status_description"].as_str().unwrap().contains("too many steps"), "{}", results[3]);
+    assert_eq!((&results[2]["result"], &results[4]["result"]), (&json!("100"), &json!("9.5")));
+}
+
+#[test]
+fn whoever_asks_moves_on_what_is_theirs() {
+    let (store, _) = prepared();
+    let waiting = |whose: Whose| block_on(waiting(&store.inner, &whose, NOW + 1_000)).unwrap();
+    let of = |account: &str, id: &str| Whose::Gateway { account: account.to_owned(), id: id.to_owned() };
+    assert_eq!(waiting(Whose::All), ["evaluation"]);
+    assert_eq!(waiting(of("acct", "gw")), ["evaluation"]);
+    assert!(waiting(of("other", "gw")).is_empty() && waiting(of("acct", "none")).is_empty());
+    assert_eq!((waiting(Whose::Key(1)).len(), waiting(Whose::Key(2)).len()), (1, 0));
 }
 
 #[test]
@@ -243,8 +345,8 @@ fn an_evaluation_that_cannot_be_read_ends_and_is_reported() {
         let broken = format!("UPDATE evaluations SET {fault} WHERE id = ?1");
         block_on(store.batch(vec![Statement::new(broken, [id.as_str().into()])])).unwrap();
         let bench = bench();
-        assert_eq!(block_on(run(&store, &bench, &id, "runner", u64::MAX)), Ok(true), "{fault}");
-        assert!(block_on(waiting(&store, u64::MAX / 2)).unwrap().is_empty());
+        assert_eq!(block_on(run(&store, &bench, &id, "runner", u64::MAX, u64::MAX)), Ok(true), "{fault}");
+        assert!(block_on(waiting(&store, &Whose::All, u64::MAX / 2)).unwrap().is_empty());
         let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
         assert_eq!((n, told[0].source.as_str(), told[0].id.as_str()), (1, "evaluations", id.as_str()), "{fault}");
     }

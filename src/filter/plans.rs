@@ -289,6 +289,8 @@ impl World for Nobody {
         1_700_000_100_000
     }
 
+    async fn rest(&self) {}
+
     async fn ask(&self, _: &Call<'_>) -> Result<Heard, String> {
         Err("nobody".to_owned())
     }
@@ -324,7 +326,7 @@ fn evaluations_read_slices_of_an_index() {
             ),
         ];
         block_on(store.inner.batch(made.into())).unwrap();
-        assert!(block_on(run::run(&store, &Nobody, "e", "me", u64::MAX)).unwrap());
+        assert!(block_on(run::run(&store, &Nobody, "e", "me", u64::MAX, u64::MAX)).unwrap());
         let found: Vec<String> = plans(&store).into_iter().filter(|plan| plan.contains("logs")).collect();
         // The end of the slice, its sums, two histograms, and a page of answers.
         assert_eq!(found.len(), 5, "{found:#?}");

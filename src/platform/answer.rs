@@ -3,7 +3,7 @@
 
 use super::blocks;
 use super::cache;
-use super::copy::{self, Copied, Ended, Form};
+use super::copy::{self, Copied, Ended, Form, Growing, Share};
 use super::job::Job;
 use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream, Watch};
 use super::{unpack, within};
@@ -13,12 +13,17 @@ use crate::record::{Failure, Outcome};
 use crate::wire::{self, Framing};
 use futures_util::future::{OptionFuture, join};
 use js_sys::{ArrayBuffer, Uint8Array};
+use std::cell::RefCell;
+use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions, WritableStream};
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
+
+/// No more of an error is kept while another attempt is made, in bytes.
+const MAX_HELD: u64 = 1024 * 1024;
 
 /// A longer answer goes to the client as it comes, in bytes.
 const MAX_SHORT: u64 = 1024 * 1024;
@@ -47,7 +52,9 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
     let made = |body: &JsValue| js::answered(&upstream, body, &edits);
     if let Some(whole) = whole {
         job.cache.keeps(status, &reader.headers);
-        return short(whole, reader, job, made);
+        // It is there already, and no longer than what is not counted or little more.
+        let share = Share::of(whole.as_ref().map_or(0, |buffer| buffer.byte_length().into()));
+        return short(whole, share.unwrap_or_default(), reader, job, made);
     }
     let Some(stream) = upstream.body() else {
         let size = reader.headers.content_length().filter(|_| is_head).map_or(Some(0), |_| None);
@@ -57,13 +64,16 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
         };
     };
     let keeps = job.cache.keeps(status, &reader.headers);
-    match body::response_copying(&reader.headers) {
-        Copying::Whole if reader.is_short() || reader.is_at_hand(&job) => {
+    let taken_whole = reader.is_short() || reader.is_at_hand(&job);
+    let room = if taken_whole { Share::of(reader.headers.content_length().unwrap_or(0)) } else { None };
+    match (body::response_copying(&reader.headers), room) {
+        (Copying::Whole, Some(share)) => {
             let length = reader.headers.content_length().filter(|_| reader.is_plain()).unwrap_or(0);
             let whole = js::whole(&upstream, length, &reader.watch).await;
-            short(whole.map(JsCast::unchecked_into).map_err(|error| js::message(&error)), reader, job, made)
+            let whole = whole.map(JsCast::unchecked_into).map_err(|error| js::message(&error));
+            short(whole, share, reader, job, made)
         }
-        Copying::Whole => Ok(teed(stream, job.client.clone(), reader, job, made)),
+        (Copying::Whole, None) => Ok(teed(stream, job.client.clone(), reader, job, made)),
         _ if keeps && reader.headers.content_length().is_some() => {
             Ok(teed(stream, job.client.clone(), reader, job, made))
         }
@@ -76,55 +86,92 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
 pub struct Held {
     upstream: Response,
     reader: Reader,
-    whole: JsFuture,
+    /// Ends when there is what is kept of it.
+    taken: JsFuture,
+    kept: Rc<RefCell<Option<Kept>>>,
+}
+
+/// What is kept of an answer.
+struct Kept {
+    buffer: ArrayBuffer,
+    is_whole: bool,
+    share: Growing,
 }
 
 impl Held {
     pub fn new(upstream: Answer, job: &Job) -> Self {
         // No error comes whole with its head.
         let (upstream, reader, _) = Reader::of(upstream, job);
-        let whole = js::whole(&upstream, 0, &reader.watch);
-        Self { upstream, reader, whole }
+        let kept = Rc::new(RefCell::default());
+        let (stream, keeping, watch) = (upstream.body(), Rc::clone(&kept), Rc::clone(&reader.watch));
+        // A promise is worked on although nobody waits for it yet.
+        let taken = future_to_promise(async move {
+            let Some(stream) = stream else {
+                let nothing = Kept { buffer: ArrayBuffer::new(0), is_whole: true, share: Growing::default() };
+                keeping.replace(Some(nothing));
+                return Ok(JsValue::UNDEFINED);
+            };
+            let (buffer, is_whole, share) = blocks::beginning(&stream, MAX_HELD, &watch).await?;
+            keeping.replace(Some(Kept { buffer, is_whole, share }));
+            Ok(JsValue::UNDEFINED)
+        });
+        Self { upstream, reader, taken: taken.into(), kept }
     }
 
-    async fn taken(self) -> (Response, Reader, Option<ArrayBuffer>) {
-        let whole = within(HELD_PATIENCE_MS, self.whole).await;
-        if whole.is_none() {
+    async fn taken(self) -> (Response, Reader, Option<Kept>) {
+        // What breaks is noticed by there being nothing.
+        if within(HELD_PATIENCE_MS, self.taken).await.is_none() {
             self.reader.watch.stop();
         }
-        (self.upstream, self.reader, whole.and_then(Result::ok).map(JsCast::unchecked_into))
+        (self.upstream, self.reader, self.kept.take())
     }
 
     /// Leaves the row of an answer that the client does not get.
     pub async fn log(self, job: Job) {
-        let (_, reader, whole) = self.taken().await;
-        let outcome = match whole {
-            Some(buffer) => reader.read(Copied::of(&buffer), job.collect_payload).await,
+        let (_, reader, kept) = self.taken().await;
+        let outcome = match kept {
+            Some(kept) => kept.read(reader, &job).await,
             None => reader.outcome,
         };
         job.log(Outcome { superseded: true, ..outcome }).await;
     }
 
     /// Gives the answer to the client, because no other attempt had a better one.
-    pub async fn give(self, job: Job) -> Response {
-        let (upstream, reader, Some(buffer)) = self.taken().await else {
+    pub async fn give(self, mut job: Job) -> Response {
+        let (upstream, reader, Some(kept)) = self.taken().await else {
             return job.broken("the answer broke off");
         };
+        if !kept.is_whole {
+            job.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
+        }
         let mut edits = job.marks(reader.status, &reader.headers);
         // Whoever reads a compressed body gets it unpacked.
         edits.remove("content-encoding");
         edits.remove("content-length");
-        let buffer = match reader.may_show_key(&job) {
-            true => without_key(buffer, &job, &mut edits),
-            false => buffer,
+        let buffer = match reader.may_show_key(&job) || !kept.is_whole {
+            true => without_key(kept.buffer, &job, &mut edits),
+            false => kept.buffer,
         };
-        match js::answered(&upstream, &buffer, &edits.to_json()) {
+        let kept = Kept { buffer, ..kept };
+        match js::answered(&upstream, &kept.buffer, &edits.to_json()) {
             Ok(response) => {
-                let outcome = reader.read(Copied::of(&buffer), job.collect_payload).await;
+                let outcome = kept.read(reader, &job).await;
                 job.finish(outcome, response)
             }
             Err(cause) => job.broken(&cause),
         }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    async fn read(self, reader: Reader, job: &Job) -> Outcome {
+        let Self { buffer, is_whole, share } = self;
+        let outcome = reader.read(Copied::of(&buffer, Share::default()), job.collect_payload).await;
+        drop(share);
+        // How long all of it would have been is not known.
+        Outcome { size: outcome.size.filter(|_| is_whole), ..outcome }
     }
 }
 
@@ -135,7 +182,7 @@ struct Reader {
     outcome: Outcome,
     /// The body is somebody's words as a whole, which say nothing of the answer.
     is_words: bool,
-    watch: Watch,
+    watch: Rc<Watch>,
 }
 
 /// An error may tell what the provider was sent, and its caller does not know the key: it is taken whole, and goes on without
@@ -163,7 +210,8 @@ async fn masked(
         Ok(buffer) => {
             let buffer = without_key(buffer, &job, &mut edits);
             let edits = edits.to_json();
-            short(Ok(buffer), reader, job, |body| js::answered(upstream, body, &edits))
+            let share = Share::of(u64::from(buffer.byte_length())).unwrap_or_default();
+            short(Ok(buffer), share, reader, job, |body| js::answered(upstream, body, &edits))
         }
         Err(stream) => {
             let edits = edits.to_json();
@@ -194,6 +242,7 @@ fn without_key(buffer: ArrayBuffer, job: &Job, edits: &mut Edits<'_>) -> ArrayBu
 /// breaks off becomes an error the client can see instead of half a document.
 fn short(
     whole: Result<ArrayBuffer, String>,
+    share: Share,
     reader: Reader,
     job: Job,
     made: impl Fn(&JsValue) -> Result<Response, String>,
@@ -204,7 +253,7 @@ fn short(
         Err(cause) => return Err((Box::new(job), cause)),
     };
     job.later(|job| async move {
-        settle(reader, Copied::of(&buffer), None, job).await;
+        settle(reader, Copied::of(&buffer, share), None, job).await;
     });
     Ok(response)
 }
@@ -270,11 +319,17 @@ fn copying(stream: &ReadableStream) -> (ReadableStream, impl Future<Output = Opt
 /// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
 async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job) {
     let headers = reader.headers.clone();
-    let (copy, packed) = plain(copy, &headers).await;
+    let (mut copy, packed) = plain(copy, &headers).await;
     let body = if job.cache.is_to_keep() && packed.is_none() { copy.buffer().await } else { None };
+    // What is written to the cache takes its room until it is there.
+    let share = copy.share();
     let outcome = Outcome { failure, ..reader.read_plain(copy, packed, job.collect_payload) };
     let kept = body.as_ref().and_then(|body| cache::keep(&job, &headers, &outcome, body));
-    join(OptionFuture::from(kept), job.log(outcome)).await;
+    let kept = async {
+        OptionFuture::from(kept).await;
+        drop(share);
+    };
+    join(kept, job.log(outcome)).await;
 }
 
 /// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
@@ -308,7 +363,7 @@ fn passed(
         });
         let size = count.or(length.filter(|_| failure.is_none() && reader.is_plain()));
         let outcome = Outcome { size, failure, ..reader.outcome };
-        let kept = collected.as_ref().and_then(|body| cache::keep(&job, &reader.headers, &outcome, body));
+        let kept = collected.as_ref().and_then(|(body, _)| cache::keep(&job, &reader.headers, &outcome, body));
         join(OptionFuture::from(kept), job.log(outcome)).await;
     });
     response
@@ -371,7 +426,7 @@ impl Way {
 
     /// Waits until the body is gone: how many bytes it had, where they are seen, whether they arrived, and what was collected
     /// for the cache.
-    async fn gone(self, watch: &Watch) -> (Option<u64>, Result<(), JsValue>, Option<ArrayBuffer>) {
+    async fn gone(self, watch: &Watch) -> (Option<u64>, Result<(), JsValue>, Option<(ArrayBuffer, Growing)>) {
         match self {
             Self::Pumped { stream, writable, copy, .. } => {
                 let delivered = async {
@@ -435,7 +490,7 @@ impl Reader {
         };
         let kind = headers.get("content-type").unwrap_or("");
         let is_words = status < 400 && wire::files::is_words(&job.call.rest, kind);
-        (response, Self { status, headers, outcome, is_words, watch }, whole)
+        (response, Self { status, headers, outcome, is_words, watch: Rc::new(watch) }, whole)
     }
 
     /// Whether the body comes as it is, and not compressed.
@@ -526,7 +581,10 @@ async fn plain(copy: Copied, headers: &Headers) -> (Copied, Option<Packed>) {
         Some(_) => {
             let Some(buffer) = copy.buffer().await else { return (copy, Some(Packed::Broken)) };
             match unpack::unpacked(&buffer, &codings).await {
-                Ok(plain) => (Copied::of(&plain), None),
+                Ok(plain) => {
+                    let share = Share::of(u64::from(plain.byte_length())).unwrap_or_default();
+                    (Copied::of(&plain, share), None)
+                }
                 Err(packed) => (copy, Some(packed)),
             }
         }

@@ -15,12 +15,16 @@ use crate::rollup::merge;
 use crate::shard::{self, Databases, carry};
 use crate::store::StoreError;
 use crate::together::{Work, together};
+use crate::whose::Whose;
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
 
 /// The platform ends background work 30 s after the answer.
 const BUDGET_MS: u64 = 25_000;
+
+/// How long an evaluation is worked on before the next one gets its turn, in milliseconds.
+const TURN_MS: u64 = 5_000;
 
 /// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
 const DELETED_AT_ONCE: u32 = 2_000;
@@ -55,7 +59,7 @@ pub async fn everything(around: &Rc<Around>) {
     reseal(around).await;
     tell(around).await;
     let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
-    everywhere(around, &all).await;
+    everywhere(around, &all, &Whose::All).await;
     objects(around).await;
     unread(around).await;
 }
@@ -88,8 +92,9 @@ pub async fn reseal(around: &Rc<Around>) {
     told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
 }
 
-/// Does some of it in all databases at once, so that one that hangs keeps nothing from the others.
-pub async fn everywhere(around: &Rc<Around>, tasks: &[Task]) {
+/// Does some of it in all databases at once, so that one that hangs keeps nothing from the others. Feedback and rollups are few
+/// statements, whoever's they are; of all else a request does what is its gateway's.
+pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
     let databases = around.databases().unhurried();
     let slices = Cell::new(0);
     let mut each: Vec<Work<'_>> = Vec::new();
@@ -99,13 +104,13 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task]) {
             for task in tasks {
                 match task {
                     Task::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
-                    Task::Sweep => told("sweep_failed", gateways::sweep(store, now(), DELETED_AT_ONCE).await),
+                    Task::Sweep => told("sweep_failed", gateways::sweep(store, whose, now(), DELETED_AT_ONCE).await),
                     Task::Reprices => {
-                        told("reprice_failed", reprice::run_all(databases, shard, now, now() + BUDGET_MS).await);
+                        told("reprice_failed", reprice::run_all(databases, shard, whose, now, now() + BUDGET_MS).await);
                     }
                     Task::Rollup => rollup(store).await,
-                    Task::Retention => retention(store, slices).await,
-                    Task::Evaluations => evaluations(store, around).await,
+                    Task::Retention => retention(store, whose, slices).await,
+                    Task::Evaluations => evaluations(store, whose, around).await,
                 }
             }
         }));
@@ -118,20 +123,25 @@ pub async fn tell(around: &Around) {
     shard::tell(&around.databases().within(TELLING_MS), now(), told).await;
 }
 
-/// Goes on with the evaluations of a database that nobody works on.
-async fn evaluations(store: &D1Store, around: &Rc<Around>) {
+/// Goes on with the evaluations of a database that nobody works on, each for a while in turn.
+async fn evaluations(store: &D1Store, whose: &Whose, around: &Rc<Around>) {
     let until = now() + BUDGET_MS;
     let world = judge::Gateway::new(around);
     let runner = id::mint(now(), random());
     // One that fails is left to the next time: those of others go on.
     let mut failed: Vec<String> = Vec::new();
     let worked = async {
+        // One that has just been left, and another that has no time for its next slice, are not begun again at once.
+        let mut left: Vec<String> = Vec::new();
         while now() < until {
-            let waiting = run::waiting(store, now()).await?;
-            let Some(next) = waiting.into_iter().find(|next| !failed.contains(next)) else { break };
-            match run::run(store, &world, &next, &runner, until).await {
+            let waiting = run::waiting(store, whose, now()).await?;
+            let is_put_off = |id: &String| left.contains(id) || failed.contains(id);
+            let Some(next) = waiting.into_iter().find(|id| !is_put_off(id)) else { break };
+            let begun = now();
+            match run::run(store, &world, &next, &runner, begun + TURN_MS, until).await {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) if now() < begun + TURN_MS => left.push(next),
+                Ok(false) => {}
                 Err(error) => {
                     told("evaluation_failed", Err(error));
                     failed.push(next);
@@ -159,6 +169,23 @@ pub async fn objects(around: &Rc<Around>) {
     told("objects_failed", body_object::search(&databases.first, &bucket, missing, now(), is_over).await);
 }
 
+/// Removes some of them, behind a request that may have made some. Notes of objects do not tell whose they are, so this is
+/// bounded instead: one slice of each.
+pub async fn some_objects(around: &Around) {
+    let bucket = Bodies::new(&around.env);
+    if !bucket.is_bound() {
+        return;
+    }
+    for (_, store) in around.databases().all() {
+        let slices = Cell::new(0);
+        let is_over = || slices.replace(slices.get() + 1) > 0;
+        told("objects_failed", body_object::clear(store, &bucket, is_over).await);
+    }
+    let databases = around.databases();
+    let missing = async |ids| body_object::missing(&databases, ids).await;
+    told("objects_failed", body_object::search(&databases.first, &bucket, missing, now(), || true).await);
+}
+
 /// Adds up what charts show.
 async fn rollup(store: &D1Store) {
     let begun = now();
@@ -167,13 +194,13 @@ async fn rollup(store: &D1Store) {
 
 /// Removes what gateways are not to keep, and says so. `slices` counts for all databases together, because the platform
 /// limits what one invocation may ask of them.
-async fn retention(store: &D1Store, slices: &Cell<u32>) {
+async fn retention(store: &D1Store, whose: &Whose, slices: &Cell<u32>) {
     let begun = now();
     let is_over = || {
         slices.set(slices.get() + 1);
         now() > begun + BUDGET_MS || slices.get() > retention::MAX_SLICES
     };
-    let report = retention::run(store, begun, is_over).await;
+    let report = retention::run(store, whose, begun, is_over).await;
     if let Ok(report) = &report
         && report.logs + report.bodies > 0
     {

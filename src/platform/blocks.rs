@@ -1,7 +1,7 @@
 //! Bodies in blocks. The runtime moves the bytes: wasm is woken for a block, not for each chunk.
 
-use super::copy::Share;
-use super::js::{self, IdentityTransformStream};
+use super::copy::Growing;
+use super::js::{self, FixedLengthStream, IdentityTransformStream, Watch};
 use crate::body::END;
 use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use std::pin::Pin;
@@ -32,41 +32,62 @@ extern "C" {
 
 /// A client's body that was taken in.
 pub enum Upload {
-    Whole(ArrayBuffer, Option<Share>),
-    /// It is longer than the bound. The stream has all of it, and the bytes are its beginning.
-    Longer(ReadableStream, Vec<u8>),
+    Whole(ArrayBuffer, Growing),
+    /// It is longer than the bound, or there is no room for it. The stream has all of it, and the bytes are its beginning.
+    Longer(ReadableStream, Vec<u8>, Longer),
+}
+
+/// Why a body is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Longer {
+    ThanBound,
+    ThanRoom,
 }
 
 /// Why a body is not there.
 pub enum Untaken {
     TooLong,
+    /// Others take so much of the isolate's memory that there is none for it.
+    NoRoom,
     Broken(JsValue),
 }
 
-/// Takes in a client's body of up to `bound` bytes that does not tell its length. A longer one is sent on by what `later`
-/// is given.
+/// Takes in a client's body of up to `bound` bytes, as far as there is room. Of a longer one, or where there is none, `later` is
+/// given what sends it on; its `length` goes with it, where it is known.
 pub async fn upload(
     stream: ReadableStream,
     bound: u64,
+    length: Option<u64>,
     later: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>),
 ) -> Result<Upload, JsValue> {
     let reader = reader_of(&stream)?;
-    let mut share = Share::default();
-    let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
+    let mut share = Growing::default();
+    let (mut pieces, mut taken, mut size) = (Vec::new(), 0, FIRST_BLOCK);
     while let Some(piece) = block(&reader, size, size).await? {
         let more = u64::from(piece.byte_length());
-        length += more;
+        taken += more;
         pieces.push(piece);
-        if length > bound || !share.grow(length, more) {
+        let fits = share.add(more);
+        if taken > bound || !fits {
             reader.release_lock();
+            let why = if taken > bound { Longer::ThanBound } else { Longer::ThanRoom };
             let begun = joined(&pieces, END as usize, false);
-            let pipe = IdentityTransformStream::new();
-            later(Box::pin(sent_on(pieces, stream, pipe.writable())));
-            return Ok(Upload::Longer(pipe.readable(), begun));
+            let (readable, writable) = match length {
+                Some(length) => {
+                    let pipe = FixedLengthStream::new(length as f64);
+                    (pipe.fixed_readable(), pipe.fixed_writable())
+                }
+                None => {
+                    let pipe = IdentityTransformStream::new();
+                    (pipe.readable(), pipe.writable())
+                }
+            };
+            later(Box::pin(sent_on(pieces, share, stream, writable)));
+            return Ok(Upload::Longer(readable, begun, why));
         }
         size = (size * 2).min(LAST_BLOCK);
     }
-    buffer(&pieces).await.map(|buffer| Upload::Whole(buffer, Some(share)))
+    buffer(&pieces).await.map(|buffer| Upload::Whole(buffer, share))
 }
 
 /// Takes in a short body: of up to `bound` bytes as a whole. A longer one comes back as a stream that has all of it.
@@ -90,7 +111,7 @@ pub async fn short(stream: &ReadableStream, bound: u64) -> Result<Result<ArrayBu
     buffer(&pieces).await.map(Ok)
 }
 
-async fn sent_on(pieces: Vec<Uint8Array>, rest: ReadableStream, writable: WritableStream) {
+async fn sent_on(pieces: Vec<Uint8Array>, share: Growing, rest: ReadableStream, writable: WritableStream) {
     let Ok(writer) = writable.get_writer() else { return };
     for piece in pieces {
         if JsFuture::from(writer.write_with_chunk(&piece)).await.is_err() {
@@ -99,31 +120,78 @@ async fn sent_on(pieces: Vec<Uint8Array>, rest: ReadableStream, writable: Writab
             return;
         }
     }
+    drop(share);
     writer.release_lock();
     let _ = JsFuture::from(rest.pipe_to(&writable)).await;
 }
 
-/// Takes in a client's body, or refuses one of more than `bound` bytes. It is read to its end all the same: an answer
-/// before that would cost the client its connection.
-pub async fn bounded(request: &Request, bound: u64) -> Result<ArrayBuffer, Untaken> {
-    let Some(stream) = request.body() else { return Ok(ArrayBuffer::new(0)) };
+/// Takes in a client's body that is in memory so many `times` while it is read, or refuses one of more than `bound` bytes, or for
+/// which there is no room. It is read to its end all the same: an answer before that would cost the client its connection.
+pub async fn bounded(request: &Request, bound: u64, times: u64) -> Result<(ArrayBuffer, Growing), Untaken> {
+    let mut share = Growing::default();
+    let Some(stream) = request.body() else { return Ok((ArrayBuffer::new(0), share)) };
     let length = request.headers().get("content-length").ok().flatten().and_then(|length| length.parse().ok());
-    if length.is_some_and(|length: u64| length <= bound) {
-        let whole = request.array_buffer().map_err(Untaken::Broken)?;
-        return JsFuture::from(whole).await.map(JsCast::unchecked_into).map_err(Untaken::Broken);
+    let mut fits = true;
+    if let Some(length) = length.filter(|length: &u64| *length <= bound) {
+        fits = share.add(length * times);
+        if fits {
+            let whole = request.array_buffer().map_err(Untaken::Broken)?;
+            let whole = JsFuture::from(whole).await.map_err(Untaken::Broken)?;
+            return Ok((whole.unchecked_into(), share));
+        }
     }
     let reader = reader_of(&stream).map_err(Untaken::Broken)?;
     let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
     while let Some(piece) = block(&reader, size, size).await.map_err(Untaken::Broken)? {
-        length += u64::from(piece.byte_length());
-        if length <= bound {
+        let more = u64::from(piece.byte_length());
+        length += more;
+        fits = fits && length <= bound && share.add(more * times);
+        if fits {
             pieces.push(piece);
         } else {
             pieces.clear();
+            share = Growing::default();
         }
         size = (size * 2).min(LAST_BLOCK);
     }
-    if length > bound { Err(Untaken::TooLong) } else { buffer(&pieces).await.map_err(Untaken::Broken) }
+    if length > bound {
+        Err(Untaken::TooLong)
+    } else if !fits {
+        Err(Untaken::NoRoom)
+    } else {
+        buffer(&pieces).await.map(|buffer| (buffer, share)).map_err(Untaken::Broken)
+    }
+}
+
+/// Reads a client's body to its end for nothing: an answer before that would cost the client its connection.
+pub async fn drained(stream: &ReadableStream) {
+    let Ok(reader) = reader_of(stream) else { return };
+    while let Ok(Some(_)) = block(&reader, LAST_BLOCK, LAST_BLOCK).await {}
+}
+
+/// Takes in a stream as far as `bound` and there is room; what is beyond is let go. The second value tells whether that is all.
+pub async fn beginning(
+    stream: &ReadableStream,
+    bound: u64,
+    watch: &Watch,
+) -> Result<(ArrayBuffer, bool, Growing), JsValue> {
+    let mut share = Growing::default();
+    let reader = reader_of(stream)?;
+    let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
+    // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
+    while let Some(piece) = block(&reader, if watch.is_on() { 1 } else { size }, size).await? {
+        watch.came();
+        let more = u64::from(piece.byte_length());
+        length += more;
+        if length > bound || !share.add(more) {
+            let _ = JsFuture::from(reader.cancel()).await;
+            return buffer(&pieces).await.map(|buffer| (buffer, false, share));
+        }
+        pieces.push(piece);
+        size = (size * 2).min(LAST_BLOCK);
+    }
+    watch.end();
+    buffer(&pieces).await.map(|buffer| (buffer, true, share))
 }
 
 pub fn reader_of(stream: &ReadableStream) -> Result<Byob, JsValue> {

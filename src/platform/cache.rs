@@ -2,6 +2,7 @@
 //!
 //! The cache is no reason to fail. If it does not answer, the provider is asked, and one line says so.
 
+use super::copy::Share;
 use super::job::Job;
 use super::outgoing::Taken;
 use super::{Around, console, js, now, pause, within};
@@ -210,7 +211,7 @@ fn is_complete(headers: &Headers, outcome: &Outcome, body: &ArrayBuffer) -> bool
 async fn key_of(asked: &Asked<'_>, body: &Taken) -> Option<String> {
     let buffer = match body {
         Taken::Nothing => return Some(key::key(asked, &Body::Whole(&[]))),
-        Taken::Whole(buffer) => buffer,
+        Taken::Whole(buffer, _) => buffer,
         Taken::Stream(_) => return None,
     };
     let length = buffer.byte_length();
@@ -251,7 +252,7 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
         headers.delete(name)?;
     }
     let body: JsValue = match all.content_length() {
-        Some(length) if length <= WHOLE => JsFuture::from(found.array_buffer()?).await?,
+        Some(length) if length <= WHOLE && Share::of(length).is_some() => JsFuture::from(found.array_buffer()?).await?,
         _ => found.body().into(),
     };
     let text = if status == 200 { "OK" } else { "" };

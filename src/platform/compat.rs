@@ -1,6 +1,7 @@
 //! A request to `compat` becomes one to the provider that its model names, before anything else is asked about it.
 
 use super::blocks::{self, Untaken};
+use super::copy::Growing;
 use super::js::{self, Incoming};
 use super::outgoing::{MAX_KEPT, NoBody};
 use super::unpack;
@@ -15,6 +16,8 @@ pub struct Resolved {
     pub asked: Incoming,
     provider: String,
     rest: &'static str,
+    /// Room for the body as it came and as it is read.
+    _share: Growing,
 }
 
 /// The request and the provider behind it; `None` for a request that is not for `compat`.
@@ -27,17 +30,18 @@ pub async fn resolved(
         return Ok(None);
     }
     let request = &asked.request;
-    let bytes = match request.body() {
-        None => Vec::new(),
+    let (bytes, share) = match request.body() {
+        None => (Vec::new(), Growing::default()),
         Some(_) => {
-            let whole = blocks::bounded(request, MAX_KEPT).await.map_err(|untaken| match untaken {
+            let (whole, share) = blocks::bounded(request, MAX_KEPT, 1).await.map_err(|untaken| match untaken {
                 Untaken::Broken(_) => NoBody::ClientLeft,
+                Untaken::NoRoom => Refusal::no_room("a request to compat of that length").into(),
                 Untaken::TooLong => {
                     let description = format!("A request to compat must not be longer than {MAX_KEPT} bytes.");
                     Refusal::body_too_large(description).into()
                 }
             })?;
-            js::bytes(&unpack::plain(whole, &asked.headers, SLUG).await?)
+            (js::bytes(&unpack::plain(whole, &asked.headers, SLUG).await?), share)
         }
     };
     let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;
@@ -51,7 +55,7 @@ pub async fn resolved(
     let mut headers = asked.headers.clone();
     headers.0.retain(|(name, _)| name != "content-encoding");
     let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
-    Ok(Some(Resolved { asked, provider, rest }))
+    Ok(Some(Resolved { asked, provider, rest, _share: share }))
 }
 
 // === impl Resolved ===

@@ -34,9 +34,16 @@ thread_local! {
     static SHARES: RefCell<Shares> = RefCell::new(Shares::default());
 }
 
-/// A share of what an isolate may keep of long bodies. Short ones need none.
+/// A share of what an isolate may keep of bodies. Small ones need none.
 #[derive(Default)]
 pub struct Share(Option<u64>);
+
+/// A share that grows with a body whose length is not known.
+#[derive(Default)]
+pub struct Growing {
+    share: Share,
+    all: u64,
+}
 
 /// A body as far as it is kept: whole, or only what it says of itself.
 pub struct Copied {
@@ -128,6 +135,16 @@ impl Share {
     }
 }
 
+// === impl Growing ===
+
+impl Growing {
+    /// False when there is no room for so many bytes more.
+    pub fn add(&mut self, more: u64) -> bool {
+        self.all += more;
+        self.share.grow(self.all, more)
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         if let Some(number) = self.0 {
@@ -145,10 +162,15 @@ impl Copied {
         Self { length: 0, is_whole: true, limit, pieces, share, form, scanner: None, unread: None }
     }
 
-    /// A body that is there already.
-    pub fn of(buffer: &ArrayBuffer) -> Self {
+    /// A body that is there already, with the room it takes.
+    pub fn of(buffer: &ArrayBuffer, share: Share) -> Self {
         let length = u64::from(buffer.byte_length());
-        Self { length, pieces: vec![Uint8Array::new(buffer)], ..Self::new(u64::MAX, None) }
+        Self { length, pieces: vec![Uint8Array::new(buffer)], share, ..Self::new(u64::MAX, None) }
+    }
+
+    /// The room that the copy takes, for whoever goes on to hold it as a buffer.
+    pub fn share(&mut self) -> Share {
+        std::mem::take(&mut self.share)
     }
 
     /// All bytes, if they are no more than `limit`.
@@ -267,12 +289,15 @@ impl Copied {
     /// Reads to the end, or until there are more than `bound` bytes. True at the end.
     async fn read_ahead(&mut self, reader: &Byob, bound: u64, watch: &Watch) -> Result<bool, JsValue> {
         let mut size = FIRST_BLOCK;
+        // Read ahead of the client, all of it is also kept by the runtime, until the client has it.
+        let mut ahead = Growing::default();
         // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
         while let Some(piece) = block(reader, if watch.is_on() { 1 } else { size }, size).await? {
             watch.came();
             let is_whole = piece.byte_length() == size;
+            let fits = ahead.add(u64::from(piece.byte_length()));
             self.push(piece);
-            if self.length > bound {
+            if self.length > bound || !fits {
                 return Ok(false);
             }
             if is_whole {

@@ -229,7 +229,7 @@ async fn signed(
 ) -> Result<String, Refusal> {
     let hash = match body {
         Taken::Nothing => sigv4::hex(&Sha256::digest([])),
-        Taken::Whole(buffer) => vault::sha256(buffer)
+        Taken::Whole(buffer, _) => vault::sha256(buffer)
             .await
             .map_err(|cause| Refusal::unavailable(format!("The request could not be signed: {cause}.")))?,
         Taken::Stream(_) => {

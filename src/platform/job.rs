@@ -1,7 +1,7 @@
 //! A proxied request under way, with what its row in the log will need.
 
 use super::cache::Cache;
-use super::copy::Share;
+use super::copy::Growing;
 use super::crash::Mark;
 use super::limiter::Admission;
 use super::{Around, js, log_writer, now, random};
@@ -49,7 +49,7 @@ pub struct Job {
     /// Tells that the row is still to come.
     pub mark: Option<Rc<Mark>>,
     /// Room for the request's body, while it waits for its row.
-    pub share: Option<Rc<Share>>,
+    pub share: Option<Rc<Growing>>,
     /// When the request arrived, or when this attempt of it began.
     pub arrived: u64,
     /// Tells when the client leaves.
@@ -57,6 +57,22 @@ pub struct Job {
 }
 
 impl Job {
+    /// The job of another attempt. Both have the request's body for their rows, if there is room for it twice; else the other one
+    /// has it.
+    pub fn another(&mut self) -> Self {
+        let body = self.call.body.take();
+        let mut other = self.clone();
+        if let Some(body) = body {
+            let mut room = Growing::default();
+            if room.add(body.len() as u64) {
+                self.call.body = Some(body.clone());
+                self.share = Some(Rc::new(room));
+            }
+            other.call.body = Some(body);
+        }
+        other
+    }
+
     /// Becomes the job of the next attempt, with a row of its own.
     pub fn begin_next(&mut self) {
         self.arrived = now();

@@ -1,5 +1,6 @@
 //! The runtime's objects as plain values, with as few crossings between wasm and JavaScript as possible.
 
+use super::copy::Growing;
 use super::{Around, Carried, blocks, console};
 use crate::answer_headers;
 use crate::api::log_export::Export;
@@ -273,19 +274,22 @@ impl Collector {
         Self(stream.get_reader().unchecked_into())
     }
 
-    /// The whole stream; `None` if it broke or is longer than `limit` bytes, beyond which it is not read.
-    pub async fn collected(&self, limit: u64) -> Option<ArrayBuffer> {
+    /// The whole stream, with the room it takes; `None` if it broke, or if it is longer than `limit` bytes or than there is room,
+    /// beyond which it is not read.
+    pub async fn collected(&self, limit: u64) -> Option<(ArrayBuffer, Growing)> {
         let mut chunks = Vec::new();
         let mut length = 0;
+        let mut share = Growing::default();
         while let Some(chunk) = chunk(&self.0).await.ok()? {
-            length += u64::from(chunk.byte_length());
-            if length > limit {
+            let more = u64::from(chunk.byte_length());
+            length += more;
+            if length > limit || !share.add(more) {
                 self.cancel().await;
                 return None;
             }
             chunks.push(chunk);
         }
-        blocks::buffer(&chunks).await.ok()
+        blocks::buffer(&chunks).await.ok().map(|buffer| (buffer, share))
     }
 
     pub async fn cancel(&self) {

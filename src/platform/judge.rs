@@ -2,7 +2,7 @@
 //! proxy gives them a stored key or the operator's, for they bring none.
 
 use super::js::{self, Incoming};
-use super::{Around, now};
+use super::{Around, now, turns};
 use crate::evaluate::run::{Call, Heard, World};
 use crate::proxy::{self, Caller};
 use crate::router::{Access, Endpoint, Route};
@@ -27,6 +27,10 @@ impl<'a> Gateway<'a> {
 impl World for Gateway<'_> {
     fn now(&self) -> u64 {
         now()
+    }
+
+    async fn rest(&self) {
+        turns::rest().await;
     }
 
     async fn ask(&self, call: &Call<'_>) -> Result<Heard, String> {

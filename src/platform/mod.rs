@@ -28,6 +28,7 @@ pub mod rpc;
 pub mod serve;
 pub mod socket;
 pub mod tokens;
+pub mod turns;
 pub mod universal;
 mod unpack;
 pub mod vault;

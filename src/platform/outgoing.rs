@@ -1,7 +1,7 @@
 //! The request on its way to the provider: the client's own body and headers, less what is between it and us.
 
-use super::blocks::{self, LAST_BLOCK, Upload};
-use super::copy::Share;
+use super::blocks::{self, LAST_BLOCK, Longer, Upload};
+use super::copy::Growing;
 use super::job::Job;
 use super::js::{self, Answer, Incoming};
 use super::{now, unpack, within};
@@ -38,7 +38,7 @@ pub enum Taken {
     Nothing,
     /// Goes upstream as it comes, once.
     Stream(JsValue),
-    Whole(ArrayBuffer),
+    Whole(ArrayBuffer, #[expect(dead_code, reason = "holds the room for as long as the body is kept")] Rc<Growing>),
 }
 
 /// Why there is no answer.
@@ -54,8 +54,9 @@ pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 /// How long a client that is refused may take to send the rest of a body that nobody keeps, in milliseconds.
 const DISCARD_PATIENCE_MS: u64 = 30_000;
 
-/// When an isolate has many long bodies to keep already, one of more bytes than this goes upstream without being looked at.
-const MAX_SQUEEZED: u64 = 1024 * 1024;
+/// What a caller is told whose body was to be kept and found no room.
+const UNKEPT: &str =
+    "the request body was sent once and not kept, for others take the memory: neither retries nor the cache";
 
 impl Prepared {
     pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
@@ -66,12 +67,7 @@ impl Prepared {
     /// Reads a body to its end that is not sent: an answer before that would cost the client its connection.
     pub async fn discard(&self) {
         let Taken::Stream(stream) = &self.body else { return };
-        let read = async {
-            let reader = blocks::reader_of(stream.unchecked_ref())?;
-            while blocks::block(&reader, LAST_BLOCK, LAST_BLOCK).await?.is_some() {}
-            Ok(())
-        };
-        let _: Option<Result<(), JsValue>> = within(DISCARD_PATIENCE_MS, read).await;
+        let _ = within(DISCARD_PATIENCE_MS, blocks::drained(stream.unchecked_ref())).await;
     }
 
     /// Sends the request and waits for the head of the answer, and for all of a short one, no longer than it may take.
@@ -79,7 +75,7 @@ impl Prepared {
         let body = match &self.body {
             Taken::Nothing => &JsValue::UNDEFINED,
             Taken::Stream(stream) => stream,
-            Taken::Whole(buffer) => buffer.as_ref(),
+            Taken::Whole(buffer, _) => buffer.as_ref(),
         };
         let sent = js::send(&self.url, &self.method, &self.headers, &self.edits, body, client, patience).await;
         sent.map_err(|error| {
@@ -124,7 +120,7 @@ pub fn headers<'a>(
             protocols => outgoing.set("sec-websocket-protocol", protocols),
         }
     }
-    if matches!(body, Taken::Whole(_)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
+    if matches!(body, Taken::Whole(..)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
         // A compressed answer would have to be unpacked here for the log. And the runtime can only tell that a client left,
         // and pass events on as they come, in a stream it need not unpack.
         outgoing.set("accept-encoding", "identity");
@@ -161,9 +157,18 @@ pub fn retry_after(upstream: &Answer) -> Option<u64> {
     retry::retry_after(&upstream.headers, now())
 }
 
+/// What a body is kept for beside the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// It may be sent more than once, or is looked for in the cache; it can be sent without.
+    pub wanted: bool,
+    /// Without all of it the request cannot be signed.
+    pub needed: bool,
+}
+
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
-/// `keep` asks for a body that can be sent more than once, `by_model` for its model before it is sent.
-pub async fn taken(asked: &Incoming, keep: bool, by_model: bool, job: &mut Job) -> Result<Taken, NoBody> {
+/// `by_model` asks for its model before it is sent. A body that finds no room in the isolate's memory is sent once, as it comes.
+pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) -> Result<Taken, NoBody> {
     let Incoming { request, headers, .. } = asked;
     if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
@@ -175,42 +180,60 @@ pub async fn taken(asked: &Incoming, keep: bool, by_model: bool, job: &mut Job) 
     }
     let stream = || Taken::Stream(request.body().into());
     let copying = body::request_copying(headers, job.collect_log, by_model);
-    let keep = keep && length.is_none_or(|length| length <= MAX_KEPT);
-    if copying == Copying::Nothing && !keep {
+    let is_kept = keep.wanted || keep.needed;
+    let can_be_kept = length.is_none_or(|length| length <= MAX_KEPT);
+    if copying == Copying::Nothing && !(is_kept && can_be_kept) {
         job.call.facts = unread(headers, wire::request::TOO_LONG);
         return Ok(stream());
     }
     let content_type = headers.get("content-type");
+    let mut share = Growing::default();
     let taken = match length {
-        Some(length) => {
-            let share = Share::of(length);
-            if share.is_none() && !keep && length > MAX_SQUEEZED {
-                job.call.facts = unread(headers, wire::request::NO_ROOM);
-                return Ok(stream());
-            }
+        Some(length) if share.add(length) => {
             let whole = request.array_buffer().map(JsFuture::from);
             match whole {
                 Ok(whole) => whole.await.map(|buffer| Upload::Whole(buffer.unchecked_into(), share)),
                 Err(error) => Err(error),
             }
         }
-        None => {
-            let bound = match copying {
-                Copying::Facts => body::MAX_READ,
-                _ if keep => MAX_KEPT,
-                _ => crate::record::MAX_BODY as u64,
+        _ => {
+            let bound = match (length, copying) {
+                // There is no room for all of it; its beginning may tell the model.
+                (Some(_), _) => 0,
+                (None, Copying::Facts) => body::MAX_READ,
+                (None, _) if is_kept => MAX_KEPT,
+                (None, _) => crate::record::MAX_BODY as u64,
             };
             let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
-            blocks::upload(stream, bound, |rest| job.around.context.wait_until(rest)).await
+            if length.is_some() && keep.needed {
+                blocks::drained(&stream).await;
+                return Err(Refusal::no_room("a body that has to be signed").into());
+            }
+            let later = |rest| job.around.context.wait_until(rest);
+            match (blocks::upload(stream, bound, length, later).await, length) {
+                (Ok(Upload::Longer(stream, begun, _)), Some(_)) => Ok(Upload::Longer(stream, begun, Longer::ThanRoom)),
+                (taken, _) => taken,
+            }
         }
     };
     let (buffer, share) = match taken.map_err(|error| js::message(&error)) {
-        Ok(Upload::Whole(buffer, share)) => (buffer, share),
-        Ok(Upload::Longer(stream, begun)) => {
-            job.call.facts = match headers.content_codings().is_empty() {
-                true => wire::request::read_beginning(content_type, &begun),
-                false => unread(headers, wire::request::TOO_LONG),
+        Ok(Upload::Whole(buffer, share)) => (buffer, Rc::new(share)),
+        Ok(Upload::Longer(stream, _, Longer::ThanRoom)) if keep.needed => {
+            blocks::drained(&stream).await;
+            return Err(Refusal::no_room("a body that has to be signed").into());
+        }
+        Ok(Upload::Longer(stream, begun, why)) => {
+            let reason = match why {
+                Longer::ThanBound => wire::request::TOO_LONG,
+                Longer::ThanRoom => wire::request::NO_ROOM,
             };
+            job.call.facts = match headers.content_codings().is_empty() {
+                true => RequestFacts { unread: Some(reason), ..wire::request::read_beginning(content_type, &begun) },
+                false => unread(headers, reason),
+            };
+            if is_kept && why == Longer::ThanRoom {
+                job.warn(UNKEPT);
+            }
             return Ok(Taken::Stream(stream.into()));
         }
         // The other reason for a body not to arrive is a limit of the runtime, which its message names.
@@ -221,8 +244,8 @@ pub async fn taken(asked: &Incoming, keep: bool, by_model: bool, job: &mut Job) 
         }
     };
     job.call.request_size = Some(u64::from(buffer.byte_length()));
-    read(&buffer, share, copying, headers, job).await;
-    Ok(Taken::Whole(buffer))
+    read(&buffer, &share, copying, headers, job).await;
+    Ok(Taken::Whole(buffer, share))
 }
 
 /// What is known of a body that is not looked at. Audio and images name no model, and nobody asks them.
@@ -233,7 +256,7 @@ fn unread(headers: &Headers, why: &'static str) -> RequestFacts {
 }
 
 /// Reads what the log and the limits want to know of a body that was taken in.
-async fn read(buffer: &ArrayBuffer, share: Option<Share>, copying: Copying, headers: &Headers, job: &mut Job) {
+async fn read(buffer: &ArrayBuffer, share: &Rc<Growing>, copying: Copying, headers: &Headers, job: &mut Job) {
     if matches!(copying, Copying::Nothing | Copying::Size) {
         job.call.facts = unread(headers, wire::request::TOO_LONG);
         return;
@@ -242,11 +265,12 @@ async fn read(buffer: &ArrayBuffer, share: Option<Share>, copying: Copying, head
     let codings = headers.content_codings();
     let collects = copying == Copying::Whole && job.collect_payload;
     let (plain, share) = if codings.is_empty() {
-        (Ok(buffer.clone()), share)
+        (Ok(buffer.clone()), Some(Rc::clone(share)))
     } else {
         let plain = unpack::unpacked(buffer, &codings).await;
-        let share = plain.as_ref().ok().and_then(|plain| Share::of(u64::from(plain.byte_length())));
-        (plain, share)
+        let mut share = Growing::default();
+        let fits = plain.as_ref().is_ok_and(|plain| share.add(u64::from(plain.byte_length())));
+        (plain, fits.then(|| Rc::new(share)))
     };
     let plain = match plain {
         Ok(plain) => plain,
@@ -264,7 +288,7 @@ async fn read(buffer: &ArrayBuffer, share: Option<Share>, copying: Copying, head
     let bytes = js::bytes(&plain);
     job.call.facts = wire::request::read_request(content_type, &bytes);
     job.call.body = Some(body::text(bytes));
-    job.share = share.map(Rc::new);
+    job.share = share;
 }
 
 fn facts(buffer: &ArrayBuffer, content_type: Option<&str>) -> RequestFacts {

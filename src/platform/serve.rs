@@ -23,6 +23,7 @@ use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::resolver::Lookup;
 use crate::router::{self, Access, Endpoint, NoRoute, Plane, Route};
+use crate::whose::Whose;
 use serde_json::json;
 use std::rc::Rc;
 use web_sys::{Request, Response};
@@ -215,6 +216,9 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         _ => control::handle(&databases, &asked, pause).await,
     };
     let later = Rc::clone(around);
+    // What a request leaves to be done is done for its own gateway, and for nobody who may not ask for it.
+    let is_admitted = asked.caller.admit(&route).is_ok();
+    let own = Whose::Gateway { account: route.account.to_owned(), id: route.gateway.to_owned() };
     if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
         background::tell(around).await;
     }
@@ -228,8 +232,8 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::UpdateCustomProvider
         | Endpoint::DeleteCustomProvider => gateways::forget_all(),
         // Whoever looks at new prices also moves them on, should nobody else.
-        Endpoint::RepriceLogs | Endpoint::GetReprice => {
-            around.context.wait_until(async move { background::everywhere(&later, &[Task::Reprices]).await });
+        Endpoint::RepriceLogs | Endpoint::GetReprice if is_admitted => {
+            around.context.wait_until(async move { background::everywhere(&later, &[Task::Reprices], &own).await });
         }
         Endpoint::UpdateGateway
         | Endpoint::PurgeCache
@@ -242,24 +246,28 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
             around.context.wait_until(async move {
                 if let Some(gone) = gone {
                     limiter::forget(&later, gone.key).await;
+                    background::everywhere(&later, &[Task::Sweep], &Whose::Key(gone.key)).await;
+                    background::some_objects(&later).await;
                 }
-                background::everywhere(&later, &[Task::Sweep]).await;
-                background::objects(&later).await;
             });
         }
         // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage => around.context.wait_until(async move {
-            background::everywhere(&later, &[Task::Retention]).await;
-            background::objects(&later).await;
+        Endpoint::GetStorage if is_admitted => around.context.wait_until(async move {
+            background::everywhere(&later, &[Task::Retention], &own).await;
+            background::some_objects(&later).await;
         }),
-        Endpoint::DeleteLogs => around.context.wait_until(async move { background::objects(&later).await }),
+        Endpoint::DeleteLogs if is_admitted => {
+            around.context.wait_until(async move { background::some_objects(&later).await });
+        }
         Endpoint::RollToken | Endpoint::RevokeToken => tokens::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
         Endpoint::CreateEvaluation
         | Endpoint::GetEvaluation
         | Endpoint::ListEvaluations
-        | Endpoint::CompareEvaluations => {
-            around.context.wait_until(async move { background::everywhere(&later, &[Task::Evaluations]).await });
+        | Endpoint::CompareEvaluations
+            if is_admitted =>
+        {
+            around.context.wait_until(async move { background::everywhere(&later, &[Task::Evaluations], &own).await });
         }
         Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
             if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
@@ -277,8 +285,11 @@ async fn body(request: &Request, seconds: u64) -> Result<Vec<u8>, ApiError> {
         return Ok(Vec::new());
     }
     let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    let whole = within(seconds * 1_000, blocks::bounded(request, MAX_BODY)).await;
-    let whole = whole.ok_or_else(|| ApiError::too_slow(seconds))?.map_err(|untaken| match untaken {
+    let whole = within(seconds * 1_000, blocks::bounded(request, MAX_BODY, 1)).await;
+    let (whole, _share) = whole.ok_or_else(|| ApiError::too_slow(seconds))?.map_err(|untaken| match untaken {
+        Untaken::NoRoom => ApiError::unavailable(
+            "Tollgate is taking in so many long bodies just now that there is no memory for this one. Try again in a moment.",
+        ),
         Untaken::TooLong => too_long(),
         Untaken::Broken(error) => {
             ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))

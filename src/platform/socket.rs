@@ -1,6 +1,7 @@
 //! The WebSocket API: every message is a universal request, and what becomes of it is told in messages. How these look
 //! is in `crate::socket`.
 
+use super::copy::Growing;
 use super::js::{self, Incoming};
 use super::{Around, universal};
 use crate::auth;
@@ -137,11 +138,20 @@ impl Session {
         match admitted {
             Err(fault) => self.say(&fault.message()),
             Ok(key) => {
+                let mut room = Growing::default();
+                // The text, and the elements that are made from it.
+                if !room.add(2 * text.len() as u64) {
+                    self.in_flight.borrow_mut().release(key);
+                    let event_id = socket::read(&text).ok().and_then(|create| create.event_id);
+                    let refusal = Refusal::no_room("a message of that length");
+                    return self.say(&Fault { event_id, refusal }.message());
+                }
                 let session = Rc::clone(self);
                 // As background work, so that its row is written even when the client leaves.
                 self.around.context.wait_until(async move {
                     session.carry_out(&text).await;
                     session.in_flight.borrow_mut().release(key);
+                    drop(room);
                 });
             }
         }
@@ -226,12 +236,17 @@ impl Session {
 /// An answer as JSON: itself, or a string of its text, or of its bytes in base64.
 async fn whole(response: &Response, content_type: &str) -> Result<String, String> {
     let mut bytes = Vec::new();
+    let mut room = Growing::default();
     if let Some(body) = response.body() {
         let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
         while let Some(chunk) = js::chunk(&reader).await.map_err(|error| broke_off(&error))? {
             if bytes.len() + chunk.length() as usize > MAX_ANSWER {
                 let _ = JsFuture::from(reader.cancel()).await;
                 return Err(format!("the answer is longer than {MAX_ANSWER} bytes, which is too much for a message"));
+            }
+            if !room.add(u64::from(chunk.length())) {
+                let _ = JsFuture::from(reader.cancel()).await;
+                return Err("there is no memory just now for an answer of that length".to_owned());
             }
             bytes.extend_from_slice(&chunk.to_vec());
         }

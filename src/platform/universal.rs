@@ -2,6 +2,7 @@
 
 use super::Around;
 use super::blocks::{self, Untaken};
+use super::copy::Growing;
 use super::js::{self, Incoming};
 use super::unpack;
 use crate::answer_headers;
@@ -25,8 +26,9 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         Ok((_, presented)) => presented,
         Err(refusal) => return js::response(&refusal.reply()),
     };
-    let body = match text(request, headers).await {
-        Ok(body) => body,
+    // The room is given back when the answer is there: until then each element is made from it.
+    let (body, _share) = match text(request, headers).await {
+        Ok(taken) => taken,
         Err(refusal) => return js::response(&refusal.reply()),
     };
     let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
@@ -109,14 +111,15 @@ fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
     Request::new_with_str_and_init("https://tollgate/", &init)
 }
 
-async fn text(request: &Request, headers: &Headers) -> Result<String, Refusal> {
+async fn text(request: &Request, headers: &Headers) -> Result<(String, Growing), Refusal> {
     let unreadable =
         |error: JsValue| Refusal::bad_request(format!("The body could not be read: {}.", js::message(&error)));
     if request.body().is_none() {
-        return Ok(String::new());
+        return Ok((String::new(), Growing::default()));
     }
-    let buffer = blocks::bounded(request, MAX_BODY).await.map_err(|untaken| match untaken {
+    let (buffer, share) = blocks::bounded(request, MAX_BODY, 2).await.map_err(|untaken| match untaken {
         Untaken::Broken(error) => unreadable(error),
+        Untaken::NoRoom => Refusal::no_room("a universal request of that length"),
         Untaken::TooLong => {
             Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
         }
@@ -127,5 +130,5 @@ async fn text(request: &Request, headers: &Headers) -> Result<String, Refusal> {
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
-    Ok(text)
+    Ok((text, share))
 }

@@ -12,6 +12,7 @@ use crate::record::tests::{answered, call};
 use crate::record::{Call, LogRecord};
 use crate::rollup::Tally;
 use crate::store::sqlite::{Faulty, Planned, Sqlite};
+use crate::whose::Whose;
 use crate::wire::Facts;
 use pollster::block_on;
 use proptest::prelude::*;
@@ -57,7 +58,7 @@ fn written(store: &impl Store, records: Vec<LogRecord>) {
 }
 
 fn ran(store: &impl Store) -> Report {
-    block_on(run(store, NOW, || false)).unwrap()
+    block_on(run(store, &Whose::All, NOW, || false)).unwrap()
 }
 
 /// As migrations leave it: the logs are to be counted.
@@ -246,7 +247,7 @@ fn logs_and_bodies_go_at_their_age() {
         (&json!(2), &json!(crate::timestamp::format(NOW - 7 * DAY - 1)))
     );
     // A day later the next ones are due; what was looked at is not looked at again.
-    let later = block_on(run(&store, NOW + DAY, || false)).unwrap();
+    let later = block_on(run(&store, &Whose::All, NOW + DAY, || false)).unwrap();
     assert_eq!(later, Report { logs: 1, bodies: 1, unfinished: false });
 }
 
@@ -274,7 +275,7 @@ fn a_run_is_over_in_time_and_the_next_goes_on() {
         looks.set(looks.get() + 1);
         looks.get() > 1
     };
-    let report = block_on(run(&store, NOW, one_slice)).unwrap();
+    let report = block_on(run(&store, &Whose::All, NOW, one_slice)).unwrap();
     assert_eq!(report, Report { logs: 1_000, bodies: 0, unfinished: true });
     sound(&store);
     assert_eq!(ran(&store), Report { logs: 1_500, bodies: 0, unfinished: false });
@@ -289,7 +290,7 @@ fn the_gateway_that_waited_longest_comes_first() {
     written(&store, (0..1_500).map(|n| record(n, 2 * DAY)).chain((0..10).map(other)).collect());
     for wanted in [(500, 10), (500, 0), (0, 0)] {
         let looks = std::cell::Cell::new(0);
-        let report = run(&store, NOW + wanted.0, || {
+        let report = run(&store, &Whose::All, NOW + wanted.0, || {
             looks.set(looks.get() + 1);
             looks.get() > 1
         });
@@ -345,7 +346,7 @@ fn a_run_that_is_cut_off_is_finished_by_the_next() {
             } else {
                 store.fail_before(n)
             }
-            faults += u32::from(block_on(run(&store, NOW, || false)).is_err());
+            faults += u32::from(block_on(run(&store, &Whose::All, NOW, || false)).is_err());
             sound(&store.inner);
             ran(&store.inner);
             sound(&store.inner);

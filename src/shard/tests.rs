@@ -19,6 +19,7 @@ use crate::router::{self, Endpoint};
 use crate::store::row;
 use crate::store::sqlite::{Faulty, Sqlite};
 use crate::store::{Bind, Statement};
+use crate::whose::Whose;
 use crate::wire::{Facts, Usage};
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -226,7 +227,7 @@ fn whatever_fails_the_databases_agree_in_the_end() {
                     let healed = block_on(async {
                         mirror::hand_over(&databases, NOW).await?;
                         mirror::heal(&databases, 1).await?;
-                        gateways::sweep(databases.of(1)?, NOW, 10).await
+                        gateways::sweep(databases.of(1)?, &Whose::All, NOW, 10).await
                     });
                     if healed.is_ok() {
                         break;

@@ -17,6 +17,7 @@ use crate::query::Query;
 use crate::record::LogRecord;
 use crate::record::tests::{answered, call};
 use crate::retention;
+use crate::whose::Whose;
 use crate::wire::Facts;
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -105,6 +106,8 @@ impl World for Nobody {
     fn now(&self) -> u64 {
         NOW
     }
+
+    async fn rest(&self) {}
 
     async fn ask(&self, _: &Call<'_>) -> Result<Heard, String> {
         Err("nobody".to_owned())
@@ -211,8 +214,8 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
         ))
         .unwrap();
         checked(&store, "creating an evaluation");
-        assert_eq!(block_on(run::waiting(&store, NOW)).unwrap(), [id.as_str()]);
-        block_on(run::run(&store, &Nobody, &id, "me", u64::MAX)).unwrap();
+        assert_eq!(block_on(run::waiting(&store, &Whose::All, NOW)).unwrap(), [id.as_str()]);
+        block_on(run::run(&store, &Nobody, &id, "me", u64::MAX, u64::MAX)).unwrap();
         checked(&store, "the run of an evaluation");
         made.push(id);
     }
@@ -243,7 +246,7 @@ fn retention_and_repricing_work_through_an_index() {
     ))
     .unwrap();
     let until = NOW + 1_000;
-    block_on(crate::reprice::run_all(&store, 0, || NOW, until)).unwrap();
+    block_on(crate::reprice::run_all(&store, 0, &Whose::All, || NOW, until)).unwrap();
     block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap();
     checked(&store, "re-pricing");
     for settings in [
@@ -252,7 +255,7 @@ fn retention_and_repricing_work_through_an_index() {
         json!({ "log_retention_days": 0.001 }),
     ] {
         set(&store, &settings);
-        let report = block_on(retention::run(&store, NOW + 100_000_000, || false)).unwrap();
+        let report = block_on(retention::run(&store, &Whose::All, NOW + 100_000_000, || false)).unwrap();
         assert!(report.logs + report.bodies > 0, "{settings}");
         checked(&store, "retention");
     }
@@ -264,7 +267,7 @@ fn a_deleted_gateway_is_swept_through_an_index() {
     let _ = store.plans.take();
     block_on(gateways::delete(&store, "a", "gw", &by())).unwrap();
     for _ in 0..3 {
-        block_on(gateways::sweep(&store, NOW, 1_000)).unwrap();
+        block_on(gateways::sweep(&store, &Whose::All, NOW, 1_000)).unwrap();
     }
     checked(&store, "a deleted gateway");
 }

@@ -240,6 +240,42 @@ test("long requests at once go through unkept", async (t) => {
   assert.ok(more < 200 * MB, `${more} bytes more`);
 });
 
+test("long requests that are to be kept share one bound, and what finds no room is sent once", async (t) => {
+  const number = 40;
+  const body = Buffer.from(JSON.stringify({ ...CHAT, text: "x".repeat(24 * MB - 100) }));
+  const before = gw.upstream.requests.length;
+  let answers;
+  const more = await growth(async () => {
+    answers = await Promise.all(Array.from({ length: number }, () => transfer("openai/chat/completions", { body, headers: { "content-length": body.length, "cf-aig-max-attempts": "2" } })));
+  });
+  assert.deepEqual(answers.map(({ status }) => status), Array(number).fill(200));
+  assert.ok(gw.upstream.requests.slice(before).every((seen) => seen.body.equals(body)), "all of them arrive whole");
+  const unkept = answers.filter(({ headers }) => /sent once and not kept/.test(headers["cf-aig-warning"] ?? ""));
+  t.diagnostic(`${number} × 24 MB: ${Math.round(more / MB)} MB more at most, ${unkept.length} of them unkept`);
+  assert.ok(unkept.length >= number / 2, `${unkept.length} were told`);
+  const log = await gw.logOf(unkept[0]);
+  assert.deepEqual([log.success, log.attempt, log.request_size], [true, 1, body.length]);
+  assert.ok(more < 600 * MB, `${more} bytes more`);
+  // Whoever is alone finds room again.
+  gw.upstream.next({ status: 500, headers: { "content-type": "application/json" }, body: "{}" });
+  const alone = await transfer("openai/chat/completions", { body, headers: { "content-length": body.length, "cf-aig-max-attempts": "2", "cf-aig-retry-delay": "1" } });
+  assert.deepEqual([alone.status, alone.headers["cf-aig-attempt"], alone.headers["cf-aig-warning"]], [200, "2", undefined]);
+});
+
+test("an error that never ends is not kept whole for another attempt", async (t) => {
+  const piece = Buffer.alloc(65_536, 120);
+  gw.upstream.next({ status: 500, headers: { "content-type": "text/plain" }, piece, times: 3_200 });
+  // The provider's own error is what the client is told of.
+  gw.upstream.next({ reset: true });
+  let answer;
+  const more = await growth(async () => (answer = await transfer("openai/chat/completions", { gateway: "retrying", headers: { "cf-aig-retry-delay": "1" } })));
+  t.diagnostic(`${answer.length} bytes of 200 MB: ${Math.round(more / MB)} MB more at most`);
+  assert.equal(answer.status, 500);
+  assert.ok(answer.length > 0 && answer.length <= MB, `${answer.length}`);
+  assert.match(answer.headers["cf-aig-warning"], /ends early/);
+  assert.ok(more < 100 * MB, `${more} bytes more`);
+});
+
 test("a body that is too long for what reads it is refused, and not kept", async () => {
   const piece = Buffer.alloc(65_536, "x");
   for (const [path, limit] of [["compat/chat/completions", 25], ["", 16]]) {

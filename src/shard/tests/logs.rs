@@ -5,6 +5,7 @@ use crate::api::feedback::{self, Context};
 use crate::body_object;
 use crate::judgement::Judgement;
 use crate::reprice;
+use crate::whose::Whose;
 
 #[test]
 fn an_id_leads_to_its_log_in_whatever_database() {
@@ -250,7 +251,7 @@ fn new_prices_reach_logs_in_other_databases() {
         clock.get()
     };
     for shard in 0..3 {
-        block_on(reprice::run_all(&databases, shard, tick, u64::MAX)).unwrap();
+        block_on(reprice::run_all(&databases, shard, &Whose::All, tick, u64::MAX)).unwrap();
     }
     let id = job["id"].as_str().unwrap();
     let done = result(&ask(&databases, "GET", &format!("/gateways/g/logs/reprice/{id}"), &Value::Null));
