@@ -202,7 +202,7 @@ impl Price {
             let (name, rates) = group.split_once(':')?;
             let (of, tokens) = name.split_once('>').unwrap_or((name, "0"));
             let tokens: u64 = tokens.parse().ok()?;
-            if usage.is_sum && tokens > 0 || (tokens > 0 && input <= tokens) {
+            if tokens > 0 && (usage.is_sum || input <= tokens) {
                 continue;
             }
             longest = longest.max(tokens);
