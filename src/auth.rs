@@ -27,10 +27,12 @@ struct Fingerprint {
     first: u64,
 }
 
+/// The header that is for our token alone.
+const OWN_HEADER: &str = "cf-aig-authorization";
+
 /// The headers a client can bring our token in. Vendor SDKs have no setting for `cf-aig-authorization`, but all of
 /// them send an API key.
-const TOKEN_HEADERS: &[&str] =
-    &["cf-aig-authorization", "authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key"];
+const TOKEN_HEADERS: &[&str] = &[OWN_HEADER, "authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key"];
 
 /// Browsers cannot set headers on a WebSocket; the token comes as a subprotocol `cf-aig-authorization.<token>`.
 const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";
@@ -84,6 +86,8 @@ pub struct Presented {
     pub identity: String,
     /// A token that may be one of ours.
     pub token: Option<String>,
+    /// True where something stands in a token's place that is none of ours. It needs no look to be wrong.
+    pub is_wrong: bool,
     /// Headers that hold our token; they must never reach a provider.
     pub carriers: Vec<Cow<'static, str>>,
 }
@@ -123,6 +127,8 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
             found.carriers.push(Cow::Borrowed(name));
         }
     }
+    // The other headers may hold a provider's key.
+    found.is_wrong = headers.get(OWN_HEADER).is_some() && !found.carries(OWN_HEADER);
     let protocols = headers.get("sec-websocket-protocol").unwrap_or("");
     for token in protocols.split(',').filter_map(|entry| entry.trim().strip_prefix(TOKEN_PROTOCOL)) {
         found.takes(token, admin);
@@ -157,13 +163,11 @@ pub fn is_of_another_site(headers: &Headers) -> bool {
 /// The control plane takes a bearer token, also in the header that an application has it in for the data plane, or
 /// Cloudflare's older pair of e-mail address and key.
 pub fn control(headers: &Headers, admin: &TokenDigest) -> Presented {
+    let key = || headers.get("x-auth-key").filter(|_| headers.get("x-auth-email").is_some());
+    let bearer = headers.get("authorization").filter(|value| has_scheme(value)).or_else(|| headers.get(OWN_HEADER));
     let mut found = Presented::default();
-    if let Some(value) = headers.get("authorization").filter(|value| has_scheme(value)) {
-        found.takes(bare(value), admin);
-    } else if let Some(value) = headers.get("cf-aig-authorization") {
-        found.takes(bare(value), admin);
-    } else if let (Some(_), Some(key)) = (headers.get("x-auth-email"), headers.get("x-auth-key")) {
-        found.takes(key, admin);
+    if let Some(token) = bearer.map(bare).or_else(key) {
+        found.is_wrong = !found.takes(token, admin);
     }
     found
 }
@@ -343,6 +347,27 @@ mod tests {
 
     fn presents(name: &str, value: &str) -> Presented {
         presented(&Headers(vec![(name.to_owned(), value.to_owned())]), &admin_digest(Some(TOKEN)).unwrap())
+    }
+
+    #[test]
+    fn a_guess_is_told_from_a_providers_key() {
+        let admin = TokenDigest::of(TOKEN);
+        let headers = |pairs: &[(&str, &str)]| {
+            Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        for (pairs, by_data, by_control) in [
+            (&[("authorization", "Bearer sk-theirs")][..], false, true),
+            (&[("cf-aig-authorization", "Bearer guess")], true, true),
+            (&[("x-auth-email", "a@b.c"), ("x-auth-key", "guess")], false, true),
+            (&[("x-auth-key", "guess")], false, false),
+            (&[("authorization", &format!("Bearer {TOKEN}"))], false, false),
+            (&[("cf-aig-authorization", "Bearer tgt_one-of-our-form")], false, false),
+            (&[], false, false),
+        ] {
+            let headers = headers(pairs);
+            let found = (presented(&headers, &admin).is_wrong, control(&headers, &admin).is_wrong);
+            assert_eq!(found, (by_data, by_control), "{pairs:?}");
+        }
     }
 
     #[test]

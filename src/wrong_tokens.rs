@@ -1,5 +1,5 @@
-//! Who sends wrong tokens too often: tokens that look like ours, and so have to be looked up. Only what this isolate does not
-//! know is refused for it: neither the admin nor a token that is known to be right waits for somebody else's mistakes.
+//! Who sends wrong tokens too often, whatever they look like. Only what this isolate does not know is refused for it: neither the
+//! admin nor a token that is known to be right waits for the mistakes of others.
 
 use crate::headers::Headers;
 use std::collections::HashMap;

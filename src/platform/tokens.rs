@@ -50,7 +50,9 @@ pub async fn identify(around: &Rc<Around>, headers: &Headers, presented: &Presen
     if presented.is_admin {
         return Ok(Who::Known(Caller::Admin));
     }
-    let Some(value) = &presented.token else { return Ok(Who::Stranger) };
+    let Some(value) = &presented.token else {
+        return Ok(if presented.is_wrong { wrong(around, headers) } else { Who::Stranger });
+    };
     let digest = auth::digest_text(value);
     let kept =
         RIGHT.with_borrow(|right| right.get(&digest).map(|kept| (kept.token.clone(), kept.read_at, kept.is_doubtful)));
@@ -78,6 +80,16 @@ pub async fn identify(around: &Rc<Around>, headers: &Headers, presented: &Presen
         note(around, &digest, &token.id);
     }
     Ok(token.map_or(Who::Stranger, |token| Who::Known(Caller::Token(token))))
+}
+
+/// Of a caller who guesses, and whom nobody need ask the database about.
+fn wrong(around: &Around, headers: &Headers) -> Who {
+    let address = address(around, headers);
+    if let Some(seconds) = barred(&address) {
+        return Who::Barred(seconds);
+    }
+    mistaken(&address);
+    Who::Stranger
 }
 
 fn address(around: &Around, headers: &Headers) -> String {
