@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, beforeEach, test } from "node:test";
 import { WebSocket } from "undici";
-import { ACCOUNT, Gateway, TOKEN, raw, until } from "./harness.mjs";
+import { ACCOUNT, freePort, Gateway, raw, TOKEN, until } from "./harness.mjs";
 
 /** Counts the statements about tokens. */
 const COUNTING = `
@@ -16,7 +16,7 @@ export default class extends Worker {
   async fetch(request) { return new URL(request.url).pathname === "/__seen" ? Response.json(seen) : super.fetch(request); }
 }`;
 
-const DIRECT = 9620;
+const DIRECT = await freePort();
 
 let gw;
 before(async () => {
@@ -99,9 +99,10 @@ test("where no header tells an address there is one count for all, whatever a cl
 });
 
 test("at Cloudflare the address is its own header's", async () => {
-  const on = await Gateway.start({ upstream: gw.upstream, worker: { unsafeDirectSockets: [{ host: "127.0.0.1", port: DIRECT + 1 }] } });
+  const port = await freePort();
+  const on = await Gateway.start({ upstream: gw.upstream, worker: { unsafeDirectSockets: [{ host: "127.0.0.1", port }] } });
   try {
-    const wrong = (n, ip) => fetch(`http://127.0.0.1:${DIRECT + 1}/accounts/a/ai-gateway/gateways`, { headers: { ...bearer(made(n)), "cf-connecting-ip": ip } });
+    const wrong = (n, ip) => fetch(`http://127.0.0.1:${port}/accounts/a/ai-gateway/gateways`, { headers: { ...bearer(made(n)), "cf-connecting-ip": ip } });
     for (let n = 0; n < 20; n += 1) assert.equal((await wrong(n, "198.51.100.1")).status, 401);
     assert.deepEqual([(await wrong(21, "198.51.100.1")).status, (await wrong(22, "198.51.100.2")).status], [429, 401]);
   } finally {

@@ -4,9 +4,9 @@ import { connect, createServer } from "node:net";
 import { after, before, beforeEach, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { WebSocket } from "undici";
-import { ACCOUNT, Gateway, raw, until } from "./harness.mjs";
+import { ACCOUNT, freePort, Gateway, raw, until } from "./harness.mjs";
 
-const DIRECT = 9610;
+const DIRECT = await freePort();
 
 let gw;
 before(async () => {
