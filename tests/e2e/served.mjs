@@ -2,12 +2,11 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Upstream } from "../upstream.mjs";
-import { Gateway, TOKEN, until } from "./harness.mjs";
+import { freePort, Gateway, TOKEN, until } from "./harness.mjs";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A start runs wrangler for the migrations, which takes its time on a machine that is busy. */
@@ -156,15 +155,6 @@ export class Served extends Gateway {
       return false;
     }
   }
-}
-
-export function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 /** An address of /proc/net: words of 32 bits in the machine's order. */
