@@ -1,11 +1,16 @@
 //! The provider's answer on its way to the client: the same status, headers and bytes, with a copy for the log where the
 //! log wants one.
 
+mod held;
+mod passed;
+
+pub use held::Held;
+
 use super::blocks;
 use super::cache;
-use super::copy::{self, Copied, Ended, Form, Growing, Share};
+use super::copy::{self, Copied, Ended, Form, Share};
 use super::job::Job;
-use super::js::{self, Answer, Collector, FixedLengthStream, IdentityTransformStream, Watch};
+use super::js::{self, Answer, FixedLengthStream, IdentityTransformStream, Watch};
 use super::{unpack, within};
 use crate::body::{self, Copying, Packed};
 use crate::headers::{Edits, Headers};
@@ -13,17 +18,14 @@ use crate::record::{Failure, Outcome};
 use crate::wire::{self, Framing};
 use futures_util::future::{OptionFuture, join};
 use js_sys::{ArrayBuffer, Uint8Array};
-use std::cell::RefCell;
+use passed::passed;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions, WritableStream};
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
-
-/// No more of an error is kept while another attempt is made, in bytes.
-const MAX_HELD: u64 = 1024 * 1024;
 
 /// A longer answer goes to the client as it comes, in bytes.
 const MAX_SHORT: u64 = 1024 * 1024;
@@ -78,100 +80,6 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
             Ok(teed(stream, job.client.clone(), reader, job, made))
         }
         _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
-    }
-}
-
-/// The answer of an attempt that failed. It is taken in at once, because a body that nobody reads keeps its connection,
-/// and only then it is known whether the client gets it after all.
-pub struct Held {
-    upstream: Response,
-    reader: Reader,
-    /// Ends when there is what is kept of it.
-    taken: JsFuture,
-    kept: Rc<RefCell<Option<Kept>>>,
-}
-
-/// What is kept of an answer.
-struct Kept {
-    buffer: ArrayBuffer,
-    is_whole: bool,
-    share: Growing,
-}
-
-impl Held {
-    pub fn new(upstream: Answer, job: &Job) -> Self {
-        // No error comes whole with its head.
-        let (upstream, reader, _) = Reader::of(upstream, job);
-        let kept = Rc::new(RefCell::default());
-        let (stream, keeping, watch) = (upstream.body(), Rc::clone(&kept), Rc::clone(&reader.watch));
-        // A promise is worked on although nobody waits for it yet.
-        let taken = future_to_promise(async move {
-            let Some(stream) = stream else {
-                let nothing = Kept { buffer: ArrayBuffer::new(0), is_whole: true, share: Growing::default() };
-                keeping.replace(Some(nothing));
-                return Ok(JsValue::UNDEFINED);
-            };
-            let (buffer, is_whole, share) = blocks::beginning(&stream, MAX_HELD, &watch).await?;
-            keeping.replace(Some(Kept { buffer, is_whole, share }));
-            Ok(JsValue::UNDEFINED)
-        });
-        Self { upstream, reader, taken: taken.into(), kept }
-    }
-
-    async fn taken(self) -> (Response, Reader, Option<Kept>) {
-        // What breaks is noticed by there being nothing.
-        if within(HELD_PATIENCE_MS, self.taken).await.is_none() {
-            self.reader.watch.stop();
-        }
-        (self.upstream, self.reader, self.kept.take())
-    }
-
-    /// Leaves the row of an answer that the client does not get.
-    pub async fn log(self, job: Job) {
-        let (_, reader, kept) = self.taken().await;
-        let outcome = match kept {
-            Some(kept) => kept.read(reader, &job).await,
-            None => reader.outcome,
-        };
-        job.log(Outcome { superseded: true, ..outcome }).await;
-    }
-
-    /// Gives the answer to the client, because no other attempt had a better one.
-    pub async fn give(self, mut job: Job) -> Response {
-        let (upstream, reader, Some(kept)) = self.taken().await else {
-            return job.broken("the answer broke off");
-        };
-        if !kept.is_whole {
-            job.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
-        }
-        let mut edits = job.marks(reader.status, &reader.headers);
-        // Whoever reads a compressed body gets it unpacked.
-        edits.remove("content-encoding");
-        edits.remove("content-length");
-        let buffer = match reader.may_show_key(&job) || !kept.is_whole {
-            true => without_key(kept.buffer, &job, &mut edits),
-            false => kept.buffer,
-        };
-        let kept = Kept { buffer, ..kept };
-        match js::answered(&upstream, &kept.buffer, &edits.to_json()) {
-            Ok(response) => {
-                let outcome = kept.read(reader, &job).await;
-                job.finish(outcome, response)
-            }
-            Err(cause) => job.broken(&cause),
-        }
-    }
-}
-
-// === impl Kept ===
-
-impl Kept {
-    async fn read(self, reader: Reader, job: &Job) -> Outcome {
-        let Self { buffer, is_whole, share } = self;
-        let outcome = reader.read(Copied::of(&buffer, Share::default()), job.collect_payload).await;
-        drop(share);
-        // How long all of it would have been is not known.
-        Outcome { size: outcome.size.filter(|_| is_whole), ..outcome }
     }
 }
 
@@ -330,126 +238,6 @@ async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job
         drop(share);
     };
     join(kept, job.log(outcome)).await;
-}
-
-/// Audio, images and files pass untouched; of them the log knows the size and whether they arrived.
-fn passed(
-    stream: ReadableStream,
-    client: AbortSignal,
-    reader: Reader,
-    job: Job,
-    made: impl Fn(&JsValue) -> Result<Response, String>,
-) -> Response {
-    let length = reader.headers.content_length();
-    let keeps = length.is_none() && job.cache.is_to_keep();
-    let way = match reader.is_plain() {
-        // Only a log tells the size.
-        true if reader.watch.is_on() || keeps || (length.is_none() && job.collect_log) => {
-            Way::pumped(stream, length, keeps)
-        }
-        true => Way::piped(stream, length),
-        false if reader.watch.is_on() => Way::watched(&stream),
-        false => Way::Untouched(stream),
-    };
-    let response = match made(&way.body()) {
-        Ok(response) => response,
-        Err(cause) => return job.broken(&cause),
-    };
-    job.later(|job| async move {
-        let (count, delivered, collected) = way.gone(&reader.watch).await;
-        let failure = delivered.err().map(|error| match client.aborted() {
-            true => Failure::ClientLeft,
-            false => reader.broken(&error),
-        });
-        let size = count.or(length.filter(|_| failure.is_none() && reader.is_plain()));
-        let outcome = Outcome { size, failure, ..reader.outcome };
-        let kept = collected.as_ref().and_then(|(body, _)| cache::keep(&job, &reader.headers, &outcome, body));
-        join(OptionFuture::from(kept), job.log(outcome)).await;
-    });
-    response
-}
-
-/// How a body gets to the client that is not copied.
-enum Way {
-    /// Moved by hand, which sees every byte; with a branch for the cache.
-    Pumped {
-        stream: ReadableStream,
-        readable: ReadableStream,
-        writable: WritableStream,
-        copy: Option<Collector>,
-    },
-    /// Moved by the runtime.
-    Piped {
-        body: JsValue,
-        sent: JsFuture,
-    },
-    /// A compressed body, which must not be read. Its other branch is, and tells when nothing comes any more.
-    Watched {
-        body: ReadableStream,
-        ours: ReadableStream,
-    },
-    Untouched(ReadableStream),
-}
-
-/// The copy of a compressed body that is read only to see it come runs ahead of the client by so many bytes at most. What
-/// comes behind them is not watched.
-const MAX_WATCHED: u64 = 4 * 1024 * 1024;
-
-impl Way {
-    fn pumped(stream: ReadableStream, length: Option<u64>, keeps: bool) -> Self {
-        let (readable, writable) = pipe(length);
-        if !keeps {
-            return Self::Pumped { stream, readable, writable, copy: None };
-        }
-        let branches = stream.tee();
-        let copy: ReadableStream = branches.get(0).unchecked_into();
-        let stream = branches.get(1).unchecked_into();
-        Self::Pumped { stream, readable, writable, copy: Some(Collector::new(&copy)) }
-    }
-
-    fn piped(stream: ReadableStream, length: Option<u64>) -> Self {
-        let (readable, writable) = pipe(length);
-        Self::Piped { body: readable.into(), sent: JsFuture::from(stream.pipe_to(&writable)) }
-    }
-
-    fn watched(stream: &ReadableStream) -> Self {
-        let branches = stream.tee();
-        Self::Watched { ours: branches.get(0).unchecked_into(), body: branches.get(1).unchecked_into() }
-    }
-
-    fn body(&self) -> JsValue {
-        match self {
-            Self::Pumped { readable: body, .. } | Self::Watched { body, .. } | Self::Untouched(body) => body.into(),
-            Self::Piped { body, .. } => body.clone(),
-        }
-    }
-
-    /// Waits until the body is gone: how many bytes it had, where they are seen, whether they arrived, and what was collected
-    /// for the cache.
-    async fn gone(self, watch: &Watch) -> (Option<u64>, Result<(), JsValue>, Option<(ArrayBuffer, Growing)>) {
-        match self {
-            Self::Pumped { stream, writable, copy, .. } => {
-                let delivered = async {
-                    let (count, delivered) = js::pump(&stream, &writable, watch).await;
-                    if let (Err(_), Some(copy)) = (&delivered, &copy) {
-                        copy.cancel().await;
-                    }
-                    (count, delivered)
-                };
-                let collected = OptionFuture::from(copy.as_ref().map(|copy| copy.collected(crate::cache::MAX_SIZE)));
-                let ((count, delivered), collected) = join(delivered, collected).await;
-                (Some(count), delivered, collected.flatten())
-            }
-            Self::Piped { sent, .. } => (None, sent.await.map(drop), None),
-            Self::Watched { ours, .. } => {
-                let (readable, copied) = copying(&ours);
-                let (copied, _) = join(copied, copy::ahead(&readable, (0, None), MAX_WATCHED, watch)).await;
-                // That nobody reads on behind the bound is no failure.
-                (None, copied.filter(|_| watch.reason().is_some()).map_or(Ok(()), Err), None)
-            }
-            Self::Untouched(_) => (None, Ok(()), None),
-        }
-    }
 }
 
 /// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and
