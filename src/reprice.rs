@@ -4,7 +4,7 @@
 use crate::api::log_list;
 use crate::aside::{self, REPRICES};
 use crate::envelope::ApiError;
-use crate::filter::{Direction, Selection};
+use crate::filter::{Ahead, Direction, Next, Selection};
 use crate::price;
 use crate::price_rules::{self, PriceRule, Quote};
 use crate::query::Query;
@@ -126,8 +126,9 @@ async fn run<S: Store>(
     if store.batch(vec![lease]).await?.first() != Some(&1) {
         return Ok(());
     }
+    let mut ahead = Ahead::default();
     while now() < until_ms {
-        if !slice(first, store, id, now).await? {
+        if !slice(first, store, id, now, &mut ahead).await? {
             return Ok(());
         }
     }
@@ -138,7 +139,13 @@ async fn run<S: Store>(
 }
 
 /// Prices the next logs. True when there may be more, and nobody else has taken over.
-async fn slice<S: Store>(first: &S, store: &S, id: &str, now: &impl Fn() -> u64) -> Result<bool, StoreError> {
+async fn slice<S: Store>(
+    first: &S,
+    store: &S,
+    id: &str,
+    now: &impl Fn() -> u64,
+    ahead: &mut Ahead,
+) -> Result<bool, StoreError> {
     row! {
         struct Prices {
             prices: String,
@@ -170,10 +177,12 @@ async fn slice<S: Store>(first: &S, store: &S, id: &str, now: &impl Fn() -> u64)
     if let Some(cursor) = &job.cursor {
         selection.beyond(cursor, Direction::Ascending);
     }
+    ahead.bound(store, &mut selection, Direction::Ascending).await?;
     let limit = selection.bind(SLICE as i64);
     let order = selection.in_time(Direction::Ascending);
     let logs: Vec<Log> = store.rows(selection.select(COLUMNS, &format!("ORDER BY {order} LIMIT {limit}"))).await?;
-    job.commit(store, &logs, &rules, now()).await
+    let next = ahead.next(logs.len() as u64 == SLICE);
+    job.commit(store, &logs, &next, &rules, now()).await
 }
 
 fn ended(id: &str, error: &str, now_ms: u64) -> Statement {
@@ -188,6 +197,7 @@ impl Job {
         &self,
         store: &impl Store,
         logs: &[Log],
+        next: &Next,
         rules: &[PriceRule],
         now_ms: u64,
     ) -> Result<bool, StoreError> {
@@ -209,8 +219,9 @@ impl Job {
                 changes.push(json!([log.id, cost, rule, unknown]));
             }
         }
-        let done = (logs.len() as u64) < SLICE;
-        let cursor = logs.last().map(|log| log.id.as_str()).or(self.cursor.as_deref());
+        let done = *next == Next::Nothing;
+        let last = logs.last().map(|log| log.id.as_str()).or(self.cursor.as_deref());
+        let cursor = if let Next::Behind(log) = next { Some(log.as_str()) } else { last };
         // Of two who work on the same slice the second finds the cursor moved, and changes nothing.
         let progress = Statement::new(
             "UPDATE reprices SET cursor = ?3, logs_seen = ?4, logs_changed = ?5, cost_before = ?6, cost_after = ?7, \
@@ -477,6 +488,25 @@ mod tests {
     }
 
     #[test]
+    fn logs_that_a_rare_filter_means_are_found_window_by_window() {
+        let store = with_logs(40);
+        rule(&store, "gpt-4o");
+        let rare =
+            "UPDATE logs SET user_agent = 'rare' WHERE id IN (SELECT id FROM logs ORDER BY id LIMIT 3 OFFSET 30)";
+        block_on(store.batch(vec![Statement::new(rare, [])])).unwrap();
+        let id =
+            begin(&store, json!({ "filters": [{ "key": "user_agent", "operator": "contains", "value": ["rar"] }] }));
+        block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();
+        let changed: Vec<bool> = costs(&store).iter().map(|(cost, _)| *cost == Some(0.002)).collect();
+        assert_eq!(changed, (0..40).map(|n| (30..33).contains(&n)).collect::<Vec<_>>());
+        let seen = state(&store, &id);
+        assert_eq!(
+            (&seen["processed"], &seen["logs_seen"], &seen["logs_changed"]),
+            (&json!(true), &json!(3), &json!(3))
+        );
+    }
+
+    #[test]
     fn a_job_that_is_broken_off_anywhere_counts_every_log_once() {
         let whole = with_logs(13);
         rule(&whole, "gpt-4o");
@@ -512,7 +542,7 @@ mod tests {
         let store = with_logs(3);
         rule(&store, "gpt-4o");
         let id = begin(&store, json!({}));
-        assert!(!block_on(slice(&store, &store, &id, &clock())).unwrap());
+        assert!(!block_on(slice(&store, &store, &id, &clock(), &mut Ahead::default())).unwrap());
         let before = state(&store, &id);
         let job = Job {
             id: id.clone(),
@@ -526,7 +556,7 @@ mod tests {
             cost_after: 0.0,
             created_at: NOW,
         };
-        assert!(!block_on(job.commit(&store, &[], &[], NOW)).unwrap());
+        assert!(!block_on(job.commit(&store, &[], &Next::Nothing, &[], NOW)).unwrap());
         assert_eq!(state(&store, &id), before);
         // While somebody holds the lease nobody else begins.
         block_on(store.batch(vec![Statement::new("UPDATE reprices SET processed = 0, lease_until = 9e15", [])]))

@@ -10,7 +10,7 @@ use super::tally::Sums;
 use crate::body_object::{self, Stored};
 use crate::budget::{Exhausted, Meter};
 use crate::conversation::Conversation;
-use crate::filter::Direction;
+use crate::filter::{Ahead, Direction, Next};
 use crate::price;
 use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
@@ -75,10 +75,15 @@ row! {
 }
 
 impl<S: Store, W: World> Run<'_, S, W> {
-    /// The next logs of a pass, with their bodies.
-    async fn answered(&mut self, position: usize, id: &str, limit: u32) -> Result<Vec<Answered>, Stop> {
+    /// The next logs of a pass, with their bodies, and where to go on behind them.
+    async fn answered(&mut self, position: usize, id: &str, limit: u32) -> Result<(Vec<Answered>, Next), Stop> {
         let cursor = self.progress.answers.at(position).cursor.clone();
         let mut logs = self.logs(cursor.as_deref());
+        if cursor.is_none() {
+            // Where another pass ended says nothing of this one.
+            self.ahead = Ahead::default();
+        }
+        self.progress.rows_read += self.ahead.bound(self.store, &mut logs, Direction::Descending).await?;
         let group = self.group(|key| logs.bind(key));
         let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
         let columns = format!(
@@ -99,12 +104,13 @@ impl<S: Store, W: World> Run<'_, S, W> {
             let heads = [row.request.take(), row.response.take()];
             [row.request, row.response] = body_object::whole(self.store, &row.id, stored, heads).await?;
         }
-        Ok(rows)
+        let next = self.ahead.next(rows.len() == limit as usize);
+        Ok((rows, next))
     }
 
     pub(super) async fn test(&mut self, position: usize, test: &Test) -> Result<(), Stop> {
         let id = self.id(position);
-        let rows = self.answered(position, &id, ANSWERS_AT_ONCE).await?;
+        let (rows, next) = self.answered(position, &id, ANSWERS_AT_ONCE).await?;
         let begun = self.world.now();
         let mut found = Vec::new();
         let pass = self.progress.answers.at(position);
@@ -156,10 +162,11 @@ impl<S: Store, W: World> Run<'_, S, W> {
             }
         }
         pass.steps = Some(meter.left());
-        let is_last = rows.len() < ANSWERS_AT_ONCE as usize && rows.last().map(|row| &row.id) == last.as_ref();
-        pass.done = exhausted || is_last;
+        let all = rows.last().map(|row| &row.id) == last.as_ref();
+        pass.done = exhausted || all && next == Next::Nothing;
         let error = exhausted.then(|| too_costly(pass.groups.values(), last.as_deref().unwrap_or_default()));
-        pass.cursor = last.or(pass.cursor.take());
+        let reached = if let Next::Behind(log) = next { Some(log).filter(|_| all) } else { None };
+        pass.cursor = reached.or(last).or(pass.cursor.take());
         if pass.done {
             let whole = Sums::of(pass.groups.values());
             let groups = pass.groups.iter().map(|(group, sums)| (group.clone(), sums.share())).collect();
@@ -177,8 +184,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let spent = judge.max_cost.is_some_and(|most| so_far.cost >= most) || unpriced;
         let left = judge.max_logs.saturating_sub(so_far.value + so_far.failed);
         let limit = (judge.concurrency as u64).min(left) as u32;
-        let rows = if tired || spent || limit == 0 { Vec::new() } else { self.answered(position, &id, limit).await? };
-        if rows.is_empty() {
+        let enough = tired || spent || limit == 0;
+        let (rows, next) =
+            if enough { (Vec::new(), Next::Nothing) } else { self.answered(position, &id, limit).await? };
+        if rows.is_empty() && next == Next::Nothing {
             let why = if unpriced {
                 "stopped: the price of this model is unknown, so max_cost cannot be kept"
             } else if spent {
@@ -217,7 +226,8 @@ impl<S: Store, W: World> Run<'_, S, W> {
             }
         }
         let pass = self.progress.answers.at(position);
-        pass.cursor = rows.last().map(|row| row.id.clone());
+        let last = rows.last().map(|row| row.id.clone());
+        pass.cursor = if let Next::Behind(log) = next { Some(log) } else { last };
         self.save(Vec::new()).await
     }
 

@@ -7,7 +7,7 @@ use super::report::{Report, Status};
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
 use crate::aside::{self, EVALUATIONS};
-use crate::filter::{self, Direction, Filters, Selection};
+use crate::filter::{self, Ahead, Direction, Filters, Selection};
 use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use crate::whose::Whose;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,8 @@ pub(super) struct Run<'a, S, W> {
     /// When this runner has to be done.
     pub(super) until_ms: u64,
     pub(super) progress: Progress,
+    /// How far the pass looks that is under way.
+    pub(super) ahead: Ahead,
 }
 
 /// The ids of evaluations that wait for somebody to go on with them, those that have waited longest first.
@@ -166,7 +168,7 @@ pub async fn run(
         let content = json!([row.plan, row.datasets]).to_string();
         return unreadable(store, &row.id, "its plan or its datasets", &content, now).await.map(|()| true);
     };
-    let mut run = Run { store, world, runner, plan, sets, until_ms, progress, row };
+    let mut run = Run { store, world, runner, plan, sets, until_ms, progress, ahead: Ahead::default(), row };
     if unended == MAX_BEGUN {
         run.give_up(never_ended()).await?;
     } else if run.progress.failures >= MAX_FAILURES {

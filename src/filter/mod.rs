@@ -5,6 +5,7 @@
 //! (<https://developers.cloudflare.com/api/resources/ai_gateway/subresources/logs/methods/list/>), with more keys,
 //! `present`, `absent` and `or` beside it.
 
+mod ahead;
 mod lead;
 #[cfg(test)]
 mod model;
@@ -13,6 +14,7 @@ mod parse;
 mod plans;
 mod sql;
 
+pub use ahead::{Ahead, Next};
 pub use lead::{candidates, probe};
 pub use parse::{MAX_FILTERS, from_json, from_query, is_parameter};
 pub use sql::{Direction, Selection};

@@ -1,7 +1,7 @@
 //! What filters mean, written down a second time in plain Rust, and compared with what the SQL finds.
 
 use super::plans::encoded;
-use super::{Direction, Filter, Filters, Key, Kind, Operator, Selection, from_json};
+use super::{Ahead, Direction, Filter, Filters, Key, Kind, Next, Operator, Selection, from_json};
 use crate::api::log_list;
 use crate::id;
 use crate::log_batch;
@@ -320,6 +320,27 @@ fn page(store: &Sqlite, query: &str) -> (Vec<String>, Value) {
     (ids, reply["result_info"]["cursor"].clone())
 }
 
+/// The ids of a selection, found `limit` at a time by statements that look through a few logs each.
+fn walked(store: &Sqlite, selection: &Selection, direction: Direction, limit: usize) -> Vec<String> {
+    let (mut found, mut cursor, mut ahead) = (Vec::new(), None::<String>, Ahead::default());
+    loop {
+        let mut rest = selection.clone();
+        if let Some(cursor) = &cursor {
+            rest.beyond(cursor, direction);
+        }
+        block_on(ahead.bound(store, &mut rest, direction)).unwrap();
+        let order = format!("ORDER BY {} LIMIT {limit}", rest.in_time(direction));
+        let ids = block_on(store.ids(rest.select("logs.id AS id", &order))).unwrap();
+        let next = ahead.next(ids.len() == limit);
+        found.extend(ids);
+        match next {
+            Next::Found => cursor = found.last().cloned(),
+            Next::Behind(log) => cursor = Some(log),
+            Next::Nothing => return found,
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(300, |n| n.parse().unwrap()), ..ProptestConfig::default() })]
 
@@ -353,6 +374,11 @@ proptest! {
             next = after;
         }
         prop_assert_eq!(&paged, &newest, "{}", filters);
+        let selection = Selection::new(GATEWAY, &read);
+        for limit in [1, 3, 100] {
+            prop_assert_eq!(&walked(&store, &selection, Direction::Ascending, limit), &wanted, "{}", filters);
+            prop_assert_eq!(&walked(&store, &selection, Direction::Descending, limit), &newest, "{}", filters);
+        }
     }
 
     #[test]
@@ -364,6 +390,7 @@ proptest! {
         let rest = format!("ORDER BY {}", selection.in_time(Direction::Ascending));
         let (rows, _) = block_on(store.select(selection.select("logs.id AS id", &rest))).unwrap();
         let found: Vec<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
-        prop_assert_eq!(found, wanted, "{} {}", left, right);
+        prop_assert_eq!(&found, &wanted, "{} {}", left, right);
+        prop_assert_eq!(walked(&store, &selection, Direction::Ascending, 2), wanted, "{} {}", left, right);
     }
 }

@@ -273,14 +273,30 @@ impl Selection {
         // A pair knows the id of its log, which saves looking the log up where another pair of it is asked for.
         let meant = meant.join(" AND ").replace(LOGS.id, all.source.id);
         let columns = format!("{} AS id, {meant} AS meant", all.source.id);
-        all.stand_alone(&columns);
-        if all.source.from == LOGS.from {
-            all.source.from = BY_TIME;
-        }
-        let logs = all.select(&columns, &format!("ORDER BY {} LIMIT {most}", self.in_time(direction)));
+        let logs = all.in_index(&columns, &format!("ORDER BY {} LIMIT {most}", self.in_time(direction)));
         let last = if direction == Direction::Descending { "min" } else { "max" };
         let sql = format!("SELECT count(*) AS seen, total(meant) AS n, {last}(id) AS last FROM ({})", logs.sql);
         Statement { sql: sql.into(), ..logs }
+    }
+
+    /// The id of the last of the next `most` logs that the index has, whether they are meant or not; no row where it has
+    /// fewer.
+    pub fn end(&self, direction: Direction, most: u64) -> Statement {
+        let mut all = self.clone();
+        all.conditions.retain(|condition| condition.indexed);
+        // The last bind has to be named: a database expects as many as the highest number that a statement names.
+        let columns = format!("{} AS id, ?{} AS bound", all.source.id, all.binds.len());
+        let rest = format!("ORDER BY {} LIMIT 1 OFFSET {}", self.in_time(direction), most.saturating_sub(1));
+        all.in_index(&columns, &rest)
+    }
+
+    /// [`Selection::select`] by the index whose order is that of time.
+    fn in_index(&mut self, columns: &str, rest: &str) -> Statement {
+        self.stand_alone(columns);
+        if self.source.from == LOGS.from {
+            self.source.from = BY_TIME;
+        }
+        self.select(columns, rest)
     }
 
     fn clause(&mut self, clause: &[Filter]) -> String {

@@ -272,6 +272,52 @@ fn a_deleted_gateway_is_swept_through_an_index() {
     checked(&store, "a deleted gateway");
 }
 
+/// The most steps that a statement of some work took, among thousands of logs of which a few are meant.
+fn longest(store: &Planned, work: impl FnOnce()) -> i32 {
+    store.inner.steps.set(0);
+    work();
+    let _ = store.plans.take();
+    store.inner.steps.get()
+}
+
+/// A database has one thread: whoever looks for a few logs among many does not hold it for others.
+#[test]
+fn no_statement_looks_at_more_than_a_window() {
+    let store = filled();
+    let rare = "UPDATE logs SET user_agent = 'rare' WHERE id IN (SELECT id FROM logs ORDER BY id LIMIT 3 OFFSET 2000)";
+    block_on(store.inner.batch(vec![Statement::new(rare, [])])).unwrap();
+    let all = longest(&store, || {
+        let sql = "SELECT id FROM logs WHERE instr(user_agent, 'rar') > 0";
+        assert_eq!(block_on(store.ids(Statement::new(sql, []))).unwrap().len(), 3);
+    });
+    let filters = json!([{ "key": "user_agent", "operator": "contains", "value": ["RAR"] }]);
+    let reprice = json!({ "filters": filters }).to_string();
+    block_on(reprices::create(&store, &PLACE, reprice.as_bytes(), &id::mint(NOW, 1), &by())).unwrap();
+    let repricing = longest(&store, || {
+        block_on(crate::reprice::run_all(&store, 0, &Whose::All, || NOW, NOW + 1)).unwrap();
+        let reply = block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap().body;
+        let reply: Value = serde_json::from_str(&reply).unwrap();
+        assert_eq!((&reply["result"]["processed"], &reply["result"]["logs_seen"]), (&json!(true), &json!(3)));
+    });
+    let dataset = json!({ "name": "rare", "enable": true, "filters": filters }).to_string();
+    block_on(datasets::create(&store, &PLACE, dataset.as_bytes(), "rare", &by())).unwrap();
+    let types = json!(["cost", "p95_duration", "json_valid"]);
+    let body = json!({ "name": "e", "dataset_ids": ["rare"], "evaluation_type_ids": types }).to_string();
+    block_on(evaluations::create(&store, &PLACE, body.as_bytes(), "evaluation", &by())).unwrap();
+    let evaluating = longest(&store, || {
+        block_on(run::run(&store, &Nobody, "evaluation", "me", u64::MAX, u64::MAX)).unwrap();
+        let reply = block_on(evaluations::get(&store, &PLACE, "evaluation")).unwrap().body;
+        let reply: Value = serde_json::from_str(&reply).unwrap();
+        let [processed, total] = ["processed", "total_logs"].map(|name| &reply["result"][name]);
+        assert_eq!((processed, total), (&json!(true), &json!(3)), "{reply}");
+        let tested = &reply["result"]["results"][2];
+        assert_eq!((&tested["total_logs"], &tested["result"]), (&json!(3), &json!("100")), "{reply}");
+    });
+    for (what, steps) in [("re-pricing", repricing), ("an evaluation", evaluating)] {
+        assert!(steps * 10 < all, "{what} took {steps} of {all} steps at once");
+    }
+}
+
 /// The plans of lists are those of `filter::plans`; here, that pages found window by window are the same as if all were read.
 #[test]
 fn a_list_is_exact_however_many_windows_it_takes() {

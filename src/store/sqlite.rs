@@ -2,7 +2,7 @@
 
 use super::{Bind, Row, Statement, Store, StoreError};
 use rusqlite::types::{Value as Sql, ValueRef};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, StatementStatus, params_from_iter};
 use serde_json::{Map, Value};
 use std::cell::{Cell, RefCell};
 
@@ -14,6 +14,8 @@ pub struct Sqlite {
     connection: RefCell<Connection>,
     /// What the bucket has: ids of logs, and their objects.
     pub objects: RefCell<Vec<(String, Vec<u8>)>>,
+    /// The most steps of SQLite's that a single statement took to read.
+    pub steps: Cell<i32>,
 }
 
 /// A database that notes how it runs each statement it is asked for.
@@ -46,13 +48,13 @@ impl Sqlite {
         for file in files {
             connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
         }
-        Self { connection: RefCell::new(connection), objects: RefCell::default() }
+        Self { connection: RefCell::new(connection), objects: RefCell::default(), steps: Cell::default() }
     }
 
     /// How SQLite would run a statement, for tests that no table is scanned.
     pub fn plan(&self, statement: &Statement) -> String {
         let explain = Statement { sql: format!("EXPLAIN QUERY PLAN {}", statement.sql).into(), ..statement.clone() };
-        let steps = select(&self.connection.borrow(), &explain).unwrap();
+        let (steps, _) = select(&self.connection.borrow(), &explain).unwrap();
         let details: Vec<_> = steps.iter().filter_map(|step| step.get("detail")?.as_str().map(str::to_owned)).collect();
         details.join("\n")
     }
@@ -61,7 +63,8 @@ impl Sqlite {
 impl Store for Sqlite {
     /// SQLite itself does not count rows read; what is returned counts at least.
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
-        let rows = select(&self.connection.borrow(), &statement)?;
+        let (rows, steps) = select(&self.connection.borrow(), &statement)?;
+        self.steps.set(self.steps.get().max(steps));
         let count = rows.len() as u64;
         Ok((rows, count))
     }
@@ -84,7 +87,8 @@ impl Store for Sqlite {
     }
 }
 
-fn select(connection: &Connection, statement: &Statement) -> Result<Vec<Map<String, Value>>, StoreError> {
+/// The rows that a statement finds, and how many steps that took.
+fn select(connection: &Connection, statement: &Statement) -> Result<(Vec<Map<String, Value>>, i32), StoreError> {
     assert!(statement.binds.len() <= MAX_BINDS, "D1 refuses {} binds", statement.binds.len());
     let mut prepared = connection.prepare(&statement.sql).map_err(failed)?;
     let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
@@ -94,7 +98,8 @@ fn select(connection: &Connection, statement: &Statement) -> Result<Vec<Map<Stri
         let columns = names.iter().enumerate().map(|(index, name)| (name.clone(), json(row.get_ref(index).unwrap())));
         found.push(columns.collect());
     }
-    Ok(found)
+    drop(rows);
+    Ok((found, prepared.get_status(StatementStatus::VmStep)))
 }
 
 fn value(bind: &Bind) -> Sql {
