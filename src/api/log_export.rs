@@ -5,7 +5,7 @@ use super::logs::{COLUMNS, Row};
 use crate::body_object::{self, Stored};
 use crate::conversation::Conversation;
 use crate::envelope::{ApiError, Reply};
-use crate::filter::{self, Direction, Selection};
+use crate::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
 use crate::params::{chosen, flag, number};
 use crate::query::Query;
 use crate::store::{Statement, Store, StoreError, row};
@@ -21,6 +21,11 @@ pub struct Export {
     /// Logs that are read and not written yet.
     rows: VecDeque<Row>,
     last: Option<String>,
+    ahead: Ahead,
+    /// The log to go on behind when `rows` are written, where it is none of them.
+    behind: Option<String>,
+    /// How often logs were read.
+    reads: u32,
     begun: bool,
     ended: bool,
     /// How many lines are wanted; without it, all.
@@ -40,6 +45,9 @@ const MAX_LIMIT: u64 = 10_000;
 
 /// Longer bodies are no examples to learn from, in bytes. What a body says takes many times its length while it is read.
 const MAX_EXAMPLE: usize = 1024 * 1024;
+
+/// A collected answer ends early after so many reads, too, each of two statements: D1 allows a thousand in an invocation.
+const MAX_READS: u32 = 400;
 
 /// A collected answer ends early beyond this many bytes; its cursor tells where.
 const MAX_COLLECTED: usize = 16 * 1024 * 1024;
@@ -84,14 +92,14 @@ impl Export {
             "openai-finetune" => Format::FineTune,
             _ => Format::JsonLines,
         };
-        let filters = filter::from_query(query)?;
+        let mut filters = filter::from_query(query)?;
+        // Without a word on judgements, only what people liked is worth learning from.
+        if let Some(key) = Key::field("feedback").filter(|_| format == Format::FineTune && !filters.judge()) {
+            filters.and(Filter { key, operator: Operator::Eq, values: vec![json!(1)] });
+        }
         let mut selection = searched(gateway, &filters, query);
         if format == Format::FineTune {
             selection.and("logs.success = 1".to_owned());
-            // Without a word on judgements, only what people liked is worth learning from.
-            if !filters.judge() {
-                selection.and("logs.feedback = 1".to_owned());
-            }
         }
         Ok(Self {
             format,
@@ -100,6 +108,9 @@ impl Export {
             selection,
             rows: VecDeque::new(),
             last: cursor(query)?.map(str::to_owned),
+            ahead: Ahead::default(),
+            behind: None,
+            reads: 0,
             begun: false,
             ended: false,
             limit: number(query, "limit", 1, MAX_LIMIT)?,
@@ -137,7 +148,10 @@ impl Export {
         if self.rows.is_empty() && !self.ended {
             self.read(store).await?;
         }
-        let Some(row) = self.rows.pop_front() else { return Ok(None) };
+        let Some(row) = self.rows.pop_front() else {
+            // Nothing is meant among the logs that were looked at, or there are no more.
+            return Ok((!self.ended).then(String::new));
+        };
         let mut line = self.line(store, &row).await?.unwrap_or_default();
         if !line.is_empty() {
             line.push_str(if self.format == Format::Csv { "\r\n" } else { "\n" });
@@ -163,14 +177,24 @@ impl Export {
     }
 
     async fn read(&mut self, store: &impl Store) -> Result<(), StoreError> {
+        self.reads += 1;
         let mut selection = self.selection.clone();
+        self.last = self.behind.take().or(self.last.take());
         if let Some(last) = &self.last {
             selection.beyond(last, self.direction);
         }
+        self.ahead.bound(store, &mut selection, self.direction).await?;
         let rest = format!("ORDER BY {} LIMIT {ROWS_AT_ONCE}", selection.in_time(self.direction));
         let rows: Vec<Row> = store.rows(selection.select(COLUMNS, &rest)).await?;
-        self.ended = rows.len() < ROWS_AT_ONCE;
+        let next = self.ahead.next(rows.len() == ROWS_AT_ONCE);
+        self.ended = next == Next::Nothing;
+        if let Next::Behind(log) = next {
+            self.behind = Some(log);
+        }
         self.rows = rows.into();
+        if self.rows.is_empty() {
+            self.last = self.behind.take().or(self.last.take());
+        }
         Ok(())
     }
 
@@ -251,7 +275,7 @@ pub async fn collected(store: &impl Store, mut export: Export) -> Result<Reply, 
     let limit = export.limit.unwrap_or(MAX_LIMIT);
     let mut body = export.head().unwrap_or_default();
     let mut lines = 0;
-    while lines < limit && body.len() < MAX_COLLECTED {
+    while lines < limit && body.len() < MAX_COLLECTED && export.reads < MAX_READS {
         let Some(line) = export.next_line(store).await? else { break };
         lines += u64::from(!line.is_empty());
         body.push_str(&line);

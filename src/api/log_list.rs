@@ -1,6 +1,6 @@
 //! `…/logs` as a whole: finding logs and deleting them.
 
-use super::{Place, log_page};
+use super::{Place, log_choice, log_page};
 use crate::audit::{By, Change};
 use crate::body_object;
 use crate::envelope::{ApiError, Reply};
@@ -234,14 +234,8 @@ pub async fn delete(
     let limit = number(query, "limit", 1, MAX_DELETED)?.unwrap_or(MAX_DELETED);
     let order = chosen(query, "order_by", DELETE_ORDERS)?;
     let direction = direction(query, Direction::Ascending)?;
-    let mut selection = selection(place.key, query)?;
-    let order = match order {
-        "created_at" => selection.in_time(direction),
-        order => format!("logs.{order} {}, {}", direction.sql(), selection.in_time(Direction::Ascending)),
-    };
-    let limit = selection.bind(limit as i64);
-    let chosen = selection.select("logs.id AS id", &format!("ORDER BY {order} LIMIT {limit}"));
-    let ids = store.ids(chosen).await?;
+    let selection = selection(place.key, query)?;
+    let ids = log_choice::choose(store, &selection, order, direction, limit as usize).await?;
     let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
     fields.dedup();
     let row = by.row(&Change {

@@ -12,6 +12,7 @@ pub mod evaluations;
 pub mod feedback;
 pub mod gateway_settings;
 pub mod gateways;
+pub mod log_choice;
 pub mod log_export;
 pub mod log_list;
 mod log_page;

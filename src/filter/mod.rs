@@ -11,7 +11,7 @@ mod lead;
 mod model;
 mod parse;
 #[cfg(test)]
-mod plans;
+pub mod plans;
 mod sql;
 
 pub use ahead::{Ahead, Next};

@@ -2,7 +2,7 @@
 
 use super::plans::encoded;
 use super::{Ahead, Direction, Filter, Filters, Key, Kind, Next, Operator, Selection, from_json};
-use crate::api::log_list;
+use crate::api::{log_choice, log_list};
 use crate::id;
 use crate::log_batch;
 use crate::metadata::{self, Metadata};
@@ -378,6 +378,16 @@ proptest! {
         for limit in [1, 3, 100] {
             prop_assert_eq!(&walked(&store, &selection, Direction::Ascending, limit), &wanted, "{}", filters);
             prop_assert_eq!(&walked(&store, &selection, Direction::Descending, limit), &newest, "{}", filters);
+        }
+        // What a deletion chooses window by window is what a single statement would.
+        for by in ["created_at", "model", "success", "cost", "feedback", "duration"] {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                let word = direction.sql();
+                let order = if by == "created_at" { selection.in_time(direction) } else { format!("logs.{by} {word}, {}", selection.in_time(Direction::Ascending)) };
+                let whole = block_on(store.ids(selection.select("logs.id AS id", &format!("ORDER BY {order} LIMIT 3")))).unwrap();
+                let chosen = block_on(log_choice::choose(&store, &selection, by, direction, 3)).unwrap();
+                prop_assert_eq!(chosen, whole, "{} {} {}", filters, by, word);
+            }
         }
     }
 

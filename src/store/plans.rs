@@ -4,11 +4,13 @@
 use super::sqlite::{Planned, Sqlite};
 use super::{Statement, Store};
 use crate::api::feedback::{self, Context};
+use crate::api::log_export::{self, Export};
 use crate::api::logs::{self, Part};
 use crate::api::{Place, datasets, evaluations, gateways, log_list, reprices, storage};
 use crate::audit::By;
 use crate::caller::Caller;
 use crate::evaluate::run::{self, Call, Heard, World};
+use crate::filter::plans::encoded;
 use crate::id::{self, MarkKey};
 use crate::judgement::Judgement;
 use crate::log_batch;
@@ -313,7 +315,51 @@ fn no_statement_looks_at_more_than_a_window() {
         let tested = &reply["result"]["results"][2];
         assert_eq!((&tested["total_logs"], &tested["result"]), (&json!(3), &json!("100")), "{reply}");
     });
-    for (what, steps) in [("re-pricing", repricing), ("an evaluation", evaluating)] {
+    let wanted =
+        block_on(store.ids(Statement::new("SELECT id FROM logs WHERE user_agent = 'rare' ORDER BY id", []))).unwrap();
+    let query = format!("filters={}&limit=100&format=csv", encoded(&filters.to_string()));
+    let exporting = longest(&store, || {
+        let (mut found, mut next) = (Vec::new(), String::new());
+        loop {
+            let export = Export::parse(1, &Query::parse(&format!("{query}{next}"))).unwrap();
+            let reply = block_on(log_export::collected(&store, export)).unwrap();
+            found.extend(reply.body.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()));
+            match reply.headers.iter().find(|(name, _)| *name == "x-next-cursor") {
+                Some((_, cursor)) => next = format!("&cursor={cursor}"),
+                None => break,
+            }
+        }
+        assert_eq!(found, wanted);
+    });
+    let streaming = longest(&store, || {
+        let mut export = Export::parse(1, &Query::parse(&query)).unwrap();
+        let mut file = String::new();
+        while let Some(piece) = block_on(export.next(&store)).unwrap() {
+            file.push_str(&piece);
+        }
+        assert_eq!(file.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect::<Vec<_>>(), wanted);
+    });
+    let deleting = longest(&store, || {
+        let mut deleted = Vec::new();
+        for more in ["&order_by_direction=desc", "&order_by=cost&start_date=2023-11-14T21:50:00Z"] {
+            let query = format!("filters={}&limit=2{more}", encoded(&filters.to_string()));
+            let reply = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &by())).unwrap();
+            let reply: Value = serde_json::from_str(&reply.body).unwrap();
+            deleted.push(reply["result"]["deleted"].as_u64().unwrap());
+        }
+        assert_eq!(deleted, [2, 1]);
+        // Nothing is left that is meant, and it would take too long to know.
+        let query = format!("filters={}", encoded(&filters.to_string()));
+        let refused = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &by())).unwrap_err();
+        assert!(refused.status == 400 && refused.message.contains("start_date"), "{}", refused.message);
+    });
+    for (what, steps) in [
+        ("re-pricing", repricing),
+        ("an evaluation", evaluating),
+        ("an export", exporting),
+        ("a stream", streaming),
+        ("a deletion", deleting),
+    ] {
         assert!(steps * 10 < all, "{what} took {steps} of {all} steps at once");
     }
 }
