@@ -159,3 +159,43 @@ test("a token of another account moves nothing on", async () => {
   await (await gw.miniflare.getWorker("tollgate")).scheduled({ cron: "* * * * *" });
   await until(async () => (await stands(made)).processed === 1, "the cron trigger to do it");
 });
+
+test("a few logs among many are found in windows by evaluations, re-pricing, exports and deletions", async () => {
+  await gw.create("wide");
+  const [{ key }] = await gw.rows("SELECT key FROM gateways WHERE id = 'wide'");
+  const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+  const begun = Date.now() - 100_000;
+  const id = (n) => Array.from({ length: 10 }, (_, at) => digits[Math.floor((begun + n) / 32 ** (9 - at)) % 32]).join("") + String(n).padStart(16, "0");
+  const rare = [3, 12_345, 24_999];
+  for (let from = 0; from < 25_000; from += 5_000) {
+    const logs = JSON.stringify(Array.from({ length: 5_000 }, (_, n) => [id(from + n), begun + from + n, rare.includes(from + n) ? "so rare" : "common"]));
+    await gw.rows(
+      `INSERT INTO logs (id, gateway, created_at, provider, path, request_type, success, cached, step, duration, cost, custom_cost, event_id, authentication, user_agent)
+       SELECT value ->> 0, ?1, value ->> 1, 'openai', 'x', 'native', 1, 0, 0, 1, (value ->> 1) - ?2, 0, value ->> 0, 1, value ->> 2 FROM json_each(?3)`,
+      key, begun, logs,
+    );
+  }
+  const filters = [{ key: "user_agent", operator: "contains", value: ["RARE"] }];
+  const query = `filters=${encodeURIComponent(JSON.stringify(filters))}`;
+  for (const more of ["", "&limit=100", "&limit=100&order_by_direction=desc"]) {
+    const file = await (await gw.api(`/gateways/wide/logs/export?${query}${more}`)).text();
+    const found = file.trim().split("\n").map((line) => JSON.parse(line).id);
+    const wanted = rare.map(id);
+    assert.deepEqual(found, more.includes("desc") ? wanted.reverse() : wanted, more);
+  }
+  const dataset = await post("/datasets", { name: "rare", enable: true, filters }, 200, ACCOUNT, "wide");
+  const body = { name: "rare", dataset_ids: [dataset.id], evaluation_type_ids: ["success_rate", "p95_duration", "answer_matches"], settings: { answer_matches: { contains: "a" } } };
+  const made = await post("/evaluations", body, 200, ACCOUNT, "wide");
+  let evaluation;
+  await until(async () => (evaluation = await gw.result(`/gateways/wide/evaluations/${made.id}`)).processed, "the evaluation", 60_000);
+  assert.deepEqual([evaluation.total_logs, ...evaluation.results.map(({ total_logs, status }) => [total_logs, status])], [3, [3, 2], [3, 2], [0, 2]]);
+  const reprice = await post("/logs/reprice", { filters, dry_run: true }, 200, ACCOUNT, "wide");
+  let priced;
+  await until(async () => (priced = await gw.result(`/gateways/wide/logs/reprice/${reprice.id}`)).processed, "the new prices", 60_000);
+  assert.equal(priced.logs_seen, 3);
+  for (const [more, deleted, left] of [["&limit=1&order_by=cost&order_by_direction=desc", 1, [3, 12_345]], ["&limit=1", 1, [12_345]], ["", 1, []], ["", 0, []]]) {
+    const answer = await gw.api(`/gateways/wide/logs?${query}${more}`, { method: "DELETE" });
+    assert.deepEqual((await answer.json()).result, { deleted }, more);
+    assert.deepEqual((await gw.rows("SELECT id FROM logs WHERE user_agent = 'so rare' ORDER BY id")).map((row) => row.id), left.map(id));
+  }
+});
