@@ -5,7 +5,7 @@ use super::answers::Test;
 use super::judge::{Judge, Question};
 use super::keyed::Keyed;
 use super::report::Report;
-use super::run::{Call, Heard, Run, Stop, World, known, lease};
+use super::run::{Call, Heard, MAX_SAID, Run, Stop, World, known, lease};
 use super::tally::Sums;
 use crate::body_object::{self, Stored};
 use crate::budget::{Exhausted, Meter};
@@ -15,10 +15,14 @@ use crate::price;
 use crate::store::{Bind, Statement, Store, row};
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde_json::Value;
 use std::cell::Cell;
 
-/// Answers that are read at once: each may have 900 KB.
+/// Answers that are read at once, if they fit.
 const ANSWERS_AT_ONCE: u32 = if cfg!(test) { 3 } else { 10 };
+
+/// Bytes of bodies that are read at once, unless one log alone has more.
+const BYTES_AT_ONCE: u64 = 2 * 1024 * 1024;
 
 /// Characters of a body that is read: an isolate has 128 MB, and a text is in it several times.
 const MAX_READ: u32 = 300_000;
@@ -44,20 +48,31 @@ const MAX_FIRST_FAILURES: u64 = 5;
 const MAX_EXAMPLES: f64 = 1_000.0;
 
 row! {
-    /// A log with what was asked and answered.
+    /// A log that is to be read.
     struct Answered {
         id: String,
         grp: String,
+        /// Its bodies go on in further rows, or are too long.
+        longer: u8,
+        /// How long they are.
+        bytes: u64,
+        /// There is a verdict already.
+        judged: u8,
+        /// What was asked and answered. It is read when it is known how long it is.
         request: Option<String>,
         response: Option<String>,
-        /// The bodies go on in further rows.
-        longer: u8,
+    }
+}
+
+row! {
+    struct Bodies {
+        id: String,
+        request: Option<String>,
+        response: Option<String>,
         /// What of them is in the log's object.
         request_bytes: Option<u64>,
         response_bytes: Option<u64>,
         cut: Option<u8>,
-        /// There is a verdict already.
-        judged: u8,
     }
 }
 
@@ -86,26 +101,43 @@ impl<S: Store, W: World> Run<'_, S, W> {
         self.progress.rows_read += self.ahead.bound(self.store, &mut logs, Direction::Descending).await?;
         let group = self.group(|key| logs.bind(key));
         let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
+        let long = format!(
+            "(seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ} OR request_bytes > {MAX_READ} OR response_bytes > {MAX_READ})"
+        );
+        let length = |body: &str| format!("coalesce({body}_bytes, length(CAST({body} AS BLOB)), 0)");
         let columns = format!(
-            "logs.id AS id, {group} AS grp, \
-             (SELECT request FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(request) <= {MAX_READ}) AS request, \
-             (SELECT response FROM log_bodies WHERE log_id = logs.id AND seq = 0 AND length(response) <= {MAX_READ}) AS response, \
-             EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND (seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ} \
-               OR request_bytes > {MAX_READ} OR response_bytes > {MAX_READ})) AS longer, \
-             (SELECT request_bytes FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS request_bytes, \
-             (SELECT response_bytes FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS response_bytes, \
-             (SELECT cut FROM log_bodies WHERE log_id = logs.id AND seq = 0) AS cut, \
-             EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged"
+            "logs.id AS id, {group} AS grp, EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND {long}) AS longer, \
+             coalesce((SELECT {} + {} FROM log_bodies WHERE log_id = logs.id AND seq = 0), 0) AS bytes, \
+             EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged, \
+             NULL AS request, NULL AS response",
+            length("request"),
+            length("response")
         );
         let rest = format!("ORDER BY {} LIMIT {limit}", logs.in_time(Direction::Descending));
         let mut rows: Vec<Answered> = self.counted(logs.select(&columns, &rest)).await?;
-        for row in rows.iter_mut().filter(|row| row.longer == 0) {
-            let stored = Stored { request: row.request_bytes, response: row.response_bytes, cut: row.cut == Some(1) };
-            let heads = [row.request.take(), row.response.take()];
-            [row.request, row.response] = body_object::whole(self.store, &row.id, stored, heads).await?;
-        }
-        let next = self.ahead.next(rows.len() == limit as usize);
+        let full = rows.len() == limit as usize;
+        let most = fitting(&rows);
+        let next = self.ahead.next(full || most < rows.len());
+        rows.truncate(most);
+        self.read(&mut rows).await?;
         Ok((rows, next))
+    }
+
+    /// Reads the bodies of logs.
+    async fn read(&mut self, rows: &mut [Answered]) -> Result<(), Stop> {
+        let ids: Vec<&str> = rows.iter().filter(|row| row.longer == 0).map(|row| row.id.as_str()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let sql = "SELECT log_id AS id, request, response, request_bytes, response_bytes, cut FROM log_bodies \
+             WHERE log_id IN (SELECT value FROM json_each(?1)) AND seq = 0";
+        let bodies = Statement::new(sql, [Value::from(ids).to_string().into()]);
+        for Bodies { id, request, response, request_bytes, response_bytes, cut } in self.counted(bodies).await? {
+            let Some(row) = rows.iter_mut().find(|row| row.id == id) else { continue };
+            let stored = Stored { request: request_bytes, response: response_bytes, cut: cut == Some(1) };
+            [row.request, row.response] = body_object::whole(self.store, &id, stored, [request, response]).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn test(&mut self, position: usize, test: &Test) -> Result<(), Stop> {
@@ -251,7 +283,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
     ) -> Statement {
         let (word, cost, judge_log) = match heard {
             Err(reason) => (Err(reason), None, None),
-            Ok(Heard { status, body, log_id }) => {
+            Ok(Heard { status, body, is_whole, log_id }) => {
                 let facts = wire::read(wire::Framing::Json, status, body.as_bytes());
                 let model = facts.model.as_deref().unwrap_or(&judge.model);
                 let cost = price::find(&question.provider, model)
@@ -259,6 +291,8 @@ impl<S: Store, W: World> Run<'_, S, W> {
                     .and_then(|price| price.bill(&question.provider, &facts.usage).0.cost());
                 let word = if status >= 400 {
                     Err(format!("the judge's provider answered {status}: {}", facts.error.unwrap_or_default()))
+                } else if !is_whole {
+                    Err(format!("the judge's answer is not read: it has more than {} KB", MAX_SAID / 1024))
                 } else {
                     let answer = Conversation::read(None, Some(&body));
                     answer.output().ok_or_else(|| "the judge said nothing".to_owned()).and_then(|text| judge.word(text))
@@ -324,6 +358,16 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let result = self.result(position, &Evaluator::Judge(judge.clone()), &report);
         self.save(vec![result]).await
     }
+}
+
+/// How many of the logs are read at once.
+fn fitting(rows: &[Answered]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|row| {
+        bytes += if row.longer == 0 { row.bytes } else { 0 };
+        bytes <= BYTES_AT_ONCE
+    });
+    fits.count().max(1).min(rows.len())
 }
 
 /// Why a test is given up that takes too many steps.

@@ -30,10 +30,15 @@ pub struct Call<'a> {
     pub question: &'a Question,
 }
 
+/// A judge's answer has this many bytes at most: a verdict and its reason, with the thoughts that some models send along.
+pub const MAX_SAID: usize = 256 * 1024;
+
 /// What came back.
 pub struct Heard {
     pub status: u16,
     pub body: String,
+    /// Whether `body` is all of it: of more than [`MAX_SAID`] bytes it is the beginning.
+    pub is_whole: bool,
     pub log_id: Option<String>,
 }
 

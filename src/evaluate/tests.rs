@@ -25,6 +25,8 @@ struct Bench {
     /// The model that the judge says it is; only known ones have a price.
     model: &'static str,
     asked: RefCell<BTreeMap<String, u32>>,
+    /// Whether what the judge says is short enough to be heard to its end.
+    is_heard_out: bool,
 }
 
 impl World for Bench {
@@ -41,7 +43,7 @@ impl World for Bench {
         *self.asked.borrow_mut().entry(points.clone()).or_default() += 1;
         let body =
             json!({ "model": self.model, "usage": { "prompt_tokens": 1_000_000, "completion_tokens": 0 }, "choices": [{ "message": { "content": format!("{{\"verdict\": {points}}}") } }] }).to_string();
-        Ok(Heard { status: 200, body, log_id: None })
+        Ok(Heard { status: 200, body, is_whole: self.is_heard_out, log_id: None })
     }
 }
 
@@ -138,7 +140,7 @@ fn finish(store: &Faulty<Sqlite>, bench: &Bench) {
 }
 
 fn bench() -> Bench {
-    Bench { clock: Cell::new(NOW + 1_000), model: "gpt-4o", asked: RefCell::default() }
+    Bench { clock: Cell::new(NOW + 1_000), model: "gpt-4o", asked: RefCell::default(), is_heard_out: true }
 }
 
 #[test]
@@ -224,6 +226,31 @@ fn a_judge_stops_where_its_cost_is_reached_or_cannot_be_known() {
         assert_eq!((&judge["total_logs"], &judge["status"]), (&json!(asked), &json!(2)), "{model}: {judge}");
         assert!(judge["status_description"].as_str().unwrap().contains(why), "{judge}");
     }
+}
+
+#[test]
+fn a_judge_who_says_too_much_has_no_verdict() {
+    let (store, _) = prepared();
+    finish(&store, &Bench { is_heard_out: false, ..bench() });
+    let judge = shown(&store)["results"][4].clone();
+    assert_eq!(judge["status"], 3, "{judge}");
+    assert!(judge["status_description"].as_str().unwrap().contains("more than 256 KB"), "{judge}");
+}
+
+#[test]
+fn long_answers_are_not_read_together() {
+    let (store, _) = prepared();
+    let wanted = {
+        let (store, _) = prepared();
+        finish(&store, &bench());
+        figures(&store)
+    };
+    let long = "UPDATE log_bodies SET request = json_object('messages', json('[]'), 'x', replace(hex(zeroblob(145000)), '0', '\u{1F600}'))";
+    block_on(store.batch(vec![Statement::new(long, [])])).unwrap();
+    finish(&store, &bench());
+    assert_eq!(figures(&store), wanted);
+    let most = store.inner.texts.get();
+    assert!((1_000_000..2_100_000).contains(&most), "{most}");
 }
 
 #[test]

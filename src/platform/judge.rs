@@ -2,13 +2,12 @@
 //! proxy gives them a stored key or the operator's, for they bring none.
 
 use super::js::{self, Incoming};
-use super::{Around, now, turns};
-use crate::evaluate::run::{Call, Heard, World};
+use super::{Around, blocks, now, turns};
+use crate::evaluate::run::{Call, Heard, MAX_SAID, World};
 use crate::proxy::{self, Caller};
 use crate::router::{Access, Endpoint, Route};
 use std::rc::Rc;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 use web_sys::{AbortSignal, Request, RequestInit};
 
 /// A judge that takes longer than this has no verdict, in milliseconds. Less than a runner's lease.
@@ -64,8 +63,14 @@ impl World for Gateway<'_> {
         };
         let answer = proxy::handle(&Incoming::new(request), route, "", caller, self.around).await;
         let log_id = answer.headers().get("cf-aig-log-id").ok().flatten();
-        let text = JsFuture::from(answer.text().map_err(said)?).await.map_err(said)?;
-        let body = text.dyn_ref::<js_sys::JsString>().map(String::from).unwrap_or_default();
-        Ok(Heard { status: answer.status(), body, log_id })
+        let (body, is_whole) = match answer.body() {
+            None => (String::new(), true),
+            Some(stream) => {
+                let (buffer, is_whole, _share) = blocks::beginning(&stream, MAX_SAID as u64).await.map_err(said)?;
+                let bytes = js_sys::Uint8Array::new(&buffer).to_vec();
+                (String::from_utf8_lossy(&bytes).into_owned(), is_whole)
+            }
+        };
+        Ok(Heard { status: answer.status(), body, is_whole, log_id })
     }
 }

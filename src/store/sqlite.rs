@@ -16,6 +16,8 @@ pub struct Sqlite {
     pub objects: RefCell<Vec<(String, Vec<u8>)>>,
     /// The most steps of SQLite's that a single statement took to read.
     pub steps: Cell<i32>,
+    /// The most bytes of text that a single statement gave out.
+    pub texts: Cell<usize>,
 }
 
 /// A database that notes how it runs each statement it is asked for.
@@ -48,7 +50,12 @@ impl Sqlite {
         for file in files {
             connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
         }
-        Self { connection: RefCell::new(connection), objects: RefCell::default(), steps: Cell::default() }
+        Self {
+            connection: RefCell::new(connection),
+            objects: RefCell::default(),
+            steps: Cell::default(),
+            texts: Cell::default(),
+        }
     }
 
     /// How SQLite would run a statement, for tests that no table is scanned.
@@ -65,6 +72,8 @@ impl Store for Sqlite {
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         let (rows, steps) = select(&self.connection.borrow(), &statement)?;
         self.steps.set(self.steps.get().max(steps));
+        let texts = rows.iter().flat_map(Map::values).filter_map(|value| value.as_str().map(str::len)).sum();
+        self.texts.set(self.texts.get().max(texts));
         let count = rows.len() as u64;
         Ok((rows, count))
     }

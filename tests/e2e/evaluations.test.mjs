@@ -207,6 +207,13 @@ test("a judge has a cap on logs and on cost, and one that fails says why and lea
   assert.deepEqual([yes.status, yes.total_logs], [3, 0]);
   judging((n) => `{"verdict": ${n > 3}}`);
   assert.deepEqual((await run("true and false", { verdict: "boolean" }))[0].result, "40");
+  judging((n) => JSON.stringify({ verdict: n, reason: "x".repeat(n === 1 ? 200_000 : 300_000) }));
+  const [long] = await run("says too much", {});
+  assert.deepEqual([long.status, long.total_logs, long.failed], [2, 1, 4]);
+  judging((n) => JSON.stringify({ verdict: n, reason: "x".repeat(300_000) }));
+  const [longer] = await run("always says too much", {});
+  assert.deepEqual([longer.status, longer.total_logs], [3, 0]);
+  assert.match(longer.status_description, /the judge's answer is not read: it has more than 256 KB/);
   gw.upstream.answer = () => ({ status: 401, headers: { "content-type": "application/json" }, body: '{"error":{"message":"wrong key"}}' });
   const [failed, cost] = await run("wrong key", {}, ["llm_judge", "cost"]);
   assert.deepEqual([failed.status, failed.result, cost.status], [3, "", 2]);
