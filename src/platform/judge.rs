@@ -1,7 +1,7 @@
 //! Judges are asked through the gateway itself, as any application would, so that their calls are logged and priced. The
 //! proxy gives them a stored key or the operator's, for they bring none.
 
-use super::js::{self, Incoming};
+use super::js::{self, Incoming, Watch};
 use super::{Around, blocks, now, turns};
 use crate::evaluate::run::{Call, Heard, MAX_SAID, World};
 use crate::proxy::{self, Caller};
@@ -66,7 +66,8 @@ impl World for Gateway<'_> {
         let (body, is_whole) = match answer.body() {
             None => (String::new(), true),
             Some(stream) => {
-                let (buffer, is_whole, _share) = blocks::beginning(&stream, MAX_SAID as u64).await.map_err(said)?;
+                let taken = blocks::beginning(&stream, MAX_SAID as u64, &Watch::default()).await;
+                let (buffer, is_whole, _share) = taken.map_err(said)?;
                 let bytes = js_sys::Uint8Array::new(&buffer).to_vec();
                 (String::from_utf8_lossy(&bytes).into_owned(), is_whole)
             }

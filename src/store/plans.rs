@@ -8,6 +8,7 @@ use crate::api::log_export::{self, Export};
 use crate::api::logs::{self, Part};
 use crate::api::{Place, datasets, evaluations, gateways, log_list, reprices, storage};
 use crate::audit::By;
+use crate::bounds::Bounds;
 use crate::caller::Caller;
 use crate::evaluate::run::{self, Call, Heard, World};
 use crate::filter::plans::encoded;
@@ -191,7 +192,7 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
     {
         let id = id::mint(NOW, n as u128);
         let body = json!({ "name": id, "enable": true, "filters": filters }).to_string();
-        block_on(datasets::create(&store, &PLACE, body.as_bytes(), &id, &by(), &crate::bounds::Bounds::USUAL.datasets)).unwrap();
+        block_on(datasets::create(&store, &PLACE, body.as_bytes(), &id, &by(), &Bounds::USUAL.datasets)).unwrap();
         block_on(datasets::update(&store, &PLACE, &id, body.as_bytes(), &by())).unwrap();
         sets.push(id);
     }
@@ -212,7 +213,7 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
             body.to_string().as_bytes(),
             &id,
             &by(),
-            &crate::bounds::Bounds::USUAL.evaluations,
+            &Bounds::USUAL.evaluations,
         ))
         .unwrap();
         checked(&store, "creating an evaluation");
@@ -238,15 +239,8 @@ fn retention_and_repricing_work_through_an_index() {
     let store = filled();
     let _ = store.plans.take();
     let body = json!({ "filters": [{ "key": "model", "operator": "eq", "value": ["model-3"] }] }).to_string();
-    block_on(reprices::create(
-        &store,
-        &PLACE,
-        body.as_bytes(),
-        &id::mint(NOW, 1),
-        &by(),
-        &crate::bounds::Bounds::USUAL.reprices,
-    ))
-    .unwrap();
+    block_on(reprices::create(&store, &PLACE, body.as_bytes(), &id::mint(NOW, 1), &by(), &Bounds::USUAL.reprices))
+        .unwrap();
     let until = NOW + 1_000;
     block_on(crate::reprice::run_all(&store, 0, &Whose::All, || NOW, until)).unwrap();
     block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap();
@@ -294,7 +288,8 @@ fn no_statement_looks_at_more_than_a_window() {
     });
     let filters = json!([{ "key": "user_agent", "operator": "contains", "value": ["RAR"] }]);
     let reprice = json!({ "filters": filters }).to_string();
-    block_on(reprices::create(&store, &PLACE, reprice.as_bytes(), &id::mint(NOW, 1), &by())).unwrap();
+    block_on(reprices::create(&store, &PLACE, reprice.as_bytes(), &id::mint(NOW, 1), &by(), &Bounds::USUAL.reprices))
+        .unwrap();
     let repricing = longest(&store, || {
         block_on(crate::reprice::run_all(&store, 0, &Whose::All, || NOW, NOW + 1)).unwrap();
         let reply = block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap().body;
@@ -302,10 +297,11 @@ fn no_statement_looks_at_more_than_a_window() {
         assert_eq!((&reply["result"]["processed"], &reply["result"]["logs_seen"]), (&json!(true), &json!(3)));
     });
     let dataset = json!({ "name": "rare", "enable": true, "filters": filters }).to_string();
-    block_on(datasets::create(&store, &PLACE, dataset.as_bytes(), "rare", &by())).unwrap();
+    block_on(datasets::create(&store, &PLACE, dataset.as_bytes(), "rare", &by(), &Bounds::USUAL.datasets)).unwrap();
     let types = json!(["cost", "p95_duration", "json_valid"]);
     let body = json!({ "name": "e", "dataset_ids": ["rare"], "evaluation_type_ids": types }).to_string();
-    block_on(evaluations::create(&store, &PLACE, body.as_bytes(), "evaluation", &by())).unwrap();
+    block_on(evaluations::create(&store, &PLACE, body.as_bytes(), "evaluation", &by(), &Bounds::USUAL.evaluations))
+        .unwrap();
     let evaluating = longest(&store, || {
         block_on(run::run(&store, &Nobody, "evaluation", "me", u64::MAX, u64::MAX)).unwrap();
         let reply = block_on(evaluations::get(&store, &PLACE, "evaluation")).unwrap().body;
