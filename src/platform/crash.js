@@ -37,3 +37,13 @@ export function begin(memory, address) {
   });
   return text;
 }
+
+/** The instance that runs now, for `hasEnded`. */
+export function current() {
+  return running;
+}
+
+/** Whether an instance can be called no more: it has crashed, or another one has taken its place. */
+export function hasEnded(instance) {
+  return instance !== undefined && (instance !== running || hasCrashed());
+}

@@ -1,5 +1,6 @@
 // What would take Rust many crossings into JavaScript, each in one. Every request passes here.
 import { waitUntil } from "cloudflare:workers";
+import { current, hasEnded } from "./crash.js";
 
 /** Answers of up to so many bytes are short. */
 const SHORT = 65_536;
@@ -68,9 +69,15 @@ export async function send(url, method, headers, edits, body, client, firstByte,
 }
 
 /**
+ * A timer keeps its request alive. Of one whose instance has crashed nobody takes the timer away, so none runs for longer than
+ * this, in milliseconds, without a look whether the instance is still there.
+ */
+const LOOK_MS = 2_000;
+
+/**
  * Ends a call to a provider that does not answer, or whose answer comes to a stop. All of a call has one timer: it goes off
- * after the shorter of the two times, looks how far the call is, and is set again to what is left. So most calls set it
- * once, and what comes in between only notes the time.
+ * after the shorter of the two times, or sooner, looks how far the call is, and is set again to what is left. So most calls
+ * set it once, and what comes in between only notes the time.
  */
 export class Watch {
   /** Why the call was ended. */
@@ -82,6 +89,7 @@ export class Watch {
   #idle;
   #timer = undefined;
   #isHeld = false;
+  #instance = current();
 
   constructor(firstByte, isOfGateway, idle) {
     this.#limit = firstByte;
@@ -130,10 +138,11 @@ export class Watch {
   #set(left) {
     // Never later than the answer may have come to a stop by then.
     const next = Math.min(left || Infinity, this.#idle || Infinity);
-    this.#timer = next === Infinity ? undefined : setTimeout(() => this.#look(), next);
+    this.#timer = next === Infinity ? undefined : setTimeout(() => this.#look(), Math.min(next, LOOK_MS));
   }
 
   #look() {
+    if (hasEnded(this.#instance)) return this.end();
     if (this.#isHeld || this.#limit === 0) return this.#set(0);
     const left = this.#since + this.#limit - Date.now();
     if (left > 0) return this.#set(left);

@@ -201,6 +201,15 @@ describe("with a Worker that crashes when it is asked to", () => {
       await crashed(where, kind, faults.includes("down"), t);
     });
   }
+
+  test("a stream that begins when its instance has crashed is waited for no longer", { timeout: 60_000 }, async () => {
+    const sent = gw.upstream.requests.length;
+    gw.upstream.next({ events: EVENTS, pause: 10, delay: 1_000 });
+    const answer = gw.call("openai/chat/completions", { json: { model: "gpt-4o", stream: true } });
+    await until(() => gw.upstream.requests.length > sent, "the request");
+    await (await fetch(`${gw.url}/__crash/panic`)).arrayBuffer();
+    assert.equal((await answer).status, 500);
+  });
 });
 
 /** Crashes the Worker three times while requests keep coming. */
