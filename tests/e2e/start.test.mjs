@@ -78,6 +78,22 @@ test("a client that leaves in a stream is noticed: the call ends, and the log sa
   await until(async () => (await logs()).some(({ status_code, success }) => status_code === 499 || !success), "the log");
 });
 
+test("a provider that never answers, or stops in the middle, is not waited for longer than the gateway says", async () => {
+  await gw.create("short", { first_byte_timeout: 1, idle_timeout: 1 });
+  const call = (stream) => raw(`${gw.url}/v1/${ACCOUNT}/short/openai/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ ...CHAT, stream }) });
+  const before = gw.upstream.requests.length;
+  for (let n = 0; n < 5; n += 1) gw.upstream.next({ hang: true });
+  for (const answer of await Promise.all(Array.from({ length: 5 }, () => call(false)))) {
+    assert.equal(answer.status, 400);
+    assert.match((await gw.logOf(answer, "short")).error, /first_byte_timeout/);
+  }
+  gw.upstream.next({ events: [EVENT(0), EVENT(1)], pause: 30_000 });
+  const stopped = await call(true);
+  assert.deepEqual([stopped.status, stopped.broken], [200, true]);
+  assert.match((await gw.logOf(stopped, "short")).error, /idle_timeout/);
+  await until(() => gw.upstream.requests.slice(before).every(({ closed }) => closed), "the end of all calls");
+});
+
 test("the cron trigger runs", async () => {
   const begun = Date.now();
   const echo = await Served.start({ worker: ECHO, args: ["--minute", "1"], upstream: gw.upstream });
