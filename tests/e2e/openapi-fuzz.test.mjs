@@ -200,7 +200,8 @@ test("no request makes the control plane fail, or answer what its document does 
   if (process.env.FUZZ_SHOW) for (const [id, list] of Object.entries(statuses)) console.log(id, list.join(" "));
   assert.deepEqual(failures.slice(0, 10), [], `${failures.length} requests, FUZZ_SEED=${SEED}`);
   // A fuzz that is only ever refused finds nothing.
-  for (const [id, list] of Object.entries(statuses)) assert.ok(list.some((status) => status < 300), `${id} was never carried out: ${list}`);
+  const sold = Object.entries(statuses).filter(([id]) => !id.startsWith("RefuseBilling"));
+  for (const [id, list] of sold) assert.ok(list.some((status) => status < 300), `${id} was never carried out: ${list}`);
 });
 
 test("the Worker goes on as before", async () => {

@@ -228,8 +228,8 @@ test("the gateway's own token opens every header and is never forwarded", async 
 
 test("every method goes through, and every body goes upstream once", async () => {
   const answered = { body: "{}", headers: { "content-type": "application/json" } };
-  for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
-    const body = ["GET", "OPTIONS"].includes(method) ? undefined : `{"model":"gpt-4o","by":"${method}"}`;
+  for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"]) {
+    const body = method === "GET" ? undefined : `{"model":"gpt-4o","by":"${method}"}`;
     for (const framing of body ? [{ "content-length": body.length }, { "transfer-encoding": "chunked" }] : [{}]) {
       const seen = gw.upstream.requests.length;
       gw.upstream.next(answered);
