@@ -198,7 +198,8 @@ pub fn checked(rest: &str) -> Result<&str, Refusal> {
         return bad("an encoded line break or NUL");
     }
     let decoded_dots = lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
-    if decoded_dots.split('/').any(|segment| segment == "." || segment == "..") {
+    // What is taken for a path may bring a query, in front of which dots mean the same.
+    if decoded_dots.split(['/', '?']).any(|segment| segment == "." || segment == "..") {
         return bad("a '.' or '..' segment");
     }
     Ok(rest)
@@ -655,6 +656,8 @@ mod tests {
             ("google-vertex-ai", "v1/projects/p/locations/evil.com%2f/x"),
             ("baseten", "model/a.b/x"),
             ("openai", "../x"),
+            ("openai", "..?x"),
+            ("openai", "a/%2e.?x"),
             ("openai", "a/%2E%2e/x"),
             ("openai", "a/..%2fx"),
             ("openai", "a%0d%0ax"),
