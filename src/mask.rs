@@ -190,7 +190,8 @@ impl Masker {
         let search = self.search.as_ref()?;
         let mut found = search.ranges(text);
         if self.changes || text.len() <= SHORT {
-            spelling::each(text, &mut |spelled, _| search.ranges(spelled), &mut found);
+            let begins = |byte| search.begins(byte);
+            spelling::each(text, &begins, &mut |spelled, _| search.ranges(spelled), &mut found);
         }
         masked(text, found)
     }
@@ -231,7 +232,8 @@ impl Masker {
             found
         };
         let mut found = find(text.as_bytes(), true);
-        spelling::each(text.as_bytes(), &mut |spelled, is_end| find(spelled, is_end), &mut found);
+        let begins = |byte| self.search.as_ref().is_some_and(|search| search.begins(byte));
+        spelling::each(text.as_bytes(), &begins, &mut |spelled, is_end| find(spelled, is_end), &mut found);
         match masked(text.as_bytes(), found) {
             Some(masked) => String::from_utf8(masked).unwrap_or_else(|_| MASK.to_owned()),
             None => text,
@@ -242,7 +244,7 @@ impl Masker {
 /// A text, such as a line for the operator's log, without what looks like a key.
 pub fn line(text: &str) -> Cow<'_, str> {
     let mut found = patterns::keys_and_parameters(text.as_bytes());
-    spelling::each(text.as_bytes(), &mut |spelled, _| patterns::keys_and_parameters(spelled), &mut found);
+    spelling::each(text.as_bytes(), &|_| false, &mut |spelled, _| patterns::keys_and_parameters(spelled), &mut found);
     match masked(text.as_bytes(), found) {
         Some(masked) => String::from_utf8(masked).map_or(Cow::Borrowed(MASK), Cow::Owned),
         None => Cow::Borrowed(text),

@@ -39,6 +39,11 @@ impl Search {
         Some(Self { needles, least, shifts })
     }
 
+    /// Whether a needle begins with a byte.
+    pub fn begins(&self, byte: u8) -> bool {
+        self.needles.iter().any(|needle| needle.first() == Some(&byte))
+    }
+
     /// Where the needles are in a text, none within another.
     pub fn ranges(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();

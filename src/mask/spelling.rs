@@ -9,6 +9,11 @@ const DEPTH: usize = 3;
 const WINDOW: usize = 64 * 1024;
 const OVERLAP: usize = 16 * 1024;
 
+/// What stands in front of a credential may make an escape of its first letters, as `\\` does of a key that begins with `n`. So
+/// many bytes behind such a place are read once more without it, and so many places in a window.
+const RESTART: usize = 4 * 1024;
+const RESTARTS: usize = 32;
+
 /// A text without its escapes, and where each of its bytes, and its end, came from.
 struct Plain {
     bytes: Vec<u8>,
@@ -16,8 +21,13 @@ struct Plain {
 }
 
 /// Asks `find` about every other spelling of a text, and adds what it finds to `found`, as ranges of the text. `find` is
-/// told whether it sees the end of the text.
-pub fn each(text: &[u8], find: &mut impl FnMut(&[u8], bool) -> Vec<Range<usize>>, found: &mut Vec<Range<usize>>) {
+/// told whether it sees the end of the text; `begins` tells whether something that is looked for begins with a byte.
+pub fn each(
+    text: &[u8],
+    begins: &impl Fn(u8) -> bool,
+    find: &mut impl FnMut(&[u8], bool) -> Vec<Range<usize>>,
+    found: &mut Vec<Range<usize>>,
+) {
     if memchr::memchr3(b'%', b'\\', b'&', text).is_none() {
         return;
     }
@@ -28,6 +38,9 @@ pub fn each(text: &[u8], find: &mut impl FnMut(&[u8], bool) -> Vec<Range<usize>>
         let mut plain =
             Plain { bytes: text.get(from..to).unwrap_or_default().to_vec(), origins: (from..=to).collect() };
         for _ in 0..DEPTH {
+            for part in plain.restarts(begins) {
+                part.search(is_last && part.origins.last() == Some(&to), find, found);
+            }
             let Some(next) = plain.unescaped() else { break };
             plain = next;
             let origin = |at: usize| plain.origins.get(at).copied().unwrap_or(to);
@@ -88,6 +101,37 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
 // === impl Plain ===
 
 impl Plain {
+    /// What is behind the first byte of escapes that may be none.
+    fn restarts(&self, begins: &impl Fn(u8) -> bool) -> Vec<Self> {
+        let places = memchr::memchr2_iter(b'%', b'\\', &self.bytes).filter(|at| {
+            let text = self.bytes.get(*at..).unwrap_or_default();
+            text.get(1).is_some_and(|next| next.is_ascii_alphanumeric() && begins(*next)) && escape(text).is_some()
+        });
+        let part = |at: usize| {
+            let end = self.bytes.len().min(at + RESTART);
+            let bytes = self.bytes.get(at..end).unwrap_or_default().to_vec();
+            Self { bytes, origins: self.origins.get(at..=end).unwrap_or_default().to_vec() }
+        };
+        places.take(RESTARTS).map(|at| part(at + 1)).collect()
+    }
+
+    /// Asks about the text without its escapes.
+    fn search(
+        &self,
+        is_end: bool,
+        find: &mut impl FnMut(&[u8], bool) -> Vec<Range<usize>>,
+        found: &mut Vec<Range<usize>>,
+    ) {
+        let mut next = self.unescaped();
+        for _ in 0..DEPTH {
+            let Some(plain) = next else { return };
+            let origin = |at: usize| plain.origins.get(at).copied();
+            let ranges = find(&plain.bytes, is_end).into_iter();
+            found.extend(ranges.filter_map(|range| Some(origin(range.start)?..origin(range.end)?)));
+            next = plain.unescaped();
+        }
+    }
+
     /// The text with its escapes resolved once; `None` if it has none.
     fn unescaped(&self) -> Option<Self> {
         let mut plain = Self { bytes: Vec::with_capacity(self.bytes.len()), origins: Vec::new() };
@@ -118,7 +162,8 @@ mod tests {
             let at = memchr::memmem::find(text, needle.as_bytes());
             at.map(|at| at..at + needle.len()).into_iter().collect()
         };
-        each(text.as_bytes(), &mut find, &mut ranges);
+        let begins = |byte| needle.as_bytes().first() == Some(&byte);
+        each(text.as_bytes(), &begins, &mut find, &mut ranges);
         ranges.into_iter().map(|range| text.get(range).unwrap().to_owned()).collect()
     }
 
@@ -133,6 +178,20 @@ mod tests {
         }
         for text in ["a/b", "a%2", "a%zzb", "a\\u00", "a&#47b", "&#999999;", "%", "\\", "&", "%C3%BC", "\\u00e9"] {
             assert_eq!(found(text, "a/b"), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_front_makes_no_escape_of_the_first_letters() {
+        for (text, needle) in [
+            ("\\n-a%2Fb", "n-a/b"),
+            ("%ab%2Fc", "ab/c"),
+            ("x%5Cn-a%252Fb", "n-a/b"),
+            ("\\u0041a%2Fb", "u0041a/b"),
+            ("\\x41%2Fb", "x41/b"),
+        ] {
+            let needle_begins = text.find(|char| needle.starts_with(char)).unwrap();
+            assert!(found(text, needle).contains(&text.get(needle_begins..).unwrap().to_owned()), "{text}");
         }
     }
 

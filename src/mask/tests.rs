@@ -56,6 +56,7 @@ fn shows(text: &str, key: &str) -> bool {
     let mut ranges = Vec::new();
     spelling::each(
         text.as_bytes(),
+        &|byte| key.as_bytes().first() == Some(&byte),
         &mut |spelled, _| {
             all.push(String::from_utf8_lossy(spelled).into_owned());
             vec![]
