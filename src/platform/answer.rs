@@ -10,7 +10,7 @@ use super::blocks;
 use super::cache;
 use super::copy::{self, Copied, Ended, Form, Share};
 use super::job::Job;
-use super::js::{self, Answer, FixedLengthStream, IdentityTransformStream, Watch};
+use super::js::{self, Answer, IdentityTransformStream, Watch};
 use super::{unpack, within};
 use crate::body::{self, Copying, Packed};
 use crate::headers::{Edits, Headers};
@@ -22,7 +22,7 @@ use passed::passed;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions, WritableStream};
+use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 const HELD_PATIENCE_MS: u64 = 10_000;
@@ -246,22 +246,8 @@ fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture
     if headers.get("content-encoding").is_some() {
         return (stream.into(), None);
     }
-    let (readable, writable) = pipe(headers.content_length());
+    let (readable, writable) = blocks::pipe(headers.content_length());
     (readable.into(), Some(JsFuture::from(stream.pipe_to(&writable))))
-}
-
-/// A native pipe for a body of that length, if it is known.
-fn pipe(length: Option<u64>) -> (ReadableStream, WritableStream) {
-    match length {
-        Some(length) => {
-            let pipe = FixedLengthStream::new(length as f64);
-            (pipe.fixed_readable(), pipe.fixed_writable())
-        }
-        None => {
-            let pipe = IdentityTransformStream::new();
-            (pipe.readable(), pipe.writable())
-        }
-    }
 }
 
 // === impl Reader ===

@@ -72,16 +72,7 @@ pub async fn upload(
             reader.release_lock();
             let why = if taken > bound { Longer::ThanBound } else { Longer::ThanRoom };
             let begun = joined(&pieces, END as usize, false);
-            let (readable, writable) = match length {
-                Some(length) => {
-                    let pipe = FixedLengthStream::new(length as f64);
-                    (pipe.fixed_readable(), pipe.fixed_writable())
-                }
-                None => {
-                    let pipe = IdentityTransformStream::new();
-                    (pipe.readable(), pipe.writable())
-                }
-            };
+            let (readable, writable) = pipe(length);
             later(Box::pin(sent_on(pieces, share, stream, writable)));
             return Ok(Upload::Longer(readable, begun, why));
         }
@@ -109,6 +100,20 @@ pub async fn short(stream: &ReadableStream, bound: u64) -> Result<Result<ArrayBu
     }
     let _ = JsFuture::from(rest.cancel()).await;
     buffer(&pieces).await.map(Ok)
+}
+
+/// A native pipe for a body of that length, if it is known.
+pub fn pipe(length: Option<u64>) -> (ReadableStream, WritableStream) {
+    match length {
+        Some(length) => {
+            let pipe = FixedLengthStream::new(length as f64);
+            (pipe.fixed_readable(), pipe.fixed_writable())
+        }
+        None => {
+            let pipe = IdentityTransformStream::new();
+            (pipe.readable(), pipe.writable())
+        }
+    }
 }
 
 async fn sent_on(pieces: Vec<Uint8Array>, share: Growing, rest: ReadableStream, writable: WritableStream) {

@@ -1,10 +1,11 @@
 //! Audio, images and files on their way to the client, of which the log knows the size and whether they arrived.
 
+use super::super::blocks::pipe;
 use super::super::copy::Growing;
 use super::super::job::Job;
 use super::super::js::{self, Collector, Watch};
 use super::super::{cache, copy};
-use super::{Reader, copying, pipe};
+use super::{Reader, copying};
 use crate::record::{Failure, Outcome};
 use futures_util::future::{OptionFuture, join};
 use js_sys::ArrayBuffer;
