@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { Failure, main, root } from "./toolchain.mjs";
 
 /** A directory ends in a slash and stands for every file in it. */
-const SHELL = ["src/lib.rs", "src/proxy.rs", "src/platform/"];
+const SHELL = ["src/lib.rs", "src/entry/", "src/proxy/", "src/platform/"];
+/** Elsewhere a file says by its name that it is a topic's half that needs the runtime. */
+const WORKER_HALF = /_(?:worker|do)\.rs$/;
 const CRATES = "worker|web_sys|js_sys|wasm_bindgen|wasm_bindgen_futures";
 /** A path into one of the crates, or a `use` of a whole one; `crate::worker::x` is neither. */
 const USE_OF_CRATE = new RegExp(
@@ -29,7 +31,7 @@ function sourceFiles(directory) {
 }
 
 function isShell(path) {
-  return SHELL.some((part) => (part.endsWith("/") ? path.startsWith(part) : path === part));
+  return WORKER_HALF.test(path) || SHELL.some((part) => (part.endsWith("/") ? path.startsWith(part) : path === part));
 }
 
 function found(path, pattern, what) {
@@ -62,5 +64,5 @@ await main(import.meta.url, () => {
   ];
   if (problems.length === 0) return;
   problems.forEach((problem) => console.log(problem));
-  throw new Failure(`code for the Workers runtime belongs in ${SHELL.join(", ")}; the rest must run on the host, and only ${CONSOLE} prints.`);
+  throw new Failure(`code for the Workers runtime belongs in ${SHELL.join(", ")}, or in files that end in _worker.rs or _do.rs; the rest must run on the host, and only ${CONSOLE} prints.`);
 });

@@ -4,9 +4,9 @@ pub mod canonical;
 pub mod flight;
 pub mod key;
 
-use crate::headers::Headers;
-use crate::model;
-use crate::options::boolean;
+use crate::http::headers::Headers;
+use crate::providers::model;
+use crate::proxy::options::boolean;
 
 /// What a request asks of the cache. Without one it has nothing to do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,81 +4,34 @@
 // A log as it is shown has more members than the macro json! reads with the usual limit.
 #![recursion_limit = "256"]
 
-mod address;
-mod answer_headers;
 mod api;
-mod aside;
-mod audit;
 mod auth;
-mod body;
-mod body_object;
-mod bounds;
-mod breaker;
-mod budget;
+mod base;
 mod cache;
-mod caller;
-mod charge;
-mod compat;
 mod config;
-mod control;
 mod conversation;
-mod costing;
-mod credential;
-mod envelope;
+mod credentials;
+mod db;
+mod entry;
 mod evaluate;
-mod filter;
-mod google_token;
-mod headers;
-mod hosts;
-mod id;
-mod judgement;
+mod feedback;
+mod gateways;
+mod http;
 mod limit;
-mod log_batch;
-mod log_queue;
+mod logs;
 mod mask;
-mod memory;
-mod metadata;
-mod model;
-mod number;
-mod object;
-mod openapi;
-mod options;
-mod page;
-mod params;
-mod patience;
 mod pattern;
 mod platform;
-mod price;
-mod price_rules;
-mod proven;
+mod pricing;
 mod providers;
 mod proxy;
-mod query;
-mod record;
-mod refusal;
-mod remains;
-mod reprice;
-mod resolver;
-mod retention;
-mod retry;
-mod rollup;
-mod router;
-mod scope;
-mod shard;
-mod sigv4;
-mod socket;
-mod store;
-mod thing;
-mod timestamp;
-mod together;
-mod universal;
-mod upstream;
-mod vault;
-mod whose;
+#[cfg(test)]
+mod testing;
 mod wire;
-mod wrong_tokens;
 
-use platform::{Around, background, queue, rpc, serve};
+use crate::entry::{cron, rpc};
+use crate::logs::queue_worker;
+use crate::platform::Around;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
@@ -89,19 +42,19 @@ use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, event};
 async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext) {
     // Its own context cannot be turned into that of a request, but the surroundings of any call will do.
     if let Ok(around) = rpc::around() {
-        background::everything(&around).await;
+        cron::everything(&around).await;
     }
 }
 
 /// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
 #[wasm_bindgen]
-pub async fn queue(delivery: queue::Delivery, env: JsValue, context: JsValue) {
+pub async fn queue(delivery: queue_worker::Delivery, env: JsValue, context: JsValue) {
     let around = Around::new(env.unchecked_into(), Context::new(context.unchecked_into()));
-    queue::receive(&delivery, &around).await;
+    queue_worker::receive(&delivery, &around).await;
 }
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
     let around = Rc::new(Around::new(env, context));
-    Ok(Rc::clone(&around).carry_out(serve::request(request, &around)).await)
+    Ok(Rc::clone(&around).carry_out(entry::http::request(request, &around)).await)
 }

@@ -9,10 +9,10 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
-use crate::auth;
-use crate::headers::Headers;
-use crate::model;
-use crate::query::percent_decoded;
+use crate::auth::presented;
+use crate::http::headers::Headers;
+use crate::http::query::percent_decoded;
+use crate::providers::model;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use search::Search;
@@ -93,7 +93,7 @@ impl Secrets {
 
     /// Takes note of a credential that the gateway adds.
     pub fn keep(&mut self, value: &str) {
-        let bare = auth::bare(value);
+        let bare = presented::bare(value);
         if bare.len() >= LEAST_KEPT {
             Rc::make_mut(&mut self.kept).push(bare.to_owned());
         }

@@ -4,10 +4,11 @@
 //! counts its steps, and can be left at any character to go on later. That is why this is no library's matcher: those run to
 //! their end. Syntax and meaning are those of regex-lite, which tests compare it with.
 
+pub mod budget;
 mod compile;
 mod search;
 
-use crate::budget::{Exhausted, Meter};
+use crate::pattern::budget::{Exhausted, Meter};
 use search::{Outcome, Search};
 use std::rc::Rc;
 

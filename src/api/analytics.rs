@@ -1,13 +1,13 @@
 //! `…/gateways/{id}/analytics`: what a gateway's requests add up to over time, for charts.
 
-use crate::envelope::{ApiError, Reply};
-use crate::params::chosen;
-use crate::query::Query;
-use crate::rollup::MINUTE_MS;
-use crate::rollup::figures::{Figures, gathered};
-use crate::rollup::merge::{self, DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS};
-use crate::store::{Bind, Row, Statement, Store};
-use crate::timestamp;
+use crate::base::timestamp;
+use crate::db::store::{Bind, Row, Statement, Store};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::params::chosen;
+use crate::http::query::Query;
+use crate::logs::rollup::MINUTE_MS;
+use crate::logs::rollup::figures::{Figures, gathered};
+use crate::logs::rollup::merge::{self, DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS};
 use serde_json::{Value, json};
 
 /// Rows of an answer.
@@ -117,10 +117,10 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_batch;
-    use crate::record::tests::{answered, call};
-    use crate::record::{Call, LogRecord, Outcome};
-    use crate::store::sqlite::Sqlite;
+    use crate::logs::group_commit;
+    use crate::logs::record::tests::{answered, call};
+    use crate::logs::record::{Call, LogRecord, Outcome};
+    use crate::testing::sqlite::Sqlite;
     use crate::wire::{Facts, Usage};
     use pollster::block_on;
 
@@ -156,7 +156,7 @@ mod tests {
             record(6, NOW - 40 * HOUR_MS, "anthropic", Some("claude")),
             other,
         ];
-        assert_eq!(block_on(log_batch::write(&store, records.into(), async |_| {})), []);
+        assert_eq!(block_on(group_commit::write(&store, records.into(), async |_| {})), []);
         store
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let records: Vec<LogRecord> =
             (0..110).map(|n| record(n, NOW - n * MINUTE_MS, "openai", Some("gpt-4o"))).collect();
         for group in records.chunks(30) {
-            assert_eq!(block_on(log_batch::write(&store, group.to_vec().into(), async |_| {})), []);
+            assert_eq!(block_on(group_commit::write(&store, group.to_vec().into(), async |_| {})), []);
         }
         let asked = format!("granularity=minute&end={}&start=", NOW + 1);
         assert_eq!(

@@ -1,10 +1,10 @@
 //! `/accounts/{account}/ai-gateway/audit`: the trail of changes, newest first.
 
-use crate::envelope::{ApiError, Reply};
-use crate::page::Page;
-use crate::query::Query;
-use crate::store::{Store, row};
-use crate::timestamp;
+use crate::base::timestamp;
+use crate::db::store::{Store, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::query::Query;
 use serde_json::{Value, json};
 
 const MAX_PER_PAGE: u64 = 100;

@@ -2,8 +2,8 @@
 //! credit from a self-hosted gateway, so there is none to show, and nothing to pay.
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/subresources/billing/>
 
-use crate::envelope::{ApiError, Reply};
-use crate::router::Endpoint;
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::router::Endpoint;
 use serde_json::{Value, json};
 
 /// What is shown of an account that owes nothing and has bought nothing.

@@ -5,11 +5,11 @@
 //! with its settings.
 
 use super::Place;
-use crate::audit::By;
 use crate::cache::{self, key};
-use crate::envelope::{ApiError, Reply};
-use crate::query::Query;
-use crate::store::{Bind, Statement, Store};
+use crate::db::audit::By;
+use crate::db::store::{Bind, Statement, Store};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::query::Query;
 use serde_json::{Map, Value, json};
 
 /// With more purged keys than this everything is forgotten instead.
@@ -49,7 +49,7 @@ pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By
         ),
         Some(_) => return Err(ApiError::invalid(["query", "key"], "Expected a key of 1 to 1024 bytes")),
     };
-    let named = crate::object::of(query.get("key").map(|_| ("key".to_owned(), Value::Null)));
+    let named = crate::base::object::of(query.get("key").map(|_| ("key".to_owned(), Value::Null)));
     store.batch(vec![statement, by.row(&place.change("cache.purge", place.gateway, &named))]).await?;
     Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
 }
@@ -81,8 +81,8 @@ impl Epoch {
 mod tests {
     use super::*;
     use crate::api::gateways;
-    use crate::store::row;
-    use crate::store::sqlite::Sqlite;
+    use crate::db::store::row;
+    use crate::testing::sqlite::Sqlite;
     use pollster::block_on;
 
     row! {
@@ -102,7 +102,7 @@ mod tests {
                 body.as_bytes(),
                 &by(id, 1),
                 format!("internal-{id}"),
-                &crate::bounds::Bounds::USUAL.gateways,
+                &crate::config::bounds::Bounds::USUAL.gateways,
             ))
             .unwrap();
         }

@@ -2,17 +2,17 @@
 //! the built-in ones.
 
 use super::{object, only};
-use crate::audit::{self, By, Change};
-use crate::bounds::Most;
-use crate::envelope::{ApiError, Reply};
-use crate::id;
-use crate::page::Page;
-use crate::params::flag;
-use crate::price_rules::{FEES, FROM, KINDS, Matching, TIERS, UNCOUNTED};
-use crate::providers;
-use crate::query::Query;
-use crate::store::{Bind, Statement, Store, row};
-use crate::timestamp;
+use crate::base::id;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::{self, By, Change};
+use crate::db::store::{Bind, Statement, Store, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::params::flag;
+use crate::http::query::Query;
+use crate::pricing::rules::{FEES, FROM, KINDS, Matching, TIERS, UNCOUNTED};
+use crate::providers::table;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -165,7 +165,7 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, Ap
 /// The provider of a body: a built-in one by its slug, one of the account's own by its id, or by its slug with `custom-`.
 async fn provider(store: &impl Store, account: &str, body: &Map<String, Value>) -> Result<Provider, ApiError> {
     let given = body.get("account_provider_id").and_then(Value::as_str).unwrap_or("");
-    if let Some(built_in) = providers::find(given) {
+    if let Some(built_in) = table::find(given) {
         let slug = built_in.slug.to_owned();
         return Ok(Provider { id: slug.clone(), provider: slug });
     }
@@ -367,8 +367,8 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scope;
-    use crate::store::sqlite::Sqlite;
+    use crate::gateways::snapshot;
+    use crate::testing::sqlite::Sqlite;
     use pollster::block_on;
 
     fn by(n: u64) -> By<'static> {
@@ -389,7 +389,7 @@ mod tests {
             body.to_string().as_bytes(),
             &id::mint(n, n.into()),
             &by(n),
-            &crate::bounds::Bounds::USUAL.costs,
+            &crate::config::bounds::Bounds::USUAL.costs,
         )))
     }
 
@@ -503,7 +503,7 @@ mod tests {
             block_on(store.batch(vec![Statement::new(sql, [account.into()])])).unwrap();
         }
         let seen = |account| {
-            let scope = block_on(scope::read(&store, account, "gw")).unwrap().unwrap();
+            let scope = block_on(snapshot::read(&store, account, "gw")).unwrap().unwrap();
             let mut seen: Vec<_> =
                 scope.prices.iter().map(|rule| (rule.provider.clone(), rule.model.clone())).collect();
             seen.sort();

@@ -1,15 +1,15 @@
 //! `…/datasets`: named sets of filters. They are evaluated live: a dataset has the logs that match when it is used.
 
 use super::{Place, object};
-use crate::audit::By;
-use crate::bounds::Most;
-use crate::envelope::{ApiError, Reply};
-use crate::filter::{self, Filters};
-use crate::page::Page;
-use crate::params::flag;
-use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError, row};
-use crate::timestamp;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::By;
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::params::flag;
+use crate::http::query::Query;
+use crate::logs::filter::{self, Filters};
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;

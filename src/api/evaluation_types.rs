@@ -1,10 +1,10 @@
 //! `/accounts/{account}/ai-gateway/evaluation-types`: what an evaluation can measure.
 
-use crate::envelope::{ApiError, Reply};
 use crate::evaluate::{EvaluationType, TYPES};
-use crate::page::Page;
-use crate::params::chosen;
-use crate::query::Query;
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::params::chosen;
+use crate::http::query::Query;
 use serde_json::{Value, json};
 
 const MAX_PER_PAGE: u64 = 50;

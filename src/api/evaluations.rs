@@ -1,18 +1,18 @@
 //! `…/evaluations`: what came out when the logs of datasets were measured. The work itself is in [`crate::evaluate`].
 
 use super::{Place, datasets, name, object, only};
-use crate::audit::By;
-use crate::bounds::Most;
-use crate::envelope::{ApiError, Reply};
+use crate::base::number;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::By;
+use crate::db::store::{Bind, Statement, Store, row};
 use crate::evaluate::report::Status;
 use crate::evaluate::{Plan, TYPES};
-use crate::filter::MAX_FILTERS;
-use crate::number;
-use crate::page::Page;
-use crate::params::flag;
-use crate::query::Query;
-use crate::store::{Bind, Statement, Store, row};
-use crate::timestamp;
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::params::flag;
+use crate::http::query::Query;
+use crate::logs::filter::MAX_FILTERS;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;

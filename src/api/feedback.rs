@@ -2,17 +2,17 @@
 //! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
 
 use super::{Place, gateways};
-use crate::aside::{self, PENDING};
-use crate::caller::Caller;
-use crate::envelope::{ApiError, Reply};
-use crate::id::{self, MarkKey};
-use crate::judgement::{self, Giver, Judgement, MAX_FEEDBACK};
-use crate::query::Query;
-use crate::retention::room;
-use crate::shard::{self, Databases, carry};
-use crate::store::{Bind, Statement, Store, StoreError, row};
-use crate::timestamp;
-use crate::together::{Work, together};
+use crate::auth::caller::Caller;
+use crate::base::id::{self, MarkKey};
+use crate::base::join_all::{Work, together};
+use crate::base::timestamp;
+use crate::db::put_aside::{self, PENDING};
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::feedback::model::{self, Giver, Judgement, MAX_FEEDBACK};
+use crate::gateways::shards::{self, Databases, carry};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::query::Query;
+use crate::logs::retention::room;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 
@@ -305,7 +305,7 @@ pub async fn keep(
             Err(_) => {}
         }
     }
-    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| shard::unbound(keeper))?;
+    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| shards::unbound(keeper))?;
     if keeper.1.batch(vec![insert]).await?.first() != Some(&1) {
         let rule =
             format!("So much feedback already waits for this log: {MAX_PENDING} times, or {MAX_BYTES} bytes, at most");
@@ -390,9 +390,9 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
     );
     let pending = Statement::new(sql, [log.into(), Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64)]);
     let (rows, others) = store.readable::<Pending>(pending).await?;
-    aside::unreadable(store, PENDING, &others, now_ms).await?;
+    put_aside::unreadable(store, PENDING, &others, now_ms).await?;
     for row in rows {
-        let aside = |reason: &str| aside::moved(PENDING, &row.id, reason, &row.data, now_ms);
+        let aside = |reason: &str| put_aside::moved(PENDING, &row.id, reason, &row.data, now_ms);
         let mut statements = Vec::new();
         if row.sound == 0 {
             statements = aside("its gateways are no JSON");
@@ -495,7 +495,7 @@ pub async fn take_back(databases: &impl Databases, found: &Found, context: &Cont
     if taken.is_empty() {
         return if key.is_some() { Err(ApiError::not_found()) } else { show(store, found).await };
     }
-    store.batch(judgement::take_back(&found.id, &taken, &remaining, &context.giver())).await?;
+    store.batch(model::take_back(&found.id, &taken, &remaining, &context.giver())).await?;
     show(store, found).await
 }
 
@@ -597,11 +597,11 @@ impl Context<'_> {
 mod tests {
     use super::*;
     use crate::api::gateways;
-    use crate::audit::By;
-    use crate::log_batch;
-    use crate::record::LogRecord;
-    use crate::record::tests::{answered, call};
-    use crate::store::sqlite::Sqlite;
+    use crate::db::audit::By;
+    use crate::logs::group_commit;
+    use crate::logs::record::LogRecord;
+    use crate::logs::record::tests::{answered, call};
+    use crate::testing::sqlite::Sqlite;
     use crate::wire::Facts;
     use pollster::block_on;
 
@@ -617,10 +617,10 @@ mod tests {
             body.as_bytes(),
             &by,
             "internal".to_owned(),
-            &crate::bounds::Bounds::USUAL.gateways,
+            &crate::config::bounds::Bounds::USUAL.gateways,
         ))
         .unwrap();
-        let lost = block_on(log_batch::write(
+        let lost = block_on(group_commit::write(
             &store,
             vec![LogRecord::new(call(id), answered(Facts::default()))].into(),
             async |_| {},
@@ -686,7 +686,7 @@ mod tests {
         block_on(settle(&store, None, NOW)).unwrap();
         assert_eq!(block_on(waiting(&store)).unwrap(), 0);
         assert_eq!(block_on(judged(&store, "log")).unwrap().said, r#"{"b":2}"#);
-        let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
+        let (told, n) = block_on(put_aside::report(&store, NOW)).unwrap();
         assert_eq!(n, 5, "{told:?}");
         assert!(told.iter().all(|row| row.source == PENDING && row.id != "6"));
     }
@@ -696,14 +696,14 @@ mod tests {
         let store = with_log("mine");
         let by = By { actor: "admin", now_ms: NOW, entry: "b".to_owned() };
         let body = json!({ "id": "sibling", "collect_logs": true }).to_string();
-        let bound = crate::bounds::Bounds::USUAL.gateways;
+        let bound = crate::config::bounds::Bounds::USUAL.gateways;
         block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "i2".to_owned(), &bound)).unwrap();
         let sibling = block_on(gateways::find(&store, "acct", "sibling")).unwrap().unwrap().key;
         let mark = MarkKey([7; 32]);
         let handed_out = id::mint_log(NOW, 1, &mark);
         let named = |event: &str, response: &str, gateway, id: &str| {
             let facts = Facts { response_id: Some(response.to_owned()), ..Facts::default() };
-            let call = crate::record::Call { gateway, event_id: event.to_owned(), ..call(id) };
+            let call = crate::logs::record::Call { gateway, event_id: event.to_owned(), ..call(id) };
             LogRecord::new(call, answered(facts))
         };
         let own = call("mine").gateway;
@@ -720,7 +720,7 @@ mod tests {
             // A row that comes is not to be taken for one that is there already.
             named(&handed_out, "r6", sibling, "i"),
         ];
-        assert_eq!(block_on(log_batch::write(&store, records.into(), async |_| {})), []);
+        assert_eq!(block_on(group_commit::write(&store, records.into(), async |_| {})), []);
         let found = |id: &str, query: &str| {
             let (query, entry) = (Query::parse(query), "entry".to_owned());
             let context = Context { caller: &Caller::Admin, query: &query, mark: &mark, now_ms: NOW, entry };

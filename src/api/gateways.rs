@@ -1,21 +1,21 @@
 //! `/accounts/{account}/ai-gateway/gateways`.
 
 use super::cache::Epoch;
-use super::gateway_settings::GatewaySettings;
 use super::{log_list, object};
-use crate::audit::{self, By, Change};
-use crate::auth::ADMIN;
-use crate::bounds::Most;
-use crate::caller::Caller;
-use crate::compat;
-use crate::envelope::{ApiError, Reply};
+use crate::auth::caller::Caller;
+use crate::auth::presented::ADMIN;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::{self, By, Change};
+use crate::db::store::{Bind, FromRow, Statement, Store, StoreError, row};
+use crate::db::whose::Whose;
+use crate::gateways::settings::GatewaySettings;
+use crate::gateways::shards::Databases;
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::query::Query;
 use crate::limit::rules::Limits;
-use crate::page::Page;
-use crate::query::Query;
-use crate::shard::Databases;
-use crate::store::{Bind, FromRow, Statement, Store, StoreError, row};
-use crate::timestamp;
-use crate::whose::Whose;
+use crate::proxy::compat;
 use serde_json::{Map, Value, json};
 
 /// A gateway: the settings under which an application's requests run.
@@ -274,7 +274,7 @@ pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom
     if provider == "universal" {
         return Ok(Reply::result(base));
     }
-    if is_custom || provider == compat::SLUG || crate::providers::find(provider).is_some() {
+    if is_custom || provider == compat::SLUG || crate::providers::table::find(provider).is_some() {
         return Ok(Reply::result(format!("{base}{provider}")));
     }
     Err(ApiError::not_found())
@@ -322,7 +322,7 @@ fn time(now_ms: u64) -> Bind {
 // === impl Gateway ===
 
 impl FromRow for Gateway {
-    fn from_row(row: crate::store::Row) -> Result<Self, StoreError> {
+    fn from_row(row: crate::db::store::Row) -> Result<Self, StoreError> {
         Self::read(Row::from_row(row)?)
     }
 }
@@ -359,10 +359,10 @@ impl Gateway {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_batch;
-    use crate::record::tests::{answered, call};
-    use crate::record::{Call, LogRecord};
-    use crate::store::sqlite::{Faulty, Sqlite};
+    use crate::logs::group_commit;
+    use crate::logs::record::tests::{answered, call};
+    use crate::logs::record::{Call, LogRecord};
+    use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;
 
@@ -380,7 +380,7 @@ mod tests {
 
     fn made(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
         let body = json!({ "id": id, "cache_ttl": null, "collect_logs": true }).to_string();
-        let bound = crate::bounds::Bounds::default().gateways;
+        let bound = crate::config::bounds::Bounds::default().gateways;
         block_on(create(store, account, body.as_bytes(), &by(id, NOW), format!("internal-{id}"), &bound))
     }
 
@@ -437,7 +437,7 @@ mod tests {
                     wrong.to_string().as_bytes(),
                     &by("w", NOW),
                     String::new(),
-                    &crate::bounds::Bounds::default().gateways
+                    &crate::config::bounds::Bounds::default().gateways
                 ))
                 .unwrap_err()
                 .code,
@@ -451,7 +451,7 @@ mod tests {
                 b"{\"id\":",
                 &by("w", NOW),
                 String::new(),
-                &crate::bounds::Bounds::default().gateways
+                &crate::config::bounds::Bounds::default().gateways
             ))
             .unwrap_err()
             .path,
@@ -520,7 +520,7 @@ mod tests {
         let records: Vec<LogRecord> = (0..5)
             .map(|n| LogRecord::new(Call { gateway: old, ..call(&n.to_string()) }, answered(Facts::default())))
             .collect();
-        block_on(log_batch::write(&store, records.into(), async |_| {}));
+        block_on(group_commit::write(&store, records.into(), async |_| {}));
         block_on(delete(&store, "acct", "gw", &by("d", NOW))).unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
@@ -566,11 +566,11 @@ mod tests {
     fn a_slice_goes_from_all_three_tables_or_from_none() {
         let store = Faulty::new(Sqlite::new());
         let log = |id: &str, gateway| {
-            let metadata = crate::metadata::parse(r#"{"a":"b"}"#, 5);
+            let metadata = crate::logs::metadata::parse(r#"{"a":"b"}"#, 5);
             LogRecord::new(Call { gateway, metadata, ..call(id) }, answered(Facts::default()))
         };
         let records = vec![log("a", 1), log("b", 1), log("c", 1), log("kept", 2)];
-        block_on(log_batch::write(&store, records.into(), async |_| {}));
+        block_on(group_commit::write(&store, records.into(), async |_| {}));
         let left = || -> Vec<u64> {
             ["logs", "log_metadata", "log_bodies"]
                 .map(|table| Statement::new(format!("SELECT count(*) AS n FROM {table}"), []))

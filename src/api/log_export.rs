@@ -2,13 +2,13 @@
 
 use super::log_list::{cursor, direction, searched};
 use super::logs::{COLUMNS, Row};
-use crate::body_object::{self, Stored};
 use crate::conversation::Conversation;
-use crate::envelope::{ApiError, Reply};
-use crate::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
-use crate::params::{chosen, flag, number};
-use crate::query::Query;
-use crate::store::{Statement, Store, StoreError, row};
+use crate::db::store::{Statement, Store, StoreError, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::params::{chosen, flag, number};
+use crate::http::query::Query;
+use crate::logs::bodies::{self, Stored};
+use crate::logs::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 
@@ -267,7 +267,7 @@ async fn bodies(store: &impl Store, id: &str) -> Result<[Option<String>; 2], Sto
             }
         }
     }
-    body_object::whole(store, id, stored, [request, response]).await
+    bodies::whole(store, id, stored, [request, response]).await
 }
 
 /// An export with a limit, as one answer. The header `x-next-cursor` says where the next one begins.

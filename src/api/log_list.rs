@@ -1,16 +1,17 @@
 //! `…/logs` as a whole: finding logs and deleting them.
 
-use super::{Place, log_choice, log_page};
-use crate::audit::{By, Change};
-use crate::body_object;
-use crate::envelope::{ApiError, Reply};
-use crate::filter::{self, Direction, Filters, Selection};
-use crate::id;
-use crate::page::Page;
-use crate::params::{chosen, flag, number};
-use crate::query::Query;
-use crate::retention::room;
-use crate::store::{Bind, Statement, Store, StoreError, row};
+use crate::api::Place;
+use crate::base::id;
+use crate::db::audit::{By, Change};
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::params::{chosen, flag, number};
+use crate::http::query::Query;
+use crate::logs::bodies;
+use crate::logs::filter::{self, Direction, Filters, Selection};
+use crate::logs::retention::room;
+use crate::logs::{page, selection};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -167,21 +168,21 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
     let mut total = None;
     if meta.is_none() && cursor.is_none() && !looks {
         let all = (!selection.is_narrowed()).then_some(gateway);
-        total = Some(log_page::count(store, &selection, all).await?);
+        total = Some(page::count(store, &selection, all).await?);
     }
     if let Some(cursor) = cursor {
         selection.beyond(cursor, direction);
     }
     let (rows, ended_at) = if looks && order == "created_at" {
-        let found = log_page::look(store, &selection, direction, page, examine).await?;
+        let found = page::look(store, &selection, direction, page, examine).await?;
         total = cursor.is_none().then_some((found.total, found.capped));
         (found.rows, found.ended_at)
     } else {
         if looks && meta.is_none() {
-            total = Some(log_page::count_some(store, &selection).await?);
+            total = Some(page::count_some(store, &selection).await?);
         }
         let place = [page.per_page, page.offset() as u64];
-        (log_page::read(store, selection, order, direction, place).await?, None)
+        (page::read(store, selection, order, direction, place).await?, None)
     };
     if let Some(meta) = &meta {
         total = Some((meta.n, false));
@@ -235,7 +236,7 @@ pub async fn delete(
     let order = chosen(query, "order_by", DELETE_ORDERS)?;
     let direction = direction(query, Direction::Ascending)?;
     let selection = selection(place.key, query)?;
-    let ids = log_choice::choose(store, &selection, order, direction, limit as usize).await?;
+    let ids = selection::choose(store, &selection, order, direction, limit as usize).await?;
     let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
     fields.dedup();
     let row = by.row(&Change {
@@ -270,7 +271,7 @@ async fn removed(
     }
     let ids = Value::from(ids).to_string();
     let released = room::release(&ids, run);
-    let objects = body_object::removed(&ids);
+    let objects = bodies::removed(&ids);
     let statements = [
         "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM log_metadata WHERE log_id IN (SELECT value FROM json_each(?1))",

@@ -1,11 +1,11 @@
 //! `…/logs/{id}`: what one request left behind.
 
 use super::{Place, feedback, object};
-use crate::body_object::Span;
-use crate::envelope::{ApiError, Reply};
-use crate::judgement::{Judgement, MAX_METADATA};
-use crate::store::{Bind, Statement, Store, StoreError, row};
-use crate::timestamp;
+use crate::base::timestamp;
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::feedback::model::{Judgement, MAX_METADATA};
+use crate::http::envelope::{ApiError, Reply};
+use crate::logs::bodies::Span;
 use serde_json::{Map, Value, json};
 
 /// How many characters of a body its log shows.
@@ -301,11 +301,11 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_batch;
-    use crate::metadata;
-    use crate::record::tests::{answered, call};
-    use crate::record::{Call, LogRecord};
-    use crate::store::sqlite::Sqlite;
+    use crate::logs::group_commit;
+    use crate::logs::metadata;
+    use crate::logs::record::tests::{answered, call};
+    use crate::logs::record::{Call, LogRecord};
+    use crate::testing::sqlite::Sqlite;
     use crate::wire::{Facts, Usage};
     use pollster::block_on;
 
@@ -313,7 +313,7 @@ mod tests {
 
     fn with_logs(records: Vec<LogRecord>) -> Sqlite {
         let store = Sqlite::new();
-        block_on(log_batch::write(&store, records.into(), async |_| {}));
+        block_on(group_commit::write(&store, records.into(), async |_| {}));
         store
     }
 

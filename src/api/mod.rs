@@ -4,26 +4,25 @@ pub mod analytics;
 pub mod audit;
 pub mod billing;
 pub mod cache;
+pub mod control;
 pub mod costs;
 pub mod custom_providers;
 pub mod datasets;
 pub mod evaluation_types;
 pub mod evaluations;
 pub mod feedback;
-pub mod gateway_settings;
 pub mod gateways;
-pub mod log_choice;
 pub mod log_export;
 pub mod log_list;
-mod log_page;
 pub mod logs;
+pub mod openapi;
 pub mod provider_configs;
 pub mod reprices;
 pub mod storage;
 pub mod tokens;
 
-use crate::audit::Change;
-use crate::envelope::ApiError;
+use crate::db::audit::Change;
+use crate::http::envelope::ApiError;
 use serde_json::{Map, Value};
 
 /// A gateway that a request is about, and that exists.
@@ -39,7 +38,7 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// The audit row of a change within the gateway.
     pub fn change<'a>(&'a self, action: &'static str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
-        let fields = crate::audit::fields(body);
+        let fields = crate::db::audit::fields(body);
         Change { action, account: self.account, gateway: Some(self.gateway), target, fields }
     }
 }

@@ -2,17 +2,17 @@
 //! route gives one out.
 
 use super::{Place, custom_providers, object, only};
-use crate::audit::By;
-use crate::bounds::Most;
-use crate::caller::Caller;
-use crate::credential::{self, Held, KeyLimit, StoredKey};
-use crate::envelope::{ApiError, Reply};
-use crate::page::Page;
-use crate::providers::{self, KeyForm};
-use crate::query::Query;
-use crate::store::{Bind, FromRow, Row as Columns, Statement, Store, StoreError, row};
-use crate::timestamp;
-use crate::vault::{Bound, Reference, Sealed, Vault};
+use crate::auth::caller::Caller;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::credentials::select::{self, Held, KeyLimit, StoredKey};
+use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
+use crate::db::audit::By;
+use crate::db::store::{Bind, FromRow, Row as Columns, Statement, Store, StoreError, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::query::Query;
+use crate::providers::table::{self, KeyForm};
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -294,7 +294,7 @@ fn number(body: &Map<String, Value>, name: &str, max: u64) -> Result<Option<u64>
 }
 
 fn unknown_provider(slug: &str) -> ApiError {
-    let hint = providers::nearest(slug).map_or(String::new(), |nearest| format!(". Did you mean '{nearest}'?"));
+    let hint = table::nearest(slug).map_or(String::new(), |nearest| format!(". Did you mean '{nearest}'?"));
     ApiError::invalid(["body", "provider_slug"], format!("Expected the slug of a provider{hint}"))
 }
 
@@ -323,15 +323,13 @@ fn fits(form: KeyForm, secret: &str) -> Result<(), String> {
         if !matches!(form, KeyForm::Aws | KeyForm::Google | KeyForm::Resource(_)) {
             return Err("Expected a key as a string: this provider takes no JSON".to_owned());
         }
-        if credential::structured(secret).is_none() {
+        if select::structured(secret).is_none() {
             return Err("Expected a JSON object: what begins with { is none".to_owned());
         }
-        return credential::material(form, "", secret).map(drop).map_err(|fault| format!("{fault} in the JSON object"));
+        return select::material(form, "", secret).map(drop).map_err(|fault| format!("{fault} in the JSON object"));
     }
     if let KeyForm::Resource(_) = form {
-        return credential::material(form, "", secret)
-            .map(drop)
-            .map_err(|fault| format!("Expected an object: {fault}"));
+        return select::material(form, "", secret).map(drop).map_err(|fault| format!("Expected an object: {fault}"));
     }
     if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("Expected a key of printable ASCII characters without spaces".to_owned());
@@ -350,14 +348,14 @@ impl<V: Vault> Keeper<'_, V> {
     }
 
     async fn home_of(&self, store: &impl Store, place: &Place<'_>, slug: &str) -> Result<Home, ApiError> {
-        if let Some(provider) = providers::find(slug) {
+        if let Some(provider) = table::find(slug) {
             let base = (self.base_override)(provider.slug);
-            let upstream = base.map(|base| credential::origin(&base).to_owned());
+            let upstream = base.map(|base| select::origin(&base).to_owned());
             return Ok(Home { slug: provider.slug.to_owned(), form: provider.key, upstream });
         }
         let base = custom_providers::base_url(store, place.account, slug).await?;
         let base = base.ok_or_else(|| unknown_provider(slug))?;
-        let upstream = Some(credential::origin(&base).to_owned());
+        let upstream = Some(select::origin(&base).to_owned());
         Ok(Home { slug: slug.to_owned(), form: KeyForm::Bearer, upstream })
     }
 
@@ -395,7 +393,7 @@ impl<V: Vault> Keeper<'_, V> {
                     upstream: home.upstream.as_deref(),
                 };
                 let sealed = self.vault.seal(&secret, &bound).await.map_err(ApiError::unavailable)?;
-                Ok(Stored { sealed: Some(sealed), reference: None, preview: credential::preview(&secret) })
+                Ok(Stored { sealed: Some(sealed), reference: None, preview: select::preview(&secret) })
             }
             (None, Some(reference)) => {
                 // The Worker's secrets are the operator's, and meant for every account or for one of them only.

@@ -1,14 +1,14 @@
 //! `…/logs/reprice`: today's prices for logs of the past.
 
 use super::{Place, object, only};
-use crate::audit::By;
-use crate::bounds::Most;
-use crate::envelope::{ApiError, Reply};
-use crate::filter;
-use crate::query::Query;
-use crate::reprice;
-use crate::store::{Bind, Statement, Store, row};
-use crate::timestamp;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::By;
+use crate::db::store::{Bind, Statement, Store, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::query::Query;
+use crate::logs::filter;
+use crate::logs::reprice;
 use serde_json::{Map, Value, json};
 
 /// How long a finished job can be looked at, in milliseconds.
@@ -129,5 +129,5 @@ impl Row {
 }
 
 fn shown(query: &Query) -> Value {
-    Value::Object(crate::object::of(query.iter().map(|(name, value)| (name.to_owned(), json!(value)))))
+    Value::Object(crate::base::object::of(query.iter().map(|(name, value)| (name.to_owned(), json!(value)))))
 }

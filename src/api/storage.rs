@@ -1,9 +1,9 @@
 //! `…/gateways/{id}/storage`: how many logs a gateway has, how long they stay, and what retention has done.
 
 use super::gateways::{self, Gateway};
-use crate::envelope::{ApiError, Reply};
-use crate::store::{Statement, Store, row};
-use crate::timestamp;
+use crate::base::timestamp;
+use crate::db::store::{Statement, Store, row};
+use crate::http::envelope::{ApiError, Reply};
 use serde_json::{Value, json};
 
 row! {

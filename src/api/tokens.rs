@@ -1,15 +1,15 @@
 //! `/accounts/{account}/ai-gateway/tokens`: tokens for applications and people, each with as much as it needs.
 
 use super::{name, object, only};
-use crate::audit::{self, By, Change};
-use crate::auth;
-use crate::bounds::Most;
-use crate::caller::{Permission, Token};
-use crate::envelope::{ApiError, Reply};
-use crate::page::Page;
-use crate::query::Query;
-use crate::store::{Bind, Statement, Store, StoreError, row};
-use crate::timestamp;
+use crate::auth::caller::{Permission, Token};
+use crate::auth::presented;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::{self, By, Change};
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::query::Query;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -80,7 +80,7 @@ pub async fn create(
     let permissions = permissions(&body)?;
     let gateways = gateways(store, account, &body).await?;
     let expires_at = expiry(&body, by.now_ms)?;
-    let value = auth::token(entropy);
+    let value = presented::token(entropy);
     let insert = Statement::new(
         "INSERT INTO tokens (id, account_id, name, digest, gateways, permissions, created_at, modified_at, expires_at) \
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8 \
@@ -89,7 +89,7 @@ pub async fn create(
             id.into(),
             account.into(),
             name.into(),
-            auth::digest_text(&value).into(),
+            presented::digest_text(&value).into(),
             gateways.map(|gateways| Value::from(gateways).to_string()).into(),
             Value::from(permissions).to_string().into(),
             Bind::Int(by.now_ms as i64),
@@ -113,10 +113,10 @@ pub async fn roll(
     by: &By<'_>,
 ) -> Result<Reply, ApiError> {
     existing(store, account, id).await?;
-    let value = auth::token(entropy);
+    let value = presented::token(entropy);
     let update = Statement::new(
         "UPDATE tokens SET digest = ?3, modified_at = ?4 WHERE id = ?1 AND account_id = ?2",
-        [id.into(), account.into(), auth::digest_text(&value).into(), Bind::Int(by.now_ms as i64)],
+        [id.into(), account.into(), presented::digest_text(&value).into(), Bind::Int(by.now_ms as i64)],
     );
     store.batch(vec![update, by.row(&change("token.roll", account, id, &Map::new()))]).await?;
     shown_once(store, account, id, value).await

@@ -2,7 +2,7 @@
 //! caller's.
 
 use super::canonical;
-use crate::headers::Headers;
+use crate::http::headers::Headers;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 

@@ -5,8 +5,8 @@ use super::report::Report;
 use super::run::{Run, Stop, World, known};
 use super::tally::{Histogram, Pairs, Sums, Tally, bucket_sql};
 use super::{COST, Evaluator, Figure, Timing};
-use crate::filter::Direction;
-use crate::store::{Store, row};
+use crate::db::store::{Store, row};
+use crate::logs::filter::Direction;
 use serde_json::Value;
 
 /// Logs whose figures are added up by one statement; D1 ends a statement after 30 s.

@@ -1,8 +1,8 @@
 //! A model as a judge: what it is asked, where, and what its answer means.
 
 use super::answers::{Wrong, unfenced};
+use crate::base::number;
 use crate::conversation::Conversation;
-use crate::number;
 use serde_json::{Value, json};
 
 #[derive(Clone, Debug, PartialEq)]

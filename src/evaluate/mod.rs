@@ -15,7 +15,7 @@ pub mod tally;
 #[cfg(test)]
 mod tests;
 
-use crate::envelope::ApiError;
+use crate::http::envelope::ApiError;
 use answers::Test;
 use judge::Judge;
 use serde_json::{Map, Value, json};

@@ -7,12 +7,12 @@ use super::keyed::Keyed;
 use super::report::Report;
 use super::run::{Call, Heard, MAX_SAID, Run, Stop, World, known, lease};
 use super::tally::Sums;
-use crate::body_object::{self, Stored};
-use crate::budget::{Exhausted, Meter};
 use crate::conversation::Conversation;
-use crate::filter::{Ahead, Direction, Next};
-use crate::price;
-use crate::store::{Bind, Statement, Store, row};
+use crate::db::store::{Bind, Statement, Store, row};
+use crate::logs::bodies::{self, Stored};
+use crate::logs::filter::{Ahead, Direction, Next};
+use crate::pattern::budget::{Exhausted, Meter};
+use crate::pricing::price;
 use crate::wire;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
@@ -135,7 +135,7 @@ impl<S: Store, W: World> Run<'_, S, W> {
         for Bodies { id, request, response, request_bytes, response_bytes, cut } in self.counted(bodies).await? {
             let Some(row) = rows.iter_mut().find(|row| row.id == id) else { continue };
             let stored = Stored { request: request_bytes, response: response_bytes, cut: cut == Some(1) };
-            [row.request, row.response] = body_object::whole(self.store, &id, stored, [request, response]).await?;
+            [row.request, row.response] = bodies::whole(self.store, &id, stored, [request, response]).await?;
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use super::Evaluator;
 use super::run::{Run, World};
 use super::tally::Measured;
-use crate::number;
-use crate::store::{Bind, Statement, Store};
+use crate::base::number;
+use crate::db::store::{Bind, Statement, Store};
 use serde_json::{Value, json};
 
 /// The states of a result; Cloudflare's numbers are not documented, the words stand beside them.

@@ -6,10 +6,10 @@ use super::keyed::Keyed;
 use super::report::{Report, Status};
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
-use crate::aside::{self, EVALUATIONS};
-use crate::filter::{self, Ahead, Direction, Filters, Selection};
-use crate::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
-use crate::whose::Whose;
+use crate::db::put_aside::{self, EVALUATIONS};
+use crate::db::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
+use crate::db::whose::Whose;
+use crate::logs::filter::{self, Ahead, Direction, Filters, Selection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -218,7 +218,7 @@ fn never_ended() -> String {
 /// Ends an evaluation that this version of Tollgate does not understand.
 async fn unreadable(store: &impl Store, id: &str, reason: &str, content: &str, now: u64) -> Result<(), StoreError> {
     let mut statements = ended(id, "the plan or the datasets of this evaluation cannot be read", now);
-    statements.push(aside::kept(EVALUATIONS, id, reason, content, now));
+    statements.push(put_aside::kept(EVALUATIONS, id, reason, content, now));
     store.batch(statements).await.map(drop)
 }
 

@@ -1,8 +1,8 @@
 //! JSON Schema, as far as a test of an answer needs it: structure, types and bounds. A library with all of the
 //! specification would add half of the Worker's size again.
 
-use crate::budget::{Exhausted, Meter};
 use crate::pattern::Pattern;
+use crate::pattern::budget::{Exhausted, Meter};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;

@@ -2,15 +2,15 @@
 
 use super::run::{Call, Heard, World, run, waiting};
 use crate::api::{Place, datasets, evaluations, gateways};
-use crate::aside;
-use crate::audit::By;
-use crate::id;
-use crate::log_batch;
-use crate::record::LogRecord;
-use crate::record::tests::{answered, call};
-use crate::store::sqlite::{Faulty, Sqlite};
-use crate::store::{Statement, Store};
-use crate::whose::Whose;
+use crate::base::id;
+use crate::db::audit::By;
+use crate::db::put_aside;
+use crate::db::store::{Statement, Store};
+use crate::db::whose::Whose;
+use crate::logs::group_commit;
+use crate::logs::record::LogRecord;
+use crate::logs::record::tests::{answered, call};
+use crate::testing::sqlite::{Faulty, Sqlite};
 use crate::wire::{Facts, Usage};
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         gateway.as_bytes(),
         &by("a"),
         "internal".to_owned(),
-        &crate::bounds::Bounds::USUAL.gateways,
+        &crate::config::bounds::Bounds::USUAL.gateways,
     ))
     .unwrap();
     let records: Vec<LogRecord> = (0..20)
@@ -78,7 +78,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
             LogRecord::new(call, outcome)
         })
         .collect();
-    block_on(log_batch::write(&store, records.into(), async |_| {}));
+    block_on(group_commit::write(&store, records.into(), async |_| {}));
     let place = Place { account: "acct", gateway: "gw", key: 1 };
     let all = json!({ "name": "all", "enable": true, "filters": [] }).to_string();
     block_on(datasets::create(
@@ -87,7 +87,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         all.as_bytes(),
         "dataset",
         &by("b"),
-        &crate::bounds::Bounds::USUAL.datasets,
+        &crate::config::bounds::Bounds::USUAL.datasets,
     ))
     .unwrap();
     let mut judge =
@@ -107,7 +107,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         plan.to_string().as_bytes(),
         "evaluation",
         &by("c"),
-        &crate::bounds::Bounds::USUAL.evaluations,
+        &crate::config::bounds::Bounds::USUAL.evaluations,
     ))
     .unwrap();
     (store, "evaluation".to_owned())
@@ -193,7 +193,7 @@ fn two_runners_do_not_work_on_one_evaluation() {
     assert_eq!(begun["processed"], false);
     assert_eq!(begun["results"][4]["status"], 1);
     let lease = "UPDATE evaluations SET lease_until = 9e15, runner = 'somebody'";
-    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(lease, [])])).unwrap();
+    block_on(crate::db::store::Store::batch(&store, vec![crate::db::store::Statement::new(lease, [])])).unwrap();
     assert_eq!(block_on(run(&store, &bench, "evaluation", "second", u64::MAX, u64::MAX)), Ok(false));
     assert_eq!(shown(&store)["processed"], false);
     assert!(bench.asked.borrow().is_empty());
@@ -204,7 +204,7 @@ fn what_the_database_cannot_do_is_given_up_and_the_rest_goes_on() {
     let (store, _) = prepared();
     // A column that figures need and answers do not.
     let broken = "ALTER TABLE logs RENAME COLUMN tokens_in TO hidden";
-    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(broken, [])])).unwrap();
+    block_on(crate::db::store::Store::batch(&store, vec![crate::db::store::Statement::new(broken, [])])).unwrap();
     finish(&store, &bench());
     let results = shown(&store)["results"].clone();
     for (position, status) in [(0, 3), (1, 3), (2, 3), (3, 2), (4, 2)] {
@@ -270,8 +270,8 @@ fn no_judge_is_asked_who_could_not_be_heard_in_time() {
 fn killed(store: &Faulty<Sqlite>, bench: &Bench) {
     let sql = "UPDATE evaluations SET lease_until = ?1 + 30000, runner = 'gone', \
          progress = json_set(coalesce(progress, '{}'), '$.begun', coalesce(progress ->> 'begun', 0) + 1)";
-    let binds = [crate::store::Bind::Int(bench.clock.get() as i64)];
-    block_on(crate::store::Store::batch(&store.inner, vec![crate::store::Statement::new(sql, binds)])).unwrap();
+    let binds = [crate::db::store::Bind::Int(bench.clock.get() as i64)];
+    block_on(crate::db::store::Store::batch(&store.inner, vec![crate::db::store::Statement::new(sql, binds)])).unwrap();
     bench.clock.set(bench.clock.get() + 60_000);
 }
 
@@ -314,7 +314,7 @@ fn an_evaluation_that_cannot_even_be_given_up_is_ended_unread() {
     let bench = bench();
     (0..3).for_each(|_| killed(&store, &bench));
     let broken = "UPDATE evaluations SET plan = 'poison'";
-    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(broken, [])])).unwrap();
+    block_on(crate::db::store::Store::batch(&store, vec![crate::db::store::Statement::new(broken, [])])).unwrap();
     assert!(once(&store, &bench));
     let shown = shown(&store);
     assert_eq!(shown["processed"], true);
@@ -344,9 +344,9 @@ fn a_test_that_takes_too_many_steps_ends_with_an_error_and_the_rest_goes_on() {
     let bench = bench();
     // What is left of the steps is written down with the rest: here nearly nothing.
     let poor = "UPDATE evaluations SET plan = replace(plan, '^1', '(?:(?:[0-9]?){0,1000}){0,9}x')";
-    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(poor, [])])).unwrap();
+    block_on(crate::db::store::Store::batch(&store, vec![crate::db::store::Statement::new(poor, [])])).unwrap();
     let steps = "UPDATE evaluations SET progress = '{\"answers\":[[3,{\"steps\":1000}]]}'";
-    block_on(crate::store::Store::batch(&store, vec![crate::store::Statement::new(steps, [])])).unwrap();
+    block_on(crate::db::store::Store::batch(&store, vec![crate::db::store::Statement::new(steps, [])])).unwrap();
     finish(&store, &bench);
     let results = shown(&store)["results"].clone();
     assert_eq!(results[3]["status"], 3, "{}", results[3]);
@@ -374,7 +374,7 @@ fn an_evaluation_that_cannot_be_read_ends_and_is_reported() {
         let bench = bench();
         assert_eq!(block_on(run(&store, &bench, &id, "runner", u64::MAX, u64::MAX)), Ok(true), "{fault}");
         assert!(block_on(waiting(&store, &Whose::All, u64::MAX / 2)).unwrap().is_empty());
-        let (told, n) = block_on(aside::report(&store, NOW)).unwrap();
+        let (told, n) = block_on(put_aside::report(&store, NOW)).unwrap();
         assert_eq!((n, told[0].source.as_str(), told[0].id.as_str()), (1, "evaluations", id.as_str()), "{fault}");
     }
 }

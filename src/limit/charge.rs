@@ -4,8 +4,8 @@ use super::Demand;
 use super::ledger::Saved;
 use super::message::{Charge, demand, demand_to_json};
 use super::spend::Change;
-use crate::record::LogRecord;
-use crate::thing;
+use crate::logs::paid_once;
+use crate::logs::record::LogRecord;
 use serde_json::{Value, json};
 
 /// A thing as the object keeps it.
@@ -81,7 +81,7 @@ impl Account {
     pub fn saved(&self, key: String, now: u64) -> Saved {
         let demands: Value = self.demands.iter().map(demand_to_json).collect();
         let state = json!({ "demands": demands, "counted": self.counted, "at": self.at, "final": self.is_final, "found": self.is_found });
-        Saved { key, state: state.to_string(), expires_at: now.saturating_add(thing::KNOWN_MS) }
+        Saved { key, state: state.to_string(), expires_at: now.saturating_add(paid_once::KNOWN_MS) }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn estimate(cost: impl Fn(&Usage) -> Option<f64>, size: Option<u64>, max_tok
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::price;
+    use crate::pricing::price;
 
     fn dollars(model: &str, size: Option<u64>, max_tokens: Option<u64>) -> f64 {
         let price = price::find("openai", model);

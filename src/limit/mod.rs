@@ -4,6 +4,7 @@
 //! Object of a gateway does with it: `ledger` holds the counters, `rate` and `spend` are the two kinds of them.
 
 pub mod charge;
+pub mod charge_of;
 pub mod desk;
 pub mod estimate;
 pub mod ledger;

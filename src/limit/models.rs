@@ -3,7 +3,7 @@
 use super::rules::{Dimension, SpendRule};
 use super::window::Window;
 use super::{Demand, Takes};
-use crate::model::names::{answers, covers, folded};
+use crate::providers::model::names::{answers, covers, folded};
 
 /// The models that a request may be for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

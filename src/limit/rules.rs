@@ -6,7 +6,7 @@ pub mod tests;
 use super::models::UnknownModel;
 use super::spend;
 use super::window::{Technique, Window};
-use crate::envelope::ApiError;
+use crate::http::envelope::ApiError;
 use serde_json::{Map, Value};
 
 /// The limits of a gateway, read once for all of its requests.

@@ -4,9 +4,9 @@ use super::desk::MAX_SHOWN;
 use super::message::Shown;
 use super::rules::{Limits, RateKey};
 use super::{Demand, Reading, Takes, ledger, spend};
-use crate::envelope::Reply;
-use crate::object;
-use crate::timestamp;
+use crate::base::object;
+use crate::base::timestamp;
+use crate::http::envelope::Reply;
 use serde_json::{Value, json};
 
 /// One for each rule: the gateway's rate limits, then its spend limits.

@@ -2,7 +2,7 @@
 
 use super::Reading;
 use super::window::{Technique, Window};
-use crate::number;
+use crate::base::number;
 use serde_json::{Value, json};
 
 /// What was spent in a fixed window and in the one before, and what is set aside for requests under way.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::record::tests::{answered, call};
-use crate::record::{Call, Failure, LogRecord, Outcome, RequestType};
+use crate::logs::record::tests::{answered, call};
+use crate::logs::record::{Call, Failure, LogRecord, Outcome, RequestType};
 use crate::wire::Facts;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Looking for a pattern in a text, as far as some steps lead.
 
 use super::{Look, Pattern, State};
-use crate::budget::Steps;
+use crate::pattern::budget::Steps;
 
 /// What came out of some steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::budget::Steps;
+use crate::pattern::budget::Steps;
 use proptest::prelude::*;
 use regex_lite::RegexBuilder;
 

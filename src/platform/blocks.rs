@@ -2,7 +2,7 @@
 
 use super::copy::Growing;
 use super::js::{self, FixedLengthStream, IdentityTransformStream, Watch};
-use crate::body::END;
+use crate::wire::body::END;
 use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use std::pin::Pin;
 use wasm_bindgen::prelude::*;

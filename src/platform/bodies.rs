@@ -1,9 +1,9 @@
-//! The bucket that long bodies go to; see [`crate::body_object`].
+//! The bucket that long bodies go to; see [`crate::logs::bodies`].
 
 use super::{Around, js, within};
-use crate::body_object::{AT_ONCE, Bucket, PREFIX, Span};
-use crate::envelope::{ApiError, Reply};
-use crate::store::StoreError;
+use crate::db::store::StoreError;
+use crate::http::envelope::{ApiError, Reply};
+use crate::logs::bodies::{AT_ONCE, Bucket, PREFIX, Span};
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;

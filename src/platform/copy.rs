@@ -3,7 +3,7 @@
 use super::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
 use super::js::Watch;
 use super::{now, pause, within};
-use crate::memory::{SMALL, Shares};
+use crate::platform::memory::{SMALL, Shares};
 use crate::wire::scan::Scanner;
 use crate::wire::{Facts, Framing};
 use futures_util::future::{Either, select};

@@ -2,8 +2,8 @@
 
 use super::bodies::Bodies;
 use super::{js, pause, within};
-use crate::shard::{self, Bound};
-use crate::store::{Bind, Row, Statement, Store, StoreError};
+use crate::db::store::{Bind, Row, Statement, Store, StoreError};
+use crate::gateways::shards::{self, Bound};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -43,9 +43,9 @@ const PATIENCE_MS: u64 = 35_000;
 // === impl D1Store ===
 
 impl D1Store {
-    /// The database with a number; see [`crate::shard`].
+    /// The database with a number; see [`crate::gateways::shards`].
     pub fn new(env: &Env, shard: u32) -> Self {
-        let binding = Reflect::get(env, &JsValue::from_str(&shard::binding(shard))).unwrap_or(JsValue::UNDEFINED);
+        let binding = Reflect::get(env, &JsValue::from_str(&shards::binding(shard))).unwrap_or(JsValue::UNDEFINED);
         Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into(), rests: false }
     }
 
@@ -77,7 +77,7 @@ impl D1Store {
 
     fn prepared(&self, statement: &Statement) -> Result<Prepared, StoreError> {
         if !self.is_bound() {
-            return Err(shard::unbound(self.shard));
+            return Err(shards::unbound(self.shard));
         }
         let prepared = self.database.prepare(&statement.sql).map_err(|error| self.failed(&error))?;
         if statement.binds.is_empty() {
@@ -92,7 +92,7 @@ impl D1Store {
 
     /// Where there are several databases, it has to be said which of them failed.
     fn error(&self, cause: String) -> StoreError {
-        StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", shard::binding(self.shard)) })
+        StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", shards::binding(self.shard)) })
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::copy::Growing;
 use super::{Around, Carried, blocks, console};
-use crate::answer_headers;
 use crate::api::log_export::Export;
-use crate::envelope::Reply;
-use crate::headers::{Edits, Headers};
-use crate::patience::Patience;
+use crate::base::patience::Patience;
+use crate::http::envelope::Reply;
+use crate::http::headers::{Edits, Headers};
+use crate::http::response_headers;
 use js_sys::{Array, ArrayBuffer, Function, JSON, Object, Promise, Reflect, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -322,7 +322,7 @@ fn made_headers(content_type: &str, others: &[(&'static str, String)]) -> Result
     if !content_type.is_empty() {
         edits.set("content-type", content_type);
     }
-    for (name, value) in answer_headers::own() {
+    for (name, value) in response_headers::own() {
         edits.set(name, value);
     }
     for (name, value) in others {

@@ -1,42 +1,21 @@
 //! The Workers platform: everything that only exists inside the runtime.
 
-pub mod answer;
-pub mod background;
 pub mod blocks;
 pub mod bodies;
-pub mod cache;
-pub mod circuits;
-pub mod compat;
 pub mod console;
 pub mod copy;
-pub mod crash;
-pub mod credentials;
 pub mod d1;
-pub mod gateways;
-pub mod job;
 pub mod js;
-pub mod judge;
-pub mod limiter;
-pub mod limiter_object;
-pub mod log_writer;
-pub mod outgoing;
-#[cfg(feature = "panic-on-demand")]
-pub mod panicking;
-pub mod queue;
+pub mod memory;
 pub mod resolver;
-pub mod rpc;
-pub mod serve;
-pub mod socket;
-pub mod tokens;
 pub mod turns;
-pub mod universal;
-mod unpack;
+pub mod unpack;
 pub mod vault;
 
-use crate::auth;
+use crate::auth::presented;
+use crate::base::join_all::{Work, together};
 use crate::config::Config;
-use crate::shard::{self, Bound};
-use crate::together::{Work, together};
+use crate::gateways::shards::{self, Bound};
 use futures_util::future::{Either, select};
 use js_sys::{Date, Function, Promise, Reflect};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -74,7 +53,7 @@ impl Around {
         // Variables cannot change within an isolate: a new version of them comes with new isolates.
         let config = CONFIG.with(|cell| {
             Rc::clone(cell.get_or_init(|| {
-                crash::begin(&env, &context);
+                crate::logs::crash_worker::begin(&env, &context);
                 Rc::new(Config::read(|name| variable(&env, name)))
             }))
         });
@@ -83,7 +62,7 @@ impl Around {
 
     /// Whether a text has a token of ours in it.
     pub fn holds_token(&self, text: &str) -> bool {
-        self.config.admin.as_ref().is_ok_and(|admin| auth::holds_token(text, admin))
+        self.config.admin.as_ref().is_ok_and(|admin| presented::holds_token(text, admin))
     }
 
     /// Answers a request and does what it leaves to be done afterwards, all of it as background work of one piece: a
@@ -128,7 +107,7 @@ impl Around {
 
     /// The numbers of the databases beside the first. Like variables, bindings do not change within an isolate.
     fn shards(&self) -> Vec<u32> {
-        let bound = || (1..=shard::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
+        let bound = || (1..=shards::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
         SHARDS.with(|cell| cell.get_or_init(bound).clone())
     }
 }

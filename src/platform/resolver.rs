@@ -1,9 +1,9 @@
 //! Which addresses names lead to, as the operator's resolver tells, kept in the isolate for a moment.
 
 use super::{Around, js, now, within};
-use crate::refusal::Refusal;
-use crate::resolver::{self, KINDS, Lookup};
-use crate::upstream::CustomProvider;
+use crate::http::refusal::Refusal;
+use crate::providers::resolver::{self, KINDS, Lookup};
+use crate::providers::upstream::CustomProvider;
 use futures_util::future::join;
 use std::cell::RefCell;
 use std::net::IpAddr;

@@ -1,8 +1,8 @@
 //! Bodies that came packed, by the decoders of the runtime. All of them stop at a bound.
 
-use crate::body::{self, Packed};
-use crate::headers::Headers;
-use crate::refusal::Refusal;
+use crate::http::headers::Headers;
+use crate::http::refusal::Refusal;
+use crate::wire::body::{self, Packed};
 use js_sys::{ArrayBuffer, Promise};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;

@@ -2,7 +2,7 @@
 //! of wasm.
 
 use super::{Around, js, within};
-use crate::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
+use crate::credentials::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array};
@@ -42,7 +42,7 @@ const NONCE: usize = 12;
 /// SHA-256 of a body, hexadecimal. The body is not copied into wasm.
 pub async fn sha256(buffer: &JsValue) -> Result<String, String> {
     let hash = done(digest("SHA-256", buffer)).await?;
-    Ok(crate::sigv4::hex(&js::bytes(hash.unchecked_ref())))
+    Ok(crate::credentials::sigv4::hex(&js::bytes(hash.unchecked_ref())))
 }
 
 /// The RS256 signature of a text, by a key in PKCS #8.

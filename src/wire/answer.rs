@@ -281,7 +281,7 @@ impl Facts {
     fn take_counts(&mut self, answer: &Node<'_>, object: &str) {
         let alone = |into: &mut Self, name: &str, value: Option<&Value>| {
             if let Some(value) = value {
-                into.count(Some(&Value::Object(crate::object::of([(name.to_owned(), value.clone())]))));
+                into.count(Some(&Value::Object(crate::base::object::of([(name.to_owned(), value.clone())]))));
             }
         };
         alone(self, "prompt_tokens", answer.json("prompt_token_count"));

@@ -1,6 +1,6 @@
 //! Answers that are somebody's words as a whole and say nothing of themselves.
 
-use crate::query::percent_decoded;
+use crate::http::query::percent_decoded;
 
 /// Whether an answer is the content of a file: what a user uploaded, what a model made, or the results of a batch, each line
 /// of which is about another request. Or the bare text of a transcript. All of it is theirs, whatever its members are

@@ -93,7 +93,7 @@ fn unquoted(text: &str) -> (String, &str) {
 /// The fields of an `application/x-www-form-urlencoded` body.
 pub fn urlencoded(body: &[u8], wanted: &[&str]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(body);
-    let query = crate::query::Query::parse(text.trim());
+    let query = crate::http::query::Query::parse(text.trim());
     let found = query.iter().filter(|(name, _)| wanted.iter().any(|wanted| name.trim().eq_ignore_ascii_case(wanted)));
     found.take(MAX_FIELDS).map(|(name, value)| (name.trim().to_ascii_lowercase(), value.to_owned())).collect()
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod beside;
+pub mod body;
 pub mod complete;
 pub mod details;
 mod elide;
@@ -118,7 +119,7 @@ pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
 pub fn stored(framing: Framing, body: Vec<u8>) -> String {
     match framing {
         Framing::AwsEventStream => eventstream::lines(&body),
-        _ => crate::body::text(body),
+        _ => crate::wire::body::text(body),
     }
 }
 
@@ -250,7 +251,5 @@ impl Framing {
     }
 }
 
-#[cfg(test)]
-mod fixtures;
 #[cfg(test)]
 mod words;

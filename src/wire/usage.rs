@@ -276,7 +276,7 @@ fn interaction(usage: &Value) -> Value {
         let value = usage.get(name).or_else(|| usage.get(vertex))?;
         Some(((*gemini).to_owned(), counts(value)))
     });
-    Value::Object(crate::object::of(found))
+    Value::Object(crate::base::object::of(found))
 }
 
 fn by_modality(part: &Value) -> Value {

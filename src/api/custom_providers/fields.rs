@@ -1,7 +1,7 @@
 //! What the fields of a custom provider may be.
 
-use crate::envelope::ApiError;
-use crate::headers;
+use crate::http::envelope::ApiError;
+use crate::http::headers;
 use serde_json::{Map, Value, json};
 
 const MAX_HEADERS: usize = 8_192;

@@ -5,19 +5,19 @@ mod fields;
 mod tests;
 
 use super::{name, object, only, provider_configs};
-use crate::address::{self, Origin};
-use crate::audit::{self, By, Change};
-use crate::bounds::Most;
-use crate::caller::Caller;
-use crate::envelope::{ApiError, Reply};
-use crate::id;
-use crate::page::Page;
-use crate::params::flag;
-use crate::query::Query;
-use crate::resolver::Lookup;
-use crate::store::{Bind, Statement, Store, StoreError, row};
-use crate::timestamp;
-use crate::upstream::{self, PREFIX};
+use crate::auth::caller::Caller;
+use crate::base::id;
+use crate::base::timestamp;
+use crate::config::bounds::Most;
+use crate::db::audit::{self, By, Change};
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::page::Page;
+use crate::http::params::flag;
+use crate::http::query::Query;
+use crate::providers::address::{self, Origin};
+use crate::providers::resolver::Lookup;
+use crate::providers::upstream::{self, PREFIX};
 use fields::MASK;
 use serde_json::{Map, Value, json};
 
@@ -303,7 +303,7 @@ impl Row {
             // Whoever changes the host must not get credentials sent there that were meant for another.
             old.retain(|(name, value)| !upstream::is_secret(name, value));
             new.headers =
-                Value::Object(crate::object::of(old.iter().map(|(name, value)| (name.clone(), json!(value)))))
+                Value::Object(crate::base::object::of(old.iter().map(|(name, value)| (name.clone(), json!(value)))))
                     .to_string();
         }
         match body.get("headers") {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::costs;
-use crate::store::sqlite::Sqlite;
+use crate::testing::sqlite::Sqlite;
 use pollster::block_on;
 
 fn guard() -> Guard {
@@ -27,7 +27,7 @@ fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
         &id,
         &guard(),
         &by(n),
-        &crate::bounds::Bounds::USUAL.custom_providers,
+        &crate::config::bounds::Bounds::USUAL.custom_providers,
     )))
 }
 
@@ -180,7 +180,7 @@ fn a_slug_is_there_once_in_an_account() {
         &id::mint(9, 9),
         &guard(),
         &by(4),
-        &crate::bounds::Bounds::USUAL.custom_providers,
+        &crate::config::bounds::Bounds::USUAL.custom_providers,
     ));
     assert_eq!(elsewhere.unwrap().status, 200);
     // An id of another account is unknown.
@@ -297,7 +297,7 @@ fn prices_go_with_their_provider() {
         body.as_bytes(),
         &id::mint(5, 5),
         &by(5),
-        &crate::bounds::Bounds::USUAL.costs,
+        &crate::config::bounds::Bounds::USUAL.costs,
     )));
     assert_eq!(made["result"]["provider"], "custom-acme");
     patch(&store, &id, &json!({ "slug": "renamed" }), &guard());

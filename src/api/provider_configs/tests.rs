@@ -1,9 +1,9 @@
 use super::*;
 use crate::api::gateways;
-use crate::bounds::Bounds;
-use crate::caller::Token;
-use crate::store::sqlite::{Faulty, Sqlite};
-use crate::vault::tests::{PLAIN, Plain};
+use crate::auth::caller::Token;
+use crate::config::bounds::Bounds;
+use crate::credentials::vault::tests::{PLAIN, Plain};
+use crate::testing::sqlite::{Faulty, Sqlite};
 use pollster::block_on;
 
 const NOW: u64 = 1_700_000_000_000;

@@ -1,0 +1,115 @@
+//! Who calls, and what they may: the operator with the admin token, or the holder of a token with a scope.
+
+use crate::http::envelope::ApiError;
+use crate::http::router::{Access, Route};
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// See everything in scope.
+    Read,
+    /// See and change everything in scope.
+    Edit,
+    /// Send requests through authenticated gateways, and give feedback.
+    Run,
+}
+
+/// A token that was found, whatever it may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    pub id: String,
+    pub account: String,
+    /// `None` for every gateway of the account.
+    pub gateways: Option<Vec<String>>,
+    pub permissions: Vec<Permission>,
+    pub expires_at: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Caller {
+    Admin,
+    Token(Token),
+}
+
+// === impl Permission ===
+
+impl Permission {
+    pub const ALL: &[(&str, Self)] = &[("read", Self::Read), ("edit", Self::Edit), ("run", Self::Run)];
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, permission)| *permission)
+    }
+}
+
+// === impl Token ===
+
+impl Token {
+    pub fn is_valid(&self, now_ms: u64) -> bool {
+        self.expires_at.is_none_or(|expires| now_ms < expires)
+    }
+
+    pub fn has(&self, permission: Permission) -> bool {
+        self.permissions.contains(&permission)
+    }
+
+    pub fn reaches(&self, account: &str, gateway: &str) -> bool {
+        self.account == account && self.gateways.as_ref().is_none_or(|all| all.iter().any(|known| known == gateway))
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// As it stands in histories and audit rows.
+    pub fn actor(&self) -> &str {
+        match self {
+            Self::Admin => "admin",
+            Self::Token(token) => &token.id,
+        }
+    }
+
+    /// The account a caller is bound to.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Admin => None,
+            Self::Token(token) => Some(&token.account),
+        }
+    }
+
+    /// The gateways a caller is bound to, as a JSON array.
+    pub fn gateways(&self) -> Option<String> {
+        match self {
+            Self::Admin => None,
+            Self::Token(token) => token.gateways.as_ref().map(|all| Value::from(all.as_slice()).to_string()),
+        }
+    }
+
+    /// Lets a caller in to a route of the control plane. What is out of a token's reach does not exist for it; what is
+    /// within reach but needs another permission is refused.
+    pub fn admit(&self, route: &Route<'_>) -> Result<(), ApiError> {
+        let Self::Token(token) = self else { return Ok(()) };
+        let in_account = route.account.is_empty() || token.account == route.account;
+        let in_gateway = route.gateway.is_empty() || token.reaches(route.account, route.gateway);
+        if !in_account || !in_gateway {
+            return Err(ApiError::not_found());
+        }
+        let wanted: &[Permission] = match route.access {
+            Access::Open | Access::Gateway => return Ok(()),
+            Access::Read => &[Permission::Read, Permission::Edit],
+            Access::Edit => &[Permission::Edit],
+            Access::Give => &[Permission::Run, Permission::Edit],
+            Access::See => &[Permission::Read, Permission::Run, Permission::Edit],
+            Access::Admin => return Err(ApiError::forbidden("Only the admin token may do this")),
+        };
+        if !wanted.iter().any(|permission| token.has(*permission)) {
+            let names: Vec<&str> =
+                Permission::ALL.iter().filter(|(_, known)| wanted.contains(known)).map(|(name, _)| *name).collect();
+            return Err(ApiError::forbidden(format!("The token lacks the permission {}", names.join(" or "))));
+        }
+        // Making gateways is a right over the whole account.
+        if route.gateway.is_empty() && route.access == Access::Edit && token.gateways.is_some() {
+            return Err(ApiError::forbidden("The token is limited to certain gateways"));
+        }
+        Ok(())
+    }
+}

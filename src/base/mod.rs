@@ -1,0 +1,8 @@
+//! What everything else is built of: ids, times, numbers. It imports nothing of ours.
+
+pub mod id;
+pub mod join_all;
+pub mod number;
+pub mod object;
+pub mod patience;
+pub mod timestamp;

@@ -1,0 +1,67 @@
+//! How long a provider may take to begin its answer, and how long the answer may come to a stop.
+
+use crate::gateways::settings::GatewaySettings;
+
+/// The times that a call to a provider is given, in milliseconds; 0 is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// From the request to the head of the answer.
+    pub first_byte_ms: u64,
+    /// Whether that is the gateway's setting, and not what the caller asked for.
+    pub is_of_gateway: bool,
+    /// Between bytes of the answer.
+    pub idle_ms: u64,
+}
+
+/// A day. The settings are in seconds.
+pub const MAX_SECONDS: u64 = 86_400;
+
+pub const FIRST_BYTE_SECONDS: u64 = 1_800;
+pub const IDLE_SECONDS: u64 = 600;
+
+// === impl Patience ===
+
+impl Patience {
+    /// `asked_ms` is what the caller wants for this attempt: it makes the time to the first byte shorter, and never longer.
+    pub fn of(settings: &GatewaySettings, asked_ms: Option<u64>) -> Self {
+        let most_ms = settings.first_byte_timeout.saturating_mul(1_000);
+        let asked_ms = asked_ms.filter(|asked| most_ms == 0 || *asked < most_ms);
+        Self {
+            first_byte_ms: asked_ms.unwrap_or(most_ms),
+            is_of_gateway: asked_ms.is_none(),
+            idle_ms: settings.idle_timeout.saturating_mul(1_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::retry::Plan;
+
+    #[test]
+    fn a_caller_makes_the_first_byte_come_sooner_and_never_later() {
+        for (setting, asked, wanted) in [
+            (1_800, None, (1_800_000, true)),
+            (1_800, Some(250), (250, false)),
+            (2, Some(1_999), (1_999, false)),
+            (2, Some(2_000), (2_000, true)),
+            (2, Some(3_600_000), (2_000, true)),
+            (0, Some(3_600_000), (3_600_000, false)),
+            (0, None, (0, true)),
+        ] {
+            let settings = GatewaySettings { first_byte_timeout: setting, ..GatewaySettings::default() };
+            let patience = Patience::of(&settings, asked);
+            assert_eq!((patience.first_byte_ms, patience.is_of_gateway), wanted, "{setting} {asked:?}");
+            assert_eq!(patience.idle_ms, 600_000);
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_has_all_the_time_that_the_gateway_gives() {
+        let settings = GatewaySettings { first_byte_timeout: 5, ..GatewaySettings::default() };
+        let plan = Plan { attempts: 2, timeout_ms: Some(100), ..Plan::default() };
+        let times = [1, 2].map(|attempt| Patience::of(&settings, plan.timeout(attempt, false)).first_byte_ms);
+        assert_eq!(times, [100, 5_000]);
+    }
+}

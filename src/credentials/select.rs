@@ -1,0 +1,563 @@
+//! Whose key a request is sent with: the caller's own, one that the gateway stores, or the operator's; and how a key is
+//! presented to a provider.
+
+use crate::auth::presented;
+use crate::credentials::google_token::{self, Account};
+use crate::credentials::vault::{Reference, Sealed};
+use crate::http::headers::Headers;
+use crate::http::query::percent_decoded;
+use crate::http::refusal::Refusal;
+use crate::providers::table::{self, KeyForm};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// Every header that a key can come in.
+pub const KEY_HEADERS: &[&str] = &["authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key"];
+
+/// What clients sign a request to AWS with; it goes when the gateway signs.
+pub const AWS_HEADERS: &[&str] = &["x-amz-date", "x-amz-security-token", "x-amz-content-sha256"];
+
+/// Parameters that a key can come in.
+const KEY_PARAMETERS: &[&str] =
+    &["key", "api_key", "api-key", "apikey", "x-api-key", "x-goog-api-key", "access_token", "token"];
+
+/// Subprotocols by which browsers bring a key to a WebSocket, such as `xi-api-key.<key>`.
+const KEY_PROTOCOL: &str = "api-key.";
+
+/// The alias that is meant where none is named.
+pub const DEFAULT_ALIAS: &str = "default";
+
+/// A key that a gateway stores for a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    pub id: String,
+    pub provider: String,
+    pub alias: String,
+    pub is_default: bool,
+    pub held: Held,
+    /// Scheme and host it was stored for, where these are not Tollgate's own for the provider.
+    pub upstream: Option<String>,
+    pub limit: Option<KeyLimit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    Sealed(Sealed),
+    Reference(Reference),
+    /// It was thrown away when the provider's address changed.
+    Nothing,
+}
+
+/// How many requests may be sent with a stored key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyLimit {
+    pub key_id: String,
+    pub limit: u64,
+    /// In seconds.
+    pub period: u64,
+}
+
+/// What decides about the credential of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub provider: &'a str,
+    /// Scheme and host of the upstream, where these are not Tollgate's own for the provider.
+    pub upstream: Option<&'a str>,
+    pub brings_key: bool,
+    /// `cf-aig-byok-alias`.
+    pub alias: Option<&'a str>,
+    /// Whether the caller proved itself.
+    pub let_in: bool,
+    /// `byok_only` of the gateway, or `cf-aig-no-wholesale` of the request.
+    pub own_keys_only: bool,
+    pub operator_has_key: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice<'a> {
+    Request,
+    Stored(&'a StoredKey),
+    Operator,
+    None,
+}
+
+/// A key in the form that its provider takes.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Material {
+    Header(&'static str, String),
+    Aws(AwsKeys),
+    Google(Account),
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct AwsKeys {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: Option<String>,
+}
+
+/// A key of Azure's, and the only resource that it may be sent to.
+struct AzureKey {
+    key: String,
+    resource: String,
+}
+
+/// Chooses the credential of a request: the caller's own, else a stored one, else the operator's.
+pub fn choose<'a>(asked: &Asked<'_>, stored: &'a [StoredKey]) -> Result<Choice<'a>, Refusal> {
+    if asked.brings_key {
+        return Ok(Choice::Request);
+    }
+    if !asked.let_in {
+        // Whoever has not proved itself does not even learn which aliases there are.
+        return match asked.alias {
+            Some(_) => Err(Refusal::unauthorized(
+                "cf-aig-byok-alias names a stored key, and those are used for callers with a Tollgate token only: send \
+                 one that may run, in the header cf-aig-authorization: Bearer <token>.",
+            )),
+            None if asked.own_keys_only => without(asked),
+            None => Ok(Choice::None),
+        };
+    }
+    let mut of_provider = stored.iter().filter(|key| key.provider == asked.provider);
+    let found = match asked.alias {
+        Some(alias) => {
+            let found = of_provider.clone().find(|key| key.alias == alias);
+            Some(
+                found
+                    .ok_or_else(|| Refusal::unknown_alias(asked.provider, alias, of_provider.map(|key| &*key.alias)))?,
+            )
+        }
+        None => {
+            let default = of_provider.clone().find(|key| key.is_default);
+            default.or_else(|| of_provider.find(|key| key.alias == DEFAULT_ALIAS))
+        }
+    };
+    match found {
+        Some(key) => usable(key, asked).map(Choice::Stored),
+        None if asked.own_keys_only => without(asked),
+        None if asked.operator_has_key => Ok(Choice::Operator),
+        None => Ok(Choice::None),
+    }
+}
+
+/// A key goes only where it was stored for: else whoever can change an address could have the key sent to it.
+fn usable<'a>(key: &'a StoredKey, asked: &Asked<'_>) -> Result<&'a StoredKey, Refusal> {
+    if key.held != Held::Nothing && key.upstream.as_deref() == asked.upstream {
+        return Ok(key);
+    }
+    Err(Refusal::no_credential(format!(
+        "The key '{}' was stored for another address of {}, which has changed since, and is sent nowhere else. Store it \
+         again: PUT …/provider_configs/{}.",
+        key.alias, asked.provider, key.id
+    )))
+}
+
+/// What may only be sent with a key of the caller's or the gateway's has none. Workers AI is Cloudflare's own.
+fn without<'a>(asked: &Asked<'_>) -> Result<Choice<'a>, Refusal> {
+    if asked.provider == "workers-ai" {
+        return Ok(Choice::None);
+    }
+    Err(Refusal::no_credential(format!(
+        "Tollgate has no key to send this request to {} with: the request brings none, no stored key applies, and \
+         byok_only or cf-aig-no-wholesale forbids the operator's. Send a key of the provider's, or store one: POST \
+         …/provider_configs.",
+        asked.provider
+    )))
+}
+
+/// Whether a request brings a key of its own for the provider. `ours` tells our own tokens.
+pub fn brings_key(headers: &Headers, query: &str, ours: impl Fn(&str) -> bool) -> bool {
+    let is_key = |value: &str| !is_placeholder(value) && !ours(presented::bare(value)) && !ours(value);
+    KEY_HEADERS.iter().filter_map(|name| headers.get(name)).any(&is_key)
+        || parameters(query).any(|(_, value)| is_key(&value))
+        || headers.get("sec-websocket-protocol").is_some_and(|all| {
+            all.split(',').filter_map(|entry| entry.split_once(KEY_PROTOCOL)).any(|(_, key)| is_key(key))
+        })
+}
+
+/// Values that SDKs put where a key has to be and there is none.
+fn is_placeholder(value: &str) -> bool {
+    let scheme_alone = ["bearer", "token", "key"].iter().any(|scheme| value.trim().eq_ignore_ascii_case(scheme));
+    let key = presented::bare(value);
+    scheme_alone || key.is_empty() || key.eq_ignore_ascii_case("unused") || value.contains("CF_TEMP_TOKEN")
+}
+
+/// Subprotocols without those that bring a key.
+pub fn without_keys(protocols: &str) -> String {
+    let kept: Vec<&str> = protocols.split(',').map(str::trim).filter(|entry| !entry.contains(KEY_PROTOCOL)).collect();
+    kept.join(", ")
+}
+
+/// The query as it goes upstream: without tokens of ours, wherever they are in it, and without any key when another takes
+/// its place. `ours` tells whether a key is one, and `holds` whether a text has one in it.
+pub fn outgoing_query<'a>(
+    query: &'a str,
+    replaced: bool,
+    ours: impl Fn(&str) -> bool,
+    holds: impl Fn(&str) -> bool,
+) -> Cow<'a, str> {
+    let goes = |pair: &str| match key_parameter(pair) {
+        Some((_, value)) => replaced || ours(&value) || holds(pair),
+        None => holds(pair),
+    };
+    let given = query.strip_prefix('?').unwrap_or(query);
+    if !given.split('&').any(goes) {
+        return Cow::Borrowed(query);
+    }
+    let mut kept = String::new();
+    for pair in given.split('&') {
+        if !goes(pair) {
+            kept.push(if kept.is_empty() { '?' } else { '&' });
+            kept.push_str(pair);
+        }
+    }
+    Cow::Owned(kept)
+}
+
+fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.strip_prefix('?').unwrap_or(query).split('&').filter_map(key_parameter)
+}
+
+/// The name and value of a parameter that is a key.
+fn key_parameter(pair: &str) -> Option<(String, String)> {
+    let decoded = |text: &str| String::from_utf8_lossy(&percent_decoded(text)).into_owned();
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let name = decoded(name).to_ascii_lowercase();
+    KEY_PARAMETERS.contains(&name.as_str()).then(|| (name, decoded(value)))
+}
+
+/// A key as its provider takes it. `rest` is the path of the request, for Bedrock's two services differ.
+pub fn material(form: KeyForm, rest: &str, secret: &str) -> Result<Material, &'static str> {
+    let bearer = || Material::Header("authorization", format!("Bearer {secret}"));
+    Ok(match (form, structured(secret)) {
+        (KeyForm::Resource(name), Some(object)) => Material::Header(name, AzureKey::read(&object)?.key),
+        (KeyForm::Resource(_), None) => return Err(AzureKey::WANTED),
+        (KeyForm::Aws, Some(object)) => Material::Aws(AwsKeys::read(&object)?),
+        (KeyForm::Google, Some(object)) => Material::Google(Account::read(&object)?),
+        (KeyForm::Aws, None) if rest.starts_with("bedrock-mantle/") => Material::Header("x-api-key", secret.to_owned()),
+        (KeyForm::Header(name), _) => Material::Header(name, secret.to_owned()),
+        (KeyForm::Scheme(scheme), _) => Material::Header("authorization", format!("{scheme} {secret}")),
+        (KeyForm::Bearer | KeyForm::Aws | KeyForm::Google, _) => bearer(),
+    })
+}
+
+/// Refuses a key for a host that the path of the request chooses, unless it is the one that the key was kept for.
+pub fn admit_resource(form: KeyForm, rest: &str, secret: &str) -> Result<(), Refusal> {
+    let KeyForm::Resource(_) = form else { return Ok(()) };
+    let kept = structured(secret).and_then(|object| AzureKey::read(&object).ok());
+    let named = table::azure_resource(rest);
+    match kept {
+        Some(kept) if kept.resource.eq_ignore_ascii_case(named) => Ok(()),
+        Some(_) => Err(Refusal::no_credential(
+            "The key that Tollgate keeps for azure-openai is for another resource than the one in the path, and is sent to \
+             no other. Name its resource, store a key for this one under another alias, or send a key of your own.",
+        )),
+        None => Err(Refusal::no_credential(format!(
+            "The key that Tollgate keeps for azure-openai cannot be used: {}.",
+            AzureKey::WANTED
+        ))),
+    }
+}
+
+/// The service account that a client sent itself, for Vertex.
+pub fn account_of_client(form: KeyForm, headers: &Headers) -> Option<Account> {
+    let value = headers.get("authorization").filter(|_| form == KeyForm::Google)?;
+    google_token::of_header(value)
+}
+
+/// The members of a secret that is a JSON object.
+pub fn structured(secret: &str) -> Option<Map<String, Value>> {
+    if !secret.trim_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(secret).ok()
+}
+
+/// A few last characters to recognise a key by, of one that is long enough to spare them. Of credentials in several parts
+/// it is the end of the part that is no secret.
+pub fn preview(secret: &str) -> String {
+    let object = structured(secret);
+    let named = object.as_ref().map(|object| {
+        let id = ["accessKeyId", "private_key_id", "resource"].iter().find_map(|name| object.get(*name)?.as_str());
+        id.unwrap_or("")
+    });
+    let shown = named.unwrap_or(secret);
+    let start = shown.len().saturating_sub(4);
+    match shown.get(start..).filter(|_| shown.len() >= 20) {
+        Some(end) => format!("…{end}"),
+        None => String::new(),
+    }
+}
+
+/// Scheme and host of a base URL.
+pub fn origin(base: &str) -> &str {
+    let host = base.find("://").map_or(0, |at| at + 3);
+    let end = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
+    base.get(..end).unwrap_or(base)
+}
+
+// === impl AzureKey ===
+
+impl AzureKey {
+    /// What is said of a key that names no resource.
+    const WANTED: &str = "azure-openai wants {\"apiKey\", \"resource\"}, for the host is named by the path";
+
+    fn read(object: &Map<String, Value>) -> Result<Self, &'static str> {
+        let text = |name: &str| object.get(name).and_then(Value::as_str);
+        let key = text("apiKey").filter(|key| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()));
+        let resource = text("resource").filter(|resource| table::is_azure_resource(resource));
+        Ok(Self {
+            key: key.ok_or("apiKey is missing")?.to_owned(),
+            resource: resource.ok_or("resource is missing or no name of one")?.to_owned(),
+        })
+    }
+}
+
+// === impl AwsKeys ===
+
+impl AwsKeys {
+    /// Reads `{accessKeyId, secretAccessKey, region, sessionToken?}`. The region of a request is that of its path.
+    pub fn read(object: &Map<String, Value>) -> Result<Self, &'static str> {
+        let text = |name: &str| {
+            let text = object.get(name).and_then(Value::as_str)?;
+            (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
+        };
+        let session_token = match object.get("sessionToken") {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(text("sessionToken").ok_or("sessionToken is no text")?),
+        };
+        Ok(Self {
+            access_key_id: text("accessKeyId").ok_or("accessKeyId is missing")?,
+            secret_access_key: text("secretAccessKey").ok_or("secretAccessKey is missing")?,
+            session_token,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn key(alias: &str, is_default: bool) -> StoredKey {
+        StoredKey {
+            id: format!("id-{alias}"),
+            provider: "openai".to_owned(),
+            alias: alias.to_owned(),
+            is_default,
+            held: Held::Sealed(Sealed { text: String::new(), key_id: String::new() }),
+            upstream: None,
+            limit: None,
+        }
+    }
+
+    const ASKED: Asked<'static> = Asked {
+        provider: "openai",
+        upstream: None,
+        brings_key: false,
+        alias: None,
+        let_in: true,
+        own_keys_only: false,
+        operator_has_key: true,
+    };
+
+    fn headers(pairs: &[(&str, &str)]) -> Headers {
+        Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn ours(text: &str) -> bool {
+        text.starts_with("tgt_")
+    }
+
+    fn holds(text: &str) -> bool {
+        text.contains("tgt_long")
+    }
+
+    #[test]
+    fn the_callers_key_comes_first_then_a_stored_one_then_the_operators() {
+        let stored = [key("a", false), key("b", true)];
+        let chosen = |asked: Asked<'_>| choose(&asked, &stored).unwrap();
+        assert_eq!(chosen(Asked { brings_key: true, alias: Some("a"), own_keys_only: true, ..ASKED }), Choice::Request);
+        assert_eq!(chosen(ASKED), Choice::Stored(&stored[1]));
+        assert_eq!(chosen(Asked { alias: Some("a"), ..ASKED }), Choice::Stored(&stored[0]));
+        assert_eq!(choose(&ASKED, &[key("a", false)]).unwrap(), Choice::Operator);
+        assert_eq!(choose(&ASKED, &[key("default", false)]).unwrap(), Choice::Stored(&key("default", false)));
+        assert_eq!(chosen(Asked { provider: "groq", ..ASKED }), Choice::Operator);
+        assert_eq!(chosen(Asked { provider: "groq", operator_has_key: false, ..ASKED }), Choice::None);
+    }
+
+    #[test]
+    fn a_caller_who_did_not_prove_itself_gets_no_key_and_learns_nothing() {
+        let stored = [key("default", true)];
+        let stranger = Asked { let_in: false, ..ASKED };
+        assert_eq!(choose(&stranger, &stored).unwrap(), Choice::None);
+        for alias in ["default", "unknown"] {
+            let refused = choose(&Asked { alias: Some(alias), ..stranger }, &stored).unwrap_err();
+            assert_eq!((refused.status, refused.code), (401, 2009));
+            assert!(!refused.description.contains("default"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_alias_names_those_there_are() {
+        let refused = choose(&Asked { alias: Some("x"), ..ASKED }, &[key("a", false), key("b", true)]).unwrap_err();
+        assert_eq!((refused.status, refused.code), (400, 2040));
+        assert_eq!(refused.message, "Provider 'openai' has no BYOK credential named 'x'. Configured aliases: 'a', 'b'");
+        let refused = choose(&Asked { alias: Some("x\"\n"), ..ASKED }, &[]).unwrap_err();
+        assert_eq!(refused.message, "Provider 'openai' has no BYOK credential named 'x??'. Configured aliases: none");
+    }
+
+    #[test]
+    fn the_operators_key_can_be_forbidden() {
+        let asked = Asked { own_keys_only: true, ..ASKED };
+        for let_in in [true, false] {
+            assert_eq!(choose(&Asked { let_in, ..asked }, &[]).unwrap_err().status, 400);
+        }
+        assert_eq!(choose(&Asked { provider: "workers-ai", ..asked }, &[]).unwrap(), Choice::None);
+        assert!(matches!(choose(&asked, &[key("default", true)]), Ok(Choice::Stored(_))));
+    }
+
+    #[test]
+    fn a_key_goes_only_where_it_was_stored_for() {
+        let there = Some("https://one.example");
+        let stored = [StoredKey { upstream: there.map(str::to_owned), ..key("default", true) }];
+        assert!(choose(&Asked { upstream: there, ..ASKED }, &stored).is_ok());
+        for upstream in [None, Some("https://two.example"), Some("http://one.example")] {
+            let refused = choose(&Asked { upstream, ..ASKED }, &stored).unwrap_err();
+            assert!(refused.status == 400 && refused.description.contains("Store it again"));
+        }
+        let cleared = [StoredKey { held: Held::Nothing, ..key("default", true) }];
+        assert!(choose(&ASKED, &cleared).is_err());
+    }
+
+    #[test]
+    fn placeholders_and_tokens_of_ours_are_no_keys() {
+        for value in [
+            "",
+            "  ",
+            "Bearer",
+            "Bearer ",
+            "bearer unused",
+            "unused",
+            "Unused",
+            "Key unused",
+            "Bearer CF_TEMP_TOKEN",
+            "xCF_TEMP_TOKENx",
+            "Bearer tgt_a",
+            "tgt_a",
+        ] {
+            for name in KEY_HEADERS {
+                assert!(!brings_key(&headers(&[(name, value)]), "", ours), "{name}: {value}");
+            }
+            let query = format!("?a=b&key={}", value.replace(' ', "%20"));
+            assert!(!brings_key(&headers(&[]), &query, ours), "{query}");
+        }
+        for value in ["Bearer sk-1", "sk-1", "AWS4-HMAC-SHA256 Credential=x", "Basic dTpw", "unused-but-real"] {
+            for name in KEY_HEADERS {
+                assert!(
+                    brings_key(&headers(&[("x-api-key", "unused"), (name, value)]), "", ours) || *name == "x-api-key"
+                );
+            }
+        }
+        for query in ["?key=AIza", "?a=1&API_KEY=x", "?k%65y=x", "?access_token=x"] {
+            assert!(brings_key(&headers(&[]), query, ours), "{query}");
+        }
+        assert!(!brings_key(&headers(&[]), "?monkey=1&keyword=x", ours));
+        assert!(brings_key(
+            &headers(&[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-1")]),
+            "",
+            ours
+        ));
+        assert!(!brings_key(&headers(&[("sec-websocket-protocol", "realtime, xi-api-key.unused")]), "", ours));
+    }
+
+    #[test]
+    fn tokens_of_ours_never_stay_in_the_query() {
+        assert_eq!(outgoing_query("?key=AIza&alt=sse", false, ours, holds), "?key=AIza&alt=sse");
+        assert_eq!(outgoing_query("?key=unused&alt=sse", true, ours, holds), "?alt=sse");
+        assert_eq!(outgoing_query("?alt=sse&key=tgt_a&x", false, ours, holds), "?alt=sse&x");
+        assert_eq!(outgoing_query("?api-key=tgt_a&tgt_lang=de", false, ours, holds), "?tgt_lang=de");
+        assert_eq!(outgoing_query("?x=tgt_long&tgt_long&y=1&a=/tgt_long", false, ours, holds), "?y=1");
+        assert_eq!(outgoing_query("?key=unused", true, ours, holds), "");
+        assert_eq!(outgoing_query("", true, ours, holds), "");
+    }
+
+    #[test]
+    fn keys_take_the_form_their_provider_wants() {
+        let shown = |slug: &str, rest: &str, secret: &str| {
+            let provider = table::find(slug).unwrap();
+            match material(provider.key, rest, secret).ok().unwrap() {
+                Material::Header(name, value) => format!("{name}: {value}"),
+                Material::Aws(keys) => format!("aws {} {:?}", keys.access_key_id, keys.session_token),
+                Material::Google(account) => format!("google {}", account.private_key.len()),
+            }
+        };
+        assert_eq!(shown("openai", "", "k"), "authorization: Bearer k");
+        assert_eq!(shown("anthropic", "", "k"), "x-api-key: k");
+        assert_eq!(shown("google-ai-studio", "", "k"), "x-goog-api-key: k");
+        assert_eq!(shown("deepgram", "", "k"), "authorization: Token k");
+        assert_eq!(shown("aws-bedrock", "bedrock-runtime/r/x", "k"), "authorization: Bearer k");
+        assert_eq!(shown("aws-bedrock", "bedrock-mantle/r/x", "k"), "x-api-key: k");
+        let aws = json!({ "accessKeyId": "AKID", "secretAccessKey": "s", "region": "us-east-1", "sessionToken": "t" });
+        assert_eq!(shown("aws-bedrock", "bedrock-runtime/r/x", &aws.to_string()), "aws AKID Some(\"t\")");
+        let google =
+            json!({ "client_email": "a@b", "private_key": "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----" });
+        assert_eq!(shown("google-vertex-ai", "", &google.to_string()), "google 3");
+        assert_eq!(shown("google-vertex-ai", "", "ya29"), "authorization: Bearer ya29");
+        let azure = json!({ "apiKey": "k", "resource": "ours" }).to_string();
+        assert_eq!(shown("azure-openai", "ours/d/x", &azure), "api-key: k");
+        let form = table::find("azure-openai").unwrap().key;
+        assert!(admit_resource(form, "Ours/d/x", &azure).is_ok());
+        for (rest, secret) in [("theirs/d/x", azure.as_str()), ("", &azure), ("ours/d/x", "k"), ("ours/d/x", "{}")] {
+            let refused = admit_resource(form, rest, secret).unwrap_err();
+            assert!(refused.status == 400 && !refused.description.contains("'k'"), "{rest} {secret}");
+        }
+        for wrong in [
+            json!({}),
+            json!({ "accessKeyId": "a\n", "secretAccessKey": "s" }),
+            json!({ "accessKeyId": "a", "secretAccessKey": "s", "sessionToken": 1 }),
+        ] {
+            assert!(material(KeyForm::Aws, "", &wrong.to_string()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_preview_gives_nothing_away() {
+        assert_eq!(preview("sk-proj-0123456789abcdef"), "…cdef");
+        for short in ["", "sk-123", "sk-proj-012345", &"é".repeat(9)] {
+            assert_eq!(preview(short), "");
+        }
+        assert_eq!(preview(r#"{"accessKeyId":"AKIAIOSFODNN7EXAMPLE","secretAccessKey":"wJalrXUtnFEMI"}"#), "…MPLE");
+        assert_eq!(preview(r#"{"client_email":"a@b","private_key":"-----BEGIN PRIVATE KEY-----"}"#), "");
+    }
+
+    #[test]
+    fn an_origin_is_scheme_and_host() {
+        for (base, wanted) in [
+            ("https://api.openai.com/v1", "https://api.openai.com"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://localhost/x/", "http://localhost"),
+        ] {
+            assert_eq!(origin(base), wanted);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_and_query_is_read_without_harm(value in "\\PC{0,80}", query in "[a-z_=&%?0-9A-Zé]{0,80}") {
+            let _ = brings_key(&headers(&[("authorization", &value), ("sec-websocket-protocol", &value)]), &query, ours);
+            let _ = (outgoing_query(&query, true, ours, holds), preview(&value), structured(&value), origin(&value));
+            for form in [KeyForm::Aws, KeyForm::Google, KeyForm::Resource("api-key")] {
+                let _ = admit_resource(form, &query, &value);
+                let _ = material(form, "", &value).is_ok();
+            }
+        }
+
+        #[test]
+        fn no_replaced_key_is_left_in_a_query(pairs in prop::collection::vec(("(key|api_key|a|b)", "[a-z]{1,5}"), 0..5)) {
+            let query = format!("?{}", pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"));
+            prop_assert!(parameters(&outgoing_query(&query, true, ours, holds)).next().is_none());
+        }
+    }
+}

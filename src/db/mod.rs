@@ -1,0 +1,6 @@
+//! The database as bound SQL and rows, and what every table needs of it.
+
+pub mod audit;
+pub mod put_aside;
+pub mod store;
+pub mod whose;

@@ -1,0 +1,267 @@
+//! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
+//! done behind requests and once a minute, and can end at any moment without harm.
+
+use crate::api::{feedback, gateways, provider_configs};
+use crate::base::id;
+use crate::base::join_all::{Work, together};
+use crate::db::put_aside;
+use crate::db::store::StoreError;
+use crate::db::whose::Whose;
+use crate::entry::judge;
+use crate::evaluate::run;
+use crate::gateways::shards::{self, Databases, carry};
+use crate::logs::bodies;
+use crate::logs::reprice;
+use crate::logs::retention;
+use crate::logs::rollup::merge;
+use crate::platform::bodies::Bodies;
+use crate::platform::d1::D1Store;
+use crate::platform::{Around, console, now, pause, random};
+use serde_json::json;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// The platform ends background work 30 s after the answer.
+const BUDGET_MS: u64 = 25_000;
+
+/// How long an evaluation is worked on before the next one gets its turn, in milliseconds.
+const TURN_MS: u64 = 5_000;
+
+/// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
+const DELETED_AT_ONCE: u32 = 2_000;
+
+/// How long a database may take to hear or tell what concerns another, in milliseconds. One that hangs hears it the next
+/// time.
+const TELLING_MS: u64 = 5_000;
+
+/// How often kept feedback looks for its log, in milliseconds.
+const SETTLE_EVERY_MS: u64 = 250;
+
+thread_local! {
+    /// True while this isolate has kept feedback for a log that is not written yet.
+    static PENDING: Cell<bool> = const { Cell::new(false) };
+    /// How many rows are put aside because they could not be read, as far as this isolate knows.
+    static ASIDE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What there is to do in each database.
+#[derive(Clone, Copy)]
+pub enum Task {
+    Settle,
+    Sweep,
+    Reprices,
+    Rollup,
+    Retention,
+    Evaluations,
+}
+
+/// All of it, once.
+pub async fn everything(around: &Rc<Around>) {
+    reseal(around).await;
+    tell(around).await;
+    let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
+    everywhere(around, &all, &Whose::All).await;
+    objects(around).await;
+    unread(around).await;
+}
+
+/// Tells the operator of rows that were put aside because they could not be read.
+async fn unread(around: &Around) {
+    let mut sum = 0;
+    for (_, store) in around.databases().all() {
+        match put_aside::report(store, now()).await {
+            Ok((rows, n)) => {
+                sum += n;
+                for put_aside::Untold { source, id, reason } in rows {
+                    let line = json!({ "level": "error", "event": "row_put_aside", "source": source, "id": id, "reason": reason });
+                    console::error(&line);
+                }
+            }
+            Err(error) => told("put_aside_unknown", Err(error)),
+        }
+    }
+    ASIDE.set(sum);
+}
+
+/// How many rows are put aside, as far as this isolate knows.
+pub fn aside() -> u64 {
+    ASIDE.get()
+}
+
+/// Seals stored keys with the newest encryption key.
+pub async fn reseal(around: &Rc<Around>) {
+    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
+}
+
+/// Does some of it in all databases at once, so that one that hangs keeps nothing from the others. Feedback and rollups are few
+/// statements, whoever's they are; of all else a request does what is its gateway's.
+pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
+    let databases = around.databases().unhurried();
+    let slices = Cell::new(0);
+    let mut each: Vec<Work<'_>> = Vec::new();
+    for (shard, store) in databases.all() {
+        let (databases, slices) = (&databases, &slices);
+        each.push(Box::pin(async move {
+            for task in tasks {
+                match task {
+                    Task::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
+                    Task::Sweep => told("sweep_failed", gateways::sweep(store, whose, now(), DELETED_AT_ONCE).await),
+                    Task::Reprices => {
+                        told("reprice_failed", reprice::run_all(databases, shard, whose, now, now() + BUDGET_MS).await);
+                    }
+                    Task::Rollup => rollup(store).await,
+                    Task::Retention => retention(store, whose, slices).await,
+                    Task::Evaluations => evaluations(store, whose, around).await,
+                }
+            }
+        }));
+    }
+    together(each).await;
+}
+
+/// Tells the databases of each other what is new.
+pub async fn tell(around: &Around) {
+    shards::tell(&around.databases().within(TELLING_MS), now(), told).await;
+}
+
+/// Goes on with the evaluations of a database that nobody works on, each for a while in turn.
+async fn evaluations(store: &D1Store, whose: &Whose, around: &Rc<Around>) {
+    let until = now() + BUDGET_MS;
+    let world = judge::Gateway::new(around);
+    let runner = id::mint(now(), random());
+    // One that fails is left to the next time: those of others go on.
+    let mut failed: Vec<String> = Vec::new();
+    let worked = async {
+        // One that has just been left, and another that has no time for its next slice, are not begun again at once.
+        let mut left: Vec<String> = Vec::new();
+        while now() < until {
+            let waiting = run::waiting(store, whose, now()).await?;
+            let is_put_off = |id: &String| left.contains(id) || failed.contains(id);
+            let Some(next) = waiting.into_iter().find(|id| !is_put_off(id)) else { break };
+            let begun = now();
+            match run::run(store, &world, &next, &runner, begun + TURN_MS, until).await {
+                Ok(true) => {}
+                Ok(false) if now() < begun + TURN_MS => left.push(next),
+                Ok(false) => {}
+                Err(error) => {
+                    told("evaluation_failed", Err(error));
+                    failed.push(next);
+                }
+            }
+        }
+        Ok(())
+    };
+    told("evaluation_failed", worked.await);
+}
+
+/// Removes the bodies in the bucket that no log has any more.
+pub async fn objects(around: &Rc<Around>) {
+    let bucket = Bodies::new(&around.env);
+    if !bucket.is_bound() {
+        return;
+    }
+    let until = now() + BUDGET_MS;
+    let is_over = || now() > until;
+    let databases = around.databases();
+    for (_, store) in databases.all() {
+        told("objects_failed", bodies::clear(store, &bucket, is_over).await);
+    }
+    let missing = async |ids| bodies::missing(&databases, ids).await;
+    told("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), is_over).await);
+}
+
+/// Removes some of them, behind a request that may have made some. Notes of objects do not tell whose they are, so this is
+/// bounded instead: one slice of each.
+pub async fn some_objects(around: &Around) {
+    let bucket = Bodies::new(&around.env);
+    if !bucket.is_bound() {
+        return;
+    }
+    for (_, store) in around.databases().all() {
+        let slices = Cell::new(0);
+        let is_over = || slices.replace(slices.get() + 1) > 0;
+        told("objects_failed", bodies::clear(store, &bucket, is_over).await);
+    }
+    let databases = around.databases();
+    let missing = async |ids| bodies::missing(&databases, ids).await;
+    told("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), || true).await);
+}
+
+/// Adds up what charts show.
+async fn rollup(store: &D1Store) {
+    let begun = now();
+    told("rollup_failed", merge::run(store, begun, &|| now() > begun + BUDGET_MS).await);
+}
+
+/// Removes what gateways are not to keep, and says so. `slices` counts for all databases together, because the platform
+/// limits what one invocation may ask of them.
+async fn retention(store: &D1Store, whose: &Whose, slices: &Cell<u32>) {
+    let begun = now();
+    let is_over = || {
+        slices.set(slices.get() + 1);
+        now() > begun + BUDGET_MS || slices.get() > retention::MAX_SLICES
+    };
+    let report = retention::run(store, whose, begun, is_over).await;
+    if let Ok(report) = &report
+        && report.logs + report.bodies > 0
+    {
+        let (logs, bodies, unfinished) = (report.logs, report.bodies, report.unfinished);
+        let line = json!({ "level": "info", "event": "retention", "logs_removed": logs, "bodies_removed": bodies, "unfinished": unfinished });
+        console::info(&line);
+    }
+    told("retention_failed", report.map(drop));
+}
+
+/// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
+/// somebody reads them, or by the next [`everything`].
+pub async fn settle(around: &Rc<Around>) {
+    PENDING.set(true);
+    let until = now() + BUDGET_MS;
+    while now() < until {
+        pause(SETTLE_EVERY_MS).await;
+        match settled(around).await {
+            Ok(0) => return PENDING.set(false),
+            Ok(_) => {}
+            Err(error) => return told("settle_failed", Err(error)),
+        }
+    }
+}
+
+/// Rows were written: feedback may have waited for them.
+pub async fn written(around: &Around) {
+    if PENDING.get()
+        && let Ok(0) = settled(around).await
+    {
+        PENDING.set(false);
+    }
+}
+
+/// Logs were written that had been handed in elsewhere: feedback for them may be there.
+pub async fn settle_now(store: &D1Store, around: &Around) {
+    told("feedback_undelivered", carry::all_pending(&around.databases().within(TELLING_MS)).await);
+    told("settle_failed", feedback::settle(store, None, now()).await);
+}
+
+/// Settles what can be, and says how much cannot yet.
+async fn settled(around: &Around) -> Result<u64, StoreError> {
+    let databases = around.databases();
+    let mut sum = carry::all_pending(&databases).await.map(|()| 0);
+    for (_, store) in databases.all() {
+        let left = async {
+            feedback::settle(store, None, now()).await?;
+            feedback::waiting(store).await
+        };
+        // One that does not answer keeps nothing from the others.
+        sum = match (sum, left.await) {
+            (Ok(sum), Ok(left)) => Ok(sum + left),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+    }
+    sum
+}
+
+fn told(event: &str, result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        console::error(&json!({ "level": "error", "event": event, "cause": error.0 }));
+    }
+}

@@ -1,0 +1,300 @@
+//! From the runtime's request to one of the two planes.
+
+use crate::api::control;
+use crate::api::custom_providers::{self, Guard};
+use crate::api::openapi;
+use crate::auth::caller::Caller;
+use crate::auth::presented;
+use crate::auth::tokens_worker::{self, Who};
+use crate::base::id;
+use crate::db::whose::Whose;
+use crate::entry::cron::{self, Task};
+use crate::gateways::snapshot_worker;
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::headers::Headers;
+use crate::http::query::Query;
+use crate::http::refusal::Refusal;
+use crate::http::router::{self, Access, Endpoint, NoRoute, Plane, Route};
+use crate::logs::writer_worker;
+use crate::platform::blocks::{self, Untaken};
+use crate::platform::js::{self, Incoming};
+use crate::platform::{Around, bodies, console, now, pause, random, resolver, within};
+use crate::pricing::price;
+use crate::providers::resolver::Lookup;
+use crate::proxy::handle;
+use crate::proxy::{limits, universal_worker, websocket_worker};
+use serde_json::json;
+use std::rc::Rc;
+use web_sys::{Request, Response};
+
+/// Bodies of the control plane are settings; none is longer than this, in bytes.
+const MAX_BODY: u64 = 1_048_576;
+
+/// How long they may take to arrive, in seconds.
+const BODY_SECONDS: u64 = 30;
+
+pub async fn request(request: Request, around: &Rc<Around>) -> Response {
+    let asked = Incoming::new(request);
+    let (origin, path, query) = split(&asked.url);
+    #[cfg(feature = "panic-on-demand")]
+    crate::entry::panicking::on_demand(path);
+    if !around.config.allowed_hosts.allow(asked.headers.get("host")) {
+        return js::response(&misdirected(path, asked.headers.get("host").unwrap_or_default()));
+    }
+    let method = asked.method.as_str();
+    let route = router::route(method, path);
+    if !matches!(&route, Ok(Route { access: Access::Open, .. }))
+        && let Err(reason) = &around.config.admin
+    {
+        return js::response(&unconfigured(path, reason));
+    }
+    match route {
+        Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
+        Ok(Route { endpoint: Endpoint::OpenApi, .. }) => js::response(&openapi::reply()),
+        Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
+            handle::handle(&asked, route, query, handle::Caller::default(), around).await
+        }
+        Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {
+            universal_worker::request(&asked, route, around).await
+        }
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(&asked, route, around).await,
+        Ok(route) => controlled(&asked, route, origin, query, around).await,
+        Err(NoRoute::Asked(allowed)) => js::response(&asked_for_methods(&allowed)),
+        Err(NoRoute::NotFound(Plane::Data)) => {
+            js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
+        }
+        Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
+        Err(NoRoute::MethodNotAllowed(Plane::Data, allowed)) if path.starts_with("/v1/") => {
+            let allowed = allowed.join(", ");
+            js::response(&Refusal::method_not_allowed(method, &allowed).reply().with_header("allow", allowed))
+        }
+        Err(NoRoute::MethodNotAllowed(_, allowed)) => {
+            js::response(&ApiError::method_not_allowed(method).reply().with_header("allow", allowed.join(", ")))
+        }
+    }
+}
+
+/// `(scheme and host, path, query with its '?')`.
+fn split(url: &str) -> (&str, &str, &str) {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let path = url.get(host..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| host + at);
+    let (origin, rest) = url.split_at_checked(path).unwrap_or((url, ""));
+    let (path, query) = rest.find('?').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
+    (origin, if path.is_empty() { "/" } else { path }, query)
+}
+
+fn health(around: &Around) -> Reply {
+    let (lost, cut) = writer_worker::lost();
+    let aside = cron::aside();
+    let version = env!("CARGO_PKG_VERSION");
+    match &around.config.admin {
+        Ok(_) => Reply::json(
+            200,
+            &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
+        ),
+        Err(reason) => Reply::json(
+            200,
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
+        ),
+    }
+}
+
+/// What may be done with a path of the data plane. It is not for providers to say, and no page of another site may do any of it.
+fn asked_for_methods(allowed: &[&str]) -> Reply {
+    let reply = Reply { status: 204, content_type: "", headers: Vec::new(), body: String::new(), object: None };
+    reply.with_header("allow", allowed.join(", "))
+}
+
+fn unconfigured(path: &str, reason: &str) -> Reply {
+    if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
+}
+
+fn misdirected(path: &str, host: &str) -> Reply {
+    let refusal = Refusal::misdirected(host);
+    if path.starts_with("/v1/") { refusal.reply() } else { ApiError::misdirected(refusal.description).reply() }
+}
+
+async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Response {
+    let answered = async {
+        let caller = identified(&incoming.headers, around).await?;
+        let asked = asked(&caller, route, origin, query, around)?;
+        if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
+            writer_worker::settle(around).await;
+            let (export, shard) = control::export(&around.database(), &asked).await?;
+            return Ok(js::exported(export, shard, Rc::clone(around)));
+        }
+        let body = body(&incoming.request, BODY_SECONDS).await?;
+        let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
+        match &reply.object {
+            Some(span) => bodies::streamed(&reply, span, around).await,
+            None => Ok(js::response(&reply)),
+        }
+    };
+    answered.await.unwrap_or_else(|error| js::response(&refused(error)))
+}
+
+/// A request of the control plane by a Worker that the operator bound to this one: it needs no token.
+pub async fn trusted(method: &str, path: &str, body: &[u8], around: &Rc<Around>) -> Reply {
+    let answered = async {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let route = router::route(method, path).map_err(|_| ApiError::not_found())?;
+        let asked = asked(&Caller::Admin, route, "", query, around)?;
+        carried_out(control::Request { body, ..asked }, around).await
+    };
+    answered.await.unwrap_or_else(refused)
+}
+
+fn refused(error: ApiError) -> Reply {
+    if let Some(cause) = &error.cause {
+        console::error(&json!({ "level": "error", "event": "request_failed", "cause": cause }));
+    }
+    error.reply()
+}
+
+async fn identified(headers: &Headers, around: &Rc<Around>) -> Result<Caller, ApiError> {
+    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let presented = presented::control(headers, admin);
+    match tokens_worker::identify(around, headers, &presented).await? {
+        Who::Known(caller) => Ok(caller),
+        Who::Barred(seconds) => Err(ApiError::barred(seconds)),
+        Who::Stranger => Err(ApiError::unauthenticated()),
+    }
+}
+
+/// A request as the control plane takes it, still without its body.
+fn asked<'a>(
+    caller: &'a Caller,
+    route: Route<'a>,
+    origin: &'a str,
+    query: &str,
+    around: &'a Around,
+) -> Result<control::Request<'a>, ApiError> {
+    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let mut entropy = [0; 32];
+    getrandom::fill(&mut entropy).map_err(|error| ApiError::internal(format!("no randomness: {error}")))?;
+    Ok(control::Request {
+        route,
+        query: Query::parse(query.strip_prefix('?').unwrap_or(query)),
+        body: &[],
+        caller,
+        origin,
+        now_ms: now(),
+        new_id: id::mint(now(), random()),
+        entropy,
+        mark: admin.mark_key(),
+        bounds: &around.config.bounds,
+        guard: Guard { internal_allowed: around.config.allow_internal_upstreams, found: Lookup::NotAsked },
+    })
+}
+
+async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
+    let databases = around.databases();
+    let store = &databases.first;
+    let route = asked.route;
+    // Nobody gets a name looked up who may not store it.
+    if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
+        && !asked.guard.internal_allowed
+        && asked.caller.admit(&route).is_ok()
+        && let Some(name) = custom_providers::name_to_look_up(asked.body)
+    {
+        asked.guard.found = resolver::look_up(&name, around).await;
+    }
+    // A caller finds what it has done, and of several logs with the same event id the newest is meant.
+    writer_worker::settle(around).await;
+    let gone = match route.endpoint {
+        Endpoint::GetLimits => return limits::show(around, &control::gateway(store, &asked).await?).await,
+        Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),
+        _ => None,
+    };
+    if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
+        cron::tell(around).await;
+    }
+    let reply = match route.endpoint {
+        Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
+            let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
+            control::keep(store, &asked, &**around, &base_override).await
+        }
+        _ => control::handle(&databases, &asked, pause).await,
+    };
+    let later = Rc::clone(around);
+    // What a request leaves to be done is done for its own gateway, and for nobody who may not ask for it.
+    let is_admitted = asked.caller.admit(&route).is_ok();
+    let own = Whose::Gateway { account: route.account.to_owned(), id: route.gateway.to_owned() };
+    if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
+        cron::tell(around).await;
+    }
+    // Also after a failure, which may be reported of a change that took effect.
+    match route.endpoint {
+        Endpoint::CreateGateway
+        | Endpoint::CreateCost
+        | Endpoint::UpdateCost
+        | Endpoint::DeleteCost
+        | Endpoint::CreateCustomProvider
+        | Endpoint::UpdateCustomProvider
+        | Endpoint::DeleteCustomProvider => snapshot_worker::forget_all(),
+        // Whoever looks at new prices also moves them on, should nobody else.
+        Endpoint::RepriceLogs | Endpoint::GetReprice if is_admitted => {
+            around.context.wait_until(async move { cron::everywhere(&later, &[Task::Reprices], &own).await });
+        }
+        Endpoint::UpdateGateway
+        | Endpoint::PurgeCache
+        | Endpoint::CreateProviderConfig
+        | Endpoint::UpdateProviderConfig
+        | Endpoint::DeleteProviderConfig => snapshot_worker::forget(route.account, route.gateway),
+        Endpoint::DeleteGateway => {
+            snapshot_worker::forget(route.account, route.gateway);
+            let gone = gone.filter(|_| reply.is_ok());
+            around.context.wait_until(async move {
+                if let Some(gone) = gone {
+                    limits::forget(&later, gone.key).await;
+                    cron::everywhere(&later, &[Task::Sweep], &Whose::Key(gone.key)).await;
+                    cron::some_objects(&later).await;
+                }
+            });
+        }
+        // Where there is no clock, looking moves it on.
+        Endpoint::GetStorage if is_admitted => around.context.wait_until(async move {
+            cron::everywhere(&later, &[Task::Retention], &own).await;
+            cron::some_objects(&later).await;
+        }),
+        Endpoint::DeleteLogs if is_admitted => {
+            around.context.wait_until(async move { cron::some_objects(&later).await });
+        }
+        Endpoint::RollToken | Endpoint::RevokeToken => tokens_worker::forget_all(),
+        // Whoever looks at evaluations also moves them on, should nobody else.
+        Endpoint::CreateEvaluation
+        | Endpoint::GetEvaluation
+        | Endpoint::ListEvaluations
+        | Endpoint::CompareEvaluations
+            if is_admitted =>
+        {
+            around.context.wait_until(async move { cron::everywhere(&later, &[Task::Evaluations], &own).await });
+        }
+        Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
+            if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
+        {
+            around.context.wait_until(async move { cron::settle(&later).await });
+        }
+        _ => {}
+    }
+    reply
+}
+
+/// Takes in a body, which has so many seconds to arrive.
+async fn body(request: &Request, seconds: u64) -> Result<Vec<u8>, ApiError> {
+    if request.body().is_none() {
+        return Ok(Vec::new());
+    }
+    let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
+    let whole = within(seconds * 1_000, blocks::bounded(request, MAX_BODY, 1)).await;
+    let (whole, _share) = whole.ok_or_else(|| ApiError::too_slow(seconds))?.map_err(|untaken| match untaken {
+        Untaken::NoRoom => ApiError::unavailable(
+            "Tollgate is taking in so many long bodies just now that there is no memory for this one. Try again in a moment.",
+        ),
+        Untaken::TooLong => too_long(),
+        Untaken::Broken(error) => {
+            ApiError::invalid(["body"], format!("The body could not be read: {}", js::message(&error)))
+        }
+    })?;
+    Ok(js::bytes(&whole))
+}

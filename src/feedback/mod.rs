@@ -1,0 +1,3 @@
+//! What people say of an answer.
+
+pub mod model;

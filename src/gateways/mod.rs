@@ -1,0 +1,6 @@
+//! A gateway: its row, its settings, what an isolate remembers of it, and where its logs are.
+
+pub mod settings;
+pub mod shards;
+pub mod snapshot;
+pub mod snapshot_worker;

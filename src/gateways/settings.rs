@@ -1,0 +1,438 @@
+//! The settings of a gateway: every field, type and bound of Cloudflare AI Gateway's API.
+//! <https://developers.cloudflare.com/api/resources/ai_gateway/>
+
+use crate::base::patience;
+use crate::http::envelope::ApiError;
+use crate::limit::models::UnknownModel;
+use crate::limit::rules::{self, Limits, RateKey, RateRule};
+use crate::limit::window::Technique;
+use crate::proxy::circuit_breaker;
+use crate::proxy::retry;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// What an operator can set. Fields whose function Tollgate does not have yet are stored and shown.
+///
+/// A row written before a field existed has that field's default, so that an upgrade leaves every gateway readable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GatewaySettings {
+    pub authentication: bool,
+    pub byok_only: bool,
+    pub cache_invalidate_on_update: bool,
+    pub cache_ttl: u64,
+    /// When a provider is left alone; null for never. See `breaker`.
+    pub circuit_breaker: Value,
+    pub collect_logs: bool,
+    /// Whether callers with a token are believed what they say a request cost.
+    pub custom_cost: String,
+    pub dlp: Value,
+    /// Seconds to the head of a provider's answer; 0 for ever. See `patience`.
+    pub first_byte_timeout: u64,
+    pub guardrails: Value,
+    /// Seconds between bytes of a provider's answer; 0 for ever.
+    pub idle_timeout: u64,
+    pub log_body_retention_days: Option<u64>,
+    pub log_classification: bool,
+    pub log_management: Option<u64>,
+    pub log_management_strategy: Option<String>,
+    pub log_retention_days: Option<u64>,
+    pub logpush: bool,
+    pub logpush_public_key: Option<String>,
+    /// Calls of providers that one request may cause, all its steps and attempts together.
+    pub max_calls: u64,
+    pub otel: Value,
+    /// Whether cookies go to providers and come back from them: Tollgate's own.
+    pub provider_cookies: bool,
+    pub rate_limiting_interval: u64,
+    pub rate_limiting_limit: u64,
+    /// Limits for each token, or each value of a metadata key: Tollgate's own.
+    pub rate_limiting_rules: Value,
+    pub rate_limiting_technique: String,
+    pub retry_backoff: Option<String>,
+    pub retry_delay: Option<u64>,
+    pub retry_max_attempts: Option<u64>,
+    pub spend_limits: Value,
+    pub store_id: Option<String>,
+    pub stripe: Value,
+    /// What becomes of a request that a spend rule by model is about when its model cannot be told; null leaves it to the rule.
+    pub unknown_model: Option<String>,
+    pub workers_ai_billing_mode: String,
+    pub zdr: bool,
+}
+
+/// Ten years.
+const MAX_DAYS: u64 = 3_650;
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            authentication: false,
+            byok_only: false,
+            cache_invalidate_on_update: false,
+            cache_ttl: 0,
+            circuit_breaker: Value::Null,
+            collect_logs: true,
+            custom_cost: "accept".to_owned(),
+            dlp: Value::Null,
+            first_byte_timeout: patience::FIRST_BYTE_SECONDS,
+            guardrails: Value::Null,
+            idle_timeout: patience::IDLE_SECONDS,
+            log_body_retention_days: None,
+            log_classification: false,
+            log_management: None,
+            log_management_strategy: None,
+            log_retention_days: None,
+            logpush: false,
+            logpush_public_key: None,
+            max_calls: retry::MAX_CALLS,
+            otel: Value::Null,
+            provider_cookies: false,
+            rate_limiting_interval: 0,
+            rate_limiting_limit: 0,
+            rate_limiting_rules: Value::Null,
+            rate_limiting_technique: "fixed".to_owned(),
+            retry_backoff: None,
+            retry_delay: None,
+            retry_max_attempts: None,
+            spend_limits: Value::Null,
+            store_id: None,
+            stripe: Value::Null,
+            unknown_model: None,
+            workers_ai_billing_mode: "postpaid".to_owned(),
+            zdr: false,
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// What `default` has when a request brings it into being.
+    pub fn of_default_gateway() -> Self {
+        Self { authentication: true, ..Self::default() }
+    }
+
+    /// Reads the body of POST and PUT. A field that is missing or null has its default, because SDKs of different ages
+    /// send and require different ones; fields that are not settings are ignored, so that what GET shows can be PUT.
+    pub fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
+        let fields = Fields(body);
+        let defaults = Self::default();
+        let log_retention_days = fields.integer("log_retention_days", 1, MAX_DAYS)?;
+        Ok(Self {
+            authentication: fields.boolean("authentication", defaults.authentication)?,
+            byok_only: fields.boolean("byok_only", defaults.byok_only)?,
+            cache_invalidate_on_update: fields
+                .boolean("cache_invalidate_on_update", defaults.cache_invalidate_on_update)?,
+            cache_ttl: fields.integer("cache_ttl", 0, MAX_INTEGER)?.unwrap_or(0),
+            circuit_breaker: fields.circuit_breaker()?,
+            collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
+            custom_cost: fields.one_of("custom_cost", &["accept", "ignore"])?.unwrap_or(defaults.custom_cost),
+            dlp: fields.json("dlp", Value::is_object, "an object")?,
+            first_byte_timeout: fields
+                .integer("first_byte_timeout", 0, patience::MAX_SECONDS)?
+                .unwrap_or(defaults.first_byte_timeout),
+            guardrails: fields.json("guardrails", Value::is_object, "an object")?,
+            idle_timeout: fields.integer("idle_timeout", 0, patience::MAX_SECONDS)?.unwrap_or(defaults.idle_timeout),
+            log_body_retention_days: fields.body_days(log_retention_days)?,
+            log_classification: fields.boolean("log_classification", defaults.log_classification)?,
+            log_management: fields.integer("log_management", 10_000, 10_000_000)?,
+            log_management_strategy: fields.one_of("log_management_strategy", &["STOP_INSERTING", "DELETE_OLDEST"])?,
+            log_retention_days,
+            logpush: fields.boolean("logpush", defaults.logpush)?,
+            logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
+            max_calls: fields.integer("max_calls", 1, 100)?.unwrap_or(defaults.max_calls),
+            otel: fields.json("otel", Value::is_array, "an array")?,
+            provider_cookies: fields.boolean("provider_cookies", defaults.provider_cookies)?,
+            rate_limiting_interval: fields.integer("rate_limiting_interval", 0, MAX_INTEGER)?.unwrap_or(0),
+            rate_limiting_limit: fields.integer("rate_limiting_limit", 0, MAX_INTEGER)?.unwrap_or(0),
+            rate_limiting_rules: fields.checked("rate_limiting_rules", rules::check_rate_rules)?,
+            rate_limiting_technique: fields
+                .one_of("rate_limiting_technique", &["fixed", "sliding"])?
+                .unwrap_or(defaults.rate_limiting_technique),
+            retry_backoff: fields.one_of("retry_backoff", &["constant", "linear", "exponential"])?,
+            retry_delay: fields.integer("retry_delay", 0, 60_000)?,
+            retry_max_attempts: fields.integer("retry_max_attempts", 1, 5)?,
+            spend_limits: fields.checked("spend_limits", rules::check_spend_limits)?,
+            store_id: fields.text("store_id", 1, 1_024)?,
+            stripe: fields.json("stripe", Value::is_object, "an object")?,
+            unknown_model: fields.one_of("unknown_model", UnknownModel::NAMES)?,
+            workers_ai_billing_mode: fields
+                .one_of("workers_ai_billing_mode", &["postpaid", "unified"])?
+                .unwrap_or(defaults.workers_ai_billing_mode),
+            zdr: fields.boolean("zdr", defaults.zdr)?,
+        })
+    }
+
+    /// Gives ids to the rules that came without, made of one that is unique.
+    pub fn name_rules(&mut self, seed: &str) {
+        rules::mint_ids(&mut self.rate_limiting_rules, seed);
+        if let Some(rules) = self.spend_limits.get_mut("rules") {
+            rules::mint_ids(rules, seed);
+        }
+    }
+
+    /// What limits requests, read for use.
+    pub fn limits(&self) -> Limits {
+        let (limit, interval) = (self.rate_limiting_limit, self.rate_limiting_interval);
+        let technique = Technique::parse(&self.rate_limiting_technique).unwrap_or(Technique::Fixed);
+        let gateway = RateRule { id: rules::GATEWAY.to_owned(), key: RateKey::Everyone, limit, interval, technique };
+        let gateway = (limit > 0 && interval > 0).then_some(gateway);
+        let unknown_model = self.unknown_model.as_deref().and_then(UnknownModel::parse);
+        Limits { unknown_model, ..Limits::of(gateway, &self.rate_limiting_rules, &self.spend_limits) }
+    }
+}
+
+/// Integers travel through D1 as floating point, which holds them exactly up to here.
+const MAX_INTEGER: u64 = 1 << 53;
+
+/// The members of a body, read with their types and bounds.
+struct Fields<'a>(&'a Map<String, Value>);
+
+// === impl Fields ===
+
+impl Fields<'_> {
+    fn given(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn boolean(&self, name: &str, default: bool) -> Result<bool, ApiError> {
+        match self.given(name) {
+            None => Ok(default),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(_) => Err(expected(name, "true or false")),
+        }
+    }
+
+    fn integer(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.given(name) else { return Ok(None) };
+        // JSON does not tell 60 from 60.0.
+        let whole = value.as_u64().or_else(|| {
+            value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0).map(|number| number as u64)
+        });
+        match whole {
+            Some(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(expected(name, &format!("an integer from {min} to {max}, or null"))),
+        }
+    }
+
+    fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<String>, ApiError> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(value)) if allowed.contains(&value.as_str()) => Ok(Some(value.clone())),
+            Some(_) => Err(expected(name, &format!("one of {}, or null", allowed.join(", ")))),
+        }
+    }
+
+    fn text(&self, name: &str, min: usize, max: usize) -> Result<Option<String>, ApiError> {
+        match self.given(name) {
+            None => Ok(None),
+            Some(Value::String(value)) if (min..=max).contains(&value.chars().count()) => Ok(Some(value.clone())),
+            Some(_) => Err(expected(name, &format!("a string of {min} to {max} characters, or null"))),
+        }
+    }
+
+    fn json(&self, name: &str, accepts: fn(&Value) -> bool, what: &str) -> Result<Value, ApiError> {
+        match self.given(name) {
+            None => Ok(Value::Null),
+            Some(value) if accepts(value) => Ok(value.clone()),
+            Some(_) => Err(expected(name, &format!("{what}, or null"))),
+        }
+    }
+
+    fn circuit_breaker(&self) -> Result<Value, ApiError> {
+        let given = self.json("circuit_breaker", Value::is_object, "an object")?;
+        let Some(members) = given.as_object() else { return Ok(given) };
+        let within = |name: &str, what: String| ApiError::invalid(["body", "circuit_breaker", name], what);
+        let mut read = Map::new();
+        for (name, min, max) in circuit_breaker::BOUNDS {
+            match Fields(members).integer(name, min, max) {
+                Ok(Some(number)) => read.insert(name.to_owned(), number.into()),
+                _ => return Err(within(name, format!("Expected an integer from {min} to {max}"))),
+            };
+        }
+        let (name, min, max) = circuit_breaker::TIMEOUT_FLOOR;
+        match Fields(members).integer(name, min, max) {
+            Ok(None) => {}
+            Ok(Some(number)) => drop(read.insert(name.to_owned(), number.into())),
+            Err(_) => return Err(within(name, format!("Expected an integer from {min} to {max}, or null"))),
+        }
+        let unknown = |name: &&String| !read.contains_key(*name) && *name != circuit_breaker::TIMEOUT_FLOOR.0;
+        match members.keys().find(unknown) {
+            Some(unknown) => {
+                Err(within(unknown, "Expected failures, window, cooldown and timeout_floor only".to_owned()))
+            }
+            None => Ok(Value::Object(read)),
+        }
+    }
+
+    /// A body is not kept longer than the log it belongs to.
+    fn body_days(&self, log_days: Option<u64>) -> Result<Option<u64>, ApiError> {
+        let name = "log_body_retention_days";
+        match (self.integer(name, 1, MAX_DAYS)?, log_days) {
+            (Some(days), Some(most)) if days > most => {
+                Err(expected(name, &format!("at most log_retention_days, which is {most}, or null")))
+            }
+            (days, _) => Ok(days),
+        }
+    }
+
+    /// A value that is more than one field, and is kept as given.
+    fn checked(&self, name: &str, check: fn(&Value) -> Result<(), ApiError>) -> Result<Value, ApiError> {
+        match self.given(name) {
+            None => Ok(Value::Null),
+            Some(value) => check(value).map(|()| value.clone()),
+        }
+    }
+}
+
+fn expected(name: &str, what: &str) -> ApiError {
+    ApiError::invalid(["body", name], format!("Expected {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(body: Value) -> Result<GatewaySettings, ApiError> {
+        GatewaySettings::parse(body.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_is_missing_or_null_has_its_default() {
+        let nulls: Map<String, Value> = serde_json::to_value(GatewaySettings::default())
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|key| (key.clone(), Value::Null))
+            .collect();
+        assert_eq!(parse(json!({})).unwrap(), GatewaySettings::default());
+        assert_eq!(parse(Value::Object(nulls)).unwrap(), GatewaySettings::default());
+    }
+
+    #[test]
+    fn settings_stored_by_another_version_are_read() {
+        let whole = serde_json::to_value(GatewaySettings::of_default_gateway()).unwrap();
+        for name in whole.as_object().unwrap().keys().filter(|name| *name != "authentication") {
+            let mut older = whole.clone();
+            older.as_object_mut().unwrap().remove(name);
+            let read: GatewaySettings = serde_json::from_value(older).unwrap();
+            assert_eq!(read, GatewaySettings::of_default_gateway(), "{name}");
+        }
+        let newer = json!({ "authentication": true, "of_a_later_version": 1 });
+        assert_eq!(serde_json::from_value::<GatewaySettings>(newer).unwrap(), GatewaySettings::of_default_gateway());
+    }
+
+    #[test]
+    fn every_field_is_kept_as_given() {
+        let given = json!({
+            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "custom_cost": "ignore",
+            "dlp": {"enabled": true}, "first_byte_timeout": 60, "guardrails": {"prompt": {}}, "idle_timeout": 0, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
+            "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}], "provider_cookies": true,
+            "rate_limiting_interval": 60, "rate_limiting_limit": 10,
+            "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
+            "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
+            "stripe": {"authorization": "a"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
+        });
+        assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
+    }
+
+    #[test]
+    fn limits_are_read_from_settings() {
+        let limit = |fields: Value| parse(fields).unwrap().limits();
+        let gateway =
+            json!({ "rate_limiting_limit": 5, "rate_limiting_interval": 60, "rate_limiting_technique": "sliding" });
+        let rule = limit(gateway).rate.remove(0);
+        assert_eq!((rule.limit, rule.interval, rule.technique), (5, 60, Technique::Sliding));
+        for off in [json!({}), json!({ "rate_limiting_limit": 5 }), json!({ "rate_limiting_interval": 5 })] {
+            assert_eq!(limit(off), Limits::default());
+        }
+        let mut named = parse(json!({
+            "rate_limiting_rules": [{ "key": "token", "limit": 5, "interval": 60 }],
+            "spend_limits": { "enabled": true, "rules": [{ "limit": 5, "limitType": "cost", "window": 60 }] },
+        }))
+        .unwrap();
+        named.name_rules("01A");
+        let limits = named.limits();
+        assert_eq!((limits.rate[0].id.as_str(), limits.spend[0].id.as_str()), ("01a-0", "01a-0"));
+    }
+
+    #[test]
+    fn wrong_types_and_bounds_name_the_field() {
+        for (field, wrong) in [
+            ("authentication", json!("true")),
+            ("cache_ttl", json!(-1)),
+            ("cache_ttl", json!(1.5)),
+            ("cache_ttl", json!("60")),
+            ("cache_ttl", json!(1e300)),
+            ("circuit_breaker", json!("on")),
+            ("circuit_breaker", json!([5, 60, 30])),
+            ("collect_logs", json!(1)),
+            ("custom_cost", json!("Accept")),
+            ("custom_cost", json!(true)),
+            ("dlp", json!([])),
+            ("guardrails", json!("x")),
+            ("log_management", json!(9_999)),
+            ("log_management", json!(10_000_001)),
+            ("log_management_strategy", json!("delete_oldest")),
+            ("log_retention_days", json!(0)),
+            ("log_retention_days", json!(3_651)),
+            ("log_retention_days", json!("30")),
+            ("log_body_retention_days", json!(0)),
+            ("log_body_retention_days", json!(1.5)),
+            ("log_body_retention_days", json!(3_651)),
+            ("logpush_public_key", json!("short")),
+            ("max_calls", json!(0)),
+            ("max_calls", json!(101)),
+            ("otel", json!({})),
+            ("rate_limiting_limit", json!([1])),
+            ("rate_limiting_technique", json!("leaky")),
+            ("retry_backoff", json!(1)),
+            ("unknown_model", json!("deny")),
+            ("retry_delay", json!(60_001)),
+            ("retry_max_attempts", json!(0)),
+            ("retry_max_attempts", json!(6)),
+            ("store_id", json!("")),
+            ("stripe", json!(true)),
+            ("workers_ai_billing_mode", json!("free")),
+            ("zdr", json!("no")),
+        ] {
+            let error = parse(json!({ field: wrong })).unwrap_err();
+            assert_eq!(
+                (error.status, error.code, error.path),
+                (400, 7001, vec!["body".to_owned(), field.to_owned()]),
+                "{wrong}"
+            );
+        }
+        for (member, wrong) in [
+            ("failures", json!({})),
+            ("failures", json!({ "failures": 0, "window": 60, "cooldown": 30 })),
+            ("failures", json!({ "failures": 101, "window": 60, "cooldown": 30 })),
+            ("window", json!({ "failures": 5, "window": 3_601, "cooldown": 30 })),
+            ("window", json!({ "failures": 5, "window": "60", "cooldown": 30 })),
+            ("cooldown", json!({ "failures": 5, "window": 60, "cooldown": null })),
+            ("cooldown", json!({ "failures": 5, "window": 60, "cooldown": 1.5 })),
+            ("statuses", json!({ "failures": 5, "window": 60, "cooldown": 30, "statuses": [429] })),
+            ("timeout_floor", json!({ "failures": 5, "window": 60, "cooldown": 30, "timeout_floor": 0 })),
+            ("timeout_floor", json!({ "failures": 5, "window": 60, "cooldown": 30, "timeout_floor": "10" })),
+        ] {
+            let error = parse(json!({ "circuit_breaker": wrong })).unwrap_err();
+            assert_eq!(
+                (error.status, error.path),
+                (400, ["body", "circuit_breaker", member].map(str::to_owned).to_vec())
+            );
+        }
+        let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
+        assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));
+        for (field, wrong) in [
+            ("rate_limiting_rules", json!({})),
+            ("rate_limiting_rules", json!([{}])),
+            ("spend_limits", json!([])),
+            ("spend_limits", json!({ "rules": [{}] })),
+        ] {
+            let path = parse(json!({ field: wrong })).unwrap_err().path;
+            assert_eq!(path.get(1).map(String::as_str), Some(field), "{wrong}");
+        }
+        assert_eq!(parse(json!({ "cache_ttl": 60.0 })).unwrap().cache_ttl, 60);
+    }
+}

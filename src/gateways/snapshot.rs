@@ -1,0 +1,46 @@
+//! What a proxied request has to know of its gateway and account: read by one statement, and kept in the isolate for some
+//! seconds.
+
+use crate::api::gateways::{self, Gateway};
+use crate::api::provider_configs;
+use crate::credentials::select::StoredKey;
+use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
+use crate::pricing::rules::{self, PriceRule};
+use crate::providers::upstream::{self, CustomProvider};
+use std::rc::Rc;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scope {
+    pub gateway: Gateway,
+    /// The keys that the gateway stores, still sealed.
+    pub keys: Vec<StoredKey>,
+    /// The providers that the account added.
+    pub custom: Vec<CustomProvider>,
+    /// The prices that the account set.
+    pub prices: Rc<[PriceRule]>,
+}
+
+pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<Scope>, StoreError> {
+    let sql = format!(
+        "SELECT {}, {} AS keys, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
+        gateways::COLUMNS,
+        provider_configs::OF_GATEWAY,
+        upstream::SELECT,
+        rules::select(),
+    );
+    store.row::<Scope>(Statement::new(sql, [account.into(), id.into()])).await
+}
+
+impl FromRow for Scope {
+    fn from_row(mut row: Row) -> Result<Self, StoreError> {
+        let keys: String = column(&mut row, "keys")?;
+        let custom: String = column(&mut row, "custom")?;
+        let prices: String = column(&mut row, "prices")?;
+        Ok(Self {
+            gateway: Gateway::from_row(row)?,
+            keys: provider_configs::keys(&keys)?,
+            custom: upstream::from_json(&custom),
+            prices: rules::from_json(&prices).into(),
+        })
+    }
+}

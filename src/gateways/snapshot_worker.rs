@@ -1,0 +1,103 @@
+//! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
+
+use crate::api::gateways::{self, DEFAULT};
+use crate::base::id;
+use crate::db::audit::By;
+use crate::db::store::StoreError;
+use crate::entry::cron;
+use crate::gateways::snapshot::{self, Scope};
+use crate::platform::{Around, now, random};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// How long a change made through another isolate may go unnoticed, in milliseconds.
+const FRESH_MS: u64 = 5_000;
+
+/// Unknown ids are remembered too, and callers can make them up: the cache starts anew rather than grow.
+const MAX_ENTRIES: usize = 1_000;
+
+/// How long a request waits for settings before it goes on with older ones, or is refused, in milliseconds.
+pub const PATIENCE_MS: u64 = 3_000;
+
+struct Entry {
+    scope: Option<Rc<Scope>>,
+    read_at: u64,
+}
+
+thread_local! {
+    static CACHE: RefCell<HashMap<String, Entry>> = RefCell::new(HashMap::new());
+}
+
+/// The gateway a request names, or `None` if there is no such gateway. While D1 does not answer, settings that were
+/// read before go on to hold: a database in trouble is no reason to refuse a request.
+pub async fn settings(
+    around: &Around,
+    account: &str,
+    gateway: &str,
+    is_let_in: bool,
+) -> Result<Option<Rc<Scope>>, StoreError> {
+    if !gateways::is_account_id(account) || !gateways::is_gateway_id(gateway) {
+        return Ok(None);
+    }
+    let name = format!("{account}/{gateway}");
+    let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.scope.clone(), entry.read_at)));
+    if let Some((found, read_at)) = &kept
+        && now().saturating_sub(*read_at) < FRESH_MS
+        && (found.is_some() || !(is_let_in && gateway == DEFAULT))
+    {
+        return Ok(found.clone());
+    }
+    let store = around.database().within(PATIENCE_MS);
+    let read = match snapshot::read(&store, account, gateway).await {
+        Ok(None) if is_let_in && gateway == DEFAULT => {
+            let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
+            match gateways::create_default(
+                &around.databases().within(PATIENCE_MS),
+                account,
+                &by,
+                id::mint(now(), random()),
+            )
+            .await
+            {
+                Ok(_) => {
+                    cron::tell(around).await;
+                    snapshot::read(&store, account, gateway).await
+                }
+                Err(error) => Err(error),
+            }
+        }
+        read => read,
+    };
+    match (read, kept) {
+        (Ok(found), _) => {
+            let found = found.map(Rc::new);
+            keep(name, found.clone());
+            Ok(found)
+        }
+        (Err(_), Some((Some(found), _))) => {
+            keep(name, Some(Rc::clone(&found)));
+            Ok(Some(found))
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Forgets a gateway that was just changed here, so that the change holds at once in this isolate.
+pub fn forget(account: &str, gateway: &str) {
+    CACHE.with_borrow_mut(|cache| cache.remove(&format!("{account}/{gateway}")));
+}
+
+/// Forgets all, for what was created has been remembered as unknown under a name that only its body told.
+pub fn forget_all() {
+    CACHE.with_borrow_mut(HashMap::clear);
+}
+
+fn keep(name: String, scope: Option<Rc<Scope>>) {
+    CACHE.with_borrow_mut(|cache| {
+        if cache.len() >= MAX_ENTRIES {
+            cache.clear();
+        }
+        cache.insert(name, Entry { scope, read_at: now() });
+    });
+}

@@ -1,0 +1,155 @@
+//! The JSON around every answer of the control plane, and around the data plane's errors.
+
+use crate::logs::bodies::Span;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A whole answer before it becomes the platform's response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    pub status: u16,
+    pub content_type: &'static str,
+    /// Further headers, such as `allow`.
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+    /// What is the body instead, where it comes from the bucket.
+    pub object: Option<Span>,
+}
+
+/// Where a page of a list stands in the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ResultInfo {
+    pub count: u64,
+    pub page: u64,
+    pub per_page: u64,
+    pub total_count: u64,
+}
+
+/// Why the control plane refuses, with a text for the caller and a cause for the operator only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: u16,
+    pub code: u32,
+    pub message: String,
+    /// Where in the input the fault is, e.g. `["body", "cache_ttl"]`; empty when it is nowhere in particular.
+    pub path: Vec<String>,
+    /// What the operator's log says beyond the message.
+    pub cause: Option<String>,
+    /// When it may be tried again, in seconds.
+    pub retry_after: Option<u64>,
+}
+
+// === impl Reply ===
+
+impl Reply {
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self { status, content_type: "application/json", headers: Vec::new(), body: body.to_string(), object: None }
+    }
+
+    pub fn result(result: impl Serialize) -> Self {
+        Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": [] }))
+    }
+
+    pub fn list(result: impl Serialize, info: impl Serialize) -> Self {
+        let (result, info) = (to_value(result), to_value(info));
+        Self::json(
+            200,
+            &json!({ "result": result, "result_info": info, "success": true, "errors": [], "messages": [] }),
+        )
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// Our own types serialize without fail; `null` stands in for the impossible instead of a panic.
+fn to_value(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), path: Vec::new(), cause: None, retry_after: None }
+    }
+
+    /// The input at `path` is wrong; the message says what is allowed there.
+    pub fn invalid<'a>(path: impl IntoIterator<Item = &'a str>, message: impl Into<String>) -> Self {
+        let path = path.into_iter().map(str::to_owned).collect();
+        Self { path, ..Self::new(400, 7001, message) }
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(404, 7002, "Not Found")
+    }
+
+    pub fn method_not_allowed(method: &str) -> Self {
+        Self::new(405, 7001, format!("{method} not supported for requested URI."))
+    }
+
+    pub fn unauthenticated() -> Self {
+        Self::new(401, 10000, "Authentication error")
+    }
+
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(403, 10000, message)
+    }
+
+    /// A request that was meant for another host; the words are those of the data plane.
+    pub fn misdirected(message: impl Into<String>) -> Self {
+        Self::new(421, 7004, message)
+    }
+
+    /// Too many wrong tokens came from where this one comes from.
+    pub fn barred(seconds: u64) -> Self {
+        let message = format!(
+            "Too many wrong tokens came from this address, so tokens from there are not looked at: try again in {seconds} s"
+        );
+        Self { retry_after: Some(seconds), ..Self::new(429, 10000, message) }
+    }
+
+    /// The body has not arrived in its time.
+    pub fn too_slow(seconds: u64) -> Self {
+        let message = format!("The body did not arrive within {seconds} seconds");
+        Self { path: vec!["body".to_owned()], ..Self::new(408, 7001, message) }
+    }
+
+    /// The input may mean several things, and it is not for us to choose.
+    pub fn ambiguous(message: impl Into<String>) -> Self {
+        Self::new(409, 7001, message)
+    }
+
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self { path: vec!["body".to_owned()], ..Self::new(413, 7001, message) }
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(503, 7003, message)
+    }
+
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::new(500, 7000, "Internal Error") }
+    }
+
+    pub fn reply(&self) -> Reply {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let (Some(error), false) = (error.as_object_mut(), self.path.is_empty()) {
+            error.insert("path".to_owned(), json!(self.path));
+        }
+        let reply =
+            Reply::json(self.status, &json!({ "result": null, "success": false, "errors": [error], "messages": [] }));
+        match self.retry_after {
+            Some(seconds) => reply.with_header("retry-after", seconds.to_string()),
+            None => reply,
+        }
+    }
+}
+
+impl From<crate::db::store::StoreError> for ApiError {
+    fn from(error: crate::db::store::StoreError) -> Self {
+        Self::internal(format!("database: {}", error.0))
+    }
+}

@@ -1,0 +1,11 @@
+//! What a request and an answer of HTTP are made of: routes, headers, queries, pages, errors.
+
+pub mod envelope;
+pub mod headers;
+pub mod hosts;
+pub mod page;
+pub mod params;
+pub mod query;
+pub mod refusal;
+pub mod response_headers;
+pub mod router;

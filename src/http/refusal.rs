@@ -1,0 +1,241 @@
+//! Why the gateway itself, and not a provider, answers a request on the data plane.
+
+use crate::http::envelope::Reply;
+use serde_json::json;
+use std::borrow::Cow;
+
+/// The beginning of something that a caller sent: enough to recognise it by.
+fn shortened(text: &str) -> &str {
+    text.split_at_checked(64).map_or(text, |(start, _)| start)
+}
+
+/// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: u32,
+    /// The general text that goes with the code; some clients compare it.
+    pub message: Cow<'static, str>,
+    /// What was wrong with this request, and what to do about it.
+    pub description: String,
+    /// Further headers, such as `retry-after`.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// The code of [`Refusal::too_many_calls`].
+pub const TOO_MANY_CALLS: u32 = 2046;
+
+// === impl Refusal ===
+
+impl Refusal {
+    fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), description: description.into(), headers: Vec::new() }
+    }
+
+    pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
+        let description = format!(
+            "Tollgate has no gateway '{gateway}' in account '{account}'. Create it with POST \
+             /accounts/{account}/ai-gateway/gateways, or use the gateway 'default' with a token.",
+            account = shortened(account),
+            gateway = shortened(gateway),
+        );
+        Self::new(400, 2001, "Please configure AI Gateway in the Cloudflare dashboard", description)
+    }
+
+    pub fn unreachable(description: impl Into<String>) -> Self {
+        Self::new(400, 2005, "Failed to get response from provider", description)
+    }
+
+    pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
+        let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
+        let description =
+            format!("Tollgate knows no provider '{}'.{hint} The README lists all of them.", shortened(slug));
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn unknown_custom_provider(name: &str) -> Self {
+        let description = format!(
+            "The account has no custom provider '{}'. Make it with POST \
+             /accounts/<account>/ai-gateway/custom-providers.",
+            shortened(name)
+        );
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    pub fn disabled_provider(name: &str) -> Self {
+        let description = format!(
+            "The custom provider '{}' is disabled. Enable it with PATCH \
+             /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
+            shortened(name)
+        );
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    /// A provider that failed too often lately is not asked at all.
+    pub fn circuit_open(provider: &str, seconds: u64) -> Self {
+        let description = format!(
+            "circuit open: {provider} failed repeatedly, so this gateway leaves it alone for {seconds} s more; see the \
+             setting circuit_breaker."
+        );
+        Self::new(503, 2005, "Failed to get response from provider", description)
+    }
+
+    /// A path, or a header that stands for one, that cannot be sent upstream.
+    pub fn bad_path(description: impl Into<String>) -> Self {
+        Self::new(400, 2008, "Invalid provider", description)
+    }
+
+    /// A body that has to be kept, when the bodies of others take all the memory there is for that.
+    pub fn no_room(what: &str) -> Self {
+        let description = format!(
+            "Tollgate is taking in so many long bodies just now that there is no memory for {what}. Try again in a moment."
+        );
+        let refusal = Self::unavailable(description);
+        Self { headers: vec![("retry-after", "1".to_owned())], ..refusal }
+    }
+
+    pub fn unauthorized(description: impl Into<String>) -> Self {
+        Self::new(401, 2009, "Unauthorized", description)
+    }
+
+    /// A body that is no chat completion, for the endpoint that takes nothing else.
+    pub fn bad_chat(description: impl Into<String>) -> Self {
+        Self::new(400, 2019, "Chat completion bad format", description)
+    }
+
+    pub fn rate_limited(description: impl Into<String>) -> Self {
+        Self::new(429, 2003, "Rate limited", description)
+    }
+
+    /// A request that has caused as many calls as it may.
+    pub fn too_many_calls(max_calls: u64) -> Self {
+        let description = format!(
+            "This request has caused as many calls of providers as the gateway's setting max_calls allows ({max_calls}), so it \
+             ends with what it has."
+        );
+        Self::new(429, TOO_MANY_CALLS, "Too many calls", description)
+    }
+
+    /// Too many wrong tokens came from where this one comes from.
+    pub fn barred(seconds: u64) -> Self {
+        let mut refusal = Self::rate_limited(format!(
+            "Tollgate (not the provider) does not look at the token: too many wrong ones came from this address. Try again \
+             in {seconds} s, and mend what sends them."
+        ));
+        refusal.headers.push(("retry-after", seconds.to_string()));
+        refusal
+    }
+
+    /// A page on another site, in somebody's browser, wants to use a gateway that asks for no token.
+    pub fn of_another_site() -> Self {
+        let description = "Tollgate refused the WebSocket: its Origin is another site, and this gateway asks for no token. Send a \
+             token, as the subprotocol cf-aig-authorization.<token>, or call from a server.";
+        Self::new(403, 2009, "Unauthorized", description)
+    }
+
+    /// Clients read the rule from the message, as the original writes it.
+    pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
+        Self::new(429, 2045, message, description)
+    }
+
+    /// A budget is for certain models, and which one this request is for cannot be told.
+    pub fn unknown_model(rule: &str, doubt: &str) -> Self {
+        let message = format!("Spend limit: rule '{rule}' is about models, and the model of this request is not known");
+        let description = format!(
+            "{message}: {doubt}. Tollgate did not send it. Name one model, as a text and once, in plain UTF-8 JSON or a plain \
+             form field of a body of at most 32 MB; or set unknown_model of this gateway to allow, and the rule learns of \
+             the cost from the answer."
+        );
+        Self::new(400, 2045, message, description)
+    }
+
+    /// A compressed body that has to be read and cannot be.
+    pub fn unsupported_encoding(description: impl Into<String>) -> Self {
+        Self::new(415, 7001, "Unsupported content encoding", description)
+    }
+
+    /// A stored key that there is not. Clients show the message, so the aliases are in it.
+    pub fn unknown_alias<'a>(provider: &str, alias: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let mut aliases = String::new();
+        for alias in known {
+            let comma = if aliases.is_empty() { "" } else { ", " };
+            aliases.push_str(&format!("{comma}'{alias}'"));
+        }
+        let aliases = if aliases.is_empty() { "none" } else { &aliases };
+        let alias: String = alias
+            .chars()
+            .take(64)
+            .map(|char| if matches!(char, ' '..='~') && char != '"' { char } else { '?' })
+            .collect();
+        let message =
+            format!("Provider '{provider}' has no BYOK credential named '{alias}'. Configured aliases: {aliases}");
+        let description =
+            format!("{message}. The alias comes from cf-aig-byok-alias; store a key with POST …/provider_configs.");
+        Self::new(400, 2040, message, description)
+    }
+
+    /// A request that no key may be sent with.
+    pub fn no_credential(description: impl Into<String>) -> Self {
+        Self::new(400, 2040, "No provider credential for this request", description)
+    }
+
+    pub fn not_found(path: &str) -> Self {
+        let description = format!(
+            "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"
+        );
+        Self::new(404, 7002, "Not Found", description)
+    }
+
+    /// A request that was meant for another host, as far as anybody can tell.
+    pub fn misdirected(host: &str) -> Self {
+        let description = format!(
+            "ALLOWED_HOSTS does not name the host '{}', so nothing is served under it. Use another address, or add the host.",
+            shortened(host)
+        );
+        Self::new(421, 7003, "Misdirected request", description)
+    }
+
+    /// A request that is no universal one.
+    pub fn bad_request(description: impl Into<String>) -> Self {
+        Self::new(400, 7001, "Bad request", description)
+    }
+
+    /// A plain request to the address of a WebSocket.
+    pub fn upgrade_required() -> Self {
+        let description = "This address takes POST, or a WebSocket: GET with the header 'upgrade: websocket'.";
+        Self::new(426, 7001, "Upgrade required", description)
+    }
+
+    pub fn method_not_allowed(method: &str, allowed: &str) -> Self {
+        let description = format!("{} is not served here, but {allowed} is.", shortened(method));
+        Self::new(405, 7001, "Method not allowed", description)
+    }
+
+    pub fn body_too_large(description: impl Into<String>) -> Self {
+        Self::new(413, 7001, "Request body too large", description)
+    }
+
+    /// The gateway cannot work now: it is not configured, or its database does not answer.
+    pub fn unavailable(description: impl Into<String>) -> Self {
+        Self::new(503, 7000, "Service unavailable", description)
+    }
+
+    pub fn reply(&self) -> Reply {
+        let mut reply = Reply::json(
+            self.status,
+            &json!({
+                "success": false,
+                "result": [],
+                "messages": [],
+                "error": [{ "code": self.code, "message": self.message }],
+                "name": "AiGatewayError",
+                "httpCode": self.status,
+                "internalCode": self.code,
+                "message": self.message,
+                "description": self.description,
+            }),
+        );
+        reply.headers.clone_from(&self.headers);
+        reply
+    }
+}

@@ -1,0 +1,808 @@
+//! Group commit: the records of an isolate are gathered for a moment and written together, one statement per table.
+//!
+//! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
+//! is written; the timer and the database come from the shell.
+
+use crate::db::store::{Bind, Statement, Store};
+use crate::logs::bodies::{self, Stored};
+use crate::logs::metadata;
+use crate::logs::paid_once;
+use crate::logs::record::LogRecord;
+use crate::logs::retention::room;
+use crate::logs::rollup::{self, Tally};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
+use serde_json::{Value, json};
+
+/// How long the first record waits for company, in milliseconds. Whoever asks for logs does not wait that long.
+pub const WINDOW_MS: u64 = 50;
+
+/// How long what is only counted waits, in milliseconds: nobody looks for a single request in a count.
+pub const COUNT_WINDOW_MS: u64 = 250;
+
+/// How much too soon a timer may wake its leader, in milliseconds.
+const EARLY_MS: u64 = 10;
+
+/// How late a leader may be until another is elected, in milliseconds.
+const LATE_MS: u64 = 1_000;
+
+/// After this long without any movement nothing is being written any more, in milliseconds.
+const FORGOTTEN_MS: u64 = 60_000;
+
+const MAX_RECORDS: usize = 100;
+
+/// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
+const MAX_JSON: usize = 1_000_000;
+
+/// The longest piece of a body. Request and response share a row, and D1 limits a row to 2 MB.
+const PIECE: usize = 900_000;
+
+/// Above this many bytes waiting in an isolate of 128 MB, records are kept without their bodies.
+const MAX_WAITING: usize = 32 * 1024 * 1024;
+
+/// Pauses before a failed write is tried again, in milliseconds: 27 s, because the platform ends background work
+/// 30 s after the response.
+pub const PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000, 6_000, 6_000, 7_000];
+
+/// After this many failures records are written one by one, so that one that D1 refuses does not take others along.
+const FAILURES_TOGETHER: usize = 3;
+
+/// The records of an isolate on their way to the database. Plain data: no request may touch another's JS handles.
+#[derive(Default)]
+pub struct Waiting {
+    records: Vec<LogRecord>,
+    /// The requests that are counted and leave no log, by database.
+    unlogged: Vec<(u32, Tally)>,
+    /// When what is waiting will be written, as some request promised, in milliseconds.
+    due_at: Option<u64>,
+    /// When something was last taken or settled.
+    touched_at: u64,
+    /// Bytes waiting or being written.
+    weight: usize,
+    /// Records that will never be written, since the isolate started.
+    pub lost: u64,
+    /// Records that were written without the whole of their bodies.
+    pub cut: u64,
+}
+
+/// What is written in one transaction.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Stays the same when the group is written again: see [`Key`].
+    pub id: String,
+    /// Which database it is written to.
+    pub shard: u32,
+    pub records: Vec<LogRecord>,
+    /// Requests that are counted and leave no log.
+    pub unlogged: Tally,
+}
+
+/// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
+/// as well, which may have been written although an error came back.
+pub struct Key<'a> {
+    group: &'a str,
+    part: &'a str,
+}
+
+/// SQL for: the transaction was not carried out before. Its statements have [`Key::binds`] as their last values.
+macro_rules! is_new {
+    () => {
+        is_new!("?2, ?3")
+    };
+    ($binds:literal) => {
+        concat!("NOT EXISTS (SELECT 1 FROM written_groups WHERE written_groups.id IN (", $binds, "))")
+    };
+}
+pub(crate) use is_new;
+
+/// What is written in one transaction, as the statements take it: it can be written again without being made anew, and sent
+/// as text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// What it is known by: see [`Key`].
+    pub id: String,
+    pub entries: Vec<Entry>,
+    /// What its requests add up to, as `tallies` has it; empty for nothing.
+    pub tally: String,
+    /// How many of these requests have no log.
+    pub unlogged: u64,
+    /// Claims to usage that can be shown again, as [`thing::row`] makes them.
+    pub claims: Vec<String>,
+}
+
+/// A record as the statements take it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub id: String,
+    pub gateway: i64,
+    pub created_at: u64,
+    /// The row of `logs`: the values of a JSON array.
+    pub log: String,
+    /// The rows of `log_metadata`: JSON arrays with commas between them.
+    pub metadata: String,
+    pub bodies: Vec<Body>,
+    /// Whether there is an object of it in the bucket.
+    pub object: bool,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
+}
+
+/// A row of `log_bodies`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A JSON array, written together with others.
+    Short(String),
+    /// The values themselves: a long text is not worth escaping.
+    Long(Vec<Bind>),
+}
+
+/// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,
+/// which has no id.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub id: Option<String>,
+    pub requests: u64,
+    pub reason: String,
+}
+
+/// What could not be written.
+pub struct Unwritten {
+    pub parts: Vec<Part>,
+    pub reason: String,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Adds a record, to be written within so many milliseconds. True means: the caller leads, and has to
+    /// [`Waiting::take`] and write by then.
+    pub fn push(&mut self, mut record: LogRecord, now_ms: u64, window_ms: u64) -> bool {
+        if self.records.is_empty() && now_ms.saturating_sub(self.touched_at) > FORGOTTEN_MS {
+            // The platform ended whoever was writing; nobody is going to say that it is done.
+            self.weight = 0;
+        }
+        self.touched_at = now_ms;
+        if self.weight + record.weight() > MAX_WAITING {
+            record.request_body = None;
+            record.response_body = None;
+        }
+        self.weight += record.weight();
+        self.records.push(record);
+        self.leads(now_ms, window_ms)
+    }
+
+    /// Counts a request that leaves no log. True means the same as for [`Waiting::push`].
+    pub fn count(&mut self, record: &LogRecord, now_ms: u64, window_ms: u64) -> bool {
+        let place = self.unlogged.iter().position(|(shard, _)| *shard == record.shard).unwrap_or(self.unlogged.len());
+        if place == self.unlogged.len() {
+            self.unlogged.push((record.shard, Tally::default()));
+        }
+        if let Some((_, tally)) = self.unlogged.get_mut(place) {
+            tally.count(record);
+        }
+        self.leads(now_ms, window_ms)
+    }
+
+    /// Whether a leader that has waited is to write: another one may have promised to do so soon.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.due_at.is_some_and(|promised| promised <= now_ms.saturating_add(EARLY_MS))
+    }
+
+    fn leads(&mut self, now_ms: u64, window_ms: u64) -> bool {
+        let due_at = now_ms.saturating_add(window_ms);
+        // A leader whose request was ended early has not kept its promise.
+        let leads = self.due_at.is_none_or(|promised| promised > due_at || now_ms.saturating_sub(promised) > LATE_MS);
+        if leads {
+            self.due_at = Some(due_at);
+        }
+        leads
+    }
+
+    /// Everything that waits, in groups to be written each in one transaction; `mint` makes their ids. The next record
+    /// elects a new leader.
+    pub fn take(&mut self, mint: impl Fn() -> String) -> Vec<Group> {
+        self.due_at = None;
+        let mut groups: Vec<(usize, Group)> = Vec::new();
+        for record in self.records.drain(..) {
+            let (own, shard) = (record.weight(), record.shard);
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((weight, Group { records, .. })) if records.len() < MAX_RECORDS && *weight + own <= MAX_JSON => {
+                    *weight += own;
+                    records.push(record);
+                }
+                _ => {
+                    let group = Group { id: mint(), shard, records: vec![record], unlogged: Tally::default() };
+                    groups.push((own, group));
+                }
+            }
+        }
+        for (shard, unlogged) in self.unlogged.drain(..) {
+            match groups.iter_mut().rfind(|(_, group)| group.shard == shard) {
+                Some((_, group)) => group.unlogged = unlogged,
+                None => groups.push((0, Group { id: mint(), shard, records: Vec::new(), unlogged })),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// Whether nothing waits and nothing is being written.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.weight == 0
+    }
+
+    /// Bodies are about to be put into the bucket. False means that too much waits already.
+    pub fn hold(&mut self, weight: usize, now_ms: u64) -> bool {
+        let fits = self.weight + weight <= MAX_WAITING;
+        if fits {
+            self.touched_at = now_ms;
+            self.weight += weight;
+        }
+        fits
+    }
+
+    /// A group has been written, or given up.
+    pub fn settled(&mut self, weight: usize, lost: u64) {
+        self.weight = self.weight.saturating_sub(weight);
+        self.lost += lost;
+    }
+}
+
+/// Writes a group, for tests.
+#[cfg(test)]
+pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
+    write_parts(store, vec![Part::of(&group)], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
+}
+
+/// Writes groups, or parts of them, trying again while time allows. `pause` waits so many milliseconds. A write that took
+/// effect although it reported an error is recognised and not repeated.
+pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl AsyncFn(u64)) -> Result<(), Unwritten> {
+    let mut pauses = PAUSES_MS.iter();
+    let mut failures = 0;
+    loop {
+        let mut failed = Vec::new();
+        let mut reason = String::new();
+        for part in parts {
+            if let Err(error) = store.batch(statements(&part)).await {
+                reason = error.0;
+                failed.push(part);
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        failures += 1;
+        let Some(wait) = pauses.next() else { return Err(Unwritten { parts: failed, reason }) };
+        pause(*wait).await;
+        parts = if failures == FAILURES_TOGETHER { failed.into_iter().flat_map(Part::apart).collect() } else { failed };
+    }
+}
+
+/// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
+/// their gateway has no room.
+pub fn statements(part: &Part) -> Vec<Statement> {
+    let key = &Key::of(&part.id);
+    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries) };
+    if !part.tally.is_empty() {
+        statements.push(rollup::leave(key, &part.tally));
+    }
+    if !part.claims.is_empty() {
+        statements.extend(paid_once::statements(key, &part.claims));
+    }
+    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
+    statements
+}
+
+fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
+    let (mut statements, places) = room::admit(key, entries);
+    let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
+    let logs: Vec<String> = logs.collect();
+    statements
+        .push(Statement::new(insert_logs(), key.binds([Bind::Text(json_array(logs.iter().map(String::as_str)))])));
+    let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
+    let metadata = json_array(metadata);
+    if metadata.len() > EMPTY_ARRAY {
+        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(metadata)])));
+    }
+    let mut together: Vec<&str> = Vec::new();
+    let mut length = 0;
+    for body in entries.iter().flat_map(|entry| &entry.bodies) {
+        let row = match body {
+            Body::Short(row) => row,
+            Body::Long(row) => {
+                statements.push(Statement::new(INSERT_BODY, key.binds(row.clone())));
+                continue;
+            }
+        };
+        if length + row.len() > MAX_JSON && !together.is_empty() {
+            statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
+            length = 0;
+        }
+        length += row.len();
+        together.push(row);
+    }
+    if !together.is_empty() {
+        statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
+    }
+    let objects: Vec<&str> = entries.iter().filter(|entry| entry.object).map(|entry| entry.id.as_str()).collect();
+    if !objects.is_empty() {
+        statements.push(bodies::turned_away(key, &objects));
+    }
+    statements
+}
+
+/// The last statement of a transaction, because those before it ask whether it was carried out already.
+const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)";
+
+// === impl Key ===
+
+impl<'a> Key<'a> {
+    /// A group's id, or that of a part of it, which begins with the group's and a slash.
+    pub fn of(id: &'a str) -> Self {
+        Self { group: id.split_once('/').map_or(id, |(group, _)| group), part: id }
+    }
+
+    /// A statement's own values, and after them those for [`is_new!`].
+    pub fn binds(&self, own: impl Into<Vec<Bind>>) -> Vec<Bind> {
+        let mut binds = own.into();
+        binds.extend([Bind::from(self.group), Bind::from(self.part)]);
+        binds
+    }
+}
+
+// === impl Unwritten ===
+
+#[cfg(test)]
+impl Unwritten {
+    pub fn lost(self) -> Vec<Lost> {
+        self.parts.into_iter().flat_map(|part| part.lost(&self.reason)).collect()
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// A group as a whole.
+    pub fn of(group: &Group) -> Self {
+        let mut tally = group.unlogged.clone();
+        group.records.iter().for_each(|record| tally.count(record));
+        let entries = group.records.iter().map(Entry::of).collect();
+        let rows = if tally.is_empty() { String::new() } else { tally.json() };
+        let claims = tally.claims().to_vec();
+        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts(), claims }
+    }
+
+    /// What is written one by one where it cannot be written together, each under a name of its own. The counts hold whether
+    /// or not a log is refused.
+    pub fn apart(self) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for (number, entry) in self.entries.into_iter().enumerate() {
+            parts.push(Self { id: format!("{}/{number}", self.id), entries: vec![entry], ..Self::default() });
+        }
+        if !self.tally.is_empty() || !self.claims.is_empty() {
+            // Behind the logs, which the claims are about.
+            let id = format!("{}/{}", self.id, parts.len());
+            let (tally, unlogged, claims) = (self.tally, self.unlogged, self.claims);
+            parts.push(Self { id, tally, unlogged, claims, entries: Vec::new() });
+        }
+        parts
+    }
+
+    /// What is lost with it: its logs, and the count of the requests without one.
+    pub fn lost(self, reason: &str) -> Vec<Lost> {
+        let lost = |id, requests| Lost { id, requests, reason: reason.to_owned() };
+        let unlogged = (self.unlogged > 0).then(|| lost(None, self.unlogged));
+        self.entries.into_iter().map(|entry| lost(Some(entry.id), 1)).chain(unlogged).collect()
+    }
+
+    /// Whether there is anything to take apart.
+    pub fn is_several(&self) -> bool {
+        self.entries.len() + usize::from(!self.tally.is_empty() || !self.claims.is_empty()) > 1
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub fn of(record: &LogRecord) -> Self {
+        let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
+        // Plain values always serialize.
+        let log = serde_json::to_string(&Row(record)).unwrap_or_default();
+        let log = log.strip_prefix('[').and_then(|log| log.strip_suffix(']')).unwrap_or_default().to_owned();
+        Self {
+            id: record.id.clone(),
+            gateway: record.gateway,
+            created_at: record.created_at,
+            log,
+            metadata: metadata.join(","),
+            bodies: body_rows(record),
+            object: !record.stored.is_empty(),
+            may_lack_room: record.may_lack_room,
+        }
+    }
+}
+
+/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes. New ones come last: messages that an
+/// older version has put into the queue are read by place.
+macro_rules! columns {
+    ($($column:ident,)*) => {
+        const COLUMNS: &[&str] = &[$(stringify!($column)),*];
+
+        impl Serialize for Row<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let LogRecord { $($column,)* shard: _, may_lack_room: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
+                let mut row = serializer.serialize_seq(None)?;
+                $(row.serialize_element($column)?;)*
+                row.end()
+            }
+        }
+    };
+}
+
+/// A row of `logs` as an array in the order of the columns, which SQLite reads in a quarter of the time that an object takes.
+struct Row<'a>(&'a LogRecord);
+
+columns! {
+    id,
+    gateway,
+    created_at,
+    provider,
+    model,
+    model_type,
+    path,
+    request_type,
+    status_code,
+    success,
+    cached,
+    step,
+    attempt,
+    answered,
+    credential,
+    credential_alias,
+    evaluation_id,
+    error,
+    duration,
+    first_byte,
+    tokens_in,
+    tokens_out,
+    total_tokens,
+    tokens_cached,
+    tokens_cache_write,
+    tokens_reasoning,
+    cost,
+    price_rule,
+    answer_model,
+    cached_beside,
+    provider_cost,
+    saved_cost,
+    custom_cost,
+    finish_reason,
+    event_id,
+    response_id,
+    provider_request_id,
+    user_agent,
+    authentication,
+    request_content_type,
+    response_content_type,
+    request_size,
+    response_size,
+    metadata,
+    cost_unknown,
+    usage_unread,
+    usage_details,
+    usage_of,
+}
+
+/// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
+/// every value that is taken out of it.
+macro_rules! rows {
+    () => {
+        "WITH rows AS MATERIALIZED (SELECT value AS v FROM json_each(?1)) "
+    };
+}
+
+/// What belongs to a log goes where the log went: there, or nowhere.
+const INSERT_METADATA: &str = concat!(
+    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
+    is_new!()
+);
+
+const INSERT_BODIES: &str = concat!(
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6 FROM rows \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
+    is_new!()
+);
+
+const INSERT_BODY: &str = concat!(
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
+     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?1) AND ",
+    is_new!("?5, ?6")
+);
+
+fn insert_logs() -> String {
+    // First comes which of its gateway's logs in this transaction it is, counted from 1.
+    let values: Vec<String> = (1..=COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
+    let (columns, values) = (COLUMNS.join(", "), values.join(", "));
+    let (rows, new) = (rows!(), is_new!());
+    format!(
+        "INSERT OR IGNORE INTO logs ({columns}) {rows} SELECT {values} FROM rows \
+         WHERE v->>0 <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>2) AND {new}"
+    )
+}
+
+fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
+    record
+        .metadata_entries
+        .iter()
+        .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
+}
+
+fn body_rows(record: &LogRecord) -> Vec<Body> {
+    let Stored { request, response, cut } = record.stored;
+    if !record.stored.is_empty() {
+        let row = json!([record.id, 0, record.request_body, record.response_body, request, response, cut.then_some(1)]);
+        return vec![Body::Short(row.to_string())];
+    }
+    let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
+    let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
+    // An empty body that was kept differs from one that was not: it has a row with an empty text.
+    if record.request_body.is_some() && requests.is_empty() {
+        requests.push("");
+    }
+    if record.response_body.is_some() && responses.is_empty() {
+        responses.push("");
+    }
+    let rows = requests.len().max(responses.len());
+    (0..rows)
+        .map(|seq| {
+            let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
+            if request.map_or(0, str::len) + response.map_or(0, str::len) > MAX_JSON / 4 {
+                let row = [Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()];
+                return Body::Long(row.into());
+            }
+            Body::Short(json!([record.id, seq, request, response]).to_string())
+        })
+        .collect()
+}
+
+/// A text in pieces of at most [`PIECE`] bytes, none of which ends within a character.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut end = rest.len().min(PIECE);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// The length of an array without anything in it.
+const EMPTY_ARRAY: usize = 2;
+
+pub fn as_json(row: &[Bind]) -> Value {
+    row.iter()
+        .map(|bind| match bind {
+            Bind::Null => Value::Null,
+            Bind::Int(value) => json!(value),
+            Bind::Real(value) => json!(value.get()),
+            Bind::Text(value) => json!(value),
+        })
+        .collect()
+}
+
+fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
+    let mut array = String::from("[");
+    for row in rows {
+        if array.len() > 1 {
+            array.push(',');
+        }
+        array.push_str(row);
+    }
+    array.push(']');
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::store::row;
+    use crate::logs::record::Call;
+    use crate::logs::record::tests::{answered, call};
+    use crate::testing::sqlite::{Faulty, Sqlite};
+    use crate::wire::Facts;
+    use pollster::block_on;
+    use std::cell::RefCell;
+
+    row! {
+        struct Count {
+            n: u64,
+        }
+    }
+
+    fn record(id: &str) -> LogRecord {
+        let tags = metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5);
+        let mut outcome = answered(Facts::default());
+        outcome.body = Some(r#"{"ok":"ü"}"#.to_owned());
+        LogRecord::new(Call { metadata: tags, ..call(id) }, outcome)
+    }
+
+    /// For tests, in which every group has a first record of its own.
+    impl From<Vec<LogRecord>> for Group {
+        fn from(records: Vec<LogRecord>) -> Self {
+            let id = records.first().map(|record| format!("group of {}", record.id)).unwrap_or_default();
+            Self { id, shard: 0, records, unlogged: Tally::default() }
+        }
+    }
+
+    fn lengths(waiting: &mut Waiting) -> Vec<usize> {
+        waiting.take(String::new).iter().map(|group| group.records.len()).collect()
+    }
+
+    fn count(store: &impl Store, sql: &'static str) -> u64 {
+        block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n
+    }
+
+    #[test]
+    fn the_first_record_leads_until_the_buffer_is_taken() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(record("a"), 0, WINDOW_MS) && !waiting.push(record("b"), 0, WINDOW_MS));
+        assert_eq!(lengths(&mut waiting), [2]);
+        assert!(waiting.push(record("c"), 0, WINDOW_MS));
+    }
+
+    #[test]
+    fn what_is_only_counted_waits_longer_unless_a_log_comes() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.count(&record("a"), 0, COUNT_WINDOW_MS) && !waiting.count(&record("b"), 90, COUNT_WINDOW_MS));
+        assert!(waiting.push(record("c"), 100, WINDOW_MS) && !waiting.count(&record("d"), 110, COUNT_WINDOW_MS));
+        assert!(!waiting.is_due(110) && waiting.is_due(149) && waiting.is_due(250));
+        let groups = waiting.take(String::new);
+        assert!(!waiting.is_due(250));
+        assert_eq!(groups.iter().map(|group| group.unlogged.attempts()).collect::<Vec<_>>(), [3]);
+        // A count that is about to be written takes a log along.
+        assert!(waiting.count(&record("e"), 0, COUNT_WINDOW_MS) && !waiting.push(record("f"), 200, WINDOW_MS));
+    }
+
+    #[test]
+    fn a_leader_that_was_ended_is_replaced() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(record("a"), 5_000, WINDOW_MS) && !waiting.push(record("b"), 5_900, WINDOW_MS));
+        assert!(waiting.push(record("c"), 6_100, WINDOW_MS));
+        assert_eq!(lengths(&mut waiting), [3]);
+        // Nobody said that these were written, and in the end nobody waits for it.
+        assert!(!waiting.is_empty());
+        waiting.push(record("d"), 100_000, WINDOW_MS);
+        let weight = record("d").weight();
+        lengths(&mut waiting);
+        waiting.settled(weight, 0);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn groups_are_bounded_in_number_and_size() {
+        let mut waiting = Waiting::default();
+        for n in 0..250 {
+            waiting.push(record(&n.to_string()), 0, WINDOW_MS);
+        }
+        let mut long = record("long");
+        long.response_body = Some("x".repeat(3_000_000));
+        waiting.push(long, 0, WINDOW_MS);
+        assert_eq!(lengths(&mut waiting), [100, 100, 50, 1]);
+    }
+
+    #[test]
+    fn a_group_goes_to_one_database() {
+        let mut waiting = Waiting::default();
+        for n in 0..250 {
+            waiting.push(LogRecord { shard: n % 2, ..record(&n.to_string()) }, 0, WINDOW_MS);
+        }
+        for shard in [1, 2, 1] {
+            waiting.count(&LogRecord { shard, ..record("unlogged") }, 0, WINDOW_MS);
+        }
+        let groups = waiting.take(String::new);
+        let sizes: Vec<(u32, usize, u64)> =
+            groups.iter().map(|group| (group.shard, group.records.len(), group.unlogged.attempts())).collect();
+        assert_eq!(sizes, [(0, 100, 0), (1, 100, 0), (0, 25, 0), (1, 25, 2), (2, 0, 1)]);
+        assert!(waiting.take(String::new).is_empty());
+        assert!(groups.iter().all(|group| group.records.iter().all(|record| record.shard == group.shard)));
+    }
+
+    #[test]
+    fn a_full_isolate_keeps_the_row_and_drops_the_bodies() {
+        let mut waiting = Waiting::default();
+        for n in 0..5 {
+            let mut long = record(&n.to_string());
+            long.response_body = Some("x".repeat(9_000_000));
+            waiting.push(long, 0, WINDOW_MS);
+        }
+        let groups = waiting.take(String::new);
+        let records = groups.into_iter().flat_map(|group| group.records);
+        let kept: Vec<bool> = records.map(|record| record.response_body.is_some()).collect();
+        assert_eq!(kept, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_group_is_written_to_every_table_with_its_types() {
+        let store = Sqlite::new();
+        let lost = block_on(write(&store, vec![record("a"), record("b")].into(), async |_| {}));
+        assert_eq!(lost, []);
+        assert_eq!(count(&store, "SELECT count(*) AS n FROM logs WHERE success = 1 AND tokens_in IS NULL"), 2);
+        assert_eq!(
+            count(&store, "SELECT count(*) AS n FROM log_bodies WHERE response = '{\"ok\":\"ü\"}' AND request = '{}'"),
+            2
+        );
+        for (condition, kind) in [("value = 'AI'", "text"), ("value = 12345", "integer"), ("value = 'true'", "text")] {
+            let sql = format!("SELECT count(*) AS n FROM log_metadata WHERE {condition} AND typeof(value) = '{kind}'");
+            let found = block_on(store.row::<Count>(Statement::new(sql, []))).unwrap().unwrap().n;
+            assert_eq!(found, 2, "{condition}");
+        }
+    }
+
+    #[test]
+    fn long_bodies_are_cut_between_characters_and_come_back_whole() {
+        let store = Sqlite::new();
+        let mut long = record("a");
+        let text = "aü€😀".repeat(300_000);
+        long.response_body = Some(text.clone());
+        block_on(write(&store, vec![long].into(), async |_| {}));
+        row! {
+            struct Piece {
+                response: Option<String>,
+            }
+        }
+        let pieces: Vec<Piece> =
+            block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
+        assert!(pieces.len() > 3);
+        assert_eq!(pieces.into_iter().filter_map(|piece| piece.response).collect::<String>(), text);
+    }
+
+    #[test]
+    fn a_failed_write_is_repeated_without_doubling_rows() {
+        for took_effect in [false, true] {
+            let store = Faulty::new(Sqlite::new());
+            if took_effect {
+                store.fail_after(1)
+            } else {
+                store.fail_before(1)
+            }
+            let pauses = RefCell::new(Vec::new());
+            let lost =
+                block_on(write(&store, vec![record("a"), record("b")].into(), async |ms| pauses.borrow_mut().push(ms)));
+            assert_eq!((lost, pauses.into_inner()), (vec![], vec![100]));
+            assert_eq!(count(&store, "SELECT count(*) AS n FROM logs"), 2);
+            assert_eq!(count(&store, "SELECT count(*) AS n FROM log_metadata"), 6);
+        }
+    }
+
+    #[test]
+    fn one_refused_record_does_not_take_the_others_along() {
+        struct Picky(Sqlite);
+        impl Store for Picky {
+            async fn select(
+                &self,
+                statement: Statement,
+            ) -> Result<(Vec<crate::db::store::Row>, u64), crate::db::store::StoreError> {
+                self.0.select(statement).await
+            }
+            async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, crate::db::store::StoreError> {
+                let poisoned = |bind: &Bind| matches!(bind, Bind::Text(text) if text.contains("poison"));
+                if statements.iter().flat_map(|statement| &statement.binds).any(poisoned) {
+                    return Err(crate::db::store::StoreError("refused".to_owned()));
+                }
+                self.0.batch(statements).await
+            }
+        }
+        let store = Picky(Sqlite::new());
+        let lost = block_on(write(&store, vec![record("a"), record("poison"), record("b")].into(), async |_| {}));
+        assert_eq!(lost, [Lost { id: Some("poison".to_owned()), requests: 1, reason: "refused".to_owned() }]);
+        assert_eq!(count(&store.0, "SELECT count(*) AS n FROM logs"), 2);
+    }
+}

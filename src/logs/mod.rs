@@ -1,0 +1,18 @@
+//! What a request becomes in the database: written, found, added up, removed.
+
+pub mod bodies;
+pub mod crash_recovery;
+pub mod crash_worker;
+pub mod filter;
+pub mod group_commit;
+pub mod metadata;
+pub mod page;
+pub mod paid_once;
+pub mod queue;
+pub mod queue_worker;
+pub mod record;
+pub mod reprice;
+pub mod retention;
+pub mod rollup;
+pub mod selection;
+pub mod writer_worker;

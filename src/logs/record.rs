@@ -1,0 +1,598 @@
+//! What one proxied request becomes in the database: [`LogRecord`].
+
+use crate::limit::charge_of::Charge;
+use crate::limit::models::Models;
+use crate::limit::{estimate, spend};
+use crate::logs::bodies::Stored;
+use crate::logs::metadata::Metadata;
+use crate::logs::paid_once::Claim;
+use crate::mask::{Masker, Secrets};
+use crate::pricing::costing::Costed;
+use crate::pricing::price::{self, CustomCost};
+use crate::pricing::rules::{self, PriceRule};
+use crate::providers::model::{self, names};
+use crate::wire::request::RequestFacts;
+use crate::wire::{Facts, Usage};
+use serde_json::Value;
+use std::rc::Rc;
+
+/// Bodies up to this many bytes are copied for the log, in either direction.
+pub const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// A request as it was sent.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub id: String,
+    /// The `key` of the gateway's row.
+    pub gateway: i64,
+    /// Which database has the gateway's logs.
+    pub shard: u32,
+    pub created_at: u64,
+    pub method: String,
+    pub provider: String,
+    /// The path after the provider, raw.
+    pub rest: String,
+    /// The query with its `?`, raw: it may hold credentials and is masked before it is stored.
+    pub query: String,
+    pub request_type: RequestType,
+    /// Which element of a universal request this is.
+    pub step: u32,
+    /// Which attempt of that element, counted from 1.
+    pub attempt: u32,
+    /// Whose key the provider was sent.
+    pub credential: Credential,
+    /// True when the answer came from the cache, and no provider was asked.
+    pub cached: bool,
+    /// The evaluation that asks a judge by this call.
+    pub evaluation_id: Option<String>,
+    pub event_id: String,
+    pub metadata: Metadata,
+    pub custom_cost: Option<CustomCost>,
+    /// The prices that the account set.
+    pub prices: Rc<[PriceRule]>,
+    pub user_agent: Option<String>,
+    /// True when the caller proved itself with a token.
+    pub authentication: bool,
+    pub request_content_type: Option<String>,
+    pub request_size: Option<u64>,
+    pub facts: RequestFacts,
+    /// True for a call that runs a model, whether it names one or not.
+    pub runs_a_model: bool,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
+    /// The body as it is stored; `None` when it is not text, too long, or not wanted.
+    pub body: Option<String>,
+    /// What must not stand in the row, wherever it comes from.
+    pub secrets: Secrets,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestType {
+    Native,
+    /// A WebSocket to the provider.
+    WebSocket,
+    /// An ordinary request, which came as a message of a WebSocket.
+    Message,
+}
+
+/// Whose key the provider was sent. Never the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credential {
+    /// There is none, or it is not known to be one.
+    #[default]
+    None,
+    /// The caller's own.
+    Request,
+    /// One that the gateway stores, under this alias.
+    Stored(String),
+    /// The operator's, from the secret `PROVIDER_KEYS` or from a custom provider's headers.
+    Operator,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub status: Option<u16>,
+    pub content_type: Option<String>,
+    pub size: Option<u64>,
+    pub body: Option<String>,
+    pub facts: Facts,
+    pub provider_request_id: Option<String>,
+    /// Milliseconds to the head of the answer.
+    pub first_byte: Option<u64>,
+    pub duration: u64,
+    pub failure: Option<Failure>,
+    /// Why the answer was not read for what it used.
+    pub unread: Option<&'static str>,
+    /// True when the client got the answer of another attempt.
+    pub superseded: bool,
+}
+
+/// Who ended a request before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The client went away before it had the whole answer.
+    ClientLeft,
+    /// No answer came, or it broke off.
+    Upstream(String),
+    /// The gateway refused.
+    Gateway(String),
+}
+
+/// A row of `logs`, with the rows of `log_metadata` and `log_bodies` that belong to it.
+#[derive(Clone, Debug)]
+pub struct LogRecord {
+    pub id: String,
+    pub gateway: i64,
+    /// Which database the row goes to; it is no part of the row.
+    pub shard: u32,
+    pub created_at: u64,
+    pub provider: String,
+    pub model: Option<String>,
+    pub model_type: Option<&'static str>,
+    pub path: String,
+    pub request_type: &'static str,
+    pub status_code: Option<u16>,
+    pub success: bool,
+    pub cached: bool,
+    pub step: u32,
+    pub attempt: u32,
+    pub answered: bool,
+    pub credential: &'static str,
+    pub credential_alias: Option<String>,
+    pub evaluation_id: Option<String>,
+    pub error: Option<String>,
+    pub duration: u64,
+    pub first_byte: Option<u64>,
+    pub tokens_in: Option<u64>,
+    pub tokens_out: Option<u64>,
+    pub total_tokens: Option<u64>,
+    pub tokens_cached: Option<u64>,
+    pub tokens_cache_write: Option<u64>,
+    pub tokens_reasoning: Option<u64>,
+    pub cost: Option<f64>,
+    pub price_rule: Option<String>,
+    /// Why the cost is unknown, where there is more to say than that there is no price.
+    pub cost_unknown: Option<String>,
+    /// Why the tokens of the answer are not known.
+    pub usage_unread: Option<&'static str>,
+    /// What the answer used besides plain tokens, and under which conditions: a JSON object.
+    pub usage_details: Option<String>,
+    /// What budgets count where the cost is unknown: as much as it is at least. It is no part of the row.
+    pub least_cost: f64,
+    /// What it has to do with something that can be asked for again. It is no part of the row.
+    pub claim: Option<Claim>,
+    /// The log that the usage belongs to, where it is another's.
+    pub usage_of: Option<String>,
+    pub answer_model: Option<String>,
+    pub cached_beside: bool,
+    pub provider_cost: Option<f64>,
+    pub saved_cost: Option<f64>,
+    pub custom_cost: bool,
+    pub finish_reason: Option<String>,
+    pub event_id: String,
+    pub response_id: Option<String>,
+    pub provider_request_id: Option<String>,
+    pub user_agent: Option<String>,
+    pub authentication: bool,
+    pub request_content_type: Option<String>,
+    pub response_content_type: Option<String>,
+    pub request_size: Option<u64>,
+    pub response_size: Option<u64>,
+    pub metadata: Option<String>,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
+    pub metadata_entries: Vec<(String, Value)>,
+    pub request_body: Option<String>,
+    pub response_body: Option<String>,
+    /// Which of the bodies are only the beginnings.
+    pub stored: Stored,
+    /// What budgets learn.
+    pub charge: Charge,
+}
+
+/// Longer ids of answers lose their end, in characters.
+const MAX_RESPONSE_ID: usize = 1_024;
+
+/// What an answer from the cache used.
+fn nothing() -> Usage {
+    Usage { tokens_in: Some(0), tokens_out: Some(0), total_tokens: Some(0), ..Usage::default() }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// The model that the request asks for, as far as it says.
+    pub fn model(&self) -> Option<String> {
+        self.asked_model().cloned().or_else(|| self.model_of_path())
+    }
+
+    fn asked_model(&self) -> Option<&String> {
+        self.facts.model.as_ref().filter(|model| !model::is_placeholder(&self.provider, model))
+    }
+
+    fn model_of_path(&self) -> Option<String> {
+        model::from_path(&self.provider, &self.rest, &self.query)
+    }
+
+    /// The model of the row, when the answer names this one.
+    pub fn model_beside(&self, answered: Option<&str>) -> Option<String> {
+        let (asked, Some(answered)) = (self.model(), answered) else { return self.model() };
+        let is_it = |name: &&String| names::covers(&names::folded(name), &names::folded(answered));
+        // Of several names the answer tells which was meant, and of a request that was not read it knows more.
+        match asked {
+            Some(asked) if self.facts.others.is_empty() && self.facts.unread.is_none() => Some(asked),
+            asked => {
+                let named = asked.iter().chain(&self.facts.others).find(is_it).cloned();
+                named.or(asked.filter(|_| self.facts.unread.is_none())).or_else(|| Some(answered.to_owned()))
+            }
+        }
+    }
+
+    /// All models that limits have to take the request to be for.
+    pub fn models(&self) -> Models {
+        let RequestFacts { others, unread, .. } = &self.facts;
+        let (model, path) = (self.asked_model(), self.model_of_path());
+        let is_named = model.is_some() || path.is_some();
+        let doubt = unread.or((!is_named).then_some("it names no model"));
+        // What stands deep in a body counts only where nothing else names a model.
+        let others = others.iter().filter(|_| model.is_some() || path.is_none() || unread.is_some());
+        let named = model.into_iter().chain(&path).chain(others).map(String::as_str);
+        Models::new(named, doubt.filter(|_| self.runs_a_model))
+    }
+
+    /// True for a request that its provider takes no money for: it only looks at something, or ends it.
+    pub fn is_free(&self) -> bool {
+        self.custom_cost.is_none()
+            && self.request_type != RequestType::WebSocket
+            && model::is_free(&self.method, &self.rest)
+    }
+
+    /// What the request will probably cost, with the dearest of the models that it may be for: what its caller says may raise
+    /// that, and not lower it.
+    pub fn estimate(&self) -> u64 {
+        let others = self.facts.others.iter().filter_map(|other| self.probable_cost_of(Some(other)));
+        let probable = self.probable_cost().into_iter().chain(others).max();
+        probable.max(self.said_cost()).unwrap_or_else(estimate::unknown)
+    }
+
+    /// What the request may have cost although its answer does not say so: one that ended without telling its tokens, or
+    /// that broke off, or whose client left. Unknown where the model has no price.
+    pub fn unsaid_cost(&self, outcome: &Outcome) -> Option<u64> {
+        let began = outcome.status.is_some_and(|status| status < 400) && outcome.facts.error.is_none();
+        let sent = began || outcome.failure == Some(Failure::ClientLeft);
+        if sent { self.probable_cost() } else { None }
+    }
+
+    fn probable_cost(&self) -> Option<u64> {
+        self.probable_cost_of(self.model().as_deref())
+    }
+
+    fn probable_cost_of(&self, model: Option<&str>) -> Option<u64> {
+        let cost = |usage: &Usage| {
+            let quoted = rules::quote(&self.prices, &self.provider, [model, None], usage);
+            quoted.bill.cost().map(|cost| cost.min(price::MAX_COST))
+        };
+        estimate::estimate(cost, self.request_size, self.facts.max_tokens)
+    }
+
+    /// The same by what the caller says, if it may be believed.
+    fn said_cost(&self) -> Option<u64> {
+        let custom = self.custom_cost.filter(|_| self.authentication)?;
+        let cost = |usage: &Usage| price::bounded(price::custom_cost(&custom, usage)?).ok();
+        estimate::estimate(cost, self.request_size, self.facts.max_tokens)
+    }
+}
+
+// === impl LogRecord ===
+
+impl LogRecord {
+    /// The one place where requests become rows, so that nothing gets into one unmasked.
+    pub fn new(call: Call, outcome: Outcome) -> Self {
+        let masker = call.secrets.for_storage();
+        let field = |text: String| masker.field(text);
+        let Outcome { facts, status, failure, .. } = outcome;
+        let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
+        let model = call.model_beside(facts.model.as_deref());
+        let Costed { usage, cost, cost_unknown, price_rule, least, charge, claim } =
+            Costed::new(&call, &facts, status, failure.as_ref(), success);
+        // A kept answer costs nothing; what it would have is what the cache is worth.
+        let (usage, cost, saved_cost) = match call.cached {
+            true => (nothing(), Some(0.0), cost),
+            false => (usage, cost, None),
+        };
+        let cost_unknown = cost_unknown.filter(|_| cost.is_none());
+        let metadata = masked(call.metadata, &masker);
+        Self {
+            id: call.id,
+            gateway: call.gateway,
+            shard: call.shard,
+            created_at: call.created_at,
+            model: model.as_deref().map(clipped).map(field),
+            model_type: model::kind(&call.rest),
+            path: masker.said(model::stored_path(&call.rest, &call.query)),
+            provider: masker.field(call.provider),
+            request_type: call.request_type.name(),
+            status_code: status,
+            success,
+            cached: call.cached,
+            step: call.step,
+            attempt: call.attempt,
+            answered: !outcome.superseded,
+            credential: call.credential.name(),
+            credential_alias: call.credential.alias(),
+            evaluation_id: call.evaluation_id,
+            error: (!success).then(|| masker.field(explanation(failure.as_ref(), status, facts.error.as_deref()))),
+            duration: outcome.duration,
+            first_byte: outcome.first_byte,
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            total_tokens: usage.total_tokens,
+            tokens_cached: usage.cached,
+            tokens_cache_write: usage.cache_write,
+            tokens_reasoning: usage.reasoning,
+            cost,
+            price_rule,
+            cost_unknown,
+            usage_unread: outcome.unread,
+            usage_details: usage.details_json(),
+            least_cost: least,
+            claim,
+            usage_of: None,
+            answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| field(clipped(&named))),
+            cached_beside: usage.cached_outside,
+            provider_cost: usage.cost,
+            saved_cost,
+            custom_cost: call.custom_cost.is_some(),
+            finish_reason: facts.finish_reason.map(|reason| field(clipped(&reason))),
+            event_id: masker.said(call.event_id),
+            // Feedback is given by it.
+            response_id: facts.response_id.map(|id| field(id.chars().take(MAX_RESPONSE_ID).collect())),
+            provider_request_id: outcome.provider_request_id.map(|id| field(clipped(&id))),
+            user_agent: call.user_agent.map(|agent| masker.said(clipped(&agent))),
+            authentication: call.authentication,
+            request_content_type: call.request_content_type.map(|kind| field(clipped(&kind))),
+            response_content_type: outcome.content_type.map(|kind| field(clipped(&kind))),
+            request_size: call.request_size,
+            response_size: outcome.size,
+            metadata: metadata.to_json(),
+            may_lack_room: call.may_lack_room,
+            metadata_entries: metadata.entries,
+            request_body: call.body.map(|body| masker.body(body)),
+            response_body: outcome.body.map(|body| masker.body(body)),
+            stored: Stored::default(),
+            charge,
+        }
+    }
+
+    /// What budgets count where the cost is unknown: what is known of it, or what else it may have been, never less than either.
+    pub fn least_spent(&self, unsaid: Option<u64>) -> Option<u64> {
+        let known = spend::from_dollars(self.least_cost);
+        unsaid.map(|unsaid| unsaid.max(known)).or((known > 0).then_some(known))
+    }
+
+    /// About how many bytes the record takes in memory and on its way to the database.
+    pub fn weight(&self) -> usize {
+        let body = |body: &Option<String>| body.as_ref().map_or(0, String::len);
+        1_000 + body(&self.metadata) * 2 + body(&self.request_body) + body(&self.response_body)
+    }
+}
+
+fn explanation(failure: Option<&Failure>, status: Option<u16>, reported: Option<&str>) -> String {
+    let text = match failure {
+        Some(Failure::ClientLeft) => "client: went away before the answer was complete".to_owned(),
+        Some(Failure::Upstream(cause)) => format!("upstream: {cause}"),
+        Some(Failure::Gateway(cause)) => format!("gateway: {cause}"),
+        None => match (status, reported) {
+            (_, Some(reported)) => format!("provider: {reported}"),
+            (Some(status), None) => format!("provider: answered {status}"),
+            (None, None) => "provider: no answer".to_owned(),
+        },
+    };
+    text.chars().take(1_000).collect()
+}
+
+/// What a caller tagged its request with, without what looks like a key.
+fn masked(metadata: Metadata, masker: &Masker) -> Metadata {
+    let entries = metadata.entries.into_iter().map(|(key, value)| match value {
+        Value::String(text) => (masker.said(key), Value::String(masker.said(text))),
+        value => (masker.said(key), value),
+    });
+    Metadata { entries: entries.collect(), dropped: metadata.dropped }
+}
+
+/// Names from outside have no business being long.
+fn clipped(text: &str) -> String {
+    text.chars().take(256).collect()
+}
+
+// === impl RequestType ===
+
+impl RequestType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::WebSocket | Self::Message => "websocket",
+        }
+    }
+}
+
+// === impl Credential ===
+
+impl Credential {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Request => "request",
+            Self::Stored(_) => "stored",
+            Self::Operator => "operator",
+        }
+    }
+
+    fn alias(self) -> Option<String> {
+        match self {
+            Self::Stored(alias) => Some(alias),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn call(id: &str) -> Call {
+        Call {
+            id: id.to_owned(),
+            gateway: 1,
+            shard: 0,
+            created_at: 1_700_000_000_000,
+            method: "POST".to_owned(),
+            provider: "openai".to_owned(),
+            rest: "chat/completions".to_owned(),
+            query: String::new(),
+            request_type: RequestType::Native,
+            step: 0,
+            attempt: 1,
+            credential: Credential::Request,
+            cached: false,
+            evaluation_id: None,
+            event_id: id.to_owned(),
+            metadata: Metadata::default(),
+            custom_cost: None,
+            prices: Rc::new([]),
+            user_agent: None,
+            authentication: true,
+            request_content_type: Some("application/json".to_owned()),
+            request_size: Some(2),
+            facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
+            runs_a_model: true,
+            may_lack_room: true,
+            body: Some("{}".to_owned()),
+            secrets: Secrets::default(),
+        }
+    }
+
+    pub fn answered(facts: Facts) -> Outcome {
+        Outcome { status: Some(200), facts, duration: 5, ..Outcome::default() }
+    }
+
+    fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
+        Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
+    }
+
+    #[test]
+    fn a_known_model_has_a_cost_and_an_unknown_one_has_none() {
+        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
+        let known = LogRecord::new(call("a"), answered(facts.clone()));
+        assert_eq!(known.cost, price::find("openai", "gpt-4o").unwrap().cost(&facts.usage));
+        assert!(known.cost.unwrap() > 0.0 && known.success && known.error.is_none());
+
+        let mut unknown = call("b");
+        unknown.facts.model = Some("never-heard-of".to_owned());
+        let unknown = LogRecord::new(unknown, answered(facts));
+        assert_eq!((unknown.cost, unknown.tokens_in), (None, Some(1_000)));
+    }
+
+    #[test]
+    fn the_callers_and_the_providers_own_cost_come_first() {
+        let facts = Facts { usage: Usage { cost: Some(0.25), ..usage(10, 10) }, ..Facts::default() };
+        assert_eq!(LogRecord::new(call("a"), answered(facts.clone())).cost, Some(0.25));
+        let custom = Call { custom_cost: Some(CustomCost::Total(3.0)), ..call("b") };
+        let record = LogRecord::new(custom, answered(facts));
+        assert_eq!((record.cost, record.custom_cost), (Some(3.0), true));
+    }
+
+    #[test]
+    fn no_request_costs_more_than_one_can() {
+        let per_token =
+            |rate| CustomCost::PerToken { input: Some(rate), output: None, cache_read: None, cache_write: None };
+        let facts = Facts { usage: usage(1_000, 100), ..Facts::default() };
+        for custom_cost in
+            [CustomCost::Total(10_000.01), CustomCost::Total(f64::INFINITY), per_token(1e308), per_token(1e300)]
+        {
+            let record = LogRecord::new(Call { custom_cost: Some(custom_cost), ..call("a") }, answered(facts.clone()));
+            assert_eq!((record.cost, record.cost_unknown.as_deref()), (None, Some(price::BEYOND)), "{custom_cost:?}");
+            assert_eq!((record.price_rule.as_deref(), record.custom_cost), (Some("request"), true));
+            let kept = Call { custom_cost: Some(custom_cost), cached: true, ..call("b") };
+            let kept = LogRecord::new(kept, answered(facts.clone()));
+            assert_eq!((kept.cost, kept.saved_cost, kept.cost_unknown), (Some(0.0), None, None));
+        }
+        let most = Call { custom_cost: Some(CustomCost::Total(price::MAX_COST)), ..call("c") };
+        let most = LogRecord::new(most, answered(facts.clone()));
+        assert_eq!((most.cost, most.cost_unknown), (Some(price::MAX_COST), None));
+        let told = Facts { usage: Usage { cost: Some(1e300), ..usage(1, 1) }, ..facts };
+        let told = LogRecord::new(call("d"), answered(told));
+        assert_eq!((told.cost, told.cost_unknown.as_deref()), (None, Some(price::BEYOND)));
+    }
+
+    #[test]
+    fn an_answer_from_the_cache_costs_nothing_and_says_what_it_saved() {
+        let facts = Facts { usage: Usage { reasoning: Some(9), ..usage(1_000, 100) }, ..Facts::default() };
+        let asked = LogRecord::new(call("a"), answered(facts.clone()));
+        assert_eq!((asked.cached, asked.saved_cost), (false, None));
+        let kept = LogRecord::new(Call { cached: true, ..call("b") }, answered(facts.clone()));
+        assert_eq!((kept.cached, kept.cost, kept.saved_cost), (true, Some(0.0), asked.cost));
+        assert_eq!(
+            (kept.tokens_in, kept.tokens_out, kept.total_tokens, kept.tokens_reasoning),
+            (Some(0), Some(0), Some(0), None)
+        );
+        let custom = Call { cached: true, custom_cost: Some(CustomCost::Total(3.0)), ..call("c") };
+        assert_eq!(LogRecord::new(custom, answered(facts)).saved_cost, Some(3.0));
+    }
+
+    #[test]
+    fn a_broken_answer_is_no_success_and_its_figures_are_unknown() {
+        let facts = Facts { usage: usage(12, 1), ..Facts::default() };
+        for failure in [Failure::ClientLeft, Failure::Upstream("reset".to_owned())] {
+            let outcome = Outcome { failure: Some(failure), ..answered(facts.clone()) };
+            let record = LogRecord::new(call("a"), outcome);
+            assert_eq!(
+                (record.success, record.tokens_in, record.tokens_out, record.cost),
+                (false, Some(12), None, None)
+            );
+        }
+        let finished = Facts { finish_reason: Some("stop".to_owned()), ..facts };
+        let outcome = Outcome { failure: Some(Failure::ClientLeft), ..answered(finished) };
+        assert_eq!(LogRecord::new(call("a"), outcome).tokens_out, Some(1));
+    }
+
+    #[test]
+    fn a_call_may_be_for_all_models_that_it_names_and_for_others_if_it_was_not_read() {
+        let of = |facts: RequestFacts, rest: &str, runs_a_model| {
+            let provider = if rest.contains("models/") { "google-ai-studio" } else { "openai" }.to_owned();
+            Call { facts, provider, rest: rest.to_owned(), runs_a_model, ..call("a") }.models()
+        };
+        let facts = |model: Option<&str>, others: &[&str], unread| RequestFacts {
+            model: model.map(str::to_owned),
+            others: others.iter().map(|name| (*name).to_owned()).collect(),
+            unread,
+            ..RequestFacts::default()
+        };
+        let (chat, gemini) = ("chat/completions", "v1beta/models/gemini-2.5-pro:generateContent");
+        for (facts, rest, named, doubt) in [
+            (facts(Some("A"), &["b"], None), chat, &["a", "b"][..], None),
+            (facts(None, &[], None), chat, &[], Some("it names no model")),
+            (facts(None, &["deep"], None), chat, &["deep"], Some("it names no model")),
+            (facts(None, &["deep"], None), gemini, &["gemini-2.5-pro"], None),
+            (facts(None, &[], Some("why")), gemini, &["gemini-2.5-pro"], Some("why")),
+            (facts(Some("a"), &[], None), gemini, &["a", "gemini-2.5-pro"], None),
+        ] {
+            assert_eq!(of(facts.clone(), rest, true), Models::new(named.iter().copied(), doubt), "{facts:?}");
+            assert_eq!(of(facts, rest, false).doubt, None);
+        }
+        let riddle = Call { facts: facts(Some("a"), &[], Some("why")), ..call("a") };
+        let named = Facts { model: Some("b".to_owned()), ..Facts::default() };
+        assert_eq!(LogRecord::new(riddle, answered(named)).model.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn the_error_names_the_layer() {
+        let error = |outcome| LogRecord::new(call("a"), outcome).error.unwrap();
+        let refused = Facts { error: Some("no such model".to_owned()), ..Facts::default() };
+        assert_eq!(error(Outcome { status: Some(404), ..answered(refused) }), "provider: no such model");
+        assert_eq!(error(Outcome { status: Some(500), ..answered(Facts::default()) }), "provider: answered 500");
+        let broken = Outcome { failure: Some(Failure::Upstream("reset".to_owned())), ..answered(Facts::default()) };
+        assert_eq!(error(broken), "upstream: reset");
+    }
+}

@@ -1,0 +1,426 @@
+//! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
+
+use crate::pricing::rates::{Bill, Rate, Rates};
+use crate::wire::Usage;
+use crate::wire::details::Count;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::cmp::Ordering;
+
+/// A model's price: its line in the table, without provider and model.
+#[derive(Clone, Copy, Debug)]
+pub struct Price(&'static str);
+
+/// A request costs at most so much, in US dollars. A figure beyond it is a fault of whoever stated a rate or a count, and added
+/// to others it would outweigh them all.
+pub const MAX_COST: f64 = 10_000.0;
+
+/// What a log says of a cost beyond [`MAX_COST`].
+pub const BEYOND: &str = "more than 10000 dollars, which no request costs: a rate or a count is wrong";
+
+/// The header `cf-aig-custom-cost`, in US dollars.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CustomCost {
+    PerToken { input: Option<f64>, output: Option<f64>, cache_read: Option<f64>, cache_write: Option<f64> },
+    Total(f64),
+}
+
+include!(concat!(env!("OUT_DIR"), "/prices.rs"));
+
+/// Platforms that serve other vendors' models under their names and prices, and where to look for these.
+const SAME_PRICES: &[(&str, &[&str])] = &[
+    ("azure-openai", &["openai"]),
+    ("google-vertex-ai", &["google-ai-studio", "anthropic"]),
+    ("google-ai-studio", &["google-vertex-ai"]),
+];
+
+/// Bedrock's inference profiles are named by where they run.
+const BEDROCK_REGIONS: &[&str] = &["us.", "us-gov.", "eu.", "apac.", "global.", "jp.", "au.", "ca."];
+
+/// What was looked for lately, and its price.
+type Known = Vec<(String, String, Option<Price>)>;
+
+/// So many names are kept, none longer than so many bytes: they come from providers' answers.
+const MAX_KNOWN: usize = 32;
+const MAX_NAME: usize = 128;
+
+thread_local! {
+    static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+}
+
+/// Finds a model's price. Names may carry a prefix or a date that the table does not have; but a name is never taken
+/// for that of a different model: only what is known to be no part of a model's name is left out.
+pub fn find(provider: &str, model: &str) -> Option<Price> {
+    KNOWN.with_borrow_mut(|known| {
+        if let Some((.., price)) = known.iter().find(|(of, name, _)| of == provider && name == model) {
+            return *price;
+        }
+        let price = resolved(provider, model).and_then(Price::parse);
+        if provider.len().max(model.len()) <= MAX_NAME {
+            if known.len() == MAX_KNOWN {
+                known.clear();
+            }
+            known.push((provider.to_owned(), model.to_owned(), price));
+        }
+        price
+    })
+}
+
+/// The line of the table that a name means.
+fn resolved(provider: &str, model: &str) -> Option<&'static str> {
+    let model = model.to_ascii_lowercase();
+    let name = bare(provider, &model);
+    // Where a model is served may be part of its price; where the table does not know the place, it is none.
+    let region = BEDROCK_REGIONS.iter().filter(|_| provider == "aws-bedrock");
+    let elsewhere = region.filter_map(|region| name.strip_prefix(region));
+    std::iter::once(name).chain(elsewhere).find_map(|name| dated(provider, name))
+}
+
+/// The line of a name, with or without what dates it.
+fn dated(provider: &str, mut name: &str) -> Option<&'static str> {
+    loop {
+        let elsewhere =
+            SAME_PRICES.iter().find(|(platform, _)| *platform == provider).map_or(&[][..], |(_, others)| others);
+        let found =
+            std::iter::once(provider).chain(elsewhere.iter().copied()).find_map(|provider| line(provider, name));
+        if found.is_some() {
+            return found;
+        }
+        name = undated(name)?;
+    }
+}
+
+/// Searches the sorted lines of [`TABLE`] by halves.
+fn line(provider: &str, model: &str) -> Option<&'static str> {
+    let (mut from, mut to) = (0, TABLE.len());
+    while from < to {
+        let middle = from + (to - from) / 2;
+        let start = TABLE.get(from..middle)?.rfind('\n').map_or(from, |at| from + at + 1);
+        let end = TABLE.get(middle..to)?.find('\n').map_or(to, |at| middle + at);
+        let line = TABLE.get(start..end)?;
+        let mut fields = line.split('\t');
+        match (fields.next()?, fields.next()?).cmp(&(provider, model)) {
+            Ordering::Equal => return Some(line),
+            Ordering::Less => from = (end + 1).min(to),
+            Ordering::Greater => to = start,
+        }
+    }
+    None
+}
+
+/// A name without what only says where a model is served.
+fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
+    match provider {
+        "google-ai-studio" | "google-vertex-ai" => model.rsplit_once("models/").map_or(model, |(_, name)| name),
+        // arn:aws:bedrock:eu-west-1:…:inference-profile/eu.anthropic.claude-…; others name no model.
+        "aws-bedrock" if model.starts_with("arn:") => {
+            let named = ["foundation-model", "inference-profile"];
+            let part =
+                model.rsplit_once('/').filter(|(kind, _)| named.iter().any(|of| kind.ends_with(&format!(":{of}"))));
+            part.map_or(model, |(_, name)| name)
+        }
+        _ => model.strip_prefix(provider).and_then(|name| name.strip_prefix('/')).unwrap_or(model),
+    }
+}
+
+/// A name without the last part that dates it: `-2024-08-06`, `-20250929`, `@20250929`, `-001`, `-latest`, `-v1:0`.
+fn undated(name: &str) -> Option<&str> {
+    if let Some(shorter) = name.strip_suffix("-latest").or_else(|| name.strip_suffix("@default")) {
+        return Some(shorter);
+    }
+    if let Some((before, version)) = name.rsplit_once(':')
+        && version.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Some(before);
+    }
+    let digits = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (before, last) = name.rsplit_once(['-', '@'])?;
+    if digits(last, 8) || digits(last, 3) {
+        return Some(before);
+    }
+    let (rest, month) = before.rsplit_once('-')?;
+    let (rest, year) = rest.rsplit_once('-')?;
+    (digits(last, 2) && digits(month, 2) && digits(year, 4)).then_some(rest)
+}
+
+// === impl Price ===
+
+impl Price {
+    fn parse(line: &'static str) -> Option<Self> {
+        line.splitn(3, '\t').nth(2).map(Self)
+    }
+
+    /// The cost of an answer, or `None` where a figure that it depends on is unknown: a cost that leaves something out
+    /// would look like a low one.
+    #[cfg(test)]
+    pub fn cost(&self, usage: &Usage) -> Option<f64> {
+        self.bill("", usage).0.cost()
+    }
+
+    /// What an answer costs, and which of the model's prices that is where it is not the usual one.
+    pub fn bill(&self, provider: &str, usage: &Usage) -> (Bill, String) {
+        let lacks = |what: String| (Bill::lacking(self.base().bill(usage).known, what), String::new());
+        // Groq's classes of service differ in how soon they answer, and not in price.
+        let tier = if provider == "groq" { Some("") } else { crate::pricing::rates::tier_name(usage.details.tier) };
+        let named = usage.details.tier.map_or("", |tier| tier.name());
+        let Some(tier) = tier else {
+            return lacks(format!("there is no price for the service tier '{named}', which is a matter of contracts"));
+        };
+        let Some((mut rates, above)) = self.rates_for(tier, usage) else {
+            return lacks(format!("there is no price for this model in the service tier '{named}'"));
+        };
+        if usage.details.number(Count::Containers) > 0 {
+            rates.set(Rate::Container, find(provider, "container").and_then(|fees| fees.base().get(Rate::Container)));
+        }
+        let mut which = String::new();
+        for part in [tier, above].into_iter().filter(|part| !part.is_empty()) {
+            which.push('+');
+            which.push_str(part);
+        }
+        (rates.bill(usage), which)
+    }
+
+    fn base(&self) -> Rates {
+        Rates::parse(self.0.split('\t').next().unwrap_or(""))
+    }
+
+    /// The rates of a class of service, for an input of this length: above some length a whole request has others. Fees and
+    /// factors are the same in all of them.
+    fn rates_for(&self, tier: &str, usage: &Usage) -> Option<(Rates, &'static str)> {
+        let outside = if usage.cached_outside {
+            usage.cached.unwrap_or(0).saturating_add(usage.cache_write.unwrap_or(0))
+        } else {
+            0
+        };
+        let input = usage.tokens_in.unwrap_or(0).saturating_add(outside);
+        let base = self.base();
+        let mut found = tier.is_empty().then_some((0, base, ""));
+        let mut longest = 0;
+        for group in self.0.split('\t').skip(1) {
+            let (name, rates) = group.split_once(':')?;
+            let (of, tokens) = name.split_once('>').unwrap_or((name, "0"));
+            let tokens: u64 = tokens.parse().ok()?;
+            if tokens > 0 && (usage.is_sum || input <= tokens) {
+                continue;
+            }
+            longest = longest.max(tokens);
+            if of == tier && found.is_none_or(|(least, ..)| tokens >= least) {
+                found = Some((tokens, Rates::parse(rates), if tokens > 0 { "long" } else { "" }));
+            }
+        }
+        // A class of service without a price for long requests does not take them at that of short ones.
+        let (_, mut rates, above) = found.filter(|(tokens, ..)| *tokens == longest)?;
+        for (rate, _) in Rate::ALL.iter().filter(|(rate, _)| !rate.is_of_tokens()) {
+            rates.set(*rate, base.get(*rate));
+        }
+        Some((rates, above))
+    }
+}
+
+/// A cost as it may be stored and added up, or why it is none. Every cost comes by here, whoever stated it.
+pub fn bounded(cost: f64) -> Result<f64, &'static str> {
+    // What is no number is in no range.
+    if (0.0..=MAX_COST).contains(&cost) { Ok(cost) } else { Err(BEYOND) }
+}
+
+/// To a millionth of a millionth of a dollar: what lies beyond is the noise of floating point.
+pub fn rounded(cost: f64) -> f64 {
+    (cost * 1e12).round() / 1e12
+}
+
+/// Input tokens times their rates. Whether cached ones are inside the count or beside it is the provider's way.
+fn priced_input(usage: &Usage, input: f64, cached: Option<f64>, cache_write: Option<f64>) -> Option<f64> {
+    let total = usage.tokens_in?;
+    let (read, written) = (usage.cached.unwrap_or(0), usage.cache_write.unwrap_or(0));
+    let fresh = if usage.cached_outside { total } else { total.saturating_sub(read).saturating_sub(written) };
+    Some(fresh as f64 * input + read as f64 * cached.unwrap_or(input) + written as f64 * cache_write.unwrap_or(input))
+}
+
+/// Reads `cf-aig-custom-cost`. The error says what is wrong with it.
+pub fn parse_custom(header: &str) -> Result<CustomCost, String> {
+    let Ok(Value::Object(fields)) = serde_json::from_str(header) else {
+        return Err("wants a JSON object".to_owned());
+    };
+    let number = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_f64().filter(|number| number.is_finite() && *number >= 0.0) {
+            Some(number) => Ok(Some(number)),
+            None => Err(format!("{name} wants a number that is not negative")),
+        },
+    };
+    if let Some(total) = number("total_cost")? {
+        return Ok(CustomCost::Total(total));
+    }
+    let (input, output) = (number("per_token_in")?, number("per_token_out")?);
+    let (cache_read, cache_write) = (number("per_cache_read_token")?, number("per_cache_write_token")?);
+    if input.or(output).or(cache_read).or(cache_write).is_none() {
+        return Err(
+            "wants total_cost, or per_token_in, per_token_out, per_cache_read_token, per_cache_write_token".to_owned()
+        );
+    }
+    Ok(CustomCost::PerToken { input, output, cache_read, cache_write })
+}
+
+/// What the caller's own rates make of an answer. A rate that is not given is 0, except that cached tokens cost what
+/// input costs.
+pub fn custom_cost(custom: &CustomCost, usage: &Usage) -> Option<f64> {
+    match custom {
+        CustomCost::Total(total) => Some(*total),
+        CustomCost::PerToken { input, output, cache_read, cache_write } => {
+            let taken = match priced_input(usage, input.unwrap_or(0.0), *cache_read, *cache_write) {
+                None if input.or(*cache_read).or(*cache_write).is_some() => return None,
+                taken => taken.unwrap_or(0.0),
+            };
+            let given = match (usage.tokens_out, output) {
+                (Some(tokens), Some(rate)) => tokens as f64 * rate,
+                (None, Some(rate)) if *rate > 0.0 && usage.tokens_in.is_none() => return None,
+                _ => 0.0,
+            };
+            Some(taken + given)
+        }
+    }
+}
+
+#[cfg(test)]
+mod table_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rates() -> Rates {
+        Rates::parse("i3o15c0.3w3.75")
+    }
+
+    fn usage(tokens_in: u64, tokens_out: u64) -> Usage {
+        Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
+    }
+
+    fn named(provider: &str, model: &str) -> Option<&'static str> {
+        resolved(provider, model)?.split('\t').nth(1)
+    }
+
+    #[test]
+    fn cached_tokens_are_inside_the_input_or_beside_it() {
+        let inside = Usage { cached: Some(600), ..usage(1_000, 100) };
+        // 400 × 3 + 600 × 0.3 + 100 × 15 = 2880 millionths.
+        assert_eq!(rates().cost(&inside), Some(0.00288));
+        let beside = Usage { cached: Some(600), cache_write: Some(200), cached_outside: true, ..usage(1_000, 100) };
+        // 1000 × 3 + 600 × 0.3 + 200 × 3.75 + 100 × 15 = 5430.
+        assert_eq!(rates().cost(&beside), Some(0.00543));
+        let unlisted = rates().with(Rate::Cached, None);
+        assert_eq!(unlisted.cost(&inside), Some(0.0045));
+    }
+
+    #[test]
+    fn reasoning_has_its_own_rate_where_there_is_one() {
+        let thought = Usage { reasoning: Some(80), ..usage(0, 100) };
+        assert_eq!(rates().cost(&thought), Some(0.0015));
+        assert_eq!(rates().with(Rate::Reasoning, 30.0).cost(&thought), Some((20.0 * 15.0 + 80.0 * 30.0) / 1e6));
+    }
+
+    #[test]
+    fn a_cost_that_would_leave_something_out_is_unknown() {
+        assert_eq!(rates().cost(&Usage { tokens_in: Some(5), ..Usage::default() }), None);
+        assert_eq!(rates().cost(&Usage { tokens_out: Some(5), ..Usage::default() }), None);
+        assert_eq!(rates().cost(&Usage::default()), None);
+        let embedding = rates().with(Rate::Output, None);
+        assert_eq!(embedding.cost(&Usage { tokens_in: Some(10), ..Usage::default() }), Some(0.00003));
+        assert_eq!(embedding.cost(&usage(10, 3)), None);
+    }
+
+    #[test]
+    fn long_requests_have_the_rates_of_their_tier() {
+        let price = find("google-ai-studio", "gemini-2.5-pro").unwrap();
+        let cost = |tokens| price.bill("google-ai-studio", &usage(tokens, 1_000));
+        assert_eq!((cost(200_000).0.cost(), cost(200_000).1.as_str()), (Some(0.26), ""));
+        assert_eq!((cost(200_001).0.cost(), cost(200_001).1.as_str()), (Some(0.515_002_5), "+long"));
+        // What many requests add up to is not long.
+        assert_eq!(price.cost(&Usage { is_sum: true, ..usage(300_000, 0) }), Some(0.375));
+    }
+
+    #[test]
+    fn dated_and_prefixed_names_are_resolved() {
+        for (provider, model, wanted) in [
+            ("openai", "gpt-4o", "gpt-4o"),
+            ("openai", "GPT-4o", "gpt-4o"),
+            ("openai", "openai/gpt-4o", "gpt-4o"),
+            ("openai", "gpt-4o-2031-01-31", "gpt-4o"),
+            ("openai", "gpt-4o-latest", "gpt-4o"),
+            ("anthropic", "claude-sonnet-4-5-20310131", "claude-sonnet-4-5"),
+            ("google-ai-studio", "models/gemini-2.5-flash", "gemini-2.5-flash"),
+            ("google-ai-studio", "gemini-2.5-flash-001", "gemini-2.5-flash"),
+            ("google-vertex-ai", "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+            ("google-vertex-ai", "claude-sonnet-4-5@20310131", "claude-sonnet-4-5"),
+            ("azure-openai", "gpt-4o-2031-01-31", "gpt-4o"),
+        ] {
+            assert_eq!(named(provider, model), Some(wanted), "{provider} {model}");
+        }
+        let profile = named("aws-bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0").unwrap();
+        assert!(profile.ends_with("anthropic.claude-sonnet-4-5-20250929-v1:0"));
+    }
+
+    #[test]
+    fn a_name_is_never_taken_for_another_model() {
+        for (provider, model) in [
+            ("openai", "gpt-4o-unheard-of"),
+            ("openai", "gpt-4"),
+            ("openai", "gpt-4o-mini"),
+            ("openai", "gpt-4o-audio-preview"),
+            ("openai", "gpt-5-pro"),
+        ] {
+            assert!(named(provider, model).is_none_or(|found| found == model), "{model}");
+        }
+        for nothing in ["", "-", "unheard-of", "-2024-08-06", ":0", "gpt"] {
+            assert_eq!(named("openai", nothing), None, "{nothing}");
+        }
+        assert_eq!(named("unheard-of", "gpt-4o"), None);
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_sane() {
+        let key = |line: &'static str| line.split('\t').take(2).collect::<Vec<_>>();
+        let lines: Vec<&str> = TABLE.lines().collect();
+        assert!(lines.windows(2).all(|pair| key(pair[0]) < key(pair[1])));
+        assert!(lines.len() > 300 && AS_OF.len() == 10);
+        for line in lines {
+            let [provider, model] = key(line)[..] else { panic!("{line}") };
+            assert!(crate::providers::table::find(provider).is_some(), "{provider}");
+            let price = Price::parse(line).unwrap();
+            for group in price.0.split('\t') {
+                let rates = Rates::parse(group.split_once(':').map_or(group, |(_, rates)| rates));
+                assert!(rates.iter().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)), "{model}");
+            }
+            let paid = [Rate::Input, Rate::AudioIn, Rate::Second, Rate::SearchUnit, Rate::Container];
+            assert!(paid.iter().any(|rate| price.base().get(*rate).is_some()), "{model}");
+        }
+    }
+
+    #[test]
+    fn a_custom_cost_is_read_in_both_forms() {
+        assert_eq!(parse_custom(r#"{"total_cost":0.0001234567}"#), Ok(CustomCost::Total(0.000_123_456_7)));
+        let per_token = parse_custom(r#"{"per_token_in":0.000001,"per_token_out":0.00002}"#).unwrap();
+        assert!((custom_cost(&per_token, &usage(10, 5)).unwrap() - 0.000_11).abs() < 1e-12);
+        assert_eq!(custom_cost(&per_token, &Usage::default()), None);
+        for wrong in [
+            "",
+            "1",
+            "[]",
+            "{}",
+            r#"{"total_cost":-1}"#,
+            r#"{"total_cost":"1"}"#,
+            r#"{"total_cost":1e400}"#,
+            r#"{"cost":1}"#,
+        ] {
+            assert!(parse_custom(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_and_header_is_read_without_harm(provider in "\\PC{0,20}", model in "\\PC{0,40}", header in "\\PC{0,60}") {
+            let _ = (find(&provider, &model), find("openai", &model), find("aws-bedrock", &model), parse_custom(&header));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Which model a request is for, and what kind of work it asks for, as far as its path tells. A path is understood as its
+//! provider does: without its percent-encoding.
+
+pub mod endpoint;
+pub mod names;
+
+use crate::http::query::{Query, percent_decoded};
+use crate::mask::patterns;
+use crate::providers::table::{azure_deployment, hugging_face_model};
+use std::borrow::Cow;
+
+/// The model named in the path or the query, for providers whose requests have it there and not in the body.
+pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
+    let rest = &*understood(rest);
+    let parameter = |name: &str| Query::parse(query.strip_prefix('?').unwrap_or(query)).get(name).map(str::to_owned);
+    let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+    let after = |name: &str| {
+        let at = segments.iter().position(|segment| *segment == name)?;
+        segments.get(at + 1).copied()
+    };
+    let named = match provider {
+        // …/models/gemini-2.5-flash:generateContent
+        "google-ai-studio" | "google-vertex-ai" => {
+            after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned())
+        }
+        "azure-openai" => azure_deployment(rest).map(str::to_owned).or_else(|| parameter("deployment")),
+        "aws-bedrock" => bedrock(rest),
+        "baseten" => after("model").map(str::to_owned),
+        "huggingface" => hugging_face_model(rest),
+        "workers-ai" => {
+            rest.find("@cf/").or_else(|| rest.find("@hf/")).and_then(|at| rest.get(at..)).map(str::to_owned)
+        }
+        "replicate" => match segments.as_slice() {
+            [.., "models" | "deployments", owner, name, "predictions"] => Some(format!("{owner}/{name}")),
+            _ => None,
+        },
+        "fal" => (!rest.is_empty()).then(|| rest.trim_end_matches('/').to_owned()),
+        "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
+        _ => None,
+    };
+    named.or_else(|| parameter("model")).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty())
+}
+
+/// `model/{id}/converse`, where the id may be an ARN with a slash.
+fn bedrock(rest: &str) -> Option<String> {
+    const VERBS: &[&str] = &["converse", "converse-stream", "count-tokens", "invoke", "invoke-with-response-stream"];
+    let (_, model) = rest.split_once("/model/").or_else(|| rest.strip_prefix("model/").map(|model| ("", model)))?;
+    let named = model.trim_end_matches('/').rsplit_once('/').filter(|(_, verb)| VERBS.contains(verb));
+    Some(named.map_or_else(|| model.split('/').next().unwrap_or(model), |(model, _)| model).to_owned())
+}
+
+/// Whether a name only fills the place of one: clients whose path names the model send such a word in the body.
+/// <https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/inference/_client.py>
+pub fn is_placeholder(provider: &str, model: &str) -> bool {
+    provider == "huggingface" && matches!(model, "dummy" | "tgi")
+}
+
+/// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
+pub fn kind(rest: &str) -> Option<&'static str> {
+    let rest = understood(rest).to_ascii_lowercase();
+    let has = |needles: &[&str]| needles.iter().any(|needle| rest.contains(needle));
+    if has(&["embed"]) {
+        Some("embeddings")
+    } else if has(&["chat", "messages", "responses", "generatecontent", "converse"]) {
+        Some("chat")
+    } else if has(&["image", "ideogram"]) {
+        Some("image")
+    } else if has(&["audio", "tts", "speech", "listen", "transcri", "speak"]) {
+        Some("audio")
+    } else if has(&["completions", "/invoke", "predictions"]) {
+        Some("completion")
+    } else {
+        None
+    }
+}
+
+/// Whether a request costs nothing whatever its answer says: it reads, removes or ends something, or counts tokens.
+pub fn is_free(method: &str, rest: &str) -> bool {
+    const LAST: &[&str] = &["cancel", "count_tokens", "count-tokens", "input_tokens", "countTokens"];
+    let last = rest.rsplit(['/', ':']).next().unwrap_or(rest);
+    matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS") || (method == "POST" && LAST.contains(&last))
+}
+
+/// Whether a request goes on with something that was made by another.
+pub fn continues(rest: &str) -> bool {
+    rest.ends_with("/submit_tool_outputs")
+}
+
+/// What a request looks at: the path without what it wants to know of it.
+pub fn looked_at(rest: &str) -> &str {
+    let rest = rest.trim_end_matches('/');
+    let ends = ["/cancel", "/results", ":cancel"];
+    let thing = ends.iter().find_map(|end| rest.strip_suffix(end)).unwrap_or(rest);
+    let is_batch = thing.len() < rest.len() && thing.contains("messages/batches/");
+    // A message batch has an id, by which the request that made it is known.
+    if is_batch { thing.rsplit('/').next().unwrap_or(thing) } else { thing }
+}
+
+/// Whether a request goes to an endpoint of one region, where some of a provider's models cost more than at the global one.
+pub fn is_regional(provider: &str, rest: &str) -> bool {
+    let location = rest.split_once("locations/").and_then(|(_, rest)| rest.split('/').next());
+    provider == "google-vertex-ai" && location.is_some_and(|location| location != "global")
+}
+
+/// Whether a path names a streaming variant: Gemini's `:streamGenerateContent`, Bedrock's `converse-stream`.
+pub fn asks_for_stream(rest: &str) -> bool {
+    let rest = understood(rest);
+    rest.rsplit(['/', ':']).next().is_some_and(|verb| verb.to_ascii_lowercase().contains("stream"))
+}
+
+/// A path without its percent-encoding, also where it was encoded twice: some that pass it on decode it, too.
+pub fn understood(rest: &str) -> Cow<'_, str> {
+    let mut rest = Cow::Borrowed(rest);
+    for _ in 0..3 {
+        if !rest.contains('%') {
+            break;
+        }
+        rest = Cow::Owned(decoded(&rest));
+    }
+    rest
+}
+
+/// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
+fn decoded(text: &str) -> String {
+    String::from_utf8(percent_decoded(text)).unwrap_or_else(|_| text.to_owned())
+}
+
+/// A path as it may be stored: the values of query parameters that look like credentials are masked.
+pub fn stored_path(rest: &str, query: &str) -> String {
+    let Some(query) = query.strip_prefix('?').filter(|query| !query.is_empty()) else {
+        return clipped(rest);
+    };
+    let masked: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) if is_credential(name) => format!("{name}=***"),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    clipped(&format!("{rest}?{}", masked.join("&")))
+}
+
+/// Whether a parameter is one that must not be stored. Parts of its name decide: hiding one too many costs less than storing
+/// one key.
+pub fn is_credential(name: &str) -> bool {
+    const PARTS: &[&str] = &["key", "token", "secret", "sig", "auth", "password", "credential", "jwt"];
+    let name = decoded(name).to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part)) || patterns::is_parameter(name.as_bytes())
+}
+
+/// A path is for reading; nobody needs 16 KB of it in every row.
+fn clipped(path: &str) -> String {
+    path.chars().take(2_000).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn models_are_found_in_paths() {
+        for (provider, rest, query, wanted) in [
+            ("google-ai-studio", "v1beta/models/gemini-2.5-flash:generateContent", "", "gemini-2.5-flash"),
+            (
+                "google-vertex-ai",
+                "v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:streamGenerateContent",
+                "?alt=sse",
+                "gemini-2.5-pro",
+            ),
+            ("azure-openai", "res/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
+            ("azure-openai", "res/openai/deployments/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
+            ("azure-openai", "res/openai/realtime", "?api-version=1&deployment=my-gpt", "my-gpt"),
+            (
+                "aws-bedrock",
+                "bedrock-runtime/us-east-1/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse",
+                "",
+                "us.anthropic.claude-sonnet-4-5-v1:0",
+            ),
+            ("huggingface", "models/bigscience/bloom", "", "bigscience/bloom"),
+            ("huggingface", "bigscience/bloom", "", "bigscience/bloom"),
+            ("workers-ai", "run/@cf/meta/llama-3-8b", "", "@cf/meta/llama-3-8b"),
+            ("openai", "realtime", "?model=gpt-realtime", "gpt-realtime"),
+            ("replicate", "models/meta/llama-3/predictions", "", "meta/llama-3"),
+            ("baseten", "model/abc/environments/x", "", "abc"),
+            ("google-ai-studio", "v1beta/models/gemini%2d2.5-pro:generateContent", "", "gemini-2.5-pro"),
+            ("google-ai-studio", "v1beta/models/gemini-2.5-flash%3AgenerateContent", "", "gemini-2.5-flash"),
+            ("google-ai-studio", "v1beta/%6dodels%2Fgemini-2.5-flash%253AgenerateContent", "", "gemini-2.5-flash"),
+            ("workers-ai", "run/%40cf/meta/llama-3-8b", "", "@cf/meta/llama-3-8b"),
+            ("workers-ai", "%40cf%2Fmeta/llama-3-8b", "", "@cf/meta/llama-3-8b"),
+            (
+                "aws-bedrock",
+                "bedrock-runtime/us-east-1/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.amazon.nova/invoke",
+                "",
+                "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova",
+            ),
+            ("openai", "realtime", "?%6dodel=gpt%2Drealtime", "gpt-realtime"),
+            ("deepgram", "v1/listen", "?model=nova-2&model=nova-3", "nova-3"),
+        ] {
+            assert_eq!(from_path(provider, rest, query).as_deref(), Some(wanted));
+        }
+        assert_eq!(from_path("openai", "chat/completions", "?a=b"), None);
+        assert_eq!(from_path("azure-openai", "res/openai/responses", "?api-version=1"), None);
+    }
+
+    #[test]
+    fn streaming_paths_are_recognised() {
+        assert!(asks_for_stream("v1beta/models/gemini-2.5-flash:streamGenerateContent"));
+        assert!(asks_for_stream("bedrock-runtime/us-east-1/model/m/invoke-with-response-stream"));
+        assert!(asks_for_stream("v1beta/models/gemini-2.5-flash%3Astream%47enerateContent"));
+        assert!(!asks_for_stream("v1/streams/chat/completions"));
+        assert_eq!((kind("chat%2Fcompletions"), kind("%63hat/completions")), (Some("chat"), Some("chat")));
+    }
+
+    #[test]
+    fn what_only_looks_counts_or_ends_costs_nothing() {
+        for (method, rest, wanted) in [
+            ("GET", "responses/resp_1", true),
+            ("DELETE", "responses/resp_1", true),
+            ("POST", "responses/resp_1/cancel", true),
+            ("POST", "v1/messages/count_tokens", true),
+            ("POST", "v1beta/models/gemini-2.5-flash:countTokens", true),
+            ("POST", "v1beta/batches/b1:cancel", true),
+            ("POST", "responses", false),
+            ("POST", "batches", false),
+            ("PUT", "anything", false),
+            ("POST", "cancel/../chat/completions", false),
+            ("POST", "chat/completions/cancel/%2e%2e", false),
+        ] {
+            assert_eq!(is_free(method, rest), wanted, "{method} {rest}");
+        }
+        assert!(is_regional(
+            "google-vertex-ai",
+            "v1/projects/p/locations/us-east5/publishers/anthropic/models/m:rawPredict"
+        ));
+        assert!(!is_regional(
+            "google-vertex-ai",
+            "v1/projects/p/locations/global/publishers/google/models/m:generateContent"
+        ));
+    }
+
+    #[test]
+    fn credentials_in_the_query_are_masked() {
+        assert_eq!(
+            stored_path(
+                "v1beta/models/m:generateContent",
+                "?key=AIza&alt=sse&API_KEY=x&X-Amz-Signature=y&a%75th=z&model=m"
+            ),
+            "v1beta/models/m:generateContent?key=***&alt=sse&API_KEY=***&X-Amz-Signature=***&a%75th=***&model=m"
+        );
+        assert_eq!(
+            stored_path("callback", "?code=abc&c%6Fde=d&country_code=DE"),
+            "callback?code=***&c%6Fde=***&country_code=DE"
+        );
+        assert_eq!(stored_path("chat/completions", ""), "chat/completions");
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_read_without_harm(rest in "\\PC{0,60}", query in "\\PC{0,60}") {
+            for provider in ["google-ai-studio", "azure-openai", "huggingface", "workers-ai", "openai"] {
+                let _ = from_path(provider, &rest, &query);
+            }
+            let _ = (kind(&rest), stored_path(&rest, &query));
+        }
+    }
+}

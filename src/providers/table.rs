@@ -1,0 +1,771 @@
+//! The providers a request can be sent to: one row each in [`PROVIDERS`], the only place where one is added.
+//!
+//! A row says where a provider lives and how the part of the path after its slug becomes an upstream URL. How its
+//! answers are read is no property of a provider: `wire` goes by the shape of the answer.
+
+use crate::http::refusal::Refusal;
+use crate::providers::model;
+
+/// A provider as data.
+#[derive(Debug)]
+pub struct Provider {
+    /// The segment in the URL.
+    pub slug: &'static str,
+    /// Further segments that mean the same provider.
+    pub aliases: &'static [&'static str],
+    /// What the provider's own clients take as their base URL. `{…}` parts are filled from the path.
+    pub base: &'static str,
+    pub paths: Paths,
+    /// How it takes an API key.
+    pub key: KeyForm,
+}
+
+/// Where a provider looks for the key of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyForm {
+    /// `authorization: Bearer …`.
+    Bearer,
+    /// `authorization` with another scheme.
+    Scheme(&'static str),
+    /// A header of its own.
+    Header(&'static str),
+    /// In a header of its own, and kept together with the resource it is for, because the path names the host.
+    Resource(&'static str),
+    /// AWS credentials to sign with, or a key of Bedrock's as a bearer.
+    Aws,
+    /// A Google service account to make a token of, or a token.
+    Google,
+}
+
+/// How the rest of the path becomes the path below the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// As it is.
+    Plain,
+    /// The base ends with the version, and clients send it or not: the first of these prefixes that is there goes.
+    Optional(&'static [&'static str]),
+    /// `{resource}/…`, and then Azure's own path, with `openai/` or without, or a deployment and what is below it.
+    Azure,
+    /// `bedrock-runtime/{region}/…` or `bedrock-mantle/{region}/…`.
+    Bedrock,
+    /// The region stands inside the path, after `locations/`, and selects the host.
+    Vertex,
+    /// `@cf/…` is short for `run/@cf/…`.
+    WorkersAi,
+    /// The client may name another of fal's hosts in a header.
+    Fal,
+    /// `model/{id}` has a host of its own, `v1/…` is shared.
+    Baseten,
+    /// A path of Hugging Face's router, or a model alone, which its own inference service answers for.
+    HuggingFace,
+}
+
+use KeyForm::{Aws, Bearer, Google, Header, Resource, Scheme};
+use Paths::{Azure, Baseten, Bedrock, Fal, HuggingFace, Optional, Plain, Vertex, WorkersAi};
+
+const fn row(slug: &'static str, base: &'static str, paths: Paths, key: KeyForm) -> Provider {
+    Provider { slug, aliases: &[], base, paths, key }
+}
+
+/// Sorted by slug.
+pub const PROVIDERS: &[Provider] = &[
+    row("anthropic", "https://api.anthropic.com", Plain, Header("x-api-key")),
+    row("aws-bedrock", "https://{service}.{region}", Bedrock, Aws),
+    row("azure-openai", "https://{resource}.openai.azure.com", Azure, Resource("api-key")),
+    row("baseten", "https://inference.baseten.co", Baseten, Bearer),
+    row("cartesia", "https://api.cartesia.ai", Plain, Header("x-api-key")),
+    row("cerebras", "https://api.cerebras.ai/v1", Optional(&["v1/"]), Bearer),
+    row("cohere", "https://api.cohere.com", Plain, Bearer),
+    row("deepgram", "https://api.deepgram.com", Plain, Scheme("Token")),
+    row("deepseek", "https://api.deepseek.com", Plain, Bearer),
+    row("elevenlabs", "https://api.elevenlabs.io", Plain, Header("xi-api-key")),
+    row("fal", "https://fal.run", Fal, Scheme("Key")),
+    row("fireworks", "https://api.fireworks.ai/inference/v1", Optional(&["inference/v1/", "v1/"]), Bearer),
+    Provider {
+        slug: "google-ai-studio",
+        aliases: &["google"],
+        base: "https://generativelanguage.googleapis.com",
+        paths: Plain,
+        key: Header("x-goog-api-key"),
+    },
+    row("google-vertex-ai", "https://{region-}aiplatform.googleapis.com", Vertex, Google),
+    row("grok", "https://api.x.ai/v1", Optional(&["v1/"]), Bearer),
+    row("groq", "https://api.groq.com/openai/v1", Optional(&["openai/v1/", "v1/"]), Bearer),
+    row("huggingface", "https://router.huggingface.co", HuggingFace, Bearer),
+    row("ideogram", "https://api.ideogram.ai", Plain, Header("api-key")),
+    row("mistral", "https://api.mistral.ai", Plain, Bearer),
+    row("openai", "https://api.openai.com/v1", Optional(&["v1/"]), Bearer),
+    row("openrouter", "https://openrouter.ai/api/v1", Optional(&["v1/"]), Bearer),
+    row("parallel", "https://api.parallel.ai", Plain, Header("x-api-key")),
+    row("perplexity-ai", "https://api.perplexity.ai", Plain, Bearer),
+    row("replicate", "https://api.replicate.com/v1", Optional(&["v1/"]), Bearer),
+    row("workers-ai", "https://api.cloudflare.com/client/v4/accounts/{account}/ai", WorkersAi, Bearer),
+];
+
+/// What of a request decides where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub account: &'a str,
+    /// The path after the provider's segment, without its leading slash.
+    pub rest: &'a str,
+    /// The query with its `?`, or nothing.
+    pub query: &'a str,
+    /// The base URL that the operator put in the place of the provider's own.
+    pub base_override: Option<&'a str>,
+    /// The header `x-fal-target-url`, which has a meaning for fal only.
+    pub fal_target: Option<&'a str>,
+    /// True when the request brings no key, and is sent with one that the gateway keeps.
+    pub keyed: bool,
+}
+
+/// Fal's own hosts. Those below others of its names belong to whoever has an app there, so a key that the gateway keeps
+/// does not go to them.
+const FAL_HOSTS: &[&str] = &["fal.run", "queue.fal.run", "ws.fal.run", "rest.fal.ai", "rest.alpha.fal.ai"];
+
+pub fn find(slug: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().find(|provider| provider.slug == slug || provider.aliases.contains(&slug))
+}
+
+/// The slug somebody probably meant, if one is near enough to be worth saying.
+pub fn nearest(slug: &str) -> Option<&'static str> {
+    let slug: String = slug.chars().take(40).flat_map(char::to_lowercase).collect();
+    let all = PROVIDERS.iter().map(|provider| provider.slug);
+    let (apart, known) = all.clone().map(|known| (distance(&slug, known), known)).min()?;
+    if apart <= 2 {
+        return Some(known);
+    }
+    all.clone()
+        .find(|known| slug.len() >= 3 && (known.contains(&*slug) || slug.contains(known)))
+        .or((apart <= 3).then_some(known))
+}
+
+/// Levenshtein's edit distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut previous: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut last = i + 1;
+        let mut current = vec![last];
+        for (to, above) in b.iter().zip(previous.windows(2)) {
+            let [diagonal, up] = above else { continue };
+            last = (diagonal + usize::from(from != *to)).min(up + 1).min(last + 1);
+            current.push(last);
+        }
+        previous = current;
+    }
+    previous.last().copied().unwrap_or(0)
+}
+
+// === impl Provider ===
+
+impl Provider {
+    /// The upstream URL of a request. The host comes from the table or from the operator; the request fills in
+    /// templated parts only, each of which has to match a strict pattern.
+    pub fn url(&self, target: &Target<'_>) -> Result<String, Refusal> {
+        let rest = checked(target.rest)?;
+        let (base, path) = match self.paths {
+            Plain => (self.base.to_owned(), undoubled(rest).to_owned()),
+            Optional(prefixes) => (self.base.to_owned(), without(rest, prefixes).to_owned()),
+            Azure => azure(self.base, rest)?,
+            Bedrock => bedrock(rest)?,
+            Vertex => vertex(rest)?,
+            WorkersAi => workers_ai(self.base, target.account, rest),
+            Fal => fal(self.base, rest, target.fal_target, target.keyed)?,
+            Baseten => baseten(self.base, rest)?,
+            HuggingFace => (self.base.to_owned(), hugging_face(rest)),
+        };
+        let base = target.base_override.map_or(base.as_str(), |base| base.trim_end_matches('/'));
+        // A target given to fal brings its own query.
+        let query = if path.contains('?') { "" } else { target.query };
+        Ok(format!("{base}/{path}{query}"))
+    }
+
+    /// True for a request whose credential has to travel under another name than the client gave it.
+    /// Bedrock's Anthropic endpoint takes an API key as `x-api-key` only.
+    pub fn wants_bearer_as_api_key(&self, rest: &str) -> bool {
+        self.paths == Bedrock && rest.starts_with("bedrock-mantle/")
+    }
+}
+
+/// Refuses what an upstream or its proxies could read as another path than we did.
+pub fn checked(rest: &str) -> Result<&str, Refusal> {
+    let bad = |what: &str| Err(Refusal::bad_path(format!("the path after the provider contains {what}")));
+    if rest.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\' || byte == b'#') {
+        return bad("a control character, a space, a backslash or '#'; percent-encode it");
+    }
+    let lower = rest.to_ascii_lowercase();
+    if lower.contains("%00") || lower.contains("%0a") || lower.contains("%0d") {
+        return bad("an encoded line break or NUL");
+    }
+    let decoded_dots = lower.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    // What is taken for a path may bring a query, in front of which dots mean the same.
+    if decoded_dots.split(['/', '?']).any(|segment| segment == "." || segment == "..") {
+        return bad("a '.' or '..' segment");
+    }
+    Ok(rest)
+}
+
+fn without<'a>(rest: &'a str, prefixes: &[&str]) -> &'a str {
+    let mut rest = rest;
+    // Clients that add the version to a base URL that already has it send it twice.
+    while let Some(shorter) = prefixes.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        rest = shorter;
+    }
+    rest
+}
+
+fn undoubled(rest: &str) -> &str {
+    rest.strip_prefix("v1/").filter(|inner| inner.starts_with("v1/")).unwrap_or(rest)
+}
+
+/// `(segment, what follows)`; nothing follows the last one.
+fn segment(rest: &str) -> (&str, &str) {
+    rest.split_once('/').unwrap_or((rest, ""))
+}
+
+/// One DNS label: letters, digits and inner hyphens.
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// A cloud region such as `us-east-1`, `europe-west4` or `global`.
+fn is_region(text: &str) -> bool {
+    text.len() <= 32 && is_label(text) && text.bytes().all(|byte| !byte.is_ascii_uppercase())
+}
+
+/// A region of AWS, such as `us-gov-west-1`. `s3` is none: `bedrock-runtime.s3.amazonaws.com` is somebody's bucket.
+fn is_aws_region(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let letters = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let number = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 32
+        && parts.next().is_some_and(|country| country.len() == 2 && letters(country))
+        && parts.next_back().is_some_and(number)
+        && parts.clone().next().is_some()
+        && parts.all(letters)
+}
+
+/// The resource that the path of a request to Azure names.
+pub fn azure_resource(rest: &str) -> &str {
+    segment(rest).0
+}
+
+/// Whether a text can be the name of a resource at Azure.
+pub fn is_azure_resource(text: &str) -> bool {
+    is_label(text)
+}
+
+/// What Azure has below a deployment. <https://learn.microsoft.com/azure/ai-services/openai/reference>
+const AZURE_OPERATIONS: &[&str] = &["chat", "completions", "embeddings", "audio", "images", "extensions", "realtime"];
+
+/// What Azure has below `/openai` beside deployments. Clients whose base URL is the resource send it without `openai/`.
+const AZURE_COLLECTIONS: &[&str] = &[
+    "assistants",
+    "batches",
+    "containers",
+    "conversations",
+    "deployments",
+    "evals",
+    "files",
+    "fine-tunes",
+    "fine_tuning",
+    "models",
+    "operations",
+    "realtime",
+    "responses",
+    "threads",
+    "uploads",
+    "v1",
+    "vector_stores",
+    "video",
+];
+
+/// How the part of a path behind Azure's resource is meant.
+enum AzurePath<'a> {
+    /// A deployment, and what is below it.
+    Deployment(&'a str, &'a str),
+    /// A path below `/openai` that has no deployment in it.
+    Plain(&'a str),
+}
+
+/// Three sorts of clients send three forms: Azure's own whole path, the path below `/openai`, and Cloudflare's, which
+/// begins with the deployment.
+fn azure_path(after: &str) -> AzurePath<'_> {
+    let whole = after.strip_prefix("openai/").or_else(|| (after == "openai").then_some(""));
+    let below = whole.unwrap_or(after);
+    let (first, rest) = segment(below);
+    if first == "deployments" {
+        let (deployment, path) = segment(rest);
+        return if path.is_empty() { AzurePath::Plain(below) } else { AzurePath::Deployment(deployment, path) };
+    }
+    let is_operation = AZURE_OPERATIONS.contains(&segment(rest).0);
+    let is_collection = AZURE_COLLECTIONS.contains(&first) && (first == "v1" || !is_operation);
+    if whole.is_some() || is_collection { AzurePath::Plain(below) } else { AzurePath::Deployment(first, rest) }
+}
+
+/// The deployment that the path of a request to Azure names, if it names one.
+pub fn azure_deployment(rest: &str) -> Option<&str> {
+    match azure_path(segment(rest).1) {
+        AzurePath::Deployment(deployment, _) => Some(deployment).filter(|deployment| !deployment.is_empty()),
+        AzurePath::Plain(_) => None,
+    }
+}
+
+fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
+    let (resource, after) = segment(rest);
+    if !is_label(resource) {
+        return Err(Refusal::bad_path("azure-openai/{resource}/…: the resource must be letters, digits and hyphens"));
+    }
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let path = match azure_path(after) {
+        AzurePath::Plain(path) => format!("openai/{path}"),
+        AzurePath::Deployment(deployment, path)
+            if (1..=64).contains(&deployment.len()) && deployment.bytes().all(named) =>
+        {
+            format!("openai/deployments/{deployment}/{path}")
+        }
+        AzurePath::Deployment(..) => {
+            return Err(Refusal::bad_path(
+                "azure-openai/{resource}/{deployment}/…: the deployment must be 1 to 64 letters, digits, '-', '_' or '.'; \
+                 Azure's own paths begin with azure-openai/{resource}/openai/",
+            ));
+        }
+    };
+    Ok((base.replace("{resource}", resource), path))
+}
+
+fn bedrock(rest: &str) -> Result<(String, String), Refusal> {
+    let (service, after) = segment(rest);
+    let (region, path) = segment(after);
+    if !is_aws_region(region) {
+        return Err(Refusal::bad_path("aws-bedrock/{service}/{region}/…: the region must be one like us-east-1"));
+    }
+    let host = match service {
+        "bedrock-runtime" => format!("https://bedrock-runtime.{region}.amazonaws.com"),
+        "bedrock-mantle" => format!("https://bedrock-mantle.{region}.api.aws"),
+        _ => {
+            return Err(Refusal::bad_path("aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle"));
+        }
+    };
+    Ok((host, path.to_owned()))
+}
+
+fn vertex(rest: &str) -> Result<(String, String), Refusal> {
+    let region = rest.split_once("/locations/").map(|(_, after)| segment(after).0);
+    let host = match region {
+        None | Some("global") => "https://aiplatform.googleapis.com".to_owned(),
+        Some(region) if is_region(region) => format!("https://{region}-aiplatform.googleapis.com"),
+        Some(_) => {
+            return Err(Refusal::bad_path("…/locations/{region}/…: the region must be one like us-central1 or global"));
+        }
+    };
+    Ok((host, rest.to_owned()))
+}
+
+fn workers_ai(base: &str, account: &str, rest: &str) -> (String, String) {
+    let understood = model::understood(rest);
+    let is_model = understood.starts_with("@cf/") || understood.starts_with("@hf/");
+    let path = if is_model { format!("run/{rest}") } else { rest.to_owned() };
+    (base.replace("{account}", account), path)
+}
+
+fn fal(base: &str, rest: &str, target: Option<&str>, keyed: bool) -> Result<(String, String), Refusal> {
+    let Some(target) = target else {
+        return Ok((base.to_owned(), rest.to_owned()));
+    };
+    let refused = || Refusal::bad_path("x-fal-target-url must be an https:// URL on fal.run or fal.ai");
+    let after = target.strip_prefix("https://").ok_or_else(refused)?;
+    let (host, path) = segment(after);
+    let ours = ["fal.run", "fal.ai"].iter().any(|domain| {
+        host == *domain || host.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.') && sub.len() > 1)
+    });
+    if !ours || !host.split('.').all(is_label) {
+        return Err(refused());
+    }
+    if keyed && !FAL_HOSTS.contains(&host) {
+        return Err(Refusal::bad_path(format!(
+            "a key that the gateway keeps goes to fal's own hosts only; x-fal-target-url must be on one of {}, or the \
+             request must bring its own key",
+            FAL_HOSTS.join(", ")
+        )));
+    }
+    let (path_only, _) = path.split_once('?').unwrap_or((path, ""));
+    checked(path_only)?;
+    if path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'#' || byte == b'\\') {
+        return Err(refused());
+    }
+    Ok((format!("https://{host}"), path.to_owned()))
+}
+
+fn baseten(base: &str, rest: &str) -> Result<(String, String), Refusal> {
+    let Some(after) = rest.strip_prefix("model/") else {
+        return Ok((base.to_owned(), undoubled(rest).to_owned()));
+    };
+    let (model, path) = segment(after);
+    if !is_label(model) {
+        return Err(Refusal::bad_path("baseten/model/{id}: the id must be letters, digits and hyphens"));
+    }
+    let path = if path.is_empty() { "production/predict" } else { path };
+    Ok((format!("https://model-{model}.api.baseten.co"), path.to_owned()))
+}
+
+/// <https://huggingface.co/docs/inference-providers>
+fn hugging_face(rest: &str) -> String {
+    let rest = undoubled(rest);
+    let (first, after) = segment(rest);
+    let second = segment(after).0;
+    let is_version = |text: &str| {
+        text.strip_prefix('v')
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    // Of the router's other providers each has paths of its own, which begin with a version or one of these.
+    let is_router_path = is_version(second) || matches!(second, "models" | "inference" | "openai");
+    if rest.is_empty() || is_version(first) || first == "hf-inference" || (first != "models" && is_router_path) {
+        return rest.to_owned();
+    }
+    format!("hf-inference/models/{}", rest.strip_prefix("models/").unwrap_or(rest))
+}
+
+/// The model that the path of a request to Hugging Face names.
+pub fn hugging_face_model(rest: &str) -> Option<String> {
+    let path = hugging_face(rest);
+    let model = path.split_once("models/").map(|(_, model)| model)?;
+    let (owner, after) = segment(model);
+    let name = segment(after).0;
+    // Some old models have no owner in front of their names.
+    let alone = matches!(name, "" | "v1" | "pipeline");
+    let model = if alone { owner.to_owned() } else { format!("{owner}/{name}") };
+    Some(model).filter(|model| !model.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn url(slug: &str, rest: &str) -> Result<String, Refusal> {
+        let target = Target { account: "acct", rest, query: "", base_override: None, fal_target: None, keyed: false };
+        find(slug).unwrap().url(&target)
+    }
+
+    fn overridden(slug: &str, rest: &str) -> String {
+        let target = Target {
+            account: "acct",
+            rest,
+            query: "?a=b",
+            base_override: Some("http://localhost:1/x/"),
+            fal_target: None,
+            keyed: false,
+        };
+        find(slug).unwrap().url(&target).unwrap()
+    }
+
+    #[test]
+    fn the_table_is_sorted_unique_and_https() {
+        let slugs: Vec<_> = PROVIDERS.iter().map(|provider| provider.slug).collect();
+        let mut sorted = slugs.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(slugs, sorted);
+        for provider in PROVIDERS {
+            assert!(provider.base.starts_with("https://") && !provider.base.ends_with('/'), "{}", provider.slug);
+            assert!(provider.aliases.iter().all(|alias| !slugs.contains(alias)));
+        }
+    }
+
+    #[test]
+    fn every_provider_has_fixtures_and_a_line_in_the_readme() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+        let readme = std::fs::read_to_string(format!("{root}README.md")).unwrap();
+        for provider in PROVIDERS {
+            let expected = format!("{root}tests/fixtures/{}/expected.json", provider.slug);
+            assert!(std::fs::exists(&expected).unwrap(), "{expected} is missing");
+            assert!(readme.contains(&format!("| `{}` |", provider.slug)), "{} is not in the README", provider.slug);
+        }
+    }
+
+    #[test]
+    fn both_path_forms_reach_the_same_url() {
+        for (slug, bare, versioned, wanted) in [
+            ("openai", "chat/completions", "v1/chat/completions", "https://api.openai.com/v1/chat/completions"),
+            ("openai", "responses", "v1/v1/responses", "https://api.openai.com/v1/responses"),
+            ("grok", "messages", "v1/messages", "https://api.x.ai/v1/messages"),
+            ("openrouter", "models", "v1/models", "https://openrouter.ai/api/v1/models"),
+            ("cerebras", "chat/completions", "v1/chat/completions", "https://api.cerebras.ai/v1/chat/completions"),
+            ("replicate", "predictions", "v1/predictions", "https://api.replicate.com/v1/predictions"),
+            (
+                "groq",
+                "chat/completions",
+                "openai/v1/chat/completions",
+                "https://api.groq.com/openai/v1/chat/completions",
+            ),
+            (
+                "huggingface",
+                "org/model",
+                "models/org/model",
+                "https://router.huggingface.co/hf-inference/models/org/model",
+            ),
+            (
+                "huggingface",
+                "v1/chat/completions",
+                "v1/v1/chat/completions",
+                "https://router.huggingface.co/v1/chat/completions",
+            ),
+        ] {
+            assert_eq!(url(slug, bare).unwrap(), wanted);
+            assert_eq!(url(slug, versioned).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn templated_parts_become_hosts() {
+        for (slug, rest, wanted) in [
+            (
+                "azure-openai",
+                "my-res/gpt-4o/chat/completions",
+                "https://my-res.openai.azure.com/openai/deployments/gpt-4o/chat/completions",
+            ),
+            (
+                "aws-bedrock",
+                "bedrock-runtime/us-east-1/model/a.b-v1%3A0/invoke",
+                "https://bedrock-runtime.us-east-1.amazonaws.com/model/a.b-v1%3A0/invoke",
+            ),
+            (
+                "aws-bedrock",
+                "bedrock-mantle/eu-west-1/anthropic/v1/messages",
+                "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1/messages",
+            ),
+            (
+                "google-vertex-ai",
+                "v1/projects/p/locations/us-central1/publishers/google/models/m:generateContent",
+                "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/us-central1/publishers/google/models/m:generateContent",
+            ),
+            (
+                "google-vertex-ai",
+                "v1/projects/p/locations/global/x",
+                "https://aiplatform.googleapis.com/v1/projects/p/locations/global/x",
+            ),
+            (
+                "workers-ai",
+                "@cf/meta/llama",
+                "https://api.cloudflare.com/client/v4/accounts/acct/ai/run/@cf/meta/llama",
+            ),
+            (
+                "workers-ai",
+                "v1/chat/completions",
+                "https://api.cloudflare.com/client/v4/accounts/acct/ai/v1/chat/completions",
+            ),
+            ("baseten", "model/abc123", "https://model-abc123.api.baseten.co/production/predict"),
+            ("baseten", "v1/chat/completions", "https://inference.baseten.co/v1/chat/completions"),
+        ] {
+            assert_eq!(url(slug, rest).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn hugging_faces_router_and_its_models_are_told_apart() {
+        for (sent, arrives, model) in [
+            ("v1/chat/completions", "v1/chat/completions", None),
+            ("v1/models", "v1/models", None),
+            ("hf-inference/models/org/m", "hf-inference/models/org/m", Some("org/m")),
+            (
+                "hf-inference/models/org/m/pipeline/feature-extraction",
+                "hf-inference/models/org/m/pipeline/feature-extraction",
+                Some("org/m"),
+            ),
+            ("together/v1/chat/completions", "together/v1/chat/completions", None),
+            ("novita/v3/openai/chat/completions", "novita/v3/openai/chat/completions", None),
+            ("fireworks-ai/inference/v1/chat/completions", "fireworks-ai/inference/v1/chat/completions", None),
+            ("org/m", "hf-inference/models/org/m", Some("org/m")),
+            ("org/m/v1/chat/completions", "hf-inference/models/org/m/v1/chat/completions", Some("org/m")),
+            ("models/gpt2", "hf-inference/models/gpt2", Some("gpt2")),
+            ("gpt2", "hf-inference/models/gpt2", Some("gpt2")),
+            ("hf-inference/models/gpt2/pipeline/x", "hf-inference/models/gpt2/pipeline/x", Some("gpt2")),
+        ] {
+            assert_eq!(url("huggingface", sent).unwrap(), format!("https://router.huggingface.co/{arrives}"));
+            assert_eq!(hugging_face_model(sent).as_deref(), model, "{sent}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_azures_clients_arrives_where_azure_has_it() {
+        for (sent, arrives) in [
+            // AzureOpenAI with `azure_endpoint`, LiteLLM, LangChain.
+            ("openai/deployments/gpt-4o/chat/completions", "deployments/gpt-4o/chat/completions"),
+            ("openai/deployments/my.gpt_5/audio/transcriptions", "deployments/my.gpt_5/audio/transcriptions"),
+            // The same client with the resource as its `base_url`.
+            ("deployments/gpt-4o/embeddings", "deployments/gpt-4o/embeddings"),
+            ("responses", "responses"),
+            ("responses/resp_1/cancel", "responses/resp_1/cancel"),
+            ("files/file-1/content", "files/file-1/content"),
+            ("threads/t/runs/r/steps", "threads/t/runs/r/steps"),
+            ("v1/chat/completions", "v1/chat/completions"),
+            ("realtime", "realtime"),
+            ("deployments", "deployments"),
+            // Cloudflare's form.
+            ("gpt-4o/chat/completions", "deployments/gpt-4o/chat/completions"),
+            ("models/chat/completions", "deployments/models/chat/completions"),
+            ("d/images/generations", "deployments/d/images/generations"),
+            ("d/anything/new", "deployments/d/anything/new"),
+            // What has no deployment.
+            ("openai/responses", "responses"),
+            ("openai/v1/responses", "v1/responses"),
+            ("openai/v1/chat/completions", "v1/chat/completions"),
+            ("openai/files", "files"),
+            ("openai/models", "models"),
+            ("openai/realtime", "realtime"),
+            ("openai/deployments", "deployments"),
+            ("openai/deployments/gpt-4o", "deployments/gpt-4o"),
+            ("openai/chat/completions", "chat/completions"),
+            ("openai/batches/batch_1/cancel", "batches/batch_1/cancel"),
+        ] {
+            let rest = format!("res/{sent}");
+            assert_eq!(url("azure-openai", &rest).unwrap(), format!("https://res.openai.azure.com/openai/{arrives}"));
+            let deployment = arrives.strip_prefix("deployments/").and_then(|below| below.split_once('/'));
+            assert_eq!(azure_deployment(&rest), deployment.map(|(name, _)| name), "{sent}");
+        }
+    }
+
+    #[test]
+    fn an_override_takes_the_place_of_the_whole_base() {
+        assert_eq!(overridden("openai", "v1/chat/completions"), "http://localhost:1/x/chat/completions?a=b");
+        assert_eq!(overridden("azure-openai", "r/d/chat"), "http://localhost:1/x/openai/deployments/d/chat?a=b");
+        assert_eq!(
+            overridden("aws-bedrock", "bedrock-runtime/us-east-1/model/m/invoke"),
+            "http://localhost:1/x/model/m/invoke?a=b"
+        );
+    }
+
+    #[test]
+    fn hostile_parts_are_refused() {
+        for (slug, rest) in [
+            ("azure-openai", "evil.com%23/d/x"),
+            ("azure-openai", "evil.com/d/x"),
+            ("azure-openai", "a@b/d/x"),
+            ("azure-openai", "r//x"),
+            ("azure-openai", "r"),
+            ("azure-openai", "r/openai/deployments//chat"),
+            ("azure-openai", "r/openai/deployments/a%2fb/chat"),
+            ("azure-openai", "r/openai/../x"),
+            ("aws-bedrock", "bedrock-runtime/us-east-1.evil.com/x"),
+            ("aws-bedrock", "s3/us-east-1/x"),
+            ("aws-bedrock", "bedrock-runtime/us_east/x"),
+            ("google-vertex-ai", "v1/projects/p/locations/evil.com%2f/x"),
+            ("baseten", "model/a.b/x"),
+            ("openai", "../x"),
+            ("openai", "..?x"),
+            ("openai", "a/%2e.?x"),
+            ("openai", "a/%2E%2e/x"),
+            ("openai", "a/..%2fx"),
+            ("openai", "a%0d%0ax"),
+            ("openai", "a#b"),
+        ] {
+            assert!(url(slug, rest).is_err(), "{slug} {rest}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_gateways_goes_to_fals_own_hosts_only() {
+        let fal = |host: &str, keyed: bool| {
+            let target = format!("https://{host}/x");
+            let target =
+                Target { account: "", rest: "", query: "", base_override: None, fal_target: Some(&target), keyed };
+            find("fal").unwrap().url(&target).is_ok()
+        };
+        for host in FAL_HOSTS {
+            assert!(fal(host, true), "{host}");
+        }
+        for host in ["somebody.fal.run", "x.gateway.alpha.fal.ai", "fal.ai"] {
+            assert_eq!((fal(host, true), fal(host, false)), (false, true), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_region_of_aws_is_no_other_service_of_its() {
+        for region in ["us-east-1", "ap-southeast-7", "us-gov-west-1", "eu-isoe-west-1", "mx-central-1"] {
+            assert!(url("aws-bedrock", &format!("bedrock-runtime/{region}/model/x/invoke")).is_ok(), "{region}");
+        }
+        for region in [
+            "s3",
+            "s3-us-west-2",
+            "s3-website-us-west-2",
+            "us",
+            "us-1",
+            "global",
+            "us-east-",
+            "us-east-x",
+            "us-east-123",
+            "US-east-1",
+            "us--1",
+            "",
+        ] {
+            assert!(url("aws-bedrock", &format!("bedrock-runtime/{region}/model/x/invoke")).is_err(), "{region}");
+        }
+    }
+
+    #[test]
+    fn fal_targets_stay_with_fal() {
+        let fal = |target| {
+            let target = Target {
+                account: "",
+                rest: "",
+                query: "?own=1",
+                base_override: None,
+                fal_target: Some(target),
+                keyed: false,
+            };
+            find("fal").unwrap().url(&target)
+        };
+        assert_eq!(fal("https://queue.fal.run/fal-ai/x?y=1").unwrap(), "https://queue.fal.run/fal-ai/x?y=1");
+        assert_eq!(fal("https://rest.alpha.fal.ai/x").unwrap(), "https://rest.alpha.fal.ai/x?own=1");
+        for evil in [
+            "http://fal.run/x",
+            "https://fal.run.evil.com/x",
+            "https://evilfal.run/x",
+            "https://fal.run@evil.com/x",
+            "https://fal.run:8443/x",
+            "https://evil.com?.fal.run/x",
+            "https://evil.com#.fal.run/x",
+            "https://evil.com\\.fal.run/x",
+            "https://fal.run/../x",
+        ] {
+            assert!(fal(evil).is_err(), "{evil}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_provider_is_recognised() {
+        for (typed, meant) in [
+            ("opnai", "openai"),
+            ("OpenAI", "openai"),
+            ("azure", "azure-openai"),
+            ("gemini", ""),
+            ("bedrock", "aws-bedrock"),
+        ] {
+            assert_eq!(nearest(typed).unwrap_or(""), meant, "{typed}");
+        }
+        assert_eq!(nearest("something-else-entirely"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_escapes_the_providers_hosts(rest in "[a-z0-9@#?:%./\\\\-]{0,40}", index in 0..PROVIDERS.len()) {
+            let provider = &PROVIDERS[index];
+            let target = Target { account: "acct", rest: &rest, query: "", base_override: None, fal_target: None, keyed: false };
+            if let Ok(url) = provider.url(&target) {
+                let host = url.strip_prefix("https://").unwrap().split(['/', '?', '#', '\\', '@', ':']).next().unwrap();
+                let suffix = match provider.paths {
+                    Azure => ".openai.azure.com",
+                    Bedrock => if host.ends_with(".api.aws") { ".api.aws" } else { ".amazonaws.com" },
+                    Vertex => "aiplatform.googleapis.com",
+                    Baseten => ".baseten.co",
+                    _ => provider.base.strip_prefix("https://").unwrap().split('/').next().unwrap(),
+                };
+                prop_assert!(host.ends_with(suffix), "{url}");
+            }
+        }
+    }
+}

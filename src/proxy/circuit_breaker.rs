@@ -1,0 +1,440 @@
+//! Circuit breaking: a provider that failed again and again is left alone for a while, and then tried by one request.
+//!
+//! The circuits are in an isolate's memory. Each isolate finds out for itself, which costs some failures more and no
+//! request a way to another place.
+
+use crate::providers::address;
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// When a circuit opens, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// This many failures…
+    pub failures: usize,
+    /// …within so many milliseconds open the circuit…
+    pub window_ms: u64,
+    /// …for so many.
+    pub cooldown_ms: u64,
+    /// Of a provider that was given less time than this, a request that ran out of it says nothing.
+    pub timeout_floor_ms: u64,
+}
+
+/// How a request ended, as far as that speaks of its provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// There was an answer.
+    Answered,
+    /// The provider was not reached.
+    Unreached,
+    /// It answered with a fault of its own, or took too long, where it is known to work.
+    Failed,
+    /// The same, for something that may be of this caller's making: it takes another one to believe it.
+    Doubtful { caller: u64 },
+    /// Its caller ended it.
+    Unknown,
+}
+
+/// (name in a gateway's settings, smallest, greatest). The times are in seconds.
+pub const BOUNDS: [(&str, u64, u64); 3] = [("failures", 1, 100), ("window", 1, 3_600), ("cooldown", 1, 3_600)];
+
+/// The same for the one member that a setting need not have.
+pub const TIMEOUT_FLOOR: (&str, u64, u64) = ("timeout_floor", 1, 3_600);
+const DEFAULT_FLOOR_MS: u64 = 10_000;
+
+/// Doubtful failures that are kept of a circuit.
+const MAX_DOUBTFUL: usize = 200;
+
+/// More circuits than this are not kept: the one that was quiet for the longest time makes room.
+const MAX_CIRCUITS: usize = 500;
+
+/// Statuses of a provider that is out of order. Not 429: it speaks of the caller's key, and others have other keys.
+pub fn is_failure(status: u16) -> bool {
+    status >= 500
+}
+
+/// What a circuit is for. Requests name the hosts of some providers, and nobody is to cut others off from a provider by
+/// naming one that does not exist.
+pub fn name(provider: &str, origin: &str) -> String {
+    format!("{provider} {origin}")
+}
+
+/// What tells callers apart: who has a token by that, all others by the network they are in. Where that is unknown they are
+/// one. `network` has to be what the connection says, for a request could name any.
+pub fn caller(identity: Option<&str>, network: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let network = network.filter(|_| identity.is_none()).and_then(address::network);
+    (identity, network).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The circuits of an isolate.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    circuits: Vec<Circuit>,
+}
+
+#[derive(Debug)]
+struct Circuit {
+    gateway: i64,
+    provider: String,
+    /// When the latest failures were, oldest first.
+    failures: Vec<u64>,
+    /// Failures that may be of their callers' making: when, and whose.
+    doubtful: Vec<(u64, u64)>,
+    /// True while the request is under way that finds out how the provider is.
+    is_on_trial: bool,
+    /// While the circuit is open: until when no request is let through. After that one is, and has this time set anew, so
+    /// that no other follows before it is known how it ended.
+    open_until: Option<u64>,
+    used_at: u64,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Reads the setting as it is stored; `None` when there is to be no circuit.
+    pub fn of(stored: &Value) -> Option<Self> {
+        let number = |(name, min, max): (&str, u64, u64)| {
+            stored.get(name).and_then(Value::as_u64).filter(|number| (min..=max).contains(number))
+        };
+        let [failures, window, cooldown] = BOUNDS.map(number);
+        Some(Self {
+            failures: failures? as usize,
+            window_ms: window? * 1_000,
+            cooldown_ms: cooldown? * 1_000,
+            timeout_floor_ms: number(TIMEOUT_FLOOR).map_or(DEFAULT_FLOOR_MS, |seconds| seconds * 1_000),
+        })
+    }
+}
+
+// === impl Breaker ===
+
+impl Breaker {
+    /// Whether a request might be sent; if not, in how many milliseconds the next one might.
+    pub fn check(&mut self, gateway: i64, provider: &str, settings: Settings, now: u64) -> Result<(), u64> {
+        let until = self.find(gateway, provider).and_then(|circuit| circuit.open_until).unwrap_or(0);
+        // A cooldown that was shortened meanwhile holds at once.
+        match until.min(now.saturating_add(settings.cooldown_ms)).checked_sub(now) {
+            Some(left @ 1..) => Err(left),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a request be sent, or does not, as `check` says. The one that is let through by an open circuit is its trial.
+    pub fn admit(&mut self, gateway: i64, provider: &str, settings: Settings, now: u64) -> Result<(), u64> {
+        self.check(gateway, provider, settings, now)?;
+        if let Some(circuit) = self.find(gateway, provider).filter(|circuit| circuit.open_until.is_some()) {
+            circuit.open_until = Some(now + settings.cooldown_ms);
+            circuit.is_on_trial = true;
+            circuit.used_at = now;
+        }
+        Ok(())
+    }
+
+    /// Takes note of how a request ended. True when no other is to be sent for now.
+    pub fn note(&mut self, gateway: i64, provider: &str, settings: Settings, end: End, now: u64) -> bool {
+        if matches!(end, End::Answered | End::Unknown) {
+            let Some(circuit) = self.find(gateway, provider) else { return false };
+            if end == End::Unknown {
+                circuit.waive(now);
+            } else if circuit.open_until.take().is_some() {
+                circuit.close();
+            }
+            return circuit.open_until.is_some_and(|until| until > now);
+        }
+        let circuit = self.at(gateway, provider, now);
+        circuit.used_at = now;
+        match end {
+            End::Doubtful { caller } => circuit.doubt(caller, settings, now),
+            _ => circuit.failures.push(now),
+        }
+        circuit.failures.retain(|at| now.saturating_sub(*at) < settings.window_ms);
+        circuit.doubtful.retain(|(at, _)| now.saturating_sub(*at) < settings.window_ms);
+        let is_doubtful = matches!(end, End::Doubtful { .. }) && !circuit.is_believed();
+        if is_doubtful {
+            circuit.waive(now);
+        } else if circuit.counted() >= settings.failures || circuit.open_until.is_some() {
+            // One trial that failed is enough to stay open.
+            circuit.close();
+            circuit.open_until = Some(now + settings.cooldown_ms);
+        }
+        circuit.open_until.is_some_and(|until| until > now)
+    }
+
+    /// The circuit to forget: of the gateway that has most of them, the one that was quiet for the longest time.
+    fn quietest(&self) -> Option<usize> {
+        let mut counts: Vec<(i64, usize)> = Vec::new();
+        for circuit in &self.circuits {
+            match counts.iter_mut().find(|(gateway, _)| *gateway == circuit.gateway) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((circuit.gateway, 1)),
+            }
+        }
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let own = self.circuits.iter().enumerate().filter(|(_, circuit)| circuit.gateway == most);
+        own.min_by_key(|(_, circuit)| circuit.used_at).map(|(place, _)| place)
+    }
+
+    fn find(&mut self, gateway: i64, provider: &str) -> Option<&mut Circuit> {
+        self.circuits.iter_mut().find(|circuit| circuit.gateway == gateway && circuit.provider == provider)
+    }
+
+    fn at(&mut self, gateway: i64, provider: &str, now: u64) -> &mut Circuit {
+        let known = self.circuits.iter().position(|known| known.gateway == gateway && known.provider == provider);
+        let place = known.unwrap_or_else(|| {
+            if self.circuits.len() >= MAX_CIRCUITS
+                && let Some(quietest) = self.quietest()
+            {
+                self.circuits.swap_remove(quietest);
+            }
+            self.circuits.push(Circuit {
+                gateway,
+                provider: provider.to_owned(),
+                failures: Vec::new(),
+                doubtful: Vec::new(),
+                is_on_trial: false,
+                open_until: None,
+                used_at: now,
+            });
+            self.circuits.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "a circuit was found or made at this place")]
+        &mut self.circuits[place]
+    }
+}
+
+// === impl Circuit ===
+
+impl Circuit {
+    /// Failures that are only believed of several callers. One of them alone fills no more than its share.
+    fn doubt(&mut self, caller: u64, settings: Settings, now: u64) {
+        let own = |(_, whose): &&(u64, u64)| *whose == caller;
+        let crowded = self.doubtful.iter().filter(own).count() >= settings.failures;
+        let place = match crowded {
+            true => self.doubtful.iter().position(|(_, whose)| *whose == caller),
+            false => (self.doubtful.len() >= MAX_DOUBTFUL).then_some(0),
+        };
+        if let Some(place) = place {
+            self.doubtful.remove(place);
+        }
+        self.doubtful.push((now, caller));
+    }
+
+    /// Whether several callers had failures that may have been of their own making.
+    fn is_believed(&self) -> bool {
+        self.doubtful.first().is_some_and(|(_, first)| self.doubtful.iter().any(|(_, caller)| caller != first))
+    }
+
+    fn counted(&self) -> usize {
+        self.failures.len() + if self.is_believed() { self.doubtful.len() } else { 0 }
+    }
+
+    /// Forgets what failed.
+    fn close(&mut self) {
+        self.failures.clear();
+        self.doubtful.clear();
+        self.is_on_trial = false;
+    }
+
+    /// A trial that says nothing is followed by another at once: nobody is to keep a circuit open by making it.
+    fn waive(&mut self, now: u64) {
+        if std::mem::take(&mut self.is_on_trial) {
+            self.open_until = self.open_until.map(|_| now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SETTINGS: Settings =
+        Settings { failures: 3, window_ms: 10_000, cooldown_ms: 30_000, timeout_floor_ms: DEFAULT_FLOOR_MS };
+
+    /// Notes an outcome and returns whether the circuit is open after it.
+    fn note(breaker: &mut Breaker, failed: bool, now: u64) -> bool {
+        ended(breaker, if failed { End::Failed } else { End::Answered }, now)
+    }
+
+    fn ended(breaker: &mut Breaker, end: End, now: u64) -> bool {
+        breaker.note(1, "openai", SETTINGS, end, now)
+    }
+
+    fn admits(breaker: &mut Breaker, now: u64) -> bool {
+        breaker.admit(1, "openai", SETTINGS, now).is_ok()
+    }
+
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::default();
+        assert_eq!([0, 1, 2].map(|now| note(&mut breaker, true, now)), [false, false, true]);
+        breaker
+    }
+
+    #[test]
+    fn settings_are_read_as_they_are_stored() {
+        let stored = json!({ "failures": 3, "window": 10, "cooldown": 30 });
+        assert_eq!(Settings::of(&stored), Some(SETTINGS));
+        let patient = json!({ "failures": 3, "window": 10, "cooldown": 30, "timeout_floor": 2 });
+        assert_eq!(Settings::of(&patient), Some(Settings { timeout_floor_ms: 2_000, ..SETTINGS }));
+        for wrong in [json!(null), json!({}), json!({ "failures": 0, "window": 10, "cooldown": 30 }), json!(5)] {
+            assert_eq!(Settings::of(&wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_one_caller_whatever_it_says() {
+        let ours = caller(Some("token"), Some("192.0.2.1"));
+        assert_eq!(ours, caller(Some("token"), Some("192.0.2.2")));
+        let strangers = [None, Some(""), Some("x"), Some("192.0.2.1, 192.0.2.9")].map(|network| caller(None, network));
+        assert!(strangers.iter().all(|stranger| *stranger == strangers[0]));
+        assert_eq!(caller(None, Some("2001:db8::1")), caller(None, Some("2001:db8:0:9::2")));
+        let others = [
+            ours,
+            strangers[0],
+            caller(None, Some("192.0.2.1")),
+            caller(None, Some("192.0.2.2")),
+            caller(Some(""), None),
+        ];
+        assert!((1..others.len()).all(|n| !others[..n].contains(&others[n])));
+    }
+
+    #[test]
+    fn failures_within_the_window_open_the_circuit_for_the_cooldown() {
+        let mut breaker = opened();
+        assert_eq!(breaker.admit(1, "openai", SETTINGS, 10), Err(29_992));
+        assert_eq!(breaker.admit(1, "openai", SETTINGS, 30_001), Err(1));
+        assert!(breaker.admit(1, "groq", SETTINGS, 10).is_ok() && breaker.admit(2, "openai", SETTINGS, 10).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_a_request_names_has_a_circuit_of_its_own() {
+        let url = |resource: &str| format!("https://{resource}.openai.azure.com/openai/deployments/d/chat/completions");
+        let circuit = |resource: &str| name("azure-openai", crate::credentials::select::origin(&url(resource)));
+        let mut breaker = Breaker::default();
+        for now in 0..3 {
+            breaker.note(1, &circuit("nowhere"), SETTINGS, End::Unreached, now);
+        }
+        assert!(breaker.check(1, &circuit("nowhere"), SETTINGS, 3).is_err());
+        assert!(breaker.check(1, &circuit("ours"), SETTINGS, 3).is_ok());
+    }
+
+    #[test]
+    fn failures_that_are_further_apart_do_not() {
+        let mut breaker = Breaker::default();
+        for now in [0, 5_000, 10_000, 15_000, 20_000] {
+            assert!(!note(&mut breaker, true, now), "{now}");
+        }
+        // A success between failures does not hide them: a provider that fails every other time is out of order.
+        assert!(!note(&mut breaker, false, 20_001));
+        assert!(note(&mut breaker, true, 20_002));
+    }
+
+    #[test]
+    fn after_the_cooldown_one_request_finds_out() {
+        let mut breaker = opened();
+        assert_eq!([30_002, 30_002].map(|now| breaker.check(1, "openai", SETTINGS, now)), [Ok(()), Ok(())]);
+        assert!(admits(&mut breaker, 30_002));
+        assert!(!admits(&mut breaker, 30_003), "one at a time");
+        assert!(!note(&mut breaker, false, 30_004));
+        assert!(admits(&mut breaker, 30_005) && admits(&mut breaker, 30_006));
+        // Whatever was before is forgiven.
+        assert!(!note(&mut breaker, true, 30_007));
+    }
+
+    #[test]
+    fn a_trial_that_fails_opens_the_circuit_again() {
+        let mut breaker = opened();
+        assert!(admits(&mut breaker, 30_002));
+        assert!(note(&mut breaker, true, 40_000));
+        assert!(!admits(&mut breaker, 69_999));
+        assert!(admits(&mut breaker, 70_000));
+    }
+
+    #[test]
+    fn a_trial_of_which_nothing_is_heard_is_followed_by_another() {
+        let mut breaker = opened();
+        assert!(admits(&mut breaker, 30_002));
+        assert!(!admits(&mut breaker, 60_001));
+        assert!(admits(&mut breaker, 60_002));
+    }
+
+    #[test]
+    fn a_shorter_cooldown_holds_at_once() {
+        let mut breaker = opened();
+        let shorter = Settings { cooldown_ms: 1_000, ..SETTINGS };
+        assert_eq!(breaker.admit(1, "openai", shorter, 10), Err(1_000));
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_the_quietest_goes() {
+        let mut breaker = Breaker::default();
+        for now in 0..3 {
+            breaker.note(2, "openai", SETTINGS, End::Unreached, now);
+        }
+        for provider in 0..MAX_CIRCUITS + 10 {
+            for now in 0..200 {
+                let end = if now % 2 == 0 { End::Unreached } else { End::Doubtful { caller: 1 } };
+                breaker.note(1, &provider.to_string(), SETTINGS, end, provider as u64 * 1_000 + now);
+            }
+        }
+        assert_eq!(breaker.circuits.len(), MAX_CIRCUITS);
+        assert!(breaker.find(1, "10").is_none() && breaker.find(1, "11").is_some());
+        // Whoever names many hosts makes nobody else's circuit be forgotten.
+        assert!(breaker.check(2, "openai", SETTINGS, 10).is_err());
+        assert!(breaker.circuits.iter().all(|circuit| circuit.failures.len() < SETTINGS.failures));
+        let mut crowded = Breaker::default();
+        for caller in 0..1_000 {
+            crowded.at(1, "openai", 0).doubt(caller, SETTINGS, 0);
+        }
+        assert_eq!(crowded.circuits[0].doubtful.len(), MAX_DOUBTFUL);
+    }
+
+    #[test]
+    fn what_one_caller_alone_has_made_fail_opens_no_circuit() {
+        let mut breaker = Breaker::default();
+        for now in 0..100 {
+            assert!(!ended(&mut breaker, End::Doubtful { caller: 1 }, now));
+            assert!(!ended(&mut breaker, End::Unknown, now));
+        }
+        assert!(admits(&mut breaker, 100));
+        // Another one, to whom the same happens, speaks for it.
+        assert!(ended(&mut breaker, End::Doubtful { caller: 2 }, 101));
+        assert!(!admits(&mut breaker, 102));
+        // Also together with what is certain.
+        let mut breaker = Breaker::default();
+        let ends = [End::Failed, End::Doubtful { caller: 1 }, End::Doubtful { caller: 2 }];
+        assert_eq!(ends.map(|end| ended(&mut breaker, end, 0)), [false, false, true]);
+        // But not if it happened too long ago.
+        let mut breaker = Breaker::default();
+        for (caller, now) in [(1, 0), (1, 1), (1, 2), (2, 10_002), (2, 10_003)] {
+            assert!(!ended(&mut breaker, End::Doubtful { caller }, now));
+        }
+    }
+
+    #[test]
+    fn a_trial_that_says_nothing_is_followed_by_another() {
+        for end in [End::Unknown, End::Doubtful { caller: 1 }] {
+            let mut breaker = opened();
+            assert!(admits(&mut breaker, 30_002) && !admits(&mut breaker, 30_003));
+            assert!(!ended(&mut breaker, end, 30_004));
+            assert!(admits(&mut breaker, 30_005), "{end:?}");
+            assert!(!admits(&mut breaker, 30_006), "one at a time");
+            // What ends later, and was no trial, opens nothing.
+            assert!(!ended(&mut breaker, End::Answered, 30_007));
+            assert!(admits(&mut breaker, 30_008) && admits(&mut breaker, 30_008));
+        }
+        // While it is open, what was sent before does not open the way.
+        let mut breaker = opened();
+        assert!(ended(&mut breaker, End::Unknown, 10));
+        assert!(!admits(&mut breaker, 11));
+    }
+
+    #[test]
+    fn providers_that_are_limited_or_asked_wrongly_are_in_order() {
+        for (status, wanted) in [(200, false), (404, false), (408, false), (429, false), (500, true), (529, true)] {
+            assert_eq!(is_failure(status), wanted, "{status}");
+        }
+    }
+}

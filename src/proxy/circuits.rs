@@ -1,0 +1,82 @@
+//! The circuit breaker of the isolate, as an attempt meets it.
+
+use crate::credentials::select;
+use crate::gateways::settings::GatewaySettings;
+use crate::http::refusal::Refusal;
+use crate::platform::js::Answer;
+use crate::platform::now;
+use crate::proxy::circuit_breaker::{self, Breaker, End, Settings};
+use crate::proxy::exchange::Job;
+use crate::proxy::proven::{Endpoint, Proven};
+use crate::proxy::upstream_request::NoAnswer;
+use std::cell::RefCell;
+
+thread_local! {
+    static BREAKER: RefCell<Breaker> = RefCell::new(Breaker::default());
+    static PROVEN: RefCell<Proven> = RefCell::new(Proven::default());
+}
+
+/// The header of an answer that says of a request that it was not sent.
+pub const HEADER: &str = "cf-aig-circuit";
+
+/// Refuses a request while its provider is left alone.
+pub fn check(job: &mut Job, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, url, settings, Breaker::check)
+}
+
+/// As `check`, for a request that is sent if it passes.
+pub fn admit(job: &mut Job, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(job, url, settings, Breaker::admit)
+}
+
+type Question = fn(&mut Breaker, i64, &str, Settings, u64) -> Result<(), u64>;
+
+fn asked(job: &mut Job, url: &str, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
+    let Some(settings) = Settings::of(&settings.circuit_breaker) else { return Ok(()) };
+    let circuit = circuit(job, url);
+    let answer = BREAKER.with_borrow_mut(|breaker| question(breaker, job.call.gateway, &circuit, settings, now()));
+    answer.map_err(|milliseconds| {
+        let seconds = milliseconds.div_ceil(1_000);
+        job.notes.push((HEADER, "open".to_owned()));
+        job.notes.push(("retry-after", seconds.to_string()));
+        Refusal::circuit_open(&job.call.provider, seconds)
+    })
+}
+
+/// Takes note of how an attempt ended. True when no other may follow for now. `caller` tells whose it was.
+pub fn note(
+    job: &Job,
+    url: &str,
+    settings: &GatewaySettings,
+    sent: &Result<Answer, NoAnswer>,
+    caller: impl FnOnce() -> u64,
+) -> bool {
+    let endpoint = || {
+        let model = job.call.model();
+        Endpoint::new(&job.call.provider, select::origin(url), &job.call.rest, model.as_deref())
+    };
+    if sent.as_ref().is_ok_and(|answer| answer.status < 400) {
+        PROVEN.with_borrow_mut(|proven| proven.note(endpoint(), now()));
+    }
+    let Some(settings) = Settings::of(&settings.circuit_breaker) else { return false };
+    let failed = || match PROVEN.with_borrow(|proven| proven.has(endpoint(), now())) {
+        true => End::Failed,
+        false => End::Doubtful { caller: caller() },
+    };
+    let end = match sent {
+        Ok(upstream) if circuit_breaker::is_failure(upstream.status) => failed(),
+        Ok(_) => End::Answered,
+        // The client took its request back, which says nothing about the provider.
+        Err(_) if job.client.aborted() => End::Unknown,
+        Err(NoAnswer { waited_ms: Some(waited), .. }) if *waited < settings.timeout_floor_ms => End::Unknown,
+        Err(NoAnswer { waited_ms: Some(_), .. }) => failed(),
+        Err(NoAnswer { waited_ms: None, .. }) => End::Unreached,
+    };
+    let circuit = circuit(job, url);
+    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, &circuit, settings, end, now()))
+}
+
+/// Only gateways with a breaker need the name.
+fn circuit(job: &Job, url: &str) -> String {
+    circuit_breaker::name(&job.call.provider, select::origin(url))
+}

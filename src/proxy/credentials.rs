@@ -1,0 +1,322 @@
+//! The credential of a request, from its choice to the headers that the provider gets.
+
+use crate::auth::presented::{self, Presented};
+use crate::base::timestamp;
+use crate::credentials::google_token::{self, Account};
+use crate::credentials::select::{
+    self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey,
+};
+use crate::credentials::sigv4::{self, Signed};
+use crate::credentials::vault::{Bound, Vault};
+use crate::entry::cron;
+use crate::gateways::snapshot::Scope;
+use crate::http::headers::{Edits, Headers};
+use crate::http::refusal::Refusal;
+use crate::logs::record;
+use crate::mask;
+use crate::platform::js::{self, Incoming};
+use crate::platform::{Around, console, now, vault, within};
+use crate::providers::table::KeyForm;
+use crate::providers::upstream::{self, Upstream};
+use crate::proxy::compat;
+use crate::proxy::exchange::Job;
+use crate::proxy::options::Options;
+use crate::proxy::upstream_request::Taken;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{RequestInit, RequestRedirect};
+
+/// How long Google may take to turn a service account into a token, in milliseconds.
+const TOKEN_PATIENCE_MS: u64 = 10_000;
+
+/// Clients can send service accounts of their own; the cache starts anew rather than grow.
+const MAX_TOKENS: usize = 100;
+
+/// A token of a service account, known by the whole digest of the account's address and key.
+struct Minted {
+    account: [u8; 32],
+    token: google_token::Token,
+}
+
+thread_local! {
+    static TOKENS: RefCell<Vec<Minted>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a request is sent with.
+pub struct Credential {
+    /// `None` leaves the request with what it came with.
+    material: Option<Material>,
+    /// True when no key of the caller's goes along.
+    pub replaces: bool,
+    /// What the provider is sent beside it: the headers that a custom provider was given.
+    beside: Vec<(String, String)>,
+    /// How many requests may be sent with the stored key, if one is used and it has a limit.
+    pub limit: Option<KeyLimit>,
+}
+
+/// Chooses the credential and gets hold of it. What was chosen is noted for the log.
+pub async fn resolve(
+    headers: &Headers,
+    upstream: Upstream<'_>,
+    scope: &Scope,
+    presented: &Presented,
+    options: &Options,
+    job: &mut Job,
+) -> Result<Credential, Refusal> {
+    let around = Rc::clone(&job.around);
+    let config = &around.config;
+    let slug = upstream.slug();
+    // The endpoints that providers have for OpenAI's clients take what those send.
+    let form = if compat::wants_bearer(slug, &job.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
+    let operators = config.provider_key(slug);
+    // Headers with a credential are the account's own key, whatever `byok_only` says of the operator's.
+    let has_secrets = upstream.has_secrets();
+    let asked = Asked {
+        provider: slug,
+        upstream: upstream.origin(config),
+        brings_key: select::brings_key(headers, &job.call.query, |text| is_ours(&around, text)),
+        alias: options.byok_alias.as_deref(),
+        let_in: presented.let_in,
+        own_keys_only: !has_secrets && (options.no_wholesale || scope.gateway.settings.byok_only),
+        operator_has_key: operators.is_some() || has_secrets,
+    };
+    let beside = upstream.headers(presented.let_in && !asked.brings_key);
+    let beside = beside.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut credential = Credential { material: None, replaces: false, beside, limit: None };
+    let unfit = |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}."));
+    match select::choose(&asked, &scope.keys)? {
+        Choice::Request => {
+            job.call.credential = record::Credential::Request;
+            if asked.alias.is_some() {
+                job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
+            }
+            credential.material = select::account_of_client(form, headers).map(Material::Google);
+        }
+        Choice::Stored(key) => {
+            job.call.credential = record::Credential::Stored(key.alias.clone());
+            let secret = opened(key, scope, &around).await?;
+            select::admit_resource(form, &job.call.rest, secret.trim())?;
+            let material = select::material(form, &job.call.rest, secret.trim());
+            credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
+            credential.replaces = true;
+            credential.limit = key.limit.clone();
+        }
+        Choice::Operator => {
+            job.call.credential = record::Credential::Operator;
+            credential.replaces = true;
+            if let Some(key) = operators {
+                select::admit_resource(form, &job.call.rest, key.trim())?;
+                let material = select::material(form, &job.call.rest, key.trim());
+                credential.material = Some(material.map_err(|fault| unfit("The operator's", fault))?);
+            }
+        }
+        Choice::None => {}
+    }
+    Ok(credential)
+}
+
+/// Gets a stored key. When that is not possible the request is refused, and the operator is told: with another key than the
+/// one that was meant it must not be sent.
+async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<String, Refusal> {
+    let gateway = &scope.gateway;
+    let got = match &key.held {
+        Held::Sealed(sealed) => {
+            let bound = Bound {
+                account: &gateway.account_id,
+                gateway: gateway.key,
+                provider: &key.provider,
+                alias: &key.alias,
+                upstream: key.upstream.as_deref(),
+            };
+            if around.current().is_some_and(|current| current != sealed.key_id) {
+                let later = Rc::clone(around);
+                around.context.wait_until(async move { cron::reseal(&later).await });
+            }
+            around.open(sealed, &bound).await
+        }
+        Held::Reference(reference) => around.look_up(reference).await,
+        Held::Nothing => Err("it was thrown away".to_owned()),
+    };
+    got.map_err(|cause| {
+        let line = json!({
+            "level": "error", "event": "stored_key_unreadable", "gateway": gateway.id, "account": gateway.account_id,
+            "provider": key.provider, "alias": key.alias, "cause": cause,
+        });
+        console::error(&line);
+        Refusal::unavailable(format!(
+            "Tollgate cannot get at the key '{}' that it stores for {}; its operator's log says why.",
+            key.alias, key.provider
+        ))
+    })
+}
+
+fn is_ours(around: &Around, text: &str) -> bool {
+    around.config.admin.as_ref().is_ok_and(|admin| presented::is_ours(text, admin))
+}
+
+// === impl Credential ===
+
+impl Credential {
+    /// Whether the body has to be at hand as a whole, to be signed.
+    pub fn signs(&self) -> bool {
+        matches!(self.material, Some(Material::Aws(_)))
+    }
+
+    /// The query as it goes upstream.
+    pub fn query<'a>(&self, query: &'a str, job: &Job) -> Cow<'a, str> {
+        let holds = |text: &str| job.around.holds_token(text);
+        select::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text), holds)
+    }
+
+    /// Puts the credential into the outgoing headers, in place of whatever a client that has none sends instead. Returns
+    /// the URL, which a signature may have brought into another form.
+    pub async fn present(
+        self,
+        asked: &Incoming,
+        url: String,
+        outgoing: &mut Edits<'_>,
+        body: &Taken,
+        job: &mut Job,
+    ) -> Result<String, Refusal> {
+        if self.replaces {
+            for name in KEY_HEADERS {
+                outgoing.remove(*name);
+            }
+            if let Some(protocols) = outgoing.get(&asked.headers, "sec-websocket-protocol") {
+                match select::without_keys(protocols) {
+                    protocols if protocols.is_empty() => outgoing.remove("sec-websocket-protocol"),
+                    protocols => outgoing.set("sec-websocket-protocol", protocols),
+                }
+            }
+        }
+        for (name, value) in self.beside {
+            if upstream::is_secret(&name, &value) {
+                job.call.secrets.keep(&value);
+            }
+            outgoing.set(name, value);
+        }
+        match self.material {
+            None => {}
+            Some(Material::Header(name, value)) => {
+                job.call.secrets.keep(&value);
+                outgoing.set(name, value);
+            }
+            Some(Material::Google(account)) => {
+                let token = minted(&account, job).await?;
+                job.call.secrets.keep(&token);
+                outgoing.set("authorization", format!("Bearer {token}"));
+            }
+            Some(Material::Aws(keys)) => {
+                let secrets = [&keys.access_key_id, &keys.secret_access_key].into_iter().chain(&keys.session_token);
+                secrets.for_each(|secret| job.call.secrets.keep(secret));
+                return signed(&keys, asked, &url, outgoing, body, job).await;
+            }
+        }
+        Ok(url)
+    }
+}
+
+/// Signs a request to Bedrock. The region and the service are those of the path, which the provider's row has checked.
+async fn signed(
+    keys: &AwsKeys,
+    asked: &Incoming,
+    url: &str,
+    outgoing: &mut Edits<'_>,
+    body: &Taken,
+    job: &mut Job,
+) -> Result<String, Refusal> {
+    let hash = match body {
+        Taken::Nothing => sigv4::hex(&Sha256::digest([])),
+        Taken::Whole(buffer, _) => vault::sha256(buffer)
+            .await
+            .map_err(|cause| Refusal::unavailable(format!("The request could not be signed: {cause}.")))?,
+        Taken::Stream(_) => {
+            return Err(Refusal::body_too_large("A body of that length cannot be signed for Bedrock."));
+        }
+    };
+    let origin = select::origin(url);
+    let (path, query) = url.get(origin.len()..).unwrap_or("").split_once('?').unzip();
+    let path = sigv4::sent_path(path.or_else(|| url.get(origin.len()..)).unwrap_or(""));
+    let query = query.unwrap_or("");
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    let mut of_path = job.call.rest.split('/');
+    let service = if of_path.next() == Some("bedrock-mantle") { "bedrock-mantle" } else { "bedrock" };
+    let region = of_path.next().unwrap_or("");
+    let time = timestamp::basic(now());
+    for name in AWS_HEADERS {
+        outgoing.remove(*name);
+    }
+    outgoing.set("x-amz-date", time.clone());
+    let content_type = outgoing.get(&asked.headers, "content-type").map(str::to_owned);
+    let mut headers = Vec::with_capacity(4);
+    headers.extend(content_type.as_deref().map(|kind| ("content-type", kind)));
+    headers.extend([("host", host), ("x-amz-date", time.as_str())]);
+    if let Some(token) = &keys.session_token {
+        outgoing.set("x-amz-security-token", token.clone());
+        headers.push(("x-amz-security-token", token));
+    }
+    let method = asked.method.as_str();
+    let request = Signed { method, path: &path, query, headers: &headers, body: &hash, time: &time, region, service };
+    let authorization = sigv4::authorization(&request, &keys.access_key_id, &keys.secret_access_key);
+    if let Some((_, signature)) = authorization.rsplit_once("Signature=") {
+        job.call.secrets.keep(signature);
+    }
+    outgoing.set("authorization", authorization);
+    let mark = if query.is_empty() { "" } else { "?" };
+    Ok(format!("{origin}{path}{mark}{query}"))
+}
+
+/// A token for a service account: one that this isolate has, or a new one.
+async fn minted(account: &Account, job: &Job) -> Result<String, Refusal> {
+    let id = account.digest();
+    let at_hand = TOKENS.with_borrow(|tokens| {
+        let found = tokens.iter().find(|minted| minted.account == id && now() < minted.token.usable_until);
+        found.map(|minted| minted.token.value.clone())
+    });
+    if let Some(token) = at_hand {
+        return Ok(token);
+    }
+    let refused = |cause: String| {
+        let cause = mask::line(&cause);
+        Refusal::unreachable(format!("Google gave no access token for the service account: {cause}."))
+    };
+    let token = asked(account, job.around.config.google_token_url()).await.map_err(refused)?;
+    let value = token.value.clone();
+    TOKENS.with_borrow_mut(|tokens| {
+        tokens.retain(|minted| minted.account != id && now() < minted.token.usable_until);
+        if tokens.len() >= MAX_TOKENS {
+            tokens.clear();
+        }
+        tokens.push(Minted { account: id, token });
+    });
+    Ok(value)
+}
+
+async fn asked(account: &Account, url: &str) -> Result<google_token::Token, String> {
+    let assertion = google_token::assertion(account, now());
+    let signature = vault::sign(&account.private_key, &assertion)
+        .await
+        .map_err(|_| "its private key cannot be used to sign".to_owned())?;
+    let headers = web_sys::Headers::new().map_err(|error| js::message(&error))?;
+    let _ = headers.set("content-type", "application/x-www-form-urlencoded");
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_headers(&headers);
+    init.set_body(&JsValue::from_str(&google_token::form(&assertion, &signature)));
+    let answered = async {
+        let answer = js::fetch(url, &init).await?;
+        let text = answer.text().map(JsFuture::from).map_err(|error| js::message(&error))?;
+        let text = text.await.map_err(|error| js::message(&error))?.as_string().unwrap_or_default();
+        google_token::read_answer(answer.status(), &text, now())
+    };
+    match within(TOKEN_PATIENCE_MS, answered).await {
+        Some(token) => token,
+        None => Err(format!("no answer within {TOKEN_PATIENCE_MS} ms")),
+    }
+}

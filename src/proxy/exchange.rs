@@ -1,0 +1,199 @@
+//! A proxied request under way, with what its row in the log will need.
+
+use crate::credentials::select::KeyLimit;
+use crate::http::headers::{Edits, Headers};
+use crate::http::refusal::Refusal;
+use crate::http::response_headers;
+use crate::limit::charge;
+use crate::logs::crash_worker::Mark;
+use crate::logs::record::{Call, Failure, LogRecord, Outcome};
+use crate::logs::writer_worker;
+use crate::platform::copy::Growing;
+use crate::platform::{Around, js, now, random};
+use crate::proxy::cache::Cache;
+use crate::proxy::limits::Admission;
+use std::rc::Rc;
+use web_sys::{AbortSignal, Response};
+
+/// The status of a row whose client left before there was an answer, as nginx writes it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Response headers that only we set: a provider's of the same name are removed.
+const OURS: &[&str] = &[
+    "cf-aig-attempt",
+    "cf-aig-cache-status",
+    "cf-aig-circuit",
+    "cf-aig-log-id",
+    "cf-aig-metadata-dropped",
+    "cf-aig-skipped",
+    "cf-aig-spend-remaining",
+    "cf-aig-warning",
+];
+
+#[derive(Clone)]
+pub struct Job {
+    pub around: Rc<Around>,
+    pub call: Call,
+    pub collect_log: bool,
+    pub collect_payload: bool,
+    pub cache: Cache,
+    /// What let the request pass, if its gateway has limits.
+    pub admission: Option<Rc<Admission>>,
+    /// How many requests may be sent with the stored key that is used.
+    pub key_limit: Option<KeyLimit>,
+    /// True for a browser that means to show or run the answer.
+    pub navigates: bool,
+    /// Whether cookies go from the provider to the client and back.
+    pub passes_cookies: bool,
+    /// Response headers that tell the caller what the gateway made of its request.
+    pub notes: Vec<(&'static str, String)>,
+    /// Tells that the row is still to come.
+    pub mark: Option<Rc<Mark>>,
+    /// Room for the request's body, while it waits for its row.
+    pub share: Option<Rc<Growing>>,
+    /// When the request arrived, or when this attempt of it began.
+    pub arrived: u64,
+    /// Tells when the client leaves.
+    pub client: AbortSignal,
+}
+
+impl Job {
+    /// The job of another attempt. Both have the request's body for their rows, if there is room for it twice; else the other one
+    /// has it.
+    pub fn another(&mut self) -> Self {
+        let body = self.call.body.take();
+        let mut other = self.clone();
+        if let Some(body) = body {
+            let mut room = Growing::default();
+            if room.add(body.len() as u64) {
+                self.call.body = Some(body.clone());
+                self.share = Some(Rc::new(room));
+            }
+            other.call.body = Some(body);
+        }
+        other
+    }
+
+    /// Becomes the job of the next attempt, with a row of its own.
+    pub fn begin_next(&mut self) {
+        self.arrived = now();
+        self.call.id = self.around.config.log_id(self.arrived, random(), self.collect_log);
+        self.call.created_at = self.arrived;
+        self.call.attempt += 1;
+        self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
+    }
+
+    /// The headers that are ours on an answer of this status, and what becomes of `theirs`, those that it has.
+    pub fn marks(&self, status: u16, theirs: &Headers) -> Edits<'_> {
+        let mut edits = Edits::default();
+        for name in OURS.iter().filter(|name| theirs.get(name).is_some()) {
+            edits.remove(*name);
+        }
+        response_headers::guard(theirs, self.navigates, self.passes_cookies, &mut edits);
+        if self.call.secrets.has_kept() && status >= 300 {
+            let masker = self.call.secrets.for_caller();
+            for (name, value) in &theirs.0 {
+                if let Some(masked) = masker.header(value).filter(|_| !edits.names(name)) {
+                    edits.set(name.clone(), masked);
+                }
+            }
+        }
+        if self.collect_log {
+            edits.set("cf-aig-log-id", &self.call.id);
+        }
+        edits.set("cf-aig-event-id", &self.call.event_id);
+        edits.set("cf-aig-request-id", &self.call.id);
+        edits.set("cf-aig-step", self.call.step.to_string());
+        if self.call.attempt > 1 {
+            edits.set("cf-aig-attempt", self.call.attempt.to_string());
+        }
+        if let Some(status) = self.cache.status {
+            edits.set("cf-aig-cache-status", status);
+        }
+        for (name, text) in &self.notes {
+            edits.set(*name, text);
+        }
+        edits
+    }
+
+    /// Says anew where a limit stands, which is one item of a list.
+    pub fn note_anew(&mut self, name: &str, limit: &str, text: &str) {
+        let begin = format!("\"{limit}\";");
+        for (_, items) in self.notes.iter_mut().filter(|(known, _)| *known == name) {
+            let others = items.split(", ").map(|item| if item.starts_with(&begin) { text } else { item });
+            *items = others.collect::<Vec<&str>>().join(", ");
+        }
+    }
+
+    /// Adds to what the caller is told in `cf-aig-warning`.
+    pub fn warn(&mut self, text: &str) {
+        match self.notes.iter_mut().find(|(name, _)| *name == "cf-aig-warning") {
+            Some((_, others)) => {
+                others.push_str("; ");
+                others.push_str(text);
+            }
+            None => self.notes.push(("cf-aig-warning", text.to_owned())),
+        }
+    }
+
+    /// Goes on after the answer is on its way.
+    pub fn later<F: Future<Output = ()> + 'static>(self, work: impl FnOnce(Self) -> F) {
+        let around = Rc::clone(&self.around);
+        around.later(work(self));
+    }
+
+    /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
+    pub async fn log(self, outcome: Outcome) {
+        let Self { around, call, admission, mark, share, .. } = self;
+        let duration = now().saturating_sub(self.arrived);
+        let unsaid =
+            admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
+        let set_aside = admission.as_ref().filter(|admission| admission.reserves()).map(|_| call.estimate());
+        let record = LogRecord::new(call, Outcome { duration, ..outcome });
+        if let Some(admission) = &admission {
+            let model = record.answer_model.as_deref().or(record.model.as_deref());
+            match charge::of(&record, set_aside) {
+                Some(charge) => admission.charge(charge, model),
+                None => {
+                    admission.spent(record.charge.amount(record.least_spent(unsaid), admission.reserves()), model);
+                }
+            }
+        }
+        drop(admission);
+        drop(share);
+        writer_worker::submit(record, self.collect_log, mark, &around).await;
+    }
+
+    pub fn finish(self, outcome: Outcome, response: Response) -> Response {
+        self.later(|job| job.log(outcome));
+        response
+    }
+
+    pub fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
+        let response = js::response(&refusal.reply());
+        let own = Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
+        js::edit(&response.headers(), &self.marks(refusal.status, &own));
+        self.finish(refused(refusal, failure), response)
+    }
+
+    pub fn broken(self, cause: &str) -> Response {
+        let refusal = Refusal::unreachable(format!("{}: {cause}", self.call.provider));
+        self.refuse(&refusal, Failure::Upstream(cause.to_owned()))
+    }
+
+    /// Nobody is there to read an answer any more; the row still says what happened.
+    pub fn abandon(self) -> Response {
+        let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
+        self.refuse(&refusal, Failure::ClientLeft)
+    }
+}
+
+/// How a request ended that the gateway answered itself.
+pub fn refused(refusal: &Refusal, failure: Failure) -> Outcome {
+    Outcome {
+        status: Some(refusal.status),
+        content_type: Some("application/json".to_owned()),
+        failure: Some(failure),
+        ..Outcome::default()
+    }
+}

@@ -1,0 +1,277 @@
+//! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
+//! something. A gateway without limits has neither.
+
+use crate::api::gateways::Gateway;
+use crate::auth::presented::Presented;
+use crate::http::envelope::{ApiError, Reply};
+use crate::http::refusal::Refusal;
+use crate::limit::message::{self, Charge, Message};
+use crate::limit::models::{ByAnswer, Models};
+use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
+use crate::limit::rules::{KEY, Limits};
+use crate::limit::{Demand, show};
+use crate::platform::{Around, console, js, now, random, within};
+use crate::proxy::exchange::Job;
+use js_sys::{Promise, Reflect};
+use serde_json::json;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{RequestInit, Response};
+
+/// How long a request waits for its limits to be looked at, in milliseconds.
+const PATIENCE_MS: u64 = 1_000;
+
+/// How long work that no request waits for may take.
+const LATER_PATIENCE_MS: u64 = 10_000;
+
+#[wasm_bindgen]
+extern "C" {
+    type Namespace;
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    fn get_by_name(this: &Namespace, name: &str) -> Result<Stub, JsValue>;
+
+    type Stub;
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &Stub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+}
+
+/// A request that its limits let pass. What it costs is counted when nothing of it is left: no way out can forget that.
+pub struct Admission {
+    around: Rc<Around>,
+    gateway: i64,
+    id: String,
+    /// The counters that learn of the cost.
+    spends: Vec<Demand>,
+    reserves: bool,
+    cost: Cell<u64>,
+    /// Rules that learn of the cost if the answer is of a model that they are about, and what they have to learn.
+    later: Vec<ByAnswer>,
+    by_answer: RefCell<Vec<(Demand, u64)>>,
+    /// What is paid once, however often it is asked for.
+    charges: RefCell<Vec<Charge>>,
+    /// The budgets of such rules that pay for it beside those that were asked.
+    charged_by_answer: RefCell<Vec<Demand>>,
+    /// False where the gateway has no budgets: then nobody has to know of such things.
+    has_budgets: bool,
+    /// False where the limiter has failed already, and has been complained of.
+    complains: bool,
+    /// Headers for the answer.
+    pub notes: Vec<(&'static str, String)>,
+}
+
+/// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
+/// request that an earlier one was counted for.
+pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_counted: bool) -> Result<(), Refused> {
+    let by_model = gateway.limits.are_by_model();
+    let model = job.call.model();
+    let asked = Asked {
+        token: presented.token_id(),
+        metadata: &job.call.metadata.entries,
+        provider: &job.call.provider,
+        model: model.as_deref(),
+        models: if by_model { job.call.models() } else { Models::default() },
+        key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
+        is_counted,
+        is_free: job.call.is_free(),
+    };
+    let admission = admit(&job.around, gateway.key, &gateway.limits, &asked, || job.call.estimate()).await?;
+    job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
+    job.admission = admission;
+    Ok(())
+}
+
+/// Asks whether another attempt may be sent with the stored key of a request, if that has a limit: it counts what is sent.
+pub async fn pass_again(job: &mut Job, gateway: &Gateway) -> Result<(), Refused> {
+    let Some(key) = &job.key_limit else { return Ok(()) };
+    let asked =
+        Asked { key: Some(KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }), ..Asked::default() };
+    let admission = admit(&job.around, gateway.key, &Limits::default(), &asked, || 0).await?;
+    for (name, text) in admission.iter().flat_map(|admission| &admission.notes) {
+        job.note_anew(name, KEY, text);
+    }
+    Ok(())
+}
+
+/// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
+/// nothing to ask, and no admission.
+async fn admit(
+    around: &Rc<Around>,
+    gateway: i64,
+    limits: &Limits,
+    asked: &Asked<'_>,
+    estimate: impl Fn() -> u64,
+) -> Result<Option<Rc<Admission>>, Refused> {
+    let mut plan = Plan::new(limits, asked, estimate);
+    if let Some(refusal) = plan.unknown.take() {
+        // Another step of a universal request may name its model.
+        return Err(Refused { refusal, is_final: false });
+    }
+    let has_budgets = limits.spend.iter().any(|rule| rule.enabled);
+    if plan.demands.is_empty() && !has_budgets {
+        return Ok(None);
+    }
+    let mut admission = Admission {
+        around: Rc::clone(around),
+        gateway,
+        id: format!("{:032x}", random()),
+        spends: plan.spends(),
+        later: std::mem::take(&mut plan.later),
+        by_answer: RefCell::default(),
+        reserves: plan.reserves(),
+        cost: Cell::new(0),
+        charges: RefCell::default(),
+        charged_by_answer: RefCell::default(),
+        has_budgets,
+        complains: true,
+        notes: Vec::new(),
+    };
+    // No budget is about this request; but if it makes something, whoever asks for that must not pay.
+    if plan.demands.is_empty() {
+        return Ok(Some(Rc::new(admission)));
+    }
+    let message = Message::Admit { id: admission.id.clone(), demands: plan.demands.clone() };
+    let answer = call(around, gateway, &message, PATIENCE_MS).await.and_then(|text| {
+        message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
+    });
+    match answer {
+        Ok(readings) => match plan.refused(&readings) {
+            Some(refused) => {
+                // Nothing was taken.
+                admission.spends.clear();
+                admission.later.clear();
+                Err(refused)
+            }
+            None => {
+                admission.notes = plan.headers(&readings);
+                Ok(Some(Rc::new(admission)))
+            }
+        },
+        Err(cause) => {
+            let is_open = !admission.reserves;
+            let outcome = if is_open { "let through" } else { "refused" };
+            let line = json!({ "level": "error", "event": "limiter_failed", "request": outcome, "cause": cause });
+            console::error(&line);
+            if is_open {
+                return Ok(Some(Rc::new(admission)));
+            }
+            // An answer that comes too late may have set money aside: the admission takes it back.
+            admission.complains = false;
+            let refusal = Refusal::unavailable(
+                "Tollgate cannot look at the spend limits of this gateway now, and one of them sets money aside for \
+                 each request (reserve), so the request was not sent. Try again.",
+            );
+            Err(Refused { refusal, is_final: true })
+        }
+    }
+}
+
+/// Where the limits of a gateway stand.
+pub async fn show(around: &Around, gateway: &Gateway) -> Result<Reply, ApiError> {
+    let demands = show::demands(&gateway.limits);
+    if demands.is_empty() {
+        return Ok(show::reply(&gateway.limits, &[], now()));
+    }
+    let text = call(around, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
+    let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
+    let counters = counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?;
+    Ok(show::reply(&gateway.limits, &counters, now()))
+}
+
+/// Forgets the counters of a gateway that was deleted.
+pub async fn forget(around: &Around, gateway: i64) {
+    complain("limits_not_forgotten", call(around, gateway, &Message::Forget, LATER_PATIENCE_MS).await);
+}
+
+/// Sends a message to a gateway's object. Its key is never used again, so neither are the counters of a deleted gateway.
+async fn call(around: &Around, gateway: i64, message: &Message, patience_ms: u64) -> Result<String, String> {
+    let asked = async {
+        let namespace = Reflect::get(&around.env, &JsValue::from_str("LIMITER"))?;
+        if namespace.is_undefined() {
+            let cause = "the Worker has no Durable Object binding named LIMITER; see wrangler.toml";
+            return Err(JsValue::from_str(cause));
+        }
+        let stub = namespace.unchecked_into::<Namespace>().get_by_name(&gateway.to_string())?;
+        let init = RequestInit::new();
+        init.set_method("POST");
+        init.set_body(&JsValue::from_str(&message.to_text()));
+        let response: Response = JsFuture::from(stub.fetch("https://limiter/", &init)?).await?.unchecked_into();
+        let text = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+        if response.ok() { Ok(text) } else { Err(JsValue::from_str(&text)) }
+    };
+    match within(patience_ms, asked).await {
+        Some(answer) => answer.map_err(|error| js::message(&error)),
+        None => Err(format!("no answer within {patience_ms} ms")),
+    }
+}
+
+fn complain(event: &str, result: Result<String, String>) {
+    if let Err(cause) = result {
+        console::error(&json!({ "level": "error", "event": event, "cause": cause }));
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// True when money was set aside for the request.
+    pub fn reserves(&self) -> bool {
+        self.reserves
+    }
+
+    /// What an attempt did cost, or else may have, and the model that its answer names.
+    pub fn spent(&self, cost: u64, model: Option<&str>) {
+        self.cost.set(self.cost.get().saturating_add(cost));
+        let by_answer = self.by_answer(model).filter(|_| cost > 0).map(|demand| (demand, cost));
+        self.by_answer.borrow_mut().extend(by_answer);
+    }
+
+    /// What something costs that can be asked for again, or what counts meanwhile, and the model that the answer names.
+    pub fn charge(&self, charge: Charge, model: Option<&str>) {
+        if self.has_budgets && !charge.thing.is_empty() {
+            self.charges.borrow_mut().push(charge);
+            self.charged_by_answer.borrow_mut().extend(self.by_answer(model));
+        }
+    }
+
+    /// The budgets of rules that are about a model which the request did not name.
+    fn by_answer(&self, model: Option<&str>) -> impl Iterator<Item = Demand> {
+        self.later.iter().filter_map(move |later| later.demand(model?))
+    }
+
+    /// What has to be said of the cost, and to which counters.
+    fn settlements(&mut self) -> Vec<Message> {
+        let (id, cost, demands) = (std::mem::take(&mut self.id), self.cost.get(), std::mem::take(&mut self.spends));
+        let settled = |cost, demands, charges| Message::Settle { id: id.clone(), cost, demands, charges };
+        let by_answer = self.by_answer.take().into_iter();
+        let mut all: Vec<Message> = by_answer.map(|(demand, cost)| settled(cost, vec![demand], Vec::new())).collect();
+        if !demands.is_empty() && (cost > 0 || self.reserves) {
+            all.push(settled(cost, demands.clone(), Vec::new()));
+        }
+        let charges = self.charges.take();
+        if !charges.is_empty() {
+            all.push(settled(0, [demands, self.charged_by_answer.take()].concat(), charges));
+        }
+        all
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let (around, gateway) = (Rc::clone(&self.around), self.gateway);
+        let messages = self.settlements();
+        if messages.is_empty() {
+            return;
+        }
+        let (kept, complains) = (Rc::clone(&around), self.complains);
+        kept.context.wait_until(async move {
+            for message in messages {
+                let settled = call(&around, gateway, &message, LATER_PATIENCE_MS).await;
+                if complains {
+                    complain("spend_not_counted", settled);
+                }
+            }
+        });
+    }
+}

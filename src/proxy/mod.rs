@@ -1,0 +1,20 @@
+//! One proxied request. `handle` is the file to read first.
+
+pub mod cache;
+pub mod circuit_breaker;
+pub mod circuits;
+pub mod compat;
+pub mod compat_worker;
+pub mod credentials;
+pub mod exchange;
+pub mod handle;
+pub mod limits;
+pub mod options;
+pub mod proven;
+pub mod response;
+pub mod retry;
+pub mod universal;
+pub mod universal_worker;
+pub mod upstream_request;
+pub mod websocket;
+pub mod websocket_worker;

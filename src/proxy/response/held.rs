@@ -1,0 +1,111 @@
+//! The answer of an attempt that failed, which the client may get after all.
+
+use crate::logs::record::Outcome;
+use crate::platform::copy::{Copied, Growing, Share};
+use crate::platform::js::{self, Answer};
+use crate::platform::{blocks, within};
+use crate::proxy::exchange::Job;
+use crate::proxy::response::{HELD_PATIENCE_MS, Reader, without_key};
+use js_sys::ArrayBuffer;
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::Response;
+
+/// No more of an error is kept while another attempt is made, in bytes.
+const MAX_HELD: u64 = 1024 * 1024;
+
+/// The answer of an attempt that failed. It is taken in at once, because a body that nobody reads keeps its connection,
+/// and only then it is known whether the client gets it after all.
+pub struct Held {
+    upstream: Response,
+    reader: Reader,
+    /// Ends when there is what is kept of it.
+    taken: JsFuture,
+    kept: Rc<RefCell<Option<Kept>>>,
+}
+
+/// What is kept of an answer.
+struct Kept {
+    buffer: ArrayBuffer,
+    is_whole: bool,
+    share: Growing,
+}
+
+impl Held {
+    pub fn new(upstream: Answer, job: &Job) -> Self {
+        // No error comes whole with its head.
+        let (upstream, reader, _) = Reader::of(upstream, job);
+        let kept = Rc::new(RefCell::default());
+        let (stream, keeping, watch) = (upstream.body(), Rc::clone(&kept), Rc::clone(&reader.watch));
+        // A promise is worked on although nobody waits for it yet.
+        let taken = future_to_promise(async move {
+            let Some(stream) = stream else {
+                let nothing = Kept { buffer: ArrayBuffer::new(0), is_whole: true, share: Growing::default() };
+                keeping.replace(Some(nothing));
+                return Ok(JsValue::UNDEFINED);
+            };
+            let (buffer, is_whole, share) = blocks::beginning(&stream, MAX_HELD, &watch).await?;
+            keeping.replace(Some(Kept { buffer, is_whole, share }));
+            Ok(JsValue::UNDEFINED)
+        });
+        Self { upstream, reader, taken: taken.into(), kept }
+    }
+
+    async fn taken(self) -> (Response, Reader, Option<Kept>) {
+        // What breaks is noticed by there being nothing.
+        if within(HELD_PATIENCE_MS, self.taken).await.is_none() {
+            self.reader.watch.stop();
+        }
+        (self.upstream, self.reader, self.kept.take())
+    }
+
+    /// Leaves the row of an answer that the client does not get.
+    pub async fn log(self, job: Job) {
+        let (_, reader, kept) = self.taken().await;
+        let outcome = match kept {
+            Some(kept) => kept.read(reader, &job).await,
+            None => reader.outcome,
+        };
+        job.log(Outcome { superseded: true, ..outcome }).await;
+    }
+
+    /// Gives the answer to the client, because no other attempt had a better one.
+    pub async fn give(self, mut job: Job) -> Response {
+        let (upstream, reader, Some(kept)) = self.taken().await else {
+            return job.broken("the answer broke off");
+        };
+        if !kept.is_whole {
+            job.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
+        }
+        let mut edits = job.marks(reader.status, &reader.headers);
+        // Whoever reads a compressed body gets it unpacked.
+        edits.remove("content-encoding");
+        edits.remove("content-length");
+        let buffer = match reader.may_show_key(&job) || !kept.is_whole {
+            true => without_key(kept.buffer, &job, &mut edits),
+            false => kept.buffer,
+        };
+        let kept = Kept { buffer, ..kept };
+        match js::answered(&upstream, &kept.buffer, &edits.to_json()) {
+            Ok(response) => {
+                let outcome = kept.read(reader, &job).await;
+                job.finish(outcome, response)
+            }
+            Err(cause) => job.broken(&cause),
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    async fn read(self, reader: Reader, job: &Job) -> Outcome {
+        let Self { buffer, is_whole, share } = self;
+        let outcome = reader.read(Copied::of(&buffer, Share::default()), job.collect_payload).await;
+        drop(share);
+        // How long all of it would have been is not known.
+        Outcome { size: outcome.size.filter(|_| is_whole), ..outcome }
+    }
+}

@@ -1,0 +1,134 @@
+//! The universal endpoint: the elements of a request in turn, until a provider answers with success.
+
+use crate::http::headers::Headers;
+use crate::http::refusal::Refusal;
+use crate::http::response_headers;
+use crate::http::router::{Endpoint, Route};
+use crate::platform::Around;
+use crate::platform::blocks::{self, Untaken};
+use crate::platform::copy::Growing;
+use crate::platform::js::{self, Incoming};
+use crate::platform::unpack;
+use crate::proxy::handle::{self, Caller, Failed};
+use crate::proxy::universal::{self, Element};
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use web_sys::{Request, RequestInit, Response};
+
+/// The memory of an isolate is 128 MB, and a body is in it several times.
+const MAX_BODY: u64 = 16 * 1024 * 1024;
+
+/// A universal request by HTTP.
+pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
+    let Incoming { request, headers, .. } = asked;
+    // Before the body is looked at, so that nobody learns anything without the token.
+    let presented = match handle::authorised(headers, &route, false, around).await {
+        Ok((_, presented)) => presented,
+        Err(refusal) => return js::response(&refusal.reply()),
+    };
+    // The room is given back when the answer is there: until then each element is made from it.
+    let (body, _share) = match text(request, headers).await {
+        Ok(taken) => taken,
+        Err(refusal) => return js::response(&refusal.reply()),
+    };
+    let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
+    let mut headers = headers.clone();
+    headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
+    headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
+    let caller = Caller {
+        trusted: presented.let_in,
+        identity: Some(presented.identity),
+        signal: Some(request.signal()),
+        network: handle::network(&asked.headers, around),
+        navigates: response_headers::navigates(&asked.headers),
+        ..Caller::default()
+    };
+    run(&body, &headers, route, &caller, around).await
+}
+
+/// Tries the elements of a body. `outer` are the headers of the request around them, which `caller` sent.
+pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller, around: &Rc<Around>) -> Response {
+    let elements = match universal::parse(body) {
+        Ok(elements) => elements,
+        Err(fault) => return js::response(&Refusal::bad_request(fault).reply()),
+    };
+    // What the runtime refuses as a header is refused before anything is sent.
+    for (step, element) in elements.iter().enumerate() {
+        if let Err(cause) = carried(&universal::merged(outer, element)) {
+            let fault = format!("Element {step}: {}.", js::message(&cause));
+            return js::response(&Refusal::bad_request(fault).reply());
+        }
+    }
+    let mut outer = outer.clone();
+    let mut failures = Vec::new();
+    for (step, element) in (0..).zip(&elements) {
+        // All steps of a request are found under one event: the caller's, or else that of the first.
+        if let (None, Some(first)) = (outer.get("cf-aig-event-id"), failures.first()) {
+            let event = Failed::event_id(first).to_owned();
+            outer.0.push(("cf-aig-event-id".to_owned(), event));
+        }
+        let is_followed = step as usize + 1 < elements.len();
+        let caller = Caller { step, is_followed, ..caller.clone() };
+        let Ok(request) = made(element, &universal::merged(&outer, element)) else { break };
+        let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
+        let answered =
+            handle::attempt(&Incoming::new(request), route, &element.query, caller, around, &mut failures).await;
+        // What may cause no more calls ends here, with what it has.
+        if answered.is_some() || failures.last().is_some_and(|failed| failed.capped().is_some()) {
+            return concluded(answered, failures).await;
+        }
+    }
+    concluded(None, failures).await
+}
+
+/// Ends a request, and names the steps whose providers were left alone.
+async fn concluded(answered: Option<Response>, failures: Vec<Failed>) -> Response {
+    let skipped: Vec<String> = failures.iter().filter_map(Failed::skipped_step).map(|step| step.to_string()).collect();
+    let response = handle::conclude(answered, failures).await;
+    if !skipped.is_empty() {
+        let _ = response.headers().set("cf-aig-skipped", &skipped.join(", "));
+    }
+    response
+}
+
+fn carried(headers: &Headers) -> Result<web_sys::Headers, JsValue> {
+    let carried = web_sys::Headers::new()?;
+    for (name, value) in &headers.0 {
+        carried.set(name, value)?;
+    }
+    Ok(carried)
+}
+
+/// An element as the request it stands for. Where it goes is told by its route, so its URL means nothing.
+fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
+    let init = RequestInit::new();
+    init.set_method("POST");
+    let carried = carried(headers)?;
+    init.set_headers(&carried);
+    if let Some(body) = element.body {
+        init.set_body(&JsValue::from_str(body));
+    }
+    Request::new_with_str_and_init("https://tollgate/", &init)
+}
+
+async fn text(request: &Request, headers: &Headers) -> Result<(String, Growing), Refusal> {
+    let unreadable =
+        |error: JsValue| Refusal::bad_request(format!("The body could not be read: {}.", js::message(&error)));
+    if request.body().is_none() {
+        return Ok((String::new(), Growing::default()));
+    }
+    let (buffer, share) = blocks::bounded(request, MAX_BODY, 2).await.map_err(|untaken| match untaken {
+        Untaken::Broken(error) => unreadable(error),
+        Untaken::NoRoom => Refusal::no_room("a universal request of that length"),
+        Untaken::TooLong => {
+            Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
+        }
+    })?;
+    let buffer = unpack::plain(buffer, headers, "the universal endpoint").await?;
+    let text = String::from_utf8(js::bytes(&buffer));
+    let mut text = text.map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok((text, share))
+}
