@@ -125,7 +125,7 @@ export function markdown(result) {
   return parts.join("\n");
 }
 
-/** What is told in the README: a lane to a line. */
+/** What docs/benchmarks.md tells: a lane to a line. */
 function headline(cells) {
   const lanes = new Map(cells.flatMap((cell) => cell.lanes.map(({ name, title }) => [name, title])));
   const of = (key, name) => cells.find((cell) => cell.key === key)?.lanes.find((lane) => lane.name === name);

@@ -1,5 +1,5 @@
 // `npm run bench`: what Tollgate costs a request, against the barest Worker and other gateways in the same run. Prints
-// tables, and at last what became of each bar; leaves them, with every figure, in bench/results/. README.md has the flags.
+// tables, and at last what became of each bar; leaves them, with every figure, in bench/results/. bench/README.md has the flags.
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";

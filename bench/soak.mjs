@@ -1,6 +1,6 @@
 // `npm run bench:soak`: does Tollgate stay within its memory, and lose nothing, when it runs long, holds many streams, has slow
 // readers or large requests? Every part has a fresh runtime, and the bare Worker does it as well, which says what is the
-// runtime's own. A wrong byte or a missing row fails the run; memory and time are only reported. README.md has the flags.
+// runtime's own. A wrong byte or a missing row fails the run; memory and time are only reported. bench/README.md has the flags.
 import * as fs from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";

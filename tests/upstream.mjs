@@ -1,7 +1,7 @@
 // A stand-in for the model providers on loopback. It answers with the fixtures, in the provider's own format and at the
 // provider's own paths, keeps what it was sent, and misbehaves when a test tells it to.
 //
-//   node tests/upstream.mjs --port 9100        for trying the README by hand
+//   node tests/upstream.mjs --port 9100        for trying the documents by hand
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";

@@ -13,7 +13,7 @@ use crate::logs::metadata;
 use crate::providers::resolver;
 use serde_json::Value;
 
-/// Every variable Tollgate knows. The README describes each.
+/// Every variable Tollgate knows. docs/configuration.md describes each.
 pub struct Config {
     /// The admin token's digest, or why there is none to work with.
     pub admin: Result<TokenDigest, String>,

@@ -49,7 +49,7 @@ impl Refusal {
     pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
         let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
         let description =
-            format!("Tollgate knows no provider '{}'.{hint} The README lists all of them.", shortened(slug));
+            format!("Tollgate knows no provider '{}'.{hint} docs/providers.md lists all of them.", shortened(slug));
         Self::new(400, 2008, "Invalid provider", description)
     }
 

@@ -477,13 +477,13 @@ mod tests {
     }
 
     #[test]
-    fn every_provider_has_fixtures_and_a_line_in_the_readme() {
+    fn every_provider_has_fixtures_and_a_line_in_its_document() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-        let readme = std::fs::read_to_string(format!("{root}README.md")).unwrap();
+        let document = std::fs::read_to_string(format!("{root}docs/providers.md")).unwrap();
         for provider in PROVIDERS {
             let expected = format!("{root}tests/fixtures/{}/expected.json", provider.slug);
             assert!(std::fs::exists(&expected).unwrap(), "{expected} is missing");
-            assert!(readme.contains(&format!("| `{}` |", provider.slug)), "{} is not in the README", provider.slug);
+            assert!(document.contains(&format!("| `{}` |", provider.slug)), "{} is not in docs/providers.md", provider.slug);
         }
     }
 
