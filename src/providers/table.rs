@@ -483,7 +483,11 @@ mod tests {
         for provider in PROVIDERS {
             let expected = format!("{root}tests/fixtures/{}/expected.json", provider.slug);
             assert!(std::fs::exists(&expected).unwrap(), "{expected} is missing");
-            assert!(document.contains(&format!("| `{}` |", provider.slug)), "{} is not in docs/providers.md", provider.slug);
+            assert!(
+                document.contains(&format!("| `{}` |", provider.slug)),
+                "{} is not in docs/providers.md",
+                provider.slug
+            );
         }
     }
 
