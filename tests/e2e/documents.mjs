@@ -80,6 +80,12 @@ export class Page {
     return faults;
   }
 
+  /** Its commands of wrangler that nobody runs here. */
+  get wranglerCommands() {
+    const blocks = this.blocks.filter(({ language, isRun }) => language === "sh" && !isRun);
+    return blocks.flatMap(({ text }) => [...text.matchAll(/\bnpx wrangler ([^#|;&\n]+)/g)].map(([, words]) => words.trim()));
+  }
+
   get isRun() {
     return this.blocks.some(({ isRun }) => isRun);
   }
@@ -226,6 +232,33 @@ const checks = {
   // Their packages are not here, so they are only compiled.
   python: (text) => piped("python3", ["-c", "import sys; compile(sys.stdin.read(), 'document', 'exec')"], text),
 };
+
+/** How wrangler's commands are called, as its own help says: a line and the flags. Each is asked for once, because that takes a second even with its code compiled. */
+const helps = [];
+
+async function helpFor(words) {
+  const known = helps.find(({ usage }) => usage.filter((part) => !/^[<[]/.test(part)).every((part, n) => words[n] === part));
+  if (known) return known;
+  const { stdout: text } = await run(join(root, "node_modules/.bin/wrangler"), [...words.filter((word) => !word.startsWith("-")), "--help"], { cwd: root, env: { ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}`, WRANGLER_SEND_METRICS: "false", NODE_COMPILE_CACHE: join(root, "target/node-cache") } });
+  const usage = text.split("\n").find((line) => line.startsWith("wrangler "))?.split(/\s+/).slice(1) ?? [];
+  const help = { usage, text };
+  // A group of commands, such as `wrangler queues`, says nothing of those in it.
+  if (!/^COMMANDS$/m.test(text)) helps.push(help);
+  return help;
+}
+
+/** What is wrong with a command of wrangler; null where nothing is. */
+export async function wranglerFault(command, help) {
+  const words = command.split(/\s+/);
+  const { usage, text } = help ?? (await helpFor(words));
+  const called = `wrangler ${usage.join(" ")}`;
+  const isCalledSo = usage.length > 0 && usage.every((part, n) => /^\[/.test(part) || (/^</.test(part) ? words[n] && !words[n].startsWith("-") : words[n] === part));
+  if (!isCalledSo) return `wrangler ${command} is called so: ${called}`;
+  const most = usage.some((part) => /^\[?<?.*\.\.>?\]?$/.test(part)) ? Infinity : usage.length;
+  if (words.filter((word) => !word.startsWith("-")).length > most + words.filter((word) => word.startsWith("--")).length) return `${called} has no ${words[usage.length]}`;
+  const flag = words.find((word) => word.startsWith("--") && !text.includes(`${word} `));
+  return flag ? `${called} has no ${flag}` : null;
+}
 
 function piped(command, args, text) {
   const child = run(command, args, { timeout: PATIENCE_MS });

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Gateway } from "./harness.mjs";
-import { Page, root } from "./documents.mjs";
+import { Page, root, wranglerFault } from "./documents.mjs";
 
 const folder = (name) => fs.readdirSync(join(root, name)).filter((file) => file.endsWith(".md")).map((file) => `${name}/${file}`);
 const top = fs.readdirSync(root).filter((file) => file.endsWith(".md"));
@@ -35,6 +35,12 @@ test("links lead somewhere", () => {
 test("blocks are what their language says", async () => {
   const faults = await Promise.all(pages.map((page) => page.faults()));
   assert.deepEqual(faults.flat(), []);
+});
+
+test("commands of wrangler are there", async () => {
+  const commands = [...new Set(pages.flatMap((page) => page.wranglerCommands))];
+  assert.ok(commands.length > 5);
+  for (const command of commands) assert.equal(await wranglerFault(command), null);
 });
 
 test("what pages tell people to type works", { concurrency: 3 }, async (t) => {
@@ -75,5 +81,10 @@ test("what is wrong with a page is seen", async () => {
     [`${fence}sh\necho '{"a": []}'\n${fence}\n${fence}json shape\n{"a": {}}\n${fence}`, /\$\.a is array, not object/],
     [`${fence}json answer\n{}\n${fence}`, /not run/],
   ]) await assert.rejects(page(text).walk(gw), fault, text);
+  const help = (usage, text = "") => ({ usage: usage.split(" "), text });
+  assert.equal(await wranglerFault("queues create a --delay 5", help("queues create <name>", "      --delay  Seconds")), null);
+  for (const [command, usage, fault] of [["queues nonsense", "queues", /has no nonsense/], ["d1 create", "d1 create <name>", /is called so/], ["d1 make a", "d1 create <name>", /is called so/], ["queues create a --for-ever", "queues create <name>", /has no --for-ever/]]) {
+    assert.match(await wranglerFault(command, help(usage)), fault, command);
+  }
   await page(`${fence}sh refused\ncurl http://127.0.0.1:8787/nowhere\n${fence}\n${fence}text answer\n{…"internalCode":7002…}\n${fence}`).walk(gw);
 });
