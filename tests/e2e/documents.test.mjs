@@ -28,6 +28,20 @@ test("every page of docs/ is in its list", () => {
   for (const { name } of pages.filter(({ name }) => name.startsWith("docs/") && name !== "docs/README.md")) assert.ok(listed.includes(name), `docs/README.md does not list ${name}`);
 });
 
+test("every setting, variable and code of an error has its line", () => {
+  const source = (folder) => fs.readdirSync(join(root, folder)).filter((file) => file.endsWith(".rs")).map((file) => fs.readFileSync(join(root, folder, file), "utf8")).join("\n");
+  const rows = (name) => Page.of(name).prose.filter((line) => line.startsWith("|")).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  const settings = Object.keys(JSON.parse(fs.readFileSync(join(root, "src/openapi.json"), "utf8")).components.schemas.Settings.properties);
+  const variables = [...source("src/config").matchAll(/"([A-Z]+_[A-Z_]+)"/g)].map(([, name]) => name);
+  assert.ok(settings.length > 30 && variables.length > 15);
+  const told = rows("docs/configuration.md").flatMap(([names]) => [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+  assert.deepEqual([...settings, ...new Set(variables)].filter((name) => !told.includes(name)), [], "docs/configuration.md does not have these");
+  const codes = [...source("src/http").matchAll(/Self::new\((\d{3}), (\d{4,5}),/g)].map(([, status, code]) => `${code} ${status}`);
+  assert.ok(codes.length > 30);
+  const explained = rows("docs/errors.md").flatMap(([code, statuses, what]) => [...`${statuses} ${what}`.matchAll(/\b[45]\d\d\b/g)].map(([status]) => `${code} ${status}`));
+  assert.deepEqual([...new Set(codes)].filter((one) => !explained.includes(one)), [], "docs/errors.md does not have these");
+});
+
 test("links lead somewhere", () => {
   assert.deepEqual(pages.flatMap((page) => page.deadLinks()), []);
 });
