@@ -1,6 +1,6 @@
 // What would take Rust many crossings into JavaScript, each in one. Every request passes here.
 import { waitUntil } from "cloudflare:workers";
-import { current, hasEnded } from "./crash.js";
+import { current, hasEnded } from "../logs/crash.js";
 
 /** Answers of up to so many bytes are short. */
 const SHORT = 65_536;
