@@ -19,7 +19,6 @@ mod gateways;
 mod http;
 mod limit;
 mod logs;
-mod mask;
 mod pattern;
 mod platform;
 mod pricing;

@@ -10,18 +10,10 @@ use crate::db::audit::By;
 use crate::db::store::{Bind, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// With more purged keys than this everything is forgotten instead.
 const MAX_PURGED: i64 = 128;
-
-/// What of a gateway's cache is still good.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Epoch {
-    pub generation: u64,
-    /// Digests of callers' keys with the time of their purge.
-    purged: Vec<(String, u64)>,
-}
 
 /// Purges everything, or with `?key=` the answers of one `cf-aig-cache-key`.
 pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By<'_>) -> Result<Reply, ApiError> {
@@ -54,34 +46,13 @@ pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By
     Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
 }
 
-// === impl Epoch ===
-
-impl Epoch {
-    /// From the columns of the gateway's row. What cannot be read is as good as purged now.
-    pub fn read(generation: u64, purged: &str) -> Self {
-        let purged = match serde_json::from_str(purged) {
-            Ok(Value::Object(purged)) => purged,
-            _ => Map::new(),
-        };
-        let purged = purged.into_iter().filter_map(|(digest, at)| Some((digest, at.as_u64()?))).collect();
-        Self { generation, purged }
-    }
-
-    /// When a caller's key was last purged, or 0.
-    pub fn purged_at(&self, key: &str) -> u64 {
-        if self.purged.is_empty() {
-            return 0;
-        }
-        let digest = key::digest(key);
-        self.purged.iter().find(|(known, _)| *known == digest).map_or(0, |(_, at)| *at)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::gateways;
+    use crate::cache::epoch::Epoch;
     use crate::db::store::row;
+    use crate::gateways::gateway;
     use crate::testing::sqlite::Sqlite;
     use pollster::block_on;
 
@@ -113,8 +84,8 @@ mod tests {
         By { actor: "admin", now_ms, entry: entry.to_owned() }
     }
 
-    fn found(store: &Sqlite, id: &str) -> gateways::Gateway {
-        block_on(gateways::find(store, "acct", id)).unwrap().unwrap()
+    fn found(store: &Sqlite, id: &str) -> gateway::Gateway {
+        block_on(gateway::find(store, "acct", id)).unwrap().unwrap()
     }
 
     fn purged(store: &Sqlite, query: &str, now_ms: u64) -> Result<Reply, ApiError> {

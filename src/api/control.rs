@@ -1,7 +1,6 @@
 //! The control plane: from a matched route to a reply, over any [`Databases`].
 
 use crate::api::custom_providers::{self, Guard};
-use crate::api::gateways::Gateway;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
 use crate::api::{
@@ -13,8 +12,11 @@ use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
 use crate::credentials::vault::Vault;
 use crate::db::audit::By;
+use crate::db::databases::Databases;
 use crate::db::store::{Store, StoreError};
-use crate::gateways::shards::{Databases, carry};
+use crate::gateways::gateway;
+use crate::gateways::gateway::Gateway;
+use crate::gateways::shards::carry;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::{Query, percent_decoded};
 use crate::http::router::{Endpoint, Route};
@@ -60,7 +62,7 @@ pub async fn handle(
     let store = databases.first();
     let Request { route, query, body, caller, bounds, .. } = request;
     let (account, gateway, id) = (route.account, route.gateway, route.id);
-    if !account.is_empty() && !gateways::is_account_id(account) {
+    if !account.is_empty() && !gateway::is_account_id(account) {
         return Err(ApiError::not_found());
     }
     caller.admit(route)?;
@@ -195,7 +197,7 @@ async fn about_logs(
 
 /// An export that the shell sends piece by piece, for a caller who may see it, and the database it is read from.
 pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export, u32), ApiError> {
-    if !gateways::is_account_id(request.route.account) {
+    if !gateway::is_account_id(request.route.account) {
         return Err(ApiError::not_found());
     }
     request.caller.admit(&request.route)?;
@@ -206,7 +208,7 @@ pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export
 /// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
 pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gateway, ApiError> {
     let route = &request.route;
-    if !gateways::is_account_id(route.account) {
+    if !gateway::is_account_id(route.account) {
         return Err(ApiError::not_found());
     }
     request.caller.admit(route)?;
@@ -221,7 +223,7 @@ pub async fn keep(
     base_override: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Reply, ApiError> {
     let Request { route, body, caller, bounds, .. } = request;
-    if !gateways::is_account_id(route.account) {
+    if !gateway::is_account_id(route.account) {
         return Err(ApiError::not_found());
     }
     caller.admit(route)?;
@@ -238,7 +240,7 @@ pub async fn keep(
 
 /// The gateway of a route, if it exists.
 async fn found(store: &impl Store, route: &Route<'_>) -> Result<Gateway, ApiError> {
-    gateways::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
+    gateway::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
 }
 
 fn place<'a>(route: &Route<'a>, found: &Gateway) -> Place<'a> {

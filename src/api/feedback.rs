@@ -1,15 +1,17 @@
 //! `/feedback/{request_id}`: what users say about an answer, under whatever id the application knows it by. The format is
 //! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
 
-use super::{Place, gateways};
+use super::Place;
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
 use crate::base::join_all::{Work, together};
 use crate::base::timestamp;
+use crate::db::databases::{self, Databases};
 use crate::db::put_aside::{self, PENDING};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::feedback::model::{self, Giver, Judgement, MAX_FEEDBACK};
-use crate::gateways::shards::{self, Databases, carry};
+use crate::gateways::gateway;
+use crate::gateways::shards::carry;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
 use crate::logs::retention::room;
@@ -78,7 +80,7 @@ pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) ->
         (databases.others().is_empty(), account, context.query.get("gateway"))
     {
         // Where there is no such gateway nothing will be found in the first one either.
-        let shard = gateways::find(databases.first(), account, gateway).await?.map_or(0, |gateway| gateway.shard);
+        let shard = gateway::find(databases.first(), account, gateway).await?.map_or(0, |gateway| gateway.shard);
         return Ok(vec![(shard, databases.of(shard)?)]);
     }
     Ok(databases.all().collect())
@@ -305,7 +307,7 @@ pub async fn keep(
             Err(_) => {}
         }
     }
-    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| shards::unbound(keeper))?;
+    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| databases::unbound(keeper))?;
     if keeper.1.batch(vec![insert]).await?.first() != Some(&1) {
         let rule =
             format!("So much feedback already waits for this log: {MAX_PENDING} times, or {MAX_BYTES} bytes, at most");
@@ -698,7 +700,7 @@ mod tests {
         let body = json!({ "id": "sibling", "collect_logs": true }).to_string();
         let bound = crate::config::bounds::Bounds::USUAL.gateways;
         block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "i2".to_owned(), &bound)).unwrap();
-        let sibling = block_on(gateways::find(&store, "acct", "sibling")).unwrap().unwrap().key;
+        let sibling = block_on(gateway::find(&store, "acct", "sibling")).unwrap().unwrap().key;
         let mark = MarkKey([7; 32]);
         let handed_out = id::mint_log(NOW, 1, &mark);
         let named = |event: &str, response: &str, gateway, id: &str| {

@@ -1,109 +1,22 @@
 //! `/accounts/{account}/ai-gateway/gateways`.
 
-use super::cache::Epoch;
-use super::{log_list, object};
+use super::object;
 use crate::auth::caller::Caller;
 use crate::auth::presented::ADMIN;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::{self, By, Change};
-use crate::db::store::{Bind, FromRow, Statement, Store, StoreError, row};
-use crate::db::whose::Whose;
+use crate::db::databases::Databases;
+use crate::db::store::{Bind, Statement, Store, StoreError};
+use crate::gateways::gateway::{COLUMNS, DEFAULT, Gateway, Row, find, insert, is_gateway_id, stored, time};
 use crate::gateways::settings::GatewaySettings;
-use crate::gateways::shards::Databases;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
-use crate::limit::rules::Limits;
 use crate::proxy::compat;
 use serde_json::{Map, Value, json};
 
-/// A gateway: the settings under which an application's requests run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gateway {
-    /// What other tables refer to; see the migrations for why it is no id.
-    pub key: i64,
-    pub account_id: String,
-    pub id: String,
-    pub internal_id: String,
-    pub created_at: u64,
-    pub modified_at: u64,
-    /// Which database has its logs.
-    pub shard: u32,
-    pub settings: GatewaySettings,
-    pub cache: Epoch,
-    /// What the settings say of limits, read once.
-    pub limits: Limits,
-}
-
-/// The gateway that authenticated requests bring into being.
-pub const DEFAULT: &str = "default";
-
-row! {
-    struct Row {
-        key: i64,
-        account_id: String,
-        id: String,
-        internal_id: String,
-        created_at: u64,
-        modified_at: u64,
-        settings: String,
-        cache_generation: u64,
-        cache_purged: String,
-        shard: u32,
-    }
-}
-
-pub const COLUMNS: &str =
-    "key, account_id, id, internal_id, created_at, modified_at, settings, cache_generation, cache_purged, shard";
-
 const MAX_PER_PAGE: u64 = 100;
-
-/// How long after its deletion a gateway may still get logs, in milliseconds: they may wait in a queue.
-const LAST_LOGS_MS: u64 = 24 * 60 * 60 * 1_000;
-
-/// 1 to 64 characters: lower-case letters, digits and `_`, with single hyphens between them.
-pub fn is_gateway_id(id: &str) -> bool {
-    let word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
-    (1..=64).contains(&id.len()) && id.split('-').all(word)
-}
-
-/// 1 to 64 letters, digits, `-` and `_`: Cloudflare's ids, and names of one's own.
-pub fn is_account_id(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
-pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<Gateway>, StoreError> {
-    let statement = Statement::new(
-        format!("SELECT {COLUMNS} FROM gateways WHERE account_id = ?1 AND id = ?2"),
-        [account.into(), id.into()],
-    );
-    store.row::<Row>(statement).await?.map(Gateway::read).transpose()
-}
-
-pub async fn by_key(store: &impl Store, key: i64) -> Result<Option<Gateway>, StoreError> {
-    let statement = Statement::new(format!("SELECT {COLUMNS} FROM gateways WHERE key = ?1"), [key.into()]);
-    store.row::<Row>(statement).await?.map(Gateway::read).transpose()
-}
-
-/// Makes the account's `default` gateway, or finds the one that another request made meanwhile.
-pub async fn create_default(
-    databases: &impl Databases,
-    account: &str,
-    by: &By<'_>,
-    internal_id: String,
-) -> Result<Gateway, StoreError> {
-    let settings = GatewaySettings::of_default_gateway();
-    let row = by.row(&change("gateway.create", account, DEFAULT, &Map::new()));
-    // Every account has it, however many others it has.
-    let insert = insert(account, DEFAULT, &internal_id, by.now_ms, &settings, databases.numbers(), Bind::Null);
-    databases.first().batch(vec![insert, row]).await?;
-    find(databases.first(), account, DEFAULT)
-        .await?
-        .ok_or_else(|| StoreError("the gateway 'default' was made and is not there".to_owned()))
-}
 
 /// Lists the gateways that the caller can reach.
 pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Caller) -> Result<Reply, ApiError> {
@@ -114,12 +27,12 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Cal
     let binds = vec![account.into(), search.into(), caller.gateways().into()];
     let (rows, info) = page.read::<Row>(store, COLUMNS, matching, "created_at, key", binds).await?;
     let gateways =
-        rows.into_iter().map(|row| Ok(Gateway::read(row)?.show())).collect::<Result<Vec<Value>, StoreError>>()?;
+        rows.into_iter().map(|row| Ok(show(&Gateway::read(row)?))).collect::<Result<Vec<Value>, StoreError>>()?;
     Ok(Reply::list(gateways, info))
 }
 
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::result(existing(store, account, id).await?.show()))
+    Ok(Reply::result(show(&existing(store, account, id).await?)))
 }
 
 pub async fn create(
@@ -216,55 +129,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
             Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
         ])
         .await?;
-    Ok(Reply::result(gateway.show()))
-}
-
-/// Removes the logs in this database of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
-/// because answers that were under way then leave their logs when they end.
-pub async fn sweep(store: &impl Store, whose: &Whose, now_ms: u64, limit: u32) -> Result<(), StoreError> {
-    row! {
-        struct Deleted {
-            key: i64,
-            deleted_at: u64,
-        }
-    }
-    let all = format!(
-        "SELECT key, deleted_at FROM deleted_gateways WHERE shard = 0 AND {} ORDER BY deleted_at",
-        whose.holds("deleted_gateways.key", 1)
-    );
-    for Deleted { key, deleted_at } in store.rows::<Deleted>(Statement::new(all, whose.binds())).await? {
-        while delete_logs_slice(store, key, limit).await? {}
-        delete_evaluations(store, key).await?;
-        store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
-        if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
-            let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
-            store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes up to `limit` logs of a deleted gateway with all that belongs to them. True when there may be more.
-async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Result<bool, StoreError> {
-    let slice = Statement::new(
-        "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT ?2",
-        [key.into(), Bind::Int(i64::from(limit))],
-    );
-    let ids = store.ids(slice).await?;
-    log_list::remove(store, &ids, None).await?;
-    Ok(ids.len() == limit as usize)
-}
-
-/// Removes what was done with the logs of a deleted gateway: datasets, evaluations and new prices.
-async fn delete_evaluations(store: &impl Store, key: i64) -> Result<(), StoreError> {
-    let statements = [
-        "DELETE FROM verdicts WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
-        "DELETE FROM evaluation_results WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
-        "DELETE FROM evaluations WHERE gateway = ?1",
-        "DELETE FROM datasets WHERE gateway = ?1",
-        "DELETE FROM reprices WHERE gateway = ?1",
-    ];
-    store.batch(statements.map(|sql| Statement::new(sql, [key.into()])).into()).await.map(drop)
+    Ok(Reply::result(show(&gateway)))
 }
 
 /// The base URL to give to a provider's SDK; `universal` has no provider, and its URL ends with a slash.
@@ -288,80 +153,34 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway
     find(store, account, id).await?.ok_or_else(ApiError::not_found)
 }
 
-/// The statement that makes a gateway, in the one of some databases (a JSON array of numbers) that has the fewest, unless the
-/// account has as many as it may.
-fn insert(
-    account: &str,
-    id: &str,
-    internal_id: &str,
-    now_ms: u64,
-    settings: &GatewaySettings,
-    shards: String,
-    most: Bind,
-) -> Statement {
-    Statement::new(
-        "INSERT INTO gateways (account_id, id, internal_id, created_at, modified_at, settings, shard) \
-         SELECT ?1, ?2, ?3, ?4, ?4, ?5, CASE json_array_length(?6) WHEN 1 THEN ?6->>0 ELSE \
-           (SELECT value FROM json_each(?6) ORDER BY (SELECT count(*) FROM gateways WHERE shard = value), value LIMIT 1) END \
-         WHERE ?7 IS NULL OR (SELECT count(*) FROM gateways WHERE account_id = ?1) < ?7 \
-         ON CONFLICT (account_id, id) DO NOTHING",
-        [account.into(), id.into(), internal_id.into(), time(now_ms), stored(settings).into(), shards.into(), most],
-    )
-}
-
-/// Settings as the row has them.
-pub fn stored(settings: &GatewaySettings) -> String {
-    // Settings are plain values with string keys, which always serialize.
-    serde_json::to_string(settings).unwrap_or_else(|_| "{}".to_owned())
-}
-
-fn time(now_ms: u64) -> Bind {
-    Bind::Int(now_ms as i64)
-}
-
-// === impl Gateway ===
-
-impl FromRow for Gateway {
-    fn from_row(row: crate::db::store::Row) -> Result<Self, StoreError> {
-        Self::read(Row::from_row(row)?)
+/// A gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
+fn show(gateway: &Gateway) -> Value {
+    let mut shown = serde_json::to_value(&gateway.settings).unwrap_or_default();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.extend([
+            ("id".to_owned(), json!(gateway.id)),
+            ("account_id".to_owned(), json!(gateway.account_id)),
+            ("account_tag".to_owned(), json!(gateway.account_id)),
+            ("internal_id".to_owned(), json!(gateway.internal_id)),
+            ("is_default".to_owned(), json!(gateway.id == DEFAULT)),
+            ("log_database".to_owned(), json!(gateway.shard)),
+            ("created_at".to_owned(), json!(timestamp::format(gateway.created_at))),
+            ("modified_at".to_owned(), json!(timestamp::format(gateway.modified_at))),
+        ]);
     }
-}
-
-impl Gateway {
-    fn read(row: Row) -> Result<Self, StoreError> {
-        let settings: GatewaySettings = serde_json::from_str(&row.settings)
-            .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
-        let cache = Epoch::read(row.cache_generation, &row.cache_purged);
-        let Row { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
-        let limits = settings.limits();
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, shard, settings, cache, limits })
-    }
-
-    /// The gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
-    fn show(&self) -> Value {
-        let mut shown = serde_json::to_value(&self.settings).unwrap_or_default();
-        if let Some(fields) = shown.as_object_mut() {
-            fields.extend([
-                ("id".to_owned(), json!(self.id)),
-                ("account_id".to_owned(), json!(self.account_id)),
-                ("account_tag".to_owned(), json!(self.account_id)),
-                ("internal_id".to_owned(), json!(self.internal_id)),
-                ("is_default".to_owned(), json!(self.id == DEFAULT)),
-                ("log_database".to_owned(), json!(self.shard)),
-                ("created_at".to_owned(), json!(timestamp::format(self.created_at))),
-                ("modified_at".to_owned(), json!(timestamp::format(self.modified_at))),
-            ]);
-        }
-        shown
-    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::store::row;
+    use crate::gateways::gateway::create_default;
+    use crate::gateways::gateway::is_account_id;
     use crate::logs::group_commit;
     use crate::logs::record::tests::{answered, call};
     use crate::logs::record::{Call, LogRecord};
+    use crate::logs::removal::delete_logs_slice;
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;

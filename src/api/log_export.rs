@@ -1,14 +1,15 @@
 //! `…/logs/export`: all matching logs as a file, a piece at a time, so that a million rows never are in memory at once.
 
-use super::log_list::{cursor, direction, searched};
-use super::logs::{COLUMNS, Row};
+use super::log_list::{cursor, direction};
 use crate::conversation::Conversation;
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::{chosen, flag, number};
 use crate::http::query::Query;
 use crate::logs::bodies::{self, Stored};
+use crate::logs::filter::search::searched;
 use crate::logs::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
+use crate::logs::row::{COLUMNS, Row};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 

@@ -3,14 +3,15 @@
 use crate::api::Place;
 use crate::base::id;
 use crate::db::audit::{By, Change};
-use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::db::store::{Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::params::{chosen, flag, number};
 use crate::http::query::Query;
-use crate::logs::bodies;
+use crate::logs::filter::search;
+use crate::logs::filter::search::searched_by;
 use crate::logs::filter::{self, Direction, Filters, Selection};
-use crate::logs::retention::room;
+use crate::logs::removal::remove;
 use crate::logs::{page, selection};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -82,23 +83,6 @@ const EXTREMES: &str = "count(*) AS n, min(logs.cost) AS min_cost, max(logs.cost
      min(logs.tokens_in) AS min_tokens_in, max(logs.tokens_in) AS max_tokens_in, \
      min(logs.tokens_out) AS min_tokens_out, max(logs.tokens_out) AS max_tokens_out, \
      min(logs.total_tokens) AS min_total_tokens, max(logs.total_tokens) AS max_total_tokens";
-
-/// The logs that a query's filters and search describe.
-pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
-    Ok(searched(gateway, &filter::from_query(query)?, query))
-}
-
-/// The logs that filters and a query's search describe.
-pub fn searched(gateway: i64, filters: &Filters, query: &Query) -> Selection {
-    searched_by(Selection::new(gateway, filters), query)
-}
-
-fn searched_by(mut selection: Selection, query: &Query) -> Selection {
-    if let Some(text) = query.get("search").map(str::trim).filter(|text| !text.is_empty()) {
-        selection.search(text);
-    }
-    selection
-}
 
 /// Of several filters that a list can be read by, the place of the one with the fewest logs.
 async fn rarest(store: &impl Store, gateway: i64, filters: &Filters) -> Result<Option<usize>, StoreError> {
@@ -235,7 +219,7 @@ pub async fn delete(
     let limit = number(query, "limit", 1, MAX_DELETED)?.unwrap_or(MAX_DELETED);
     let order = chosen(query, "order_by", DELETE_ORDERS)?;
     let direction = direction(query, Direction::Ascending)?;
-    let selection = selection(place.key, query)?;
+    let selection = search::selection(place.key, query)?;
     let ids = selection::choose(store, &selection, order, direction, limit as usize).await?;
     let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
     fields.dedup();
@@ -248,41 +232,4 @@ pub async fn delete(
     });
     let deleted = remove(store, &ids, Some(row)).await?;
     Ok(Reply::json(200, &json!({ "success": true, "errors": [], "messages": [], "result": { "deleted": deleted } })))
-}
-
-/// Removes logs with all that belongs to them, in one transaction. Returns how many logs were there.
-pub async fn remove(store: &impl Store, ids: &[String], audit: Option<Statement>) -> Result<u64, StoreError> {
-    removed(store, ids, None, audit).await
-}
-
-/// [`remove`] by a run of retention that began at a certain time.
-pub async fn remove_in_run(store: &impl Store, ids: &[String], run: u64) -> Result<u64, StoreError> {
-    removed(store, ids, Some(run), None).await
-}
-
-async fn removed(
-    store: &impl Store,
-    ids: &[String],
-    run: Option<u64>,
-    audit: Option<Statement>,
-) -> Result<u64, StoreError> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let ids = Value::from(ids).to_string();
-    let released = room::release(&ids, run);
-    let objects = bodies::removed(&ids);
-    let statements = [
-        "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM log_metadata WHERE log_id IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM log_feedback WHERE log_id IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM feedback_history WHERE log_id IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM pending_feedback WHERE log_id IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM verdicts WHERE log_id IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
-    ];
-    let statements = statements.map(|sql| Statement::new(sql, [Bind::from(ids.as_str())]));
-    let last = statements.len() + 1;
-    let changed = store.batch([released, objects].into_iter().chain(statements).chain(audit).collect()).await?;
-    Ok(changed.get(last).copied().unwrap_or(0))
 }

@@ -1,81 +1,14 @@
 //! `…/logs/{id}`: what one request left behind.
 
 use super::{Place, feedback, object};
-use crate::base::timestamp;
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::feedback::model::{Judgement, MAX_METADATA};
-use crate::http::envelope::{ApiError, Reply};
-use crate::logs::bodies::Span;
-use serde_json::{Map, Value, json};
+use crate::http::envelope::{ApiError, Reply, Span};
+use crate::logs::row::{COLUMNS, Row};
+use serde_json::{Value, json};
 
 /// How many characters of a body its log shows.
 const HEAD: usize = 2_000;
-
-/// The columns of [`Row`].
-pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.model_type, logs.path, logs.request_type, \
-     logs.status_code, logs.success, logs.cached, logs.step, logs.error, logs.duration, logs.first_byte, logs.tokens_in, \
-     logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, logs.tokens_reasoning, logs.cost, \
-     logs.custom_cost, logs.finish_reason, logs.event_id, logs.response_id, logs.provider_request_id, logs.user_agent, \
-     logs.authentication, logs.request_content_type, logs.response_content_type, logs.request_size, logs.response_size, \
-     logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
-     logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, logs.usage_unread, \
-     logs.usage_details, logs.usage_of, \
-     (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
-
-row! {
-    /// A row of `logs`, as the database gives it: booleans are numbers there.
-    #[derive(Debug)]
-    pub struct Row {
-        pub id: String,
-        created_at: u64,
-        provider: String,
-        model: Option<String>,
-        model_type: Option<String>,
-        path: String,
-        request_type: String,
-        status_code: Option<u16>,
-        success: u8,
-        cached: u8,
-        step: u32,
-        error: Option<String>,
-        duration: u64,
-        first_byte: Option<u64>,
-        tokens_in: Option<u64>,
-        tokens_out: Option<u64>,
-        total_tokens: Option<u64>,
-        tokens_cached: Option<u64>,
-        tokens_cache_write: Option<u64>,
-        tokens_reasoning: Option<u64>,
-        cost: Option<f64>,
-        custom_cost: u8,
-        finish_reason: Option<String>,
-        event_id: String,
-        response_id: Option<String>,
-        provider_request_id: Option<String>,
-        user_agent: Option<String>,
-        authentication: u8,
-        request_content_type: Option<String>,
-        response_content_type: Option<String>,
-        request_size: Option<u64>,
-        response_size: Option<u64>,
-        metadata: Option<String>,
-        feedback: Option<i64>,
-        score: Option<f64>,
-        evaluation_id: Option<String>,
-        attempt: u32,
-        answered: u8,
-        saved_cost: Option<f64>,
-        credential: Option<String>,
-        credential_alias: Option<String>,
-        price_rule: Option<String>,
-        cost_unknown: Option<String>,
-        usage_unread: Option<String>,
-        usage_details: Option<String>,
-        usage_of: Option<String>,
-        /// The merged feedback, a JSON object.
-        said: String,
-    }
-}
 
 row! {
     /// The beginning of a log's two bodies.
@@ -220,81 +153,6 @@ fn shown_as(content_type: Option<&str>) -> &'static str {
         "application/json"
     } else {
         "text/plain; charset=utf-8"
-    }
-}
-
-// === impl Row ===
-
-impl Row {
-    /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
-    /// stand beside them.
-    pub fn show(&self) -> Map<String, Value> {
-        let metadata: Value =
-            self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
-        let mut shown = json!({
-            "id": self.id,
-            "created_at": timestamp::format(self.created_at),
-            "provider": self.provider,
-            "model": self.model.as_deref().unwrap_or(""),
-            "model_type": self.model_type.as_deref().unwrap_or(""),
-            "path": self.path,
-            "request_type": self.request_type,
-            "request_content_type": self.request_content_type.as_deref().unwrap_or(""),
-            "response_content_type": self.response_content_type.as_deref().unwrap_or(""),
-            "status_code": self.status_code,
-            "success": self.success == 1,
-            "cached": self.cached == 1,
-            "duration": self.duration,
-            "tokens_in": self.tokens_in,
-            "tokens_out": self.tokens_out,
-            "cost": self.cost,
-            "custom_cost": self.custom_cost == 1,
-            "metadata": metadata,
-            "step": self.step,
-            "event_id": self.event_id,
-            "usage_metadata": {
-                "input_tokens": self.tokens_in,
-                "output_tokens": self.tokens_out,
-                "total_tokens": self.total_tokens,
-                "input_cached_tokens": self.tokens_cached,
-                "input_cache_write_tokens": self.tokens_cache_write,
-                "output_reasoning_tokens": self.tokens_reasoning,
-            },
-            "timings": { "total": self.duration, "latency": self.first_byte },
-            "user_agent": self.user_agent,
-            "authentication": self.authentication == 1,
-            "wholesale": false,
-            "feedback": self.feedback,
-            "score": self.score,
-            "feedback_data": serde_json::from_str(&self.said).unwrap_or(Value::Null),
-            "request": "",
-            "response": "",
-            "error": self.error,
-            "finish_reason": self.finish_reason,
-            "response_id": self.response_id,
-            "provider_request_id": self.provider_request_id,
-            "evaluation_id": self.evaluation_id,
-            "attempt": self.attempt,
-            "answered": self.answered == 1,
-            "saved_cost": self.saved_cost,
-            "credential": self.credential,
-            "credential_alias": self.credential_alias,
-            "price_rule": self.price_rule,
-            "cost_unknown": self.cost_unknown,
-            "usage_of": self.usage_of,
-        });
-        let details = self.usage_details.as_deref().and_then(|details| serde_json::from_str(details).ok());
-        if let (Some(Value::Object(details)), Some(Value::Object(usage))) = (details, shown.get_mut("usage_metadata")) {
-            usage.extend(details);
-        }
-        match shown {
-            Value::Object(mut fields) => {
-                // The macro takes no more members than there are.
-                fields.insert("usage_unread".to_owned(), self.usage_unread.clone().into());
-                fields
-            }
-            _ => Map::new(),
-        }
     }
 }
 

@@ -5,10 +5,11 @@ use super::{Place, custom_providers, object, only};
 use crate::auth::caller::Caller;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::credentials::select::{self, Held, KeyLimit, StoredKey};
+use crate::credentials::select::{self};
+use crate::credentials::stored::{COLUMNS, Row};
 use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
 use crate::db::audit::By;
-use crate::db::store::{Bind, FromRow, Row as Columns, Statement, Store, StoreError, row};
+use crate::db::store::{Bind, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
@@ -26,31 +27,6 @@ const MAX_RATE_LIMIT: u64 = 1_000_000_000;
 const MAX_RATE_LIMIT_PERIOD: u64 = 2_592_000;
 
 const DEFAULT_RATE_LIMIT_PERIOD: u64 = 60;
-
-/// How many keys are sealed anew at a time.
-const RESEALED_AT_ONCE: i64 = 50;
-
-const COLUMNS: &str = "id, provider, alias, default_config, secret, key_id, reference, preview, upstream, rate_limit, \
-     rate_limit_period, created_at, modified_at";
-
-row! {
-    #[derive(Debug)]
-    struct Row {
-        id: String,
-        provider: String,
-        alias: String,
-        default_config: u8,
-        secret: Option<String>,
-        key_id: Option<String>,
-        reference: Option<String>,
-        preview: String,
-        upstream: Option<String>,
-        rate_limit: Option<u64>,
-        rate_limit_period: u64,
-        created_at: u64,
-        modified_at: u64,
-    }
-}
 
 /// Who wants to store a key, and what that takes.
 pub struct Keeper<'a, V> {
@@ -76,41 +52,17 @@ struct Home {
     upstream: Option<String>,
 }
 
-/// The keys of the gateway in a row of `gateways`, as one JSON array for [`keys`].
-pub const OF_GATEWAY: &str = "(SELECT json_group_array(json_object('id', id, 'provider', provider, 'alias', alias, \
-     'default_config', default_config, 'secret', secret, 'key_id', key_id, 'reference', reference, 'preview', preview, \
-     'upstream', upstream, 'rate_limit', rate_limit, 'rate_limit_period', rate_limit_period, 'created_at', created_at, \
-     'modified_at', modified_at)) FROM (SELECT * FROM provider_configs WHERE gateway = gateways.key \
-     ORDER BY provider, created_at, id))";
-
-/// Reads what [`OF_GATEWAY`] found.
-pub fn keys(json: &str) -> Result<Vec<StoredKey>, StoreError> {
-    let rows: Vec<Columns> =
-        serde_json::from_str(json).map_err(|error| StoreError(format!("the stored keys cannot be read: {error}")))?;
-    rows.into_iter().map(|row| Row::from_row(row).map(Row::key)).collect()
-}
-
-/// Throws the keys of a custom provider away, unless an account's provider of that slug leads to `base` as it did.
-pub fn clear_statement(account: &str, provider: &str, base: &str) -> Statement {
-    Statement::new(
-        "UPDATE provider_configs SET secret = NULL, key_id = NULL, reference = NULL, preview = '' \
-         WHERE provider = ?2 AND gateway IN (SELECT key FROM gateways WHERE account_id = ?1) AND NOT EXISTS \
-         (SELECT 1 FROM custom_providers AS own WHERE own.account_id = ?1 AND 'custom-' || own.slug = ?2 AND own.base_url = ?3)",
-        [account.into(), provider.into(), base.into()],
-    )
-}
-
 pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![place.key.into()];
     let order = "created_at, id";
     let (rows, info) = page.read::<Row>(store, COLUMNS, "provider_configs WHERE gateway = ?1", order, binds).await?;
-    let shown: Vec<Value> = rows.iter().map(|row| row.show(place)).collect();
+    let shown: Vec<Value> = rows.iter().map(|row| show(row, place)).collect();
     Ok(Reply::list(shown, info))
 }
 
 pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::result(existing(store, place, id).await?.show(place)))
+    Ok(Reply::result(show(&existing(store, place, id).await?, place)))
 }
 
 async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Row, ApiError> {
@@ -216,60 +168,7 @@ pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>
     let delete =
         Statement::new("DELETE FROM provider_configs WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);
     store.batch(vec![delete, by.row(&place.change("provider_config.delete", id, &Map::new()))]).await?;
-    Ok(Reply::result(row.show(place)))
-}
-
-/// Seals with the newest encryption key what was sealed with an older one, so that the older can be taken away. What
-/// cannot be opened stays: its encryption key may come back.
-pub async fn reseal(store: &impl Store, vault: &impl Vault) -> Result<(), StoreError> {
-    row! {
-        struct Older {
-            id: String,
-            account_id: String,
-            gateway: i64,
-            provider: String,
-            alias: String,
-            upstream: Option<String>,
-            secret: String,
-            key_id: String,
-        }
-    }
-    let Some(current) = vault.current() else { return Ok(()) };
-    let mut after = String::new();
-    loop {
-        let older = Statement::new(
-            "SELECT c.id, g.account_id, c.gateway, c.provider, c.alias, c.upstream, c.secret, c.key_id \
-             FROM provider_configs c JOIN gateways g ON g.key = c.gateway \
-             WHERE c.secret IS NOT NULL AND c.key_id IS NOT NULL AND c.key_id <> ?1 AND c.id > ?2 ORDER BY c.id LIMIT ?3",
-            [current.into(), after.as_str().into(), RESEALED_AT_ONCE.into()],
-        );
-        let rows: Vec<Older> = store.rows(older).await?;
-        let count = rows.len();
-        for row in rows {
-            let bound = Bound {
-                account: &row.account_id,
-                gateway: row.gateway,
-                provider: &row.provider,
-                alias: &row.alias,
-                upstream: row.upstream.as_deref(),
-            };
-            let old = Sealed { text: row.secret.clone(), key_id: row.key_id.clone() };
-            if let Ok(plain) = vault.open(&old, &bound).await
-                && let Ok(new) = vault.seal(&plain, &bound).await
-            {
-                // Unless somebody has put in another key meanwhile.
-                let update = Statement::new(
-                    "UPDATE provider_configs SET secret = ?3, key_id = ?4 WHERE id = ?1 AND secret = ?2",
-                    [row.id.as_str().into(), row.secret.into(), new.text.into(), new.key_id.into()],
-                );
-                store.batch(vec![update]).await?;
-            }
-            after = row.id;
-        }
-        if count < RESEALED_AT_ONCE as usize {
-            return Ok(());
-        }
-    }
+    Ok(Reply::result(show(&row, place)))
 }
 
 fn alias(body: &Map<String, Value>) -> Result<&str, ApiError> {
@@ -419,45 +318,22 @@ impl Stored {
     }
 }
 
-// === impl Row ===
-
-impl Row {
-    fn key(self) -> StoredKey {
-        let reference = self.reference.as_deref().and_then(Reference::parse).and_then(Result::ok);
-        let held = match (self.secret, self.key_id, reference) {
-            (Some(text), Some(key_id), _) => Held::Sealed(Sealed { text, key_id }),
-            (_, _, Some(reference)) => Held::Reference(reference),
-            _ => Held::Nothing,
-        };
-        let period = self.rate_limit_period;
-        StoredKey {
-            limit: self.rate_limit.map(|limit| KeyLimit { key_id: self.id.clone(), limit, period }),
-            id: self.id,
-            provider: self.provider,
-            alias: self.alias,
-            is_default: self.default_config == 1,
-            held,
-            upstream: self.upstream,
-        }
-    }
-
-    fn show(&self, place: &Place<'_>) -> Value {
-        json!({
-            "id": self.id,
-            "gateway_id": place.gateway,
-            "provider_slug": self.provider,
-            "alias": self.alias,
-            "default_config": self.default_config == 1,
-            "secret_id": self.reference.as_ref().unwrap_or(&self.id),
-            "secret_preview": self.preview,
-            "has_secret": self.secret.is_some() || self.reference.is_some(),
-            "encryption_key_id": self.key_id,
-            "rate_limit": self.rate_limit,
-            "rate_limit_period": self.rate_limit_period,
-            "created_at": timestamp::format(self.created_at),
-            "modified_at": timestamp::format(self.modified_at),
-        })
-    }
+fn show(row: &Row, place: &Place<'_>) -> Value {
+    json!({
+        "id": row.id,
+        "gateway_id": place.gateway,
+        "provider_slug": row.provider,
+        "alias": row.alias,
+        "default_config": row.default_config == 1,
+        "secret_id": row.reference.as_ref().unwrap_or(&row.id),
+        "secret_preview": row.preview,
+        "has_secret": row.secret.is_some() || row.reference.is_some(),
+        "encryption_key_id": row.key_id,
+        "rate_limit": row.rate_limit,
+        "rate_limit_period": row.rate_limit_period,
+        "created_at": timestamp::format(row.created_at),
+        "modified_at": timestamp::format(row.modified_at),
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `…/gateways/{id}/storage`: how many logs a gateway has, how long they stay, and what retention has done.
 
-use super::gateways::{self, Gateway};
 use crate::base::timestamp;
 use crate::db::store::{Statement, Store, row};
+use crate::gateways::gateway::{self, Gateway};
 use crate::http::envelope::{ApiError, Reply};
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub async fn get(store: &impl Store, gateway: &Gateway) -> Result<Reply, ApiErro
          run_at, coalesce(run_logs, 0) AS run_logs, coalesce(run_bodies, 0) AS run_bodies \
          FROM (SELECT ?2 AS settings) LEFT JOIN log_storage ON log_storage.gateway = ?1";
     let row = store
-        .row::<Row>(Statement::new(sql, [gateway.key.into(), gateways::stored(&gateway.settings).into()]))
+        .row::<Row>(Statement::new(sql, [gateway.key.into(), gateway::stored(&gateway.settings).into()]))
         .await?
         .ok_or_else(ApiError::not_found)?;
     Ok(Reply::result(row.show()))

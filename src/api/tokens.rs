@@ -1,12 +1,14 @@
 //! `/accounts/{account}/ai-gateway/tokens`: tokens for applications and people, each with as much as it needs.
 
 use super::{name, object, only};
-use crate::auth::caller::{Permission, Token};
+use crate::auth::caller::Permission;
 use crate::auth::presented;
+use crate::auth::tokens::{COLUMNS, Row};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::{self, By, Change};
-use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::db::store::{Bind, Statement, Store};
+use crate::gateways::gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
@@ -16,44 +18,16 @@ const MAX_PER_PAGE: u64 = 100;
 
 const MAX_GATEWAYS: usize = 100;
 
-const COLUMNS: &str = "id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at";
-
-row! {
-    struct Row {
-        id: String,
-        account_id: String,
-        name: String,
-        gateways: Option<String>,
-        permissions: String,
-        created_at: u64,
-        modified_at: u64,
-        expires_at: Option<u64>,
-        last_used_at: Option<u64>,
-    }
-}
-
-/// Finds the token of a digest, whether or not it is still valid.
-pub async fn find(store: &impl Store, digest: &str) -> Result<Option<Token>, StoreError> {
-    let row = Statement::new(format!("SELECT {COLUMNS} FROM tokens WHERE digest = ?1"), [digest.into()]);
-    Ok(store.row::<Row>(row).await?.map(Row::token))
-}
-
-/// Notes that a token was used.
-pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), StoreError> {
-    let sql = "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2";
-    store.batch(vec![Statement::new(sql, [id.into(), Bind::Int(now_ms as i64)])]).await.map(drop)
-}
-
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![account.into()];
     let (rows, info) = page.read::<Row>(store, COLUMNS, "tokens WHERE account_id = ?1", "id DESC", binds).await?;
-    let shown: Vec<Value> = rows.iter().map(Row::show).collect();
+    let shown: Vec<Value> = rows.iter().map(show).collect();
     Ok(Reply::list(shown, info))
 }
 
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::result(existing(store, account, id).await?.show()))
+    Ok(Reply::result(show(&existing(store, account, id).await?)))
 }
 
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
@@ -126,11 +100,11 @@ pub async fn revoke(store: &impl Store, account: &str, id: &str, by: &By<'_>) ->
     let token = existing(store, account, id).await?;
     let delete = Statement::new("DELETE FROM tokens WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
     store.batch(vec![delete, by.row(&change("token.revoke", account, id, &Map::new()))]).await?;
-    Ok(Reply::result(token.show()))
+    Ok(Reply::result(show(&token)))
 }
 
 async fn shown_once(store: &impl Store, account: &str, id: &str, value: String) -> Result<Reply, ApiError> {
-    let mut shown = existing(store, account, id).await?.show();
+    let mut shown = show(&existing(store, account, id).await?);
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("value".to_owned(), json!(value));
     }
@@ -172,7 +146,7 @@ async fn gateways(
     let mut found = Vec::new();
     for entry in list {
         let id = entry.as_str().ok_or_else(|| wrong("Expected an array of gateway ids"))?;
-        if super::gateways::find(store, account, id).await?.is_none() {
+        if gateway::find(store, account, id).await?.is_none() {
             return Err(wrong("One of the gateways does not exist in this account"));
         }
         found.push(id.to_owned());
@@ -192,31 +166,15 @@ fn expiry(body: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, ApiErro
     }
 }
 
-// === impl Row ===
-
-impl Row {
-    fn token(self) -> Token {
-        let names: Vec<String> = serde_json::from_str(&self.permissions).unwrap_or_default();
-        Token {
-            id: self.id,
-            account: self.account_id,
-            // What cannot be read must not become a token for everything.
-            gateways: self.gateways.map(|all| serde_json::from_str(&all).unwrap_or_default()),
-            permissions: names.iter().filter_map(|name| Permission::parse(name)).collect(),
-            expires_at: self.expires_at,
-        }
-    }
-
-    fn show(&self) -> Value {
-        json!({
-            "id": self.id,
-            "name": self.name,
-            "gateways": self.gateways.as_deref().and_then(|all| serde_json::from_str::<Value>(all).ok()),
-            "permissions": serde_json::from_str::<Value>(&self.permissions).unwrap_or_default(),
-            "created_at": timestamp::format(self.created_at),
-            "modified_at": timestamp::format(self.modified_at),
-            "expires_at": self.expires_at.map(timestamp::format),
-            "last_used_at": self.last_used_at.map(timestamp::format),
-        })
-    }
+fn show(row: &Row) -> Value {
+    json!({
+        "id": row.id,
+        "name": row.name,
+        "gateways": row.gateways.as_deref().and_then(|all| serde_json::from_str::<Value>(all).ok()),
+        "permissions": serde_json::from_str::<Value>(&row.permissions).unwrap_or_default(),
+        "created_at": timestamp::format(row.created_at),
+        "modified_at": timestamp::format(row.modified_at),
+        "expires_at": row.expires_at.map(timestamp::format),
+        "last_used_at": row.last_used_at.map(timestamp::format),
+    })
 }

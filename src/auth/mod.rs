@@ -2,5 +2,7 @@
 
 pub mod caller;
 pub mod presented;
+pub mod secrets;
+pub mod tokens;
 pub mod tokens_worker;
 pub mod wrong_tokens;

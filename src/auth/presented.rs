@@ -1,9 +1,9 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
 use crate::base::id::MarkKey;
+use crate::base::mask::{self, bare};
 use crate::http::headers::{self, Headers};
 use crate::http::query::percent_decoded;
-use crate::mask;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -235,16 +235,6 @@ pub fn answered_protocol(protocols: &str) -> Option<&str> {
 
 fn has_scheme(value: &str) -> bool {
     value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
-}
-
-/// The token of `Bearer <token>` or another scheme, or of a bare token.
-pub fn bare(value: &str) -> &str {
-    match value.trim().split_once(' ') {
-        Some((scheme, token)) if ["bearer", "token", "key"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
-            token.trim()
-        }
-        _ => value.trim(),
-    }
 }
 
 // === impl Presented ===

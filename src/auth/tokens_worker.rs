@@ -1,13 +1,12 @@
 //! Who a request's token belongs to, remembered in the isolate for a few seconds.
 
-use crate::api::tokens;
 use crate::auth::caller::{Caller, Token};
 use crate::auth::presented::{self, Presented};
+use crate::auth::tokens;
 use crate::auth::wrong_tokens::{self, WrongTokens};
 use crate::db::store::StoreError;
-use crate::gateways::snapshot_worker;
 use crate::http::headers::Headers;
-use crate::platform::{Around, now};
+use crate::platform::{Around, d1, now};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -113,7 +112,7 @@ pub fn forget_all() {
 
 /// Reads a token from the database, of which the isolate may have an older copy.
 async fn read(around: &Around, digest: &str, kept: Option<(Token, u64, bool)>) -> Result<Option<Token>, StoreError> {
-    let token = match (tokens::find(&around.database().within(snapshot_worker::PATIENCE_MS), digest).await, kept) {
+    let token = match (tokens::find(&around.database().within(d1::REQUEST_PATIENCE_MS), digest).await, kept) {
         (Ok(token), _) => token,
         // While D1 does not answer, a token that was valid goes on to be.
         (Err(_), Some((token, _, false))) => Some(token),

@@ -2,6 +2,7 @@
 
 pub mod id;
 pub mod join_all;
+pub mod mask;
 pub mod number;
 pub mod object;
 pub mod patience;

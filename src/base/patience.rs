@@ -1,7 +1,5 @@
 //! How long a provider may take to begin its answer, and how long the answer may come to a stop.
 
-use crate::gateways::settings::GatewaySettings;
-
 /// The times that a call to a provider is given, in milliseconds; 0 is for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience {
@@ -23,13 +21,13 @@ pub const IDLE_SECONDS: u64 = 600;
 
 impl Patience {
     /// `asked_ms` is what the caller wants for this attempt: it makes the time to the first byte shorter, and never longer.
-    pub fn of(settings: &GatewaySettings, asked_ms: Option<u64>) -> Self {
-        let most_ms = settings.first_byte_timeout.saturating_mul(1_000);
+    pub fn of(first_byte_seconds: u64, idle_seconds: u64, asked_ms: Option<u64>) -> Self {
+        let most_ms = first_byte_seconds.saturating_mul(1_000);
         let asked_ms = asked_ms.filter(|asked| most_ms == 0 || *asked < most_ms);
         Self {
             first_byte_ms: asked_ms.unwrap_or(most_ms),
             is_of_gateway: asked_ms.is_none(),
-            idle_ms: settings.idle_timeout.saturating_mul(1_000),
+            idle_ms: idle_seconds.saturating_mul(1_000),
         }
     }
 }
@@ -50,8 +48,7 @@ mod tests {
             (0, Some(3_600_000), (3_600_000, false)),
             (0, None, (0, true)),
         ] {
-            let settings = GatewaySettings { first_byte_timeout: setting, ..GatewaySettings::default() };
-            let patience = Patience::of(&settings, asked);
+            let patience = Patience::of(setting, IDLE_SECONDS, asked);
             assert_eq!((patience.first_byte_ms, patience.is_of_gateway), wanted, "{setting} {asked:?}");
             assert_eq!(patience.idle_ms, 600_000);
         }
@@ -59,9 +56,8 @@ mod tests {
 
     #[test]
     fn the_last_attempt_has_all_the_time_that_the_gateway_gives() {
-        let settings = GatewaySettings { first_byte_timeout: 5, ..GatewaySettings::default() };
         let plan = Plan { attempts: 2, timeout_ms: Some(100), ..Plan::default() };
-        let times = [1, 2].map(|attempt| Patience::of(&settings, plan.timeout(attempt, false)).first_byte_ms);
+        let times = [1, 2].map(|attempt| Patience::of(5, IDLE_SECONDS, plan.timeout(attempt, false)).first_byte_ms);
         assert_eq!(times, [100, 5_000]);
     }
 }

@@ -3,4 +3,5 @@
 pub mod google_token;
 pub mod select;
 pub mod sigv4;
+pub mod stored;
 pub mod vault;

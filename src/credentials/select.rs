@@ -1,7 +1,7 @@
 //! Whose key a request is sent with: the caller's own, one that the gateway stores, or the operator's; and how a key is
 //! presented to a provider.
 
-use crate::auth::presented;
+use crate::base::mask;
 use crate::credentials::google_token::{self, Account};
 use crate::credentials::vault::{Reference, Sealed};
 use crate::http::headers::Headers;
@@ -167,7 +167,7 @@ fn without<'a>(asked: &Asked<'_>) -> Result<Choice<'a>, Refusal> {
 
 /// Whether a request brings a key of its own for the provider. `ours` tells our own tokens.
 pub fn brings_key(headers: &Headers, query: &str, ours: impl Fn(&str) -> bool) -> bool {
-    let is_key = |value: &str| !is_placeholder(value) && !ours(presented::bare(value)) && !ours(value);
+    let is_key = |value: &str| !is_placeholder(value) && !ours(mask::bare(value)) && !ours(value);
     KEY_HEADERS.iter().filter_map(|name| headers.get(name)).any(&is_key)
         || parameters(query).any(|(_, value)| is_key(&value))
         || headers.get("sec-websocket-protocol").is_some_and(|all| {
@@ -178,7 +178,7 @@ pub fn brings_key(headers: &Headers, query: &str, ours: impl Fn(&str) -> bool) -
 /// Values that SDKs put where a key has to be and there is none.
 fn is_placeholder(value: &str) -> bool {
     let scheme_alone = ["bearer", "token", "key"].iter().any(|scheme| value.trim().eq_ignore_ascii_case(scheme));
-    let key = presented::bare(value);
+    let key = mask::bare(value);
     scheme_alone || key.is_empty() || key.eq_ignore_ascii_case("unused") || value.contains("CF_TEMP_TOKEN")
 }
 

@@ -1,16 +1,20 @@
 //! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
 //! done behind requests and once a minute, and can end at any moment without harm.
 
-use crate::api::{feedback, gateways, provider_configs};
+use crate::api::feedback;
 use crate::base::id;
 use crate::base::join_all::{Work, together};
+use crate::credentials::stored;
+use crate::db::databases::Databases;
 use crate::db::put_aside;
 use crate::db::store::StoreError;
 use crate::db::whose::Whose;
 use crate::entry::judge;
 use crate::evaluate::run;
-use crate::gateways::shards::{self, Databases, carry};
+use crate::gateways::shards;
+use crate::gateways::shards::carry;
 use crate::logs::bodies;
+use crate::logs::removal;
 use crate::logs::reprice;
 use crate::logs::retention;
 use crate::logs::rollup::merge;
@@ -90,7 +94,7 @@ pub fn aside() -> u64 {
 
 /// Seals stored keys with the newest encryption key.
 pub async fn reseal(around: &Rc<Around>) {
-    told("reseal_failed", provider_configs::reseal(&around.database(), &**around).await);
+    told("reseal_failed", stored::reseal(&around.database(), &**around).await);
 }
 
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others. Feedback and rollups are few
@@ -105,7 +109,7 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
             for task in tasks {
                 match task {
                     Task::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
-                    Task::Sweep => told("sweep_failed", gateways::sweep(store, whose, now(), DELETED_AT_ONCE).await),
+                    Task::Sweep => told("sweep_failed", removal::sweep(store, whose, now(), DELETED_AT_ONCE).await),
                     Task::Reprices => {
                         told("reprice_failed", reprice::run_all(databases, shard, whose, now, now() + BUDGET_MS).await);
                     }

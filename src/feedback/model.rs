@@ -1,10 +1,10 @@
 //! What people say about an answer, and how it becomes part of a log: thumbs and scores, tags added later, and feedback
 //! of any shape that is merged key by key.
 
+use crate::base::mask;
 use crate::db::store::{Bind, Statement};
 use crate::http::envelope::ApiError;
 use crate::logs::metadata;
-use crate::mask;
 use serde_json::{Map, Value, json};
 
 /// One judgement of one log.

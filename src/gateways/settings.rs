@@ -6,10 +6,17 @@ use crate::http::envelope::ApiError;
 use crate::limit::models::UnknownModel;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
-use crate::proxy::circuit_breaker;
-use crate::proxy::retry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// Of `circuit_breaker`: (name, smallest, greatest). The times are in seconds.
+pub const CIRCUIT_BOUNDS: [(&str, u64, u64); 3] = [("failures", 1, 100), ("window", 1, 3_600), ("cooldown", 1, 3_600)];
+
+/// The same for the one member that a setting need not have.
+pub const TIMEOUT_FLOOR: (&str, u64, u64) = ("timeout_floor", 1, 3_600);
+
+/// Calls of providers that one request may cause, all its steps and attempts together, where a gateway does not say otherwise.
+pub const MAX_CALLS: u64 = 20;
 
 /// What an operator can set. Fields whose function Tollgate does not have yet are stored and shown.
 ///
@@ -85,7 +92,7 @@ impl Default for GatewaySettings {
             log_retention_days: None,
             logpush: false,
             logpush_public_key: None,
-            max_calls: retry::MAX_CALLS,
+            max_calls: MAX_CALLS,
             otel: Value::Null,
             provider_cookies: false,
             rate_limiting_interval: 0,
@@ -243,19 +250,19 @@ impl Fields<'_> {
         let Some(members) = given.as_object() else { return Ok(given) };
         let within = |name: &str, what: String| ApiError::invalid(["body", "circuit_breaker", name], what);
         let mut read = Map::new();
-        for (name, min, max) in circuit_breaker::BOUNDS {
+        for (name, min, max) in CIRCUIT_BOUNDS {
             match Fields(members).integer(name, min, max) {
                 Ok(Some(number)) => read.insert(name.to_owned(), number.into()),
                 _ => return Err(within(name, format!("Expected an integer from {min} to {max}"))),
             };
         }
-        let (name, min, max) = circuit_breaker::TIMEOUT_FLOOR;
+        let (name, min, max) = TIMEOUT_FLOOR;
         match Fields(members).integer(name, min, max) {
             Ok(None) => {}
             Ok(Some(number)) => drop(read.insert(name.to_owned(), number.into())),
             Err(_) => return Err(within(name, format!("Expected an integer from {min} to {max}, or null"))),
         }
-        let unknown = |name: &&String| !read.contains_key(*name) && *name != circuit_breaker::TIMEOUT_FLOOR.0;
+        let unknown = |name: &&String| !read.contains_key(*name) && *name != TIMEOUT_FLOOR.0;
         match members.keys().find(unknown) {
             Some(unknown) => {
                 Err(within(unknown, "Expected failures, window, cooldown and timeout_floor only".to_owned()))

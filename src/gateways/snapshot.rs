@@ -1,10 +1,10 @@
 //! What a proxied request has to know of its gateway and account: read by one statement, and kept in the isolate for some
 //! seconds.
 
-use crate::api::gateways::{self, Gateway};
-use crate::api::provider_configs;
 use crate::credentials::select::StoredKey;
+use crate::credentials::stored;
 use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
+use crate::gateways::gateway::{self, Gateway};
 use crate::pricing::rules::{self, PriceRule};
 use crate::providers::upstream::{self, CustomProvider};
 use std::rc::Rc;
@@ -23,8 +23,8 @@ pub struct Scope {
 pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<Scope>, StoreError> {
     let sql = format!(
         "SELECT {}, {} AS keys, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
-        gateways::COLUMNS,
-        provider_configs::OF_GATEWAY,
+        gateway::COLUMNS,
+        stored::OF_GATEWAY,
         upstream::SELECT,
         rules::select(),
     );
@@ -38,7 +38,7 @@ impl FromRow for Scope {
         let prices: String = column(&mut row, "prices")?;
         Ok(Self {
             gateway: Gateway::from_row(row)?,
-            keys: provider_configs::keys(&keys)?,
+            keys: stored::keys(&keys)?,
             custom: upstream::from_json(&custom),
             prices: rules::from_json(&prices).into(),
         })

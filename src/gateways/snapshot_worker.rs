@@ -1,12 +1,12 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
-use crate::api::gateways::{self, DEFAULT};
 use crate::base::id;
 use crate::db::audit::By;
 use crate::db::store::StoreError;
 use crate::entry::cron;
+use crate::gateways::gateway::{self, DEFAULT};
 use crate::gateways::snapshot::{self, Scope};
-use crate::platform::{Around, now, random};
+use crate::platform::{Around, d1, now, random};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,9 +16,6 @@ const FRESH_MS: u64 = 5_000;
 
 /// Unknown ids are remembered too, and callers can make them up: the cache starts anew rather than grow.
 const MAX_ENTRIES: usize = 1_000;
-
-/// How long a request waits for settings before it goes on with older ones, or is refused, in milliseconds.
-pub const PATIENCE_MS: u64 = 3_000;
 
 struct Entry {
     scope: Option<Rc<Scope>>,
@@ -37,7 +34,7 @@ pub async fn settings(
     gateway: &str,
     is_let_in: bool,
 ) -> Result<Option<Rc<Scope>>, StoreError> {
-    if !gateways::is_account_id(account) || !gateways::is_gateway_id(gateway) {
+    if !gateway::is_account_id(account) || !gateway::is_gateway_id(gateway) {
         return Ok(None);
     }
     let name = format!("{account}/{gateway}");
@@ -48,12 +45,12 @@ pub async fn settings(
     {
         return Ok(found.clone());
     }
-    let store = around.database().within(PATIENCE_MS);
+    let store = around.database().within(d1::REQUEST_PATIENCE_MS);
     let read = match snapshot::read(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => {
             let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
-            match gateways::create_default(
-                &around.databases().within(PATIENCE_MS),
+            match gateway::create_default(
+                &around.databases().within(d1::REQUEST_PATIENCE_MS),
                 account,
                 &by,
                 id::mint(now(), random()),

@@ -1,6 +1,5 @@
 //! The JSON around every answer of the control plane, and around the data plane's errors.
 
-use crate::logs::bodies::Span;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,6 +13,14 @@ pub struct Reply {
     pub body: String,
     /// What is the body instead, where it comes from the bucket.
     pub object: Option<Span>,
+}
+
+/// A part of an object in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub id: String,
+    pub offset: u64,
+    pub length: u64,
 }
 
 /// Where a page of a list stands in the whole.

@@ -217,6 +217,19 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
+/// A header that is `true` or `false`, where it is given; what is neither becomes a warning.
+pub fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<bool> {
+    let value = headers.get(name)?.trim();
+    if value.eq_ignore_ascii_case("true") || value == "1" {
+        Some(true)
+    } else if value.eq_ignore_ascii_case("false") || value == "0" {
+        Some(false)
+    } else {
+        warnings.push(format!("{name}: wants true or false"));
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

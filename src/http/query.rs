@@ -1,5 +1,8 @@
 //! The query string of a control-plane request.
 
+use crate::base::mask::patterns;
+use std::borrow::Cow;
+
 /// Names and values in the order they were sent, decoded. A name may occur several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
@@ -60,6 +63,31 @@ pub fn percent_decoded(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Whether a parameter is one that must not be stored. Parts of its name decide: hiding one too many costs less than storing
+/// one key.
+pub fn is_credential(name: &str) -> bool {
+    const PARTS: &[&str] = &["key", "token", "secret", "sig", "auth", "password", "credential", "jwt"];
+    let name = without_encoding(name).to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part)) || patterns::is_parameter(name.as_bytes())
+}
+
+/// A path without its percent-encoding, also where it was encoded twice: some that pass it on decode it, too.
+pub fn understood(rest: &str) -> Cow<'_, str> {
+    let mut rest = Cow::Borrowed(rest);
+    for _ in 0..3 {
+        if !rest.contains('%') {
+            break;
+        }
+        rest = Cow::Owned(without_encoding(&rest));
+    }
+    rest
+}
+
+/// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
+pub fn without_encoding(text: &str) -> String {
+    String::from_utf8(percent_decoded(text)).unwrap_or_else(|_| text.to_owned())
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! row does not come, or the Worker ends between the two, is found by [`search`].
 
 use crate::base::id;
+use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError};
-use crate::gateways::shards::{self, Databases};
 use crate::logs::group_commit::{Key, is_new};
 use crate::logs::record::LogRecord;
 use serde_json::{Value, json};
@@ -45,14 +45,6 @@ pub struct Stored {
     pub response: Option<u64>,
     /// The bucket did not take the object.
     pub cut: bool,
-}
-
-/// A part of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub id: String,
-    pub offset: u64,
-    pub length: u64,
 }
 
 // === impl Stored ===
@@ -163,7 +155,7 @@ pub async fn search(
 /// Which of the logs have no object as far as any database knows. All of them have to be asked, also one that is not bound
 /// at the moment.
 pub async fn missing(databases: &impl Databases, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
-    shards::all_bound(databases).await?;
+    databases::all_bound(databases).await?;
     let sql = concat!(
         "SELECT value AS id FROM json_each(?1) WHERE NOT EXISTS \
          (SELECT 1 FROM log_bodies WHERE log_id = value AND seq = 0 AND ",

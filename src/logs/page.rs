@@ -1,10 +1,10 @@
 //! One page of a list of logs, and how many there are, without asking the database for more than it can answer at once: it
 //! has one thread, and logs are not written while a long statement runs.
 
-use crate::api::logs::{COLUMNS, Row};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::http::page::Page;
 use crate::logs::filter::{Direction, Selection};
+use crate::logs::row::{COLUMNS, Row};
 
 /// Counting reads every match, so lists count no further than this.
 pub const MAX_COUNT: u64 = 10_000;

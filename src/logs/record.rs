@@ -1,12 +1,12 @@
 //! What one proxied request becomes in the database: [`LogRecord`].
 
+use crate::base::mask::{Masker, Secrets};
 use crate::limit::charge_of::Charge;
 use crate::limit::models::Models;
 use crate::limit::{estimate, spend};
 use crate::logs::bodies::Stored;
 use crate::logs::metadata::Metadata;
 use crate::logs::paid_once::Claim;
-use crate::mask::{Masker, Secrets};
 use crate::pricing::costing::Costed;
 use crate::pricing::price::{self, CustomCost};
 use crate::pricing::rules::{self, PriceRule};
@@ -15,9 +15,6 @@ use crate::wire::request::RequestFacts;
 use crate::wire::{Facts, Usage};
 use serde_json::Value;
 use std::rc::Rc;
-
-/// Bodies up to this many bytes are copied for the log, in either direction.
-pub const MAX_BODY: usize = 10 * 1024 * 1024;
 
 /// A request as it was sent.
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
 //! Prices past logs anew, a slice at a time. Each slice is one transaction: the new costs, what was counted, and how far the
 //! job is. It can end at any moment, and whoever goes on begins where the last slice ended.
 
-use crate::api::log_list;
+use crate::db::databases::Databases;
 use crate::db::put_aside::{self, REPRICES};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::whose::Whose;
-use crate::gateways::shards::Databases;
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
+use crate::logs::filter::search;
 use crate::logs::filter::{Ahead, Direction, Next, Selection};
 use crate::logs::rollup::Correction;
 use crate::pricing::price;
@@ -82,7 +82,7 @@ pub fn query(words: &str) -> Query {
 
 /// The logs that a job's parameters mean.
 pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
-    log_list::selection(gateway, query)
+    search::selection(gateway, query)
 }
 
 /// Goes on with the jobs of a database that nobody works on, until it is time to end.

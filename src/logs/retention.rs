@@ -7,12 +7,12 @@
 
 pub mod room;
 
-use crate::api::log_list;
 use crate::base::id;
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::whose::Whose;
 use crate::logs::bodies;
 use crate::logs::paid_once;
+use crate::logs::removal;
 use serde_json::Value;
 
 /// Logs in one slice. Other requests wait for D1 while it is removed.
@@ -129,7 +129,7 @@ async fn slice(store: &impl Store, due: &Due, now_ms: u64, report: &mut Report) 
 /// Removes the logs that a statement chooses.
 async fn remove(store: &impl Store, chosen: Statement, now_ms: u64) -> Result<u64, StoreError> {
     let ids = store.ids(chosen).await?;
-    log_list::remove_in_run(store, &ids, now_ms).await
+    removal::remove_in_run(store, &ids, now_ms).await
 }
 
 /// Removes the bodies of the next logs that are too old to have any, and notes how far that is.

@@ -2,8 +2,8 @@
 
 use super::{Around, js, within};
 use crate::db::store::StoreError;
-use crate::http::envelope::{ApiError, Reply};
-use crate::logs::bodies::{AT_ONCE, Bucket, PREFIX, Span};
+use crate::http::envelope::{ApiError, Reply, Span};
+use crate::logs::bodies::{AT_ONCE, Bucket, PREFIX};
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;

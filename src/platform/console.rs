@@ -1,6 +1,6 @@
 //! What the Worker prints: a line of JSON for each thing that its operator has to know, without what looks like a key.
 
-use crate::mask;
+use crate::base::mask;
 use serde_json::Value;
 
 pub fn error(line: &Value) {

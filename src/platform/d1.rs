@@ -2,12 +2,15 @@
 
 use super::bodies::Bodies;
 use super::{js, pause, within};
+use crate::db::databases::{self, Bound};
 use crate::db::store::{Bind, Row, Statement, Store, StoreError};
-use crate::gateways::shards::{self, Bound};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
+
+/// How long a request waits for what it has to know before it goes on with what it knew, or is refused, in milliseconds.
+pub const REQUEST_PATIENCE_MS: u64 = 3_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -45,7 +48,7 @@ const PATIENCE_MS: u64 = 35_000;
 impl D1Store {
     /// The database with a number; see [`crate::gateways::shards`].
     pub fn new(env: &Env, shard: u32) -> Self {
-        let binding = Reflect::get(env, &JsValue::from_str(&shards::binding(shard))).unwrap_or(JsValue::UNDEFINED);
+        let binding = Reflect::get(env, &JsValue::from_str(&databases::binding(shard))).unwrap_or(JsValue::UNDEFINED);
         Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into(), rests: false }
     }
 
@@ -77,7 +80,7 @@ impl D1Store {
 
     fn prepared(&self, statement: &Statement) -> Result<Prepared, StoreError> {
         if !self.is_bound() {
-            return Err(shards::unbound(self.shard));
+            return Err(databases::unbound(self.shard));
         }
         let prepared = self.database.prepare(&statement.sql).map_err(|error| self.failed(&error))?;
         if statement.binds.is_empty() {
@@ -92,7 +95,7 @@ impl D1Store {
 
     /// Where there are several databases, it has to be said which of them failed.
     fn error(&self, cause: String) -> StoreError {
-        StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", shards::binding(self.shard)) })
+        StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", databases::binding(self.shard)) })
     }
 }
 

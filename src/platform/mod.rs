@@ -15,7 +15,7 @@ pub mod vault;
 use crate::auth::presented;
 use crate::base::join_all::{Work, together};
 use crate::config::Config;
-use crate::gateways::shards::{self, Bound};
+use crate::db::databases::{self, Bound};
 use futures_util::future::{Either, select};
 use js_sys::{Date, Function, Promise, Reflect};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -107,7 +107,7 @@ impl Around {
 
     /// The numbers of the databases beside the first. Like variables, bindings do not change within an isolate.
     fn shards(&self) -> Vec<u32> {
-        let bound = || (1..=shards::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
+        let bound = || (1..=databases::MAX_SHARD).filter(|shard| self.database_of(*shard).is_bound()).collect();
         SHARDS.with(|cell| cell.get_or_init(bound).clone())
     }
 }

@@ -4,14 +4,13 @@
 pub mod endpoint;
 pub mod names;
 
-use crate::http::query::{Query, percent_decoded};
-use crate::mask::patterns;
+use crate::http::query;
+use crate::http::query::{Query, is_credential};
 use crate::providers::table::{azure_deployment, hugging_face_model};
-use std::borrow::Cow;
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
 pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
-    let rest = &*understood(rest);
+    let rest = &*query::understood(rest);
     let parameter = |name: &str| Query::parse(query.strip_prefix('?').unwrap_or(query)).get(name).map(str::to_owned);
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let after = |name: &str| {
@@ -57,7 +56,7 @@ pub fn is_placeholder(provider: &str, model: &str) -> bool {
 
 /// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
 pub fn kind(rest: &str) -> Option<&'static str> {
-    let rest = understood(rest).to_ascii_lowercase();
+    let rest = query::understood(rest).to_ascii_lowercase();
     let has = |needles: &[&str]| needles.iter().any(|needle| rest.contains(needle));
     if has(&["embed"]) {
         Some("embeddings")
@@ -104,25 +103,8 @@ pub fn is_regional(provider: &str, rest: &str) -> bool {
 
 /// Whether a path names a streaming variant: Gemini's `:streamGenerateContent`, Bedrock's `converse-stream`.
 pub fn asks_for_stream(rest: &str) -> bool {
-    let rest = understood(rest);
+    let rest = query::understood(rest);
     rest.rsplit(['/', ':']).next().is_some_and(|verb| verb.to_ascii_lowercase().contains("stream"))
-}
-
-/// A path without its percent-encoding, also where it was encoded twice: some that pass it on decode it, too.
-pub fn understood(rest: &str) -> Cow<'_, str> {
-    let mut rest = Cow::Borrowed(rest);
-    for _ in 0..3 {
-        if !rest.contains('%') {
-            break;
-        }
-        rest = Cow::Owned(decoded(&rest));
-    }
-    rest
-}
-
-/// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
-fn decoded(text: &str) -> String {
-    String::from_utf8(percent_decoded(text)).unwrap_or_else(|_| text.to_owned())
 }
 
 /// A path as it may be stored: the values of query parameters that look like credentials are masked.
@@ -138,14 +120,6 @@ pub fn stored_path(rest: &str, query: &str) -> String {
         })
         .collect();
     clipped(&format!("{rest}?{}", masked.join("&")))
-}
-
-/// Whether a parameter is one that must not be stored. Parts of its name decide: hiding one too many costs less than storing
-/// one key.
-pub fn is_credential(name: &str) -> bool {
-    const PARTS: &[&str] = &["key", "token", "secret", "sig", "auth", "password", "credential", "jwt"];
-    let name = decoded(name).to_ascii_lowercase();
-    PARTS.iter().any(|part| name.contains(part)) || patterns::is_parameter(name.as_bytes())
 }
 
 /// A path is for reading; nobody needs 16 KB of it in every row.

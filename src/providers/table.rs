@@ -3,8 +3,8 @@
 //! A row says where a provider lives and how the part of the path after its slug becomes an upstream URL. How its
 //! answers are read is no property of a provider: `wire` goes by the shape of the answer.
 
+use crate::http::query;
 use crate::http::refusal::Refusal;
-use crate::providers::model;
 
 /// A provider as data.
 #[derive(Debug)]
@@ -366,7 +366,7 @@ fn vertex(rest: &str) -> Result<(String, String), Refusal> {
 }
 
 fn workers_ai(base: &str, account: &str, rest: &str) -> (String, String) {
-    let understood = model::understood(rest);
+    let understood = query::understood(rest);
     let is_model = understood.starts_with("@cf/") || understood.starts_with("@hf/");
     let path = if is_model { format!("run/{rest}") } else { rest.to_owned() };
     (base.replace("{account}", account), path)

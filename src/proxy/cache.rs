@@ -202,7 +202,7 @@ fn is_complete(headers: &Headers, outcome: &Outcome, body: &ArrayBuffer) -> bool
         let line = end.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         return complete::is_complete(framing, end.get(line..).unwrap_or_default(), &outcome.facts);
     }
-    if length as usize > crate::logs::record::MAX_BODY {
+    if length as usize > crate::wire::body::MAX_BODY {
         return framing == Framing::Json;
     }
     complete::is_complete(framing, &js::bytes(body), &outcome.facts)

@@ -3,6 +3,7 @@
 //! The circuits are in an isolate's memory. Each isolate finds out for itself, which costs some failures more and no
 //! request a way to another place.
 
+use crate::gateways::settings::{CIRCUIT_BOUNDS, TIMEOUT_FLOOR};
 use crate::providers::address;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -35,11 +36,6 @@ pub enum End {
     Unknown,
 }
 
-/// (name in a gateway's settings, smallest, greatest). The times are in seconds.
-pub const BOUNDS: [(&str, u64, u64); 3] = [("failures", 1, 100), ("window", 1, 3_600), ("cooldown", 1, 3_600)];
-
-/// The same for the one member that a setting need not have.
-pub const TIMEOUT_FLOOR: (&str, u64, u64) = ("timeout_floor", 1, 3_600);
 const DEFAULT_FLOOR_MS: u64 = 10_000;
 
 /// Doubtful failures that are kept of a circuit.
@@ -98,7 +94,7 @@ impl Settings {
         let number = |(name, min, max): (&str, u64, u64)| {
             stored.get(name).and_then(Value::as_u64).filter(|number| (min..=max).contains(number))
         };
-        let [failures, window, cooldown] = BOUNDS.map(number);
+        let [failures, window, cooldown] = CIRCUIT_BOUNDS.map(number);
         Some(Self {
             failures: failures? as usize,
             window_ms: window? * 1_000,

@@ -1,6 +1,7 @@
 //! The credential of a request, from its choice to the headers that the provider gets.
 
 use crate::auth::presented::{self, Presented};
+use crate::base::mask;
 use crate::base::timestamp;
 use crate::credentials::google_token::{self, Account};
 use crate::credentials::select::{
@@ -13,7 +14,6 @@ use crate::gateways::snapshot::Scope;
 use crate::http::headers::{Edits, Headers};
 use crate::http::refusal::Refusal;
 use crate::logs::record;
-use crate::mask;
 use crate::platform::js::{self, Incoming};
 use crate::platform::{Around, console, now, vault, within};
 use crate::providers::table::KeyForm;

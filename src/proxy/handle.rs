@@ -5,6 +5,7 @@
 
 use crate::auth::caller::{Caller as Identity, Permission};
 use crate::auth::presented::{self, Presented};
+use crate::auth::secrets;
 use crate::auth::tokens_worker::{self, Who};
 use crate::auth::wrong_tokens;
 use crate::base::patience::Patience;
@@ -19,7 +20,6 @@ use crate::http::router::Route;
 use crate::limit::plan::Refused;
 use crate::logs::crash_worker::Mark;
 use crate::logs::record::{Call, Credential, Failure, Outcome, RequestType};
-use crate::mask::Secrets;
 use crate::platform::js::{self, Answer, Incoming};
 use crate::platform::{Around, console, now, pause, random, resolver};
 use crate::providers::model::{self, endpoint};
@@ -200,7 +200,9 @@ pub async fn attempt(
     loop {
         let number = job.call.attempt;
         caller.calls.set(caller.calls.get() + 1);
-        let patience = Patience::of(&scope.gateway.settings, plan.timeout(number, caller.is_followed));
+        let settings = &scope.gateway.settings;
+        let asked_ms = plan.timeout(number, caller.is_followed);
+        let patience = Patience::of(settings.first_byte_timeout, settings.idle_timeout, asked_ms);
         let sent = prepared.send(patience, &job.client).await;
         let who = || {
             let identity = Some(presented.identity.as_str()).filter(|_| presented.let_in);
@@ -421,7 +423,7 @@ impl Arrival<'_> {
             runs_a_model: endpoint::runs_a_model(provider, &self.asked.method, route.rest, upgrade),
             may_lack_room: self.scope.gateway.settings.log_management.is_some(),
             body: None,
-            secrets: Secrets::brought(headers, self.query),
+            secrets: secrets::brought(headers, self.query),
         }
     }
 

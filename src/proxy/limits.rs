@@ -1,8 +1,8 @@
 //! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
 //! something. A gateway without limits has neither.
 
-use crate::api::gateways::Gateway;
 use crate::auth::presented::Presented;
+use crate::gateways::gateway::Gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::refusal::Refusal;
 use crate::limit::message::{self, Charge, Message};

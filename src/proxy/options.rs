@@ -3,7 +3,7 @@
 
 use crate::cache::{self, Policy};
 use crate::gateways::settings::GatewaySettings;
-use crate::http::headers::Headers;
+use crate::http::headers::{Headers, boolean};
 use crate::logs::metadata::{self, Metadata};
 use crate::pricing::price::{self, CustomCost};
 use crate::proxy::retry::{self, Backoff, Plan};
@@ -127,18 +127,6 @@ fn integer(headers: &Headers, name: &str, min: u64, max: u64, warnings: &mut Vec
             warnings.push(format!("{name}: wants an integer from {min} to {max}"));
             None
         }
-    }
-}
-
-pub fn boolean(headers: &Headers, name: &str, warnings: &mut Vec<String>) -> Option<bool> {
-    let value = headers.get(name)?.trim();
-    if value.eq_ignore_ascii_case("true") || value == "1" {
-        Some(true)
-    } else if value.eq_ignore_ascii_case("false") || value == "0" {
-        Some(false)
-    } else {
-        warnings.push(format!("{name}: wants true or false"));
-        None
     }
 }
 

@@ -186,7 +186,7 @@ fn teed(
         Ok(response) => response,
         Err(cause) => return job.broken(&cause),
     };
-    let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::logs::record::MAX_BODY as u64 };
+    let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::wire::body::MAX_BODY as u64 };
     let bounds = (limit, reader.form());
     job.later(async move |job| {
         let (copied, ended) = match (sent, piped) {
@@ -321,7 +321,7 @@ impl Reader {
         if !content_type.is_empty() && !body::is_text(content_type) {
             return outcome;
         }
-        let bytes = copy.bytes(crate::logs::record::MAX_BODY);
+        let bytes = copy.bytes(crate::wire::body::MAX_BODY);
         let is_text = |bytes: &Vec<u8>| framing == Framing::AwsEventStream || body::begins_as_text(bytes);
         match (packed, bytes) {
             (Some(packed), _) => outcome.unread = Some(packed.of_answer()),

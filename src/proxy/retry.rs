@@ -25,9 +25,6 @@ pub enum Backoff {
 
 pub const MAX_ATTEMPTS: u64 = 5;
 
-/// Calls of providers that one request may cause, all its steps and attempts together, where a gateway does not say otherwise.
-pub const MAX_CALLS: u64 = 20;
-
 /// The pause when attempts are asked for and no pause is, in milliseconds.
 pub const DELAY_MS: u64 = 500;
 

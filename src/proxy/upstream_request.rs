@@ -202,7 +202,7 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) 
                 (Some(_), _) => 0,
                 (None, Copying::Facts) => body::MAX_READ,
                 (None, _) if is_kept => MAX_KEPT,
-                (None, _) => crate::logs::record::MAX_BODY as u64,
+                (None, _) => crate::wire::body::MAX_BODY as u64,
             };
             let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
             if length.is_some() && keep.needed {
@@ -281,7 +281,7 @@ async fn read(buffer: &ArrayBuffer, share: &Rc<Growing>, copying: Copying, heade
             return;
         }
     };
-    if !collects || share.is_none() || plain.byte_length() as usize > crate::logs::record::MAX_BODY {
+    if !collects || share.is_none() || plain.byte_length() as usize > crate::wire::body::MAX_BODY {
         job.call.facts = facts(&plain, content_type);
         return;
     }

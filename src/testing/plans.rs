@@ -13,12 +13,14 @@ use crate::db::store::{Statement, Store};
 use crate::db::whose::Whose;
 use crate::evaluate::run::{self, Call, Heard, World};
 use crate::feedback::model::Judgement;
+use crate::gateways::gateway;
 use crate::http::query::Query;
 use crate::logs::filter::plans::encoded;
 use crate::logs::group_commit;
 use crate::logs::metadata;
 use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
+use crate::logs::removal;
 use crate::logs::retention;
 use crate::testing::sqlite::{Planned, Sqlite};
 use crate::wire::Facts;
@@ -132,7 +134,7 @@ fn a_log_and_its_bodies_are_found_by_its_id() {
         block_on(logs::body(&store, 1, &log(5), part)).ok();
         checked(&store, "a body");
     }
-    let gateway = block_on(gateways::by_key(&store, 1)).unwrap().unwrap();
+    let gateway = block_on(gateway::by_key(&store, 1)).unwrap().unwrap();
     block_on(storage::get(&store, &gateway)).unwrap();
     checked(&store, "the storage");
 }
@@ -263,7 +265,7 @@ fn a_deleted_gateway_is_swept_through_an_index() {
     let _ = store.plans.take();
     block_on(gateways::delete(&store, "a", "gw", &by())).unwrap();
     for _ in 0..3 {
-        block_on(gateways::sweep(&store, &Whose::All, NOW, 1_000)).unwrap();
+        block_on(removal::sweep(&store, &Whose::All, NOW, 1_000)).unwrap();
     }
     checked(&store, "a deleted gateway");
 }

@@ -1,7 +1,6 @@
 //! How much of a body is copied for the log, and as what it is kept.
 
 use crate::http::headers::Headers;
-use crate::logs::record::MAX_BODY;
 use crate::wire::{self, Framing, Usage};
 
 /// What the log takes of a body.
@@ -22,6 +21,9 @@ pub enum Packed {
     TooLong,
     Broken,
 }
+
+/// Bodies up to this many bytes are copied for the log, in either direction.
+pub const MAX_BODY: usize = 10 * 1024 * 1024;
 
 /// Where a body is too long to copy, this much of its beginning and of its end is looked at, in bytes.
 pub const END: u32 = 64 * 1024;

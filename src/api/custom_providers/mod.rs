@@ -4,11 +4,12 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
-use super::{name, object, only, provider_configs};
+use super::{name, object, only};
 use crate::auth::caller::Caller;
 use crate::base::id;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
+use crate::credentials::stored;
 use crate::db::audit::{self, By, Change};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
@@ -269,7 +270,7 @@ fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a
 /// Takes the stored keys of a provider away that leads elsewhere, or is no more: a key is for the host that it was stored
 /// for, and the next provider of that slug may have another.
 fn forget_keys(old: &Row) -> Statement {
-    provider_configs::clear_statement(&old.account_id, &format!("{PREFIX}{}", old.slug), &old.base_url)
+    stored::clear_statement(&old.account_id, &format!("{PREFIX}{}", old.slug), &old.base_url)
 }
 
 // === impl Row ===

@@ -2,7 +2,13 @@ use super::*;
 use crate::api::gateways;
 use crate::auth::caller::Token;
 use crate::config::bounds::Bounds;
+use crate::credentials::select::{Held, StoredKey};
+use crate::credentials::stored::OF_GATEWAY;
+use crate::credentials::stored::clear_statement;
+use crate::credentials::stored::keys;
+use crate::credentials::stored::reseal;
 use crate::credentials::vault::tests::{PLAIN, Plain};
+use crate::db::store::row;
 use crate::testing::sqlite::{Faulty, Sqlite};
 use pollster::block_on;
 

@@ -1,7 +1,7 @@
 //! Rows that have to go from one database to another: they are in both for a moment, and never in neither.
 
+use crate::db::databases::Databases;
 use crate::db::store::{Bind, Row, Statement, Store, StoreError, row};
-use crate::gateways::shards::Databases;
 use serde_json::Value;
 
 /// Rows in one step. One may be a quarter of a megabyte long.

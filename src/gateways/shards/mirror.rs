@@ -4,9 +4,9 @@
 //! that fails, logs are written all the same, as those of a gateway without limits: what is to be told can be read from the
 //! first database at any time.
 
-use crate::api::gateways::{self, Gateway};
+use crate::db::databases::{Databases, binding};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
-use crate::gateways::shards::{Databases, binding};
+use crate::gateways::gateway::{self, Gateway};
 
 /// Gateways that are compared at once.
 const COMPARED: usize = 1_000;
@@ -37,7 +37,7 @@ pub fn copy(gateway: &Gateway) -> Vec<Statement> {
             gateway.internal_id.as_str().into(),
             Bind::Int(gateway.created_at as i64),
             Bind::Int(gateway.modified_at as i64),
-            gateways::stored(&gateway.settings).into(),
+            gateway::stored(&gateway.settings).into(),
             Bind::Int(gateway.shard.into()),
         ],
     );
@@ -87,7 +87,7 @@ pub async fn heal(databases: &impl Databases, shard: u32) -> Result<(), StoreErr
             store.rows::<Key>(Statement::new(sql, [rows.into()])).await?.iter().map(|row| row.key).collect();
         for key in old {
             // Read one by one, because their settings may be long.
-            if let Some(gateway) = gateways::by_key(first, key).await? {
+            if let Some(gateway) = gateway::by_key(first, key).await? {
                 store.batch(copy(&gateway)).await?;
             }
         }

@@ -4,13 +4,16 @@ mod logs;
 
 use crate::api::control::{self, Request};
 use crate::api::custom_providers::Guard;
-use crate::api::gateways::{self, Gateway};
+use crate::api::gateways;
 use crate::auth::caller::{Caller, Permission, Token};
 use crate::base::id::{self, MarkKey};
 use crate::db::audit::By;
+use crate::db::databases::Bound;
+use crate::db::store::Store;
 use crate::db::store::row;
 use crate::db::store::{Bind, Statement};
 use crate::db::whose::Whose;
+use crate::gateways::gateway::{self, Gateway};
 use crate::gateways::shards::*;
 use crate::http::envelope::Reply;
 use crate::http::query::Query;
@@ -18,6 +21,7 @@ use crate::http::router::{self, Endpoint};
 use crate::logs::group_commit::{self, Group};
 use crate::logs::record::tests::{answered, call};
 use crate::logs::record::{Call, LogRecord};
+use crate::logs::removal;
 use crate::providers::resolver::Lookup;
 use crate::testing::sqlite::{Faulty, Sqlite};
 use crate::wire::{Facts, Usage};
@@ -88,11 +92,11 @@ fn made(databases: &impl Databases, id: &str, more: Value) -> Gateway {
     let mut body = json!({ "id": id });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     result(&ask(databases, "POST", "/gateways", &body));
-    block_on(gateways::find(databases.first(), "a", id)).unwrap().unwrap()
+    block_on(gateway::find(databases.first(), "a", id)).unwrap().unwrap()
 }
 
 fn found(databases: &impl Databases, id: &str) -> Gateway {
-    block_on(gateways::find(databases.first(), "a", id)).unwrap().unwrap()
+    block_on(gateway::find(databases.first(), "a", id)).unwrap().unwrap()
 }
 
 fn number(store: &impl Store, sql: &'static str) -> u64 {
@@ -160,7 +164,7 @@ fn gateways_spread_evenly_unless_they_are_placed() {
     }
     assert_eq!(made(&databases, "next", json!({ "log_database": null })).shard, 0);
     let by = By { actor: "gateway", now_ms: NOW, entry: "d".to_owned() };
-    let default = block_on(gateways::create_default(&databases, "a", &by, "i".to_owned())).unwrap();
+    let default = block_on(gateway::create_default(&databases, "a", &by, "i".to_owned())).unwrap();
     assert_eq!(default.shard, 0);
     assert_mirrored(&databases, "always");
 }
@@ -207,8 +211,8 @@ fn whatever_fails_the_databases_agree_in_the_end() {
             for call in 1..12 {
                 let databases = three();
                 for (n, (method, path, body)) in steps.iter().enumerate() {
-                    if n == 2 && block_on(gateways::find(&databases.first.inner, "a", "a")).unwrap().is_some() {
-                        let gateway = block_on(gateways::find(&databases.first.inner, "a", "a")).unwrap().unwrap();
+                    if n == 2 && block_on(gateway::find(&databases.first.inner, "a", "a")).unwrap().is_some() {
+                        let gateway = block_on(gateway::find(&databases.first.inner, "a", "a")).unwrap().unwrap();
                         log(&databases, &gateway, "old", |_| {});
                     }
                     if n == 1 {
@@ -219,7 +223,7 @@ fn whatever_fails_the_databases_agree_in_the_end() {
                 }
                 let when = format!("call {call} of database {faulty}, after: {after}");
                 // Whoever got an error tries again, until what was wanted is there.
-                while block_on(gateways::find(&databases.first.inner, "a", "a")).unwrap().is_none() {
+                while block_on(gateway::find(&databases.first.inner, "a", "a")).unwrap().is_none() {
                     ask(&databases, "POST", "/gateways", &json!({ "id": "a", "log_database": 1 }));
                 }
                 ask(&databases, "PUT", "/gateways/a", &json!({ "log_management": null }));
@@ -227,7 +231,7 @@ fn whatever_fails_the_databases_agree_in_the_end() {
                     let healed = block_on(async {
                         mirror::hand_over(&databases, NOW).await?;
                         mirror::heal(&databases, 1).await?;
-                        gateways::sweep(databases.of(1)?, &Whose::All, NOW, 10).await
+                        removal::sweep(databases.of(1)?, &Whose::All, NOW, 10).await
                     });
                     if healed.is_ok() {
                         break;
@@ -235,7 +239,7 @@ fn whatever_fails_the_databases_agree_in_the_end() {
                     assert!(attempt < 2, "{when}: {healed:?}");
                 }
                 assert_mirrored(&databases, &when);
-                let key = block_on(gateways::find(&databases.first.inner, "a", "a")).unwrap().unwrap().key;
+                let key = block_on(gateway::find(&databases.first.inner, "a", "a")).unwrap().unwrap().key;
                 let left = number(&databases.others[0].1.inner, "SELECT count(*) AS n FROM logs");
                 assert_eq!(left, u64::from(key == 1), "{when}");
                 assert_eq!(number(&databases.first.inner, "SELECT count(*) AS n FROM deleted_gateways"), 0, "{when}");

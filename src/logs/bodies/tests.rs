@@ -1,14 +1,15 @@
 //! Bodies that are apart from their rows, over SQLite and a bucket in memory.
 
-use crate::api::log_list;
 use crate::api::logs::{self, Part};
 use crate::db::whose::Whose;
 use crate::http::envelope::Reply;
+use crate::http::envelope::Span;
 use crate::logs::bodies::*;
 use crate::logs::group_commit::{self, Entry, Group};
 use crate::logs::queue::{self, Message, Outbox};
 use crate::logs::record::Call;
 use crate::logs::record::tests::{answered, call};
+use crate::logs::removal;
 use crate::logs::retention;
 use crate::logs::rollup::Tally;
 use crate::testing::sqlite::Sqlite;
@@ -171,7 +172,7 @@ fn what_is_removed_takes_its_object_along_and_nothing_else_does() {
     let old = kept(&store, record(6 * DAY + 1, &long, ""), true);
     let oldest = kept(&store, record(30 * DAY, &long, &long), true);
     assert_eq!(removed_ones(&store), [""; 0]);
-    block_on(log_list::remove(&store, &[by_hand.clone(), short], None)).unwrap();
+    block_on(removal::remove(&store, &[by_hand.clone(), short], None)).unwrap();
     assert_eq!(removed_ones(&store), [by_hand.as_str()]);
     block_on(retention::run(&store, &Whose::All, NOW, || false)).unwrap();
     let mut gone = vec![by_hand, old, oldest];

@@ -12,6 +12,7 @@ mod model;
 mod parse;
 #[cfg(test)]
 pub mod plans;
+pub mod search;
 mod sql;
 
 pub use ahead::{Ahead, Next};

@@ -11,6 +11,7 @@ use crate::db::store::{Bind, Statement, Store};
 use crate::evaluate::run::{self, Call, Heard, World};
 use crate::http::query::Query;
 use crate::logs::filter::{Direction, Selection, from_query};
+use crate::logs::removal;
 use crate::testing::plans::scan;
 use crate::testing::sqlite::{Planned, Sqlite};
 use pollster::block_on;
@@ -265,7 +266,7 @@ fn exports_and_deletions_read_in_order() {
 #[test]
 fn what_is_deleted_is_found_by_its_key() {
     let store = store();
-    block_on(log_list::remove(&store, &["a".to_owned()], None)).unwrap();
+    block_on(removal::remove(&store, &["a".to_owned()], None)).unwrap();
     assert_eq!(plans(&store).len(), 9);
 }
 

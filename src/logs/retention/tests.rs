@@ -1,10 +1,10 @@
 use crate::api::feedback::{self, Context};
-use crate::api::gateways;
 use crate::api::storage;
 use crate::auth::caller::Caller;
 use crate::base::id::MarkKey;
 use crate::db::whose::Whose;
 use crate::feedback::model::Judgement;
+use crate::gateways::gateway;
 use crate::http::query::Query;
 use crate::logs::group_commit::{self, Group};
 use crate::logs::metadata;
@@ -79,7 +79,7 @@ fn bodies(store: &impl Store) -> u64 {
 }
 
 fn shown(store: &impl Store) -> Value {
-    let reply = block_on(storage::get(store, &block_on(gateways::by_key(store, 1)).unwrap().unwrap())).unwrap();
+    let reply = block_on(storage::get(store, &block_on(gateway::by_key(store, 1)).unwrap().unwrap())).unwrap();
     serde_json::from_str::<Value>(&reply.body).unwrap()["result"].take()
 }
 
@@ -114,7 +114,7 @@ fn what_makes_room_lets_logs_in_again() {
     let store = stopping(2);
     written(&store, (1..4).map(|n| record(n, 9)).collect());
     let first = record(1, 9).id;
-    assert_eq!(block_on(log_list::remove(&store, &[first], None)).unwrap(), 1);
+    assert_eq!(block_on(removal::remove(&store, &[first], None)).unwrap(), 1);
     assert_eq!((&shown(&store)["full_since"], &shown(&store)["not_stored"]), (&Value::Null, &json!(1)));
     written(&store, vec![record(4, 1)]);
     sound(&store);
@@ -190,7 +190,7 @@ proptest! {
                 }
                 2 => {
                     let chosen: Vec<String> = ids.iter().skip(from as usize).take(n as usize).cloned().collect();
-                    block_on(log_list::remove(&store, &chosen, None)).unwrap();
+                    block_on(removal::remove(&store, &chosen, None)).unwrap();
                 }
                 3 => { ran(&store); }
                 _ => set(&store, &json!({
@@ -430,7 +430,7 @@ fn a_group_that_is_delivered_again_is_neither_counted_nor_turned_away_again() {
         assert_eq!(number(&store, "SELECT (SELECT count(*) FROM logs) + 10 * (SELECT count(*) FROM unstored_logs)"), 2);
     }
     // Nor does it bring back what was removed since.
-    block_on(log_list::remove(&store, &[group.records[0].id.clone()], None)).unwrap();
+    block_on(removal::remove(&store, &[group.records[0].id.clone()], None)).unwrap();
     written_again(&store, group);
     assert_eq!((logs(&store), bodies(&store)), (1, 1));
     sound(&store);

@@ -1,6 +1,6 @@
 //! Which calls run a model. Those that do not, such as uploads of files, have no model by nature, so that none is missing.
 
-use crate::providers::model::understood;
+use crate::http::query::understood;
 
 /// Calls without a model, by what their path begins with behind the API's version.
 const BEGINNINGS: &[(&[&str], &[&str])] = &[

@@ -1,6 +1,7 @@
 //! What is done with logs in three databases: by id, by page, in slices, and what is carried from one to another.
 
 use crate::api::feedback::{self, Context};
+use crate::db::databases::unbound;
 use crate::db::whose::Whose;
 use crate::feedback::model::Judgement;
 use crate::gateways::shards::tests::*;

@@ -1,13 +1,9 @@
 //! Several databases. The first has what an installation is told: gateways, tokens, keys, prices, the trail of changes.
 //! The logs of a gateway, and all that is made of them, are in one of all, by a number in the gateway's row.
 //!
-//! No transaction spans two databases. What has to be in both is written to the one that decides first, and [`tell`] tells the
-//! other until it knows.
+//! No transaction spans two databases. What has to be in both is written to the one that decides first, and `gateways::shards`
+//! tells the other until it knows.
 
-pub mod carry;
-pub mod mirror;
-
-use crate::base::join_all::{Work, together};
 use crate::db::store::{Statement, Store, StoreError, row};
 
 /// The binding `DB_63` is the last.
@@ -70,24 +66,6 @@ pub async fn all_bound(databases: &impl Databases) -> Result<(), StoreError> {
     found.map_or(Ok(()), |Shard { shard }| Err(unbound(shard)))
 }
 
-/// Tells the databases of each other what is new, behind each change of a gateway and once a minute. `report` gets what
-/// failed, which is made up for the next time.
-pub async fn tell(databases: &impl Databases, now_ms: u64, report: impl Fn(&str, Result<(), StoreError>)) {
-    if databases.others().is_empty() {
-        return;
-    }
-    report("deletion_untold", mirror::hand_over(databases, now_ms).await);
-    report("feedback_undelivered", carry::all_pending(databases).await);
-    let mut works: Vec<Work<'_>> = Vec::new();
-    for (shard, store) in databases.others() {
-        works.push(Box::pin(async {
-            report("gateways_untold", mirror::heal(databases, *shard).await);
-            report("audit_undelivered", carry::audit(databases, store).await);
-        }));
-    }
-    together(works).await;
-}
-
 // === impl Databases ===
 
 impl<S: Store> Databases for S {
@@ -113,6 +91,3 @@ impl<S: Store> Databases for Bound<S> {
         &self.others
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,6 @@
 use super::*;
+use crate::auth::secrets::brought;
+use crate::http::headers::Headers;
 use crate::logs::record::tests::{answered, call};
 use crate::logs::record::{Call, Failure, LogRecord, Outcome, RequestType};
 use crate::wire::Facts;
@@ -134,7 +136,7 @@ fn what_a_caller_brought_is_masked_in_what_is_stored_and_not_for_the_caller() {
         ("sec-websocket-protocol", "realtime, openai-insecure-api-key.key-of-the-caller", "key-of-the-caller"),
         ("sec-websocket-protocol", "cf-aig-authorization.key-of-the-caller", "key-of-the-caller"),
     ] {
-        let secrets = Secrets::brought(&headers(&[(name, value)]), "");
+        let secrets = brought(&headers(&[(name, value)]), "");
         let stored = secrets.for_storage().body(format!("<{shown}>"));
         assert_eq!(stored, "<***>", "{name}: {value}");
         assert!(!secrets.has_kept() && secrets.for_caller().bytes(shown.as_bytes()).is_none());
@@ -147,13 +149,11 @@ fn what_a_caller_brought_is_masked_in_what_is_stored_and_not_for_the_caller() {
         ("authorization", "Bearer unused", "unused"),
         ("x-api-key", "gpt", "gpt"),
     ] {
-        let stored = Secrets::brought(&headers(&[(name, value)]), "").for_storage().body(word.to_owned());
+        let stored = brought(&headers(&[(name, value)]), "").for_storage().body(word.to_owned());
         assert_eq!(stored, word, "{name}: {value}");
     }
-    let secrets = Secrets::brought(
-        &headers(&[("user-agent", "long-enough-agent")]),
-        "?key=a%2Fkey-in-the-query&model=long-model",
-    );
+    let secrets =
+        brought(&headers(&[("user-agent", "long-enough-agent")]), "?key=a%2Fkey-in-the-query&model=long-model");
     assert_eq!(
         secrets.for_storage().body("a/key-in-the-query long-model long-enough-agent".to_owned()),
         "*** long-model long-enough-agent"
@@ -235,7 +235,7 @@ proptest! {
         let text = format!("{before}{spelled}{after}");
         let secrets = match is_kept {
             true => kept(&format!("Bearer {key}")),
-            false => Secrets::brought(&headers(&[("authorization", &format!("Bearer {key}"))]), ""),
+            false => brought(&headers(&[("authorization", &format!("Bearer {key}"))]), ""),
         };
         let failure = broke.then(|| Failure::Upstream(format!("refused: {text}")));
         let all = written(&record(secrets, &text, failure));
@@ -254,7 +254,7 @@ proptest! {
     fn any_text_is_masked_without_harm(text in any::<String>(), key in "\\PC{0,20}") {
         let secrets = kept(&key);
         let _ = (secrets.for_caller().bytes(text.as_bytes()), line(&text), secrets.for_storage().field(text.clone()));
-        let _ = Secrets::brought(&headers(&[("authorization", &text), ("cookie", &text)]), &text);
+        let _ = brought(&headers(&[("authorization", &text), ("cookie", &text)]), &text);
     }
 
     #[test]

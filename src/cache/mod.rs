@@ -1,12 +1,13 @@
 //! The cache of answers: whether a request may be answered from it, and what may be kept in it.
 
 pub mod canonical;
+pub mod epoch;
 pub mod flight;
 pub mod key;
 
 use crate::http::headers::Headers;
-use crate::providers::model;
-use crate::proxy::options::boolean;
+use crate::http::headers::boolean;
+use crate::http::query;
 
 /// What a request asks of the cache. Without one it has nothing to do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ pub fn is_key(key: &str) -> bool {
 
 /// Whether the cache has anything to do with a request.
 pub fn may_answer(policy: &Policy, method: &str, rest: &str, headers: &Headers) -> bool {
-    let rest = &*model::understood(rest);
+    let rest = &*query::understood(rest);
     let about_state = || rest.split('/').any(|segment| ABOUT_STATE.contains(&segment)) || is_look_up(method, rest);
     matches!(method, "GET" | "POST")
         && headers.get("range").is_none()

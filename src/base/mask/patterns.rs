@@ -212,7 +212,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::line;
+    use crate::base::mask::line;
 
     #[test]
     fn keys_of_known_providers_are_recognised() {

@@ -9,10 +9,6 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
-use crate::auth::presented;
-use crate::http::headers::Headers;
-use crate::http::query::percent_decoded;
-use crate::providers::model;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use search::Search;
@@ -28,7 +24,7 @@ pub const MASK: &str = "***";
 const LEAST_KEPT: usize = 6;
 
 /// What a caller brought has not been chosen as a secret by anybody we know, so it has to look more like one.
-const LEAST_BROUGHT: usize = 8;
+pub const LEAST_BROUGHT: usize = 8;
 
 /// As much of the beginning of a credential is masked at the end of a text that may have been cut, in bytes.
 const LEAST_CUT: usize = 6;
@@ -55,45 +51,18 @@ pub struct Masker {
     changes: bool,
 }
 
-/// Cookies tell many things that are no secret, and those are short.
-const LEAST_COOKIE: usize = 16;
-
-/// What is before a key in a subprotocol.
-const KEY_PROTOCOLS: &[&str] = &["api-key.", "authorization."];
-
-/// The words before a credential that say what it is.
-const SCHEMES: &[&str] = &["bearer", "basic", "token", "key", "apikey", "api-key", "digest", "aws4-hmac-sha256"];
-
-/// What the names of headers with credentials end with.
-const ENDINGS: &[&str] = &["authorization", "key", "token", "secret", "cookie", "-auth", "password", "signature"];
-
 // === impl Secrets ===
 
 impl Secrets {
     /// Takes note of what a request brings with it.
-    pub fn brought(headers: &Headers, query: &str) -> Self {
-        let mut all = Vec::new();
-        for (name, value) in &headers.0 {
-            let protocol = name == "sec-websocket-protocol";
-            let bearer = || value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
-            if protocol || ENDINGS.iter().any(|end| name.ends_with(end)) || bearer() {
-                pieces(name, value, &mut all);
-            }
-        }
-        for pair in query.strip_prefix('?').unwrap_or(query).split('&') {
-            if let Some((name, value)) = pair.split_once('=')
-                && model::is_credential(name)
-            {
-                all.push(String::from_utf8_lossy(&percent_decoded(value)).into_owned());
-            }
-        }
-        all.retain(|piece| piece.len() >= LEAST_BROUGHT);
-        Self { brought: Rc::new(all), ..Self::default() }
+    pub fn brought(mut pieces: Vec<String>) -> Self {
+        pieces.retain(|piece| piece.len() >= LEAST_BROUGHT);
+        Self { brought: Rc::new(pieces), ..Self::default() }
     }
 
     /// Takes note of a credential that the gateway adds.
     pub fn keep(&mut self, value: &str) {
-        let bare = presented::bare(value);
+        let bare = bare(value);
         if bare.len() >= LEAST_KEPT {
             Rc::make_mut(&mut self.kept).push(bare.to_owned());
         }
@@ -123,41 +92,13 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// The parts of a header's value that may be a credential.
-fn pieces(name: &str, value: &str, all: &mut Vec<String>) {
-    let mut add = |piece: &str, least: usize| {
-        let known = SCHEMES.iter().any(|scheme| piece.eq_ignore_ascii_case(scheme)) || piece.contains("CF_TEMP_TOKEN");
-        if piece.len() >= least && !known {
-            all.push(piece.to_owned());
+/// The token of `Bearer <token>` or another scheme, or of a bare token.
+pub fn bare(value: &str) -> &str {
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if ["bearer", "token", "key"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+            token.trim()
         }
-    };
-    if name == "sec-websocket-protocol" {
-        for entry in value.split(',').map(str::trim) {
-            let carried = KEY_PROTOCOLS.iter().find_map(|protocol| entry.split_once(protocol));
-            carried.into_iter().for_each(|(_, key)| add(key, LEAST_BROUGHT));
-        }
-    } else if name.ends_with("cookie") {
-        let values = value.split(';').filter_map(|pair| pair.split_once('='));
-        values.for_each(|(_, value)| add(value.trim(), LEAST_COOKIE));
-    } else if value.trim_start().starts_with("AWS4-") {
-        for (part, end) in [("Signature=", ','), ("Credential=", '/')] {
-            let part = value.split_once(part).and_then(|(_, rest)| rest.split(end).next());
-            part.into_iter().for_each(|part| add(part.trim(), LEAST_BROUGHT));
-        }
-    } else {
-        // Of an object in several parts, such as a service account, only the long ones are secret.
-        let least = if value.contains('{') { 40 } else { LEAST_BROUGHT };
-        let is_end = |char: char| char.is_whitespace() || matches!(char, ',' | ';' | '"' | '\'');
-        for piece in value.split(is_end) {
-            add(piece, least);
-            piece.split_once('=').into_iter().for_each(|(_, inner)| add(inner, least));
-        }
-    }
-    if let Some(pair) = basic(value) {
-        all.extend(
-            pair.split_once(':').into_iter().flat_map(|(user, password)| [user.to_owned(), password.to_owned()]),
-        );
-        all.push(pair);
+        _ => value.trim(),
     }
 }
 

@@ -1,0 +1,49 @@
+//! The rows of tokens, and the token that a digest belongs to.
+
+use crate::auth::caller::{Permission, Token};
+use crate::db::store::{Bind, Statement, Store, StoreError, row};
+
+pub const COLUMNS: &str =
+    "id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at";
+
+row! {
+    pub struct Row {
+        pub id: String,
+        pub account_id: String,
+        pub name: String,
+        pub gateways: Option<String>,
+        pub permissions: String,
+        pub created_at: u64,
+        pub modified_at: u64,
+        pub expires_at: Option<u64>,
+        pub last_used_at: Option<u64>,
+    }
+}
+
+/// Finds the token of a digest, whether or not it is still valid.
+pub async fn find(store: &impl Store, digest: &str) -> Result<Option<Token>, StoreError> {
+    let row = Statement::new(format!("SELECT {COLUMNS} FROM tokens WHERE digest = ?1"), [digest.into()]);
+    Ok(store.row::<Row>(row).await?.map(Row::token))
+}
+
+/// Notes that a token was used.
+pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), StoreError> {
+    let sql = "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2";
+    store.batch(vec![Statement::new(sql, [id.into(), Bind::Int(now_ms as i64)])]).await.map(drop)
+}
+
+// === impl Row ===
+
+impl Row {
+    fn token(self) -> Token {
+        let names: Vec<String> = serde_json::from_str(&self.permissions).unwrap_or_default();
+        Token {
+            id: self.id,
+            account: self.account_id,
+            // What cannot be read must not become a token for everything.
+            gateways: self.gateways.map(|all| serde_json::from_str(&all).unwrap_or_default()),
+            permissions: names.iter().filter_map(|name| Permission::parse(name)).collect(),
+            expires_at: self.expires_at,
+        }
+    }
+}
