@@ -28,9 +28,8 @@ mod proxy;
 mod testing;
 mod wire;
 
-use crate::entry::{cron, rpc};
+use crate::entry::{begin, cron, rpc};
 use crate::logs::queue_worker;
-use crate::platform::Around;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
@@ -48,12 +47,12 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
 /// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
 #[wasm_bindgen]
 pub async fn queue(delivery: queue_worker::Delivery, env: JsValue, context: JsValue) {
-    let around = Around::new(env.unchecked_into(), Context::new(context.unchecked_into()));
+    let around = begin::around(env.unchecked_into(), Context::new(context.unchecked_into()));
     queue_worker::receive(&delivery, &around).await;
 }
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
-    let around = Rc::new(Around::new(env, context));
+    let around = Rc::new(begin::around(env, context));
     Ok(Rc::clone(&around).carry_out(entry::http::request(request, &around)).await)
 }

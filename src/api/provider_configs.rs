@@ -13,6 +13,7 @@ use crate::db::store::{Bind, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
+use crate::providers::address;
 use crate::providers::table::{self, KeyForm};
 use serde_json::{Map, Value, json};
 
@@ -249,12 +250,12 @@ impl<V: Vault> Keeper<'_, V> {
     async fn home_of(&self, store: &impl Store, place: &Place<'_>, slug: &str) -> Result<Home, ApiError> {
         if let Some(provider) = table::find(slug) {
             let base = (self.base_override)(provider.slug);
-            let upstream = base.map(|base| select::origin(&base).to_owned());
+            let upstream = base.map(|base| address::origin_of(&base).to_owned());
             return Ok(Home { slug: provider.slug.to_owned(), form: provider.key, upstream });
         }
         let base = custom_providers::base_url(store, place.account, slug).await?;
         let base = base.ok_or_else(|| unknown_provider(slug))?;
-        let upstream = Some(select::origin(&base).to_owned());
+        let upstream = Some(address::origin_of(&base).to_owned());
         Ok(Home { slug: slug.to_owned(), form: KeyForm::Bearer, upstream })
     }
 

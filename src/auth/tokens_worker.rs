@@ -4,6 +4,7 @@ use crate::auth::caller::{Caller, Token};
 use crate::auth::presented::{self, Presented};
 use crate::auth::tokens;
 use crate::auth::wrong_tokens::{self, WrongTokens};
+use crate::config::isolate_worker::config;
 use crate::db::store::StoreError;
 use crate::http::headers::Headers;
 use crate::platform::{Around, d1, now};
@@ -93,7 +94,7 @@ fn wrong(around: &Around, headers: &Headers) -> Who {
 }
 
 fn address(around: &Around, headers: &Headers) -> String {
-    wrong_tokens::address(headers, around.config.client_address_header.as_deref())
+    wrong_tokens::address(headers, config(around).client_address_header.as_deref())
 }
 
 fn barred(address: &str) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! The Worker's variables and secrets, read once per isolate.
 
 pub mod bounds;
+pub mod isolate_worker;
 
 use crate::auth::presented::{self, TokenDigest};
 use crate::auth::wrong_tokens;
@@ -90,6 +91,11 @@ impl Config {
             Some(mark) if will_be_logged => id::mint_log(now_ms, random, mark),
             _ => id::mint(now_ms, random),
         }
+    }
+
+    /// Whether a text has a token of ours in it.
+    pub fn holds_token(&self, text: &str) -> bool {
+        self.admin.as_ref().is_ok_and(|admin| presented::holds_token(text, admin))
     }
 
     /// The operator's key for a provider.

@@ -5,3 +5,4 @@ pub mod select;
 pub mod sigv4;
 pub mod stored;
 pub mod vault;
+pub mod vault_worker;

@@ -289,13 +289,6 @@ pub fn preview(secret: &str) -> String {
     }
 }
 
-/// Scheme and host of a base URL.
-pub fn origin(base: &str) -> &str {
-    let host = base.find("://").map_or(0, |at| at + 3);
-    let end = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
-    base.get(..end).unwrap_or(base)
-}
-
 // === impl AzureKey ===
 
 impl AzureKey {
@@ -539,7 +532,7 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://localhost/x/", "http://localhost"),
         ] {
-            assert_eq!(origin(base), wanted);
+            assert_eq!(crate::providers::address::origin_of(base), wanted);
         }
     }
 
@@ -547,7 +540,7 @@ mod tests {
         #[test]
         fn any_header_and_query_is_read_without_harm(value in "\\PC{0,80}", query in "[a-z_=&%?0-9A-Zé]{0,80}") {
             let _ = brings_key(&headers(&[("authorization", &value), ("sec-websocket-protocol", &value)]), &query, ours);
-            let _ = (outgoing_query(&query, true, ours, holds), preview(&value), structured(&value), origin(&value));
+            let _ = (outgoing_query(&query, true, ours, holds), preview(&value), structured(&value), crate::providers::address::origin_of(&value));
             for form in [KeyForm::Aws, KeyForm::Google, KeyForm::Resource("api-key")] {
                 let _ = admit_resource(form, &query, &value);
                 let _ = material(form, "", &value).is_ok();

@@ -4,15 +4,14 @@
 use crate::api::feedback;
 use crate::base::id;
 use crate::base::join_all::{Work, together};
-use crate::credentials::stored;
+use crate::config::isolate_worker::config;
+use crate::credentials::vault_worker;
 use crate::db::databases::Databases;
 use crate::db::put_aside;
-use crate::db::store::StoreError;
 use crate::db::whose::Whose;
 use crate::entry::judge;
 use crate::evaluate::run;
-use crate::gateways::shards;
-use crate::gateways::shards::carry;
+use crate::gateways::shards_worker;
 use crate::logs::bodies;
 use crate::logs::removal;
 use crate::logs::reprice;
@@ -20,7 +19,7 @@ use crate::logs::retention;
 use crate::logs::rollup::merge;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
-use crate::platform::{Around, console, now, pause, random};
+use crate::platform::{Around, console, now, random};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -34,16 +33,7 @@ const TURN_MS: u64 = 5_000;
 /// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
 const DELETED_AT_ONCE: u32 = 2_000;
 
-/// How long a database may take to hear or tell what concerns another, in milliseconds. One that hangs hears it the next
-/// time.
-const TELLING_MS: u64 = 5_000;
-
-/// How often kept feedback looks for its log, in milliseconds.
-const SETTLE_EVERY_MS: u64 = 250;
-
 thread_local! {
-    /// True while this isolate has kept feedback for a log that is not written yet.
-    static PENDING: Cell<bool> = const { Cell::new(false) };
     /// How many rows are put aside because they could not be read, as far as this isolate knows.
     static ASIDE: Cell<u64> = const { Cell::new(0) };
 }
@@ -61,8 +51,8 @@ pub enum Task {
 
 /// All of it, once.
 pub async fn everything(around: &Rc<Around>) {
-    reseal(around).await;
-    tell(around).await;
+    vault_worker::reseal(around, &config(around).encryption_keys).await;
+    shards_worker::tell(around).await;
     let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(around, &all, &Whose::All).await;
     objects(around).await;
@@ -81,7 +71,7 @@ async fn unread(around: &Around) {
                     console::error(&line);
                 }
             }
-            Err(error) => told("put_aside_unknown", Err(error)),
+            Err(error) => console::failed("put_aside_unknown", Err(error)),
         }
     }
     ASIDE.set(sum);
@@ -90,11 +80,6 @@ async fn unread(around: &Around) {
 /// How many rows are put aside, as far as this isolate knows.
 pub fn aside() -> u64 {
     ASIDE.get()
-}
-
-/// Seals stored keys with the newest encryption key.
-pub async fn reseal(around: &Rc<Around>) {
-    told("reseal_failed", stored::reseal(&around.database(), &**around).await);
 }
 
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others. Feedback and rollups are few
@@ -108,10 +93,15 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
         each.push(Box::pin(async move {
             for task in tasks {
                 match task {
-                    Task::Settle => told("settle_failed", feedback::settle(store, None, now()).await),
-                    Task::Sweep => told("sweep_failed", removal::sweep(store, whose, now(), DELETED_AT_ONCE).await),
+                    Task::Settle => console::failed("settle_failed", feedback::settle(store, None, now()).await),
+                    Task::Sweep => {
+                        console::failed("sweep_failed", removal::sweep(store, whose, now(), DELETED_AT_ONCE).await)
+                    }
                     Task::Reprices => {
-                        told("reprice_failed", reprice::run_all(databases, shard, whose, now, now() + BUDGET_MS).await);
+                        console::failed(
+                            "reprice_failed",
+                            reprice::run_all(databases, shard, whose, now, now() + BUDGET_MS).await,
+                        );
                     }
                     Task::Rollup => rollup(store).await,
                     Task::Retention => retention(store, whose, slices).await,
@@ -121,11 +111,6 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
         }));
     }
     together(each).await;
-}
-
-/// Tells the databases of each other what is new.
-pub async fn tell(around: &Around) {
-    shards::tell(&around.databases().within(TELLING_MS), now(), told).await;
 }
 
 /// Goes on with the evaluations of a database that nobody works on, each for a while in turn.
@@ -148,14 +133,14 @@ async fn evaluations(store: &D1Store, whose: &Whose, around: &Rc<Around>) {
                 Ok(false) if now() < begun + TURN_MS => left.push(next),
                 Ok(false) => {}
                 Err(error) => {
-                    told("evaluation_failed", Err(error));
+                    console::failed("evaluation_failed", Err(error));
                     failed.push(next);
                 }
             }
         }
         Ok(())
     };
-    told("evaluation_failed", worked.await);
+    console::failed("evaluation_failed", worked.await);
 }
 
 /// Removes the bodies in the bucket that no log has any more.
@@ -168,10 +153,10 @@ pub async fn objects(around: &Rc<Around>) {
     let is_over = || now() > until;
     let databases = around.databases();
     for (_, store) in databases.all() {
-        told("objects_failed", bodies::clear(store, &bucket, is_over).await);
+        console::failed("objects_failed", bodies::clear(store, &bucket, is_over).await);
     }
     let missing = async |ids| bodies::missing(&databases, ids).await;
-    told("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), is_over).await);
+    console::failed("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), is_over).await);
 }
 
 /// Removes some of them, behind a request that may have made some. Notes of objects do not tell whose they are, so this is
@@ -184,17 +169,17 @@ pub async fn some_objects(around: &Around) {
     for (_, store) in around.databases().all() {
         let slices = Cell::new(0);
         let is_over = || slices.replace(slices.get() + 1) > 0;
-        told("objects_failed", bodies::clear(store, &bucket, is_over).await);
+        console::failed("objects_failed", bodies::clear(store, &bucket, is_over).await);
     }
     let databases = around.databases();
     let missing = async |ids| bodies::missing(&databases, ids).await;
-    told("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), || true).await);
+    console::failed("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), || true).await);
 }
 
 /// Adds up what charts show.
 async fn rollup(store: &D1Store) {
     let begun = now();
-    told("rollup_failed", merge::run(store, begun, &|| now() > begun + BUDGET_MS).await);
+    console::failed("rollup_failed", merge::run(store, begun, &|| now() > begun + BUDGET_MS).await);
 }
 
 /// Removes what gateways are not to keep, and says so. `slices` counts for all databases together, because the platform
@@ -213,59 +198,5 @@ async fn retention(store: &D1Store, whose: &Whose, slices: &Cell<u32>) {
         let line = json!({ "level": "info", "event": "retention", "logs_removed": logs, "bodies_removed": bodies, "unfinished": unfinished });
         console::info(&line);
     }
-    told("retention_failed", report.map(drop));
-}
-
-/// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
-/// somebody reads them, or by the next [`everything`].
-pub async fn settle(around: &Rc<Around>) {
-    PENDING.set(true);
-    let until = now() + BUDGET_MS;
-    while now() < until {
-        pause(SETTLE_EVERY_MS).await;
-        match settled(around).await {
-            Ok(0) => return PENDING.set(false),
-            Ok(_) => {}
-            Err(error) => return told("settle_failed", Err(error)),
-        }
-    }
-}
-
-/// Rows were written: feedback may have waited for them.
-pub async fn written(around: &Around) {
-    if PENDING.get()
-        && let Ok(0) = settled(around).await
-    {
-        PENDING.set(false);
-    }
-}
-
-/// Logs were written that had been handed in elsewhere: feedback for them may be there.
-pub async fn settle_now(store: &D1Store, around: &Around) {
-    told("feedback_undelivered", carry::all_pending(&around.databases().within(TELLING_MS)).await);
-    told("settle_failed", feedback::settle(store, None, now()).await);
-}
-
-/// Settles what can be, and says how much cannot yet.
-async fn settled(around: &Around) -> Result<u64, StoreError> {
-    let databases = around.databases();
-    let mut sum = carry::all_pending(&databases).await.map(|()| 0);
-    for (_, store) in databases.all() {
-        let left = async {
-            feedback::settle(store, None, now()).await?;
-            feedback::waiting(store).await
-        };
-        // One that does not answer keeps nothing from the others.
-        sum = match (sum, left.await) {
-            (Ok(sum), Ok(left)) => Ok(sum + left),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        };
-    }
-    sum
-}
-
-fn told(event: &str, result: Result<(), StoreError>) {
-    if let Err(error) = result {
-        console::error(&json!({ "level": "error", "event": event, "cause": error.0 }));
-    }
+    console::failed("retention_failed", report.map(drop));
 }

@@ -7,20 +7,28 @@ use crate::auth::caller::Caller;
 use crate::auth::presented;
 use crate::auth::tokens_worker::{self, Who};
 use crate::base::id;
+use crate::config::isolate_worker::config;
+use crate::credentials::vault_worker::EnvVault;
 use crate::db::whose::Whose;
 use crate::entry::cron::{self, Task};
+use crate::entry::reply;
+use crate::feedback::settle_worker;
+use crate::gateways::shards_worker;
 use crate::gateways::snapshot_worker;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::headers::Headers;
+use crate::http::message_worker;
+use crate::http::message_worker::Incoming;
 use crate::http::query::Query;
 use crate::http::refusal::Refusal;
 use crate::http::router::{self, Access, Endpoint, NoRoute, Plane, Route};
 use crate::logs::writer_worker;
 use crate::platform::blocks::{self, Untaken};
-use crate::platform::js::{self, Incoming};
-use crate::platform::{Around, bodies, console, now, pause, random, resolver, within};
+use crate::platform::js;
+use crate::platform::{Around, console, now, pause, random, within};
 use crate::pricing::price;
 use crate::providers::resolver::Lookup;
+use crate::providers::resolver_worker;
 use crate::proxy::handle;
 use crate::proxy::{limits, universal_worker, websocket_worker};
 use serde_json::json;
@@ -38,19 +46,19 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let (origin, path, query) = split(&asked.url);
     #[cfg(feature = "panic-on-demand")]
     crate::entry::panicking::on_demand(path);
-    if !around.config.allowed_hosts.allow(asked.headers.get("host")) {
-        return js::response(&misdirected(path, asked.headers.get("host").unwrap_or_default()));
+    if !config(around).allowed_hosts.allow(asked.headers.get("host")) {
+        return message_worker::response(&misdirected(path, asked.headers.get("host").unwrap_or_default()));
     }
     let method = asked.method.as_str();
     let route = router::route(method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
-        && let Err(reason) = &around.config.admin
+        && let Err(reason) = &config(around).admin
     {
-        return js::response(&unconfigured(path, reason));
+        return message_worker::response(&unconfigured(path, reason));
     }
     match route {
-        Ok(Route { endpoint: Endpoint::Health, .. }) => js::response(&health(around)),
-        Ok(Route { endpoint: Endpoint::OpenApi, .. }) => js::response(&openapi::reply()),
+        Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(around)),
+        Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
             handle::handle(&asked, route, query, handle::Caller::default(), around).await
         }
@@ -59,18 +67,20 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
         }
         Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(&asked, route, around).await,
         Ok(route) => controlled(&asked, route, origin, query, around).await,
-        Err(NoRoute::Asked(allowed)) => js::response(&asked_for_methods(&allowed)),
+        Err(NoRoute::Asked(allowed)) => message_worker::response(&asked_for_methods(&allowed)),
         Err(NoRoute::NotFound(Plane::Data)) => {
-            js::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
+            message_worker::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
-        Err(NoRoute::NotFound(Plane::Control)) => js::response(&ApiError::not_found().reply()),
+        Err(NoRoute::NotFound(Plane::Control)) => message_worker::response(&ApiError::not_found().reply()),
         Err(NoRoute::MethodNotAllowed(Plane::Data, allowed)) if path.starts_with("/v1/") => {
             let allowed = allowed.join(", ");
-            js::response(&Refusal::method_not_allowed(method, &allowed).reply().with_header("allow", allowed))
+            message_worker::response(
+                &Refusal::method_not_allowed(method, &allowed).reply().with_header("allow", allowed),
+            )
         }
-        Err(NoRoute::MethodNotAllowed(_, allowed)) => {
-            js::response(&ApiError::method_not_allowed(method).reply().with_header("allow", allowed.join(", ")))
-        }
+        Err(NoRoute::MethodNotAllowed(_, allowed)) => message_worker::response(
+            &ApiError::method_not_allowed(method).reply().with_header("allow", allowed.join(", ")),
+        ),
     }
 }
 
@@ -87,7 +97,7 @@ fn health(around: &Around) -> Reply {
     let (lost, cut) = writer_worker::lost();
     let aside = cron::aside();
     let version = env!("CARGO_PKG_VERSION");
-    match &around.config.admin {
+    match &config(around).admin {
         Ok(_) => Reply::json(
             200,
             &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
@@ -121,16 +131,16 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
             writer_worker::settle(around).await;
             let (export, shard) = control::export(&around.database(), &asked).await?;
-            return Ok(js::exported(export, shard, Rc::clone(around)));
+            return Ok(reply::exported(export, shard, Rc::clone(around)));
         }
         let body = body(&incoming.request, BODY_SECONDS).await?;
         let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
         match &reply.object {
-            Some(span) => bodies::streamed(&reply, span, around).await,
-            None => Ok(js::response(&reply)),
+            Some(span) => reply::streamed(&reply, span, around).await,
+            None => Ok(message_worker::response(&reply)),
         }
     };
-    answered.await.unwrap_or_else(|error| js::response(&refused(error)))
+    answered.await.unwrap_or_else(|error| message_worker::response(&refused(error)))
 }
 
 /// A request of the control plane by a Worker that the operator bound to this one: it needs no token.
@@ -152,7 +162,7 @@ fn refused(error: ApiError) -> Reply {
 }
 
 async fn identified(headers: &Headers, around: &Rc<Around>) -> Result<Caller, ApiError> {
-    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let admin = config(around).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let presented = presented::control(headers, admin);
     match tokens_worker::identify(around, headers, &presented).await? {
         Who::Known(caller) => Ok(caller),
@@ -169,7 +179,7 @@ fn asked<'a>(
     query: &str,
     around: &'a Around,
 ) -> Result<control::Request<'a>, ApiError> {
-    let admin = around.config.admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let admin = config(around).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy).map_err(|error| ApiError::internal(format!("no randomness: {error}")))?;
     Ok(control::Request {
@@ -182,8 +192,8 @@ fn asked<'a>(
         new_id: id::mint(now(), random()),
         entropy,
         mark: admin.mark_key(),
-        bounds: &around.config.bounds,
-        guard: Guard { internal_allowed: around.config.allow_internal_upstreams, found: Lookup::NotAsked },
+        bounds: &config(around).bounds,
+        guard: Guard { internal_allowed: config(around).allow_internal_upstreams, found: Lookup::NotAsked },
     })
 }
 
@@ -197,7 +207,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         && asked.caller.admit(&route).is_ok()
         && let Some(name) = custom_providers::name_to_look_up(asked.body)
     {
-        asked.guard.found = resolver::look_up(&name, around).await;
+        asked.guard.found = resolver_worker::look_up(&name, &config(around).dns_over_https_url).await;
     }
     // A caller finds what it has done, and of several logs with the same event id the newest is meant.
     writer_worker::settle(around).await;
@@ -207,12 +217,13 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         _ => None,
     };
     if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
-        cron::tell(around).await;
+        shards_worker::tell(around).await;
     }
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
-            let base_override = |slug: &str| around.config.base_url(slug).map(str::to_owned);
-            control::keep(store, &asked, &**around, &base_override).await
+            let base_override = |slug: &str| config(around).base_url(slug).map(str::to_owned);
+            let vault = EnvVault { env: &around.env, keys: &config(around).encryption_keys };
+            control::keep(store, &asked, &vault, &base_override).await
         }
         _ => control::handle(&databases, &asked, pause).await,
     };
@@ -221,7 +232,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
     let is_admitted = asked.caller.admit(&route).is_ok();
     let own = Whose::Gateway { account: route.account.to_owned(), id: route.gateway.to_owned() };
     if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
-        cron::tell(around).await;
+        shards_worker::tell(around).await;
     }
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
@@ -273,7 +284,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
             if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
         {
-            around.context.wait_until(async move { cron::settle(&later).await });
+            around.context.wait_until(async move { settle_worker::settle(&later).await });
         }
         _ => {}
     }

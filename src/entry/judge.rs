@@ -2,8 +2,9 @@
 //! proxy gives them a stored key or the operator's, for they bring none.
 
 use crate::evaluate::run::{Call, Heard, MAX_SAID, World};
+use crate::http::message_worker::Incoming;
 use crate::http::router::{Access, Endpoint, Route};
-use crate::platform::js::{self, Incoming, Watch};
+use crate::platform::js::{self, Watch};
 use crate::platform::{Around, blocks, now, turns};
 use crate::proxy::handle::{self, Caller};
 use std::rc::Rc;

@@ -1,9 +1,11 @@
 //! How the runtime calls Tollgate: requests, bound Workers, the cron trigger, queues, the limiter object.
 
+pub mod begin;
 pub mod cron;
 pub mod http;
 pub mod judge;
 pub mod limiter_object;
 #[cfg(feature = "panic-on-demand")]
 pub mod panicking;
+pub mod reply;
 pub mod rpc;

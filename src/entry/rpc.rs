@@ -3,6 +3,7 @@
 //! Every function here becomes a method of the Worker's entrypoint. The operator bound its callers, so none of them
 //! needs a token; `clients/workers` is the client for them.
 
+use crate::entry::begin;
 use crate::entry::http;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::group_commit::Lost;
@@ -155,7 +156,7 @@ pub fn around() -> Result<Rc<Around>, JsValue> {
     let context = Object::new();
     Reflect::set(&context, &"waitUntil".into(), &WAIT_UNTIL.with(JsValue::clone))?;
     let env = ENV.with(JsValue::clone).unchecked_into();
-    Ok(Rc::new(Around::new(env, Context::new(context.unchecked_into()))))
+    Ok(Rc::new(begin::around(env, Context::new(context.unchecked_into()))))
 }
 
 /// Carries a call to its end, and to its log, although its caller may have left.

@@ -1,3 +1,4 @@
 //! What people say of an answer.
 
 pub mod model;
+pub mod settle_worker;

@@ -3,5 +3,6 @@
 pub mod gateway;
 pub mod settings;
 pub mod shards;
+pub mod shards_worker;
 pub mod snapshot;
 pub mod snapshot_worker;

@@ -3,8 +3,8 @@
 use crate::base::id;
 use crate::db::audit::By;
 use crate::db::store::StoreError;
-use crate::entry::cron;
 use crate::gateways::gateway::{self, DEFAULT};
+use crate::gateways::shards_worker;
 use crate::gateways::snapshot::{self, Scope};
 use crate::platform::{Around, d1, now, random};
 use std::cell::RefCell;
@@ -58,7 +58,7 @@ pub async fn settings(
             .await
             {
                 Ok(_) => {
-                    cron::tell(around).await;
+                    shards_worker::tell(around).await;
                     snapshot::read(&store, account, gateway).await
                 }
                 Err(error) => Err(error),

@@ -3,6 +3,7 @@
 pub mod envelope;
 pub mod headers;
 pub mod hosts;
+pub mod message_worker;
 pub mod page;
 pub mod params;
 pub mod query;

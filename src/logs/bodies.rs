@@ -4,6 +4,7 @@
 //! row does not come, or the Worker ends between the two, is found by [`search`].
 
 use crate::base::id;
+use crate::db::bucket::{AT_ONCE, Bucket};
 use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError};
 use crate::logs::group_commit::{Key, is_new};
@@ -19,23 +20,11 @@ const ON_ITS_WAY_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// How often the bucket is searched, in milliseconds.
 const SEARCH_EVERY_MS: u64 = 60 * 60 * 1_000;
 
-/// The bucket lists and removes so many objects at once.
-pub const AT_ONCE: usize = 1_000;
-
-/// What the names of objects begin with; the rest is the log's id, and so they are in the order of time.
-pub const PREFIX: &str = "logs/";
-
 /// SQL for: a row of `log_bodies` refers to an object.
 macro_rules! has_object {
     () => {
         "(request_bytes IS NOT NULL OR response_bytes IS NOT NULL)"
     };
-}
-pub trait Bucket {
-    async fn remove(&self, ids: &[String]) -> Result<(), StoreError>;
-
-    /// The ids of the next objects, at most [`AT_ONCE`].
-    async fn after(&self, id: &str) -> Result<Vec<String>, StoreError>;
 }
 
 /// Which bodies of a log are in its object, the request's first, and how many bytes they have.

@@ -1,6 +1,6 @@
 //! The queue that logs may go through: handing them in, and writing what is delivered. See [`crate::logs::queue`].
 
-use crate::entry::cron;
+use crate::feedback::settle_worker;
 use crate::logs::queue::{self, Message, Outbox};
 use crate::logs::writer_worker;
 use crate::platform::{Around, console, js, now, within};
@@ -108,7 +108,7 @@ pub async fn receive(delivery: &Delivery, around: &Around) {
         let store = around.database_of(shard).within(writer_worker::PATIENCE_MS);
         let failed = queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
         cause = failed.or(cause);
-        cron::settle_now(&store, around).await;
+        settle_worker::settle_now(&store, around).await;
     }
     let mut failed = 0;
     for (one, message) in delivered.iter().zip(&messages) {

@@ -2,7 +2,7 @@
 
 use crate::base::id;
 use crate::base::join_all::{Work, together};
-use crate::entry::cron;
+use crate::feedback::settle_worker;
 use crate::logs::bodies;
 use crate::logs::crash_worker::Mark;
 use crate::logs::group_commit::{self, Group, Lost, Waiting};
@@ -91,7 +91,7 @@ async fn write(groups: Vec<Rc<Group>>, around: &Around) {
     let queue = Queue::new(&around.env);
     // Each group retries on its own, so that none waits until the platform ends the background work.
     together(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, around)) as Work<'_>).collect()).await;
-    cron::written(around).await;
+    settle_worker::written(around).await;
 }
 
 /// Puts long bodies into the bucket. This comes before the row, which then can say what is there, and each request does it

@@ -1,17 +1,19 @@
 //! Bodies in blocks. The runtime moves the bytes: wasm is woken for a block, not for each chunk.
 
-use super::copy::Growing;
-use super::js::{self, FixedLengthStream, IdentityTransformStream, Watch};
-use crate::wire::body::END;
+use crate::platform::growing::Growing;
+use crate::platform::js::{self, FixedLengthStream, IdentityTransformStream, Watch};
 use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use std::pin::Pin;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStream, Request, WritableStream};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, Request, WritableStream};
 
 /// How much is read at once, in bytes: little from a short body, and from a long one as much as is worth being woken for.
 pub const FIRST_BLOCK: u32 = 16 * 1024;
 pub const LAST_BLOCK: u32 = 1024 * 1024;
+
+/// Of an upload that is too long to be kept, so much of the beginning is looked at, in bytes.
+const BEGINNING: usize = 64 * 1024;
 
 #[wasm_bindgen]
 extern "C" {
@@ -71,7 +73,7 @@ pub async fn upload(
         if taken > bound || !fits {
             reader.release_lock();
             let why = if taken > bound { Longer::ThanBound } else { Longer::ThanRoom };
-            let begun = joined(&pieces, END as usize, false);
+            let begun = joined(&pieces, BEGINNING, false);
             let (readable, writable) = pipe(length);
             later(Box::pin(sent_on(pieces, share, stream, writable)));
             return Ok(Upload::Longer(readable, begun, why));
@@ -249,4 +251,35 @@ pub fn joined(pieces: &[Uint8Array], most: usize, from_end: bool) -> Vec<u8> {
         room = rest;
     }
     all
+}
+
+/// Gathers the chunks of a stream without looking at them.
+pub struct Collector(ReadableStreamDefaultReader);
+
+impl Collector {
+    pub fn new(stream: &ReadableStream) -> Self {
+        Self(stream.get_reader().unchecked_into())
+    }
+
+    /// The whole stream, with the room it takes; `None` if it broke, or if it is longer than `limit` bytes or than there is room,
+    /// beyond which it is not read.
+    pub async fn collected(&self, limit: u64) -> Option<(ArrayBuffer, Growing)> {
+        let mut chunks = Vec::new();
+        let mut length = 0;
+        let mut share = Growing::default();
+        while let Some(chunk) = js::chunk(&self.0).await.ok()? {
+            let more = u64::from(chunk.byte_length());
+            length += more;
+            if length > limit || !share.add(more) {
+                self.cancel().await;
+                return None;
+            }
+            chunks.push(chunk);
+        }
+        buffer(&chunks).await.ok().map(|buffer| (buffer, share))
+    }
+
+    pub async fn cancel(&self) {
+        let _ = JsFuture::from(self.0.cancel()).await;
+    }
 }

@@ -1,13 +1,12 @@
 //! The bucket that long bodies go to; see [`crate::logs::bodies`].
 
-use super::{Around, js, within};
+use crate::db::bucket::{AT_ONCE, Bucket, PREFIX};
 use crate::db::store::StoreError;
-use crate::http::envelope::{ApiError, Reply, Span};
-use crate::logs::bodies::{AT_ONCE, Bucket, PREFIX};
+use crate::platform::js;
+use crate::platform::time::within;
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::Response;
 
 /// A call that takes longer has failed, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
@@ -24,9 +23,9 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn list(this: &Binding, options: &Object) -> Result<Promise, JsValue>;
 
-    type Stored;
+    pub type Stored;
     #[wasm_bindgen(method, getter)]
-    fn body(this: &Stored) -> JsValue;
+    pub fn body(this: &Stored) -> JsValue;
     #[wasm_bindgen(method, js_name = arrayBuffer)]
     fn array_buffer(this: &Stored) -> Promise;
 }
@@ -62,7 +61,7 @@ impl Bodies {
         Ok(Some(js::bytes(&buffer.unchecked_into())))
     }
 
-    async fn get(&self, id: &str, options: &Object) -> Result<Option<Stored>, StoreError> {
+    pub async fn get(&self, id: &str, options: &Object) -> Result<Option<Stored>, StoreError> {
         let found = answer(self.binding()?.get(&key(id), options)).await?;
         Ok(found.is_object().then(|| found.unchecked_into()))
     }
@@ -98,23 +97,6 @@ pub fn joined(parts: [Option<String>; 2]) -> Uint8Array {
         at = end;
     }
     whole
-}
-
-/// An answer whose body comes from the bucket, without a copy of it here.
-pub async fn streamed(reply: &Reply, span: &Span, around: &Around) -> Result<Response, ApiError> {
-    let bodies = Bodies::new(&around.env);
-    if !bodies.is_bound() {
-        return Err(ApiError::unavailable(
-            "The body of this log is in an R2 bucket that is not bound to the Worker as BODIES any more",
-        ));
-    }
-    let range = js::object(&[("offset", (span.offset as f64).into()), ("length", (span.length as f64).into())]);
-    let Some(stored) = bodies.get(&span.id, &js::object(&[("range", range.into())])).await? else {
-        let message = "The body of this log is not in the bucket any more".to_owned();
-        return Err(ApiError { message, ..ApiError::not_found() });
-    };
-    let made = js::own_headers(reply).and_then(|headers| js::answer(&stored.body(), reply.status, "", &headers));
-    made.map_err(ApiError::internal)
 }
 
 fn key(id: &str) -> String {

@@ -1,9 +1,10 @@
 //! [`Store`] on D1.
 
-use super::bodies::Bodies;
-use super::{js, pause, within};
 use crate::db::databases::{self, Bound};
 use crate::db::store::{Bind, Row, Statement, Store, StoreError};
+use crate::platform::bodies::Bodies;
+use crate::platform::js;
+use crate::platform::time::{pause, within};
 use js_sys::{Array, JSON, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;

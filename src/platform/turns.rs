@@ -1,7 +1,7 @@
 //! Turns: what computes for long behind answers does so in pieces, one after another in an isolate, and between two of them there is
 //! time for requests.
 
-use super::{now, pause};
+use crate::platform::time::{now, pause};
 use std::cell::Cell;
 
 /// How long requests have the isolate for themselves between two pieces, in milliseconds.

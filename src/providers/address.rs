@@ -205,6 +205,13 @@ impl Origin {
     }
 }
 
+/// Scheme and host of a base URL.
+pub fn origin_of(base: &str) -> &str {
+    let host = base.find("://").map_or(0, |at| at + 3);
+    let end = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
+    base.get(..end).unwrap_or(base)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,5 +3,6 @@
 pub mod address;
 pub mod model;
 pub mod resolver;
+pub mod resolver_worker;
 pub mod table;
 pub mod upstream;

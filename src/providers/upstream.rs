@@ -1,7 +1,5 @@
 //! Where a proxied request goes: to one of the built-in providers, or to one that the account added.
 
-use crate::config::Config;
-use crate::credentials::select;
 use crate::http::refusal::Refusal;
 use crate::providers::address::{self, Origin};
 use crate::providers::resolver::Lookup;
@@ -96,10 +94,11 @@ impl<'a> Upstream<'a> {
     }
 
     /// Scheme and host, where these are not Tollgate's own for the provider: a stored key goes only where it was stored for.
-    pub fn origin(self, config: &'a Config) -> Option<&'a str> {
+    /// `base_override` is the base URL that the operator gave to a built-in provider.
+    pub fn origin(self, base_override: Option<&'a str>) -> Option<&'a str> {
         match self {
-            Self::BuiltIn(provider) => config.base_url(provider.slug).map(select::origin),
-            Self::Custom(provider) => Some(select::origin(&provider.base_url)),
+            Self::BuiltIn(_) => base_override.map(address::origin_of),
+            Self::Custom(provider) => Some(address::origin_of(&provider.base_url)),
         }
     }
 
@@ -159,8 +158,8 @@ impl CustomProvider {
     }
 
     /// The name that has to be looked up before a request is sent there, if the host may be used at all.
-    pub fn name_to_check(&self, config: &Config) -> Result<Option<String>, Refusal> {
-        if config.allow_internal_upstreams {
+    pub fn name_to_check(&self, internal_allowed: bool) -> Result<Option<String>, Refusal> {
+        if internal_allowed {
             return Ok(None);
         }
         let origin = address::origin(&self.base_url).map_err(|fault| self.refused(fault))?;
@@ -353,16 +352,12 @@ mod tests {
                 "{found:?}"
             );
         }
-        let config = |value: &str| {
-            let value = value.to_owned();
-            Config::read(move |name| (name == "ALLOW_INTERNAL_UPSTREAMS").then(|| value.clone()))
-        };
-        assert_eq!(provider.name_to_check(&config("false")).unwrap().as_deref(), Some("api.example.com"));
-        assert_eq!(provider.name_to_check(&config("true")).unwrap(), None);
+        assert_eq!(provider.name_to_check(false).unwrap().as_deref(), Some("api.example.com"));
+        assert_eq!(provider.name_to_check(true).unwrap(), None);
         // Stored while the operator allowed it, and not any more.
         for base in ["http://127.0.0.1:1", "https://10.0.0.1", "https://localhost", "http://api.example.com"] {
-            assert!(custom("x", base).name_to_check(&config("false")).is_err(), "{base}");
-            assert!(custom("x", base).name_to_check(&config("true")).is_ok(), "{base}");
+            assert!(custom("x", base).name_to_check(false).is_err(), "{base}");
+            assert!(custom("x", base).name_to_check(true).is_ok(), "{base}");
         }
     }
 

@@ -6,8 +6,9 @@ use crate::cache::flight::{self, Flight, Next};
 use crate::cache::key::{self, Asked, Body};
 use crate::cache::{self, Policy, canonical};
 use crate::http::headers::Headers;
+use crate::http::message_worker;
 use crate::logs::record::Outcome;
-use crate::platform::copy::Share;
+use crate::platform::growing::Share;
 use crate::platform::{Around, console, js, now, pause, within};
 use crate::proxy::exchange::Job;
 use crate::proxy::upstream_request::Taken;
@@ -246,7 +247,7 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
         }
     };
     let headers = web_sys::Headers::new_with_headers(&found.headers())?;
-    let all = js::headers(&headers);
+    let all = message_worker::headers(&headers);
     let status = all.get(STATUS).and_then(|status| status.parse().ok()).unwrap_or(200);
     for (name, _) in all.0.iter().filter(|(name, _)| !cache::is_replayed(name)) {
         headers.delete(name)?;

@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_host_that_a_request_names_has_a_circuit_of_its_own() {
         let url = |resource: &str| format!("https://{resource}.openai.azure.com/openai/deployments/d/chat/completions");
-        let circuit = |resource: &str| name("azure-openai", crate::credentials::select::origin(&url(resource)));
+        let circuit = |resource: &str| name("azure-openai", address::origin_of(&url(resource)));
         let mut breaker = Breaker::default();
         for now in 0..3 {
             breaker.note(1, &circuit("nowhere"), SETTINGS, End::Unreached, now);

@@ -1,10 +1,10 @@
 //! The circuit breaker of the isolate, as an attempt meets it.
 
-use crate::credentials::select;
 use crate::gateways::settings::GatewaySettings;
+use crate::http::message_worker::Answer;
 use crate::http::refusal::Refusal;
-use crate::platform::js::Answer;
 use crate::platform::now;
+use crate::providers::address;
 use crate::proxy::circuit_breaker::{self, Breaker, End, Settings};
 use crate::proxy::exchange::Job;
 use crate::proxy::proven::{Endpoint, Proven};
@@ -53,7 +53,7 @@ pub fn note(
 ) -> bool {
     let endpoint = || {
         let model = job.call.model();
-        Endpoint::new(&job.call.provider, select::origin(url), &job.call.rest, model.as_deref())
+        Endpoint::new(&job.call.provider, address::origin_of(url), &job.call.rest, model.as_deref())
     };
     if sent.as_ref().is_ok_and(|answer| answer.status < 400) {
         PROVEN.with_borrow_mut(|proven| proven.note(endpoint(), now()));
@@ -78,5 +78,5 @@ pub fn note(
 
 /// Only gateways with a breaker need the name.
 fn circuit(job: &Job, url: &str) -> String {
-    circuit_breaker::name(&job.call.provider, select::origin(url))
+    circuit_breaker::name(&job.call.provider, address::origin_of(url))
 }

@@ -1,14 +1,15 @@
 //! A request to `compat` becomes one to the provider that its model names, before anything else is asked about it.
 
+use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::router::Route;
 use crate::platform::blocks::{self, Untaken};
-use crate::platform::copy::Growing;
-use crate::platform::js::{self, Incoming};
-use crate::platform::unpack;
+use crate::platform::growing::Growing;
+use crate::platform::js;
 use crate::providers::upstream::CustomProvider;
 use crate::proxy::compat::{self, SLUG};
 use crate::proxy::upstream_request::{MAX_KEPT, NoBody};
+use crate::wire::unpack_worker;
 use js_sys::Uint8Array;
 use web_sys::{Request, RequestInit};
 
@@ -41,7 +42,7 @@ pub async fn resolved(
                     Refusal::body_too_large(description).into()
                 }
             })?;
-            (js::bytes(&unpack::plain(whole, &asked.headers, SLUG).await?), share)
+            (js::bytes(&unpack_worker::plain(whole, &asked.headers, SLUG).await?), share)
         }
     };
     let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;

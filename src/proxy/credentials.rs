@@ -3,19 +3,22 @@
 use crate::auth::presented::{self, Presented};
 use crate::base::mask;
 use crate::base::timestamp;
+use crate::config::isolate_worker::config;
 use crate::credentials::google_token::{self, Account};
 use crate::credentials::select::{
     self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey,
 };
 use crate::credentials::sigv4::{self, Signed};
 use crate::credentials::vault::{Bound, Vault};
-use crate::entry::cron;
+use crate::credentials::vault_worker::{self, EnvVault};
 use crate::gateways::snapshot::Scope;
 use crate::http::headers::{Edits, Headers};
+use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::logs::record;
-use crate::platform::js::{self, Incoming};
-use crate::platform::{Around, console, now, vault, within};
+use crate::platform::js;
+use crate::platform::{Around, console, now, within};
+use crate::providers::address;
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{self, Upstream};
 use crate::proxy::compat;
@@ -69,7 +72,7 @@ pub async fn resolve(
     job: &mut Job,
 ) -> Result<Credential, Refusal> {
     let around = Rc::clone(&job.around);
-    let config = &around.config;
+    let config = config(&around);
     let slug = upstream.slug();
     // The endpoints that providers have for OpenAI's clients take what those send.
     let form = if compat::wants_bearer(slug, &job.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
@@ -78,7 +81,7 @@ pub async fn resolve(
     let has_secrets = upstream.has_secrets();
     let asked = Asked {
         provider: slug,
-        upstream: upstream.origin(config),
+        upstream: upstream.origin(config.base_url(slug)),
         brings_key: select::brings_key(headers, &job.call.query, |text| is_ours(&around, text)),
         alias: options.byok_alias.as_deref(),
         let_in: presented.let_in,
@@ -124,6 +127,8 @@ pub async fn resolve(
 /// one that was meant it must not be sent.
 async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<String, Refusal> {
     let gateway = &scope.gateway;
+    let keys = &config(around).encryption_keys;
+    let vault = EnvVault { env: &around.env, keys };
     let got = match &key.held {
         Held::Sealed(sealed) => {
             let bound = Bound {
@@ -133,13 +138,13 @@ async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<S
                 alias: &key.alias,
                 upstream: key.upstream.as_deref(),
             };
-            if around.current().is_some_and(|current| current != sealed.key_id) {
+            if vault.current().is_some_and(|current| current != sealed.key_id) {
                 let later = Rc::clone(around);
-                around.context.wait_until(async move { cron::reseal(&later).await });
+                around.context.wait_until(async move { vault_worker::reseal(&later, keys).await });
             }
-            around.open(sealed, &bound).await
+            vault.open(sealed, &bound).await
         }
-        Held::Reference(reference) => around.look_up(reference).await,
+        Held::Reference(reference) => vault.look_up(reference).await,
         Held::Nothing => Err("it was thrown away".to_owned()),
     };
     got.map_err(|cause| {
@@ -156,7 +161,7 @@ async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<S
 }
 
 fn is_ours(around: &Around, text: &str) -> bool {
-    around.config.admin.as_ref().is_ok_and(|admin| presented::is_ours(text, admin))
+    config(around).admin.as_ref().is_ok_and(|admin| presented::is_ours(text, admin))
 }
 
 // === impl Credential ===
@@ -169,7 +174,7 @@ impl Credential {
 
     /// The query as it goes upstream.
     pub fn query<'a>(&self, query: &'a str, job: &Job) -> Cow<'a, str> {
-        let holds = |text: &str| job.around.holds_token(text);
+        let holds = |text: &str| config(&job.around).holds_token(text);
         select::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text), holds)
     }
 
@@ -232,14 +237,14 @@ async fn signed(
 ) -> Result<String, Refusal> {
     let hash = match body {
         Taken::Nothing => sigv4::hex(&Sha256::digest([])),
-        Taken::Whole(buffer, _) => vault::sha256(buffer)
+        Taken::Whole(buffer, _) => vault_worker::sha256(buffer)
             .await
             .map_err(|cause| Refusal::unavailable(format!("The request could not be signed: {cause}.")))?,
         Taken::Stream(_) => {
             return Err(Refusal::body_too_large("A body of that length cannot be signed for Bedrock."));
         }
     };
-    let origin = select::origin(url);
+    let origin = address::origin_of(url);
     let (path, query) = url.get(origin.len()..).unwrap_or("").split_once('?').unzip();
     let path = sigv4::sent_path(path.or_else(|| url.get(origin.len()..)).unwrap_or(""));
     let query = query.unwrap_or("");
@@ -285,7 +290,7 @@ async fn minted(account: &Account, job: &Job) -> Result<String, Refusal> {
         let cause = mask::line(&cause);
         Refusal::unreachable(format!("Google gave no access token for the service account: {cause}."))
     };
-    let token = asked(account, job.around.config.google_token_url()).await.map_err(refused)?;
+    let token = asked(account, config(&job.around).google_token_url()).await.map_err(refused)?;
     let value = token.value.clone();
     TOKENS.with_borrow_mut(|tokens| {
         tokens.retain(|minted| minted.account != id && now() < minted.token.usable_until);
@@ -299,7 +304,7 @@ async fn minted(account: &Account, job: &Job) -> Result<String, Refusal> {
 
 async fn asked(account: &Account, url: &str) -> Result<google_token::Token, String> {
     let assertion = google_token::assertion(account, now());
-    let signature = vault::sign(&account.private_key, &assertion)
+    let signature = vault_worker::sign(&account.private_key, &assertion)
         .await
         .map_err(|_| "its private key cannot be used to sign".to_owned())?;
     let headers = web_sys::Headers::new().map_err(|error| js::message(&error))?;

@@ -1,15 +1,17 @@
 //! A proxied request under way, with what its row in the log will need.
 
+use crate::config::isolate_worker::config;
 use crate::credentials::select::KeyLimit;
 use crate::http::headers::{Edits, Headers};
+use crate::http::message_worker;
 use crate::http::refusal::Refusal;
 use crate::http::response_headers;
 use crate::limit::charge;
 use crate::logs::crash_worker::Mark;
 use crate::logs::record::{Call, Failure, LogRecord, Outcome};
 use crate::logs::writer_worker;
-use crate::platform::copy::Growing;
-use crate::platform::{Around, js, now, random};
+use crate::platform::growing::Growing;
+use crate::platform::{Around, now, random};
 use crate::proxy::cache::Cache;
 use crate::proxy::limits::Admission;
 use std::rc::Rc;
@@ -77,7 +79,7 @@ impl Job {
     /// Becomes the job of the next attempt, with a row of its own.
     pub fn begin_next(&mut self) {
         self.arrived = now();
-        self.call.id = self.around.config.log_id(self.arrived, random(), self.collect_log);
+        self.call.id = config(&self.around).log_id(self.arrived, random(), self.collect_log);
         self.call.created_at = self.arrived;
         self.call.attempt += 1;
         self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
@@ -170,9 +172,9 @@ impl Job {
     }
 
     pub fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
-        let response = js::response(&refusal.reply());
+        let response = message_worker::response(&refusal.reply());
         let own = Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
-        js::edit(&response.headers(), &self.marks(refusal.status, &own));
+        message_worker::edit(&response.headers(), &self.marks(refusal.status, &own));
         self.finish(refused(refusal, failure), response)
     }
 

@@ -10,19 +10,23 @@ use crate::auth::tokens_worker::{self, Who};
 use crate::auth::wrong_tokens;
 use crate::base::patience::Patience;
 use crate::cache::{self, Policy, key};
+use crate::config::isolate_worker::config;
 use crate::db::store::StoreError;
 use crate::gateways::snapshot::Scope;
 use crate::gateways::snapshot_worker;
 use crate::http::headers::Headers;
+use crate::http::message_worker;
+use crate::http::message_worker::Answer;
+use crate::http::message_worker::Incoming;
 use crate::http::refusal::{Refusal, TOO_MANY_CALLS};
 use crate::http::response_headers;
 use crate::http::router::Route;
 use crate::limit::plan::Refused;
 use crate::logs::crash_worker::Mark;
 use crate::logs::record::{Call, Credential, Failure, Outcome, RequestType};
-use crate::platform::js::{self, Answer, Incoming};
-use crate::platform::{Around, console, now, pause, random, resolver};
+use crate::platform::{Around, console, now, pause, random};
 use crate::providers::model::{self, endpoint};
+use crate::providers::resolver_worker;
 use crate::providers::table::{self, Target};
 use crate::providers::upstream::{self, Upstream};
 use crate::proxy::cache as kept;
@@ -104,7 +108,7 @@ pub async fn handle(asked: &Incoming, route: Route<'_>, query: &str, caller: Cal
 
 /// Where a request came from. Not to be asked of what a request carries inside, such as the elements of a universal one.
 pub fn network(headers: &Headers, around: &Around) -> Option<String> {
-    wrong_tokens::told(headers, around.config.client_address_header.as_deref()).map(str::to_owned)
+    wrong_tokens::told(headers, config(around).client_address_header.as_deref()).map(str::to_owned)
 }
 
 /// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
@@ -120,7 +124,7 @@ pub async fn attempt(
     let at = now();
     let (scope, mut presented) = match authorised(&asked.headers, &route, caller.trusted, around).await {
         Ok(found) => found,
-        Err(refusal) => return Some(js::response(&refusal.reply())),
+        Err(refusal) => return Some(message_worker::response(&refusal.reply())),
     };
     // A stranger's request may still have a token in one of its elements, which then says who is asking.
     if let Some(identity) = caller.identity.filter(|_| caller.trusted) {
@@ -133,7 +137,7 @@ pub async fn attempt(
     };
     let (asked, route) = real.as_ref().map_or((asked, route), |real| (&real.asked, real.route(route)));
     let arrival = Arrival { asked, route, query, scope: &scope, presented: &presented, at };
-    let mut options = Options::parse(&asked.headers, &scope.gateway.settings, around.config.max_metadata_entries);
+    let mut options = Options::parse(&asked.headers, &scope.gateway.settings, config(around).max_metadata_entries);
     options.believe(presented.let_in, &scope.gateway.settings);
     let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
     let mut job = Job {
@@ -334,7 +338,7 @@ pub async fn authorised(
     trusted: bool,
     around: &Rc<Around>,
 ) -> Result<(Rc<Scope>, Presented), Refusal> {
-    let admin = around.config.admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
+    let admin = config(around).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let unreadable = |error: StoreError| {
         let line = serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
         console::error(&line);
@@ -393,7 +397,7 @@ impl Arrival<'_> {
     /// What the log knows of the request so far.
     fn call(&self, options: &Options, around: &Around) -> Call {
         let Self { asked: Incoming { headers, .. }, route, .. } = self;
-        let id = around.config.log_id(self.at, random(), options.collect_log);
+        let id = config(around).log_id(self.at, random(), options.collect_log);
         let provider = table::find(route.provider).map_or(route.provider, |provider| provider.slug);
         let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
         Call {
@@ -432,7 +436,7 @@ impl Arrival<'_> {
         let Self { asked, route, scope, presented, .. } = *self;
         let headers = &asked.headers;
         let upstream = Upstream::find(route.provider, &scope.custom)?;
-        if job.around.holds_token(route.rest) {
+        if config(&job.around).holds_token(route.rest) {
             return Err(Refusal::bad_path(TOKEN_IN_PATH).into());
         }
         let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
@@ -440,12 +444,13 @@ impl Arrival<'_> {
             account: route.account,
             rest: route.rest,
             query: &credential.query(self.query, job),
-            base_override: job.around.config.base_url(upstream.slug()),
+            base_override: config(&job.around).base_url(upstream.slug()),
             fal_target: headers.get("x-fal-target-url"),
             keyed: credential.replaces,
         })?;
         if let Upstream::Custom(provider) = upstream {
-            resolver::admit(provider, &job.around).await?;
+            let config = config(&job.around);
+            resolver_worker::admit(provider, config.allow_internal_upstreams, &config.dns_over_https_url).await?;
         }
         job.key_limit = credential.limit.clone();
         let keep = Keep { wanted: options.retry.attempts > 1 || job.cache.is_on(), needed: credential.signs() };

@@ -5,6 +5,7 @@ pub mod circuit_breaker;
 pub mod circuits;
 pub mod compat;
 pub mod compat_worker;
+pub mod copy;
 pub mod credentials;
 pub mod exchange;
 pub mod handle;

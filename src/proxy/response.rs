@@ -4,15 +4,19 @@
 mod held;
 mod passed;
 
+use crate::http::message_worker;
+use crate::http::message_worker::Answer;
+use crate::platform::growing::Share;
+use crate::wire::unpack_worker;
 pub use held::Held;
 
 use crate::http::headers::{Edits, Headers};
 use crate::logs::record::{Failure, Outcome};
 use crate::platform::blocks;
-use crate::platform::copy::{self, Copied, Ended, Form, Share};
-use crate::platform::js::{self, Answer, IdentityTransformStream, Watch};
-use crate::platform::{unpack, within};
+use crate::platform::js::{self, IdentityTransformStream, Watch};
+use crate::platform::within;
 use crate::proxy::cache;
+use crate::proxy::copy::{self, Copied, Ended, Form};
 use crate::proxy::exchange::Job;
 use crate::wire::body::{self, Copying, Packed};
 use crate::wire::{self, Framing};
@@ -45,7 +49,7 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
     }
     let edits = job.marks(status, &reader.headers);
     if status == 101 {
-        return match js::upgraded(&upstream, &edits) {
+        return match message_worker::upgraded(&upstream, &edits) {
             Ok(response) => Ok(job.finish(reader.outcome, response)),
             Err(cause) => Err((Box::new(job), cause)),
         };
@@ -354,7 +358,7 @@ async fn plain(copy: Copied, headers: &Headers) -> (Copied, Option<Packed>) {
         Some(beginning) if body::begins_as_text(&beginning) => (copy, None),
         Some(_) => {
             let Some(buffer) = copy.buffer().await else { return (copy, Some(Packed::Broken)) };
-            match unpack::unpacked(&buffer, &codings).await {
+            match unpack_worker::unpacked(&buffer, &codings).await {
                 Ok(plain) => {
                     let share = Share::of(u64::from(plain.byte_length())).unwrap_or_default();
                     (Copied::of(&plain, share), None)

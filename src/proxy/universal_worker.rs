@@ -1,16 +1,18 @@
 //! The universal endpoint: the elements of a request in turn, until a provider answers with success.
 
 use crate::http::headers::Headers;
+use crate::http::message_worker;
+use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::response_headers;
 use crate::http::router::{Endpoint, Route};
 use crate::platform::Around;
 use crate::platform::blocks::{self, Untaken};
-use crate::platform::copy::Growing;
-use crate::platform::js::{self, Incoming};
-use crate::platform::unpack;
+use crate::platform::growing::Growing;
+use crate::platform::js;
 use crate::proxy::handle::{self, Caller, Failed};
 use crate::proxy::universal::{self, Element};
+use crate::wire::unpack_worker;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use web_sys::{Request, RequestInit, Response};
@@ -24,12 +26,12 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
     // Before the body is looked at, so that nobody learns anything without the token.
     let presented = match handle::authorised(headers, &route, false, around).await {
         Ok((_, presented)) => presented,
-        Err(refusal) => return js::response(&refusal.reply()),
+        Err(refusal) => return message_worker::response(&refusal.reply()),
     };
     // The room is given back when the answer is there: until then each element is made from it.
     let (body, _share) = match text(request, headers).await {
         Ok(taken) => taken,
-        Err(refusal) => return js::response(&refusal.reply()),
+        Err(refusal) => return message_worker::response(&refusal.reply()),
     };
     let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
     let mut headers = headers.clone();
@@ -50,13 +52,13 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
 pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller, around: &Rc<Around>) -> Response {
     let elements = match universal::parse(body) {
         Ok(elements) => elements,
-        Err(fault) => return js::response(&Refusal::bad_request(fault).reply()),
+        Err(fault) => return message_worker::response(&Refusal::bad_request(fault).reply()),
     };
     // What the runtime refuses as a header is refused before anything is sent.
     for (step, element) in elements.iter().enumerate() {
         if let Err(cause) = carried(&universal::merged(outer, element)) {
             let fault = format!("Element {step}: {}.", js::message(&cause));
-            return js::response(&Refusal::bad_request(fault).reply());
+            return message_worker::response(&Refusal::bad_request(fault).reply());
         }
     }
     let mut outer = outer.clone();
@@ -124,7 +126,7 @@ async fn text(request: &Request, headers: &Headers) -> Result<(String, Growing),
             Refusal::body_too_large(format!("A universal request must not be longer than {MAX_BODY} bytes."))
         }
     })?;
-    let buffer = unpack::plain(buffer, headers, "the universal endpoint").await?;
+    let buffer = unpack_worker::plain(buffer, headers, "the universal endpoint").await?;
     let text = String::from_utf8(js::bytes(&buffer));
     let mut text = text.map_err(|_| Refusal::bad_request("The body is not JSON: it is not UTF-8."))?;
     if text.starts_with('\u{feff}') {

@@ -2,14 +2,18 @@
 
 use crate::auth::presented::{self, Presented};
 use crate::base::patience::Patience;
+use crate::config::isolate_worker::config;
 use crate::http::headers::{Edits, Headers};
+use crate::http::message_worker;
+use crate::http::message_worker::Answer;
+use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::response_headers;
 use crate::logs::record::RequestType;
 use crate::platform::blocks::{self, LAST_BLOCK, Longer, Upload};
-use crate::platform::copy::Growing;
-use crate::platform::js::{self, Answer, Incoming};
-use crate::platform::{now, unpack, within};
+use crate::platform::growing::Growing;
+use crate::platform::js;
+use crate::platform::{now, within};
 use crate::providers::model;
 use crate::providers::upstream::Upstream;
 use crate::proxy::exchange::Job;
@@ -17,6 +21,7 @@ use crate::proxy::retry;
 use crate::wire;
 use crate::wire::body::{self, Copying};
 use crate::wire::request::RequestFacts;
+use crate::wire::unpack_worker;
 use js_sys::ArrayBuffer;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -77,7 +82,8 @@ impl Prepared {
             Taken::Stream(stream) => stream,
             Taken::Whole(buffer, _) => buffer.as_ref(),
         };
-        let sent = js::send(&self.url, &self.method, &self.headers, &self.edits, body, client, patience).await;
+        let sent =
+            message_worker::send(&self.url, &self.method, &self.headers, &self.edits, body, client, patience).await;
         sent.map_err(|error| {
             let waited = js::field(&error, "waited").as_f64().map(|waited| waited as u64);
             // What the gateway itself chose is long enough, however short it is.
@@ -103,7 +109,7 @@ pub fn headers<'a>(
     for name in &presented.carriers {
         outgoing.remove(name.clone());
     }
-    let ours = |text: &str| job.around.holds_token(text);
+    let ours = |text: &str| config(&job.around).holds_token(text);
     if let Some(cookies) = headers.get("cookie").filter(|_| job.passes_cookies) {
         match response_headers::sent_cookies(cookies, ours) {
             Some(kept) if kept == cookies => {}
@@ -267,7 +273,7 @@ async fn read(buffer: &ArrayBuffer, share: &Rc<Growing>, copying: Copying, heade
     let (plain, share) = if codings.is_empty() {
         (Ok(buffer.clone()), Some(Rc::clone(share)))
     } else {
-        let plain = unpack::unpacked(buffer, &codings).await;
+        let plain = unpack_worker::unpacked(buffer, &codings).await;
         let mut share = Growing::default();
         let fits = plain.as_ref().is_ok_and(|plain| share.add(u64::from(plain.byte_length())));
         (plain, fits.then(|| Rc::new(share)))

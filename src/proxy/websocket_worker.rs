@@ -3,11 +3,13 @@
 
 use crate::auth::presented;
 use crate::http::headers::Headers;
+use crate::http::message_worker;
+use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::platform::Around;
-use crate::platform::copy::Growing;
-use crate::platform::js::{self, Incoming};
+use crate::platform::growing::Growing;
+use crate::platform::js;
 use crate::proxy::handle::{self, Caller};
 use crate::proxy::universal_worker;
 use crate::proxy::websocket::{self, Create, Decoder, Fault, InFlight, MAX_ANSWER, MAX_MESSAGE, Metadata};
@@ -68,16 +70,18 @@ pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> 
     let headers = &asked.headers;
     let presented = match handle::authorised(headers, &route, false, around).await {
         Ok((_, presented)) => presented,
-        Err(refusal) => return js::response(&refusal.reply()),
+        Err(refusal) => return message_worker::response(&refusal.reply()),
     };
     if !headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
-        return js::response(&Refusal::upgrade_required().reply().with_header("upgrade", "websocket".to_owned()));
+        return message_worker::response(
+            &Refusal::upgrade_required().reply().with_header("upgrade", "websocket".to_owned()),
+        );
     }
     let mut outer = headers.clone();
     outer.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
     outer.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
     let made = connected(headers.clone(), outer, route, around);
-    made.unwrap_or_else(|error| js::response(&Refusal::unavailable(js::message(&error)).reply()))
+    made.unwrap_or_else(|error| message_worker::response(&Refusal::unavailable(js::message(&error)).reply()))
 }
 
 fn connected(headers: Headers, outer: Headers, route: Route<'_>, around: &Rc<Around>) -> Result<Response, JsValue> {
@@ -187,7 +191,7 @@ impl Session {
             ..Caller::default()
         };
         let response = universal_worker::run(request, &outer, route, &caller, &self.around).await;
-        let headers = js::headers(&response.headers());
+        let headers = message_worker::headers(&response.headers());
         let metadata = Metadata::of(event_id, &headers);
         let content_type = headers.get("content-type").unwrap_or("").to_ascii_lowercase();
         let is_stream = response.status() < 400 && content_type.starts_with("text/event-stream");

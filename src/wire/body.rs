@@ -25,9 +25,6 @@ pub enum Packed {
 /// Bodies up to this many bytes are copied for the log, in either direction.
 pub const MAX_BODY: usize = 10 * 1024 * 1024;
 
-/// Where a body is too long to copy, this much of its beginning and of its end is looked at, in bytes.
-pub const END: u32 = 64 * 1024;
-
 /// Up to this length bodies are read for the model that they name, in bytes: as much as providers take.
 pub const MAX_READ: u64 = 32 * 1024 * 1024;
 

@@ -18,6 +18,7 @@ pub mod request;
 pub mod scan;
 pub mod sse;
 mod telling;
+pub mod unpack_worker;
 pub mod usage;
 
 use answer::Place;

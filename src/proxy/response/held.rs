@@ -1,9 +1,12 @@
 //! The answer of an attempt that failed, which the client may get after all.
 
+use crate::http::message_worker::Answer;
 use crate::logs::record::Outcome;
-use crate::platform::copy::{Copied, Growing, Share};
-use crate::platform::js::{self, Answer};
+use crate::platform::growing::Growing;
+use crate::platform::growing::Share;
+use crate::platform::js;
 use crate::platform::{blocks, within};
+use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Job;
 use crate::proxy::response::{HELD_PATIENCE_MS, Reader, without_key};
 use js_sys::ArrayBuffer;

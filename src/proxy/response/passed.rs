@@ -1,11 +1,12 @@
 //! Audio, images and files on their way to the client, of which the log knows the size and whether they arrived.
 
 use crate::logs::record::{Failure, Outcome};
+use crate::platform::blocks::Collector;
 use crate::platform::blocks::pipe;
-use crate::platform::copy;
-use crate::platform::copy::Growing;
-use crate::platform::js::{self, Collector, Watch};
+use crate::platform::growing::Growing;
+use crate::platform::js::{self, Watch};
 use crate::proxy::cache;
+use crate::proxy::copy;
 use crate::proxy::exchange::Job;
 use crate::proxy::response::{Reader, copying};
 use futures_util::future::{OptionFuture, join};

@@ -1,13 +1,16 @@
 //! The runtime's cryptography: AES-256-GCM for stored keys, RS256 for service accounts, SHA-256 of bodies that stay outside
 //! of wasm.
 
-use super::{Around, js, within};
-use crate::credentials::vault::{Bound, EncryptionKey, Reference, Sealed, Vault};
+use crate::credentials::stored;
+use crate::credentials::vault::{Bound, EncryptionKey, EncryptionKeys, Reference, Sealed, Vault};
+use crate::platform::runtime::variable;
+use crate::platform::{Around, console, js, within};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use worker::Env;
 
 /// How long a request waits for the Secrets Store, in milliseconds.
 const PATIENCE_MS: u64 = 2_000;
@@ -54,9 +57,17 @@ pub async fn sign(private_key: &[u8], text: &str) -> Result<Vec<u8>, String> {
     Ok(js::bytes(signature.unchecked_ref()))
 }
 
-impl Vault for Around {
+/// Seals with the operator's encryption keys, and finds what references mean in the bindings.
+pub struct EnvVault<'a> {
+    pub env: &'a Env,
+    pub keys: &'a Result<EncryptionKeys, String>,
+}
+
+// === impl EnvVault ===
+
+impl Vault for EnvVault<'_> {
     async fn seal(&self, plain: &str, bound: &Bound<'_>) -> Result<Sealed, String> {
-        let keys = self.config.encryption_keys.as_ref().map_err(Clone::clone)?;
+        let keys = self.keys.as_ref().map_err(Clone::clone)?;
         let key = keys.first().ok_or("there is no encryption key")?;
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(|error| format!("no randomness: {error}"))?;
@@ -69,7 +80,7 @@ impl Vault for Around {
     }
 
     async fn open(&self, sealed: &Sealed, bound: &Bound<'_>) -> Result<String, String> {
-        let keys = self.config.encryption_keys.as_ref().map_err(Clone::clone)?;
+        let keys = self.keys.as_ref().map_err(Clone::clone)?;
         let key = keys
             .iter()
             .find(|key| key.id == sealed.key_id)
@@ -84,9 +95,9 @@ impl Vault for Around {
 
     async fn look_up(&self, reference: &Reference) -> Result<String, String> {
         let (name, found) = match reference {
-            Reference::Variable(name) => (name, super::variable(&self.env, name)),
+            Reference::Variable(name) => (name, variable(self.env, name)),
             Reference::Store(name) => {
-                let binding = Reflect::get(&self.env, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED);
+                let binding = Reflect::get(self.env, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED);
                 if !binding.is_object() {
                     return Err(format!("The Worker has no Secrets Store binding {name}; see wrangler.toml"));
                 }
@@ -103,7 +114,7 @@ impl Vault for Around {
     }
 
     fn current(&self) -> Option<&str> {
-        let keys = self.config.encryption_keys.as_ref().ok()?;
+        let keys = self.keys.as_ref().ok()?;
         keys.first().map(|key| key.id.as_str())
     }
 }
@@ -126,4 +137,10 @@ fn gcm(nonce: &[u8], bound: &Bound<'_>) -> JsValue {
 async fn done(promise: Result<Promise, JsValue>) -> Result<JsValue, String> {
     let promise = promise.map_err(|error| js::message(&error))?;
     JsFuture::from(promise).await.map_err(|error| js::message(&error))
+}
+
+/// Seals stored keys with the newest encryption key.
+pub async fn reseal(around: &Around, keys: &Result<EncryptionKeys, String>) {
+    let vault = EnvVault { env: &around.env, keys };
+    console::failed("reseal_failed", stored::reseal(&around.database(), &vault).await);
 }

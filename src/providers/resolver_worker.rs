@@ -1,7 +1,7 @@
 //! Which addresses names lead to, as the operator's resolver tells, kept in the isolate for a moment.
 
-use super::{Around, js, now, within};
 use crate::http::refusal::Refusal;
+use crate::platform::{js, now, within};
 use crate::providers::resolver::{self, KINDS, Lookup};
 use crate::providers::upstream::CustomProvider;
 use futures_util::future::join;
@@ -33,22 +33,22 @@ thread_local! {
 }
 
 /// Lets a request go to a custom provider, unless its host is inside a network that is none of the gateway's callers' business.
-pub async fn admit(provider: &CustomProvider, around: &Around) -> Result<(), Refusal> {
-    match provider.name_to_check(&around.config)? {
-        Some(name) => provider.admit(&known(&name, around).await),
+/// `endpoint` is the resolver's URL, and `internal_allowed` what the operator says of such hosts.
+pub async fn admit(provider: &CustomProvider, internal_allowed: bool, endpoint: &str) -> Result<(), Refusal> {
+    match provider.name_to_check(internal_allowed)? {
+        Some(name) => provider.admit(&known(&name, endpoint).await),
         None => Ok(()),
     }
 }
 
 /// Asks for the addresses of a name.
-pub async fn look_up(name: &str, around: &Around) -> Lookup {
-    let endpoint = around.config.dns_over_https_url.as_str();
+pub async fn look_up(name: &str, endpoint: &str) -> Lookup {
     let [(first, _), (second, _)] = KINDS;
     let (first, second) = join(asked(endpoint, name, first), asked(endpoint, name, second)).await;
     Lookup::together([first, second])
 }
 
-async fn known(name: &str, around: &Around) -> Lookup {
+async fn known(name: &str, endpoint: &str) -> Lookup {
     let kept = KNOWN.with_borrow(|known| {
         known.iter().find(|entry| entry.name == name).map(|entry| (entry.found.clone(), entry.until))
     });
@@ -57,7 +57,7 @@ async fn known(name: &str, around: &Around) -> Lookup {
     {
         return found.clone();
     }
-    let (found, fresh_ms) = match (look_up(name, around).await, kept) {
+    let (found, fresh_ms) = match (look_up(name, endpoint).await, kept) {
         // What was known before goes on to hold.
         (Lookup::Failed(_), Some((found @ Lookup::Found(_), _))) => (found, FAILED_MS),
         (failed @ Lookup::Failed(_), _) => (failed, FAILED_MS),

@@ -1,14 +1,13 @@
 //! The log's copy of an answer, with a bound.
 
-use super::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
-use super::js::Watch;
-use super::{now, pause, within};
-use crate::platform::memory::{SMALL, Shares};
+use crate::platform::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
+use crate::platform::growing::{Growing, Share};
+use crate::platform::js::Watch;
+use crate::platform::{pause, within};
 use crate::wire::scan::Scanner;
 use crate::wire::{Facts, Framing};
 use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, Uint8Array};
-use std::cell::RefCell;
 use std::pin::pin;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -29,21 +28,6 @@ pub const MAX_AHEAD: u64 = 32 * 1024 * 1024;
 
 /// How long a copy that is read ahead waits for more to come together, in milliseconds.
 const AHEAD_PAUSE_MS: u64 = 100;
-
-thread_local! {
-    static SHARES: RefCell<Shares> = RefCell::new(Shares::default());
-}
-
-/// A share of what an isolate may keep of bodies. Small ones need none.
-#[derive(Default)]
-pub struct Share(Option<u64>);
-
-/// A share that grows with a body whose length is not known.
-#[derive(Default)]
-pub struct Growing {
-    share: Share,
-    all: u64,
-}
 
 /// A body as far as it is kept: whole, or only what it says of itself.
 pub struct Copied {
@@ -112,44 +96,6 @@ pub async fn ahead(
 impl From<JsValue> for Ended {
     fn from(error: JsValue) -> Self {
         Self::Broken(error)
-    }
-}
-
-// === impl Share ===
-
-impl Share {
-    /// A share of so many bytes, if there is so much left.
-    pub fn of(bytes: u64) -> Option<Self> {
-        if bytes <= SMALL {
-            return Some(Self(None));
-        }
-        SHARES.with_borrow_mut(|shares| shares.take(bytes, now())).map(|number| Self(Some(number)))
-    }
-
-    /// Makes the share larger by `more`, which makes it `all`.
-    pub fn grow(&mut self, all: u64, more: u64) -> bool {
-        match self.0 {
-            Some(number) => SHARES.with_borrow_mut(|shares| shares.grow(number, more)),
-            None => Self::of(all).map(|share| *self = share).is_some(),
-        }
-    }
-}
-
-// === impl Growing ===
-
-impl Growing {
-    /// False when there is no room for so many bytes more.
-    pub fn add(&mut self, more: u64) -> bool {
-        self.all += more;
-        self.share.grow(self.all, more)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        if let Some(number) = self.0 {
-            SHARES.with_borrow_mut(|shares| shares.give_back(number));
-        }
     }
 }
 

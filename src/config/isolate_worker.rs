@@ -1,0 +1,16 @@
+//! The operator's variables, read once by each isolate: like bindings, they do not change within one.
+
+use crate::config::Config;
+use crate::platform::Around;
+use crate::platform::runtime::variable;
+use std::cell::OnceCell;
+
+thread_local! {
+    static CONFIG: OnceCell<&'static Config> = const { OnceCell::new() };
+}
+
+/// What the operator's variables say.
+pub fn config(around: &Around) -> &'static Config {
+    let read = || -> &'static Config { Box::leak(Box::new(Config::read(|name| variable(&around.env, name)))) };
+    CONFIG.with(|config| *config.get_or_init(read))
+}

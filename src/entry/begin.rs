@@ -1,0 +1,18 @@
+//! What each call begins with.
+
+use crate::logs::crash_worker;
+use crate::platform::Around;
+use std::cell::Cell;
+use worker::{Context, Env};
+
+thread_local! {
+    static BEGUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a call finds around it. The first one of an instance also takes over what a crashed one left.
+pub fn around(env: Env, context: Context) -> Around {
+    if !BEGUN.replace(true) {
+        crash_worker::begin(&env, &context);
+    }
+    Around::new(env, context)
+}

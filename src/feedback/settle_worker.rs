@@ -1,0 +1,73 @@
+//! Feedback that waits for its log: settled behind requests.
+
+use crate::api::feedback;
+use crate::db::databases::Databases;
+use crate::db::store::StoreError;
+use crate::gateways::shards::carry;
+use crate::gateways::shards_worker;
+use crate::platform::d1::D1Store;
+use crate::platform::{Around, console, now, pause};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// The platform ends background work 30 s after the answer.
+const BUDGET_MS: u64 = 25_000;
+
+/// How often kept feedback looks for its log, in milliseconds.
+const SETTLE_EVERY_MS: u64 = 250;
+
+thread_local! {
+    /// True while this isolate has kept feedback for a log that is not written yet.
+    static PENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
+/// somebody reads them, or by the next run of the cron trigger.
+pub async fn settle(around: &Rc<Around>) {
+    PENDING.set(true);
+    let until = now() + BUDGET_MS;
+    while now() < until {
+        pause(SETTLE_EVERY_MS).await;
+        match settled(around).await {
+            Ok(0) => return PENDING.set(false),
+            Ok(_) => {}
+            Err(error) => return console::failed("settle_failed", Err(error)),
+        }
+    }
+}
+
+/// Rows were written: feedback may have waited for them.
+pub async fn written(around: &Around) {
+    if PENDING.get()
+        && let Ok(0) = settled(around).await
+    {
+        PENDING.set(false);
+    }
+}
+
+/// Logs were written that had been handed in elsewhere: feedback for them may be there.
+pub async fn settle_now(store: &D1Store, around: &Around) {
+    console::failed(
+        "feedback_undelivered",
+        carry::all_pending(&around.databases().within(shards_worker::TELLING_MS)).await,
+    );
+    console::failed("settle_failed", feedback::settle(store, None, now()).await);
+}
+
+/// Settles what can be, and says how much cannot yet.
+async fn settled(around: &Around) -> Result<u64, StoreError> {
+    let databases = around.databases();
+    let mut sum = carry::all_pending(&databases).await.map(|()| 0);
+    for (_, store) in databases.all() {
+        let left = async {
+            feedback::settle(store, None, now()).await?;
+            feedback::waiting(store).await
+        };
+        // One that does not answer keeps nothing from the others.
+        sum = match (sum, left.await) {
+            (Ok(sum), Ok(left)) => Ok(sum + left),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+    }
+    sum
+}
