@@ -40,13 +40,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for (tier, row) in row["tiers"].as_object().into_iter().flatten() {
             group(tier, row)?;
         }
+        for (kind, price) in row["images"].as_object().into_iter().flatten() {
+            write!(line, "\t#{kind}:j{}", price.as_f64().ok_or("a price of an image that is no number")?)?;
+        }
         lines.push(line);
     }
     // The order in which `price::line` searches.
     lines.sort_by(|a, b| a.split('\t').take(2).cmp(b.split('\t').take(2)));
     writeln!(
         code,
-        "/// One model on each line: provider, model, its usual rates, and `tier>tokens:rates` for others."
+        "/// One model on each line: provider, model, its usual rates, `#quality/size:rates` for images, and `tier>tokens:rates` for others."
     )?;
     writeln!(code, "static TABLE: &str = {:?};", lines.join("\n"))?;
     let out = env::var("OUT_DIR")?;
@@ -86,6 +89,10 @@ const LETTERS: &[(&str, char)] = &[
     ("request", 'q'),
     ("search_unit", 'z'),
     ("container", 'k'),
+    ("page", 'y'),
+    ("annotated_page", 'Y'),
+    ("image", 'j'),
+    ("character", 'H'),
     ("us", 'u'),
     ("fast", 'f'),
     ("region", 'g'),

@@ -1,8 +1,9 @@
 // Renews data/prices.json: `node scripts/update-prices.mjs [version]`.
 //
 // The figures come from the public price table that the Python package litellm carries; pip fetches it, and no code of
-// the package is run. A price is kept where it is one per token, per second of audio or per call; what is priced per image,
-// character or page is not. A model that has left the public table keeps the price it had: its logs are still priced.
+// the package is run. A price is kept where it is one per token, second of audio, call, page, image or character; what
+// depends on a resolution that has no width and height is not. A model that has left the public table keeps the price it
+// had: its logs are still priced.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +14,10 @@ const TABLE = "litellm/model_prices_and_context_window_backup.json";
 
 /** Its names of providers, and ours. */
 const PROVIDERS = {
+  deepgram: "deepgram",
+  elevenlabs: "elevenlabs",
+  fal_ai: "fal",
+  vertex_ai: "google-vertex-ai",
   anthropic: "anthropic",
   azure: "azure-openai",
   baseten: "baseten",
@@ -40,7 +45,7 @@ const PROVIDERS = {
   xai: "grok",
 };
 
-const MODES = new Set(["chat", "completion", "embedding", "responses", "audio_transcription", "image_generation", "image_edit", "audio_speech", "realtime", "rerank"]);
+const MODES = new Set(["ocr", "chat", "completion", "embedding", "responses", "audio_transcription", "image_generation", "image_edit", "audio_speech", "realtime", "rerank"]);
 
 /** Our names of rates per million tokens, and the public table's. */
 const PER_TOKEN = {
@@ -60,6 +65,12 @@ const PER_TOKEN = {
   video_in: "input_cost_per_video_token",
   video_out: "output_cost_per_video_token",
 };
+
+/** Where one name of theirs holds models of many vendors, whose prices by the token stand under other names as well. */
+const UNITS_ONLY = new Set(["vertex_ai"]);
+
+/** A model with its size, and its quality where it has several: `high/1024-x-1536/gpt-image-1`. */
+const SIZED = /^(?:([a-z]+)\/)?(\d+)-x-(\d+)\/(.+)$/;
 
 /** Classes of service, and how the names of their rates end. */
 const TIERS = { batch: "_batches", flex: "_flex", priority: "_priority", ultrafast: "_ultrafast" };
@@ -91,24 +102,52 @@ function merged(rows, ours) {
 
 function priced(table) {
   const rows = new Map();
+  const sized = [];
   for (const [name, entry] of Object.entries(table)) {
     const provider = PROVIDERS[entry.litellm_provider];
+    const kind = provider && sizeOf(name, entry);
+    if (kind) sized.push([`${provider} ${kind.model}`, kind]);
     const model = provider && modelOf(name, entry.litellm_provider);
     if (!model) continue;
-    const priced = model === "container" ? defined({ container: entry.code_interpreter_cost_per_session }) : MODES.has(entry.mode) ? prices(entry, model) : {};
+    const priced = model === "container" ? defined({ container: entry.code_interpreter_cost_per_session }) : MODES.has(entry.mode) || isSpeech(entry) ? prices(entry, model) : {};
     if (!Object.keys(priced).length) continue;
     // The same model under several names of theirs: the first is the plainest.
     const key = `${provider} ${model}`;
     if (!rows.has(key)) rows.set(key, { provider, model, ...priced });
   }
+  for (const [key, { model, name, price }] of sized) {
+    const row = rows.get(key) ?? { provider: key.split(" ")[0], model };
+    rows.set(key, row);
+    row.images = { ...row.images, [name]: price };
+  }
   return [...rows.values()];
 }
 
+/** The price of an image of one size, whose name has the size in it. */
+function sizeOf(name, entry) {
+  const bare = bareOf(name, entry.litellm_provider);
+  const [, quality, width, height, model] = bare.match(SIZED) ?? [];
+  if (!model || !/^image_/.test(entry.mode) || entry.litellm_provider.startsWith("bedrock")) return undefined;
+  const pixels = (rate) => (rate > 0 ? even(rate * width * height) : undefined);
+  const price = entry.output_cost_per_image ?? entry.input_cost_per_image ?? pixels(entry.output_cost_per_pixel) ?? pixels(entry.input_cost_per_pixel);
+  if (!(price > 0)) return undefined;
+  return { model: model.toLowerCase(), name: `${quality ? `${quality}/` : ""}${width}x${height}`, price };
+}
+
+/** A price that was made of a rounded one: 0.01992 is 0.02. */
+function even(price) {
+  const short = Number(price.toPrecision(2));
+  return Math.abs(short - price) < price / 200 ? short : Number(price.toPrecision(4));
+}
+
 function prices(entry, model) {
-  const base = withLikes(rates(entry), entry);
+  const base = UNITS_ONLY.has(entry.litellm_provider) ? {} : withLikes(rates(entry), entry);
   const others = extras(entry, model);
-  // What costs something per image, page or character only is not priced here.
-  if (!(base.input > 0) && !(base.audio_in > 0) && !others.second && !others.search_unit) return {};
+  // Answers of these tell their tokens.
+  if (base.input > 0) delete others.image;
+  const isByNumber = ["second", "search_unit", "page", "image", "character"].some((unit) => others[unit] > 0);
+  if (!(base.input > 0) && !(base.audio_in > 0) && !isByNumber) return {};
+  if (UNITS_ONLY.has(entry.litellm_provider) && entry.input_cost_per_token > 0) return {};
   const isOfImages = /^(openai|azure)$/.test(entry.litellm_provider) && entry.mode?.startsWith("image_") && base.image_out;
   if (isOfImages) asText(base);
   const tiers = {};
@@ -168,6 +207,10 @@ function extras(entry, model) {
   const isOnce = fee !== undefined && /(^|\/)gemini-[12]/.test(model);
   const isRerank = entry.mode === "rerank";
   return defined({
+    page: entry.mode === "ocr" ? entry.ocr_cost_per_page : undefined,
+    annotated_page: entry.mode === "ocr" ? entry.annotation_cost_per_page : undefined,
+    image: /^image_/.test(entry.mode) && !isByResolution(entry) ? (entry.output_cost_per_image ?? entry.input_cost_per_image) : undefined,
+    character: entry.mode === "audio_speech" || isSpeech(entry) ? entry.input_cost_per_character : undefined,
     second: entry.mode === "audio_transcription" || entry.mode === "realtime" ? (entry.input_cost_per_second ?? entry.input_cost_per_audio_per_second) : undefined,
     search: isSearch || isOnce ? undefined : fee,
     search_once: isOnce ? fee : undefined,
@@ -179,6 +222,16 @@ function extras(entry, model) {
   });
 }
 
+/** Deepgram's voices have no mode. */
+function isSpeech(entry) {
+  return entry.litellm_provider === "deepgram" && entry.mode === undefined;
+}
+
+/** Whether the price of an image is another for each resolution, or goes by the pixel. */
+function isByResolution(entry) {
+  return Object.keys(entry).some((key) => /^output_cost_per_image_[\d.]+K?$/.test(key)) || entry.output_cost_per_pixel > 0;
+}
+
 /** Byte order, which is what the search in the table goes by. */
 function compare(a, b) {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -186,11 +239,15 @@ function compare(a, b) {
 
 /** The provider's own name of a model. Their names carry prefixes; those with a region are left out. */
 function modelOf(name, provider) {
-  const prefix = provider.startsWith("vertex_ai") ? "vertex_ai" : provider;
-  const bare = name.startsWith(`${prefix}/`) ? name.slice(prefix.length + 1) : name;
+  const bare = bareOf(name, provider);
   if (bare === "sample_spec" || (provider === "bedrock" && bare.includes("/")) || (provider === "azure" && bare.includes("/"))) return undefined;
-  if (/^(ft:|fireworks-ai-)/.test(bare) || /^\d+-x-\d+\//.test(bare)) return undefined;
+  if (/^(ft:|fireworks-ai-|streaming\/)/.test(bare) || SIZED.test(bare)) return undefined;
   return bare.toLowerCase();
+}
+
+function bareOf(name, provider) {
+  const prefix = provider.startsWith("vertex_ai") ? "vertex_ai" : provider;
+  return name.startsWith(`${prefix}/`) ? name.slice(prefix.length + 1) : name;
 }
 
 function rates(entry, suffix = "") {
@@ -219,7 +276,7 @@ function written(rows, version) {
   const head = {
     as_of: new Date().toISOString().slice(0, 10),
     source: `the public price table in the Python package ${PACKAGE} ${version}`,
-    unit: "US dollars per million tokens; second, search, search_once, request, search_unit and container: per one; us, fast and region: factors",
+    unit: "US dollars per million tokens; second, search, search_once, request, search_unit, container, page, annotated_page, image and character: per one; us, fast and region: factors",
   };
   const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(",\n");
   return `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "prices": [\n${lines}\n  ]\n}\n`;

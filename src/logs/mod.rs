@@ -1,5 +1,6 @@
 //! What a request becomes in the database: written, found, added up, removed.
 
+mod asked;
 pub mod bodies;
 pub mod crash_recovery;
 pub mod crash_worker;

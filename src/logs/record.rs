@@ -201,11 +201,12 @@ fn nothing() -> Usage {
 impl Call {
     /// The model that the request asks for, as far as it says.
     pub fn model(&self) -> Option<String> {
-        self.asked_model().cloned().or_else(|| self.model_of_path())
+        self.asked_model().map(str::to_owned).or_else(|| self.model_of_path())
     }
 
-    fn asked_model(&self) -> Option<&String> {
-        self.facts.model.as_ref().filter(|model| !model::is_placeholder(&self.provider, model))
+    pub(super) fn asked_model(&self) -> Option<&str> {
+        let model = self.facts.model.as_deref().map(|model| names::own(&self.provider, model));
+        model.filter(|model| !model::is_placeholder(&self.provider, model))
     }
 
     fn model_of_path(&self) -> Option<String> {
@@ -220,7 +221,8 @@ impl Call {
         match asked {
             Some(asked) if self.facts.others.is_empty() && self.facts.unread.is_none() => Some(asked),
             asked => {
-                let named = asked.iter().chain(&self.facts.others).find(is_it).cloned();
+                let named = asked.iter().chain(&self.facts.others).find(is_it);
+                let named = named.map(|named| names::own(&self.provider, named).to_owned());
                 named.or(asked.filter(|_| self.facts.unread.is_none())).or_else(|| Some(answered.to_owned()))
             }
         }
@@ -234,7 +236,7 @@ impl Call {
         let doubt = unread.or((!is_named).then_some("it names no model"));
         // What stands deep in a body counts only where nothing else names a model.
         let others = others.iter().filter(|_| model.is_some() || path.is_none() || unread.is_some());
-        let named = model.into_iter().chain(&path).chain(others).map(String::as_str);
+        let named = model.into_iter().chain(path.as_deref()).chain(others.map(String::as_str));
         Models::new(named, doubt.filter(|_| self.runs_a_model))
     }
 
@@ -270,7 +272,10 @@ impl Call {
             let quoted = rules::quote(&self.prices, &self.provider, [model, None], usage);
             quoted.bill.cost().map(|cost| cost.min(price::MAX_COST))
         };
-        estimate::estimate(cost, self.request_size, self.facts.max_tokens)
+        // What is paid for by its number is known better than tokens are.
+        let units = Usage { details: self.asked_units(), ..Usage::default() };
+        let by_number = if units.details.has_counts() { cost(&units).map(spend::from_dollars) } else { None };
+        by_number.or_else(|| estimate::estimate(cost, self.request_size, self.facts.max_tokens))
     }
 
     /// The same by what the caller says, if it may be believed.
@@ -288,7 +293,8 @@ impl LogRecord {
     pub fn new(call: Call, outcome: Outcome) -> Self {
         let masker = call.secrets.for_storage();
         let field = |text: String| masker.field(text);
-        let Outcome { facts, status, failure, .. } = outcome;
+        let Outcome { mut facts, status, failure, .. } = outcome;
+        facts.model = facts.model.map(|model| names::own(&call.provider, &model).to_owned());
         let success = failure.is_none() && status.is_some_and(|status| status < 400) && facts.error.is_none();
         let model = call.model_beside(facts.model.as_deref());
         let Costed { usage, cost, cost_unknown, price_rule, least, charge, claim } =
@@ -299,6 +305,7 @@ impl LogRecord {
             false => (usage, cost, None),
         };
         let cost_unknown = cost_unknown.filter(|_| cost.is_none());
+        let model_type = call.kind();
         let metadata = masked(call.metadata, &masker);
         Self {
             id: call.id,
@@ -306,7 +313,7 @@ impl LogRecord {
             shard: call.shard,
             created_at: call.created_at,
             model: model.as_deref().map(clipped).map(field),
-            model_type: model::kind(&call.rest),
+            model_type,
             path: masker.said(model::stored_path(&call.rest, &call.query)),
             provider: masker.field(call.provider),
             request_type: call.request_type.name(),
@@ -489,6 +496,32 @@ pub mod tests {
         unknown.facts.model = Some("never-heard-of".to_owned());
         let unknown = LogRecord::new(unknown, answered(facts));
         assert_eq!((unknown.cost, unknown.tokens_in), (None, Some(1_000)));
+    }
+
+    #[test]
+    fn a_request_tells_what_it_will_cost_by_number() {
+        let estimated = |provider: &str, rest: &str, body: &str, size: u64| {
+            let facts = crate::wire::request::read_request(None, body.as_bytes());
+            let (provider, rest, request_size) = (provider.to_owned(), rest.to_owned(), Some(size));
+            Call { provider, rest, facts, request_size, ..call("a") }.estimate()
+        };
+        for (provider, rest, body, size, dollars) in [
+            (
+                "openai",
+                "images/generations",
+                r#"{"model":"dall-e-3","n":2,"size":"1024x1792","quality":"hd"}"#,
+                60,
+                0.24,
+            ),
+            ("openai", "images/generations", r#"{"model":"dall-e-3","n":99999999999}"#, 60, 4.0),
+            ("openai", "audio/speech", r#"{"model":"tts-1","input":"hello"}"#, 40, 0.000075),
+            ("openai", "audio/transcriptions", r#"{"model":"whisper-1"}"#, 160_000, 0.001),
+            ("mistral", "v1/ocr", r#"{"model":"mistral-ocr-2512"}"#, 60, 0.002),
+            ("cohere", "v2/rerank", r#"{"model":"rerank-v3.5"}"#, 60, 0.002),
+            ("openai", "chat/completions", r#"{"model":"gpt-4o","n":5,"max_tokens":100}"#, 4_000, 0.0035),
+        ] {
+            assert_eq!(estimated(provider, rest, body, size), spend::from_dollars(dollars), "{rest} {body}");
+        }
     }
 
     #[test]

@@ -31,6 +31,9 @@ impl Costed {
     pub fn new(call: &Call, facts: &Facts, status: Option<u16>, failure: Option<&Failure>, success: bool) -> Self {
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let mut usage = if broken { begun(facts.usage) } else { facts.usage };
+        if success {
+            usage = call.with_asked(usage);
+        }
         if usage.details.place.is_none() && model::is_regional(&call.provider, &call.rest) {
             usage.details.place = Some(Place::Region);
         }

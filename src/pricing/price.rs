@@ -1,8 +1,10 @@
 //! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
 
 use crate::pricing::rates::{Bill, Rate, Rates};
+use crate::providers::model::names;
 use crate::wire::Usage;
 use crate::wire::details::Count;
+use crate::wire::picture::{Picture, Quality};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -14,6 +16,9 @@ pub struct Price(&'static str);
 /// A request costs at most so much, in US dollars. A figure beyond it is a fault of whoever stated a rate or a count, and added
 /// to others it would outweigh them all.
 pub const MAX_COST: f64 = 10_000.0;
+
+/// The size of an image where neither its request nor its answer says one.
+const USUAL_SIZE: &str = "1024x1024";
 
 /// What a log says of a cost beyond [`MAX_COST`].
 pub const BEYOND: &str = "more than 10000 dollars, which no request costs: a rate or a count is wrong";
@@ -111,7 +116,11 @@ fn line(provider: &str, model: &str) -> Option<&'static str> {
 /// A name without what only says where a model is served.
 fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
     match provider {
-        "google-ai-studio" | "google-vertex-ai" => model.rsplit_once("models/").map_or(model, |(_, name)| name),
+        "google-ai-studio" | "google-vertex-ai" => {
+            let name = names::own(provider, model);
+            // Vertex names vendors where it speaks OpenAI's language.
+            name.strip_prefix("google/").unwrap_or(name)
+        }
         // arn:aws:bedrock:eu-west-1:…:inference-profile/eu.anthropic.claude-…; others name no model.
         "aws-bedrock" if model.starts_with("arn:") => {
             let named = ["foundation-model", "inference-profile"];
@@ -119,6 +128,9 @@ fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
                 model.rsplit_once('/').filter(|(kind, _)| named.iter().any(|of| kind.ends_with(&format!(":{of}"))));
             part.map_or(model, |(_, name)| name)
         }
+        // The voices of Deepgram's generations.
+        "deepgram" if model.starts_with("aura-2-") => "aura-2",
+        "deepgram" if model.starts_with("aura-") && model != "aura-2" => "aura",
         _ => model.strip_prefix(provider).and_then(|name| name.strip_prefix('/')).unwrap_or(model),
     }
 }
@@ -172,12 +184,43 @@ impl Price {
         if usage.details.number(Count::Containers) > 0 {
             rates.set(Rate::Container, find(provider, "container").and_then(|fees| fees.base().get(Rate::Container)));
         }
+        if usage.details.number(Count::Images) > 0
+            && let Some(image) = self.image(&usage.details.picture)
+        {
+            rates.set(Rate::Image, image.as_ref().ok().copied());
+            if let (Err(lacking), None) = (image, usage.tokens_in) {
+                return lacks(lacking);
+            }
+        }
         let mut which = String::new();
         for part in [tier, above].into_iter().filter(|part| !part.is_empty()) {
             which.push('+');
             which.push_str(part);
         }
         (rates.bill(usage), which)
+    }
+
+    /// The price of an image, for a model of which the list has prices by size and quality.
+    fn image(&self, picture: &Picture) -> Option<Result<f64, String>> {
+        let sized = |name: &str| {
+            let mut groups = self.0.split('\t').skip(1).filter_map(|group| group.strip_prefix('#')?.split_once(':'));
+            groups.find(|(of, _)| *of == name).and_then(|(_, rates)| Rates::parse(rates).get(Rate::Image))
+        };
+        if !self.0.contains("\t#") {
+            return None;
+        }
+        let own = self.base().get(Rate::Image);
+        let usual = own.filter(|_| *picture == Picture::default());
+        // A model with a price for its own usual size has another one than others.
+        let size = picture.shown_size().unwrap_or_else(|| if own.is_some() { "?" } else { USUAL_SIZE }.to_owned());
+        let quality = picture.quality.unwrap_or(Quality::Standard).name();
+        let found = usual.or_else(|| sized(&format!("{quality}/{size}"))).or_else(|| {
+            // Some models have one quality.
+            sized(&size).filter(|_| matches!(picture.quality, None | Some(Quality::Standard)))
+        });
+        Some(found.ok_or_else(|| {
+            format!("there is no price for an image of {size} in the quality '{quality}' of this model")
+        }))
     }
 
     fn base(&self) -> Rates {
@@ -392,8 +435,18 @@ mod tests {
                 let rates = Rates::parse(group.split_once(':').map_or(group, |(_, rates)| rates));
                 assert!(rates.iter().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)), "{model}");
             }
-            let paid = [Rate::Input, Rate::AudioIn, Rate::Second, Rate::SearchUnit, Rate::Container];
-            assert!(paid.iter().any(|rate| price.base().get(*rate).is_some()), "{model}");
+            let paid = [
+                Rate::Input,
+                Rate::AudioIn,
+                Rate::Second,
+                Rate::SearchUnit,
+                Rate::Container,
+                Rate::Page,
+                Rate::Image,
+                Rate::Character,
+            ];
+            let is_by_size = price.0.contains("\t#");
+            assert!(is_by_size || paid.iter().any(|rate| price.base().get(*rate).is_some()), "{model}");
         }
     }
 

@@ -35,6 +35,11 @@ pub enum Rate {
     SearchUnit,
     Container,
     FileSearch,
+    Page,
+    /// For a page of which annotations are made, on top of its rate as a page.
+    AnnotatedPage,
+    Image,
+    Character,
     /// Factors: for answers that are made in the USA, in fast mode, and at an endpoint of one region.
     Us,
     Fast,
@@ -82,6 +87,10 @@ impl Rate {
         (Self::SearchUnit, b'z'),
         (Self::Container, b'k'),
         (Self::FileSearch, b'l'),
+        (Self::Page, b'y'),
+        (Self::AnnotatedPage, b'Y'),
+        (Self::Image, b'j'),
+        (Self::Character, b'H'),
         (Self::Us, b'u'),
         (Self::Fast, b'f'),
         (Self::Region, b'g'),
@@ -179,6 +188,27 @@ impl Bill {
     }
 }
 
+/// What is paid for by its number where no tokens are told: its rate, its name in logs, and what is needed to learn of it.
+const UNITS: &[(Count, Rate, &str, &str)] = &[
+    (
+        Count::Seconds,
+        Rate::Second,
+        "input_audio_seconds",
+        "its seconds of audio, by which this model is paid; a transcript as plain text, SRT or VTT has none, \
+         the response_format verbose_json has",
+    ),
+    (Count::Pages, Rate::Page, "ocr_pages", "its pages, by which this model is paid"),
+    (Count::AnnotatedPages, Rate::AnnotatedPage, "ocr_annotated_pages", ""),
+    (Count::Images, Rate::Image, "output_image_count", "its images, by which this model is paid"),
+    (
+        Count::Characters,
+        Rate::Character,
+        "input_characters",
+        "its characters, by which this model is paid: Tollgate counts those of a text in a JSON body that it reads",
+    ),
+    (Count::SearchUnits, Rate::SearchUnit, "search_units", "its search units, by which this model is paid"),
+];
+
 /// A bill that is being made.
 struct Sum<'a> {
     rates: &'a Rates,
@@ -205,14 +235,26 @@ impl Sum<'_> {
         }
     }
 
+    /// Whether tokens are paid for. What is paid for by its number alone has a rate of 0 in the list for them.
+    fn pays_tokens(&self) -> bool {
+        self.rates.get(Rate::Input).is_some_and(|rate| rate > 0.0)
+    }
+
     fn tokens(&mut self, usage: &Usage) {
-        let seconds = usage.details.number(Count::Seconds);
-        if seconds > 0 && self.rates.get(Rate::Second).is_some() && self.rates.get(Rate::Input).is_none() {
-            // What is paid for by the second has no price for its few tokens.
+        let has_rate = self.pays_tokens();
+        let is_counted = |count: Count| usage.details.number(count) > 0;
+        // What is paid for by the second or by the page has no price for its few tokens.
+        let is_by_unit = |(count, rate, ..): &(Count, Rate, &str, &str)| {
+            is_counted(*count) && (usage.tokens_in.is_none() || (!has_rate && self.rates.get(*rate).is_some()))
+        };
+        if UNITS.iter().any(is_by_unit) {
             return;
         }
-        if usage.details.number(Count::SearchUnits) > 0 && usage.tokens_in.is_none() {
-            return;
+        if !has_rate && usage.tokens_in.is_none() {
+            let unit = UNITS.iter().find(|(_, rate, ..)| self.rates.get(*rate).is_some());
+            if let Some((_, _, _, what)) = unit {
+                return self.bill.lacks(|| format!("the answer does not tell {what}"));
+            }
         }
         self.input(usage);
         self.output(usage);
@@ -221,10 +263,7 @@ impl Sum<'_> {
     fn input(&mut self, usage: &Usage) {
         let details = &usage.details;
         let Some(total) = usage.tokens_in else {
-            if self.rates.get(Rate::Second).is_none() || details.number(Count::Seconds) == 0 {
-                self.bill.lacks(|| "the answer does not tell its input tokens".to_owned());
-            }
-            return;
+            return self.bill.lacks(|| "the answer does not tell its input tokens".to_owned());
         };
         let written = usage.cache_write.unwrap_or(0);
         let mut cached = usage.cached.unwrap_or(0);
@@ -314,13 +353,26 @@ impl Sum<'_> {
         self.add(number(Count::FileSearches), &[Rate::FileSearch], "file_search_calls");
         self.add(number(Count::Containers), &[Rate::Container], "code_interpreter_sessions");
         self.add(number(Count::ImageCalls), &[], "image_generation_calls");
-        self.add(number(Count::SearchUnits), &[Rate::SearchUnit], "search_units");
         if let Some(request) = self.rates.get(Rate::Request) {
             self.bill.known += request;
         }
-        // Tokens are how most transcriptions are paid for, and seconds how the others are.
-        if self.rates.get(Rate::Input).is_none() || usage.tokens_in.is_none() {
-            self.add(number(Count::Seconds), &[Rate::Second], "input_audio_seconds");
+        // Tokens are how most transcriptions and images are paid for, and numbers how the others are.
+        let is_by_number = !self.pays_tokens() || usage.tokens_in.is_none();
+        for (count, rate, what, _) in UNITS {
+            let is_always = *count == Count::SearchUnits;
+            match self.rates.get(*rate) {
+                _ if !is_by_number && !is_always => {}
+                // Annotations are a part of reading where they have no price of their own.
+                None if *count == Count::AnnotatedPages => {}
+                // Where tokens are told, what else was counted may be no more than a remark.
+                None if usage.tokens_in.is_some() && !is_always => {}
+                Some(rate) => self.bill.known += number(*count) as f64 / count.unit() as f64 * rate,
+                None if number(*count) == 0 => {}
+                None => {
+                    let number = number(*count) as f64 / count.unit() as f64;
+                    self.bill.lacks(|| format!("there is no price for the {number} {what} of this answer"));
+                }
+            }
         }
     }
 }

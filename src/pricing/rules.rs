@@ -2,6 +2,7 @@
 
 use crate::pricing::price;
 use crate::pricing::rates::{Bill, Rate, Rates, tier_name};
+use crate::providers::model::names;
 use crate::wire::Usage;
 use serde_json::Value;
 
@@ -63,6 +64,10 @@ pub const FEES: &[(&str, Rate)] = &[
     ("file_search_calls", Rate::FileSearch),
     ("code_interpreter_sessions", Rate::Container),
     ("search_units", Rate::SearchUnit),
+    ("ocr_pages", Rate::Page),
+    ("ocr_annotated_pages", Rate::AnnotatedPage),
+    ("output_image_count", Rate::Image),
+    ("input_characters", Rate::Character),
 ];
 
 /// The classes of service for which `token_pricing.service_tiers` may have factors on all rates of tokens.
@@ -70,7 +75,7 @@ pub const TIERS: &[&str] = &["flex", "priority", "batch", "ultrafast", "fast"];
 
 /// Those that Cloudflare AI Gateway has as well. Answers do not count these in what Tollgate reads of them, so that a
 /// price for them would be left out without a word.
-pub const UNCOUNTED: &[&str] = &["input_image_count", "output_image_count"];
+pub const UNCOUNTED: &[&str] = &["input_image_count"];
 
 /// What an answer cost, and what says so.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,7 +101,8 @@ pub fn select() -> String {
 pub fn find<'a>(rules: &'a [PriceRule], provider: &str, models: [Option<&str>; 2]) -> Option<&'a PriceRule> {
     models.into_iter().flatten().find_map(|model| {
         let model = model.to_ascii_lowercase();
-        let fits = |rule: &&PriceRule| rule.provider == provider && rule.matching.fits(&rule.model, &model);
+        let model = names::own(provider, &model);
+        let fits = |rule: &&PriceRule| rule.provider == provider && rule.matching.fits(&rule.model, model);
         rules.iter().filter(fits).max_by(|a, b| (a.weight, &a.id).cmp(&(b.weight, &b.id)))
     })
 }
@@ -219,7 +225,7 @@ impl PriceRule {
         Some(Self {
             id: text(0)?.to_owned(),
             provider: text(1)?.to_owned(),
-            model: text(2)?.to_ascii_lowercase(),
+            model: names::own(text(1)?, &text(2)?.to_ascii_lowercase()).to_owned(),
             matching: Matching::parse(text(3)?)?,
             weight: row.get(7).and_then(Value::as_i64).unwrap_or(0),
             tariff: Tariff::new(number(4), number(5), &pricing),

@@ -2,6 +2,7 @@
 //! provider does: without its percent-encoding.
 
 pub mod endpoint;
+pub mod kind;
 pub mod names;
 
 use crate::http::query;
@@ -20,7 +21,8 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
     let named = match provider {
         // …/models/gemini-2.5-flash:generateContent
         "google-ai-studio" | "google-vertex-ai" => {
-            after("models").map(|model| model.split(':').next().unwrap_or(model).to_owned())
+            let name = |model: &str| model.split(':').next().unwrap_or(model).to_owned();
+            after("models").map(name).or_else(|| Some(format!("tunedModels/{}", name(after("tunedModels")?))))
         }
         "azure-openai" => azure_deployment(rest).map(str::to_owned).or_else(|| parameter("deployment")),
         "aws-bedrock" => bedrock(rest),
@@ -37,7 +39,11 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
         "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
         _ => None,
     };
-    named.or_else(|| parameter("model")).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty())
+    named
+        .or_else(|| parameter("model"))
+        .or_else(|| parameter("model_id"))
+        .map(|model| model.trim().to_owned())
+        .filter(|model| !model.is_empty())
 }
 
 /// `model/{id}/converse`, where the id may be an ARN with a slash.
@@ -52,25 +58,6 @@ fn bedrock(rest: &str) -> Option<String> {
 /// <https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/inference/_client.py>
 pub fn is_placeholder(provider: &str, model: &str) -> bool {
     provider == "huggingface" && matches!(model, "dummy" | "tgi")
-}
-
-/// What kind of work a path asks for: `chat`, `embeddings`, `image`, `audio`, `completion`, or `None`.
-pub fn kind(rest: &str) -> Option<&'static str> {
-    let rest = query::understood(rest).to_ascii_lowercase();
-    let has = |needles: &[&str]| needles.iter().any(|needle| rest.contains(needle));
-    if has(&["embed"]) {
-        Some("embeddings")
-    } else if has(&["chat", "messages", "responses", "generatecontent", "converse"]) {
-        Some("chat")
-    } else if has(&["image", "ideogram"]) {
-        Some("image")
-    } else if has(&["audio", "tts", "speech", "listen", "transcri", "speak"]) {
-        Some("audio")
-    } else if has(&["completions", "/invoke", "predictions"]) {
-        Some("completion")
-    } else {
-        None
-    }
 }
 
 /// Whether a request costs nothing whatever its answer says: it reads, removes or ends something, or counts tokens.
@@ -142,6 +129,7 @@ mod tests {
                 "?alt=sse",
                 "gemini-2.5-pro",
             ),
+            ("google-ai-studio", "v1beta/tunedModels/mine:generateContent", "", "tunedModels/mine"),
             ("azure-openai", "res/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
             ("azure-openai", "res/openai/deployments/my-gpt/chat/completions", "?api-version=1", "my-gpt"),
             ("azure-openai", "res/openai/realtime", "?api-version=1&deployment=my-gpt", "my-gpt"),
@@ -170,6 +158,7 @@ mod tests {
             ),
             ("openai", "realtime", "?%6dodel=gpt%2Drealtime", "gpt-realtime"),
             ("deepgram", "v1/listen", "?model=nova-2&model=nova-3", "nova-3"),
+            ("elevenlabs", "v1/text-to-speech/v/stream-input", "?model_id=eleven_flash_v2_5", "eleven_flash_v2_5"),
         ] {
             assert_eq!(from_path(provider, rest, query).as_deref(), Some(wanted));
         }
@@ -183,7 +172,6 @@ mod tests {
         assert!(asks_for_stream("bedrock-runtime/us-east-1/model/m/invoke-with-response-stream"));
         assert!(asks_for_stream("v1beta/models/gemini-2.5-flash%3Astream%47enerateContent"));
         assert!(!asks_for_stream("v1/streams/chat/completions"));
-        assert_eq!((kind("chat%2Fcompletions"), kind("%63hat/completions")), (Some("chat"), Some("chat")));
     }
 
     #[test]
@@ -235,7 +223,7 @@ mod tests {
             for provider in ["google-ai-studio", "azure-openai", "huggingface", "workers-ai", "openai"] {
                 let _ = from_path(provider, &rest, &query);
             }
-            let _ = (kind(&rest), stored_path(&rest, &query));
+            let _ = stored_path(&rest, &query);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::pricing::price;
 use crate::providers::model;
+use crate::providers::model::kind::{self, Asking};
 use crate::wire::{Facts, Framing, read};
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,6 +34,9 @@ struct Expected {
     /// Whether the answer has a cost: the provider's own, or that of the table.
     #[serde(default)]
     priced: bool,
+    /// What is counted besides tokens, and the kind of work. Where they are absent, nothing is held against them.
+    units: Option<Value>,
+    kind: Option<String>,
     /// The body of the request, and what is read of it and of the answer as texts; `conversation/tests.rs` holds them
     /// against each other.
     request: Option<Value>,
@@ -107,6 +111,12 @@ fn every_fixture_says_what_is_expected() {
             request_model: expected.request_model.clone(),
             status: expected.status,
             priced: usage.cost.or_else(|| price?.cost(&usage)).is_some(),
+            units: expected.units.as_ref().and_then(|_| serde_json::from_str(&usage.details_json()?).ok()),
+            kind: expected.kind.as_ref().and_then(|_| {
+                let (method, is_socket, has_messages) = ("POST", false, false);
+                let model = model.as_deref();
+                kind::of(&Asking { provider, method, rest, is_socket, model, has_messages }).map(str::to_owned)
+            }),
             model,
             response_id: facts.response_id,
             tokens_in: usage.tokens_in,

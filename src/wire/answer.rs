@@ -9,7 +9,7 @@ use super::places::{Node, Take, shape};
 use super::{Facts, shortened, usage};
 use serde_json::Value;
 
-use Take::{Inside, Json, Seen, Text, TextOrInside};
+use Take::{Inside, Json, Length, Seen, Text, TextOrInside};
 
 shape! {
     /// An answer, or one event of a streamed one.
@@ -81,6 +81,18 @@ shape! {
         "store" => Json,
         "prompt_cache_retention" => Text,
         "created_at" => Seen,
+        "status_details" => Inside(incomplete),
+        "usage_info" => Json,
+        "text" => Seen,
+        "duration" => Json,
+        "audio_duration_secs" => Json,
+        "data" => Inside(made),
+        "predictions" => Inside(made),
+        "image" => Inside(made),
+        "images" => Length,
+        "b64_json" => Seen,
+        "size" => Json,
+        "quality" => Text,
     }
 }
 
@@ -98,6 +110,7 @@ shape! {
         "service_tier" => Text,
         "error" => Json,
         "incomplete_details" => Inside(incomplete),
+        "status_details" => Inside(incomplete),
         "choices" => Inside(choice),
         "output" => Inside(item),
         "status" => Text,
@@ -118,6 +131,8 @@ shape! {
         "object" => Text,
         "model" => Text,
         "usage" => Json,
+        "metrics" => Json,
+        "transcription_info" => Inside(heard),
         "service_tier" => Text,
         "finish_reason" => Text,
         "stop_reason" => Text,
@@ -151,7 +166,10 @@ shape! { hugging { "finish_reason" => Text, "generated_tokens" => Json, } }
 shape! { groq { "usage" => Json, "error" => Json, } }
 shape! { incomplete { "reason" => Text, } }
 shape! { bedrock_tier { "type" => Text, } }
-shape! { metadata { "usage" => Json, "request_id" => Text, } }
+shape! { metadata { "usage" => Json, "request_id" => Text, "duration" => Json, } }
+shape! { heard { "duration" => Json, } }
+// An image: of OpenAI's API and those like it, and of Google's Imagen.
+shape! { made { "b64_json" => Seen, "url" => Seen, "bytesBase64Encoded" => Seen, } }
 
 /// Where a document stands, as far as that tells what it may say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,8 +192,8 @@ impl Facts {
         self.take_error(answer, kind, object, place);
         let inner = |name: &str| answer.get(name);
         match kind {
-            _ if kind.starts_with("response.") => return self.take_response(inner("response")),
-            _ if kind.starts_with("interaction.") => return self.take_response(inner("interaction")),
+            _ if kind.starts_with("response.") => return self.take_event(kind, inner("response"), "response"),
+            _ if kind.starts_with("interaction.") => return self.take_event(kind, inner("interaction"), "interaction"),
             "message_start" => {
                 if let Some(message) = inner("message") {
                     self.take_named(message);
@@ -200,8 +218,14 @@ impl Facts {
         self.take_usage(answer);
         self.take_beside(answer);
         self.take_counts(answer, object);
+        self.take_units(answer, kind, object);
         if answer.has("success") {
-            self.take_response(inner("result"));
+            let result = inner("result");
+            self.take_response(result);
+            if let Some(result) = result {
+                self.count(result.json("metrics"));
+                self.take_heard(result);
+            }
         }
         if answer.has("status") && answer.has("created_at") {
             let later = inner("response").filter(|later| later.text("object") == Some("chat.completion"));
@@ -220,7 +244,7 @@ impl Facts {
         }
     }
 
-    fn take_response(&mut self, response: Option<&Node<'_>>) {
+    pub(super) fn take_response(&mut self, response: Option<&Node<'_>>) {
         if let Some(response) = response {
             self.take_named(response);
             self.take_ends(response);
@@ -248,23 +272,6 @@ impl Facts {
                 "x_request_id",
             ];
             self.response_id = named.first_text(&ids).map(str::to_owned);
-        }
-    }
-
-    fn take_ends(&mut self, ended: &Node<'_>) {
-        let own = ended.first_text(&["finish_reason", "stop_reason", "stopReason", "completionReason"]);
-        let incomplete = ended.get("incomplete_details").and_then(|details| details.text("reason"));
-        let within = [
-            ("choices", "finish_reason"),
-            ("candidates", "finishReason"),
-            ("outputs", "stop_reason"),
-            ("generations", "finish_reason"),
-            ("results", "completionReason"),
-        ];
-        let within =
-            within.iter().find_map(|(list, name)| ended.list(list).iter().rev().find_map(|entry| entry.text(name)));
-        if let Some(reason) = own.or(within).or(incomplete) {
-            self.finish_reason = Some(reason.to_owned());
         }
     }
 
@@ -308,7 +315,7 @@ impl Facts {
         }
     }
 
-    fn count(&mut self, counts: Option<&Value>) {
+    pub(super) fn count(&mut self, counts: Option<&Value>) {
         if let Some(counts) = counts {
             usage::merge(&mut self.usage, usage::read(counts));
         }

@@ -62,8 +62,12 @@ impl Facts {
             thing.id = Some(id.to_owned());
         }
         // Other objects of a stream have a status of their own.
-        if let Some(status) = answer.text("status").filter(|_| id.is_some() || object.is_empty()) {
-            thing.is_open = OPEN.iter().any(|open| open.eq_ignore_ascii_case(status));
+        if let Some(status) =
+            answer.text("status").filter(|_| id.is_some() || object.is_empty() || object == "interaction")
+        {
+            // An interaction that wants a tool's result is over: another one brings it.
+            let is_over = object == "interaction" && status == "requires_action";
+            thing.is_open = !is_over && OPEN.iter().any(|open| open.eq_ignore_ascii_case(status));
         }
         if answer.json("store") == Some(&Value::Bool(false)) {
             thing.is_dropped = true;

@@ -1,5 +1,6 @@
 //! What an answer used besides plain tokens: whatever has a price of its own.
 
+use super::picture::{self, Picture, Quality};
 use serde_json::{Map, Value};
 
 /// Counts beside those of [`super::Usage`], and under which conditions the answer was made.
@@ -11,6 +12,8 @@ pub struct Details {
     /// Anthropic's fast mode.
     pub is_fast: bool,
     pub place: Option<Place>,
+    /// What kind of images were made.
+    pub picture: Picture,
 }
 
 /// What is counted apart. Tokens of audio, images and video are contained in the input and the output, cached ones in those of
@@ -29,7 +32,7 @@ pub enum Count {
     AudioOut,
     ImageOut,
     VideoOut,
-    /// Seconds of audio that were listened to.
+    /// Thousandths of the seconds of audio that were listened to; see [`Count::unit`].
     Seconds,
     WebSearches,
     FileSearches,
@@ -39,6 +42,13 @@ pub enum Count {
     ImageCalls,
     /// What rerankers count.
     SearchUnits,
+    /// Pages that were read, and those of them of which annotations were made.
+    Pages,
+    AnnotatedPages,
+    /// Images that were made.
+    Images,
+    /// Characters of a text that was spoken.
+    Characters,
 }
 
 /// A class of service, which has prices of its own.
@@ -104,6 +114,7 @@ impl Details {
         self.tier = later.tier.or(self.tier);
         self.is_fast |= later.is_fast;
         self.place = later.place.or(self.place);
+        self.picture = later.picture.or(self.picture);
     }
 
     /// Adds those of another answer.
@@ -114,13 +125,14 @@ impl Details {
         self.tier = self.tier.or(other.tier);
         self.is_fast |= other.is_fast;
         self.place = self.place.or(other.place);
+        self.picture = self.picture.or(other.picture);
     }
 
     /// What there is, by name, as logs show and keep it.
     pub fn show(&self) -> Map<String, Value> {
         let counts = Count::ALL.iter().filter_map(|(count, name)| {
             let number = self.get(*count).filter(|number| *number > 0)?;
-            Some(((*name).to_owned(), Value::from(number)))
+            Some(((*name).to_owned(), count.shown(number)))
         });
         let mut shown: Map<String, Value> = counts.collect();
         let mut say = |name: &str, value: Option<&str>| {
@@ -131,6 +143,8 @@ impl Details {
         say("service_tier", self.tier.filter(|tier| *tier != Tier::Standard).map(Tier::name));
         say("speed", self.is_fast.then_some("fast"));
         say("inference_geo", self.place.map(Place::name));
+        say("image_size", self.picture.shown_size().as_deref());
+        say("image_quality", self.picture.quality.map(Quality::name));
         shown
     }
 
@@ -138,12 +152,14 @@ impl Details {
     pub fn read(shown: &Value) -> Self {
         let mut details = Self::default();
         for (count, name) in Count::ALL {
-            details.set(*count, super::usage::count(shown, name));
+            details.set(*count, shown.get(name).and_then(|number| count.read(number)));
         }
         let text = |name: &str| shown.get(name).and_then(Value::as_str);
         details.tier = text("service_tier").and_then(Tier::parse);
         details.is_fast = text("speed") == Some("fast");
         details.place = text("inference_geo").and_then(Place::parse);
+        details.picture.size = shown.get("image_size").and_then(picture::size);
+        details.picture.quality = text("image_quality").and_then(Quality::parse);
         details
     }
 }
@@ -170,7 +186,32 @@ impl Count {
         (Self::Containers, "code_interpreter_sessions"),
         (Self::ImageCalls, "image_generation_calls"),
         (Self::SearchUnits, "search_units"),
+        (Self::Pages, "ocr_pages"),
+        (Self::AnnotatedPages, "ocr_annotated_pages"),
+        (Self::Images, "output_image_count"),
+        (Self::Characters, "input_characters"),
     ];
+
+    /// So many of what is counted are one. A second has parts, and providers charge for them.
+    pub fn unit(self) -> u64 {
+        if self == Self::Seconds { 1_000 } else { 1 }
+    }
+
+    /// A number of these as logs show it.
+    fn shown(self, number: u64) -> Value {
+        match self.unit() {
+            unit if number.is_multiple_of(unit) => Value::from(number / unit),
+            unit => Value::from(number as f64 / unit as f64),
+        }
+    }
+
+    /// From what a provider or a log says. A count is a whole number that is not negative; of seconds it may have a part.
+    pub fn read(self, value: &Value) -> Option<u64> {
+        match self.unit() {
+            1 => super::usage::whole(value),
+            unit => super::usage::parts(value, unit),
+        }
+    }
 }
 
 // === impl Tier ===
@@ -238,6 +279,7 @@ mod tests {
         for (number, (count, _)) in Count::ALL.iter().enumerate() {
             details.set(*count, Some(number as u64 + 1));
         }
+        details.picture = Picture { size: Some((1024, 1536)), quality: Some(Quality::High) };
         assert_eq!(Details::read(&Value::Object(details.show())), details);
         assert!(Details::default().show().is_empty() && Details::default().is_plain());
     }

@@ -24,6 +24,8 @@ pub enum Take {
     TextOrInside(Shape),
     /// Only that it is there.
     Seen,
+    /// How many members a list has.
+    Length,
 }
 
 /// What was found at a place.
@@ -34,6 +36,7 @@ pub enum Node<'a> {
     Object(Vec<(&'static str, Node<'a>)>),
     List(Vec<Node<'a>>),
     Seen,
+    Length(u64),
 }
 
 /// So many objects of a list are kept, the last one in any case: facts are in the first and in the last.
@@ -95,6 +98,13 @@ impl<'a> Node<'a> {
     pub fn json(&self, name: &str) -> Option<&Value> {
         match self.get(name)? {
             Self::Json(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub fn length(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            Self::Length(length) => Some(*length),
             _ => None,
         }
     }
@@ -171,8 +181,11 @@ impl<'de> Visitor<'de> for Place {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let (Take::Inside(shape) | Take::TextOrInside(shape)) = self.0 else {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(self.seen());
+            let mut length = 0;
+            while list.next_element::<IgnoredAny>()?.is_some() {
+                length += 1;
+            }
+            return Ok(if matches!(self.0, Take::Length) { Some(Node::Length(length)) } else { self.seen() });
         };
         let mut nodes = Vec::new();
         // A list within the list is no list of objects.

@@ -6,6 +6,7 @@ mod named;
 
 use super::elide::Elider;
 use super::form;
+use super::picture::{self, Picture, Quality};
 use named::Named;
 use std::borrow::Cow;
 
@@ -21,6 +22,20 @@ pub struct RequestFacts {
     pub stream: bool,
     /// How long the answer may become.
     pub max_tokens: Option<u64>,
+    pub asked: Asked,
+}
+
+/// What a request asks for that may be paid for by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// What kind of images.
+    pub picture: Picture,
+    /// How many of them.
+    pub images: Option<u64>,
+    /// The characters of a text that is to be spoken, or to be worked on otherwise.
+    pub characters: Option<u64>,
+    /// True where it brings the messages of a chat.
+    pub has_messages: bool,
 }
 
 /// Reads a body that comes in pieces.
@@ -53,7 +68,7 @@ const MAX_NAME: usize = 1_024;
 /// More names than this are a riddle.
 const MAX_NAMES: usize = 16;
 
-const FIELDS: &[&str] = &["model", "model_id", "stream"];
+const FIELDS: &[&str] = &["model", "model_id", "stream", "size", "quality", "n"];
 
 pub const TOO_LONG: &str = "the body is longer than Tollgate reads";
 pub const NO_ROOM: &str = "Tollgate has no memory left to read a long body now; try again";
@@ -185,11 +200,11 @@ fn json(text: &[u8]) -> RequestFacts {
 fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
     let mut others = guess::models(text);
     let model = if others.is_empty() { None } else { Some(others.remove(0)) };
-    RequestFacts { model, others, unread: Some(why), stream: guess::asks_for_stream(text), max_tokens: None }
+    RequestFacts { model, others, unread: Some(why), stream: guess::asks_for_stream(text), ..RequestFacts::default() }
 }
 
 fn of_json(named: Named) -> RequestFacts {
-    let Named { mut models, is_odd, stream, max_tokens } = named;
+    let Named { mut models, is_odd, stream, max_tokens, asked } = named;
     // Of a key that is there twice most readers take the last one; those of its kind that are more telling come first.
     models.sort_by_key(|(rank, _)| *rank);
     let best = models.first().map(|(rank, _)| *rank);
@@ -197,7 +212,7 @@ fn of_json(named: Named) -> RequestFacts {
     let model = at.map(|at| models.remove(at).1);
     let others = models.into_iter().map(|(_, name)| name);
     let unread = is_odd.then_some(NO_TEXT);
-    checked(RequestFacts { model, others: others.collect(), unread, stream, max_tokens })
+    checked(RequestFacts { model, others: others.collect(), unread, stream, max_tokens, asked })
 }
 
 fn of_form(fields: form::Fields) -> RequestFacts {
@@ -207,16 +222,25 @@ fn of_form(fields: form::Fields) -> RequestFacts {
 
 fn of_fields(all: Vec<(String, String)>, is_doubtful: bool) -> RequestFacts {
     let stream = all.iter().any(|(name, value)| name == "stream" && value.trim().eq_ignore_ascii_case("true"));
-    let mut models: Vec<String> =
-        all.into_iter().filter(|(name, _)| name != "stream").map(|(_, value)| value).collect();
+    let field = |wanted: &str| all.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let asked = Asked {
+        picture: Picture {
+            size: field("size").and_then(|size| picture::size(&size.into())),
+            quality: field("quality").and_then(Quality::parse),
+        },
+        images: field("n").and_then(|number| number.trim().parse().ok()),
+        ..Asked::default()
+    };
+    let is_model = |(name, _): &(String, String)| name.starts_with("model");
+    let mut models: Vec<String> = all.into_iter().filter(is_model).map(|(_, value)| value).collect();
     let model = models.pop();
     let unread = is_doubtful.then_some(DOUBTFUL_FIELD);
-    checked(RequestFacts { model, others: models, unread, stream, max_tokens: None })
+    checked(RequestFacts { model, others: models, unread, stream, max_tokens: None, asked })
 }
 
 /// Names without the blanks around them, each of them once, and as many as a request may have.
 fn checked(facts: RequestFacts) -> RequestFacts {
-    let RequestFacts { model, others, mut unread, stream, max_tokens } = facts;
+    let RequestFacts { model, others, mut unread, stream, max_tokens, asked } = facts;
     let mut all: Vec<String> = Vec::new();
     for name in model.into_iter().chain(others) {
         let name =
@@ -232,7 +256,7 @@ fn checked(facts: RequestFacts) -> RequestFacts {
         unread = Some(TOO_MANY);
     }
     let mut all = all.into_iter();
-    RequestFacts { model: all.next(), others: all.collect(), unread, stream, max_tokens }
+    RequestFacts { model: all.next(), others: all.collect(), unread, stream, max_tokens, asked }
 }
 
 /// Two readings of one body.
@@ -244,6 +268,7 @@ fn with(first: RequestFacts, second: RequestFacts) -> RequestFacts {
         unread: first.unread.or(second.unread),
         stream: first.stream || second.stream,
         max_tokens: first.max_tokens.or(second.max_tokens),
+        asked: if first.asked == Asked::default() { second.asked } else { first.asked },
     })
 }
 

@@ -34,7 +34,9 @@ pub fn read(usage: &Value) -> Usage {
             ..Usage::default()
         }
     } else {
-        Usage { cost: cost(usage), ..Usage::default() }
+        // Embeddings and rerankers of several providers count all tokens alone, and all of them come in.
+        let total = count(usage, "total_tokens");
+        Usage { tokens_in: total, total_tokens: total, cost: cost(usage), ..Usage::default() }
     };
     conditions(usage, &mut read.details);
     read
@@ -158,8 +160,12 @@ fn conditions(usage: &Value, details: &mut Details) {
     let tools = usage.get("server_tool_use").unwrap_or(&Value::Null);
     let searches = count(tools, "web_search_requests").or_else(|| count(usage, "num_search_queries"));
     details.set(Count::WebSearches, searches.or_else(|| count(usage, "num_sources_used")));
-    details.set(Count::Seconds, seconds(usage, "prompt_audio_seconds").or_else(|| seconds(usage, "seconds")));
-    details.set(Count::SearchUnits, usage.get("billed_units").and_then(|units| count(units, "search_units")));
+    let seconds = |name: &str| Count::Seconds.read(usage.get(name)?);
+    details.set(Count::Seconds, seconds("prompt_audio_seconds").or_else(|| seconds("seconds")));
+    let billed = |name: &str| count(usage.get("billed_units")?, name);
+    details.set(Count::SearchUnits, billed("search_units"));
+    details.set(Count::Pages, billed("pages").or_else(|| count(usage, "pages_processed")));
+    details.set(Count::AnnotatedPages, count(usage, "pages_processed_annotation"));
 }
 
 const IN_DETAILS: &[&str] =
@@ -341,10 +347,10 @@ pub fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| written().map(|number| number as u64)).filter(|count| *count <= MAX_COUNT)
 }
 
-/// Seconds, of which a part counts as a whole one.
-fn seconds(usage: &Value, name: &str) -> Option<u64> {
-    let seconds = usage.get(name)?.as_f64()?.ceil();
-    (0.0..1e9).contains(&seconds).then_some(seconds as u64)
+/// How many parts a number has that may not be whole, where so many parts are one.
+pub fn parts(value: &Value, unit: u64) -> Option<u64> {
+    let number = (value.as_f64()? * unit as f64).round();
+    (0.0..=MAX_COUNT as f64).contains(&number).then_some(number as u64)
 }
 
 fn detail(usage: &Value, objects: &[&str], name: &str) -> Option<u64> {
@@ -374,6 +380,26 @@ mod tests {
             assert_eq!((usage.tokens_in, usage.tokens_out, usage.total_tokens), (None, Some(2), None), "{wrong}");
         }
         assert_eq!(read(&json!("x")), Usage::default());
+    }
+
+    #[test]
+    fn what_is_counted_as_a_sum_alone_came_in() {
+        let sum = read(&json!({ "total_tokens": 26 }));
+        assert_eq!((sum.tokens_in, sum.tokens_out, sum.total_tokens), (Some(26), None, Some(26)));
+        let both = read(&json!({ "prompt_tokens": 20, "total_tokens": 26 }));
+        assert_eq!((both.tokens_in, both.total_tokens), (Some(20), Some(26)));
+    }
+
+    #[test]
+    fn seconds_have_parts() {
+        let seconds = |value: serde_json::Value| read(&json!({ "seconds": value })).details.get(Count::Seconds);
+        assert_eq!(
+            (seconds(json!(9)), seconds(json!(12.5)), seconds(json!(0.0004))),
+            (Some(9_000), Some(12_500), Some(0))
+        );
+        for wrong in [json!(-1), json!("9"), json!(null), json!(1e300)] {
+            assert_eq!(seconds(wrong.clone()), None, "{wrong}");
+        }
     }
 
     #[test]

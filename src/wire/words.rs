@@ -63,7 +63,7 @@ const FORMATS: &[Format] = &[
             "text":{"format":{"type":"json_schema","schema":"§"}},"tools":["§"],"tool_choice":"§","reasoning":"§",
             "usage":{"input_tokens":33,"output_tokens":21,"total_tokens":54}}"#,
         ],
-        ["m", "a", "33", "21", "", ""],
+        ["m", "a", "33", "21", "completed", ""],
     ),
     (
         "responses stream",
@@ -95,9 +95,40 @@ const FORMATS: &[Format] = &[
         "images",
         Framing::Json,
         &[
-            r#"{"created":1,"data":[{"b64_json":"x","revised_prompt":"§"}],"usage":{"input_tokens":10,"output_tokens":20}}"#,
+            r#"{"created":1,"size":"1024x1024","quality":"high","data":[{"b64_json":"x","revised_prompt":"§"}],"usage":{"input_tokens":10,"output_tokens":20}}"#,
         ],
         ["", "", "10", "20", "", ""],
+    ),
+    (
+        "transcription in full",
+        Framing::Json,
+        &[r#"{"task":"transcribe","language":"english","duration":8.47,"text":"§","segments":["§"],"words":["§"],
+            "usage":{"type":"duration","seconds":9}}"#],
+        ["", "", "", "", "", ""],
+    ),
+    (
+        "pages",
+        Framing::Json,
+        &[
+            r#"{"pages":[{"index":0,"markdown":"§","images":["§"],"dimensions":"§"}],"model":"m","document_annotation":"§",
+            "usage_info":{"pages_processed":2,"pages_processed_annotation":1,"doc_size_bytes":5}}"#,
+        ],
+        ["m", "", "", "", "", ""],
+    ),
+    (
+        "imagen",
+        Framing::Json,
+        &[r#"{"predictions":[{"bytesBase64Encoded":"x","prompt":"§","safetyAttributes":"§"}]}"#],
+        ["", "", "", "", "", ""],
+    ),
+    ("canvas", Framing::Json, &[r#"{"images":["x"],"error":null}"#], ["", "", "", "", "", ""]),
+    (
+        "workers-ai whisper",
+        Framing::Json,
+        &[
+            r#"{"result":{"transcription_info":{"duration":3.5,"language":"§"},"text":"§","segments":["§"],"vtt":"§"},"success":true}"#,
+        ],
+        ["", "", "", "", "", ""],
     ),
     (
         "transcription stream",
@@ -227,7 +258,7 @@ const FORMATS: &[Format] = &[
             {"type":"function_call","arguments":"§"},{"type":"function_result","result":"§"}],"steps":["§"],"input":"§",
             "system_instruction":"§","tools":["§"],"response_format":"§","previous_interaction_id":"§",
             "usage":{"total_input_tokens":4,"total_output_tokens":3,"total_thought_tokens":2}}"#],
-        ["m", "a", "4", "5", "", ""],
+        ["m", "a", "4", "5", "completed", ""],
     ),
     (
         "interactions stream",
@@ -240,7 +271,7 @@ const FORMATS: &[Format] = &[
             r#"{"event_type":"interaction.completed","interaction":{"id":"a","model":"m","outputs":["§"],"steps":["§"],
                "usage":{"total_input_tokens":4,"total_output_tokens":3,"total_thought_tokens":2}}}"#,
         ],
-        ["m", "a", "4", "5", "", ""],
+        ["m", "a", "4", "5", "completed", ""],
     ),
     (
         "converse",
@@ -449,7 +480,7 @@ const FORMATS: &[Format] = &[
         "deepgram",
         Framing::Json,
         &[
-            r#"{"metadata":{"request_id":"a","extra":"§","tags":"§"},"results":{"channels":[{"alternatives":[{"transcript":"§"}]}],
+            r#"{"metadata":{"request_id":"a","duration":2.5,"extra":"§","tags":"§"},"results":{"channels":[{"alternatives":[{"transcript":"§"}]}],
             "summary":"§","intents":"§"}}"#,
         ],
         ["", "a", "", "", "", ""],
@@ -457,7 +488,7 @@ const FORMATS: &[Format] = &[
     (
         "elevenlabs",
         Framing::Json,
-        &[r#"{"text":"§","words":["§"],"transcription_id":"a","additional_formats":"§"}"#],
+        &[r#"{"text":"§","words":["§"],"transcription_id":"a","audio_duration_secs":2.5,"additional_formats":"§"}"#],
         ["", "a", "", "", "", ""],
     ),
     (
@@ -592,6 +623,19 @@ const NAMES: &[&str] = &[
     "promptTokenCount",
     "billed_units",
     "inputTokens",
+    "duration",
+    "text",
+    "data",
+    "images",
+    "image",
+    "predictions",
+    "b64_json",
+    "url",
+    "size",
+    "quality",
+    "usage_info",
+    "pages_processed",
+    "transcription_info",
     "cost",
 ];
 
@@ -771,4 +815,63 @@ fn tiers_and_calls_of_tools_are_found() {
     let converse = json!({ "output": {}, "usage": { "inputTokens": 1 }, "serviceTier": { "type": "priority" } });
     let facts = read(Framing::Json, 200, converse.to_string().as_bytes());
     assert_eq!(facts.usage.details.tier, Some(Tier::Priority));
+}
+
+/// How a response, an interaction or a run ended stands in its status, or in the reason why it did not end well.
+#[test]
+fn what_has_a_status_ends_by_it() {
+    let response = |status: &str, more: Value| {
+        let mut response = json!({ "id": "a", "object": "response", "model": "m", "status": status, "output": [], "usage": { "input_tokens": 1, "output_tokens": 1 } });
+        response.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        response
+    };
+    let reason = json!({ "incomplete_details": { "reason": "max_output_tokens" } });
+    for (status, more, wanted) in [
+        ("completed", json!({ "incomplete_details": null }), Some("completed")),
+        ("incomplete", reason, Some("max_output_tokens")),
+        ("failed", json!({ "error": { "code": "server_error", "message": "busy" } }), Some("failed")),
+        ("cancelled", json!({}), Some("cancelled")),
+        ("in_progress", json!({}), None),
+        ("queued", json!({}), None),
+    ] {
+        let whole = response(status, more);
+        assert_eq!(read(Framing::Json, 200, whole.to_string().as_bytes()).finish_reason.as_deref(), wanted, "{status}");
+        let begun = response("in_progress", json!({}));
+        let kind = if wanted.is_some() { status } else { "in_progress" };
+        let stream = format!(
+            "data: {}\n\ndata: {}\n\n",
+            json!({ "type": "response.created", "response": begun }),
+            json!({ "type": format!("response.{kind}"), "response": whole })
+        );
+        assert_eq!(read(Framing::Sse, 200, stream.as_bytes()).finish_reason.as_deref(), wanted, "{status} in a stream");
+    }
+    for (event, wanted) in [
+        (
+            json!({ "type": "response.done", "response": { "object": "realtime.response", "status": "cancelled", "status_details": { "reason": "turn_detected" } } }),
+            Some("turn_detected"),
+        ),
+        (
+            json!({ "type": "response.done", "response": { "object": "realtime.response", "status": "completed", "status_details": null } }),
+            Some("completed"),
+        ),
+        (
+            json!({ "event_type": "interaction.completed", "interaction": { "id": "a", "status": "completed" } }),
+            Some("completed"),
+        ),
+        (
+            json!({ "event_type": "interaction.created", "interaction": { "id": "a", "object": "interaction", "status": "in_progress" } }),
+            None,
+        ),
+        (json!({ "id": "r", "object": "thread.run", "status": "expired" }), Some("expired")),
+        (json!({ "id": "b", "object": "batch", "status": "completed" }), None),
+    ] {
+        let facts = read(Framing::Sse, 200, format!("data: {event}\n\n").as_bytes());
+        assert_eq!(facts.finish_reason.as_deref(), wanted, "{event}");
+    }
+    // An interaction that wants a tool's result is over, and what it used is told.
+    let wants = json!({ "id": "a", "object": "interaction", "status": "requires_action", "usage": { "total_input_tokens": 4 } });
+    let facts = read(Framing::Json, 200, wants.to_string().as_bytes());
+    assert_eq!((facts.finish_reason.as_deref(), facts.thing.is_open), (Some("requires_action"), false));
+    let open = json!({ "id": "a", "object": "interaction", "status": "in_progress" });
+    assert!(read(Framing::Json, 200, open.to_string().as_bytes()).thing.is_open);
 }

@@ -519,3 +519,289 @@ fn events_of_a_stream_complete_each_other() {
         (Some(10), Some(70), Some(50), Some(80))
     );
 }
+
+/// The row of an answer to a request with this body.
+fn asked(provider: &str, rest: &str, request: &Value, answer: &str) -> LogRecord {
+    let facts = read(Framing::Json, 200, answer.as_bytes());
+    let mut made = Call { provider: provider.to_owned(), rest: rest.to_owned(), ..call("a") };
+    made.facts = crate::wire::request::read_request(None, request.to_string().as_bytes());
+    LogRecord::new(made, answered(facts))
+}
+
+#[test]
+fn what_is_not_paid_by_the_token_is_paid_by_its_number() {
+    let images =
+        |count: usize| json!({ "created": 1, "data": vec![json!({ "url": "https://images.invalid/1" }); count] });
+    let of_size =
+        |size: &str, quality: &str| json!({ "model": "dall-e-3", "prompt": "x", "size": size, "quality": quality });
+    let page = |pages: u64, more: Value| {
+        let mut usage = json!({ "pages_processed": pages, "doc_size_bytes": 9 });
+        usage.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        json!({ "pages": [], "model": "mistral-ocr-2512", "usage_info": usage })
+    };
+    let model = |name: &str| json!({ "model": name });
+    let heard = json!({ "text": "x", "language": "en", "duration": 10.5 });
+    // What it is, the provider and the path, what is asked and answered, and what that costs.
+    type Paid = (&'static str, &'static str, &'static str, Value, Value, Option<f64>);
+    let cases: Vec<Paid> = vec![
+        // Images: a request that says neither size nor quality gets what is usual.
+        ("one image", "openai", "images/generations", model("dall-e-3"), images(1), Some(0.04)),
+        ("a large one", "openai", "images/generations", of_size("1024x1792", "standard"), images(1), Some(0.08)),
+        ("two fine ones", "openai", "images/generations", of_size("1792x1024", "hd"), images(2), Some(0.24)),
+        (
+            "three small ones",
+            "openai",
+            "images/generations",
+            json!({ "model": "dall-e-2", "size": "256x256" }),
+            images(3),
+            Some(0.048),
+        ),
+        ("a size that is not sold", "openai", "images/generations", of_size("640x480", "hd"), images(1), None),
+        (
+            "at Azure",
+            "azure-openai",
+            "res/dall-e-3/images/generations",
+            of_size("1024x1024", "hd"),
+            images(1),
+            Some(0.088),
+        ),
+        ("xAI's", "grok", "images/generations", model("grok-imagine-image"), images(2), Some(0.04)),
+        (
+            "without tokens",
+            "openai",
+            "images/edits",
+            model("gpt-image-1.5"),
+            json!({ "created": 1, "size": "1024x1536", "quality": "high", "data": [{ "b64_json": "x" }] }),
+            Some(0.2),
+        ),
+        (
+            "with tokens, which come first",
+            "openai",
+            "images/generations",
+            model("gpt-image-1"),
+            json!({ "created": 1, "size": "1024x1024", "quality": "low", "data": [{ "b64_json": "x" }], "usage": { "input_tokens": 50, "output_tokens": 272 } }),
+            Some(0.00025 + 0.01088),
+        ),
+        (
+            "Imagen",
+            "google-ai-studio",
+            "v1beta/models/imagen-4.0-ultra-generate-001:predict",
+            json!({}),
+            json!({ "predictions": [{ "bytesBase64Encoded": "x" }] }),
+            Some(0.06),
+        ),
+        (
+            "Canvas",
+            "aws-bedrock",
+            "bedrock-runtime/us-east-1/model/amazon.nova-canvas-v1:0/invoke",
+            json!({}),
+            json!({ "images": ["x", "y"], "error": null }),
+            Some(0.12),
+        ),
+        ("fal", "fal", "fal-ai/flux/schnell", json!({}), json!({ "images": [{ "url": "x" }], "seed": 1 }), Some(0.003)),
+        (
+            "fal by size",
+            "fal",
+            "openai/gpt-image-2",
+            json!({ "image_size": "landscape_4_3", "quality": "low" }),
+            json!({ "images": [{ "url": "x" }] }),
+            Some(0.005),
+        ),
+        ("fal as usual", "fal", "openai/gpt-image-2", json!({}), json!({ "images": [{ "url": "x" }] }), Some(0.145)),
+        (
+            "fal with half of what tells",
+            "fal",
+            "openai/gpt-image-2",
+            json!({ "quality": "low" }),
+            json!({ "images": [{ "url": "x" }] }),
+            None,
+        ),
+        // Pages.
+        ("pages", "mistral", "v1/ocr", model("mistral-ocr-2512"), page(3, json!({})), Some(0.006)),
+        (
+            "annotated pages",
+            "mistral",
+            "v1/ocr",
+            model("mistral-ocr-2512"),
+            page(3, json!({ "pages_processed_annotation": 2 })),
+            Some(0.012),
+        ),
+        (
+            "no pages",
+            "mistral",
+            "v1/ocr",
+            model("mistral-ocr-2512"),
+            json!({ "pages": [], "model": "mistral-ocr-2512" }),
+            None,
+        ),
+        (
+            "Cohere's pages",
+            "cohere",
+            "v2/parse",
+            model("parse-v5.0"),
+            json!({ "id": "a", "pages": [], "meta": { "billed_units": { "pages": 2 } } }),
+            Some(0.003),
+        ),
+        // Seconds, with their parts.
+        ("Groq", "groq", "audio/transcriptions", model("whisper-large-v3"), heard.clone(), Some(10.5 * 0.00003083)),
+        ("xAI", "grok", "stt", model("grok-voice-transcribe-1.0"), heard.clone(), Some(10.5 * 0.00002778)),
+        (
+            "what is told of usage comes first",
+            "openai",
+            "audio/transcriptions",
+            model("whisper-1"),
+            json!({ "text": "x", "duration": 8.47, "usage": { "type": "duration", "seconds": 9 } }),
+            Some(0.0009),
+        ),
+        (
+            "by the second although it has tokens elsewhere",
+            "openai",
+            "audio/transcriptions",
+            model("gpt-4o-transcribe-diarize"),
+            json!({ "text": "x", "usage": { "type": "duration", "seconds": 60 } }),
+            Some(0.006),
+        ),
+        (
+            "Deepgram",
+            "deepgram",
+            "v1/listen",
+            model("nova-3"),
+            json!({ "metadata": { "request_id": "a", "duration": 25.9 }, "results": { "channels": [] } }),
+            Some(25.9 * 0.00007167),
+        ),
+        (
+            "ElevenLabs",
+            "elevenlabs",
+            "v1/speech-to-text",
+            json!({ "model_id": "scribe_v2" }),
+            json!({ "text": "x", "audio_duration_secs": 3.2 }),
+            Some(3.2 * 0.0000611),
+        ),
+        (
+            "Workers AI",
+            "workers-ai",
+            "run/@cf/openai/whisper-large-v3-turbo",
+            json!({}),
+            json!({ "result": { "transcription_info": { "duration": 12 }, "text": "x" }, "success": true }),
+            Some(12.0 * 0.0000085),
+        ),
+        (
+            "Mistral",
+            "mistral",
+            "v1/audio/transcriptions",
+            model("voxtral-mini-2602"),
+            json!({ "model": "voxtral-mini-2602", "text": "x", "usage": { "prompt_audio_seconds": 7, "prompt_tokens": 4, "completion_tokens": 9, "total_tokens": 20 } }),
+            Some(0.00035),
+        ),
+        (
+            "without seconds",
+            "groq",
+            "audio/transcriptions",
+            model("whisper-large-v3"),
+            json!({ "text": "x", "x_groq": { "id": "a" } }),
+            None,
+        ),
+        // Characters of what is spoken.
+        (
+            "speech",
+            "openai",
+            "audio/speech",
+            json!({ "model": "tts-1", "input": "hello 🥚" }),
+            json!({}),
+            Some(7.0 * 0.000015),
+        ),
+        (
+            "ElevenLabs' speech",
+            "elevenlabs",
+            "v1/text-to-speech/v",
+            json!({ "model_id": "eleven_flash_v2_5", "text": "hello" }),
+            json!({}),
+            Some(5.0 * 0.00004),
+        ),
+        // Rerankers that count tokens, and nothing but their sum.
+        (
+            "units of a reranker",
+            "cohere",
+            "v2/rerank",
+            model("rerank-v4.0-pro"),
+            json!({ "id": "a", "results": [], "meta": { "billed_units": { "search_units": 3 } } }),
+            Some(0.0075),
+        ),
+    ];
+    for (name, provider, rest, request, answer, wanted) in cases {
+        let row = asked(provider, rest, &request, &answer.to_string());
+        assert_eq!(row.cost, wanted.map(super::rounded), "{name}: {:?} {:?}", row.cost_unknown, row.usage_details);
+        assert_eq!(row.cost_unknown.is_some(), wanted.is_none(), "{name}");
+    }
+    let row = asked("openai", "images/generations", &of_size("1024x1792", "hd"), &images(2).to_string());
+    assert_eq!(
+        row.usage_details.as_deref(),
+        Some(r#"{"image_quality":"hd","image_size":"1024x1792","output_image_count":2}"#)
+    );
+    assert_eq!(row.model_type, Some("image"));
+}
+
+#[test]
+fn a_row_says_what_would_tell_its_cost() {
+    let why = |provider: &str, rest: &str, model: &str, answer: Value| {
+        asked(provider, rest, &json!({ "model": model }), &answer.to_string()).cost_unknown.unwrap()
+    };
+    assert!(why("openai", "audio/transcriptions", "whisper-1", json!({ "text": "x" })).contains("verbose_json"));
+    assert!(why("mistral", "v1/ocr", "mistral-ocr-2512", json!({ "pages": [] })).contains("pages"));
+    assert!(why("openai", "audio/speech", "tts-1", json!({})).contains("characters"));
+    assert!(why("cohere", "v2/rerank", "rerank-v3.5", json!({ "results": [] })).contains("search units"));
+    let sized = json!({ "created": 1, "data": [{ "url": "x" }], "size": "640x480" });
+    assert!(why("openai", "images/generations", "dall-e-3", sized).contains("640x480"));
+    assert!(
+        why("openai", "images/generations", "gpt-4o", json!({ "data": [{ "url": "x" }] }))
+            .contains("1 output_image_count")
+    );
+}
+
+#[test]
+fn a_rule_can_name_a_price_for_each_of_them() {
+    let pricing =
+        json!({ "ocr_pages": 0.1, "output_image_count": 0.2, "input_characters": 0.01, "input_audio_seconds": 0.02 });
+    let rules =
+        rules::from_json(&json!([["r", "openai", "m", "equals", null, null, pricing.to_string(), 1]]).to_string());
+    let priced = |answer: Value| row("openai", Some("m"), "x", &rules, Framing::Json, &answer.to_string()).cost;
+    assert_eq!(priced(json!({ "usage_info": { "pages_processed": 3 } })), Some(0.3));
+    assert_eq!(priced(json!({ "data": [{ "url": "x" }, { "b64_json": "y" }] })), Some(0.4));
+    assert_eq!(priced(json!({ "text": "x", "duration": 1.5 })), Some(0.03));
+}
+
+#[test]
+fn a_model_has_one_name_however_google_writes_it() {
+    let answer =
+        gemini("models/gemini-2.5-flash", json!({ "promptTokenCount": 1_000, "candidatesTokenCount": 0 })).to_string();
+    for (provider, rest, model) in [
+        ("google-ai-studio", "v1beta/openai/chat/completions", "models/gemini-2.5-flash"),
+        ("google-ai-studio", "v1beta/models/gemini-2.5-flash:generateContent", ""),
+        (
+            "google-vertex-ai",
+            "v1/projects/p/locations/global/interactions",
+            "projects/p/locations/l/publishers/google/models/gemini-2.5-flash",
+        ),
+    ] {
+        let row = asked(provider, rest, &json!({ "model": model }), &answer);
+        assert_eq!(
+            (row.model.as_deref(), row.answer_model, row.cost),
+            (Some("gemini-2.5-flash"), None, Some(0.0003)),
+            "{rest}"
+        );
+    }
+    let rules = |model: &str| {
+        let rows = json!([["r", "google-ai-studio", model, "equals", 1e-3, 1e-3, null, 1]]);
+        rules::from_json(&rows.to_string())
+    };
+    for (rule, asked) in
+        [("gemini-x", "models/gemini-x"), ("models/gemini-x", "gemini-x"), ("models/Gemini-X", "models/gemini-x")]
+    {
+        let body = json!({ "usage": { "prompt_tokens": 10, "completion_tokens": 0 } }).to_string();
+        let row = row("google-ai-studio", Some(asked), "x", &rules(rule), Framing::Json, &body);
+        assert_eq!((row.cost, row.model.as_deref()), (Some(0.01), Some("gemini-x")), "{rule} {asked}");
+    }
+    let tuned =
+        asked("google-ai-studio", "v1beta/openai/chat/completions", &json!({ "model": "tunedModels/mine" }), "{}");
+    assert_eq!(tuned.model.as_deref(), Some("tunedModels/mine"));
+}

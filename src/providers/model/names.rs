@@ -14,6 +14,18 @@ pub fn folded(name: &str) -> String {
     short.trim_matches('/').to_owned()
 }
 
+/// A name as its provider's other answers and requests have it. Google's APIs write `models/gemini-2.5-pro` in bodies,
+/// `publishers/google/models/gemini-2.5-pro` in paths, and `gemini-2.5-pro` in answers; `tunedModels/x` is another's.
+pub fn own<'a>(provider: &str, name: &'a str) -> &'a str {
+    let is_google = matches!(provider, "google-ai-studio" | "google-vertex-ai");
+    match name.rsplit_once("models/") {
+        Some((before, short)) if is_google && !short.is_empty() && (before.is_empty() || before.ends_with('/')) => {
+            short
+        }
+        _ => name,
+    }
+}
+
 /// Whether what is meant by `wanted` is meant by `name`, too: the same model, or a version of it with a date or a number. A
 /// name may have a vendor or a region before it, and how it is to be served behind it. Both have to be folded.
 pub fn covers(wanted: &str, name: &str) -> bool {

@@ -1,6 +1,8 @@
 //! The few members of a JSON request that matter, with every value they have: a key that is there twice is read by some as
 //! the first and by others as the last.
 
+use super::Asked;
+use crate::wire::picture::{self, Quality};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -13,6 +15,7 @@ pub struct Named {
     pub is_odd: bool,
     pub stream: bool,
     pub max_tokens: Option<u64>,
+    pub asked: Asked,
 }
 
 /// More are not kept; it is enough to know that there were more than a request may have.
@@ -41,6 +44,13 @@ enum Key {
     MaxTokens,
     /// What may hold a bound for the answer.
     Config,
+    /// The size of images, their quality, and how many there are to be.
+    Size,
+    Quality,
+    Number,
+    /// A text that is to be spoken.
+    Speech,
+    Messages,
     /// What holds a request in some APIs.
     Request,
     Other,
@@ -73,6 +83,23 @@ impl Named {
             }
             Key::Stream => self.stream = map.next_value::<Value>()? == Value::Bool(true),
             Key::MaxTokens => self.max_tokens = map.next_value::<Value>()?.as_u64().or(self.max_tokens),
+            Key::Size => {
+                let size: Value = map.next_value()?;
+                self.asked.picture.size = picture::size(&size).or(self.asked.picture.size);
+            }
+            Key::Quality => {
+                let quality: Value = map.next_value()?;
+                self.asked.picture.quality = quality.as_str().and_then(Quality::parse).or(self.asked.picture.quality);
+            }
+            Key::Number => self.asked.images = map.next_value::<Value>()?.as_u64().or(self.asked.images),
+            Key::Speech => {
+                let Characters(characters) = map.next_value()?;
+                self.asked.characters = characters.or(self.asked.characters);
+            }
+            Key::Messages => {
+                map.next_value::<IgnoredAny>()?;
+                self.asked.has_messages = true;
+            }
             Key::Config => {
                 let Inner(inner) = map.next_value()?;
                 self.max_tokens = self.max_tokens.or(inner.and_then(|inner| inner.max_tokens));
@@ -196,6 +223,11 @@ impl Key {
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" | "maxOutputTokens" | "maxTokens" => {
                 Self::MaxTokens
             }
+            "size" | "image_size" => Self::Size,
+            "quality" => Self::Quality,
+            "n" | "num_images" | "numberOfImages" | "sampleCount" => Self::Number,
+            "input" | "text" | "transcript" => Self::Speech,
+            "messages" => Self::Messages,
             "generationConfig" | "generation_config" | "inferenceConfig" => Self::Config,
             "session" | "request" | "requests" | "image_request" | "generateContentRequest" => Self::Request,
             name if name.len() < 16
@@ -223,6 +255,57 @@ impl<'de> Deserialize<'de> for Key {
             }
         }
         deserializer.deserialize_identifier(Name)
+    }
+}
+
+/// How many characters a text has, which is not kept; of anything else nothing.
+struct Characters(Option<u64>);
+
+impl<'de> Deserialize<'de> for Characters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Anything;
+        impl<'de> Visitor<'de> for Anything {
+            type Value = Characters;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any JSON")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Characters, E> {
+                Ok(Characters(Some(text.chars().count() as u64)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Characters, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Characters(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Characters, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Characters(None))
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Characters, E> {
+                Ok(Characters(None))
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Characters, E> {
+                Ok(Characters(None))
+            }
+
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Characters, E> {
+                Ok(Characters(None))
+            }
+
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Characters, E> {
+                Ok(Characters(None))
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Characters, E> {
+                Ok(Characters(None))
+            }
+        }
+        deserializer.deserialize_any(Anything)
     }
 }
 

@@ -14,7 +14,8 @@ fn the_model_of_a_json_body_is_found() {
     let facts = json(
         r#"{"messages":[{"role":"user","content":"\"model\":\"x\"","model":"y"}],"model":"gpt-4o","stream":true}"#,
     );
-    let wanted = RequestFacts { model: Some("gpt-4o".to_owned()), stream: true, ..RequestFacts::default() };
+    let asked = Asked { has_messages: true, ..Asked::default() };
+    let wanted = RequestFacts { model: Some("gpt-4o".to_owned()), stream: true, asked, ..RequestFacts::default() };
     assert_eq!(facts, wanted);
     assert_eq!(json(r#"{"model_id":"eleven_v3"}"#).model.as_deref(), Some("eleven_v3"));
     for none in [r#"{"model":null}"#, "", "{}", r#"{"model":" "}"#, r#"{"version":5}"#] {
@@ -152,8 +153,14 @@ fn a_long_body_is_read_piece_by_piece() {
     let text = format!(r#"{{"messages":[{{"content":"{image}"}}],"model":"gpt-4o","stream":true,"max_tokens":7}}"#);
     let mut scanner = Scanner::new(None);
     text.as_bytes().chunks(100_000).for_each(|piece| scanner.push(piece));
-    let wanted =
-        RequestFacts { model: Some("gpt-4o".to_owned()), stream: true, max_tokens: Some(7), ..RequestFacts::default() };
+    let asked = Asked { has_messages: true, ..Asked::default() };
+    let wanted = RequestFacts {
+        model: Some("gpt-4o".to_owned()),
+        stream: true,
+        max_tokens: Some(7),
+        asked,
+        ..RequestFacts::default()
+    };
     assert_eq!(scanner.finish(), wanted);
     let numbers = format!(r#"{{"model":"a","x":[{}1]}}"#, "1,".repeat(3_000_000));
     let mut scanner = Scanner::new(Some("text/plain"));
@@ -183,5 +190,26 @@ proptest! {
         let mut scanner = Scanner::new(None);
         body.as_bytes().chunks(size).for_each(|piece| scanner.push(piece));
         prop_assert_eq!(scanner.finish(), read_request(None, body.as_bytes()));
+    }
+}
+
+#[test]
+fn what_is_asked_for_by_number_is_found_in_json_and_forms() {
+    let picture = Picture { size: Some((1024, 1792)), quality: Some(Quality::Hd) };
+    let wanted = Asked { picture, images: Some(2), ..Asked::default() };
+    let body = r#"{"model":"dall-e-3","prompt":"x","n":2,"size":"1024x1792","quality":"hd"}"#;
+    assert_eq!(json(body).asked, wanted);
+    let field =
+        |name: &str, value: &str| format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let form = [("model", "dall-e-2"), ("size", "1024x1792"), ("quality", "hd"), ("n", "2")]
+        .map(|(name, value)| field(name, value));
+    let facts =
+        read_request(Some("multipart/form-data; boundary=XX"), format!("{}--XX--\r\n", form.concat()).as_bytes());
+    assert_eq!((facts.asked, facts.model.as_deref(), facts.others.len()), (wanted, Some("dall-e-2"), 0));
+    assert_eq!(json(r#"{"image_size":{"width":1920,"height":1080}}"#).asked.picture.size, Some((1920, 1080)));
+    assert_eq!(json(r#"{"model":"tts-1","input":"Zwölf 🥚"}"#).asked.characters, Some(7));
+    assert_eq!(json(r#"{"model_id":"eleven_v3","text":"h\u00e9"}"#).asked.characters, Some(2));
+    for odd in [r#"{"input":["a"],"n":-1,"size":5,"quality":{}}"#, r#"{"input":null,"size":"auto","quality":"auto"}"#] {
+        assert_eq!(json(odd).asked, Asked::default(), "{odd}");
     }
 }
