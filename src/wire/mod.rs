@@ -20,8 +20,8 @@ pub mod request;
 pub mod scan;
 pub mod sse;
 mod telling;
-pub mod unpack_worker;
 mod units;
+pub mod unpack_worker;
 pub mod usage;
 
 use answer::Place;

@@ -1,7 +1,8 @@
 //! What kind of work a request asks for, as the column `model_type` says it: by what its path asks for, and where any model
 //! can be behind a path, by the model.
 
-use super::{from_path, is_free, understood};
+use super::{from_path, is_free};
+use crate::http::query::understood;
 use crate::providers::table::azure_deployment;
 
 /// The kinds that there are. A request that runs no model, such as one that removes or looks at something, has none.
