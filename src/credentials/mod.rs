@@ -1,5 +1,6 @@
 //! The keys that a request is sent with: which one, where it is kept, and in which form a provider takes it.
 
+pub mod client_signature;
 pub mod google_token;
 pub mod select;
 pub mod sigv4;

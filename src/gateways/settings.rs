@@ -56,6 +56,8 @@ pub struct GatewaySettings {
     /// Limits for each token, or each value of a metadata key: Tollgate's own.
     pub rate_limiting_rules: Value,
     pub rate_limiting_technique: String,
+    /// Whether signatures of AWS's clients count as no key, so that the gateway signs: Tollgate's own.
+    pub resign: bool,
     pub retry_backoff: Option<String>,
     pub retry_delay: Option<u64>,
     pub retry_max_attempts: Option<u64>,
@@ -99,6 +101,7 @@ impl Default for GatewaySettings {
             rate_limiting_limit: 0,
             rate_limiting_rules: Value::Null,
             rate_limiting_technique: "fixed".to_owned(),
+            resign: false,
             retry_backoff: None,
             retry_delay: None,
             retry_max_attempts: None,
@@ -155,6 +158,7 @@ impl GatewaySettings {
             rate_limiting_technique: fields
                 .one_of("rate_limiting_technique", &["fixed", "sliding"])?
                 .unwrap_or(defaults.rate_limiting_technique),
+            resign: fields.boolean("resign", defaults.resign)?,
             retry_backoff: fields.one_of("retry_backoff", &["constant", "linear", "exponential"])?,
             retry_delay: fields.integer("retry_delay", 0, 60_000)?,
             retry_max_attempts: fields.integer("retry_max_attempts", 1, 5)?,
@@ -337,7 +341,7 @@ mod tests {
             "dlp": {"enabled": true}, "first_byte_timeout": 60, "guardrails": {"prompt": {}}, "idle_timeout": 0, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
             "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}], "provider_cookies": true,
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
-            "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "retry_backoff": "linear",
+            "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "resign": true, "retry_backoff": "linear",
             "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
             "stripe": {"authorization": "a"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
         });
@@ -394,6 +398,7 @@ mod tests {
             ("otel", json!({})),
             ("rate_limiting_limit", json!([1])),
             ("rate_limiting_technique", json!("leaky")),
+            ("resign", json!("yes")),
             ("retry_backoff", json!(1)),
             ("unknown_model", json!("deny")),
             ("retry_delay", json!(60_001)),

@@ -4,6 +4,7 @@ use crate::auth::presented::{self, Presented};
 use crate::base::mask;
 use crate::base::timestamp;
 use crate::config::isolate_worker::config;
+use crate::credentials::client_signature::{self, Use};
 use crate::credentials::google_token::{self, Account};
 use crate::credentials::select::{
     self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey,
@@ -60,6 +61,8 @@ pub struct Credential {
     beside: Vec<(String, String)>,
     /// How many requests may be sent with the stored key, if one is used and it has a limit.
     pub limit: Option<KeyLimit>,
+    /// True when a client's signature goes, and another takes its place.
+    is_signed_anew: bool,
 }
 
 /// Chooses the credential and gets hold of it. What was chosen is noted for the log.
@@ -79,18 +82,30 @@ pub async fn resolve(
     let operators = config.provider_key(slug);
     // Headers with a credential are the account's own key, whatever `byok_only` says of the operator's.
     let has_secrets = upstream.has_secrets();
-    let asked = Asked {
+    let signature =
+        (upstream.key_form() == KeyForm::Aws).then(|| client_signature::of(headers, &job.call.query)).flatten();
+    let mut asked = Asked {
         provider: slug,
         upstream: upstream.origin(config.base_url(slug)),
-        brings_key: select::brings_key(headers, &job.call.query, |text| is_ours(&around, text)),
+        brings_key: false,
         alias: options.byok_alias.as_deref(),
         let_in: presented.let_in,
         own_keys_only: !has_secrets && (options.no_wholesale || scope.gateway.settings.byok_only),
         operator_has_key: operators.is_some() || has_secrets,
     };
+    let used = signature.map(|signature| {
+        let kept = select::choose(&asked, &scope.keys);
+        signature.used(scope.gateway.settings.resign, matches!(kept, Ok(Choice::Stored(_) | Choice::Operator)))
+    });
+    if used == Some(Use::Misdirected) {
+        return Err(client_signature::misdirected());
+    }
+    let is_void = used == Some(Use::Void);
+    let is_no_key = |text: &str| (is_void && client_signature::is_signature(text)) || is_ours(&around, text);
+    asked.brings_key = select::brings_key(headers, &job.call.query, is_no_key);
     let beside = upstream.headers(presented.let_in && !asked.brings_key);
     let beside = beside.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let mut credential = Credential { material: None, replaces: false, beside, limit: None };
+    let mut credential = Credential { material: None, replaces: false, beside, limit: None, is_signed_anew: is_void };
     let unfit = |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}."));
     match select::choose(&asked, &scope.keys)? {
         Choice::Request => {
@@ -119,6 +134,10 @@ pub async fn resolve(
             }
         }
         Choice::None => {}
+    }
+    // Another key of the caller's may be beside a signature that is none.
+    if is_void && credential.material.is_none() && !asked.brings_key {
+        return Err(client_signature::unsignable(presented.let_in));
     }
     Ok(credential)
 }
@@ -175,7 +194,12 @@ impl Credential {
     /// The query as it goes upstream.
     pub fn query<'a>(&self, query: &'a str, job: &Job) -> Cow<'a, str> {
         let holds = |text: &str| config(&job.around).holds_token(text);
-        select::outgoing_query(query, self.replaces, |text| is_ours(&job.around, text), holds)
+        let ours = |text: &str| is_ours(&job.around, text);
+        if self.is_signed_anew {
+            let unsigned = client_signature::without(query);
+            return select::outgoing_query(&unsigned, self.replaces, ours, holds).into_owned().into();
+        }
+        select::outgoing_query(query, self.replaces, ours, holds)
     }
 
     /// Puts the credential into the outgoing headers, in place of whatever a client that has none sends instead. Returns
@@ -188,6 +212,12 @@ impl Credential {
         body: &Taken,
         job: &mut Job,
     ) -> Result<String, Refusal> {
+        if self.is_signed_anew {
+            // Without its signature the rest of it would only contradict another key.
+            for name in AWS_HEADERS {
+                outgoing.remove(*name);
+            }
+        }
         if self.replaces {
             for name in KEY_HEADERS {
                 outgoing.remove(*name);

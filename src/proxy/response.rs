@@ -10,8 +10,9 @@ use crate::platform::growing::Share;
 use crate::wire::unpack_worker;
 pub use held::Held;
 
+use crate::credentials::client_signature;
 use crate::http::headers::{Edits, Headers};
-use crate::logs::record::{Failure, Outcome};
+use crate::logs::record::{Credential, Failure, Outcome};
 use crate::platform::blocks;
 use crate::platform::js::{self, IdentityTransformStream, Watch};
 use crate::platform::within;
@@ -41,6 +42,12 @@ pub type Broken = (Box<Job>, String);
 pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Response, Broken> {
     let (upstream, reader, whole) = Reader::of(upstream, &job);
     let status = reader.status;
+    if job.call.provider == "aws-bedrock"
+        && client_signature::is_refused(status, &reader.headers)
+        && job.call.credential == Credential::Request
+    {
+        job.warn(client_signature::REFUSED);
+    }
     if !is_head
         && reader.may_show_key(&job)
         && let Some(stream) = upstream.body()
