@@ -1,6 +1,7 @@
 //! What a caller presents, who that is, and what it may do.
 
 pub mod caller;
+pub mod capability;
 pub mod presented;
 pub mod secrets;
 pub mod tokens;

@@ -1,5 +1,6 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
+use crate::auth::capability::CapabilityKey;
 use crate::base::id::MarkKey;
 use crate::base::mask::{self, bare};
 use crate::http::headers::{self, Headers};
@@ -39,7 +40,7 @@ const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";
 
 /// How the tokens begin that the control plane makes: nothing else is looked up in the database, and nothing that looks
 /// like one is ever sent to a provider.
-const TOKEN_PREFIX: &str = "tgt_";
+pub const TOKEN_PREFIX: &str = "tgt_";
 
 const MIN_TOKEN_LENGTH: usize = 16;
 
@@ -86,6 +87,8 @@ pub struct Presented {
     pub identity: String,
     /// A token that may be one of ours.
     pub token: Option<String>,
+    /// True where the request goes on with what was begun with the caller's own key, and needs none any more.
+    pub goes_on_with_own: bool,
     /// True where something stands in a token's place that is none of ours. It needs no look to be wrong.
     pub is_wrong: bool,
     /// Headers that hold our token; they must never reach a provider.
@@ -271,6 +274,11 @@ impl TokenDigest {
     /// logs that are still being written.
     pub fn mark_key(&self) -> MarkKey {
         MarkKey(Sha256::new().chain_update(self.sha256).chain_update(b"log ids").finalize().into())
+    }
+
+    /// What capabilities are signed with. With the admin token all of them end.
+    pub fn capability_key(&self) -> CapabilityKey {
+        CapabilityKey(Sha256::new().chain_update(self.sha256).chain_update(b"capabilities").finalize().into())
     }
 
     fn of(token: &str) -> Self {

@@ -137,7 +137,7 @@ fn signing_key(secret_access_key: &str, day: &str, region: &str, service: &str) 
 }
 
 /// RFC 2104. The hmac crate would be a second implementation of digests in the Worker for these lines.
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
     let digest: [u8; 32];
     let key = if key.len() > BLOCK {
         digest = Sha256::digest(key).into();

@@ -68,7 +68,7 @@ pub fn percent_decoded(text: &str) -> Vec<u8> {
 /// Whether a parameter is one that must not be stored. Parts of its name decide: hiding one too many costs less than storing
 /// one key.
 pub fn is_credential(name: &str) -> bool {
-    const PARTS: &[&str] = &["key", "token", "secret", "sig", "auth", "password", "credential", "jwt"];
+    const PARTS: &[&str] = &["key", "token", "secret", "sig", "auth", "password", "credential", "jwt", "capability"];
     let name = without_encoding(name).to_ascii_lowercase();
     PARTS.iter().any(|part| name.contains(part)) || patterns::is_parameter(name.as_bytes())
 }

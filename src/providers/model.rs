@@ -35,7 +35,14 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
             [.., "models" | "deployments", owner, name, "predictions"] => Some(format!("{owner}/{name}")),
             _ => None,
         },
-        "fal" => (!rest.is_empty()).then(|| rest.trim_end_matches('/').to_owned()),
+        "fal" => {
+            // The host of its own that a path may name is no part of a model's name.
+            let model = match rest.strip_prefix('~') {
+                Some(below) => below.split_once('/').map_or("", |(_, model)| model),
+                None => rest,
+            };
+            (!model.is_empty()).then(|| model.trim_end_matches('/').to_owned())
+        }
         "ideogram" => segments.iter().find(|segment| segment.starts_with("ideogram-")).map(|model| (*model).to_owned()),
         _ => None,
     };

@@ -122,6 +122,16 @@ pub struct Target<'a> {
 /// does not go to them.
 const FAL_HOSTS: &[&str] = &["fal.run", "queue.fal.run", "ws.fal.run", "rest.fal.ai", "rest.alpha.fal.ai"];
 
+/// Hosts of a provider beside the one of its base, which its answers give addresses on. A path that begins with `~` and one of
+/// them leads there.
+pub fn beside(slug: &str) -> &'static [&'static str] {
+    match slug {
+        "fal" => FAL_HOSTS,
+        "replicate" => &["stream.replicate.com"],
+        _ => &[],
+    }
+}
+
 pub fn find(slug: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.slug == slug || provider.aliases.contains(&slug))
 }
@@ -164,6 +174,7 @@ impl Provider {
     pub fn url(&self, target: &Target<'_>) -> Result<String, Refusal> {
         let rest = checked(target.rest)?;
         let (base, path) = match self.paths {
+            _ if rest.starts_with('~') && !beside(self.slug).is_empty() => self.besides(rest)?,
             Plain => (self.base.to_owned(), undoubled(rest).to_owned()),
             Optional(prefixes) => (self.base.to_owned(), without(rest, prefixes).to_owned()),
             Azure => azure(self.base, rest)?,
@@ -178,6 +189,17 @@ impl Provider {
         // A target given to fal brings its own query.
         let query = if path.contains('?') { "" } else { target.query };
         Ok(format!("{base}/{path}{query}"))
+    }
+
+    /// Scheme and host, and the path, of `~{host}/…`.
+    fn besides(&self, rest: &str) -> Result<(String, String), Refusal> {
+        let (host, path) = segment(rest.strip_prefix('~').unwrap_or(rest));
+        let known = beside(self.slug);
+        if known.contains(&host) {
+            return Ok((format!("https://{host}"), path.to_owned()));
+        }
+        let (slug, known) = (self.slug, known.join(", "));
+        Err(Refusal::bad_path(format!("{slug}/~{{host}}/…: the host must be one of {known}")))
     }
 
     /// True for a request whose credential has to travel under another name than the client gave it.
