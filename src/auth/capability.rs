@@ -198,7 +198,7 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask;
+    use crate::base::mask;
     use crate::providers::model;
     use proptest::prelude::*;
 
@@ -297,7 +297,7 @@ mod tests {
                 assert!(read(&KEY, &other, &BOUND, "POST", 0).is_err(), "{at}");
             }
         }
-        for other in ["", "tgt_", "x", &text[..60], &text[4..], &format!("{text}A")] {
+        for other in ["", "tgt_", "x", text.get(..60).unwrap(), text.get(4..).unwrap(), &format!("{text}A")] {
             assert_eq!(read(&KEY, other, &BOUND, "POST", 0), Err(Fault::Foreign), "{other}");
         }
     }
@@ -319,8 +319,10 @@ mod tests {
         // Where it should not be, it is masked as tokens are, and kept from providers as they are.
         let admin = presented::admin_digest(Some("f3a9c1d27b604e8895aa01bc")).unwrap();
         assert!(presented::holds_token(&format!("x={text}"), &admin));
-        assert!(!mask::line(&format!("at /upload?x={text} it")).contains(&text[8..40]));
-        assert!(!model::stored_path("upload", &format!("?cf-aig-capability={text}")).contains(&text[8..40]));
+        assert!(!mask::line(&format!("at /upload?x={text} it")).contains(text.get(8..40).unwrap()));
+        assert!(
+            !model::stored_path("upload", &format!("?cf-aig-capability={text}")).contains(text.get(8..40).unwrap())
+        );
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod capability;
+pub mod capability_worker;
 pub mod presented;
 pub mod secrets;
 pub mod tokens;

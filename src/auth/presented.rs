@@ -248,6 +248,12 @@ impl Presented {
         Some(self.identity.as_str()).filter(|identity| !identity.is_empty() && *identity != ADMIN)
     }
 
+    /// Whether a client that is led to another host takes our token along. Of what has a token in it, clients leave these
+    /// headers out there.
+    pub fn travels(&self) -> bool {
+        self.carriers.iter().any(|carrier| !matches!(&**carrier, "authorization" | "cookie" | "proxy-authorization"))
+    }
+
     /// Whether a header has a token of ours in it.
     pub fn carries(&self, name: &str) -> bool {
         self.carriers.iter().any(|carrier| carrier == name)

@@ -26,6 +26,13 @@ pub async fn find(store: &impl Store, digest: &str) -> Result<Option<Token>, Sto
     Ok(store.row::<Row>(row).await?.map(Row::token))
 }
 
+/// Finds a token of an account by its id, whether or not it is still valid.
+pub async fn by_id(store: &impl Store, account: &str, id: &str) -> Result<Option<Token>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND account_id = ?2");
+    let row = store.row::<Row>(Statement::new(sql, [id.into(), account.into()])).await?;
+    Ok(row.map(Row::token))
+}
+
 /// Notes that a token was used.
 pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), StoreError> {
     let sql = "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2";

@@ -105,6 +105,11 @@ fn mistaken(address: &str) {
     ATTEMPTS.with_borrow_mut(|attempts| attempts.note(address, now()));
 }
 
+/// A token by its id, as the database has it now.
+pub async fn by_id(around: &Around, account: &str, id: &str) -> Result<Option<Token>, StoreError> {
+    tokens::by_id(&around.database().within(d1::REQUEST_PATIENCE_MS), account, id).await
+}
+
 /// Has all read again, after a change of any. They stay known, so that nobody is barred for the sake of it.
 pub fn forget_all() {
     RIGHT.with_borrow_mut(|right| right.values_mut().for_each(|kept| kept.is_doubtful = true));

@@ -8,11 +8,14 @@ use crate::auth::wrong_tokens;
 use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
 use crate::credentials::google_token;
+use crate::credentials::select;
 use crate::credentials::vault::{self, EncryptionKeys};
 use crate::http::hosts::AllowedHosts;
 use crate::logs::metadata;
+use crate::providers::address;
 use crate::providers::resolver;
 use serde_json::Value;
+use std::rc::Rc;
 
 /// Every variable Tollgate knows. docs/configuration.md describes each.
 pub struct Config {
@@ -40,6 +43,8 @@ pub struct Config {
     pub allow_internal_upstreams: bool,
     /// `ALLOWED_HOSTS`: which `Host` headers are served.
     pub allowed_hosts: AllowedHosts,
+    /// `PUBLIC_URL`: what the gateway's addresses begin with, where requests do not tell as their clients see it.
+    public_url: Option<String>,
     /// `DNS_OVER_HTTPS_URL`: who is asked which addresses a custom provider's name leads to.
     pub dns_over_https_url: String,
 }
@@ -63,7 +68,8 @@ impl Config {
         let allowed_hosts = AllowedHosts::parse(get("ALLOWED_HOSTS").as_deref());
         let fault = base_urls.as_ref().err().or(entries.as_ref().err()).or(provider_keys.as_ref().err());
         let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
-        let fault = fault.or(allowed_hosts.as_ref().err());
+        let public_url = public_url(get("PUBLIC_URL").as_deref());
+        let fault = fault.or(allowed_hosts.as_ref().err()).or(public_url.as_ref().err());
         let (bounds, address) = (Bounds::read(&get), address_header(get("CLIENT_ADDRESS_HEADER").as_deref()));
         let fault = fault.or(bounds.as_ref().err()).or(address.as_ref().err());
         let fault = fault.or(encryption_keys.as_ref().err().filter(|_| encryption_key.is_some()));
@@ -80,6 +86,7 @@ impl Config {
             google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
             allowed_hosts: allowed_hosts.unwrap_or_default(),
+            public_url: public_url.unwrap_or_default(),
             allow_internal_upstreams: internal.unwrap_or(false),
             dns_over_https_url: resolver.unwrap_or_default(),
         }
@@ -105,6 +112,11 @@ impl Config {
 
     pub fn google_token_url(&self) -> &str {
         self.google_token_url.as_deref().unwrap_or(google_token::TOKEN_URL)
+    }
+
+    /// What the gateway's addresses begin with for the client of a request with this URL.
+    pub fn public_origin(&self, url: &str) -> Rc<str> {
+        self.public_url.as_deref().unwrap_or_else(|| address::origin_of(url)).into()
     }
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
@@ -169,6 +181,14 @@ fn is_base_url(url: &str) -> bool {
             && !rest.is_empty()
             && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\'))
     })
+}
+
+fn public_url(value: Option<&str>) -> Result<Option<String>, String> {
+    match value.map(str::trim).filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(url) if is_base_url(url) => Ok(Some(url.trim_end_matches('/').to_owned())),
+        Some(_) => Err("PUBLIC_URL must be an http:// or https:// URL without query.".to_owned()),
+    }
 }
 
 fn entries(value: Option<&str>) -> Result<usize, String> {
@@ -242,6 +262,7 @@ mod tests {
             ("ENCRYPTION_KEY", "AAAA,", "32 bytes"),
             ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
             ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
+            ("PUBLIC_URL", "gateway.example.com", "http://"),
             ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
             ("ENCRYPTION_KEY", "not base64 of 32 bytes", "ENCRYPTION_KEY is not the base64"),
             ("ENCRYPTION_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "one byte 32 times"),

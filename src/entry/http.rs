@@ -60,7 +60,9 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
         Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(around)),
         Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
-            handle::handle(&asked, route, query, handle::Caller::default(), around).await
+            let origin = Some(config(around).public_origin(&asked.url));
+            let caller = handle::Caller { origin, ..handle::Caller::default() };
+            handle::handle(&asked, route, query, caller, around).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {
             universal_worker::request(&asked, route, around).await

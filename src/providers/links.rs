@@ -115,7 +115,6 @@ fn parts(address: &str) -> Option<(String, &str, &str)> {
     let host = host.strip_suffix(usual).unwrap_or(&host);
     let at = rest.find('?').unwrap_or(rest.len());
     let (path, query) = rest.split_at_checked(at)?;
-    let query = if query == "?" { "" } else { query };
     Some((format!("{scheme}://{host}"), path.strip_prefix('/').unwrap_or(path), query))
 }
 

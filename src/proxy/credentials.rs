@@ -102,7 +102,7 @@ pub async fn resolve(
     }
     let is_void = used == Some(Use::Void);
     let is_no_key = |text: &str| (is_void && client_signature::is_signature(text)) || is_ours(&around, text);
-    asked.brings_key = select::brings_key(headers, &job.call.query, is_no_key);
+    asked.brings_key = presented.goes_on_with_own || select::brings_key(headers, &job.call.query, is_no_key);
     let beside = upstream.headers(presented.let_in && !asked.brings_key);
     let beside = beside.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut credential = Credential { material: None, replaces: false, beside, limit: None, is_signed_anew: is_void };

@@ -3,15 +3,15 @@
 use crate::config::isolate_worker::config;
 use crate::credentials::select::KeyLimit;
 use crate::http::headers::{Edits, Headers};
-use crate::http::message_worker;
 use crate::http::refusal::Refusal;
-use crate::http::response_headers;
+use crate::http::{message_worker, response_headers};
 use crate::limit::charge;
 use crate::logs::crash_worker::Mark;
 use crate::logs::record::{Call, Failure, LogRecord, Outcome};
 use crate::logs::writer_worker;
 use crate::platform::growing::Growing;
 use crate::platform::{Around, now, random};
+use crate::proxy::answer_links::{self, Door};
 use crate::proxy::cache::Cache;
 use crate::proxy::limits::Admission;
 use std::rc::Rc;
@@ -25,6 +25,7 @@ const OURS: &[&str] = &[
     "cf-aig-attempt",
     "cf-aig-cache-status",
     "cf-aig-circuit",
+    answer_links::WITHHELD,
     "cf-aig-log-id",
     "cf-aig-metadata-dropped",
     "cf-aig-skipped",
@@ -45,6 +46,8 @@ pub struct Job {
     pub key_limit: Option<KeyLimit>,
     /// True for a browser that means to show or run the answer.
     pub navigates: bool,
+    /// The way that the request came, by which addresses in the answer lead back.
+    pub door: Rc<Door>,
     /// Whether cookies go from the provider to the client and back.
     pub passes_cookies: bool,
     /// Response headers that tell the caller what the gateway made of its request.
@@ -114,6 +117,11 @@ impl Job {
         }
         for (name, text) in &self.notes {
             edits.set(*name, text);
+        }
+        if let Some(warning) = answer_links::lead(self, status, theirs, &mut edits) {
+            let others = self.notes.iter().find(|(name, _)| *name == "cf-aig-warning");
+            edits
+                .set("cf-aig-warning", others.map_or(warning.to_owned(), |(_, others)| format!("{others}; {warning}")));
         }
         edits
     }

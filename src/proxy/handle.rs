@@ -4,6 +4,8 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::caller::{Caller as Identity, Permission};
+use crate::auth::capability::{self, SentWith};
+use crate::auth::capability_worker;
 use crate::auth::presented::{self, Presented};
 use crate::auth::secrets;
 use crate::auth::tokens_worker::{self, Who};
@@ -29,6 +31,7 @@ use crate::providers::model::{self, endpoint};
 use crate::providers::resolver_worker;
 use crate::providers::table::{self, Target};
 use crate::providers::upstream::{self, Upstream};
+use crate::proxy::answer_links::Door;
 use crate::proxy::cache as kept;
 use crate::proxy::cache::Cache;
 use crate::proxy::circuit_breaker;
@@ -70,6 +73,10 @@ pub struct Caller {
     pub evaluation_id: Option<String>,
     /// True for a browser that means to show or run the answer.
     pub navigates: bool,
+    /// What the gateway's addresses begin with for the caller, if it named any host.
+    pub origin: Option<Rc<str>>,
+    /// True where the request around this one has our token in a header that its client takes to other hosts.
+    pub token_travels: bool,
 }
 
 /// A request at the door: what it says, where it is for, and whose it is.
@@ -122,10 +129,29 @@ pub async fn attempt(
     failures: &mut Vec<Failed>,
 ) -> Option<Response> {
     let at = now();
-    let (scope, mut presented) = match authorised(&asked.headers, &route, caller.trusted, around).await {
-        Ok(found) => found,
-        Err(refusal) => return Some(message_worker::response(&refusal.reply())),
+    let (query, capability) = capability::taken(query);
+    let query = &*query;
+    let granted = match &capability {
+        Some(text) => Some(capability_worker::redeem(text, &route, query, &asked.method, around).await),
+        None => None,
     };
+    let is_granted = matches!(granted, Some(Ok(_)));
+    let (scope, mut presented) = match authorised(&asked.headers, &route, caller.trusted || is_granted, around).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            let refusal = granted.and_then(Result::err).unwrap_or(refusal);
+            return Some(message_worker::response(&refusal.reply()));
+        }
+    };
+    let granted = match granted {
+        // Whoever comes with a token needs no capability.
+        Some(Err(refusal)) if !presented.let_in => return Some(message_worker::response(&refusal.reply())),
+        granted => granted.and_then(Result::ok).filter(|_| presented.identity.is_empty()),
+    };
+    if let Some(granted) = &granted {
+        presented.identity.clone_from(&granted.identity);
+        presented.goes_on_with_own = granted.sent_with == SentWith::Own;
+    }
     // A stranger's request may still have a token in one of its elements, which then says who is asking.
     if let Some(identity) = caller.identity.filter(|_| caller.trusted) {
         presented.identity = identity;
@@ -139,6 +165,19 @@ pub async fn attempt(
     let arrival = Arrival { asked, route, query, scope: &scope, presented: &presented, at };
     let mut options = Options::parse(&asked.headers, &scope.gateway.settings, config(around).max_metadata_entries);
     options.believe(presented.let_in, &scope.gateway.settings);
+    if let Some(SentWith::Kept(Some(alias))) = granted.map(|granted| granted.sent_with) {
+        options.byok_alias = Some(alias);
+    }
+    let door = Door {
+        origin: caller.origin,
+        account: route.account.to_owned(),
+        gateway: route.gateway.to_owned(),
+        provider: route.provider.to_owned(),
+        scope: Rc::clone(&scope),
+        identity: presented.identity.clone(),
+        token_travels: caller.token_travels || presented.travels(),
+        target: asked.headers.get("x-fal-target-url").map(str::to_owned),
+    };
     let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
     let mut job = Job {
         around: Rc::clone(around),
@@ -149,6 +188,7 @@ pub async fn attempt(
         admission: None,
         key_limit: None,
         navigates: caller.navigates || response_headers::navigates(&asked.headers),
+        door: Rc::new(door),
         passes_cookies: scope.gateway.settings.provider_cookies,
         notes: notes(&options),
         mark: None,

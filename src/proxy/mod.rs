@@ -1,5 +1,6 @@
 //! One proxied request. `handle` is the file to read first.
 
+pub mod answer_links;
 pub mod cache;
 pub mod circuit_breaker;
 pub mod circuits;

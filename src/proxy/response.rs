@@ -4,23 +4,21 @@
 mod held;
 mod passed;
 
-use crate::http::message_worker;
-use crate::http::message_worker::Answer;
-use crate::platform::growing::Share;
-use crate::wire::unpack_worker;
-pub use held::Held;
-
 use crate::credentials::client_signature;
 use crate::http::headers::{Edits, Headers};
+use crate::http::message_worker::{self, Answer};
 use crate::logs::record::{Credential, Failure, Outcome};
-use crate::platform::blocks;
+use crate::platform::growing::Share;
 use crate::platform::js::{self, IdentityTransformStream, Watch};
-use crate::platform::within;
-use crate::proxy::cache;
+use crate::platform::{blocks, within};
+use crate::providers::links::fields::Fields;
 use crate::proxy::copy::{self, Copied, Ended, Form};
 use crate::proxy::exchange::Job;
+use crate::proxy::{answer_links, cache};
 use crate::wire::body::{self, Copying, Packed};
-use crate::wire::{self, Framing};
+use crate::wire::{self, Framing, unpack_worker};
+pub use held::Held;
+
 use futures_util::future::{OptionFuture, join};
 use js_sys::{ArrayBuffer, Uint8Array};
 use passed::passed;
@@ -53,6 +51,10 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
         && let Some(stream) = upstream.body()
     {
         return masked(&upstream, stream, reader, job).await;
+    }
+    let fields = if is_head { Vec::new() } else { answer_links::fields(&job, status, &reader.headers) };
+    if !fields.is_empty() {
+        return readdressed(&upstream, whole, &fields, reader, job).await;
     }
     let edits = job.marks(status, &reader.headers);
     if status == 101 {
@@ -144,14 +146,69 @@ async fn masked(
     }
 }
 
+/// An answer with addresses that its client follows. They lead below the gateway for the client alone: the row and the cache
+/// have what the provider said, for another client may know the gateway by another name.
+async fn readdressed(
+    upstream: &Response,
+    whole: Option<Result<ArrayBuffer, String>>,
+    fields: &[&'static Fields],
+    mut reader: Reader,
+    mut job: Job,
+) -> Result<Response, Broken> {
+    job.cache.keeps(reader.status, &reader.headers);
+    let taken = match (whole, upstream.body()) {
+        (Some(whole), _) => whole.map(Ok),
+        (None, Some(stream)) => {
+            blocks::short(&stream, answer_links::MAX_READ).await.map_err(|error| js::message(&error))
+        }
+        (None, None) => Ok(Ok(ArrayBuffer::new(0))),
+    };
+    // Whoever reads a compressed body gets it unpacked.
+    reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+    let other = match &taken {
+        Ok(Ok(buffer)) => answer_links::rewritten(&job, fields, &js::bytes(buffer)),
+        Ok(Err(_)) => {
+            job.warn(answer_links::TOO_LONG);
+            None
+        }
+        Err(_) => None,
+    };
+    let mut edits = job.marks(reader.status, &reader.headers);
+    edits.remove("content-encoding");
+    edits.remove("content-length");
+    if other.is_some() {
+        DIGESTS.iter().for_each(|digest| edits.remove(*digest));
+    }
+    let edits = edits.to_json();
+    match taken {
+        Ok(Err(stream)) => {
+            let client = job.client.clone();
+            let made = |body: &JsValue| js::answered(upstream, body, &edits);
+            Ok(match body::response_copying(&reader.headers) {
+                Copying::Whole => teed(stream, client, reader, job, made),
+                _ => passed(stream, client, reader, job, made),
+            })
+        }
+        Ok(Ok(buffer)) => {
+            let share = Share::of(u64::from(buffer.byte_length())).unwrap_or_default();
+            let given = other.map(|text| Uint8Array::from(text.as_bytes()).buffer());
+            short(Ok(buffer), share, reader, job, |body| {
+                js::answered(upstream, given.as_ref().map_or(body, |given| given.as_ref()), &edits)
+            })
+        }
+        Err(cause) => short(Err(cause), Share::default(), reader, job, |body| js::answered(upstream, body, &edits)),
+    }
+}
+
+/// Headers that say which bytes a body has.
+const DIGESTS: &[&str] = &["content-digest", "content-md5", "digest", "etag", "repr-digest"];
+
 /// The body of an error without the key that the gateway has added to the request.
 fn without_key(buffer: ArrayBuffer, job: &Job, edits: &mut Edits<'_>) -> ArrayBuffer {
     match job.call.secrets.for_caller().bytes(&js::bytes(&buffer)) {
         None => buffer,
         Some(masked) => {
-            for digest in ["content-digest", "content-md5", "digest", "etag", "repr-digest"] {
-                edits.remove(digest);
-            }
+            DIGESTS.iter().for_each(|digest| edits.remove(*digest));
             Uint8Array::from(masked.as_slice()).buffer()
         }
     }

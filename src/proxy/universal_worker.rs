@@ -1,5 +1,6 @@
 //! The universal endpoint: the elements of a request in turn, until a provider answers with success.
 
+use crate::config::isolate_worker::config;
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
@@ -36,6 +37,7 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
     let accepted = js::client_accept_encoding(request).filter(|accepted| !accepted.trim().is_empty());
     let mut headers = headers.clone();
     headers.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
+    let token_travels = presented.travels();
     headers.0.push(("accept-encoding".to_owned(), accepted.unwrap_or_else(|| "identity".to_owned())));
     let caller = Caller {
         trusted: presented.let_in,
@@ -43,6 +45,8 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         signal: Some(request.signal()),
         network: handle::network(&asked.headers, around),
         navigates: response_headers::navigates(&asked.headers),
+        origin: Some(config(around).public_origin(&asked.url)),
+        token_travels,
         ..Caller::default()
     };
     run(&body, &headers, route, &caller, around).await

@@ -2,6 +2,7 @@
 //! is in `crate::proxy::websocket`.
 
 use crate::auth::presented;
+use crate::config::isolate_worker::config;
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
@@ -50,6 +51,7 @@ struct Session {
     socket: Socket,
     account: String,
     gateway: String,
+    origin: Rc<str>,
     /// The headers it was opened with: whoever loses the right to run loses it at the next message.
     headers: Headers,
     /// Those of them that go with every request.
@@ -80,11 +82,18 @@ pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> 
     let mut outer = headers.clone();
     outer.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
     outer.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
-    let made = connected(headers.clone(), outer, route, around);
+    let origin = config(around).public_origin(&asked.url);
+    let made = connected(headers.clone(), outer, route, origin, around);
     made.unwrap_or_else(|error| message_worker::response(&Refusal::unavailable(js::message(&error)).reply()))
 }
 
-fn connected(headers: Headers, outer: Headers, route: Route<'_>, around: &Rc<Around>) -> Result<Response, JsValue> {
+fn connected(
+    headers: Headers,
+    outer: Headers,
+    route: Route<'_>,
+    origin: Rc<str>,
+    around: &Rc<Around>,
+) -> Result<Response, JsValue> {
     let pair = WebSocketPair::new()?;
     let (theirs, ours) = (Reflect::get_u32(&pair, 0)?, Reflect::get_u32(&pair, 1)?);
     let answering = web_sys::Headers::new()?;
@@ -96,6 +105,7 @@ fn connected(headers: Headers, outer: Headers, route: Route<'_>, around: &Rc<Aro
         socket: ours.unchecked_into(),
         account: route.account.to_owned(),
         gateway: route.gateway.to_owned(),
+        origin,
         headers,
         outer,
         in_flight: RefCell::default(),
@@ -188,6 +198,7 @@ impl Session {
             by_message: true,
             signal: Some(self.left.signal()),
             network: handle::network(&self.headers, &self.around),
+            origin: Some(Rc::clone(&self.origin)),
             ..Caller::default()
         };
         let response = universal_worker::run(request, &outer, route, &caller, &self.around).await;

@@ -2,6 +2,7 @@
 //! row for each. An answer that is not here is never looked into.
 
 use crate::auth::capability::Act;
+use crate::http::query;
 use crate::providers::model;
 
 /// Fields of some of a provider's answers.
@@ -85,7 +86,7 @@ pub fn of(provider: &str, rest: &str, is_queued: bool) -> Vec<&'static Fields> {
     if !FIELDS.iter().any(|fields| is_for(&fields)) {
         return Vec::new();
     }
-    let understood = model::understood(rest);
+    let understood = query::understood(rest);
     let path = understood.trim_end_matches('/');
     let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     while segments.first() == Some(&"v1") {

@@ -1,0 +1,51 @@
+//! Who comes with a capability.
+
+use crate::auth::caller::Permission;
+use crate::auth::capability::{self, Bound, Grant};
+use crate::auth::{presented, tokens_worker};
+use crate::config::isolate_worker::config;
+use crate::db::store::StoreError;
+use crate::gateways::snapshot_worker;
+use crate::http::refusal::Refusal;
+use crate::http::router::Route;
+use crate::platform::{Around, now};
+use crate::providers::links::Site;
+use crate::providers::upstream::Upstream;
+use std::rc::Rc;
+
+/// What a capability grants to the request that it came with. Whoever it was given to may have lost its token since.
+pub async fn redeem(
+    text: &str,
+    route: &Route<'_>,
+    query: &str,
+    method: &str,
+    around: &Rc<Around>,
+) -> Result<Grant, Refusal> {
+    let unreadable = |error: StoreError| {
+        Refusal::unavailable(format!("Tollgate's database does not answer: {}. Try again.", error.0))
+    };
+    let admin = config(around).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
+    // As a stranger, for whom no gateway is made.
+    let scope = snapshot_worker::settings(around, route.account, route.gateway, false).await.map_err(unreadable)?;
+    let scope = scope.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
+    let upstream = Upstream::find(route.provider, &scope.custom)?;
+    let site = Site::of(upstream, &config(around), route.account, route.rest);
+    let url = site.url(route.rest, query, site.base_override).unwrap_or_default();
+    let bound = Bound { account: route.account, gateway: scope.gateway.key, provider: upstream.slug(), url: &url };
+    let grant = capability::read(&admin.capability_key(), text, &bound, method, now())
+        .map_err(|fault| Refusal::unauthorized(fault.description()))?;
+    if grant.identity == presented::ADMIN {
+        return Ok(grant);
+    }
+    let token = tokens_worker::by_id(around, route.account, &grant.identity).await.map_err(unreadable)?;
+    let is_valid = token.is_some_and(|token| {
+        token.is_valid(now()) && token.has(Permission::Run) && token.reaches(route.account, route.gateway)
+    });
+    match is_valid {
+        true => Ok(grant),
+        false => Err(Refusal::unauthorized(
+            "The token that the cf-aig-capability in the address was given to is no longer valid for this gateway. Begin anew with \
+             one that is.",
+        )),
+    }
+}
