@@ -8,7 +8,6 @@ use crate::auth::wrong_tokens;
 use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
 use crate::credentials::google_token;
-use crate::credentials::select;
 use crate::credentials::vault::{self, EncryptionKeys};
 use crate::http::hosts::AllowedHosts;
 use crate::logs::metadata;

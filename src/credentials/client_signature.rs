@@ -109,7 +109,7 @@ pub fn unsignable(let_in: bool) -> Refusal {
              header cf-aig-authorization: Bearer <token>."
         }
     };
-    Refusal::no_credential(format!(
+    Refusal::bad_signature(format!(
         "The request is signed for this gateway's host and not for AWS's, so Tollgate cannot forward it as it is and would have \
          to sign it anew with a stored key. {fix}"
     ))
@@ -117,7 +117,7 @@ pub fn unsignable(let_in: bool) -> Refusal {
 
 /// Why a request is not sent whose signature may not be replaced.
 pub fn misdirected() -> Refusal {
-    Refusal::no_credential(
+    Refusal::bad_signature(
         "The request is signed (Signature Version 4) over the host that it was sent to, which is this gateway's, so AWS would \
          refuse the signature and Tollgate does not forward it. To have Tollgate sign it anew with the key that the gateway \
          stores for aws-bedrock, send a Tollgate token in cf-aig-authorization and sign with an access key id that begins with \

@@ -179,6 +179,12 @@ impl Refusal {
         Self::new(400, 2040, "No provider credential for this request", description)
     }
 
+    /// A request whose signature AWS would refuse. Its clients show the message and nothing else.
+    pub fn bad_signature(description: impl Into<String>) -> Self {
+        let description = description.into();
+        Self::new(400, 2040, description.clone(), description)
+    }
+
     pub fn not_found(path: &str) -> Self {
         let description = format!(
             "Tollgate serves nothing at {path}. Requests to providers go to /v1/<account>/<gateway>/<provider>/…"

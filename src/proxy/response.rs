@@ -3,6 +3,7 @@
 
 mod held;
 mod passed;
+mod readdressed;
 
 use crate::credentials::client_signature;
 use crate::http::headers::{Edits, Headers};
@@ -11,7 +12,6 @@ use crate::logs::record::{Credential, Failure, Outcome};
 use crate::platform::growing::Share;
 use crate::platform::js::{self, IdentityTransformStream, Watch};
 use crate::platform::{blocks, within};
-use crate::providers::links::fields::Fields;
 use crate::proxy::copy::{self, Copied, Ended, Form};
 use crate::proxy::exchange::Job;
 use crate::proxy::{answer_links, cache};
@@ -22,6 +22,7 @@ pub use held::Held;
 use futures_util::future::{OptionFuture, join};
 use js_sys::{ArrayBuffer, Uint8Array};
 use passed::passed;
+use readdressed::readdressed;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -143,60 +144,6 @@ async fn masked(
                 _ => passed(stream, client, reader, job, made),
             })
         }
-    }
-}
-
-/// An answer with addresses that its client follows. They lead below the gateway for the client alone: the row and the cache
-/// have what the provider said, for another client may know the gateway by another name.
-async fn readdressed(
-    upstream: &Response,
-    whole: Option<Result<ArrayBuffer, String>>,
-    fields: &[&'static Fields],
-    mut reader: Reader,
-    mut job: Job,
-) -> Result<Response, Broken> {
-    job.cache.keeps(reader.status, &reader.headers);
-    let taken = match (whole, upstream.body()) {
-        (Some(whole), _) => whole.map(Ok),
-        (None, Some(stream)) => {
-            blocks::short(&stream, answer_links::MAX_READ).await.map_err(|error| js::message(&error))
-        }
-        (None, None) => Ok(Ok(ArrayBuffer::new(0))),
-    };
-    // Whoever reads a compressed body gets it unpacked.
-    reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
-    let other = match &taken {
-        Ok(Ok(buffer)) => answer_links::rewritten(&job, fields, &js::bytes(buffer)),
-        Ok(Err(_)) => {
-            job.warn(answer_links::TOO_LONG);
-            None
-        }
-        Err(_) => None,
-    };
-    let mut edits = job.marks(reader.status, &reader.headers);
-    edits.remove("content-encoding");
-    edits.remove("content-length");
-    if other.is_some() {
-        DIGESTS.iter().for_each(|digest| edits.remove(*digest));
-    }
-    let edits = edits.to_json();
-    match taken {
-        Ok(Err(stream)) => {
-            let client = job.client.clone();
-            let made = |body: &JsValue| js::answered(upstream, body, &edits);
-            Ok(match body::response_copying(&reader.headers) {
-                Copying::Whole => teed(stream, client, reader, job, made),
-                _ => passed(stream, client, reader, job, made),
-            })
-        }
-        Ok(Ok(buffer)) => {
-            let share = Share::of(u64::from(buffer.byte_length())).unwrap_or_default();
-            let given = other.map(|text| Uint8Array::from(text.as_bytes()).buffer());
-            short(Ok(buffer), share, reader, job, |body| {
-                js::answered(upstream, given.as_ref().map_or(body, |given| given.as_ref()), &edits)
-            })
-        }
-        Err(cause) => short(Err(cause), Share::default(), reader, job, |body| js::answered(upstream, body, &edits)),
     }
 }
 

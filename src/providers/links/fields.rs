@@ -3,7 +3,6 @@
 
 use crate::auth::capability::Act;
 use crate::http::query;
-use crate::providers::model;
 
 /// Fields of some of a provider's answers.
 #[derive(Debug)]
