@@ -8,7 +8,7 @@ use crate::db::store::StoreError;
 use crate::gateways::snapshot_worker;
 use crate::http::refusal::Refusal;
 use crate::http::router::Route;
-use crate::platform::{Around, now};
+use crate::platform::{Around, console, now};
 use crate::providers::links::Site;
 use crate::providers::upstream::Upstream;
 use std::rc::Rc;
@@ -22,7 +22,9 @@ pub async fn redeem(
     around: &Rc<Around>,
 ) -> Result<Grant, Refusal> {
     let unreadable = |error: StoreError| {
-        Refusal::unavailable(format!("Tollgate's database does not answer: {}. Try again.", error.0))
+        let line = serde_json::json!({ "level": "error", "event": "capability_unreadable", "cause": error.0 });
+        console::error(&line);
+        Refusal::unavailable("Tollgate's database does not answer, so the capability cannot be looked at. Try again.")
     };
     let admin = config(around).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     // As a stranger, for whom no gateway is made.

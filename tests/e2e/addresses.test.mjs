@@ -275,6 +275,9 @@ test("the results of Anthropic's batches are read through the gateway", async ()
     const kept = await (await gw.api(`/gateways/gw/logs/${log.id}/response`)).json();
     assert.equal((kept.result ?? kept).results_url ?? JSON.parse(kept.result ?? kept).results_url, BATCH.results_url);
   }
+  // In an element of a universal request, too, whose own address means nothing.
+  const universal = await fetch(`${gw.url}/v1/${ACCOUNT}/gw`, { method: "POST", headers: OURS, body: JSON.stringify([{ provider: "anthropic", endpoint: "v1/messages/batches/msgbatch_1/cancel", query: {} }]) });
+  assert.equal((await universal.json()).results_url, `${gw.url}/v1/${ACCOUNT}/gw/anthropic/v1/messages/batches/msgbatch_1/results`);
   const plain = await raw(`${gw.url}/v1/${ACCOUNT}/gw/anthropic/v1/messages/batches/msgbatch_1`, { headers: OURS });
   assert.equal(Number(plain.headers["content-length"]), plain.body.length);
   const { results_url, ...rest } = JSON.parse(plain.body);
