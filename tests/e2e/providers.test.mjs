@@ -31,7 +31,10 @@ for (const provider of readdirSync(fixtures)) {
       const body = JSON.stringify(facts.request_model ? { model: facts.request_model } : { prompt: "lunch?" });
       const answer = await raw(`${gw.url}/v1/acct/gw/${provider}/${facts.path}`, { method: "POST", body, headers: { "content-type": "application/json" } });
       assert.equal(answer.status, facts.status ?? 200);
-      assert.ok(answer.body.equals(readFileSync(join(fixtures, provider, file))));
+      const given = readFileSync(join(fixtures, provider, file));
+      // The addresses of Replicate's predictions lead below the gateway; no other byte of any answer changes.
+      const led = provider === "replicate" && Buffer.from(String(given).replaceAll("https://api.replicate.com/v1/", `${gw.url}/v1/acct/gw/replicate/${facts.path.startsWith("v1/") ? "v1/" : ""}`));
+      assert.ok(answer.body.equals(led || given));
 
       const base = new URL(gw.upstream.baseUrls[provider]).pathname.replace(`/${provider}`, "");
       const arrives = ARRIVES[provider]?.(facts.path) ?? `/${VERSIONED.has(provider) ? facts.path.replace(/^v1\//, "") : facts.path}`;
