@@ -31,7 +31,7 @@ pub async fn redeem(
     let scope = snapshot_worker::settings(around, route.account, route.gateway, false).await.map_err(unreadable)?;
     let scope = scope.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     let upstream = Upstream::find(route.provider, &scope.custom)?;
-    let site = Site::of(upstream, &config(around), route.account, route.rest);
+    let site = Site::of(upstream, config(around), route.account, route.rest);
     let url = site.url(route.rest, query, site.base_override).unwrap_or_default();
     let bound = Bound { account: route.account, gateway: scope.gateway.key, provider: upstream.slug(), url: &url };
     let grant = capability::read(&admin.capability_key(), text, &bound, method, now())

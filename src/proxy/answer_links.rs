@@ -99,7 +99,7 @@ fn below(job: &Job, address: &str, act: Option<Act>, is_relative: bool) -> Optio
     let door = &job.door;
     let origin = door.origin.as_deref()?;
     let upstream = Upstream::find(&door.provider, &door.scope.custom).ok()?;
-    let site = Site::of(upstream, &config(&job.around), &door.account, &job.call.rest);
+    let site = Site::of(upstream, config(&job.around), &door.account, &job.call.rest);
     let below = site.below(address);
     let below = below.or_else(|| is_relative.then(|| site.below_relative(address)).flatten())?;
     // Some providers put the key that they were sent into the address. It is sent again, and its caller does not know it.
