@@ -131,8 +131,14 @@ function stampPath(targetDirectory) {
   return join(targetDirectory, "tollgate-built-with");
 }
 
+/** Where a program is, or null when it is not on PATH. */
+export function programPath(program) {
+  const places = (process.env.PATH ?? "").split(":").map((directory) => join(directory, program));
+  return places.find((place) => fs.existsSync(place)) ?? null;
+}
+
 function onPath(program) {
-  return (process.env.PATH ?? "").split(":").some((directory) => fs.existsSync(join(directory, program)));
+  return programPath(program) !== null;
 }
 
 /**
@@ -290,8 +296,13 @@ function aptInstall(name, problem, advice) {
   const prefix = rootCommand();
   if (!onPath("apt-get") || prefix === null) throw new Failure(problem);
   say(`installing ${name} with apt-get (about 20 seconds, once per machine)`);
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const [command, ...args] = [...prefix, "apt-get", "install", "-y", "--no-install-recommends", name];
-  quietly(command, args, advice, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+  // A machine whose lists are old, or that has none yet, knows the package only afterwards.
+  if (complaint(command, args, { env }) === null) return;
+  const [update, ...updating] = [...prefix, "apt-get", "update"];
+  quietly(update, updating, "Check that apt's mirrors can be reached.", { env });
+  quietly(command, args, advice, { env });
 }
 
 /** Sees to it that a program is on PATH, from a Debian package if need be. */
