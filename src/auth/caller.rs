@@ -12,6 +12,8 @@ pub enum Permission {
     Edit,
     /// Send requests through authenticated gateways, and give feedback.
     Run,
+    /// Give feedback on a log whose id one was told, and nothing else: for pages, which cannot keep a secret.
+    Feedback,
 }
 
 /// A token that was found, whatever it may do.
@@ -34,7 +36,8 @@ pub enum Caller {
 // === impl Permission ===
 
 impl Permission {
-    pub const ALL: &[(&str, Self)] = &[("read", Self::Read), ("edit", Self::Edit), ("run", Self::Run)];
+    pub const ALL: &[(&str, Self)] =
+        &[("read", Self::Read), ("edit", Self::Edit), ("run", Self::Run), ("feedback", Self::Feedback)];
 
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, permission)| *permission)
@@ -84,6 +87,14 @@ impl Caller {
         }
     }
 
+    /// Whether a caller knows logs only by their own ids: what others call an answer can be guessed.
+    pub fn only_gives_feedback(&self) -> bool {
+        match self {
+            Self::Admin => false,
+            Self::Token(token) => !token.has(Permission::Run) && !token.has(Permission::Edit),
+        }
+    }
+
     /// Lets a caller in to a route of the control plane. What is out of a token's reach does not exist for it; what is
     /// within reach but needs another permission is refused.
     pub fn admit(&self, route: &Route<'_>) -> Result<(), ApiError> {
@@ -97,6 +108,7 @@ impl Caller {
             Access::Open | Access::Gateway => return Ok(()),
             Access::Read => &[Permission::Read, Permission::Edit],
             Access::Edit => &[Permission::Edit],
+            Access::Feedback => &[Permission::Run, Permission::Edit, Permission::Feedback],
             Access::Give => &[Permission::Run, Permission::Edit],
             Access::See => &[Permission::Read, Permission::Run, Permission::Edit],
             Access::Admin => return Err(ApiError::forbidden("Only the admin token may do this")),

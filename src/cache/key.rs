@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub with_cookies: bool,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Whether the gateway has asked for the stream's usage: what is kept then has more than the client asked for.
+    pub usage_asked: bool,
     /// The caller's own key, and when it was last purged.
     pub custom: Option<(&'a str, u64)>,
 }
@@ -83,7 +85,7 @@ pub fn key(asked: &Asked<'_>, body: &Body<'_>) -> String {
     parts.add(&asked.provider_version.to_be_bytes());
     parts.add(asked.method.as_bytes());
     parts.add(asked.query.as_bytes());
-    parts.add(&[u8::from(asked.stream)]);
+    parts.add(&[u8::from(asked.stream) | u8::from(asked.usage_asked) << 1]);
     let not_forwarded: Vec<&str> = asked.headers.not_forwarded(asked.with_cookies).collect();
     for (name, value) in &asked.headers.0 {
         let name = name.as_str();
@@ -178,6 +180,7 @@ mod tests {
             carriers: &[],
             with_cookies: true,
             stream: false,
+            usage_asked: false,
             custom: None,
         }
     }
@@ -202,6 +205,9 @@ mod tests {
             Asked { url: "https://api.openai.com/v1/responses", ..same },
             Asked { query: "?key=secret", ..same },
             Asked { stream: true, ..same },
+            Asked { usage_asked: true, ..same },
+            Asked { stream: true, usage_asked: true, ..same },
+            Asked { custom: Some(("mine", 0)), usage_asked: true, ..same },
             Asked { custom: Some(("mine", 0)), ..same },
             Asked { custom: Some(("mine", 1)), ..same },
             Asked { custom: Some(("mine2", 0)), ..same },

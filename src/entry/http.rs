@@ -10,6 +10,7 @@ use crate::base::id;
 use crate::config::isolate_worker::config;
 use crate::credentials::vault_worker::EnvVault;
 use crate::db::whose::Whose;
+use crate::entry::cors;
 use crate::entry::cron::{self, Task};
 use crate::entry::reply;
 use crate::feedback::settle_worker;
@@ -43,6 +44,13 @@ const BODY_SECONDS: u64 = 30;
 
 pub async fn request(request: Request, around: &Rc<Around>) -> Response {
     let asked = Incoming::new(request);
+    let response = answered(&asked, around).await;
+    let (_, path, _) = split(&asked.url);
+    cors::let_read(&asked, path, &response, around).await;
+    response
+}
+
+async fn answered(asked: &Incoming, around: &Rc<Around>) -> Response {
     let (origin, path, query) = split(&asked.url);
     #[cfg(feature = "panic-on-demand")]
     crate::entry::panicking::on_demand(path);
@@ -62,14 +70,16 @@ pub async fn request(request: Request, around: &Rc<Around>) -> Response {
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
             let origin = Some(config(around).public_origin(&asked.url));
             let caller = handle::Caller { origin, ..handle::Caller::default() };
-            handle::handle(&asked, route, query, caller, around).await
+            handle::handle(asked, route, query, caller, around).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {
-            universal_worker::request(&asked, route, around).await
+            universal_worker::request(asked, route, around).await
         }
-        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(&asked, route, around).await,
-        Ok(route) => controlled(&asked, route, origin, query, around).await,
-        Err(NoRoute::Asked(allowed)) => message_worker::response(&asked_for_methods(&allowed)),
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(asked, route, around).await,
+        Ok(route) => controlled(asked, route, origin, query, around).await,
+        Err(NoRoute::Asked(allowed)) => {
+            message_worker::response(&cors::asked(asked, path, &allowed.join(", "), around).await)
+        }
         Err(NoRoute::NotFound(Plane::Data)) => {
             message_worker::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
         }
@@ -109,12 +119,6 @@ fn health(around: &Around) -> Reply {
             &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
     }
-}
-
-/// What may be done with a path of the data plane. It is not for providers to say, and no page of another site may do any of it.
-fn asked_for_methods(allowed: &[&str]) -> Reply {
-    let reply = Reply { status: 204, content_type: "", headers: Vec::new(), body: String::new(), object: None };
-    reply.with_header("allow", allowed.join(", "))
 }
 
 fn unconfigured(path: &str, reason: &str) -> Reply {

@@ -1,6 +1,7 @@
 //! How the runtime calls Tollgate: requests, bound Workers, the cron trigger, queues, the limiter object.
 
 pub mod begin;
+pub mod cors;
 pub mod cron;
 pub mod http;
 pub mod judge;

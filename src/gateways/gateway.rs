@@ -5,6 +5,7 @@ use crate::db::audit::{self, By, Change};
 use crate::db::databases::Databases;
 use crate::db::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::gateways::settings::GatewaySettings;
+use crate::http::cors::Cors;
 use crate::limit::rules::Limits;
 use serde_json::Map;
 
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub cache: Epoch,
     /// What the settings say of limits, read once.
     pub limits: Limits,
+    /// Which pages may use it, read once.
+    pub cors: Option<Cors>,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -141,7 +144,7 @@ impl Gateway {
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let Row { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
-        let limits = settings.limits();
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, shard, settings, cache, limits })
+        let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));
+        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, shard, settings, cache, limits, cors })
     }
 }

@@ -2,6 +2,7 @@
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/>
 
 use crate::base::patience;
+use crate::http::cors;
 use crate::http::envelope::ApiError;
 use crate::limit::models::UnknownModel;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
@@ -14,6 +15,10 @@ pub const CIRCUIT_BOUNDS: [(&str, u64, u64); 3] = [("failures", 1, 100), ("windo
 
 /// The same for the one member that a setting need not have.
 pub const TIMEOUT_FLOOR: (&str, u64, u64) = ("timeout_floor", 1, 3_600);
+
+/// The values of `stream_usage`: requests go on as they came, or are made to ask.
+pub const AS_SENT: &str = "as_sent";
+pub const ASK: &str = "ask";
 
 /// Calls of providers that one request may cause, all its steps and attempts together, where a gateway does not say otherwise.
 pub const MAX_CALLS: u64 = 20;
@@ -31,6 +36,8 @@ pub struct GatewaySettings {
     /// When a provider is left alone; null for never. See `breaker`.
     pub circuit_breaker: Value,
     pub collect_logs: bool,
+    /// Which pages may use the gateway; null for none: Tollgate's own. See `cors`.
+    pub cors: Value,
     /// Whether callers with a token are believed what they say a request cost.
     pub custom_cost: String,
     pub dlp: Value,
@@ -63,6 +70,8 @@ pub struct GatewaySettings {
     pub retry_max_attempts: Option<u64>,
     pub spend_limits: Value,
     pub store_id: Option<String>,
+    /// Whether streams are asked for their usage whose clients did not: Tollgate's own. See `stream_usage`.
+    pub stream_usage: String,
     pub stripe: Value,
     /// What becomes of a request that a spend rule by model is about when its model cannot be told; null leaves it to the rule.
     pub unknown_model: Option<String>,
@@ -82,6 +91,7 @@ impl Default for GatewaySettings {
             cache_ttl: 0,
             circuit_breaker: Value::Null,
             collect_logs: true,
+            cors: Value::Null,
             custom_cost: "accept".to_owned(),
             dlp: Value::Null,
             first_byte_timeout: patience::FIRST_BYTE_SECONDS,
@@ -107,6 +117,7 @@ impl Default for GatewaySettings {
             retry_max_attempts: None,
             spend_limits: Value::Null,
             store_id: None,
+            stream_usage: AS_SENT.to_owned(),
             stripe: Value::Null,
             unknown_model: None,
             workers_ai_billing_mode: "postpaid".to_owned(),
@@ -135,6 +146,7 @@ impl GatewaySettings {
             cache_ttl: fields.integer("cache_ttl", 0, MAX_INTEGER)?.unwrap_or(0),
             circuit_breaker: fields.circuit_breaker()?,
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
+            cors: fields.cors()?,
             custom_cost: fields.one_of("custom_cost", &["accept", "ignore"])?.unwrap_or(defaults.custom_cost),
             dlp: fields.json("dlp", Value::is_object, "an object")?,
             first_byte_timeout: fields
@@ -164,6 +176,7 @@ impl GatewaySettings {
             retry_max_attempts: fields.integer("retry_max_attempts", 1, 5)?,
             spend_limits: fields.checked("spend_limits", rules::check_spend_limits)?,
             store_id: fields.text("store_id", 1, 1_024)?,
+            stream_usage: fields.one_of("stream_usage", &[AS_SENT, ASK])?.unwrap_or(defaults.stream_usage),
             stripe: fields.json("stripe", Value::is_object, "an object")?,
             unknown_model: fields.one_of("unknown_model", UnknownModel::NAMES)?,
             workers_ai_billing_mode: fields
@@ -275,6 +288,17 @@ impl Fields<'_> {
         }
     }
 
+    fn cors(&self) -> Result<Value, ApiError> {
+        let given = self.json("cors", Value::is_object, "an object")?;
+        let Some(members) = given.as_object() else { return Ok(given) };
+        let within = |name: &str, what: String| ApiError::invalid(["body", "cors", name], what);
+        if let Some(unknown) = members.keys().find(|name| !cors::MEMBERS.contains(&name.as_str())) {
+            return Err(within(unknown, "Expected origins and max_age only".to_owned()));
+        }
+        cors::check(members).map_err(|(member, what)| within(member, what))?;
+        Ok(given)
+    }
+
     /// A body is not kept longer than the log it belongs to.
     fn body_days(&self, log_days: Option<u64>) -> Result<Option<u64>, ApiError> {
         let name = "log_body_retention_days";
@@ -337,12 +361,12 @@ mod tests {
     #[test]
     fn every_field_is_kept_as_given() {
         let given = json!({
-            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "custom_cost": "ignore",
+            "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "cors": {"origins": ["https://app.example.com"], "max_age": 60}, "custom_cost": "ignore",
             "dlp": {"enabled": true}, "first_byte_timeout": 60, "guardrails": {"prompt": {}}, "idle_timeout": 0, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
             "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}], "provider_cookies": true,
             "rate_limiting_interval": 60, "rate_limiting_limit": 10,
             "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "resign": true, "retry_backoff": "linear",
-            "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s",
+            "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s", "stream_usage": "ask",
             "stripe": {"authorization": "a"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
         });
         assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
@@ -379,6 +403,8 @@ mod tests {
             ("circuit_breaker", json!("on")),
             ("circuit_breaker", json!([5, 60, 30])),
             ("collect_logs", json!(1)),
+            ("cors", json!(true)),
+            ("cors", json!(["https://app.example.com"])),
             ("custom_cost", json!("Accept")),
             ("custom_cost", json!(true)),
             ("dlp", json!([])),
@@ -405,6 +431,8 @@ mod tests {
             ("retry_max_attempts", json!(0)),
             ("retry_max_attempts", json!(6)),
             ("store_id", json!("")),
+            ("stream_usage", json!("Ask")),
+            ("stream_usage", json!(true)),
             ("stripe", json!(true)),
             ("workers_ai_billing_mode", json!("free")),
             ("zdr", json!("no")),
@@ -433,6 +461,15 @@ mod tests {
                 (error.status, error.path),
                 (400, ["body", "circuit_breaker", member].map(str::to_owned).to_vec())
             );
+        }
+        for (member, wrong) in [
+            ("origins", json!({})),
+            ("origins", json!({ "origins": ["https://app.example.com/"] })),
+            ("max_age", json!({ "origins": ["*"], "max_age": -1 })),
+            ("credentials", json!({ "origins": ["*"], "credentials": true })),
+        ] {
+            let error = parse(json!({ "cors": wrong })).unwrap_err();
+            assert_eq!((error.status, error.path), (400, ["body", "cors", member].map(str::to_owned).to_vec()));
         }
         let error = parse(json!({ "log_retention_days": 7, "log_body_retention_days": 8 })).unwrap_err();
         assert_eq!((error.status, error.path), (400, vec!["body".to_owned(), "log_body_retention_days".to_owned()]));

@@ -80,6 +80,11 @@ pub async fn settings(
     }
 }
 
+/// What the isolate knows of a gateway without asking for it, however old that is.
+pub fn known(account: &str, gateway: &str) -> Option<Option<Rc<Scope>>> {
+    CACHE.with_borrow(|cache| cache.get(&format!("{account}/{gateway}")).map(|entry| entry.scope.clone()))
+}
+
 /// Forgets a gateway that was just changed here, so that the change holds at once in this isolate.
 pub fn forget(account: &str, gateway: &str) {
     CACHE.with_borrow_mut(|cache| cache.remove(&format!("{account}/{gateway}")));

@@ -18,6 +18,13 @@ pub const NO_SNIFFING: (&str, &str) = ("x-content-type-options", "nosniff");
 const DROPPED: &[&str] = &[
     "accept-ch",
     "accept-ch-lifetime",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-allow-private-network",
+    "access-control-expose-headers",
+    "access-control-max-age",
     "activate-storage-access",
     "ad-auction-allowed",
     "ad-auction-only",

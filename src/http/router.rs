@@ -16,7 +16,9 @@ pub enum Access {
     Edit,
     /// A token that may run or edit: who sends requests may say what came of them.
     Give,
-    /// Any valid token.
+    /// The same, and a token for feedback.
+    Feedback,
+    /// A token that may read, run or edit.
     See,
     /// The admin token alone.
     Admin,
@@ -102,7 +104,7 @@ pub enum Endpoint {
     RefuseBilling,
 }
 
-use Access::{Admin, Edit, Gateway, Give, Open, Read, See};
+use Access::{Admin, Edit, Feedback, Gateway, Give, Open, Read, See};
 
 /// (endpoint, method, path, access). `{name}` takes one segment, `{rest...}` takes all that follows.
 /// `*` as a method takes any. Paths below `/accounts` are served under `/client/v4` as well.
@@ -137,7 +139,7 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", Read),
     (Endpoint::PatchLog, "PATCH", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Edit),
     // The control plane: feedback, under whatever id the application knows an answer by.
-    (Endpoint::GiveFeedback, "POST", "/feedback/{id}", Give),
+    (Endpoint::GiveFeedback, "POST", "/feedback/{id}", Feedback),
     (Endpoint::GiveFeedbackInBulk, "POST", "/feedback", Give),
     (Endpoint::GetFeedback, "GET", "/feedback/{id}", See),
     (Endpoint::TakeFeedbackBack, "DELETE", "/feedback/{id}", Give),
@@ -244,7 +246,7 @@ pub enum NoRoute {
     NotFound(Plane),
     /// The path exists, but not with this method; the methods it has, for the `allow` header.
     MethodNotAllowed(Plane, Vec<&'static str>),
-    /// OPTIONS of a path of the data plane, with its methods.
+    /// OPTIONS of a path that pages may call, with its methods.
     Asked(Vec<&'static str>),
 }
 
@@ -256,12 +258,13 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
     let path = path.strip_prefix("/client/v4").filter(|rest| rest.starts_with("/accounts/")).unwrap_or(path);
     let control = ["/accounts/", "/feedback"].iter().any(|start| path.starts_with(start));
     let plane = if control { Plane::Control } else { Plane::Data };
-    let mut allowed = Vec::new();
+    let (mut allowed, mut is_asked) = (Vec::new(), false);
     for (endpoint, wanted, template, access) in ENDPOINTS {
         let Some(route) = matched(*endpoint, *access, template, path) else {
             continue;
         };
-        if method == "OPTIONS" && *access == Access::Gateway {
+        if method == "OPTIONS" && is_for_pages(*access, path) {
+            is_asked = true;
             allowed.extend(if *wanted == "*" { ANY } else { std::slice::from_ref(wanted) });
             continue;
         }
@@ -270,11 +273,16 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
         }
         allowed.push(*wanted);
     }
-    if method == "OPTIONS" && plane == Plane::Data && path.starts_with("/v1/") && !allowed.is_empty() {
+    if method == "OPTIONS" && is_asked && !allowed.is_empty() {
         allowed.push("OPTIONS");
         return Err(NoRoute::Asked(allowed));
     }
     Err(if allowed.is_empty() { NoRoute::NotFound(plane) } else { NoRoute::MethodNotAllowed(plane, allowed) })
+}
+
+/// Whether a browser may ask before a page calls a path. It asks without a token, and without the gateway of a log.
+fn is_for_pages(access: Access, path: &str) -> bool {
+    access == Access::Gateway || path.starts_with("/feedback")
 }
 
 fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str) -> Option<Route<'a>> {
@@ -363,7 +371,10 @@ mod tests {
         assert_eq!(route("OPTIONS", "/v1/a/g/openai/chat/completions"), Err(NoRoute::Asked(any)));
         assert_eq!(route("OPTIONS", "/v1/a/g/"), Err(NoRoute::Asked(vec!["POST", "GET", "OPTIONS"])));
         assert_eq!(route("OPTIONS", "/v1/a"), Err(NoRoute::NotFound(Plane::Data)));
-        assert!(matches!(route("OPTIONS", "/feedback/x"), Err(NoRoute::MethodNotAllowed(Plane::Control, _))));
+        assert_eq!(route("OPTIONS", "/feedback/x"), Err(NoRoute::Asked(vec!["POST", "GET", "DELETE", "OPTIONS"])));
+        assert_eq!(route("OPTIONS", "/feedback"), Err(NoRoute::Asked(vec!["POST", "OPTIONS"])));
+        let gateways = route("OPTIONS", "/accounts/a/ai-gateway/gateways");
+        assert!(matches!(gateways, Err(NoRoute::MethodNotAllowed(Plane::Control, _))));
     }
 
     #[test]

@@ -210,6 +210,15 @@ fn part(values: &[String]) -> String {
     values.iter().map(value).collect::<Value>().to_string()
 }
 
+// === impl Limits ===
+
+impl Limits {
+    /// Whether there is a budget that the request may be charged to, whichever model it turns out to be of.
+    pub fn have_budget_for(&self, asked: &Asked<'_>) -> bool {
+        self.spend.iter().any(|rule| rule.enabled && rule.applies(asked).is_some())
+    }
+}
+
 // === impl Asked ===
 
 impl Asked<'_> {

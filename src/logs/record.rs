@@ -53,6 +53,8 @@ pub struct Call {
     pub request_content_type: Option<String>,
     pub request_size: Option<u64>,
     pub facts: RequestFacts,
+    /// True where the gateway has asked for the usage of a stream, which its client has not.
+    pub usage_asked: bool,
     /// True for a call that runs a model, whether it names one or not.
     pub runs_a_model: bool,
     /// Whether there is a limit to how many logs the gateway has.
@@ -470,6 +472,7 @@ pub mod tests {
             request_content_type: Some("application/json".to_owned()),
             request_size: Some(2),
             facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
+            usage_asked: false,
             runs_a_model: true,
             may_lack_room: true,
             body: Some("{}".to_owned()),

@@ -7,6 +7,8 @@ use crate::pricing::price::{self, CustomCost};
 use crate::pricing::rates::Bill;
 use crate::pricing::rules::{self, Quote};
 use crate::providers::model;
+use crate::providers::upstream;
+use crate::proxy::stream_usage::{self, Target};
 use crate::wire::details::Place;
 use crate::wire::{Facts, Usage};
 
@@ -67,7 +69,7 @@ impl Costed {
             _ if waits && !broken => (None, Some(paid_once::OPEN.to_owned())),
             Some(Ok(cost)) => (Some(cost), None),
             Some(Err(reason)) => (None, Some(reason.to_owned())),
-            None => (None, bill.unknown.filter(|_| is_explained)),
+            None => (None, bill.unknown.filter(|_| is_explained).map(|why| explained(why, call, &usage, status))),
         };
         let charge = match call.cached || waits {
             true => Charge { priced: Some(0.0), said: None },
@@ -79,6 +81,18 @@ impl Costed {
         let price_rule = from.filter(|_| !waits && (cost.is_some() || usage.is_told() || is_beyond));
         let least = if call.cached || waits { 0.0 } else { least };
         Self { usage, cost, cost_unknown, price_rule, least, charge, claim }
+    }
+}
+
+/// Why a cost is not known, with what to do about it where it is a stream that nobody asked for its usage.
+fn explained(why: String, call: &Call, usage: &Usage, status: Option<u16>) -> String {
+    let has_asked = call.usage_asked || call.body.as_ref().is_some_and(|body| body.contains("include_usage"));
+    let is_custom = call.provider.starts_with(upstream::PREFIX);
+    let target = Target { provider: &call.provider, is_custom, rest: &call.rest, query: &call.query };
+    let answered = status.is_some_and(|status| status < 400) && !call.cached;
+    match call.facts.stream && answered && !usage.is_told() && !has_asked && target.knows_option() {
+        true => format!("{why}; {}", stream_usage::HINT),
+        false => why,
     }
 }
 

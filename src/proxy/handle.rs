@@ -40,8 +40,9 @@ use crate::proxy::exchange::{self, Job};
 use crate::proxy::options::Options;
 use crate::proxy::response::{self, Held};
 use crate::proxy::retry;
+use crate::proxy::stream_usage;
 use crate::proxy::upstream_request::{self, Keep, NoBody, Prepared, Taken};
-use crate::proxy::{circuits, compat_worker, limits};
+use crate::proxy::{circuits, compat_worker, limits, stream_usage_worker};
 use crate::wire;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -410,7 +411,11 @@ pub async fn authorised(
              that may run, in the header cf-aig-authorization: Bearer <token>.",
         ));
     }
-    if !presented.let_in && presented::is_of_another_site(headers) {
+    // Where pages may send requests, they may open a WebSocket for them.
+    let may = || {
+        headers.get("origin").zip(scope.gateway.cors.as_ref()).is_some_and(|(from, cors)| cors.allows(from).is_some())
+    };
+    if !presented.let_in && presented::is_of_another_site(headers) && !may() {
         return Err(Refusal::of_another_site());
     }
     Ok((scope, presented))
@@ -465,6 +470,7 @@ impl Arrival<'_> {
             request_size: headers.content_length(),
             facts: wire::request::RequestFacts::default(),
             runs_a_model: endpoint::runs_a_model(provider, &self.asked.method, route.rest, upgrade),
+            usage_asked: false,
             may_lack_room: self.scope.gateway.settings.log_management.is_some(),
             body: None,
             secrets: secrets::brought(headers, self.query),
@@ -499,7 +505,13 @@ impl Arrival<'_> {
         if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }
+        let is_custom = matches!(upstream, Upstream::Custom(_));
+        let target = stream_usage::Target { provider: upstream.slug(), is_custom, rest: route.rest, query: self.query };
+        let body = stream_usage_worker::asked(body, &target, headers, scope, job);
         let mut outgoing = upstream_request::headers(asked, upstream, presented, &body, job);
+        if job.call.usage_asked {
+            stream_usage_worker::without_digests(&mut outgoing);
+        }
         let url = credential.present(asked, url, &mut outgoing, &body, job).await?;
         Ok(Prepared::new(asked, url, &outgoing, body))
     }
@@ -527,6 +539,7 @@ impl Arrival<'_> {
             carriers: &presented.carriers,
             with_cookies: job.passes_cookies,
             stream: job.call.facts.stream || model::asks_for_stream(route.rest),
+            usage_asked: job.call.usage_asked,
             custom: key.map(|key| (key, scope.gateway.cache.purged_at(key))),
         };
         kept::look_up(&asked, &prepared.body, job).await

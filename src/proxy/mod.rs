@@ -15,6 +15,8 @@ pub mod options;
 pub mod proven;
 pub mod response;
 pub mod retry;
+pub mod stream_usage;
+pub mod stream_usage_worker;
 pub mod universal;
 pub mod universal_worker;
 pub mod upstream_request;

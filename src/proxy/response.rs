@@ -14,6 +14,7 @@ use crate::platform::js::{self, IdentityTransformStream, Watch};
 use crate::platform::{blocks, within};
 use crate::proxy::copy::{self, Copied, Ended, Form};
 use crate::proxy::exchange::Job;
+use crate::proxy::stream_usage_worker;
 use crate::proxy::{answer_links, cache};
 use crate::wire::body::{self, Copying, Packed};
 use crate::wire::{self, Framing, unpack_worker};
@@ -57,12 +58,15 @@ pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Respo
     if !fields.is_empty() {
         return readdressed(&upstream, whole, &fields, reader, job).await;
     }
-    let edits = job.marks(status, &reader.headers);
+    let mut edits = job.marks(status, &reader.headers);
     if status == 101 {
         return match message_worker::upgraded(&upstream, &edits) {
             Ok(response) => Ok(job.finish(reader.outcome, response)),
             Err(cause) => Err((Box::new(job), cause)),
         };
+    }
+    if stream_usage_worker::is_cut(&job, status, &reader.headers) {
+        edits.remove("content-length");
     }
     let edits = edits.to_json();
     let made = |body: &JsValue| js::answered(&upstream, body, &edits);
@@ -171,7 +175,11 @@ fn short(
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Result<Response, Broken> {
     let whole = whole.map_err(|cause| format!("the answer broke off: {cause}"));
-    let (response, buffer) = match whole.and_then(|buffer| Ok((made(&buffer)?, buffer))) {
+    let given = |buffer: &ArrayBuffer| match stream_usage_worker::is_cut(&job, reader.status, &reader.headers) {
+        true => made(&stream_usage_worker::cut(buffer)),
+        false => made(buffer),
+    };
+    let (response, buffer) = match whole.and_then(|buffer| Ok((given(&buffer)?, buffer))) {
         Ok(both) => both,
         Err(cause) => return Err((Box::new(job), cause)),
     };
@@ -195,7 +203,10 @@ fn teed(
     let branches = stream.tee();
     let (ours, theirs): (ReadableStream, ReadableStream) =
         (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
-    let (body, sent) = piped(theirs, &reader.headers);
+    let (body, sent) = match stream_usage_worker::is_cut(&job, reader.status, &reader.headers) {
+        true => stream_usage_worker::piped(&theirs),
+        false => piped(theirs, &reader.headers),
+    };
     let piped = sent.is_none().then(|| copying(&ours));
     let response = match made(&body) {
         Ok(response) => response,

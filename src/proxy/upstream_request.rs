@@ -43,7 +43,8 @@ pub enum Taken {
     Nothing,
     /// Goes upstream as it comes, once.
     Stream(JsValue),
-    Whole(ArrayBuffer, #[expect(dead_code, reason = "holds the room for as long as the body is kept")] Rc<Growing>),
+    /// The second holds the room for as long as the body is kept.
+    Whole(ArrayBuffer, Rc<Growing>),
 }
 
 /// Why there is no answer.
