@@ -99,12 +99,12 @@ test("ids of another gateway or account are not found", async () => {
 });
 
 /** Which permissions open which kind of route. */
-const OPENS = { Read: ["read", "edit"], Edit: ["edit"], Give: ["run", "edit"], See: ["read", "edit", "run"], Gateway: ["run"], Admin: [] };
+const OPENS = { Read: ["read", "edit"], Edit: ["edit"], Feedback: ["run", "edit", "feedback"], Give: ["run", "edit"], See: ["read", "edit", "run"], Gateway: ["run"], Admin: [] };
 
 test("every route opens for the permissions it names, within the token's account and gateways, and for no others", async () => {
   await gw.create("beside", { authentication: true });
   const tokens = {};
-  for (const permission of ["read", "edit", "run"]) {
+  for (const permission of ["read", "edit", "run", "feedback"]) {
     tokens[permission] = await post("/tokens", { name: permission, permissions: [permission] });
     tokens[`${permission} beside`] = await post("/tokens", { name: `${permission} beside`, permissions: [permission], gateways: ["beside"] });
   }
