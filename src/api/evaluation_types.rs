@@ -29,13 +29,15 @@ pub fn list(query: &Query) -> Result<Reply, ApiError> {
         "name" => known.name,
         _ => known.kind,
     };
-    // Inserted one by one: the standard library's sort, with all its special cases, is 10 KB for twenty entries.
+    // Inserted one by one: the standard library's sort, with all its special cases, is 10 KB for twenty entries. Among equals the
+    // order stays that of the table in both directions: what comes first has to work without settings.
     let mut types: Vec<&EvaluationType> = Vec::new();
     for known in TYPES {
-        types.insert(types.partition_point(|other| key(other) <= key(known)), known);
-    }
-    if descending {
-        types.reverse();
+        let is_before = |other: &&EvaluationType| match descending {
+            true => key(other) >= key(known),
+            false => key(other) <= key(known),
+        };
+        types.insert(types.partition_point(is_before), known);
     }
     let shown: Vec<Value> = types
         .iter()
@@ -61,6 +63,7 @@ pub fn list(query: &Query) -> Result<Reply, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::Plan;
 
     #[test]
     fn the_three_of_the_original_come_first() {
@@ -72,5 +75,18 @@ mod tests {
         assert_eq!(ids("per_page=50").len(), TYPES.len());
         assert!(ids("page=9").is_empty());
         assert_eq!(ids("order_by=id")[0], "answer_matches");
+        assert_eq!(ids("order_by=id&order_by_direction=desc&per_page=50").last().unwrap(), "answer_matches");
+    }
+
+    #[test]
+    fn whichever_comes_first_works_without_settings() {
+        for order in ["mandatory", "id", "name", "type"] {
+            for direction in ["asc", "desc"] {
+                let reply = list(&Query::parse(&format!("order_by={order}&order_by_direction={direction}"))).unwrap();
+                let reply: Value = serde_json::from_str(&reply.body).unwrap();
+                let asked = json!({ "evaluation_type_ids": [reply["result"][0]["id"]] });
+                assert!(Plan::parse(asked.as_object().unwrap()).is_ok(), "{order} {direction}: {asked}");
+            }
+        }
     }
 }

@@ -16,6 +16,8 @@ pub enum Test {
         case_sensitive: bool,
     },
     Regex(Pattern),
+    /// The answer says anything at all.
+    Says,
 }
 
 /// What is wrong with settings: the field (empty for all of them) and what is allowed.
@@ -41,7 +43,12 @@ impl Test {
         }
     }
 
+    /// Clients of Cloudflare's format can send no settings, and some take whichever evaluator is listed first: without settings, an
+    /// answer matches that says anything.
     pub fn text(settings: &Value) -> Result<Self, Wrong> {
+        if settings.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Ok(Self::Says);
+        }
         let case_sensitive = match settings.get("case_sensitive") {
             None => false,
             Some(Value::Bool(sensitive)) => *sensitive,
@@ -84,6 +91,7 @@ impl Test {
             Self::Contains { text, case_sensitive: true } => (answer.contains(text), None),
             Self::Contains { text, .. } => (answer.to_ascii_lowercase().contains(text), None),
             Self::Regex(pattern) => (pattern.is_in(answer, meter).await?, None),
+            Self::Says => (!answer.trim().is_empty(), None),
         })
     }
 }
@@ -103,6 +111,15 @@ mod tests {
 
     fn checked(test: &Test, answer: &str) -> (bool, Option<String>) {
         block_on(test.check(answer, &Meter::new(1_000_000, async || {}))).unwrap()
+    }
+
+    #[test]
+    fn without_settings_an_answer_matches_that_says_anything() {
+        let says = Test::text(&json!({})).unwrap();
+        for (answer, passes) in [("a", true), (" \n\u{a0}", false), ("", false), ("\u{5473}", true)] {
+            assert_eq!(checked(&says, answer).0, passes, "{answer}");
+        }
+        assert!(Test::text(&json!({ "case_sensitive": true })).is_err());
     }
 
     #[test]
@@ -127,7 +144,6 @@ mod tests {
         assert!(passes(json!({ "regex": "^it\\s+is" }), "It is so"));
         assert!(!passes(json!({ "regex": "^it\\s+is", "case_sensitive": true }), "It is so"));
         for wrong in [
-            json!({}),
             json!({ "contains": "" }),
             json!({ "regex": "(" }),
             json!({ "contains": "a", "regex": "b" }),

@@ -101,7 +101,7 @@ pub const TYPES: &[EvaluationType] = &[
         "answer_matches",
         "Answer matches",
         "answer",
-        "Answers in percent that contain a text or match a pattern: settings {\"contains\": …} or {\"regex\": …}",
+        "Answers in percent that contain a text or match a pattern: settings {\"contains\": …} or {\"regex\": …}; without, that say anything",
     ),
     of(
         "llm_judge",

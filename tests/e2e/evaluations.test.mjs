@@ -231,7 +231,7 @@ test("what cannot be evaluated is refused before anything is made", async () => 
     [{ evaluation_type_ids: ["cost", "beauty"] }, ["body", "evaluation_type_ids", "1"]],
     [{ evaluation_type_ids: ["cost", "cost"] }, ["body", "evaluation_type_ids", "1"]],
     [{ evaluation_type_ids: ["feedback"] }, ["body", "evaluation_type_ids", "0"]],
-    [{ evaluation_type_ids: ["answer_matches"] }, ["body", "settings", "answer_matches"]],
+    [{ evaluation_type_ids: ["answer_matches"], settings: { answer_matches: { case_sensitive: true } } }, ["body", "settings", "answer_matches"]],
     [{ evaluation_type_ids: ["json_valid"], settings: { json_valid: { schema: { if: {} } } } }, ["body", "settings", "json_valid", "schema"]],
     [{ evaluation_type_ids: ["llm_judge"], settings: { llm_judge: { prompt: "no" } } }, ["body", "settings", "llm_judge", "prompt"]],
     [{ settings: { speed: {} } }, ["body", "settings", "speed"]],
