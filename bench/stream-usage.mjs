@@ -6,7 +6,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { ACCOUNT, Gateway } from "../tests/e2e/harness.mjs";
 
 const EVENTS = 2_000;
-const STREAMS = 3;
+const STREAMS = Number(process.argv[3] ?? 3);
 const rounds = Number(process.argv[2] ?? 7);
 const ticks = 10; // ms; _SC_CLK_TCK is 100 on Linux.
 
