@@ -281,7 +281,7 @@ test("every operation refuses as the document says", async () => {
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });
     }
     if (responses[413]) await run(id, { status: 413, path: { id: log }, body: "x".repeat((1 << 20) + 1) });
-    const wrong = await fetch(gw.url + document.operation(id).path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: log }), { method: "OPTIONS", headers: { authorization: `Bearer ${TOKEN}` } });
+    const wrong = await fetch(gw.url + document.operation(id).path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: log }), { method: template.startsWith("/feedback") ? "PUT" : "OPTIONS", headers: { authorization: `Bearer ${TOKEN}` } });
     assert.deepEqual([wrong.status, document.complaint("/components/responses/Error/content/application~1json/schema", await wrong.json())], [405, null]);
   }
 });
