@@ -38,6 +38,9 @@ const TOKEN_HEADERS: &[&str] = &[OWN_HEADER, "authorization", "x-api-key", "api-
 /// Browsers cannot set headers on a WebSocket; the token comes as a subprotocol `cf-aig-authorization.<token>`.
 const TOKEN_PROTOCOL: &str = "cf-aig-authorization.";
 
+/// Where OpenAI's clients put their API key in a browser, which for Tollgate is a token: `openai-insecure-api-key.<token>`.
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+
 /// How the tokens begin that the control plane makes: nothing else is looked up in the database, and nothing that looks
 /// like one is ever sent to a provider.
 pub const TOKEN_PREFIX: &str = "tgt_";
@@ -133,8 +136,11 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
     // The other headers may hold a provider's key.
     found.is_wrong = headers.get(OWN_HEADER).is_some() && !found.carries(OWN_HEADER);
     let protocols = headers.get("sec-websocket-protocol").unwrap_or("");
-    for token in protocols.split(',').filter_map(|entry| entry.trim().strip_prefix(TOKEN_PROTOCOL)) {
-        found.takes(token, admin);
+    // The place for our token alone comes first; the other one may hold a provider's key.
+    for place in [TOKEN_PROTOCOL, KEY_PROTOCOL] {
+        for token in protocols.split(',').filter_map(|entry| entry.trim().strip_prefix(place)) {
+            found.takes(token, admin);
+        }
     }
     // What did not prove anything, because it is in the wrong place or oddly spelled, is a secret of ours all the same.
     for (name, value) in &headers.0 {
@@ -229,11 +235,12 @@ pub fn provider_protocols(protocols: &str, ours: impl Fn(&str) -> bool) -> Strin
     kept.join(", ")
 }
 
-/// The subprotocol that a WebSocket of our own answers with: one of those that were offered, and the one that carries our
-/// token only where there is no other.
+/// The subprotocol that a WebSocket of our own answers with: one of those that were offered, and one that carries a token or a
+/// key only where there is no other.
 pub fn answered_protocol(protocols: &str) -> Option<&str> {
     let mut offered = protocols.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    offered.clone().find(|entry| !entry.starts_with(TOKEN_PROTOCOL)).or_else(|| offered.next())
+    let is_credential = |entry: &&str| entry.starts_with(TOKEN_PROTOCOL) || entry.starts_with(KEY_PROTOCOL);
+    offered.clone().find(|entry| !is_credential(entry)).or_else(|| offered.next())
 }
 
 fn has_scheme(value: &str) -> bool {

@@ -255,6 +255,7 @@ impl Answered {
         let at = |place: &str| block.pointer(place).unwrap_or(&Value::Null);
         match block.get("type").and_then(Value::as_str).unwrap_or("") {
             "text" | "output_text" => self.say(at("/text")),
+            "output_audio" | "audio" => self.say(at("/transcript")),
             "refusal" => self.refuse(at("/refusal")),
             "tool_use" => self.begin(index, true, [at("/id"), at("/name"), at("/input")]),
             "function_call" | "function.call" | "function.call.delta" => {

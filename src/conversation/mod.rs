@@ -111,7 +111,8 @@ fn plain(content: &Value, between: &str) -> String {
                 return String::new();
             }
             // The text of OpenAI's threads is in an object with its annotations.
-            let inner = ["text", "parts", "content", "refusal", "value"].iter().find_map(|name| part.get(*name));
+            let inner =
+                ["text", "parts", "content", "refusal", "value", "transcript"].iter().find_map(|name| part.get(*name));
             inner.map(|inner| plain(inner, between)).unwrap_or_default()
         }
         _ => String::new(),

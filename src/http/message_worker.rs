@@ -127,10 +127,13 @@ pub fn response(reply: &Reply) -> Response {
 
 /// Hands a WebSocket that the provider accepted to our client; the runtime passes the frames on.
 pub fn upgraded(upstream: &Response, edits: &Edits<'_>) -> Result<Response, String> {
-    let made = || {
-        let headers = web_sys::Headers::new_with_headers(&upstream.headers())?;
-        edit(&headers, edits);
-        js::switched(&Reflect::get(upstream, &JsValue::from_str("webSocket"))?, &headers)
-    };
+    let made = || switched_as(upstream, &Reflect::get(upstream, &JsValue::from_str("webSocket"))?, edits);
     made().map_err(|error: JsValue| message(&error))
+}
+
+/// The answer that turns a connection into a WebSocket, with the headers of the provider's.
+pub fn switched_as(upstream: &Response, socket: &JsValue, edits: &Edits<'_>) -> Result<Response, JsValue> {
+    let headers = web_sys::Headers::new_with_headers(&upstream.headers())?;
+    edit(&headers, edits);
+    js::switched(socket, &headers)
 }

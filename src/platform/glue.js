@@ -267,6 +267,64 @@ export function listen(socket, received, ended) {
 }
 
 /**
+ * Joins the two ends of a WebSocket. Messages of the client go to Rust, which sends them on; those of the provider go to the
+ * client at once and to Rust behind that, but for short ones where `mayShowKey`: Rust gives back what is to go in their place.
+ * The end is told once, with the code and the reason of whoever ended it.
+ */
+export function join(client, provider, mayShowKey, fromClient, fromProvider, ended) {
+  const instance = current();
+  let isOpen = true;
+  // Otherwise the runtime would give bytes as something that has to be waited for, and messages would change their order.
+  client.binaryType = provider.binaryType = "arraybuffer";
+  const end = (byClient, code, reason) => {
+    if (!isOpen) return;
+    isOpen = false;
+    // An instance that has crashed can be told of nothing. Its responses are not counted any more, so that none goes on.
+    if (hasEnded(instance)) return [client, provider].forEach((socket) => shut(socket, 1011, "Tollgate has crashed"));
+    queueMicrotask(() => ended(byClient, code, reason));
+  };
+  const isAlive = () => {
+    if (isOpen && hasEnded(instance)) end(false, 1011, "");
+    return isOpen;
+  };
+  client.addEventListener("message", ({ data }) => isAlive() && fromClient(data));
+  provider.addEventListener("message", ({ data }) => {
+    if (!isAlive()) return;
+    const isHeld = mayShowKey && (data.length ?? data.byteLength) <= SHORT;
+    if (!isHeld) deliver(client, data);
+    const masked = fromProvider(data);
+    if (isHeld) deliver(client, masked ?? data);
+  });
+  for (const [socket, byClient] of [[client, true], [provider, false]]) {
+    socket.addEventListener("close", ({ code, reason }) => end(byClient, code, reason));
+    socket.addEventListener("error", () => end(byClient, 1006, ""));
+    socket.accept();
+  }
+}
+
+/** Sends to whoever may have left. */
+export function deliver(socket, data) {
+  try {
+    socket.send(data);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Closes with a code that was told, or one that may be told in its place: some only say how a connection ended. */
+export function shut(socket, code, reason) {
+  const told = code >= 1000 && code < 5000 && ![1004, 1005, 1006, 1015].includes(code);
+  try {
+    if (told) socket.close(code, reason);
+    else if (code === 1005) socket.close();
+    else socket.close(1011, reason);
+  } catch {
+    // It is closed already.
+  }
+}
+
+/**
  * What was packed in some ways, one after the other, if it is no more than `most` bytes; otherwise the reason. The runtime
  * stops at the bound, and at windows of more than 16 MB, which a body may ask for in a few bytes.
  */

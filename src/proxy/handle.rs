@@ -5,11 +5,9 @@
 
 use crate::auth::caller::{Caller as Identity, Permission};
 use crate::auth::capability::{self, SentWith};
-use crate::auth::capability_worker;
 use crate::auth::presented::{self, Presented};
-use crate::auth::secrets;
 use crate::auth::tokens_worker::{self, Who};
-use crate::auth::wrong_tokens;
+use crate::auth::{capability_worker, secrets, wrong_tokens};
 use crate::base::patience::Patience;
 use crate::cache::{self, Policy, key};
 use crate::config::isolate_worker::config;
@@ -17,9 +15,7 @@ use crate::db::store::StoreError;
 use crate::gateways::snapshot::Scope;
 use crate::gateways::snapshot_worker;
 use crate::http::headers::Headers;
-use crate::http::message_worker;
-use crate::http::message_worker::Answer;
-use crate::http::message_worker::Incoming;
+use crate::http::message_worker::{self, Answer, Incoming};
 use crate::http::refusal::{Refusal, TOO_MANY_CALLS};
 use crate::http::response_headers;
 use crate::http::router::Route;
@@ -34,15 +30,15 @@ use crate::providers::upstream::{self, Upstream};
 use crate::proxy::answer_links::Door;
 use crate::proxy::cache as kept;
 use crate::proxy::cache::Cache;
-use crate::proxy::circuit_breaker;
-use crate::proxy::credentials;
 use crate::proxy::exchange::{self, Job};
 use crate::proxy::options::Options;
 use crate::proxy::response::{self, Held};
-use crate::proxy::retry;
-use crate::proxy::stream_usage;
+use crate::proxy::session::Dialect;
 use crate::proxy::upstream_request::{self, Keep, NoBody, Prepared, Taken};
-use crate::proxy::{circuits, compat_worker, limits, stream_usage_worker};
+use crate::proxy::{
+    circuit_breaker, circuits, compat_worker, credentials, limits, retry, session_worker, stream_usage,
+    stream_usage_worker,
+};
 use crate::wire;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -231,7 +227,13 @@ pub async fn attempt(
         return fall_through(failures, job, refusal);
     }
     let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
-    if let Err(Refused { refusal, is_final }) = limits::pass(&mut job, &scope.gateway, &presented, is_counted).await {
+    // Where the messages of a WebSocket are understood, each response passes the limits by itself.
+    let dialect = Dialect::of(route.rest).filter(|_| job.call.request_type == RequestType::WebSocket);
+    let passed = match dialect {
+        Some(_) => Ok(()),
+        None => limits::pass(&mut job, &scope.gateway, &presented, is_counted).await,
+    };
+    if let Err(Refused { refusal, is_final }) = passed {
         prepared.discard().await;
         if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
@@ -266,7 +268,14 @@ pub async fn attempt(
                 if wait.is_some() || (caller.is_followed && status >= 400) {
                     (End::Answered(Box::new(Held::new(upstream, &job))), wait)
                 } else {
-                    match response::give(upstream, is_head, job).await {
+                    let given = match dialect {
+                        Some(dialect) if status == 101 => {
+                            let caller = arrival.websocket_caller(caller.trusted);
+                            session_worker::relayed(&upstream.response, &upstream.headers, dialect, caller, job)
+                        }
+                        _ => response::give(upstream, is_head, job).await,
+                    };
+                    match given {
                         Ok(response) => return Some(response),
                         Err((back, cause)) => {
                             job = *back;
@@ -474,6 +483,17 @@ impl Arrival<'_> {
             may_lack_room: self.scope.gateway.settings.log_management.is_some(),
             body: None,
             secrets: secrets::brought(headers, self.query),
+        }
+    }
+
+    /// Who opens a WebSocket, as each of its responses has to know.
+    fn websocket_caller(&self, trusted: bool) -> session_worker::Caller {
+        session_worker::Caller {
+            headers: self.asked.headers.clone(),
+            account: self.route.account.to_owned(),
+            gateway: self.route.gateway.to_owned(),
+            trusted,
+            identity: self.presented.identity.clone(),
         }
     }
 

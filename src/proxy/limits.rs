@@ -82,6 +82,24 @@ pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_co
     Ok(())
 }
 
+/// Has the budgets of a gateway learn of a response that a provider began by itself, and that they would have stopped.
+pub async fn count(job: &mut Job, gateway: &Gateway, presented: &Presented) {
+    let model = job.call.model();
+    let asked = Asked {
+        token: presented.token_id(),
+        metadata: &job.call.metadata.entries,
+        provider: &job.call.provider,
+        model: model.as_deref(),
+        models: if gateway.limits.are_by_model() { job.call.models() } else { Models::default() },
+        key: None,
+        is_counted: true,
+        is_free: true,
+    };
+    if let Ok(admission) = admit(&job.around, gateway.key, &gateway.limits, &asked, || 0).await {
+        job.admission = admission;
+    }
+}
+
 /// Asks whether another attempt may be sent with the stored key of a request, if that has a limit: it counts what is sent.
 pub async fn pass_again(job: &mut Job, gateway: &Gateway) -> Result<(), Refused> {
     let Some(key) = &job.key_limit else { return Ok(()) };

@@ -15,6 +15,8 @@ pub mod options;
 pub mod proven;
 pub mod response;
 pub mod retry;
+pub mod session;
+pub mod session_worker;
 pub mod stream_usage;
 pub mod stream_usage_worker;
 pub mod universal;

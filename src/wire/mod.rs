@@ -15,7 +15,7 @@ pub mod files;
 pub mod form;
 pub mod page;
 pub mod picture;
-mod places;
+pub mod places;
 pub mod request;
 pub mod scan;
 pub mod sse;

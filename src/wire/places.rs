@@ -66,7 +66,7 @@ macro_rules! shape {
         }
     };
 }
-pub(super) use shape;
+pub(crate) use shape;
 
 // === impl Node ===
 
@@ -88,6 +88,18 @@ impl<'a> Node<'a> {
             Self::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// All texts of a member that is there several times.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        let members = match self {
+            Self::Object(members) => members.as_slice(),
+            _ => &[],
+        };
+        members.iter().filter(move |(member, _)| *member == name).filter_map(|(_, node)| match node {
+            Self::Text(text) => Some(text.as_ref()),
+            _ => None,
+        })
     }
 
     /// The text of the first of several members that has one.

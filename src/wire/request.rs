@@ -132,7 +132,7 @@ enum Declared {
 }
 
 /// A body in another Unicode encoding, as UTF-8. Python's JSON reads all of them, and skips a byte order mark.
-fn decoded(body: &[u8]) -> Cow<'_, [u8]> {
+pub fn decoded(body: &[u8]) -> Cow<'_, [u8]> {
     let (width, is_little, skipped) = match body {
         [0xef, 0xbb, 0xbf, rest @ ..] => return Cow::Borrowed(rest),
         [0xff, 0xfe, 0, 0, ..] => (4, true, 4),
@@ -161,7 +161,7 @@ fn decoded(body: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Without what lenient readers skip before and behind a document.
-fn trimmed(mut text: &[u8]) -> &[u8] {
+pub fn trimmed(mut text: &[u8]) -> &[u8] {
     let is_blank = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b | 0x1a | 0x1e);
     loop {
         text = match text {

@@ -16,7 +16,7 @@ const USD_PER_TICK: f64 = 1e-10;
 pub fn read(usage: &Value) -> Usage {
     let mut read = if has(usage, &["prompt_tokens", "completion_tokens"]) {
         openai_chat(usage)
-    } else if has(usage, &["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"]) {
+    } else if has(usage, &["promptTokenCount", "candidatesTokenCount", "responseTokenCount", "thoughtsTokenCount"]) {
         gemini(usage)
     } else if has(usage, &["total_input_tokens", "totalInputTokens"]) {
         gemini(&interaction(usage))
@@ -241,7 +241,8 @@ fn gemini(usage: &Value) -> Usage {
     );
     Usage {
         tokens_in: count(usage, "promptTokenCount"),
-        tokens_out: count(usage, "candidatesTokenCount"),
+        // What is said live is counted as a response.
+        tokens_out: count(usage, "candidatesTokenCount").or_else(|| count(usage, "responseTokenCount")),
         total_tokens: count(usage, "totalTokenCount"),
         cached: count(usage, "cachedContentTokenCount"),
         reasoning: count(usage, "thoughtsTokenCount"),
