@@ -52,8 +52,10 @@ export class Providers {
     return this.connections.at(-1);
   }
 
-  baseUrls(slugs = { openai: "/v1", grok: "/v1", "azure-openai": "/openai", "google-ai-studio": "" }) {
-    return Object.fromEntries(Object.entries(slugs).map(([slug, prefix]) => [slug, `${this.origin}/${slug}${prefix}`]));
+  /** A value for PROVIDER_BASE_URLS. */
+  get baseUrls() {
+    const prefixes = { openai: "/v1", grok: "/v1", "azure-openai": "", "google-ai-studio": "" };
+    return Object.fromEntries(Object.entries(prefixes).map(([slug, prefix]) => [slug, `${this.origin}/${slug}${prefix}`]));
   }
 
   async stop() {
@@ -73,6 +75,7 @@ export class Providers {
       } catch {
         return failed("the message is no JSON");
       }
+      if (event === null || typeof event !== "object" || Array.isArray(event)) return failed("the message is no object");
       take(event);
     });
   }
@@ -100,7 +103,7 @@ export class Providers {
     if (how.error) return failed(how.error, { code: how.code, stream_id, status: how.status });
     let sequence_number = 0;
     const say = async (event) => {
-      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setTimeout(resolve, how.pause ?? 0));
       send({ sequence_number: (sequence_number += 1), ...event, ...(stream_id !== undefined && { stream_id }) });
     };
     const response = { id, object: "response", created_at: 1_764_000_000, status: "in_progress", model: how.model ?? `${model}-2024-08-06`, previous_response_id, output: [], usage: null, error: null, incomplete_details: null, store, metadata: asked.metadata ?? {} };

@@ -407,7 +407,15 @@ mod tests {
                 );
             }
         }
-        assert!(presents("sec-websocket-protocol", &format!("realtime, cf-aig-authorization.{TOKEN}")).is_admin);
+        for place in [TOKEN_PROTOCOL, KEY_PROTOCOL] {
+            assert!(presents("sec-websocket-protocol", &format!("realtime, {place}{TOKEN}")).is_admin);
+        }
+        let made = token(&[7; 32]);
+        let found = presents("sec-websocket-protocol", &format!("realtime, openai-insecure-api-key.{made}"));
+        assert_eq!((found.is_admin, found.token.as_deref()), (false, Some(made.as_str())));
+        // A provider's key is nobody's token, and no wrong one.
+        let theirs = presents("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-theirs");
+        assert_eq!(theirs, Presented::default());
     }
 
     #[test]

@@ -1,24 +1,19 @@
 //! A WebSocket to a provider whose messages are understood: each of its responses passes the limits before it begins, and leaves
 //! a row when it has ended. What messages mean is in [`crate::websocket`]; here they are moved.
 
-use crate::auth::presented::{self, Presented};
-use crate::config::isolate_worker::config;
-use crate::gateways::snapshot::Scope;
+mod responses;
+
+use crate::auth::presented;
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::refusal::Refusal;
-use crate::http::router::{Access, Endpoint, Route};
-use crate::limit::plan::Refused;
-use crate::logs::crash_worker::Mark;
-use crate::logs::record::{Call, Failure, Outcome};
+use crate::logs::record::Outcome;
 use crate::platform::growing::Growing;
-use crate::platform::{Around, Carried, js, now, random};
-use crate::proxy::exchange::{self, Job};
-use crate::proxy::session::refused::{self, Told};
-use crate::proxy::session::{Begun, Closed, Dialect, Ended, Ledger, Step};
-use crate::proxy::{handle, limits};
-use crate::wire::body::MAX_BODY;
+use crate::platform::{js, now};
+use crate::proxy::exchange::Job;
+use crate::proxy::session::{Begun, Closed, Dialect, Ledger, Step, refused};
 use js_sys::{ArrayBuffer, JsString, Reflect};
+use responses::Work;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -83,13 +78,6 @@ struct Connection {
 
 type Listeners = (Closure<dyn Fn(JsValue)>, Closure<dyn Fn(JsValue) -> JsValue>, Closure<dyn Fn(bool, u16, String)>);
 
-/// A response under way, with what its row will need. One that the provider began by itself may end before its limits are known.
-struct Work {
-    job: RefCell<Option<Job>>,
-    is_asking: Cell<bool>,
-    outcome: RefCell<Option<Outcome>>,
-}
-
 /// Messages that wait take no more than this, in bytes: as much as two of the longest.
 const MAX_WAITING: u64 = 64 * 1024 * 1024;
 
@@ -138,7 +126,7 @@ pub fn relayed(
         provider,
         caller,
         dialect,
-        ledger: RefCell::new(Ledger::new(dialect, template.collect_payload)),
+        ledger: RefCell::new(Ledger::new(dialect, template.call.model(), template.collect_payload)),
         template,
         waiting: RefCell::default(),
         waiting_bytes: Cell::new(0),
@@ -245,103 +233,6 @@ impl Connection {
         }
     }
 
-    /// Asks the limits, and sends the message if they let the response begin.
-    async fn begin(self: &Rc<Self>, begun: Begun, data: &JsValue, message: Vec<u8>) {
-        let found = self.authorised().await;
-        let mut job = self.job(&begun, Vec::new());
-        let admitted = match found {
-            Ok((scope, presented)) => {
-                job.call.prices = Rc::clone(&scope.prices);
-                let room = self.ledger.borrow().admits();
-                match room {
-                    Ok(()) => {
-                        job.call.request_size = Some(message.len() as u64);
-                        let passed = limits::pass(&mut job, &scope.gateway, &presented, false).await;
-                        passed.map_err(|Refused { refusal, .. }| refusal)
-                    }
-                    Err(refusal) => Err(refusal),
-                }
-            }
-            Err(refusal) => Err(refusal),
-        };
-        self.keep(&mut job, &message);
-        if self.has_ended.get() {
-            job.admission = None;
-            let refusal = Refusal { status: 499, ..Refusal::unreachable("the client went away") };
-            return self.leave(job, exchange::refused(&refusal, Failure::ClientLeft));
-        }
-        if let Err(refusal) = admitted {
-            return self.refuse(&refusal, &begun, Some(job));
-        }
-        self.ledger.borrow_mut().begin(begun, Work::new(job, false), &message);
-        deliver(&self.provider, data);
-    }
-
-    /// Whoever loses the right to run loses it at the next response.
-    async fn authorised(&self) -> Result<(Rc<Scope>, Presented), Refusal> {
-        let Caller { headers, account, gateway, trusted, identity } = &self.caller;
-        let route = Route {
-            endpoint: Endpoint::Proxy,
-            access: Access::Gateway,
-            account,
-            gateway,
-            provider: &self.template.call.provider,
-            id: "",
-            rest: &self.template.call.rest,
-        };
-        let (scope, mut presented) = handle::authorised(headers, &route, *trusted, &self.template.around).await?;
-        if *trusted {
-            presented.identity.clone_from(identity);
-        }
-        Ok((scope, presented))
-    }
-
-    /// What a response's row has from its connection, and of itself.
-    fn job(&self, begun: &Begun, message: Vec<u8>) -> Job {
-        let template = &self.template;
-        let arrived = now();
-        let id = config(&template.around).log_id(arrived, random(), template.collect_log);
-        let mark = template.collect_log.then(|| Rc::new(Mark::new(&id)));
-        // It makes something, however the connection was opened.
-        let method = "POST".to_owned();
-        let facts = begun.facts.clone();
-        let call = Call { id, created_at: arrived, method, facts, request_size: None, ..template.call.clone() };
-        let mut job = Job { call, admission: None, mark, share: None, arrived, ..template.clone() };
-        if !message.is_empty() {
-            self.keep(&mut job, &message);
-        }
-        job
-    }
-
-    /// Keeps the message that asks for a response for its row.
-    fn keep(&self, job: &mut Job, message: &[u8]) {
-        job.call.request_size = Some(message.len() as u64);
-        job.call.request_content_type = Some("application/json".to_owned());
-        let mut room = Growing::default();
-        let fits = message.len() <= MAX_BODY && room.add(message.len() as u64);
-        if job.collect_payload && self.dialect == Dialect::Responses && fits {
-            job.call.body = Some(String::from_utf8_lossy(message).into_owned());
-            job.share = Some(Rc::new(room));
-        }
-    }
-
-    /// Tells the client why a response does not begin. Other responses go on.
-    fn refuse(self: &Rc<Self>, refusal: &Refusal, begun: &Begun, job: Option<Job>) {
-        if let Some(job) = job {
-            self.leave(job, exchange::refused(refusal, Failure::Gateway(refusal.description.clone())));
-        }
-        self.tell(refusal, begun);
-    }
-
-    fn tell(self: &Rc<Self>, refusal: &Refusal, begun: &Begun) {
-        match refused::told(self.dialect, refusal, begun) {
-            Told::Message(message) => {
-                deliver(&self.client, &JsValue::from_str(&message));
-            }
-            Told::Close { code, reason } => self.shut(code, &reason),
-        }
-    }
-
     /// A message of the provider, which the client has by now. Gives what it is to get instead, if there is a key in an error.
     fn heard(self: &Rc<Self>, data: &JsValue) -> JsValue {
         let Some((message, _room)) = bytes(data) else { return JsValue::UNDEFINED };
@@ -372,58 +263,6 @@ impl Connection {
             Some(masked) => JsValue::from_str(&String::from_utf8_lossy(&masked)),
             None => JsValue::UNDEFINED,
         }
-    }
-
-    /// Asks the limits about a response that the provider has begun by itself, and ends it where they do not let it pass.
-    async fn catch_up(self: &Rc<Self>, begun: &Begun, work: &Rc<Work>) {
-        let Some(mut job) = work.job.take() else { return };
-        if let Ok((scope, presented)) = self.authorised().await {
-            job.call.prices = Rc::clone(&scope.prices);
-            if let Err(Refused { refusal, .. }) = limits::pass(&mut job, &scope.gateway, &presented, false).await {
-                limits::count(&mut job, &scope.gateway, &presented).await;
-                if let Some(id) = begun.id.as_ref().filter(|_| self.dialect == Dialect::Realtime) {
-                    let cancel = serde_json::json!({ "type": "response.cancel", "response_id": id });
-                    deliver(&self.provider, &JsValue::from_str(&cancel.to_string()));
-                }
-                self.tell(&refusal, begun);
-            }
-        }
-        work.job.replace(Some(job));
-        work.is_asking.set(false);
-        if let Some(outcome) = work.outcome.take() {
-            self.log(work, outcome);
-        }
-    }
-
-    fn ended(self: &Rc<Self>, ended: Ended<Rc<Work>>) {
-        let Ended { work, mut outcome, first_at, request } = ended;
-        if let Some(job) = work.job.borrow_mut().as_mut() {
-            outcome.first_byte = first_at.map(|at| at.saturating_sub(job.arrived));
-            if request.is_some() {
-                job.call.body = request;
-            }
-        }
-        self.has_rows.set(true);
-        match work.is_asking.get() {
-            true => drop(work.outcome.replace(Some(outcome))),
-            false => self.log(&work, outcome),
-        }
-    }
-
-    fn log(self: &Rc<Self>, work: &Work, outcome: Outcome) {
-        if let Some(job) = work.job.take() {
-            self.leave(job, outcome);
-        }
-    }
-
-    fn leave(&self, job: Job, outcome: Outcome) {
-        self.has_rows.set(true);
-        let around: Rc<Around> = Rc::clone(&job.around);
-        let carried = Carried::begin();
-        around.context.wait_until(async move {
-            job.log(outcome).await;
-            drop(carried);
-        });
     }
 
     /// Ends the connection on both sides.
@@ -462,14 +301,5 @@ impl Connection {
             self.leave(self.template.clone(), outcome);
         }
         drop(self.listeners.take());
-    }
-}
-
-// === impl Work ===
-
-impl Work {
-    fn new(job: Job, is_asking: bool) -> Rc<Self> {
-        let (job, is_asking) = (RefCell::new(Some(job)), Cell::new(is_asking));
-        Rc::new(Self { job, is_asking, outcome: RefCell::default() })
     }
 }

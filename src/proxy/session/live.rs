@@ -6,7 +6,6 @@ use super::ledger::{Ended, Entry, Ledger};
 use super::{Begun, Dialect, Origin, Step};
 use crate::logs::record::Outcome;
 use crate::wire::places::Node;
-use crate::wire::request::RequestFacts;
 use crate::wire::{self, Facts, Framing, Usage, usage};
 use serde_json::{Value, json};
 
@@ -57,7 +56,7 @@ impl<T> Ledger<T> {
             return Step::Pass;
         }
         item.into_iter().for_each(|item| self.said.add(item));
-        let facts = RequestFacts { model: self.model.clone(), ..RequestFacts::default() };
+        let facts = self.of_conversation();
         let origin = if is_said { Origin::Asked } else { Origin::Heard };
         Step::Begins(Box::new(Begun { facts, origin, ..Begun::default() }))
     }
@@ -88,7 +87,7 @@ impl<T> Ledger<T> {
         }
         let mut ended = Vec::new();
         if !is_open {
-            let facts = RequestFacts { model: self.model.clone(), ..RequestFacts::default() };
+            let facts = self.of_conversation();
             let begun = Begun { facts, origin: Origin::Unasked, ..Begun::default() };
             self.open.push(Entry::new(begun.clone(), make(&begun)));
         }

@@ -10,6 +10,7 @@ mod ending;
 mod frame;
 mod ledger;
 mod live;
+mod provider;
 pub mod refused;
 #[cfg(test)]
 mod tests;
