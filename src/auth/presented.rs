@@ -495,6 +495,7 @@ mod tests {
             ("cf-aig-authorization.abc, json", Some("json")),
             ("json,cf-aig-authorization.abc", Some("json")),
             ("cf-aig-authorization.abc", Some("cf-aig-authorization.abc")),
+            ("openai-insecure-api-key.k, cf-aig-authorization.abc, realtime", Some("realtime")),
             (" , ", None),
         ] {
             assert_eq!(answered_protocol(offered), wanted, "{offered}");

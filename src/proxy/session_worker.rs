@@ -11,7 +11,8 @@ use crate::logs::record::Outcome;
 use crate::platform::growing::Growing;
 use crate::platform::{js, now};
 use crate::proxy::exchange::Job;
-use crate::proxy::session::{Begun, Closed, Dialect, Ledger, Step, refused};
+use crate::proxy::session::refused;
+use crate::proxy::session::{Begun, Closed, Dialect, Ledger, MAX_HELD, Step};
 use js_sys::{ArrayBuffer, JsString, Reflect};
 use responses::Work;
 use std::cell::{Cell, RefCell};
@@ -66,8 +67,10 @@ struct Connection {
     template: Job,
     ledger: RefCell<Ledger<Rc<Work>>>,
     /// Messages of the client behind one that waits for the limits.
-    waiting: RefCell<VecDeque<JsValue>>,
+    waiting: RefCell<VecDeque<(JsValue, Growing)>>,
     waiting_bytes: Cell<u64>,
+    /// Room for what comes piece by piece, and how much there is.
+    held: RefCell<(Growing, usize)>,
     is_asking: Cell<bool>,
     has_ended: Cell<bool>,
     /// Whether a row was left by a response.
@@ -78,8 +81,11 @@ struct Connection {
 
 type Listeners = (Closure<dyn Fn(JsValue)>, Closure<dyn Fn(JsValue) -> JsValue>, Closure<dyn Fn(bool, u16, String)>);
 
-/// Messages that wait take no more than this, in bytes: as much as two of the longest.
-const MAX_WAITING: u64 = 64 * 1024 * 1024;
+/// Messages that wait take no more than this, in bytes.
+const MAX_WAITING: u64 = 32 * 1024 * 1024;
+
+/// Room for what comes piece by piece is asked for so much at a time, in bytes.
+const PIECES: usize = 128 * 1024;
 
 /// What a message takes that is being read: it is there as a text of JavaScript's, and as bytes.
 const COPIES: u64 = 2;
@@ -130,6 +136,7 @@ pub fn relayed(
         template,
         waiting: RefCell::default(),
         waiting_bytes: Cell::new(0),
+        held: RefCell::default(),
         is_asking: Cell::new(false),
         has_ended: Cell::new(false),
         has_rows: Cell::new(false),
@@ -185,15 +192,19 @@ impl Connection {
 
     /// A message of the client. While one waits for the limits, those behind it wait as well, so that they stay in order.
     fn receive(self: &Rc<Self>, data: JsValue) {
+        if self.has_ended.get() {
+            return;
+        }
         if !self.is_asking.get() {
             return self.read(data);
         }
+        let mut room = Growing::default();
         let all = self.waiting_bytes.get() + length(&data);
-        if all > MAX_WAITING {
+        if all > MAX_WAITING || !room.add(length(&data)) {
             return self.shut(1009, "Tollgate is still looking at the messages before this one");
         }
         self.waiting_bytes.set(all);
-        self.waiting.borrow_mut().push_back(data);
+        self.waiting.borrow_mut().push_back((data, room));
     }
 
     fn read(self: &Rc<Self>, data: JsValue) {
@@ -201,6 +212,7 @@ impl Connection {
             let refusal = Refusal::no_room("a message of that length");
             return self.refuse(&refusal, &Begun::default(), None);
         };
+        self.make_room(message.len());
         let step = self.ledger.borrow_mut().client(&message);
         let begun = match step {
             Step::Pass => {
@@ -209,7 +221,8 @@ impl Connection {
             }
             Step::Unreadable => {
                 let refusal = Refusal::bad_request(refused::UNREADABLE);
-                let job = self.job(&Begun::default(), message);
+                let mut job = self.job(&Begun::default());
+                self.keep(&mut job, &message);
                 return self.refuse(&refusal, &Begun::default(), Some(job));
             }
             Step::Begins(begun) => *begun,
@@ -227,7 +240,7 @@ impl Connection {
     fn go_on(self: &Rc<Self>) {
         self.is_asking.set(false);
         while !self.is_asking.get() && !self.has_ended.get() {
-            let Some(next) = self.waiting.borrow_mut().pop_front() else { return };
+            let Some((next, _room)) = self.waiting.borrow_mut().pop_front() else { return };
             self.waiting_bytes.set(self.waiting_bytes.get().saturating_sub(length(&next)));
             self.read(next);
         }
@@ -236,12 +249,11 @@ impl Connection {
     /// A message of the provider, which the client has by now. Gives what it is to get instead, if there is a key in an error.
     fn heard(self: &Rc<Self>, data: &JsValue) -> JsValue {
         let Some((message, _room)) = bytes(data) else { return JsValue::UNDEFINED };
+        self.make_room(message.len());
         let unasked = RefCell::new(Vec::new());
         let make = |begun: &Begun| {
-            let work = Work::new(self.job(begun, Vec::new()), begun.id.is_some());
-            if begun.id.is_some() {
-                unasked.borrow_mut().push((begun.clone(), Rc::clone(&work)));
-            }
+            let work = Work::new(self.job(begun), true);
+            unasked.borrow_mut().push((begun.clone(), Rc::clone(&work)));
             work
         };
         let ended = self.ledger.borrow_mut().server(&message, now(), make);
@@ -252,6 +264,17 @@ impl Connection {
         }
         ended.into_iter().for_each(|ended| self.ended(ended));
         self.without_key(&message)
+    }
+
+    /// Has the ledger keep pieces for bodies as long as there is memory for them.
+    fn make_room(&self, more: usize) {
+        let mut ledger = self.ledger.borrow_mut();
+        let (room, size) = &mut *self.held.borrow_mut();
+        let wanted = ledger.held() + more;
+        while *size < wanted.min(MAX_HELD) && room.add(PIECES as u64) {
+            *size += PIECES;
+        }
+        ledger.allow(*size);
     }
 
     fn without_key(&self, message: &[u8]) -> JsValue {
@@ -269,6 +292,7 @@ impl Connection {
     fn shut(self: &Rc<Self>, code: u16, reason: &str) {
         shut(&self.client, code, reason);
         shut(&self.provider, 1000, "");
+        self.waiting.take();
         let connection = Rc::clone(self);
         let how = Closed::ByClient;
         // Apart from whatever called, which may be a listener that goes.

@@ -120,6 +120,10 @@ impl Said {
         self.add(json!({ "type": "message", "role": "user", "content": [part] }).to_string());
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

@@ -27,6 +27,8 @@ pub struct Ledger<T> {
     pub(super) transcriber: Option<String>,
     /// What was said since the last response.
     pub(super) said: Said,
+    /// How much may be kept of what comes piece by piece, of all responses together and in bytes.
+    allowed: usize,
 }
 
 pub(super) struct Entry<T> {
@@ -73,7 +75,21 @@ impl<T> Ledger<T> {
     /// `model` is the one that the handshake names.
     pub fn new(dialect: Dialect, model: Option<String>, collects: bool) -> Self {
         let (open, ended, said) = (Vec::new(), VecDeque::new(), Said::default());
-        Self { dialect, collects, open, ended, model, told: None, transcriber: None, said }
+        Self { dialect, collects, open, ended, model, told: None, transcriber: None, said, allowed: 0 }
+    }
+
+    /// What is kept of what came piece by piece, in bytes.
+    pub fn held(&self) -> usize {
+        self.said.bytes() + self.open.iter().map(|entry| entry.events.len() + entry.said.bytes()).sum::<usize>()
+    }
+
+    /// Lets so much be kept. Without room rows have less for bodies, and nothing else changes.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowed = bytes;
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.collects && self.held() + bytes <= self.allowed
     }
 
     /// Reads a client's message, before it goes on.
@@ -91,7 +107,7 @@ impl<T> Ledger<T> {
         }
         match (self.dialect, node.text("type")) {
             (Dialect::Realtime, Some("session.update")) => self.take_session(&node, false),
-            (Dialect::Realtime, Some("conversation.item.create")) if self.collects => {
+            (Dialect::Realtime, Some("conversation.item.create")) if self.has_room(bytes.len()) => {
                 let item = body::member(bytes, &["item"]);
                 item.into_iter().for_each(|item| self.said.add(body::without_audio(item)));
             }
@@ -144,7 +160,9 @@ impl<T> Ledger<T> {
     /// Takes note of a response that its limits let begin. `message` is what asks for it.
     pub fn begin(&mut self, begun: Begun, work: T, message: &[u8]) {
         let asked = match self.dialect {
-            Dialect::Realtime if self.collects => body::member(message, &["response"]).map(body::without_audio),
+            Dialect::Realtime if self.has_room(message.len()) => {
+                body::member(message, &["response"]).map(body::without_audio)
+            }
             _ => None,
         };
         if begun.origin == Origin::Asked && begun.parent.is_some() {

@@ -39,7 +39,7 @@ impl<T> Ledger<T> {
         let typed = typed("realtimeInput").or_else(|| typed("realtime_input"));
         let is_content = ["clientContent", "client_content"].iter().any(|name| node.has(name));
         let is_said = is_result || typed.is_some() || is_content;
-        let item = match (self.collects, typed) {
+        let item = match (self.has_room(bytes.len()), typed) {
             (false, _) => None,
             (true, Some(text)) => Some(json!({ "role": "user", "parts": [{ "text": text }] }).to_string()),
             (true, None) if is_said => body::member(bytes, &["clientContent", "toolResponse"]).map(body::without_audio),

@@ -70,6 +70,9 @@ pub enum Step {
     Unreadable,
 }
 
+/// So much may be kept of a connection of what comes piece by piece, in bytes.
+pub const MAX_HELD: usize = 4 * 1024 * 1024;
+
 /// So many responses of a connection are kept in mind at a time.
 pub const MAX_OPEN: usize = 256;
 

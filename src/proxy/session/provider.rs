@@ -3,7 +3,7 @@
 
 use super::ledger::{Ended, Entry, Ledger};
 use super::{Begun, Dialect, MAX_OPEN, Origin, body, ending, frame, kept};
-use crate::logs::record::{Failure, Outcome};
+use crate::logs::record::{Failure, MAX_BODY, Outcome};
 use crate::wire::places::Node;
 use crate::wire::request::RequestFacts;
 use crate::wire::{self, Framing};
@@ -122,10 +122,11 @@ impl<T> Ledger<T> {
         if !kind.starts_with("response.") {
             return;
         }
+        let has_room = self.has_room(bytes.len());
         let Some(entry) = self.about(node).and_then(|at| self.open.get_mut(at)) else { return };
         entry.first_at.get_or_insert(now);
         entry.size += bytes.len() as u64;
-        if self.collects && !kind.ends_with("audio.delta") {
+        if has_room && !kind.ends_with("audio.delta") {
             body::gather(&mut entry.events, bytes);
         }
         if let Some(response) = node.get("response") {
@@ -164,7 +165,8 @@ impl<T> Ledger<T> {
         if self.dialect == Dialect::Realtime && entry.facts.model.is_none() {
             entry.facts.model.clone_from(&self.told);
         }
-        let body = self.collects.then(|| ending::body(node, bytes, &entry.events));
+        let is_kept = self.collects && bytes.len() <= MAX_BODY;
+        let body = is_kept.then(|| ending::body(node, bytes, &entry.events));
         let outcome = Outcome {
             status: Some(200),
             content_type: Some("application/json".to_owned()),
@@ -230,7 +232,7 @@ impl<T> Ledger<T> {
         make: &mut impl FnMut(&Begun) -> T,
     ) -> Option<Ended<T>> {
         let transcript = node.text("transcript").unwrap_or("");
-        if self.collects && !transcript.is_empty() {
+        if self.has_room(transcript.len()) && !transcript.is_empty() {
             match self.open.last_mut() {
                 Some(entry) => entry.said.heard(transcript),
                 None => self.said.heard(transcript),

@@ -16,7 +16,8 @@ struct Session {
 
 impl Session {
     fn new(dialect: Dialect) -> Self {
-        let ledger = Ledger::new(dialect, None, true);
+        let mut ledger = Ledger::new(dialect, None, true);
+        ledger.allow(MAX_HELD);
         Self { ledger, begun: 0, asked: Vec::new(), ended: Vec::new(), clock: 0 }
     }
 
@@ -381,6 +382,20 @@ fn responses_are_bounded_and_the_oldest_of_a_provider_go() {
     assert_eq!(session.ended.len(), 2 * MAX_OPEN);
     session.close(&Closed::ByClient);
     assert_eq!(session.ended.len(), 3 * MAX_OPEN);
+}
+
+#[test]
+fn what_comes_piece_by_piece_is_bounded() {
+    let mut session = Session::new(Dialect::Responses);
+    session.ledger.allow(1_000);
+    session.client(&create(None));
+    session.server(&event("response.created", "resp_1", None, 0));
+    for _ in 0..1_000 {
+        session.server(&json!({ "type": "response.output_text.delta", "delta": "x".repeat(50) }));
+    }
+    assert!((300..=1_000).contains(&session.ledger.held()), "{}", session.ledger.held());
+    session.close(&Closed::ByClient);
+    assert_eq!((session.one().1.size > Some(50_000), session.ledger.held()), (true, 0));
 }
 
 #[test]

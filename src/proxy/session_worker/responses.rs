@@ -24,7 +24,10 @@ use wasm_bindgen::JsValue;
 pub(super) struct Work {
     job: RefCell<Option<Job>>,
     is_asking: Cell<bool>,
+    arrived: u64,
     outcome: RefCell<Option<Outcome>>,
+    /// What was asked, where the end tells it.
+    request: RefCell<Option<String>>,
 }
 
 // === impl Connection ===
@@ -33,14 +36,14 @@ impl Connection {
     /// Asks the limits, and sends the message if they let the response begin.
     pub(super) async fn begin(self: &Rc<Self>, begun: Begun, data: &JsValue, message: Vec<u8>) {
         let found = self.authorised().await;
-        let mut job = self.job(&begun, Vec::new());
+        let mut job = self.job(&begun);
+        self.keep(&mut job, &message);
         let admitted = match found {
             Ok((scope, presented)) => {
                 job.call.prices = Rc::clone(&scope.prices);
                 let room = self.ledger.borrow().admits();
                 match room {
                     Ok(()) => {
-                        job.call.request_size = Some(message.len() as u64);
                         let passed = limits::pass(&mut job, &scope.gateway, &presented, false).await;
                         passed.map_err(|Refused { refusal, .. }| refusal)
                     }
@@ -49,7 +52,6 @@ impl Connection {
             }
             Err(refusal) => Err(refusal),
         };
-        self.keep(&mut job, &message);
         if self.has_ended.get() {
             job.admission = None;
             let refusal = Refusal { status: 499, ..Refusal::unreachable("the client went away") };
@@ -82,7 +84,7 @@ impl Connection {
     }
 
     /// What a response's row has from its connection, and of itself.
-    pub(super) fn job(&self, begun: &Begun, message: Vec<u8>) -> Job {
+    pub(super) fn job(&self, begun: &Begun) -> Job {
         let template = &self.template;
         let arrived = now();
         let id = config(&template.around).log_id(arrived, random(), template.collect_log);
@@ -91,15 +93,11 @@ impl Connection {
         let method = "POST".to_owned();
         let facts = begun.facts.clone();
         let call = Call { id, created_at: arrived, method, facts, request_size: None, ..template.call.clone() };
-        let mut job = Job { call, admission: None, mark, share: None, arrived, ..template.clone() };
-        if !message.is_empty() {
-            self.keep(&mut job, &message);
-        }
-        job
+        Job { call, admission: None, mark, share: None, arrived, ..template.clone() }
     }
 
     /// Keeps the message that asks for a response for its row.
-    fn keep(&self, job: &mut Job, message: &[u8]) {
+    pub(super) fn keep(&self, job: &mut Job, message: &[u8]) {
         job.call.request_size = Some(message.len() as u64);
         job.call.request_content_type = Some("application/json".to_owned());
         let mut room = Growing::default();
@@ -127,19 +125,30 @@ impl Connection {
         }
     }
 
-    /// Asks the limits about a response that the provider has begun by itself, and ends it where they do not let it pass.
+    /// Asks the limits about a response that the provider has begun by itself, and ends it where they do not let it pass. What
+    /// it makes of sound that it was sent anyhow only counts.
     pub(super) async fn catch_up(self: &Rc<Self>, begun: &Begun, work: &Rc<Work>) {
         let Some(mut job) = work.job.take() else { return };
-        if let Ok((scope, presented)) = self.authorised().await {
-            job.call.prices = Rc::clone(&scope.prices);
-            if let Err(Refused { refusal, .. }) = limits::pass(&mut job, &scope.gateway, &presented, false).await {
-                limits::count(&mut job, &scope.gateway, &presented).await;
-                if let Some(id) = begun.id.as_ref().filter(|_| self.dialect == Dialect::Realtime) {
-                    let cancel = serde_json::json!({ "type": "response.cancel", "response_id": id });
-                    deliver(&self.provider, &JsValue::from_str(&cancel.to_string()));
+        let is_response = begun.id.is_some();
+        let refused = match self.authorised().await {
+            Ok((scope, presented)) => {
+                job.call.prices = Rc::clone(&scope.prices);
+                let passed = match is_response {
+                    true => limits::pass(&mut job, &scope.gateway, &presented, false).await,
+                    false => Ok(()),
+                };
+                if passed.is_err() || !is_response {
+                    limits::count(&mut job, &scope.gateway, &presented).await;
                 }
-                self.tell(&refusal, begun);
+                passed.err().map(|Refused { refusal, .. }| refusal)
             }
+            Err(refusal) => Some(refusal),
+        };
+        // A message that cancels a response is what realtime sessions have, and they alone.
+        if let (Some(refusal), Some(id), Dialect::Realtime) = (refused, &begun.id, self.dialect) {
+            let cancel = serde_json::json!({ "type": "response.cancel", "response_id": id });
+            deliver(&self.provider, &JsValue::from_str(&cancel.to_string()));
+            self.tell(&refusal, begun);
         }
         work.job.replace(Some(job));
         work.is_asking.set(false);
@@ -150,12 +159,8 @@ impl Connection {
 
     pub(super) fn ended(self: &Rc<Self>, ended: Ended<Rc<Work>>) {
         let Ended { work, mut outcome, first_at, request } = ended;
-        if let Some(job) = work.job.borrow_mut().as_mut() {
-            outcome.first_byte = first_at.map(|at| at.saturating_sub(job.arrived));
-            if request.is_some() {
-                job.call.body = request;
-            }
-        }
+        outcome.first_byte = first_at.map(|at| at.saturating_sub(work.arrived));
+        work.request.replace(request);
         self.has_rows.set(true);
         match work.is_asking.get() {
             true => drop(work.outcome.replace(Some(outcome))),
@@ -164,7 +169,8 @@ impl Connection {
     }
 
     fn log(self: &Rc<Self>, work: &Work, outcome: Outcome) {
-        if let Some(job) = work.job.take() {
+        if let Some(mut job) = work.job.take() {
+            job.call.body = work.request.take().or(job.call.body.take());
             self.leave(job, outcome);
         }
     }
@@ -184,7 +190,8 @@ impl Connection {
 
 impl Work {
     pub(super) fn new(job: Job, is_asking: bool) -> Rc<Self> {
+        let arrived = job.arrived;
         let (job, is_asking) = (RefCell::new(Some(job)), Cell::new(is_asking));
-        Rc::new(Self { job, is_asking, outcome: RefCell::default() })
+        Rc::new(Self { job, is_asking, arrived, outcome: RefCell::default(), request: RefCell::default() })
     }
 }
