@@ -13,7 +13,7 @@ use crate::platform::{js, now};
 use crate::proxy::exchange::Job;
 use crate::proxy::session::refused;
 use crate::proxy::session::{Begun, Closed, Dialect, Ledger, MAX_HELD, Step};
-use js_sys::{ArrayBuffer, JsString, Reflect};
+use js_sys::{ArrayBuffer, JsString, Reflect, Uint8Array};
 use responses::Work;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -40,6 +40,9 @@ extern "C" {
         from_provider: &JsValue,
         ended: &JsValue,
     ) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(js_name = encoded)]
+    fn encoded(text: &JsString) -> Uint8Array;
 
     #[wasm_bindgen(js_name = deliver)]
     fn deliver(socket: &JsValue, data: &JsValue) -> bool;
@@ -86,6 +89,9 @@ const MAX_WAITING: u64 = 32 * 1024 * 1024;
 
 /// Room for what comes piece by piece is asked for so much at a time, in bytes.
 const PIECES: usize = 128 * 1024;
+
+/// A longer text comes over as bytes, in characters.
+const LONG: u32 = 4 * 1024;
 
 /// What a message takes that is being read: it is there as a text of JavaScript's, and as bytes.
 const COPIES: u64 = 2;
@@ -155,6 +161,7 @@ fn bytes(data: &JsValue) -> Option<(Vec<u8>, Growing)> {
         return None;
     }
     let bytes = match data.dyn_ref::<JsString>() {
+        Some(text) if text.length() > LONG => encoded(text).to_vec(),
         Some(text) => String::from(text).into_bytes(),
         None => js::bytes(data.unchecked_ref::<ArrayBuffer>()),
     };

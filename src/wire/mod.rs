@@ -8,7 +8,7 @@ mod beside;
 pub mod body;
 pub mod complete;
 pub mod details;
-mod elide;
+pub mod elide;
 mod ends;
 mod eventstream;
 pub mod files;

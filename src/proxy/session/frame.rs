@@ -2,9 +2,14 @@
 //! a pass, whatever its length and depth, and only what stands at known places is kept.
 
 use super::Dialect;
+use crate::wire::elide::Elider;
 use crate::wire::places::{self, Node, Take, shape};
 use crate::wire::request::{decoded, trimmed};
 use Take::{Inside, Json, Seen, Text};
+use std::borrow::Cow;
+
+/// Longer messages are read without their long texts, in bytes.
+const LONG: usize = 64 * 1024;
 
 shape! {
     /// A client's message. Nothing in it is taken as it is, so that its depth is no bound.
@@ -161,9 +166,20 @@ pub fn status(bytes: &[u8]) -> Option<u16> {
 }
 
 /// A message without what lenient readers skip, in UTF-8: some take JSON in binary messages and in other encodings.
-pub fn plain(bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
     match decoded(bytes) {
-        std::borrow::Cow::Borrowed(bytes) => trimmed(bytes).into(),
-        std::borrow::Cow::Owned(bytes) => trimmed(&bytes).to_vec().into(),
+        Cow::Borrowed(bytes) => trimmed(bytes).into(),
+        Cow::Owned(bytes) => trimmed(&bytes).to_vec().into(),
     }
+}
+
+/// A message as it is read: without the ends of its long texts if it is long itself, which takes a fraction of the time. A line
+/// break within a text, which some readers take, would be another end of it; so one with line breaks is read as it is.
+pub fn short(plain: &[u8]) -> Cow<'_, [u8]> {
+    if plain.len() <= LONG || memchr::memchr(b'\n', plain).is_some() {
+        return plain.into();
+    }
+    let mut short = Vec::new();
+    Elider::default().push(plain, &mut short);
+    short.into()
 }

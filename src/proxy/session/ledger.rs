@@ -95,7 +95,8 @@ impl<T> Ledger<T> {
     /// Reads a client's message, before it goes on.
     pub fn client(&mut self, message: &[u8]) -> Step {
         let bytes = &*frame::plain(message);
-        let Some(node) = frame::of_client(bytes, self.dialect) else {
+        let short = frame::short(bytes);
+        let Some(node) = frame::of_client(&short, self.dialect) else {
             let may_begin = frame::may_begin(bytes, self.dialect);
             return if may_begin { Step::Unreadable } else { Step::Pass };
         };
@@ -135,7 +136,11 @@ impl<T> Ledger<T> {
         let facts = match dialect {
             // What follows from a response is made as that was.
             Dialect::Responses if is_steer => before.map(|entry| entry.begun.facts.clone()).unwrap_or_default(),
-            Dialect::Responses => request::read_request(None, bytes),
+            Dialect::Responses => {
+                let mut scanner = request::Scanner::new(None);
+                scanner.push(bytes);
+                scanner.finish()
+            }
             _ => self.of_conversation(),
         };
         let lane = match is_steer {

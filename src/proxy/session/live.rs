@@ -64,7 +64,7 @@ impl<T> Ledger<T> {
     pub(super) fn live_output(
         &mut self,
         node: &Node<'_>,
-        bytes: &[u8],
+        [bytes, short]: [&[u8]; 2],
         now: u64,
         make: &mut impl FnMut(&Begun) -> T,
     ) -> Vec<Ended<T>> {
@@ -78,7 +78,7 @@ impl<T> Ledger<T> {
         let waiting = self.open.iter().position(|entry| entry.turn.is_complete);
         if let (Some(at), true) = (waiting, counts && content.is_none() && !says) {
             let mut entry = self.open.remove(at);
-            entry.turn.count(bytes);
+            entry.turn.count(short);
             return vec![entry.turned(self.collects)];
         }
         let is_open = self.open.iter().any(|entry| !entry.turn.is_complete);
@@ -102,7 +102,7 @@ impl<T> Ledger<T> {
             entry.first_at.get_or_insert(now);
         }
         entry.size += bytes.len() as u64;
-        entry.turn.take(node, bytes);
+        entry.turn.take(node, short);
         if entry.turn.is_complete {
             if entry.turn.is_counted() {
                 ended.push(self.open.remove(at).turned(self.collects));

@@ -14,9 +14,10 @@ impl<T> Ledger<T> {
     /// Reads a provider's message. `make` makes what belongs to a response that nobody asked for.
     pub fn server(&mut self, message: &[u8], now: u64, mut make: impl FnMut(&Begun) -> T) -> Vec<Ended<T>> {
         let bytes = &*frame::plain(message);
-        let Some(node) = frame::of_server(bytes) else { return Vec::new() };
+        let short = &*frame::short(bytes);
+        let Some(node) = frame::of_server(short) else { return Vec::new() };
         if self.dialect == Dialect::Live {
-            return self.live_output(&node, bytes, now, &mut make);
+            return self.live_output(&node, [bytes, short], now, &mut make);
         }
         match node.text("type").unwrap_or("") {
             "session.created" | "session.updated" => {
@@ -24,9 +25,9 @@ impl<T> Ledger<T> {
                 Vec::new()
             }
             "conversation.item.input_audio_transcription.completed" => {
-                self.transcribed(&node, bytes, now, &mut make).into_iter().collect()
+                self.transcribed(&node, short, now, &mut make).into_iter().collect()
             }
-            "error" => self.failed(&node, bytes).into_iter().collect(),
+            "error" => self.failed(&node, short).into_iter().collect(),
             "response.created" => {
                 let evicted = self.created(&node, now, &mut make);
                 self.touch(&node, bytes, now);
@@ -36,7 +37,7 @@ impl<T> Ledger<T> {
             | "response.failed"
             | "response.incomplete"
             | "response.cancelled"
-            | "response.done" => self.completed(&node, bytes, now, &mut make),
+            | "response.done" => self.completed(&node, [bytes, short], now, &mut make),
             "response.steer.failed" => {
                 let parent = node.get("steer").and_then(|steer| kept(steer.text("previous_response_id")));
                 let is_it = |entry: &Entry<T>| entry.begun.origin == Origin::Steered && entry.begun.parent == parent;
@@ -144,7 +145,7 @@ impl<T> Ledger<T> {
     fn completed(
         &mut self,
         node: &Node<'_>,
-        bytes: &[u8],
+        [bytes, short]: [&[u8]; 2],
         now: u64,
         make: &mut impl FnMut(&Begun) -> T,
     ) -> Vec<Ended<T>> {
@@ -161,7 +162,7 @@ impl<T> Ledger<T> {
         let mut entry = self.open.remove(at);
         self.note_ended(id);
         entry.size += bytes.len() as u64;
-        entry.facts = ending::facts(node, bytes, std::mem::take(&mut entry.facts));
+        entry.facts = ending::facts(node, short, std::mem::take(&mut entry.facts));
         if self.dialect == Dialect::Realtime && entry.facts.model.is_none() {
             entry.facts.model.clone_from(&self.told);
         }

@@ -32,18 +32,18 @@ pub fn told(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> Told {
         Dialect::Responses => {
             let headers: Map<String, Value> =
                 refusal.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
-            let mut error = json!({ "type": kind, "code": code, "message": message, "param": null });
-            let mut event = json!({ "type": "error", "status": refusal.status });
+            let mut error = members(json!({ "type": kind, "code": code, "message": message, "param": null }));
+            let mut event = members(json!({ "type": "error", "status": refusal.status }));
             if !headers.is_empty() {
                 // OpenAI's clients look for them inside, and Codex beside.
-                error["headers"] = Value::Object(headers.clone());
-                event["headers"] = Value::Object(headers);
+                error.insert("headers".to_owned(), Value::Object(headers.clone()));
+                event.insert("headers".to_owned(), Value::Object(headers));
             }
-            event["error"] = error;
+            event.insert("error".to_owned(), Value::Object(error));
             if let Some(lane) = &begun.lane {
-                event["stream_id"] = Value::from(lane.as_str());
+                event.insert("stream_id".to_owned(), Value::from(lane.as_str()));
             }
-            Told::Message(event.to_string())
+            Told::Message(Value::Object(event).to_string())
         }
         Dialect::Realtime => {
             let error = json!({
@@ -61,6 +61,13 @@ pub fn told(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> Told {
             }
             Told::Close { code: POLICY, reason }
         }
+    }
+}
+
+fn members(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
     }
 }
 

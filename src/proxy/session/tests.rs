@@ -385,6 +385,34 @@ fn responses_are_bounded_and_the_oldest_of_a_provider_go() {
 }
 
 #[test]
+fn long_messages_are_read_like_short_ones() {
+    let long = "words ".repeat(100_000);
+    let mut session = Session::new(Dialect::Responses);
+    for before in [true, false] {
+        let (first, last) = if before { (long.as_str(), "") } else { ("", long.as_str()) };
+        let message = format!(
+            r#"{{"input":{},"type":"response.create","model":"gpt-4o","max_output_tokens":7,"instructions":{}}}"#,
+            json!(first),
+            json!(last)
+        );
+        assert!(session.raw(message.as_bytes()));
+        // With line breaks, and between them.
+        assert!(session.raw(message.replace(',', ",\n").as_bytes()));
+    }
+    assert!(session.asked.iter().all(|begun| begun.facts.model.as_deref() == Some("gpt-4o")));
+    assert!(session.asked.iter().all(|begun| begun.facts.max_tokens == Some(7) && begun.facts.unread.is_none()));
+    // A text that has a line break in it has no other end than its own.
+    let message = format!("{{\"a\":\"{}\n\",\"type\":\"response.create\"}}", "x".repeat(100_000));
+    assert_eq!(session.ledger.client(message.as_bytes()), Step::Unreadable);
+    session.server(&event("response.created", "resp_1", None, 0));
+    let mut last = event("response.completed", "resp_1", None, 7);
+    last["response"]["output"][0]["content"][0]["text"] = json!(long);
+    session.server(&last);
+    let (_, outcome, _) = session.one();
+    assert_eq!((outcome.facts.usage.tokens_in, outcome.body), (Some(7), Some(last["response"].to_string())));
+}
+
+#[test]
 fn what_comes_piece_by_piece_is_bounded() {
     let mut session = Session::new(Dialect::Responses);
     session.ledger.allow(1_000);
