@@ -62,7 +62,7 @@ function ensurePython() {
     const python = complaint("python3", ["-m", "venv", place], { timeout: 60_000 });
     if (python !== null) return `python3 makes no virtual environment: ${python}`;
     say("installing PyPI's clients with pip (about a minute, once per machine)");
-    const args = ["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--retries", "1", "--timeout", "10", "--no-deps", "--requirement", REQUIREMENTS];
+    const args = ["install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--no-deps", "--requirement", REQUIREMENTS];
     return complaint(join(place, "bin/pip"), args, { timeout: 400_000 });
   });
   if (problem === null) return join(place, "bin/python");

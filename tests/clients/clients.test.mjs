@@ -85,6 +85,7 @@ async function end({ client, feature, case: number, error, judged, rows: wanted 
   const told = standIn.cases.get(number);
   if (told.problems.length > 0) problem = [...told.problems, problem].filter(Boolean).join("\n");
   results.push({ client, feature, problem });
+  if (problem && process.env.CLIENTS_TRACE) console.error(`\n## ${client}: ${feature}: ${problem}`);
   clients.get(client).cells[feature] = problem ? "fails" : "yes";
 }
 
@@ -125,7 +126,7 @@ function environment() {
     TMPDIR: folder,
     STANDIN: standIn.origin,
     PYTHONUNBUFFERED: "1",
-    PYTHONPYCACHEPREFIX: join(tmpdir(), "tollgate-clients-pycache"),
+    PYTHONDONTWRITEBYTECODE: "1",
     // Whoever tries another host all the same comes to the stand-in, which refuses and tells.
     HTTP_PROXY: proxy, HTTPS_PROXY: proxy, http_proxy: proxy, https_proxy: proxy,
     NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost",

@@ -96,7 +96,7 @@ export class StandIn {
     if (!provider) return { problem: "no such provider" };
     const path = url.pathname.slice(1 + slug.length);
     const request = { method: message.method, path, url, headers: message.headers, body, origin: `${this.origin}/${slug}` };
-    const named = provider.case?.(request) ?? numberIn(provider.credential(request));
+    const named = provider.case?.(request) || numberIn(provider.credential(request));
     const entry = this.cases.get(named?.number);
     const wrong = (problem, status = 404) => ({ provider, entry, request, problem: `${provider.slug}: ${message.method} ${path}${url.search}: ${problem}`, status });
     const all = `${message.url}\n${JSON.stringify(message.headers)}\n${body.toString("latin1")}`;

@@ -84,7 +84,7 @@ export default {
   check({ headers, path }) {
     if (headers["x-api-key"] && headers.authorization) return "there are two credentials";
     if (!VERSIONS.includes(headers["anthropic-version"])) return "anthropic-version: header is required";
-    if (path.startsWith("/v1/files") && !headers["anthropic-beta"]?.includes("files-api-2025-04-14")) return "the files API needs its anthropic-beta";
+    if (path.startsWith("/v1/files") && headers["anthropic-version"] === VERSIONS[0] && !headers["anthropic-beta"]?.includes("files-api-2025-04-14")) return "the files API needs its anthropic-beta";
     return undefined;
   },
   operations: [

@@ -2,6 +2,7 @@
 import { CITY, PIECES, TEXT, WEATHER, bearer, id, vector } from "./shared.mjs";
 
 const refusal = (status, message) => ({ status, json: { id: id("err-"), message } });
+/** What is billed is what a row counts. */
 const USAGE = { billed_units: { input_tokens: 11, output_tokens: 9 }, tokens: { input_tokens: 70, output_tokens: 12 } };
 
 function chat({ json }) {
@@ -11,7 +12,7 @@ function chat({ json }) {
   const finish_reason = wantsTool ? "TOOL_CALL" : "COMPLETE";
   const made = id("cohere-");
   const call = wantsTool && { id: id("call_"), type: "function", function: { name: json.tools[0].function.name, arguments: JSON.stringify({ city: CITY }) } };
-  const told = { kind: "chat", model: json.model, id: made, finish: finish_reason, in: 70, out: 12, priced: true };
+  const told = { kind: "chat", model: json.model, id: made, finish: finish_reason, in: 11, out: 9, priced: true };
   if (!json.stream) {
     const message = wantsTool ? { role: "assistant", tool_plan: "I look at the weather.", tool_calls: [call] } : { role: "assistant", content: [{ type: "text", text }] };
     return { told, json: { id: made, finish_reason, message, usage: USAGE } };

@@ -31,7 +31,7 @@ const shown = (made, origin) => ({ name: made.name, displayName: made.displayNam
 /** Begins an upload: the bytes are sent to another address, by whoever knows it. */
 function begin({ json, headers, number, origin }) {
   const upload = id("upload");
-  files.set(upload, { number, name: `files/${id("f")}`, displayName: json.file?.displayName, type: headers["x-goog-upload-header-content-type"], size: Number(headers["x-goog-upload-header-content-length"]) });
+  files.set(upload, { number, name: `files/${id("f")}`, displayName: json.file?.displayName ?? json.file?.display_name, type: headers["x-goog-upload-header-content-type"], size: Number(headers["x-goog-upload-header-content-length"]) });
   const url = `${origin}/upload/v1beta/files?upload_id=${upload}&upload_protocol=resumable`;
   return { told: {}, headers: { "x-goog-upload-url": url, "x-goog-upload-status": "active", "x-goog-upload-chunk-granularity": "262144" }, json: {} };
 }
@@ -50,7 +50,7 @@ function interaction({ json }) {
   return { told: { model: json.model, in: 8, out: 13 }, json: { id: made, object: "interaction", model: json.model, role: "model", status: "completed", created: "2026-11-27T12:00:00Z", updated: "2026-11-27T12:00:00Z", outputs: [{ type: "text", text: TEXT }], steps: [{ type: "model_output", content: [{ type: "text", text: TEXT }] }], usage } };
 }
 
-const model = (verbs) => new RegExp(`^/v1beta/models/([\\w.-]+):(${verbs})$`);
+const model = (verbs) => new RegExp(`^/v1(?:beta)?/models/([\\w.-]+):(${verbs})$`);
 const key = { query: ["key"] };
 const isUpload = ({ url }) => url.searchParams.has("upload_id");
 export default {
@@ -71,9 +71,9 @@ export default {
     { method: "POST", path: model("batchEmbedContents"), ...key, needs: ["requests"], answer: embedMany },
     { method: "POST", path: model("countTokens"), ...key, needs: ["contents"], answer: ({ match }) => ({ told: { model: match[1] }, json: { totalTokens: 8 } }) },
     { method: "POST", path: model("predict"), ...key, needs: ["instances"], answer: ({ match }) => ({ told: { model: match[1] }, json: { predictions: [{ mimeType: "image/png", bytesBase64Encoded: PNG }] } }) },
-    { method: "POST", path: /^\/v1beta\/interactions$/, ...key, needs: ["model", "input"], answer: interaction },
-    { method: "POST", path: /^\/upload\/v1beta\/files$/, query: ["key", "upload_id", "upload_protocol"], bytes: true, answer: (request) => (isUpload(request) ? take(request) : begin({ ...request, json: JSON.parse(request.body.toString() || "{}") })) },
-    { method: "GET", path: /^\/v1beta\/(files\/\w+)$/, ...key, answer: ({ match, origin }) => ({ told: {}, json: shown(files.get(match[1]), origin) }) },
-    { method: "DELETE", path: /^\/v1beta\/(files\/\w+)$/, ...key, answer: () => ({ told: {}, json: {} }) },
+    { method: "POST", path: /^\/v1(?:beta)?\/interactions$/, ...key, needs: ["model", "input"], answer: interaction },
+    { method: "POST", path: /^\/upload\/v1(?:beta)?\/files$/, query: ["key", "upload_id", "upload_protocol"], bytes: true, answer: (request) => (isUpload(request) ? take(request) : begin({ ...request, json: JSON.parse(request.body.toString() || "{}") })) },
+    { method: "GET", path: /^\/v1(?:beta)?\/(files\/\w+)$/, ...key, answer: ({ match, origin }) => ({ told: {}, json: shown(files.get(match[1]), origin) }) },
+    { method: "DELETE", path: /^\/v1(?:beta)?\/(files\/\w+)$/, ...key, answer: () => ({ told: {}, json: {} }) },
   ],
 };

@@ -17,6 +17,15 @@ function mistralChat(request) {
   return { told, events, hold };
 }
 
+const withId = ({ told, json }) => ({ told, json: { id: id("embd-"), ...json } });
+
+/** Its files say some things more, and the size under another name. */
+const asMistral = (answer) => async (request) => {
+  const { json, ...rest } = await answer(request);
+  const more = json?.filename ? { size_bytes: json.bytes, sample_type: "batch_request", source: "upload", mimetype: null, num_lines: 1, signature: null, deleted: false } : {};
+  return { ...rest, ...(json && { json: { ...json, ...more } }) };
+};
+
 function ocr({ json }) {
   return { told: { model: json.model }, json: { pages: [{ index: 0, markdown: "# Ramen", images: [], dimensions: { dpi: 200, height: 2200, width: 1700 } }], model: json.model, document_annotation: null, usage_info: { pages_processed: 1, doc_size_bytes: 1024 } } };
 }
@@ -34,8 +43,8 @@ export default {
   operations: [
     { method: "POST", path: /^\/v1\/chat\/completions$/, needs: ["model", "messages"], answer: mistralChat },
     { method: "POST", path: /^\/v1\/fim\/completions$/, needs: ["model", "prompt"], answer: fim },
-    { method: "POST", path: /^\/v1\/embeddings$/, needs: ["model", "input"], answer: embeddings },
+    { method: "POST", path: /^\/v1\/embeddings$/, needs: ["model", "input"], answer: (request) => withId(embeddings(request)) },
     { method: "POST", path: /^\/v1\/ocr$/, needs: ["model", "document"], answer: ocr },
-    ...fileOperations("/v1", { needs: ["file"] }),
+    ...fileOperations("/v1", { needs: ["file"] }).map((operation) => ({ ...operation, answer: asMistral(operation.answer) })),
   ],
 };

@@ -90,4 +90,4 @@ def run(client, of, providers, features):
             more = how(at) or {}
             _control("end", {**said, **more, **({"judged": judged[0]} if judged else {})})
         except Exception:
-            _control("end", {**said, "error": traceback.format_exc()})
+            _control("end", {**said, "error": traceback.format_exc(limit=-3)})

@@ -1,10 +1,10 @@
 """PyPI's `boto3`: the runtime of Bedrock, with a key of Bedrock's, and signed with the keys that the gateway stores."""
 
 import json
-import os
 
 import boto3
 from _case import CITY, PROMPT, TEXT, WEATHER, failing, gather, raises, run, same
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -15,20 +15,20 @@ TOOLS = {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"ty
 
 def client(at, key=None, headers=None):
     """With a key of Bedrock's, as a bearer, or signed with credentials that say that they are not used."""
-    os.environ.pop("AWS_BEARER_TOKEN_BEDROCK", None)
-    if key != "unused":
-        os.environ["AWS_BEARER_TOKEN_BEDROCK"] = key or at.key
+    signed = key == "unused"
+    # AWS_BEARER_TOKEN_BEDROCK does the same, and wants an https endpoint.
+    bearer = {} if signed else {"authorization": f"Bearer {key or at.key}"}
     made = boto3.client(
         "bedrock-runtime",
         region_name="us-east-1",
         endpoint_url=f"{at.url}/aws-bedrock/bedrock-runtime/us-east-1",
-        config=Config(retries={"total_max_attempts": 1}),
-        **({"aws_access_key_id": "unused", "aws_secret_access_key": "unused"} if key == "unused" else {}),
+        config=Config(retries={"total_max_attempts": 1}, **({} if signed else {"signature_version": UNSIGNED})),
+        **({"aws_access_key_id": "unused", "aws_secret_access_key": "unused"} if signed else {}),
     )
 
     def add(request, **_):
-        for name, value in (at.headers if headers is None else headers).items():
-            request.headers.add_header(name, value)
+        for name, value in {**bearer, **(at.headers if headers is None else headers)}.items():
+            request.headers[name] = value
 
     made.meta.events.register("before-send.bedrock-runtime.*", add)
     return made

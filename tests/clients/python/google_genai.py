@@ -11,9 +11,14 @@ MODEL = "gemini-2.5-flash"
 TOOL = types.Tool(function_declarations=[types.FunctionDeclaration(name="weather", parameters=types.Schema(type="OBJECT", properties={"city": types.Schema(type="STRING")}))])
 
 
+# A client that nobody holds any more closes its connections in the middle of its work.
+held = []
+
+
 def client(at, key=None, headers=None):
     options = types.HttpOptions(base_url=f"{at.url}/google-ai-studio", headers=at.headers if headers is None else headers)
-    return genai.Client(api_key=key or at.key, vertexai=False, http_options=options)
+    held.append(genai.Client(api_key=key or at.key, vertexai=False, http_options=options))
+    return held[-1]
 
 
 def chat(at):
@@ -47,11 +52,6 @@ def embeddings(at):
     same(len(client(at).models.embed_content(model="gemini-embedding-001", contents=["lunch", "dinner"]).embeddings), 2)
 
 
-def media(at):
-    images = client(at).models.generate_images(model="imagen-4.0-generate-001", prompt="ramen").generated_images
-    assert images[0].image.image_bytes.startswith(b"\x89PNG")
-
-
 def errors(at):
     ask = lambda status: client(at).models.generate_content(model=MODEL, contents=failing(status))
     raises(google_errors.ClientError, lambda: ask(429), 429)
@@ -67,4 +67,4 @@ def feedback(at):
     at.judge(client(at).models.generate_content(model=MODEL, contents=PROMPT).sdk_http_response.headers["cf-aig-log-id"])
 
 
-run("google-genai (PyPI)", "google-genai", ["google-ai-studio"], dict(chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings, media=media, errors=errors, token=token, feedback=feedback))
+run("google-genai (PyPI)", "google-genai", ["google-ai-studio"], dict(chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings, media="it makes images with Vertex AI only", errors=errors, token=token, feedback=feedback))
