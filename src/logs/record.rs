@@ -203,7 +203,12 @@ fn nothing() -> Usage {
 impl Call {
     /// The model that the request asks for, as far as it says.
     pub fn model(&self) -> Option<String> {
-        self.asked_model().map(str::to_owned).or_else(|| self.model_of_path())
+        self.deployment().or_else(|| self.asked_model().map(str::to_owned)).or_else(|| self.model_of_path())
+    }
+
+    /// What Azure runs, whatever its clients write into the body: some of them put the name of any model there.
+    fn deployment(&self) -> Option<String> {
+        (self.provider == "azure-openai").then(|| model::azure_deployment(&self.rest)).flatten()
     }
 
     pub(super) fn asked_model(&self) -> Option<&str> {
@@ -617,6 +622,22 @@ pub mod tests {
         let riddle = Call { facts: facts(Some("a"), &[], Some("why")), ..call("a") };
         let named = Facts { model: Some("b".to_owned()), ..Facts::default() };
         assert_eq!(LogRecord::new(riddle, answered(named)).model.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn azures_row_names_the_deployment_whatever_the_body_says() {
+        let model = |provider: &str, rest: &str| {
+            let facts = RequestFacts { model: Some("text-embedding-ada-002".to_owned()), ..RequestFacts::default() };
+            let named = Facts { model: Some("text-embedding-3-small".to_owned()), ..Facts::default() };
+            let call = Call { facts, provider: provider.to_owned(), rest: rest.to_owned(), ..call("a") };
+            LogRecord::new(call, answered(named)).model.unwrap()
+        };
+        for rest in ["res/openai/deployments/mine/embeddings", "res/deployments/mine/embeddings", "res/mine/embeddings"]
+        {
+            assert_eq!(model("azure-openai", rest), "mine");
+        }
+        assert_eq!(model("azure-openai", "res/openai/v1/embeddings"), "text-embedding-ada-002");
+        assert_eq!(model("openai", "deployments/mine/embeddings"), "text-embedding-ada-002");
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub mod names;
 
 use crate::http::query;
 use crate::http::query::{Query, is_credential};
-use crate::providers::table::{azure_deployment, hugging_face_model};
+use crate::providers::table::{self, hugging_face_model};
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
 pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
@@ -24,7 +24,7 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
             let name = |model: &str| model.split(':').next().unwrap_or(model).to_owned();
             after("models").map(name).or_else(|| Some(format!("tunedModels/{}", name(after("tunedModels")?))))
         }
-        "azure-openai" => azure_deployment(rest).map(str::to_owned).or_else(|| parameter("deployment")),
+        "azure-openai" => azure_deployment(rest).or_else(|| parameter("deployment")),
         "aws-bedrock" => bedrock(rest),
         "baseten" => after("model").map(str::to_owned),
         "huggingface" => hugging_face_model(rest),
@@ -51,6 +51,11 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
         .or_else(|| parameter("model_id"))
         .map(|model| model.trim().to_owned())
         .filter(|model| !model.is_empty())
+}
+
+/// The deployment that the path of a request to Azure names.
+pub fn azure_deployment(rest: &str) -> Option<String> {
+    table::azure_deployment(&query::understood(rest)).map(str::to_owned)
 }
 
 /// `model/{id}/converse`, where the id may be an ARN with a slash.

@@ -58,27 +58,27 @@ function about({ client, version, program, reasons }) {
 }
 
 /** Makes a gateway for one feature of one client. */
-async function begin({ client, feature, providers, settings }) {
+async function begin({ client, feature, providers, settings: { keys, ...settings } = {} }) {
   const number = (cases += 1);
   const gateway = await gw.create(`case-${number}`, { authentication: true, ...settings });
-  standIn.open(number, feature);
+  standIn.open(number, feature, feature === "token" || keys ? "stored" : "own");
   const stored = `sk-storedc${number}z-0123456789abcdef`;
   const accessKeyId = `AKIASTOREDC${number}Z0`;
   const secrets = {
     "azure-openai": { apiKey: stored, resource: AZURE_RESOURCE },
     "aws-bedrock": { accessKeyId, secretAccessKey: secretOf(accessKeyId), region: "us-east-1" },
   };
-  if (feature === "token" || settings?.keys) {
+  if (feature === "token" || keys) {
     for (const provider of providers) await made(`/gateways/${gateway}/provider_configs`, { alias: "default", default_config: true, provider_slug: provider, secret: secrets[provider] ?? stored });
   }
   return { case: number, gateway, url: `${gw.url}/v1/acct/${gateway}`, origin: gw.url, key: `sk-ownc${number}z-0123456789abcdef`, token, control, resource: AZURE_RESOURCE, client, feature };
 }
 
 /** Looks at what a feature left behind. */
-async function end({ client, feature, case: number, error, judged, rows: wanted }) {
+async function end({ client, feature, case: number, error, judged, rows: wanted, refused }) {
   let problem = error;
   try {
-    if (!error) await check({ feature, number, judged, wanted });
+    if (!error) await check({ number, judged, wanted, refused });
   } catch (failure) {
     problem = failure.message;
   }
@@ -89,19 +89,24 @@ async function end({ client, feature, case: number, error, judged, rows: wanted 
   clients.get(client).cells[feature] = problem ? "fails" : "yes";
 }
 
-async function check({ feature, number, judged, wanted }) {
-  const { told } = standIn.cases.get(number);
+async function check({ number, judged, wanted, refused }) {
+  const { told, kind } = standIn.cases.get(number);
   assert.ok(told.length > 0 || wanted === 0, "no request came to the provider");
   let list;
   const shown = async () => (list = await gw.result(`/gateways/case-${number}/logs?per_page=50&order_by=created_at&order_by_direction=asc`)).length >= told.length;
-  await until(shown, `${told.length} rows of ${feature}`, 5_000);
-  const rows = await Promise.all(list.map(({ id }) => gw.result(`/gateways/case-${number}/logs/${id}`)));
+  await until(shown, `a row for each of ${told.map(({ method, path }) => `${method} ${path}`).join(", ")}`, 5_000).catch((error) => {
+    throw new Error(`${error.message}; there are ${list.length}`);
+  });
+  const all = await Promise.all(list.map(({ id }) => gw.result(`/gateways/case-${number}/logs/${id}`)));
+  const isRefusal = ({ error }) => Boolean(refused) && /^gateway: /.test(error ?? "");
+  const rows = all.filter((row) => !isRefusal(row));
+  if (refused) assert.ok(all.some(isRefusal) && told.length < 10, `a budget stopped nothing: ${told.length} answers, ${all.length} rows`);
   const facts = (row) => ({ provider: row.provider, path: row.path, status: row.status_code, model: row.model });
   assert.deepEqual(rows.map(facts).map(({ provider, status }) => [provider, status]), told.map(({ provider, status }) => [provider, status]), "the rows are not what the provider answered");
   for (const [index, row] of rows.entries()) {
     const answer = told[index];
     const expected = { success: answer.status < 400 };
-    if (!answer.upload) expected.credential = feature === "token" || answer.stored ? "stored" : "request";
+    if (!answer.upload) expected.credential = { stored: "stored", own: "request" }[kind];
     if ("model" in answer) expected.model = answer.model;
     if (answer.kind) expected.model_type = answer.kind;
     if (answer.id) expected.response_id = answer.id;

@@ -63,10 +63,11 @@ export class StandIn {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  open(number, feature) {
+  /** A case begins: `kind` says whose key the provider is sent, the client's `own` or the `stored` one. */
+  open(number, feature, kind) {
     let seen;
     const first = new Promise((resolve) => (seen = resolve));
-    this.cases.set(number, { number, feature, told: [], problems: [], first, seen });
+    this.cases.set(number, { number, feature, kind, told: [], problems: [], first, seen });
   }
 
   async #serve(request, response) {
@@ -104,7 +105,7 @@ export class StandIn {
     const foreign = Object.keys(message.headers).filter((name) => OURS.test(name));
     if (foreign.length > 0) return wrong(`has the headers ${foreign}`, 400);
     if (!entry) return wrong("no key, or one that the provider does not know", 401);
-    if (named.kind && named.kind !== (entry.feature === "token" ? "stored" : "own")) return wrong(`has the ${named.kind} key`, 401);
+    if (named.kind && named.kind !== entry.kind) return wrong(`has the ${named.kind} key`, 401);
     const fits = provider.operations.filter((operation) => operation.path.test(path));
     const operation = fits.find(({ method, socket }) => method === message.method && Boolean(socket) === Boolean(message.headers.upgrade));
     if (!operation) return fits.length > 0 ? wrong(`the method is ${fits.map(({ method }) => method).join(" or ")}`, 405) : wrong("no such path");
@@ -144,8 +145,8 @@ function numberIn(credential) {
   return found && { kind: found[1].toLowerCase(), number: Number(found[2]) };
 }
 
-async function checkBody(request, { needs, form, bytes }) {
-  const type = request.headers["content-type"] ?? "";
+async function checkBody(request, { needs, form, bytes, untyped }) {
+  const type = request.headers["content-type"] ?? (untyped ? "application/json" : "");
   if (needs) {
     if (!type.startsWith("application/json")) return `the body is ${type || "of no type"}, not JSON`;
     try {

@@ -34,6 +34,7 @@ for (const { by, sent, arrives, json = BODY, model } of [
   { by: "Cloudflare's form", sent: `D/chat/completions${VERSION}`, arrives: `/openai/deployments/D/chat/completions${VERSION}`, model: "D" },
   { by: "AzureOpenAI with azure_endpoint", sent: `openai/deployments/D/chat/completions${VERSION}`, arrives: `/openai/deployments/D/chat/completions${VERSION}`, model: "D" },
   { by: "AzureOpenAI with base_url", sent: `deployments/D/embeddings${VERSION}`, arrives: `/openai/deployments/D/embeddings${VERSION}`, json: { input: "x" }, model: "D" },
+  { by: "LangChain's embeddings, with another model in the body", sent: `openai/deployments/D/embeddings${VERSION}`, arrives: `/openai/deployments/D/embeddings${VERSION}`, json: { model: "text-embedding-ada-002", input: "x" }, model: "D" },
   { by: "responses", sent: `openai/responses${VERSION}`, arrives: `/openai/responses${VERSION}`, json: { model: "D", input: "x" }, model: "D" },
   { by: "responses with base_url", sent: `responses${VERSION}`, arrives: `/openai/responses${VERSION}`, json: { model: "D", input: "x" }, model: "D" },
   { by: "the v1 API", sent: "openai/v1/chat/completions", arrives: "/openai/v1/chat/completions", model: "D" },

@@ -86,6 +86,6 @@ export default {
   check: (request) => (bearer(request) ? undefined : wrongSignature(request)),
   operations: [
     { method: "POST", path: /^\/model\/([^/]+)\/(converse|converse-stream)$/, needs: ["messages"], answer: converse },
-    { method: "POST", path: /^\/model\/([^/]+)\/(invoke|invoke-with-response-stream)$/, needs: [], answer: invoke },
+    { method: "POST", path: /^\/model\/([^/]+)\/(invoke|invoke-with-response-stream)$/, needs: [], untyped: true, answer: invoke },
   ],
 };

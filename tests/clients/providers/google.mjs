@@ -7,8 +7,8 @@ const USAGE = { promptTokenCount: 8, candidatesTokenCount: 13, totalTokenCount: 
 
 export function generate({ json, match }) {
   const [, model, verb] = match;
-  const answered = json.contents.some(({ parts }) => parts?.some(({ functionResponse }) => functionResponse));
-  const declared = json.tools?.flatMap(({ functionDeclarations }) => functionDeclarations ?? []) ?? [];
+  const answered = json.contents.some(({ parts }) => parts?.some(({ functionResponse, function_response }) => functionResponse ?? function_response));
+  const declared = json.tools?.flatMap(({ functionDeclarations, function_declarations }) => functionDeclarations ?? function_declarations ?? []) ?? [];
   const call = !answered && declared[0] && { functionCall: { name: declared[0].name, args: { city: CITY } } };
   const responseId = id("gem");
   const whole = (parts, last) => ({ candidates: [{ content: { parts, role: "model" }, index: 0, ...(last && { finishReason: "STOP" }) }], usageMetadata: last ? USAGE : { promptTokenCount: 8, totalTokenCount: 8 }, modelVersion: model, responseId });

@@ -17,7 +17,9 @@ function run({ json, match }) {
     const calls = tool && { tool_calls: [{ name: (tool.function ?? tool).name, arguments: { city: CITY } }] };
     return { told, json: result({ response: tool ? null : answered ? WEATHER : TEXT, ...calls, usage: USAGE }) };
   }
-  return { told, events: [...PIECES.map((response) => data({ response, p: "abcd" })), data({ response: "", usage: USAGE }), data("[DONE]")], hold: 0 };
+  const call = tool && { tool_calls: [{ name: (tool.function ?? tool).name, arguments: { city: CITY } }] };
+  const pieces = call ? [data({ response: "", ...call, p: "abcd" })] : (answered ? [WEATHER] : PIECES).map((response) => data({ response, p: "abcd" }));
+  return { told, events: [...pieces, data({ response: "", usage: USAGE }), data("[DONE]")], hold: 0 };
 }
 
 export default {

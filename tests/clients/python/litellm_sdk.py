@@ -59,7 +59,7 @@ def common(place, embed):
 
     def errors(at):
         raises(litellm.RateLimitError, lambda: ask(at, failing(429)), 429)
-        raises((litellm.InternalServerError, litellm.ServiceUnavailableError), lambda: ask(at, failing(500)))
+        raises((litellm.InternalServerError, litellm.APIError), lambda: ask(at, failing(500)))
 
     def token(at):
         same(ask(at, PROMPT, key="unused").choices[0].message.content, TEXT)
