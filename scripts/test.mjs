@@ -1,8 +1,10 @@
 // `npm test`: the host tests, then the end-to-end tests against the built Worker.
-// `npm test -- host` and `npm test -- e2e [part of a file name]` run one of the two. Last comes schemathesis, where it can be had.
+// `npm test -- host` and `npm test -- e2e [part of a file name]` run one of the two. Then come official clients, `npm run clients`,
+// and schemathesis, where they can be had.
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
+import { clients } from "./clients.mjs";
 import { fuzz } from "./fuzz.mjs";
 import { build, nodeProgram, wranglerEnv } from "./setup.mjs";
 import { Failure, main, root, say } from "./toolchain.mjs";
@@ -41,6 +43,7 @@ await main(import.meta.url, ([suite, part]) => {
   const failed = [];
   if (suite !== "e2e" && !testHost()) failed.push("host");
   if (suite !== "host" && !testEndToEnd(part)) failed.push("end-to-end");
+  if (suite === undefined && !clients()) failed.push("clients");
   if (suite === undefined && !fuzz()) failed.push("fuzz");
   if (failed.length > 0) throw new Failure(`these tests failed: ${failed.join(", ")}`);
 });

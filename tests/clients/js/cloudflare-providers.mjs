@@ -28,6 +28,6 @@ const workersAi = ({ gateway, url, key, headers }) => createWorkersAI({
   },
 });
 await run("workers-ai-provider (npm)", { of: "workers-ai-provider", providers: ["workers-ai"] }, {
-  ...features((at) => workersAi(at)("@cf/meta/llama-3.3-70b-instruct-fp8-fast"), { embedder: (at) => workersAi(at).textEmbedding("@cf/baai/bge-m3"), media: "not tried" }),
+  ...features((at) => workersAi(at)("@cf/meta/llama-3.3-70b-instruct-fp8-fast"), { embedder: (at) => workersAi(at).textEmbedding("@cf/baai/bge-m3"), painter: (at) => workersAi(at).image("@cf/black-forest-labs/flux-1-schnell") }),
   feedback: NO_HEADERS,
 });

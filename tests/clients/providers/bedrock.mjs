@@ -2,7 +2,7 @@
 // that a request came to, as AWS does.
 import { createHash, createHmac } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { CITY, PIECES, TEXT, WEATHER, bearer, vector } from "./shared.mjs";
+import { CITY, PIECES, PNG, TEXT, WEATHER, bearer, vector } from "./shared.mjs";
 import { message, messageEvents } from "./anthropic.mjs";
 
 const NAMES = { 400: "ValidationException", 401: "UnrecognizedClientException", 403: "AccessDeniedException", 404: "ResourceNotFoundException", 405: "ValidationException", 429: "ThrottlingException", 500: "InternalServerException" };
@@ -72,6 +72,7 @@ function invoke(request) {
   if (model.startsWith("amazon.titan-embed")) {
     return { told: { kind: "embeddings", model, in: 9 }, headers: { "x-amzn-bedrock-input-token-count": "9" }, json: { embedding: vector(8), inputTextTokenCount: 9 } };
   }
+  if (/titan-image|nova-canvas/.test(model)) return { told: { model }, json: { images: [PNG], error: null } };
   if (json.anthropic_version !== "bedrock-2023-05-31") return { told: {}, ...refusal(400, "anthropic_version is required") };
   const whole = message(json, model.replace(/^.*anthropic\./, "").replace(/-v\d.*$/, ""));
   const told = { kind: "chat", model, id: whole.id, finish: whole.stop_reason, in: 20, out: 15, priced: true };

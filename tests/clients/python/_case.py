@@ -73,7 +73,7 @@ def run(client, of, providers, features):
     for feature, how in features.items():
         if isinstance(how, str):
             continue
-        at = SimpleNamespace(**_control("begin", dict(client=client, feature=feature, providers=providers)))
+        at = SimpleNamespace(**_control("begin", dict(client=client, feature=feature, providers=providers, settings=getattr(how, "settings", None) or {})))
         at.number = getattr(at, "case")
         at.headers = {"cf-aig-authorization": f"Bearer {at.token}"}
         at.first = lambda at=at: _control("first", {"case": at.number})

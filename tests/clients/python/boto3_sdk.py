@@ -71,6 +71,11 @@ def embeddings(at):
     same(len(json.loads(answer["body"].read())["embedding"]), 8)
 
 
+def media(at):
+    answer = client(at).invoke_model(modelId="amazon.titan-image-generator-v2:0", body=json.dumps({"taskType": "TEXT_IMAGE", "textToImageParams": {"text": "ramen"}}))
+    assert json.loads(answer["body"].read())["images"][0].startswith("iVBOR")
+
+
 def errors(at):
     ask = lambda status: client(at).converse(modelId=MODEL, messages=[{"role": "user", "content": [{"text": failing(status)}]}])
     same(raises(ClientError, lambda: ask(429)).response["Error"]["Code"], "ThrottlingException")
@@ -87,4 +92,4 @@ def feedback(at):
     at.judge(client(at).converse(modelId=MODEL, messages=ASK)["ResponseMetadata"]["HTTPHeaders"]["cf-aig-log-id"])
 
 
-run("boto3 (PyPI), Bedrock", "boto3", ["aws-bedrock"], dict(chat=chat, stream=stream, tools=tools, files="Bedrock's runtime has none", embeddings=embeddings, media="not tried: models of images have formats of their own", errors=errors, token=token, feedback=feedback))
+run("boto3 (PyPI), Bedrock", "boto3", ["aws-bedrock"], dict(chat=chat, stream=stream, tools=tools, files="Bedrock's runtime has none", embeddings=embeddings, media=media, errors=errors, token=token, feedback=feedback))

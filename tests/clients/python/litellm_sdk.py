@@ -30,7 +30,7 @@ def bedrock(at):
     return dict(model="bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", aws_bedrock_runtime_endpoint=f"{at.url}/aws-bedrock/bedrock-runtime/us-east-1", aws_region_name="us-east-1")
 
 
-def common(place, embed):
+def common(place, embed, files, media):
     def ask(at, content, key=None, headers=None, **more):
         messages = content if isinstance(content, list) else [{"role": "user", "content": content}]
         usage = {"stream_options": {"include_usage": True}} if more.get("stream") else {}
@@ -59,17 +59,40 @@ def common(place, embed):
 
     def errors(at):
         raises(litellm.RateLimitError, lambda: ask(at, failing(429)), 429)
-        raises((litellm.InternalServerError, litellm.APIError), lambda: ask(at, failing(500)))
+        raises((litellm.InternalServerError, litellm.APIError, litellm.ServiceUnavailableError), lambda: ask(at, failing(500)))
 
     def token(at):
         same(ask(at, PROMPT, key="unused").choices[0].message.content, TEXT)
         same("".join(piece or "" for piece in pieces(ask(at, PROMPT, key=at.token, headers={}, stream=True))), TEXT)
 
-    return dict(chat=chat, stream=stream, tools=tools, files="not tried: its files are for its own proxy", embeddings=embeddings if isinstance(embed, dict) else embed, media="not tried", errors=errors, token=token, feedback=NO_HEADERS)
+    return dict(chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings if isinstance(embed, dict) else embed, media=media, errors=errors, token=token, feedback=NO_HEADERS)
 
 
-run("litellm (PyPI), openai", "litellm", ["openai"], common(openai, {"model": "openai/text-embedding-3-small"}))
-run("litellm (PyPI), azure", "litellm", ["azure-openai"], common(azure, {"model": "azure/my-embeddings"}))
-run("litellm (PyPI), anthropic", "litellm", ["anthropic"], common(anthropic, "the provider has none"))
-run("litellm (PyPI), gemini", "litellm", ["google-ai-studio"], common(gemini, {"model": "gemini/gemini-embedding-001"}))
-run("litellm (PyPI), bedrock", "litellm", ["aws-bedrock"], common(bedrock, "not tried"))
+def openai_files(at):
+    given = dict(custom_llm_provider="openai", api_base=f"{at.url}/openai", api_key=at.token)
+    made = litellm.create_file(file=("a.jsonl", b'{"a":1}\n'), purpose="batch", **given)
+    same(litellm.file_retrieve(made.id, **given).filename, "a.jsonl")
+    same(litellm.file_content(made.id, **given).content, b'{"a":1}\n')
+    same(litellm.file_delete(made.id, **given).deleted, True)
+
+
+def openai_media(at):
+    given = dict(api_base=f"{at.url}/openai", api_key=at.token)
+    assert litellm.image_generation(model="openai/gpt-image-1", prompt="ramen", **given).data[0].b64_json.startswith("iVBOR")
+
+
+def azure_media(at):
+    given = dict(api_base=f"{at.url}/azure-openai/{at.resource}", api_version="2024-10-21", api_key=at.token)
+    assert litellm.image_generation(model="azure/my-images", prompt="ramen", **given).data[0].b64_json.startswith("iVBOR")
+
+
+# Of what is no chat, litellm sends extra headers in the body, or not at all: there it has the token as its key.
+for how in (openai_files, openai_media, azure_media):
+    how.settings = {"keys": True}
+
+NO_FILES = "it has no files API for this provider"
+run("litellm (PyPI), openai", "litellm", ["openai"], common(openai, {"model": "openai/text-embedding-3-small"}, openai_files, openai_media))
+run("litellm (PyPI), azure", "litellm", ["azure-openai"], common(azure, {"model": "azure/my-embeddings"}, "see litellm, openai", azure_media))
+run("litellm (PyPI), anthropic", "litellm", ["anthropic"], common(anthropic, "the provider has none", NO_FILES, "the provider makes none"))
+run("litellm (PyPI), gemini", "litellm", ["google-ai-studio"], common(gemini, {"model": "gemini/gemini-embedding-001"}, "not tried", "not tried"))
+run("litellm (PyPI), bedrock", "litellm", ["aws-bedrock"], common(bedrock, {"model": "bedrock/amazon.titan-embed-text-v2:0"}, NO_FILES, "not tried"))

@@ -49,6 +49,11 @@ def embeddings(at):
     same(len(client(at).embeddings.create(model="mistral-embed", inputs=["lunch", "dinner"]).data), 2)
 
 
+def media(at):
+    heard = client(at).audio.transcriptions.complete(model="voxtral-mini-latest", file={"file_name": "a.mp3", "content": b"\xff\xfb\x90\x00"})
+    same(heard.text, TEXT)
+
+
 def errors(at):
     ask = lambda status: client(at).chat.complete(model=MODEL, messages=[{"role": "user", "content": failing(status)}])
     raises(mistral_errors.SDKError, lambda: ask(429), 429)
@@ -66,4 +71,4 @@ def feedback(at):
     at.judge(seen[0])
 
 
-run("mistralai (PyPI)", "mistralai", ["mistral"], dict(chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings, media="not tried: the stand-in has no voices of Mistral's", errors=errors, token=token, feedback=feedback))
+run("mistralai (PyPI)", "mistralai", ["mistral"], dict(chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings, media=media, errors=errors, token=token, feedback=feedback))
