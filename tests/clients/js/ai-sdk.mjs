@@ -39,7 +39,7 @@ for (const [name, of, provider, open, more] of [
   ["@ai-sdk/azure", "@ai-sdk/azure", "azure-openai", (at) => azure(at)("my-deployment"), { embedder: (at) => azure(at).embedding("my-embeddings"), painter: (at) => azure(at).image("my-images") }],
   ["@ai-sdk/azure, deployments", "@ai-sdk/azure", "azure-openai", (at) => deployments(at).chat("my-deployment"), { embedder: (at) => deployments(at).embedding("my-embeddings"), painter: (at) => deployments(at).image("my-images") }],
   ["@ai-sdk/anthropic", "@ai-sdk/anthropic", "anthropic", (at) => anthropic(at)("claude-sonnet-4-5"), {}],
-  ["@ai-sdk/google", "@ai-sdk/google", "google-ai-studio", (at) => google(at)("gemini-2.5-flash"), { embedder: (at) => google(at).embedding("gemini-embedding-001"), painter: (at) => google(at).image("imagen-4.0-generate-001") }],
+  ["@ai-sdk/google", "@ai-sdk/google", "google-ai-studio", (at) => google(at)("gemini-2.5-flash"), { embedder: (at) => google(at).embedding("gemini-embedding-001"), painter: (at) => google(at).image("gemini-2.5-flash-image") }],
   ["@ai-sdk/mistral", "@ai-sdk/mistral", "mistral", (at) => mistral(at)("mistral-small-latest"), { embedder: (at) => mistral(at).embedding("mistral-embed") }],
   ["@ai-sdk/cohere", "@ai-sdk/cohere", "cohere", (at) => cohere(at)("command-a-03-2025"), { embedder: (at) => cohere(at).embedding("embed-v4.0") }],
   ["@ai-sdk/amazon-bedrock", "@ai-sdk/amazon-bedrock", "aws-bedrock", (at) => bedrock(at)("us.anthropic.claude-sonnet-4-5-20250929-v1:0"), { embedder: (at) => bedrock(at).embedding("amazon.titan-embed-text-v2:0"), painter: (at) => bedrock(at).image("amazon.nova-canvas-v1:0") }],

@@ -66,9 +66,9 @@ if (!(process.env.CLIENTS_MISSING ?? "").includes("@openai/codex")) {
       assert.deepEqual([text, commands], [WEATHER, ["ramen from the shell"]]);
     },
     feedback: NO_HEADERS,
-    // A response costs some 0.00025 dollars, and this one goes on for 40 of them if nobody stops it.
+    // What Tollgate says of a budget, Codex says in its own words. A response costs some 0.00025 dollars, and this one goes on for 40 of them if nobody stops it.
     budget: Object.assign(async (at) => {
-      await assert.rejects(ask("Say ramen in the shell, again and again without end.", builtIn(at), { CODEX_API_KEY: at.token }), /spend|budget/i);
+      await assert.rejects(ask("Say ramen in the shell, again and again without end.", builtIn(at), { CODEX_API_KEY: at.token }), /Quota exceeded/);
       return { refused: true };
     }, { settings: { keys: true, spend_limits: { enabled: true, rules: [{ id: "all", limit: 0.0006, limitType: "cost", window: 86400 }] } } }),
   });

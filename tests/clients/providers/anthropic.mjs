@@ -89,7 +89,7 @@ export default {
   },
   operations: [
     { method: "POST", path: /^\/v1\/messages$/, ...beta, needs: ["model", "max_tokens", "messages"], answer: messages },
-    { method: "POST", path: /^\/v1\/messages\/count_tokens$/, ...beta, needs: ["model", "messages"], answer: ({ json }) => ({ told: { kind: "chat", model: json.model }, json: { input_tokens: 20 } }) },
+    { method: "POST", path: /^\/v1\/messages\/count_tokens$/, ...beta, needs: ["model", "messages"], answer: ({ json }) => ({ told: { model: json.model }, json: { input_tokens: 20 } }) },
     { method: "POST", path: /^\/v1\/messages\/batches$/, ...beta, needs: ["requests"], answer({ json, origin }) {
       const made = { id: id("msgbatch_"), requests: json.requests };
       batches.set(made.id, made);

@@ -12,6 +12,9 @@ export function generate({ json, match }) {
   const call = !answered && declared[0] && { functionCall: { name: declared[0].name, args: { city: CITY } } };
   const responseId = id("gem");
   const whole = (parts, last) => ({ candidates: [{ content: { parts, role: "model" }, index: 0, ...(last && { finishReason: "STOP" }) }], usageMetadata: last ? USAGE : { promptTokenCount: 8, totalTokenCount: 8 }, modelVersion: model, responseId });
+  if (model.endsWith("-image")) {
+    return { told: { model, id: responseId, finish: "STOP", in: 8, out: 13 }, json: whole([{ inlineData: { mimeType: "image/png", data: PNG } }], true) };
+  }
   const told = { kind: "chat", model, id: responseId, finish: "STOP", in: 8, out: 13, priced: true };
   if (verb === "generateContent") return { told, json: whole([call || { text: answered ? WEATHER : TEXT }], true) };
   const pieces = call ? [call] : (answered ? [WEATHER] : PIECES).map((text) => ({ text }));
@@ -74,6 +77,6 @@ export default {
     { method: "POST", path: /^\/v1(?:beta)?\/interactions$/, ...key, needs: ["model", "input"], answer: interaction },
     { method: "POST", path: /^\/upload\/v1(?:beta)?\/files$/, query: ["key", "upload_id", "upload_protocol"], bytes: true, answer: (request) => (isUpload(request) ? take(request) : begin({ ...request, json: JSON.parse(request.body.toString() || "{}") })) },
     { method: "GET", path: /^\/v1(?:beta)?\/(files\/\w+)$/, ...key, answer: ({ match, origin }) => ({ told: {}, json: shown(files.get(match[1]), origin) }) },
-    { method: "DELETE", path: /^\/v1(?:beta)?\/(files\/\w+)$/, ...key, answer: () => ({ told: {}, json: {} }) },
+    { method: "DELETE", path: /^\/v1(?:beta)?\/(files\/\w+)$/, ...key, bytes: true, answer: () => ({ told: {}, json: {} }) },
   ],
 };
