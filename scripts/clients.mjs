@@ -55,12 +55,17 @@ function ensureNpm() {
   return target;
 }
 
+let python;
 /** A Python that has the clients, or null. */
-function ensurePython() {
+export function ensurePython() {
+  return (python ??= { path: installPython() }).path;
+}
+
+function installPython() {
   const place = placeFor("python", [REQUIREMENTS]);
   const problem = ensure(place, () => {
-    const python = complaint("python3", ["-m", "venv", place], { timeout: 60_000 });
-    if (python !== null) return `python3 makes no virtual environment: ${python}`;
+    const made = complaint("python3", ["-m", "venv", place], { timeout: 60_000 });
+    if (made !== null) return `python3 makes no virtual environment: ${made}`;
     say("installing PyPI's clients with pip (about a minute, once per machine)");
     const args = ["install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--no-deps", "--requirement", REQUIREMENTS];
     return complaint(join(place, "bin/pip"), args, { timeout: 400_000 });
@@ -76,10 +81,10 @@ export function clients(part = "", update = false) {
   const optional = Object.keys(JSON.parse(readText(LOCKED[0])).optionalDependencies);
   const missing = optional.filter((name) => complaint(nodeProgram, [join(packages, ".bin", { "@openai/codex": "codex", "@anthropic-ai/claude-code": "claude" }[name]), "--version"]) !== null);
   if (missing.length > 0) say(`these clients of npm do not run here and are left out: ${missing.join(", ")}`);
-  const python = ensurePython();
+  const interpreter = ensurePython();
   build();
   say("clients (node --test)");
-  const env = { ...wranglerEnv(), CLIENTS_PART: part, CLIENTS_MISSING: missing.join(","), ...(python && { CLIENTS_PYTHON: python }), ...(update && { CLIENTS_UPDATE: "1" }) };
+  const env = { ...wranglerEnv(), CLIENTS_PART: part, CLIENTS_MISSING: missing.join(","), ...(interpreter && { CLIENTS_PYTHON: interpreter }), ...(update && { CLIENTS_UPDATE: "1" }) };
   return spawnSync(nodeProgram, ["--test", "tests/clients/clients.test.mjs"], { cwd: root, env, stdio: "inherit" }).status === 0;
 }
 

@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { clients } from "./clients.mjs";
+import { clients, ensurePython } from "./clients.mjs";
 import { fuzz } from "./fuzz.mjs";
 import { build, nodeProgram, wranglerEnv } from "./setup.mjs";
 import { Failure, main, root, say } from "./toolchain.mjs";
@@ -29,20 +29,20 @@ function endToEndFiles(part) {
   return chosen.map((name) => join(END_TO_END, name));
 }
 
-function testEndToEnd(part = "") {
+function testEndToEnd(part = "", python = process.env.CLIENTS_PYTHON) {
   const files = endToEndFiles(part);
   if (files.length === 0) throw new Failure(`no file in ${END_TO_END} matches *${part}*.test.mjs`);
   build();
   if (files.some((file) => file.includes("faults-under-load"))) build("panicking");
   say("end-to-end tests (node --test)");
-  return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...files], wranglerEnv());
+  return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...files], { ...wranglerEnv(), ...(python && { CLIENTS_PYTHON: python }) });
 }
 
 await main(import.meta.url, ([suite, part]) => {
   if (![undefined, "host", "e2e"].includes(suite)) throw new Failure("usage: npm test -- [host | e2e [file]]");
   const failed = [];
   if (suite !== "e2e" && !testHost()) failed.push("host");
-  if (suite !== "host" && !testEndToEnd(part)) failed.push("end-to-end");
+  if (suite !== "host" && !testEndToEnd(part, suite === undefined ? (ensurePython() ?? undefined) : undefined)) failed.push("end-to-end");
   if (suite === undefined && !clients()) failed.push("clients");
   if (suite === undefined && !fuzz()) failed.push("fuzz");
   if (failed.length > 0) throw new Failure(`these tests failed: ${failed.join(", ")}`);

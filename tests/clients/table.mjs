@@ -14,6 +14,7 @@ export const FEATURES = {
   errors: "errors",
   token: "token only",
   feedback: "feedback",
+  socket: "WebSocket",
 };
 
 const PAGE = fileURLToPath(new URL("../../docs/clients.md", import.meta.url));

@@ -33,7 +33,8 @@ export function versionOf(name) {
 }
 
 /** Runs the features of a client. `providers` are those whose keys are stored where the client has only a token. */
-export async function run(client, { of, providers }, features) {
+export async function run(client, { of, providers }, said) {
+  const features = { socket: "it opens none", ...said };
   const reasons = Object.fromEntries(Object.entries(features).filter(([, how]) => typeof how === "string"));
   const program = process.argv[1].split("/").slice(-2).join("/");
   await post("about", { client, version: versionOf(of), program, reasons });
@@ -48,12 +49,12 @@ export async function run(client, { of, providers }, features) {
       assert.equal(answer.status, 200, await answer.text());
       judged = id;
     };
-    const said = { client, feature, case: at.case };
+    const asked = { client, feature, case: at.case };
     try {
       const more = await how({ ...at, headers, judge, first: () => post("first", { case: at.case }) });
-      await post("end", { ...said, ...more, judged });
+      await post("end", { ...asked, ...more, judged });
     } catch (error) {
-      await post("end", { ...said, error: `${error.stack}\n${error.cause?.stack ?? ""}` });
+      await post("end", { ...asked, error: `${error.stack}\n${error.cause?.stack ?? ""}` });
     }
   }
 }

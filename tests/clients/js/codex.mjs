@@ -50,6 +50,7 @@ if (!(process.env.CLIENTS_MISSING ?? "").includes("@openai/codex")) {
   });
 
   await run("Codex (npm), its built-in provider", { of: "@openai/codex", providers: ["openai"] }, {
+    socket: "see tools",
     chat: "it only streams",
     stream: "see tools",
     // It cannot be given a header, so its key is OpenAI's where the gateway asks for no token.

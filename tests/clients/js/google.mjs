@@ -35,6 +35,7 @@ await run("@google/genai (npm)", { of: "@google/genai", providers: ["google-ai-s
   async embeddings(at) {
     assert.equal((await open(at).models.embedContent({ model: "gemini-embedding-001", contents: ["lunch", "dinner"] })).embeddings.length, 2);
   },
+  socket: "not tried here",
   media: "it makes images with Vertex AI only",
   async errors(at) {
     const ask = (status) => open(at).models.generateContent({ model, contents: failing(status) });

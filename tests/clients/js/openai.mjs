@@ -1,6 +1,7 @@
 // npm's `openai`, and its Azure.
 import assert from "node:assert/strict";
 import OpenAI, { AzureOpenAI } from "openai";
+import { ResponsesWS } from "openai/resources/responses/ws";
 import { CITY, PROMPT, TEXT, WEATHER, failing, gather, run } from "./_case.mjs";
 
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } } }];
@@ -73,7 +74,21 @@ const common = (open, model, { media }) => ({
   },
 });
 
-await run("openai (npm)", { of: "openai", providers: ["openai"] }, common(client, "gpt-4o", {
+/** Two responses over one connection. Its WebSockets have no default headers, so the token is its key. */
+const socket = Object.assign(async (at) => {
+  const connection = new ResponsesWS(client({ ...at, key: at.token, headers: {} }));
+  for (let n = 0; n < 2; n += 1) {
+    const done = new Promise((resolve, reject) => {
+      connection.once("response.completed", resolve);
+      connection.once("error", reject);
+    });
+    connection.send({ type: "response.create", model: "gpt-4o", input: PROMPT });
+    assert.equal((await done).response.output[0].content[0].text, TEXT);
+  }
+  connection.close();
+}, { settings: { keys: true } });
+
+await run("openai (npm)", { of: "openai", providers: ["openai"] }, { socket, ...common(client, "gpt-4o", {
   async media(at) {
     const { data } = await client(at).images.generate({ model: "gpt-image-1", prompt: "ramen" });
     assert.match(data[0].b64_json, /^iVBOR/);
@@ -81,10 +96,10 @@ await run("openai (npm)", { of: "openai", providers: ["openai"] }, common(client
     const heard = await client(at).audio.transcriptions.create({ model: "gpt-4o-transcribe", file: new File([sound], "a.mp3", { type: "audio/mpeg" }) });
     assert.equal(heard.text, TEXT);
   },
-}));
-await run("openai (npm), AzureOpenAI", { of: "openai", providers: ["azure-openai"] }, common(azure, "my-deployment", {
+}) });
+await run("openai (npm), AzureOpenAI", { of: "openai", providers: ["azure-openai"] }, { socket: "see openai", ...common(azure, "my-deployment", {
   async media(at) {
     const { data } = await azure(at).images.generate({ model: "my-images", prompt: "ramen" });
     assert.match(data[0].b64_json, /^iVBOR/);
   },
-}));
+}) });

@@ -67,4 +67,4 @@ def feedback(at):
     at.judge(client(at).models.generate_content(model=MODEL, contents=PROMPT).sdk_http_response.headers["cf-aig-log-id"])
 
 
-run("google-genai (PyPI)", "google-genai", ["google-ai-studio"], dict(chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings, media="it makes images with Vertex AI only", errors=errors, token=token, feedback=feedback))
+run("google-genai (PyPI)", "google-genai", ["google-ai-studio"], dict(socket="not tried here", chat=chat, stream=stream, tools=tools, files=files, embeddings=embeddings, media="it makes images with Vertex AI only", errors=errors, token=token, feedback=feedback))

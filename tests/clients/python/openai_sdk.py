@@ -81,5 +81,17 @@ def azure_media(at):
     assert azure(at).images.generate(model="my-images", prompt="ramen").data[0].b64_json.startswith("iVBOR")
 
 
-run("openai (PyPI)", "openai", ["openai"], common(plain, "gpt-4o", media))
-run("openai (PyPI), AzureOpenAI", "openai", ["azure-openai"], common(azure, "my-deployment", azure_media))
+def socket(at):
+    """Two responses over one connection. Its WebSockets have no default headers, so the token is its key."""
+    url = f"{at.url}/openai".replace("http", "ws", 1)
+    with plain(at, api_key=at.token, default_headers={}, websocket_base_url=url).responses.connect() as connection:
+        for _ in range(2):
+            connection.response.create(model="gpt-4o", input=PROMPT)
+            last = next(event for event in connection if event.type in ("response.completed", "error"))
+            same(last.response.output_text, TEXT)
+
+
+socket.settings = {"keys": True}
+
+run("openai (PyPI)", "openai", ["openai"], {"socket": socket, **common(plain, "gpt-4o", media)})
+run("openai (PyPI), AzureOpenAI", "openai", ["azure-openai"], {"socket": "see openai", **common(azure, "my-deployment", azure_media)})
