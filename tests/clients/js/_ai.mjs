@@ -10,7 +10,7 @@ const weather = tool({
 });
 
 /** Says nothing more of a client than is asked of every one: `open` makes its model, `embedder` and `painter` others. */
-export function features(open, { embedder, painter, tools = true, embeddings = "the provider has none", media = "the provider makes none" }) {
+export function features(open, { embedder, painter, tools = true, embeddings = "it has none of this provider", media = "it makes no images with this provider" }) {
   return {
     async chat(at) {
       const { text, usage } = await generateText({ model: open(at), prompt: PROMPT, maxRetries: 0 });
@@ -27,7 +27,7 @@ export function features(open, { embedder, painter, tools = true, embeddings = "
       const { textStream } = streamText({ model: open(at), ...asked, onError: () => {} });
       assert.equal(await gather(textStream, async () => {}), WEATHER);
     } : tools,
-    files: "it has no files API: files go inside of messages",
+    files: "it has no files API",
     embeddings: embedder ? async (at) => {
       const { embeddings: found } = await embedMany({ model: embedder(at), values: ["lunch", "dinner"], maxRetries: 0 });
       assert.deepEqual(found.map(({ length }) => length), [8, 8]);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import Cloudflare from "cloudflare";
 import { PROMPT, run } from "./_case.mjs";
 
-const only = "it asks the control plane, not models";
+const only = "control plane only";
 const open = ({ origin }, apiToken) => new Cloudflare({ apiToken, baseURL: `${origin}/client/v4`, maxRetries: 0 });
 
 await run("cloudflare (npm)", { of: "cloudflare", providers: ["openai"] }, {

@@ -7,7 +7,7 @@ import urllib.request
 import cloudflare
 from _case import PROMPT, raises, run, same
 
-ONLY = "it asks the control plane, not models"
+ONLY = "control plane only"
 
 
 def feedback(at):
