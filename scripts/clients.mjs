@@ -50,7 +50,7 @@ function ensureNpm() {
   });
   if (problem !== null) {
     const names = Object.keys(JSON.parse(readText(LOCKED[0])).dependencies);
-    say(`these clients of npm cannot be installed here and are left out: ${names.join(", ")} (${problem.split("\n").at(-1).trim()})`);
+    say(`these clients of npm cannot be installed here and are left out: ${names.join(", ")} (${problem.split("\n")[0].trim()})`);
     return null;
   }
   const link = join(HERE, "node_modules");

@@ -27,6 +27,8 @@ const programs = [
   ...(python ? readdirSync(join(here, "python")).filter((name) => name.endsWith(".py")).map((name) => ({ name: `python/${name}`, command: python })) : []),
 ].filter(({ name }) => name.includes(part) && !/\/_/.test(name));
 
+assert.ok(programs.length > 0, `no program below js/ or python/ has ${part} in its name`);
+
 let gw, standIn, token, control, folder;
 let cases = 0;
 /** By client: `{made, cells, program}`. */
