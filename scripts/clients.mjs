@@ -73,8 +73,8 @@ function installPython() {
     const made = complaint("python3", ["-m", "venv", place], { timeout: 60_000 });
     if (made !== null) return `python3 makes no virtual environment: ${made}`;
     say("installing PyPI's clients with pip (about a minute, once per machine)");
-    const args = ["install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "10", "--no-deps", "--requirement", REQUIREMENTS];
-    return complaint(join(place, "bin/pip"), args, { timeout: 400_000 });
+    const args = ["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--retries", "1", "--timeout", "10", "--no-deps", "--requirement", REQUIREMENTS];
+    return complaint(join(place, "bin/pip"), args, { timeout: 900_000 });
   });
   if (problem === null) return join(place, "bin/python");
   say(`these clients of PyPI cannot be installed here and are left out: ${PYTHON_CLIENTS.join(", ")} (${problem.split("\n").at(-1).trim()})`);

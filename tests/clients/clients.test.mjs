@@ -135,7 +135,6 @@ function environment() {
     TMPDIR: folder,
     STANDIN: standIn.origin,
     PYTHONUNBUFFERED: "1",
-    PYTHONDONTWRITEBYTECODE: "1",
     // Whoever tries another host all the same comes to the stand-in, which refuses and tells.
     HTTP_PROXY: proxy, HTTPS_PROXY: proxy, http_proxy: proxy, https_proxy: proxy,
     NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost",
