@@ -29,7 +29,6 @@ mod testing;
 mod wire;
 
 use crate::entry::{begin, cron, rpc};
-use crate::logs::queue_worker;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
@@ -46,9 +45,9 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
 
 /// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
 #[wasm_bindgen]
-pub async fn queue(delivery: queue_worker::Delivery, env: JsValue, context: JsValue) {
+pub async fn queue(delivery: entry::queue::Delivery, env: JsValue, context: JsValue) {
     let around = begin::around(env.unchecked_into(), Context::new(context.unchecked_into()));
-    queue_worker::receive(&delivery, &around).await;
+    entry::queue::receive(&delivery, &around).await;
 }
 
 #[event(fetch)]

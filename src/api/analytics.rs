@@ -117,9 +117,10 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::call::{Call, Outcome};
     use crate::logs::group_commit;
+    use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
-    use crate::logs::record::{Call, LogRecord, Outcome};
     use crate::testing::sqlite::Sqlite;
     use crate::wire::{Facts, Usage};
     use pollster::block_on;

@@ -14,6 +14,8 @@ use crate::credentials::vault::Vault;
 use crate::db::audit::By;
 use crate::db::databases::Databases;
 use crate::db::store::{Store, StoreError};
+use crate::feedback::locate;
+use crate::feedback::pending;
 use crate::gateways::gateway;
 use crate::gateways::gateway::Gateway;
 use crate::gateways::shards::carry;
@@ -21,6 +23,7 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::{Query, percent_decoded};
 use crate::http::router::{Endpoint, Route};
 use crate::logs::retention::room;
+use crate::logs::row;
 use std::cell::Cell;
 
 /// A request of the control plane whose caller is known.
@@ -166,7 +169,7 @@ async fn about_logs(
             match route.endpoint {
                 Endpoint::GetLog => {
                     if is_recent(id, request.now_ms) {
-                        feedback::settle(store, Some(id), request.now_ms).await?;
+                        pending::settle(store, Some(id), request.now_ms).await?;
                     }
                     logs::get(store, place.key, id).await
                 }
@@ -255,11 +258,11 @@ async fn judged(
     pause: impl AsyncFn(u64),
 ) -> Result<Reply, ApiError> {
     let context = request.judging();
-    let homes = feedback::homes(databases, &context).await?;
+    let homes = locate::homes(databases, &context).await?;
     // The lines of a bulk request wait together: one that is unknown has been awaited for the others, too.
     let waited = Cell::new(0);
-    let find = async |id: &str| -> Result<Option<feedback::Found>, ApiError> {
-        let mut found = feedback::locate(&homes, id, &context).await?;
+    let find = async |id: &str| -> Result<Option<locate::Found>, ApiError> {
+        let mut found = locate::locate(&homes, id, &context).await?;
         // Other ids than ours do not tell their age.
         if id::minted_at(id).is_none() || is_recent(id, request.now_ms) {
             for wait in ARRIVAL_PAUSES_MS.iter().skip(waited.get()) {
@@ -268,7 +271,7 @@ async fn judged(
                 }
                 pause(*wait).await;
                 waited.set(waited.get() + 1);
-                found = feedback::locate(&homes, id, &context).await?;
+                found = locate::locate(&homes, id, &context).await?;
             }
         }
         Ok(found)
@@ -284,7 +287,7 @@ async fn judged(
         }
         Endpoint::GetFeedback => {
             let found = find(&id).await?.ok_or_else(ApiError::not_found)?;
-            feedback::settle_in(databases, &found, request.now_ms).await?;
+            pending::settle_in(databases, &found, request.now_ms).await?;
             feedback::show(databases.of(found.shard)?, &found).await
         }
         _ => feedback::take_back(databases, &find(&id).await?.ok_or_else(ApiError::not_found)?, &context).await,
@@ -302,7 +305,7 @@ async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(
         return Ok(());
     }
     for wait in ARRIVAL_PAUSES_MS {
-        if logs::exists(store, None, id).await? || room::turned_away(store, id).await? {
+        if row::exists(store, None, id).await? || room::turned_away(store, id).await? {
             break;
         }
         pause(*wait).await;
@@ -317,8 +320,8 @@ impl Request<'_> {
         By { actor: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
     }
 
-    fn judging(&self) -> feedback::Context<'_> {
-        feedback::Context {
+    fn judging(&self) -> locate::Context<'_> {
+        locate::Context {
             caller: self.caller,
             query: &self.query,
             mark: &self.mark,
@@ -404,7 +407,7 @@ mod tests {
     fn an_id_of_another_gateway_is_not_found() {
         let store = with_gateway();
         let record =
-            LogRecord::new(crate::logs::record::Call { gateway: 99, ..call("0197f3c0") }, answered(Facts::default()));
+            LogRecord::new(crate::logs::call::Call { gateway: 99, ..call("0197f3c0") }, answered(Facts::default()));
         block_on(group_commit::write(&store, vec![record].into(), async |_| {}));
         for suffix in ["", "/request", "/response"] {
             let path = format!("/accounts/a/ai-gateway/gateways/gw/logs/0197f3c0{suffix}");

@@ -3,20 +3,15 @@
 
 use super::Place;
 use crate::auth::caller::Caller;
-use crate::base::id::{self, MarkKey};
-use crate::base::join_all::{Work, together};
 use crate::base::timestamp;
 use crate::db::databases::{self, Databases};
-use crate::db::put_aside::{self, PENDING};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
-use crate::feedback::model::{self, Giver, Judgement, MAX_FEEDBACK};
-use crate::gateways::gateway;
-use crate::gateways::shards::carry;
+use crate::feedback::locate::{Context, Found, Homes, within};
+use crate::feedback::model::{self, Judgement, MAX_FEEDBACK};
+use crate::feedback::pending::{may_come, settle_in};
 use crate::http::envelope::{ApiError, Reply};
-use crate::http::query::Query;
 use crate::logs::retention::room;
 use serde_json::{Map, Value, json};
-use std::cell::RefCell;
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
 const MAX_KEYS: u64 = 1_000;
@@ -29,160 +24,11 @@ const MAX_TIMES: u64 = 1_000;
 /// Lines of one bulk request: each takes some statements, and an invocation may run a thousand.
 const MAX_LINES: usize = 100;
 
-/// How long after an id was handed out its row may still come, in milliseconds.
-const PENDING_MS: u64 = 60 * 60 * 1_000;
-
-/// How long a judgement waits for a row, in milliseconds. A row that has not come by then was lost.
-const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
-
-/// Who gives feedback, and what they may reach.
-pub struct Context<'a> {
-    pub caller: &'a Caller,
-    pub query: &'a Query,
-    pub mark: &'a MarkKey,
-    pub now_ms: u64,
-    /// For the row of the history.
-    pub entry: String,
-}
-
-/// The log that an id means.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    pub id: String,
-    /// How many logs have the id; the newest of them is the one that is meant.
-    matches: u64,
-    /// Which database it is in.
-    pub shard: u32,
-    /// By what it was found: 0 its own id, 1 the provider's, 2 the caller's.
-    rank: u8,
-    at: u64,
-    /// Account and id of its gateway.
-    gateway: String,
-}
-
-/// So many gateways are named where an id means logs of several.
-const MAX_NAMED: usize = 10;
-
-/// Databases with their numbers.
-pub type Homes<'d, S> = Vec<(u32, &'d S)>;
-
 row! {
     struct Count {
         n: u64,
         bytes: Option<u64>,
     }
-}
-
-/// The databases that may have a log: that of the gateway which the caller names, else all.
-pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) -> Result<Homes<'d, D::One>, ApiError> {
-    let account = context.caller.account().or(context.query.get("account"));
-    if let (false, Some(account), Some(gateway)) =
-        (databases.others().is_empty(), account, context.query.get("gateway"))
-    {
-        // Where there is no such gateway nothing will be found in the first one either.
-        let shard = gateway::find(databases.first(), account, gateway).await?.map_or(0, |gateway| gateway.shard);
-        return Ok(vec![(shard, databases.of(shard)?)]);
-    }
-    Ok(databases.all().collect())
-}
-
-/// Finds the log in some of the databases. One that does not answer is forgiven where another has the log. What providers and
-/// callers call an answer, another gateway's can be called as well, on purpose or not: then it is for the caller to say which.
-pub async fn locate(
-    homes: &[(u32, &impl Store)],
-    request_id: &str,
-    context: &Context<'_>,
-) -> Result<Option<Found>, ApiError> {
-    let (all, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
-    let mut asked: Vec<Work<'_>> = Vec::new();
-    for (shard, store) in homes {
-        asked.push(Box::pin(async {
-            match locate_in(*store, *shard, request_id, context).await {
-                Ok(found) => all.borrow_mut().extend(found),
-                Err(error) => drop(failed.replace(Some(error))),
-            }
-        }));
-    }
-    together(asked).await;
-    let (mut all, failed): (Vec<Found>, _) = (all.into_inner(), failed.into_inner());
-    let rank = all.iter().map(|found| found.rank).min();
-    if rank != Some(0) {
-        let mut gateways: Vec<&str> = all.iter().map(|found| found.gateway.as_str()).collect();
-        gateways.sort_unstable();
-        gateways.dedup();
-        if gateways.len() > 1 {
-            return Err(several(&gateways));
-        }
-    }
-    all.retain(|found| Some(found.rank) == rank);
-    let matches = all.iter().map(|found| found.matches).sum();
-    match (all.into_iter().max_by_key(|found| found.at), failed) {
-        (Some(newest), _) => Ok(Some(Found { matches, ..newest })),
-        (None, Some(error)) => Err(error.into()),
-        (None, None) => Ok(None),
-    }
-}
-
-fn several(gateways: &[&str]) -> ApiError {
-    let named = gateways.get(..MAX_NAMED).unwrap_or(gateways).join(", ");
-    let more = if gateways.len() > MAX_NAMED { ", and others" } else { "" };
-    ApiError::ambiguous(format!(
-        "Logs of several gateways have this id: {named}{more} (account/gateway). Name one with ?gateway= (the admin with \
-         ?account= as well), or give the log's own id, the cf-aig-log-id of the answer"
-    ))
-}
-
-/// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the newest of
-/// each gateway is meant; `?account=` and `?gateway=` narrow the search.
-async fn locate_in(
-    store: &impl Store,
-    shard: u32,
-    request_id: &str,
-    context: &Context<'_>,
-) -> Result<Vec<Found>, StoreError> {
-    // An id that was handed out for a log is nobody else's, also while the row is still to come.
-    let is_of_a_log = id::is_ours(request_id, context.mark) || context.caller.only_gives_feedback();
-    let arm = |rank: u8, condition: &str| {
-        format!(
-            "SELECT logs.id AS id, {rank} AS rank, logs.created_at AS at, gateways.account_id || '/' || gateways.id AS gateway \
-             FROM logs JOIN gateways ON gateways.key = logs.gateway \
-             WHERE {condition} AND (?3 IS NULL OR gateways.account_id = ?3) AND (?4 IS NULL OR gateways.id = ?4) AND {}",
-            within("?2", "?5")
-        )
-    };
-    let arms = match is_of_a_log {
-        true => arm(0, "logs.id = ?1"),
-        false => format!(
-            "{} UNION ALL {} UNION ALL {}",
-            arm(0, "logs.id = ?1"),
-            arm(1, "logs.response_id = ?1"),
-            arm(2, "logs.event_id = ?1 AND logs.event_id <> logs.id"),
-        ),
-    };
-    // The highest id of the newest is found with its time.
-    let sql = format!(
-        "SELECT rank, gateway, count(*) AS matches, max(at) AS at, substr(max(printf('%015d', at) || id), 16) AS id FROM ({arms}) \
-         GROUP BY rank, gateway ORDER BY rank, at DESC, id DESC LIMIT 1000"
-    );
-    let binds = [
-        request_id.into(),
-        context.caller.account().into(),
-        context.query.get("account").into(),
-        context.query.get("gateway").into(),
-        context.caller.gateways().into(),
-    ];
-    row! {
-        struct Candidate {
-            id: String,
-            rank: u8,
-            at: u64,
-            gateway: String,
-            matches: u64,
-        }
-    }
-    let found: Vec<Candidate> = store.rows(Statement::new(sql, binds)).await?;
-    let read = |Candidate { id, rank, at, gateway, matches }| Found { id, matches, shard, rank, at, gateway };
-    Ok(found.into_iter().map(read).collect())
 }
 
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
@@ -214,12 +60,6 @@ pub async fn give<D: Databases>(
             keep(&all, keeper, request_id, judgement, None, context).await
         }
     }
-}
-
-/// [`settle`] of one log, wherever its judgements wait.
-pub async fn settle_in(databases: &impl Databases, found: &Found, now_ms: u64) -> Result<(), StoreError> {
-    carry::pending(databases, found.shard, &found.id).await?;
-    settle(databases.of(found.shard)?, Some(&found.id), now_ms).await
 }
 
 /// Reads and checks the body of feedback.
@@ -354,77 +194,6 @@ async fn fate(
         None if room::turned_away(store, log).await? => Fate::Unstored,
         None => Fate::Unknown,
     })
-}
-
-/// SQL for: the gateway is one of the account and of a JSON array, where these are given.
-fn within(account: &str, gateways: &str) -> String {
-    format!(
-        "(({account} IS NULL OR gateways.account_id = {account}) \
-         AND ({gateways} IS NULL OR gateways.id IN (SELECT value FROM json_each({gateways}))))"
-    )
-}
-
-/// Whether the row of an id can still come.
-pub fn may_come(log: &str, mark: &MarkKey, now_ms: u64) -> bool {
-    id::is_younger(log, PENDING_MS, now_ms) && id::is_ours(log, mark)
-}
-
-/// Makes kept judgements part of their logs, where these are there by now: of one log, or of all. Those of logs that will
-/// not come are given up.
-pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<(), StoreError> {
-    row! {
-        struct Pending {
-            id: String,
-            log_id: String,
-            given_at: u64,
-            given_by: String,
-            kind: String,
-            data: String,
-            /// Null while there is no row; 0 where it turned out to be of another account or gateway.
-            allowed: Option<u8>,
-            /// 0 where nobody can read whom it is of.
-            sound: u8,
-        }
-    }
-    let sql = format!(
-        "SELECT pending.id, pending.log_id, pending.given_at, pending.given_by, pending.kind, pending.data, \
-         coalesce(json_valid(pending.gateways), 1) AS sound, \
-         (SELECT {} FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) AS allowed \
-         FROM pending_feedback AS pending WHERE (?1 IS NULL OR pending.log_id = ?1) \
-         AND (pending.given_at < ?2 \
-           OR EXISTS (SELECT 1 FROM logs JOIN gateways ON gateways.key = logs.gateway WHERE logs.id = pending.log_id) \
-           OR EXISTS (SELECT 1 FROM unstored_logs WHERE id = pending.log_id)) ORDER BY pending.given_at, pending.id LIMIT 20",
-        within("pending.account", "iif(json_valid(pending.gateways), pending.gateways, NULL)")
-    );
-    let pending = Statement::new(sql, [log.into(), Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64)]);
-    let (rows, others) = store.readable::<Pending>(pending).await?;
-    put_aside::unreadable(store, PENDING, &others, now_ms).await?;
-    for row in rows {
-        let aside = |reason: &str| put_aside::moved(PENDING, &row.id, reason, &row.data, now_ms);
-        let mut statements = Vec::new();
-        if row.sound == 0 {
-            statements = aside("its gateways are no JSON");
-        } else if row.allowed == Some(1) {
-            let giver = Giver { actor: &row.given_by, at: row.given_at, id: row.id.clone() };
-            let data = serde_json::from_str(&row.data).map_err(|error| error.to_string());
-            match data.and_then(|data| Judgement::restore(&row.kind, data).map_err(|error| error.message)) {
-                Ok(judgement) => statements = judgement.statements(&row.log_id, &giver),
-                Err(reason) => statements = aside(&reason),
-            }
-        }
-        statements.push(Statement::new("DELETE FROM pending_feedback WHERE id = ?1", [row.id.as_str().into()]));
-        match store.batch(statements).await {
-            Err(error) if error.is_of_the_rows() => store.batch(aside(&error.0)).await.map(drop)?,
-            settled => drop(settled?),
-        }
-    }
-    Ok(())
-}
-
-/// How many judgements wait for their logs.
-pub async fn waiting(store: &impl Store) -> Result<u64, StoreError> {
-    let waiting = Statement::new("SELECT count(*) AS n, NULL AS bytes FROM pending_feedback", []);
-    Ok(store.row::<Count>(waiting).await?.map_or(0, |count| count.n))
 }
 
 row! {
@@ -595,17 +364,18 @@ pub async fn bulk<D: Databases>(
 
 // === impl Context ===
 
-impl Context<'_> {
-    pub fn giver(&self) -> Giver<'_> {
-        Giver { actor: self.caller.actor(), at: self.now_ms, id: self.entry.clone() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::gateways;
+    use crate::base::id::{self, MarkKey};
     use crate::db::audit::By;
+    use crate::db::put_aside::{self, PENDING};
+    use crate::feedback::locate::locate;
+    use crate::feedback::model::Giver;
+    use crate::feedback::pending::{KEPT_MS, settle, waiting};
+    use crate::gateways::gateway;
+    use crate::http::query::Query;
     use crate::logs::group_commit;
     use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
@@ -711,7 +481,7 @@ mod tests {
         let handed_out = id::mint_log(NOW, 1, &mark);
         let named = |event: &str, response: &str, gateway, id: &str| {
             let facts = Facts { response_id: Some(response.to_owned()), ..Facts::default() };
-            let call = crate::logs::record::Call { gateway, event_id: event.to_owned(), ..call(id) };
+            let call = crate::logs::call::Call { gateway, event_id: event.to_owned(), ..call(id) };
             LogRecord::new(call, answered(facts))
         };
         let own = call("mine").gateway;

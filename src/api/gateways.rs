@@ -13,7 +13,7 @@ use crate::gateways::settings::GatewaySettings;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
-use crate::proxy::compat;
+use crate::providers::table;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -139,7 +139,7 @@ pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom
     if provider == "universal" {
         return Ok(Reply::result(base));
     }
-    if is_custom || provider == compat::SLUG || crate::providers::table::find(provider).is_some() {
+    if is_custom || provider == table::COMPAT || crate::providers::table::find(provider).is_some() {
         return Ok(Reply::result(format!("{base}{provider}")));
     }
     Err(ApiError::not_found())
@@ -177,9 +177,10 @@ mod tests {
     use crate::db::store::row;
     use crate::gateways::gateway::create_default;
     use crate::gateways::gateway::is_account_id;
+    use crate::logs::call::Call;
     use crate::logs::group_commit;
+    use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
-    use crate::logs::record::{Call, LogRecord};
     use crate::logs::removal::delete_logs_slice;
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;

@@ -1,9 +1,12 @@
 //! `…/logs/{id}`: what one request left behind.
 
 use super::{Place, feedback, object};
-use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use crate::db::store::{Bind, Statement, Store, row};
+use crate::feedback::locate;
 use crate::feedback::model::{Judgement, MAX_METADATA};
+use crate::feedback::pending;
 use crate::http::envelope::{ApiError, Reply, Span};
+use crate::logs::row::exists;
 use crate::logs::row::{COLUMNS, Row};
 use serde_json::{Value, json};
 
@@ -62,14 +65,6 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
     Ok(Reply::result(shown))
 }
 
-/// Whether a log's row is there, in a certain gateway or in any. Rows are written behind the answers, so `control` asks
-/// before it looks.
-pub async fn exists(store: &impl Store, gateway: Option<i64>, id: &str) -> Result<bool, StoreError> {
-    let sql = "SELECT count(*) AS n FROM logs WHERE id = ?1 AND (?2 IS NULL OR gateway = ?2)";
-    let count = Statement::new(sql, [id.into(), gateway.into()]);
-    Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
-}
-
 /// Changes what people say about a log in one of the databases: thumbs, score and tags. A body that is wrong changes nothing.
 pub async fn patch<S: Store>(
     databases: &[(u32, &S)],
@@ -77,13 +72,13 @@ pub async fn patch<S: Store>(
     place: &Place<'_>,
     id: &str,
     body: &[u8],
-    context: &feedback::Context<'_>,
+    context: &locate::Context<'_>,
 ) -> Result<Reply, ApiError> {
     let judgement = Judgement::patch(&Value::Object(object(body)?))?;
     if !exists(store, Some(place.key), id).await? {
         return feedback::keep(databases, shard, id, &judgement, Some(place), context).await;
     }
-    feedback::settle(store, Some(id), context.now_ms).await?;
+    pending::settle(store, Some(id), context.now_ms).await?;
     if let Judgement::Patch(patch) = &judgement
         && !patch.metadata.is_empty()
     {
@@ -159,10 +154,11 @@ fn shown_as(content_type: Option<&str>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::call::Call;
     use crate::logs::group_commit;
     use crate::logs::metadata;
+    use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
-    use crate::logs::record::{Call, LogRecord};
     use crate::testing::sqlite::Sqlite;
     use crate::wire::{Facts, Usage};
     use pollster::block_on;

@@ -1,8 +1,6 @@
 //! What a caller presents, who that is, and what it may do.
 
 pub mod caller;
-pub mod capability;
-pub mod capability_worker;
 pub mod presented;
 pub mod secrets;
 pub mod tokens;

@@ -1,6 +1,5 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
-use crate::auth::capability::CapabilityKey;
 use crate::base::id::MarkKey;
 use crate::base::mask::{self, bare};
 use crate::http::headers::{self, Headers};
@@ -79,6 +78,10 @@ const WELL_KNOWN: &[&str] = &[
 
 /// The identity of whoever has the admin's token. No token has this id.
 pub const ADMIN: &str = "admin";
+
+/// What it is signed with. It changes with the admin token.
+#[derive(Clone, Copy)]
+pub struct CapabilityKey(pub [u8; 32]);
 
 /// What the presented headers prove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

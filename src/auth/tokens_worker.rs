@@ -4,7 +4,6 @@ use crate::auth::caller::{Caller, Token};
 use crate::auth::presented::{self, Presented};
 use crate::auth::tokens;
 use crate::auth::wrong_tokens::{self, WrongTokens};
-use crate::config::isolate_worker::config;
 use crate::db::store::StoreError;
 use crate::http::headers::Headers;
 use crate::platform::{Around, d1, now};
@@ -47,12 +46,17 @@ pub enum Who {
 }
 
 /// The caller that the presented token proves.
-pub async fn identify(around: &Rc<Around>, headers: &Headers, presented: &Presented) -> Result<Who, StoreError> {
+pub async fn identify(
+    around: &Rc<Around>,
+    headers: &Headers,
+    presented: &Presented,
+    address_header: Option<&str>,
+) -> Result<Who, StoreError> {
     if presented.is_admin {
         return Ok(Who::Known(Caller::Admin));
     }
     let Some(value) = &presented.token else {
-        return Ok(if presented.is_wrong { wrong(around, headers) } else { Who::Stranger });
+        return Ok(if presented.is_wrong { wrong(headers, address_header) } else { Who::Stranger });
     };
     let digest = presented::digest_text(value);
     let kept =
@@ -60,7 +64,7 @@ pub async fn identify(around: &Rc<Around>, headers: &Headers, presented: &Presen
     let token = match kept {
         Some((token, read_at, false)) if now().saturating_sub(read_at) < FRESH_MS => Some(token),
         kept => {
-            let address = address(around, headers);
+            let address = wrong_tokens::address(headers, address_header);
             // What is known here is asked for again, whatever others sent from there.
             if kept.is_none()
                 && let Some(seconds) = barred(&address)
@@ -84,17 +88,13 @@ pub async fn identify(around: &Rc<Around>, headers: &Headers, presented: &Presen
 }
 
 /// Of a caller who guesses, and whom nobody need ask the database about.
-fn wrong(around: &Around, headers: &Headers) -> Who {
-    let address = address(around, headers);
+fn wrong(headers: &Headers, address_header: Option<&str>) -> Who {
+    let address = wrong_tokens::address(headers, address_header);
     if let Some(seconds) = barred(&address) {
         return Who::Barred(seconds);
     }
     mistaken(&address);
     Who::Stranger
-}
-
-fn address(around: &Around, headers: &Headers) -> String {
-    wrong_tokens::address(headers, config(around).client_address_header.as_deref())
 }
 
 fn barred(address: &str) -> Option<u64> {

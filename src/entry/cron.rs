@@ -1,7 +1,6 @@
 //! Work that no answer waits for: evaluations, kept feedback, retention, and what deleted gateways leave behind. It is
 //! done behind requests and once a minute, and can end at any moment without harm.
 
-use crate::api::feedback;
 use crate::base::id;
 use crate::base::join_all::{Work, together};
 use crate::config::isolate_worker::config;
@@ -11,6 +10,7 @@ use crate::db::put_aside;
 use crate::db::whose::Whose;
 use crate::entry::judge;
 use crate::evaluate::run;
+use crate::feedback::pending;
 use crate::gateways::shards_worker;
 use crate::logs::bodies;
 use crate::logs::removal;
@@ -93,7 +93,7 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
         each.push(Box::pin(async move {
             for task in tasks {
                 match task {
-                    Task::Settle => console::failed("settle_failed", feedback::settle(store, None, now()).await),
+                    Task::Settle => console::failed("settle_failed", pending::settle(store, None, now()).await),
                     Task::Sweep => {
                         console::failed("sweep_failed", removal::sweep(store, whose, now(), DELETED_AT_ONCE).await)
                     }

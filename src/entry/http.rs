@@ -135,7 +135,7 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
         let caller = identified(&incoming.headers, around).await?;
         let asked = asked(&caller, route, origin, query, around)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            writer_worker::settle(around).await;
+            writer_worker::settle(around, settle_worker::written).await;
             let (export, shard) = control::export(&around.database(), &asked).await?;
             return Ok(reply::exported(export, shard, Rc::clone(around)));
         }
@@ -170,7 +170,7 @@ fn refused(error: ApiError) -> Reply {
 async fn identified(headers: &Headers, around: &Rc<Around>) -> Result<Caller, ApiError> {
     let admin = config(around).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let presented = presented::control(headers, admin);
-    match tokens_worker::identify(around, headers, &presented).await? {
+    match tokens_worker::identify(around, headers, &presented, config(around).client_address_header.as_deref()).await? {
         Who::Known(caller) => Ok(caller),
         Who::Barred(seconds) => Err(ApiError::barred(seconds)),
         Who::Stranger => Err(ApiError::unauthenticated()),
@@ -216,7 +216,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         asked.guard.found = resolver_worker::look_up(&name, &config(around).dns_over_https_url).await;
     }
     // A caller finds what it has done, and of several logs with the same event id the newest is meant.
-    writer_worker::settle(around).await;
+    writer_worker::settle(around, settle_worker::written).await;
     let gone = match route.endpoint {
         Endpoint::GetLimits => return limits::show(around, &control::gateway(store, &asked).await?).await,
         Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),

@@ -8,5 +8,6 @@ pub mod judge;
 pub mod limiter_object;
 #[cfg(feature = "panic-on-demand")]
 pub mod panicking;
+pub mod queue;
 pub mod reply;
 pub mod rpc;

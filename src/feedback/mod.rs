@@ -1,4 +1,6 @@
 //! What people say of an answer.
 
+pub mod locate;
 pub mod model;
+pub mod pending;
 pub mod settle_worker;

@@ -1,8 +1,9 @@
 //! Feedback that waits for its log: settled behind requests.
 
-use crate::api::feedback;
+use crate::base::join_all::Work;
 use crate::db::databases::Databases;
 use crate::db::store::StoreError;
+use crate::feedback::pending;
 use crate::gateways::shards::carry;
 use crate::gateways::shards_worker;
 use crate::platform::d1::D1Store;
@@ -37,12 +38,14 @@ pub async fn settle(around: &Rc<Around>) {
 }
 
 /// Rows were written: feedback may have waited for them.
-pub async fn written(around: &Around) {
-    if PENDING.get()
-        && let Ok(0) = settled(around).await
-    {
-        PENDING.set(false);
-    }
+pub fn written(around: Rc<Around>) -> Work<'static> {
+    Box::pin(async move {
+        if PENDING.get()
+            && let Ok(0) = settled(&around).await
+        {
+            PENDING.set(false);
+        }
+    })
 }
 
 /// Logs were written that had been handed in elsewhere: feedback for them may be there.
@@ -51,7 +54,7 @@ pub async fn settle_now(store: &D1Store, around: &Around) {
         "feedback_undelivered",
         carry::all_pending(&around.databases().within(shards_worker::TELLING_MS)).await,
     );
-    console::failed("settle_failed", feedback::settle(store, None, now()).await);
+    console::failed("settle_failed", pending::settle(store, None, now()).await);
 }
 
 /// Settles what can be, and says how much cannot yet.
@@ -60,8 +63,8 @@ async fn settled(around: &Around) -> Result<u64, StoreError> {
     let mut sum = carry::all_pending(&databases).await.map(|()| 0);
     for (_, store) in databases.all() {
         let left = async {
-            feedback::settle(store, None, now()).await?;
-            feedback::waiting(store).await
+            pending::settle(store, None, now()).await?;
+            pending::waiting(store).await
         };
         // One that does not answer keeps nothing from the others.
         sum = match (sum, left.await) {

@@ -4,9 +4,10 @@ use super::Demand;
 use super::ledger::Saved;
 use super::message::{Charge, demand, demand_to_json};
 use super::spend::Change;
-use crate::logs::paid_once;
-use crate::logs::record::LogRecord;
 use serde_json::{Value, json};
+
+/// How long a thing is known, in milliseconds.
+pub const KNOWN_MS: u64 = 40 * 24 * 60 * 60 * 1_000;
 
 /// A thing as the object keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,22 +21,6 @@ pub struct Account {
     is_final: bool,
     /// True where the request that made it was not seen.
     is_found: bool,
-}
-
-/// What a log has to be paid for as a thing. `set_aside` is what a budget with `reserve` set aside for the request.
-pub fn of(record: &LogRecord, set_aside: Option<u64>) -> Option<Charge> {
-    let claim = record.claim.as_ref()?;
-    // A chat that its provider keeps was paid for when it was made, which no budget notes of chats.
-    if !claim.creates && record.path.starts_with("chat/completions/") {
-        return Some(Charge { thing: String::new(), made_at: None, cost: None, meanwhile: 0 });
-    }
-    let known = record.charge.amount(record.least_spent(set_aside), set_aside.is_some());
-    Some(Charge {
-        thing: format!("{} {}", record.provider, claim.thing),
-        made_at: claim.creates.then_some(record.created_at),
-        cost: claim.has_usage.then_some(known),
-        meanwhile: set_aside.unwrap_or(0),
-    })
 }
 
 impl Account {
@@ -81,7 +66,7 @@ impl Account {
     pub fn saved(&self, key: String, now: u64) -> Saved {
         let demands: Value = self.demands.iter().map(demand_to_json).collect();
         let state = json!({ "demands": demands, "counted": self.counted, "at": self.at, "final": self.is_final, "found": self.is_found });
-        Saved { key, state: state.to_string(), expires_at: now.saturating_add(paid_once::KNOWN_MS) }
+        Saved { key, state: state.to_string(), expires_at: now.saturating_add(KNOWN_MS) }
     }
 }
 

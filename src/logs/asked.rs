@@ -1,7 +1,7 @@
 //! What a request asks for by its kind, which tells of what is paid for by its number: before there is an answer, and
 //! where the answer does not say it.
 
-use crate::logs::record::{Call, RequestType};
+use crate::logs::call::{Call, RequestType};
 use crate::providers::model::kind::{self, Asking};
 use crate::wire::Usage;
 use crate::wire::details::{Count, Details};

@@ -614,7 +614,7 @@ fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
     use crate::db::store::row;
-    use crate::logs::record::Call;
+    use crate::logs::call::Call;
     use crate::logs::record::tests::{answered, call};
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;

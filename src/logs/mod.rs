@@ -2,6 +2,9 @@
 
 mod asked;
 pub mod bodies;
+pub mod call;
+pub mod charge;
+pub mod costing;
 pub mod crash_recovery;
 pub mod crash_worker;
 pub mod filter;

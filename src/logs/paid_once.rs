@@ -5,8 +5,9 @@
 //! isolates. Answers that nobody can ask for again take no part and cost no statement.
 
 use crate::db::store::{Bind, Statement};
+use crate::limit::charge::KNOWN_MS;
+use crate::logs::call::Call;
 use crate::logs::group_commit::{Key, is_new};
-use crate::logs::record::Call;
 use crate::providers::model;
 use crate::wire::{Facts, Usage};
 use base64::Engine;
@@ -30,9 +31,6 @@ pub const OPEN: &str = "the provider is still at work on it: what it used is tol
 
 /// Longer ids are kept by their digest.
 const MAX_ID: usize = 200;
-
-/// How long a thing is known, in milliseconds.
-pub const KNOWN_MS: u64 = 40 * 24 * 60 * 60 * 1_000;
 
 /// What an answer has to do with a thing, if it is about one. `usage` is what is known for certain.
 pub fn claim(call: &Call, facts: &Facts, usage: &Usage, is_priced: bool) -> Option<Claim> {

@@ -3,13 +3,13 @@
 //! A message is a group of its own, so that writing it twice does no harm, and it has the texts that the statements take, so
 //! that nobody has to read it but SQLite.
 
-use crate::api::logs;
 use crate::base::id;
 use crate::db::put_aside::{self, QUEUE};
 use crate::db::store::{Statement, Store, StoreError};
 use crate::logs::group_commit::{self, Body, Entry, Group, Lost, Part, Unwritten};
 use crate::logs::retention::WRITTEN_MS;
 use crate::logs::rollup::Tally;
+use crate::logs::row;
 
 /// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and nobody
 /// expects their rows at once.
@@ -286,7 +286,7 @@ async fn find_written_ones(
             && message.waits_for(shard)
             && !id::is_younger(group, KNOWN_MS, now_ms)
         {
-            message.done = logs::exists(store, None, &first.id).await?;
+            message.done = row::exists(store, None, &first.id).await?;
         }
     }
     Ok(())

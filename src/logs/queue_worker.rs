@@ -1,42 +1,19 @@
 //! The queue that logs may go through: handing them in, and writing what is delivered. See [`crate::logs::queue`].
 
-use crate::feedback::settle_worker;
-use crate::logs::queue::{self, Message, Outbox};
-use crate::logs::writer_worker;
-use crate::platform::{Around, console, js, now, within};
-use js_sys::{Array, Object, Promise, Reflect};
-use serde_json::json;
+use crate::logs::queue::Outbox;
+use crate::platform::{js, within};
+use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 /// How long sending may take, in milliseconds: it is tried four times, and then there must be time to write instead.
 const PATIENCE_MS: u64 = 2_000;
 
-/// How long a delivery may be worked on, in milliseconds. The platform allows minutes; what is left comes again.
-const BUDGET_MS: u64 = 60_000;
-
 #[wasm_bindgen]
 extern "C" {
     type Producer;
     #[wasm_bindgen(method, catch, js_name = sendBatch)]
     fn send_batch(this: &Producer, messages: &Array) -> Result<Promise, JsValue>;
-
-    /// What the runtime gives to a consumer.
-    pub type Delivery;
-    #[wasm_bindgen(method, getter)]
-    fn messages(this: &Delivery) -> Array;
-
-    type Delivered;
-    #[wasm_bindgen(method, getter)]
-    fn id(this: &Delivered) -> JsValue;
-    #[wasm_bindgen(method, getter)]
-    fn body(this: &Delivered) -> JsValue;
-    #[wasm_bindgen(method, getter)]
-    fn attempts(this: &Delivered) -> f64;
-    #[wasm_bindgen(method)]
-    fn ack(this: &Delivered);
-    #[wasm_bindgen(method)]
-    fn retry(this: &Delivered, options: &Object);
 }
 
 /// The binding `LOG_QUEUE`.
@@ -70,64 +47,4 @@ impl Outbox for Queue {
     fn is_bound(&self) -> bool {
         self.0.is_some()
     }
-}
-
-/// Writes what a queue delivers. Each message is told on its own whether it is done with, and nothing is thrown: that would
-/// bring all of them again.
-pub async fn receive(delivery: &Delivery, around: &Around) {
-    let until = now() + BUDGET_MS;
-    let (mut delivered, mut messages): (Vec<Delivered>, Vec<Message>) = (Vec::new(), Vec::new());
-    for one in delivery.messages() {
-        let one: Delivered = one.unchecked_into();
-        let attempts = one.attempts() as u32;
-        match one.body().as_string().and_then(|text| Message::read(&text, attempts)) {
-            Some(message) => {
-                delivered.push(one);
-                messages.push(message);
-            }
-            None => {
-                let id = one.id().as_string().unwrap_or_default();
-                said(&json!({ "level": "error", "event": "queue_message_unreadable", "message": id }));
-                let text = one.body().as_string().unwrap_or_default();
-                match queue::put_strange_aside(&around.database(), &id, &text, attempts, now()).await {
-                    true => one.ack(),
-                    false => again(&one, attempts),
-                }
-            }
-        }
-    }
-    let queue = Queue::new(&around.env);
-    let mut cause = None;
-    let mut shards: Vec<u32> = Vec::new();
-    for Message { shard, .. } in &messages {
-        if !shards.contains(shard) {
-            shards.push(*shard);
-        }
-    }
-    for shard in shards {
-        let store = around.database_of(shard).within(writer_worker::PATIENCE_MS);
-        let failed = queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
-        cause = failed.or(cause);
-        settle_worker::settle_now(&store, around).await;
-    }
-    let mut failed = 0;
-    for (one, message) in delivered.iter().zip(&messages) {
-        if message.done {
-            one.ack();
-        } else {
-            failed += 1;
-            again(one, message.attempts);
-        }
-    }
-    if failed > 0 {
-        said(&json!({ "level": "error", "event": "queue_write_failed", "messages": failed, "cause": cause }));
-    }
-}
-
-fn again(delivered: &Delivered, attempts: u32) {
-    delivered.retry(&js::object(&[("delaySeconds", queue::delay(attempts).into())]));
-}
-
-fn said(line: &serde_json::Value) {
-    console::error(line);
 }

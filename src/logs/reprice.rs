@@ -316,9 +316,10 @@ mod tests {
     use crate::api::{Place, costs, reprices};
     use crate::base::id;
     use crate::db::audit::By;
+    use crate::logs::call::Call;
     use crate::logs::group_commit;
+    use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
-    use crate::logs::record::{Call, LogRecord};
     use crate::pricing::price::CustomCost;
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;

@@ -1,7 +1,7 @@
 //! A row of `logs` as it is read, and as the API shows it.
 
 use crate::base::timestamp;
-use crate::db::store::row;
+use crate::db::store::{Statement, Store, StoreError, row};
 use serde_json::{Map, Value, json};
 
 /// The columns of [`Row`].
@@ -141,4 +141,18 @@ impl Row {
             _ => Map::new(),
         }
     }
+}
+
+row! {
+    struct Count {
+        n: u64,
+    }
+}
+
+/// Whether a log's row is there, in a certain gateway or in any. Rows are written behind the answers, so `control` asks
+/// before it looks.
+pub async fn exists(store: &impl Store, gateway: Option<i64>, id: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) AS n FROM logs WHERE id = ?1 AND (?2 IS NULL OR gateway = ?2)";
+    let count = Statement::new(sql, [id.into(), gateway.into()]);
+    Ok(store.row::<Count>(count).await?.is_some_and(|count| count.n > 0))
 }

@@ -2,7 +2,6 @@
 
 use crate::base::id;
 use crate::base::join_all::{Work, together};
-use crate::feedback::settle_worker;
 use crate::logs::bodies;
 use crate::logs::crash_worker::Mark;
 use crate::logs::group_commit::{self, Group, Lost, Waiting};
@@ -34,6 +33,9 @@ const DRAIN_MS: u64 = 20_000;
 /// How long after a loss, without another, all is well again although nothing has been written since, in milliseconds.
 const DEGRADED_MS: u64 = 60_000;
 
+/// What follows when rows were written, such as feedback that waited for them.
+pub type Written = fn(Rc<Around>) -> Work<'static>;
+
 /// What has been begun, and when. The platform may end the work, and then it stays here.
 type Underway<T> = RefCell<Vec<(u64, Rc<T>)>>;
 
@@ -50,7 +52,13 @@ thread_local! {
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
 /// moment also writes those that follow it within the window, or sends them where a queue is bound, so this has to run as
 /// background work of a request.
-pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark>>, around: &Around) {
+pub async fn submit(
+    mut record: LogRecord,
+    is_logged: bool,
+    mark: Option<Rc<Mark>>,
+    around: &Rc<Around>,
+    then: Written,
+) {
     if is_logged && bodies::is_long(&record) {
         let bodies = Bodies::new(&around.env);
         if bodies.is_bound() {
@@ -72,7 +80,7 @@ pub async fn submit(mut record: LogRecord, is_logged: bool, mark: Option<Rc<Mark
     }
     pause(window).await;
     if WAITING.with_borrow(|waiting| waiting.is_due(now())) {
-        write(begin(), around).await;
+        write(begin(), around, then).await;
     }
 }
 
@@ -84,14 +92,14 @@ fn begin() -> Vec<Rc<Group>> {
     groups
 }
 
-async fn write(groups: Vec<Rc<Group>>, around: &Around) {
+async fn write(groups: Vec<Rc<Group>>, around: &Rc<Around>, then: Written) {
     if groups.is_empty() {
         return;
     }
     let queue = Queue::new(&around.env);
     // Each group retries on its own, so that none waits until the platform ends the background work.
     together(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, around)) as Work<'_>).collect()).await;
-    settle_worker::written(around).await;
+    then(Rc::clone(around)).await;
 }
 
 /// Puts long bodies into the bucket. This comes before the row, which then can say what is there, and each request does it
@@ -200,21 +208,21 @@ fn mint() -> String {
 
 /// Writes what this isolate has waiting, or sends it to the queue, before whoever asks for logs is answered. Waits for that
 /// half a second at most.
-pub async fn settle(around: &Rc<Around>) {
+pub async fn settle(around: &Rc<Around>, then: Written) {
     let until = now() + SETTLE_MS;
-    write_now(around);
+    write_now(around, then);
     if !recent(&PUTTING).is_empty() {
         ended(&PUTTING, until).await;
-        write_now(around);
+        write_now(around, then);
     }
     ended(&WRITING, until).await;
 }
 
 /// Writes everything there is, for somebody who is about to end the process: waits for as long as writing may take.
-pub async fn drain(around: &Rc<Around>) {
+pub async fn drain(around: &Rc<Around>, then: Written) {
     let until = now() + DRAIN_MS;
     loop {
-        write_now(around);
+        write_now(around, then);
         let is_busy = |all: &'static LocalKey<Underway<Group>>| all.with_borrow(|all| !all.is_empty());
         if !is_busy(&WRITING) && PUTTING.with_borrow(Vec::is_empty) {
             return;
@@ -226,11 +234,11 @@ pub async fn drain(around: &Rc<Around>) {
     }
 }
 
-fn write_now(around: &Rc<Around>) {
+fn write_now(around: &Rc<Around>, then: Written) {
     let begun = begin();
     if !begun.is_empty() {
         let later = Rc::clone(around);
-        around.context.wait_until(async move { write(begun, &later).await });
+        around.context.wait_until(async move { write(begun, &later, then).await });
     }
 }
 

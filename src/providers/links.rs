@@ -7,7 +7,6 @@
 pub mod body;
 pub mod fields;
 
-use crate::config::Config;
 use crate::providers::table::{self, Paths, Target};
 use crate::providers::upstream::Upstream;
 use std::borrow::Cow;
@@ -121,8 +120,8 @@ fn parts(address: &str) -> Option<(String, &str, &str)> {
 // === impl Site ===
 
 impl<'a> Site<'a> {
-    pub fn of(upstream: Upstream<'a>, config: &'a Config, account: &'a str, rest: &'a str) -> Self {
-        Self { upstream, account, base_override: config.base_url(upstream.slug()), rest }
+    pub fn of(upstream: Upstream<'a>, base_override: Option<&'a str>, account: &'a str, rest: &'a str) -> Self {
+        Self { upstream, account, base_override, rest }
     }
 
     /// Where an address leads below the gateway; `None` if it is not the provider's.

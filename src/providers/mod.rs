@@ -5,5 +5,6 @@ pub mod links;
 pub mod model;
 pub mod resolver;
 pub mod resolver_worker;
+pub mod stream_usage;
 pub mod table;
 pub mod upstream;

@@ -6,6 +6,9 @@
 use crate::http::query;
 use crate::http::refusal::Refusal;
 
+/// The segment in the URL, and the `provider` of a universal element.
+pub const COMPAT: &str = "compat";
+
 /// A provider as data.
 #[derive(Debug)]
 pub struct Provider {

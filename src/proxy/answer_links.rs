@@ -1,15 +1,16 @@
 //! The addresses of an answer on its way to the client, led below the gateway.
 
-use crate::auth::capability::{self, Act, Bound, Grant, LIFETIME_MS, PARAMETER, SentWith};
 use crate::config::isolate_worker::config;
 use crate::credentials::select;
 use crate::gateways::snapshot::Scope;
 use crate::http::headers::{Edits, Headers};
-use crate::logs::record::Credential;
+use crate::logs::call::Credential;
 use crate::platform::now;
+use crate::providers::links::fields::Act;
 use crate::providers::links::fields::{self, Fields};
 use crate::providers::links::{self, Site, body};
 use crate::providers::upstream::Upstream;
+use crate::proxy::capability::{self, Bound, Grant, LIFETIME_MS, PARAMETER, SentWith};
 use crate::proxy::exchange::Job;
 use std::rc::Rc;
 
@@ -99,7 +100,7 @@ fn below(job: &Job, address: &str, act: Option<Act>, is_relative: bool) -> Optio
     let door = &job.door;
     let origin = door.origin.as_deref()?;
     let upstream = Upstream::find(&door.provider, &door.scope.custom).ok()?;
-    let site = Site::of(upstream, config(&job.around), &door.account, &job.call.rest);
+    let site = Site::of(upstream, config(&job.around).base_url(upstream.slug()), &door.account, &job.call.rest);
     let below = site.below(address);
     let below = below.or_else(|| is_relative.then(|| site.below_relative(address)).flatten())?;
     // Some providers put the key that they were sent into the address. It is sent again, and its caller does not know it.

@@ -7,7 +7,7 @@ use crate::cache::key::{self, Asked, Body};
 use crate::cache::{self, Policy, canonical};
 use crate::http::headers::Headers;
 use crate::http::message_worker;
-use crate::logs::record::Outcome;
+use crate::logs::call::Outcome;
 use crate::platform::growing::Share;
 use crate::platform::{Around, console, js, now, pause, within};
 use crate::proxy::exchange::Job;

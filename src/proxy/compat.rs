@@ -8,9 +8,6 @@ use crate::providers::upstream::{CustomProvider, Upstream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The segment in the URL, and the `provider` of a universal element.
-pub const SLUG: &str = "compat";
-
 /// Where providers serve OpenAI's chat completions, below their base. All of them take the key as a bearer token.
 const ENDPOINTS: &[(&str, &str)] = &[
     ("anthropic", "v1/chat/completions"),

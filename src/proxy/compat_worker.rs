@@ -6,8 +6,9 @@ use crate::http::router::Route;
 use crate::platform::blocks::{self, Untaken};
 use crate::platform::growing::Growing;
 use crate::platform::js;
+use crate::providers::table::COMPAT;
 use crate::providers::upstream::CustomProvider;
-use crate::proxy::compat::{self, SLUG};
+use crate::proxy::compat;
 use crate::proxy::upstream_request::{MAX_KEPT, NoBody};
 use crate::wire::unpack_worker;
 use js_sys::Uint8Array;
@@ -27,7 +28,7 @@ pub async fn resolved(
     route: &Route<'_>,
     custom: &[CustomProvider],
 ) -> Result<Option<Resolved>, NoBody> {
-    if route.provider != SLUG {
+    if route.provider != COMPAT {
         return Ok(None);
     }
     let request = &asked.request;
@@ -42,7 +43,7 @@ pub async fn resolved(
                     Refusal::body_too_large(description).into()
                 }
             })?;
-            (js::bytes(&unpack_worker::plain(whole, &asked.headers, SLUG).await?), share)
+            (js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), share)
         }
     };
     let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;

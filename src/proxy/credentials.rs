@@ -16,7 +16,7 @@ use crate::gateways::snapshot::Scope;
 use crate::http::headers::{Edits, Headers};
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
-use crate::logs::record;
+use crate::logs::call;
 use crate::platform::js;
 use crate::platform::{Around, console, now, within};
 use crate::providers::address;
@@ -109,14 +109,14 @@ pub async fn resolve(
     let unfit = |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}."));
     match select::choose(&asked, &scope.keys)? {
         Choice::Request => {
-            job.call.credential = record::Credential::Request;
+            job.call.credential = call::Credential::Request;
             if asked.alias.is_some() {
                 job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
             }
             credential.material = select::account_of_client(form, headers).map(Material::Google);
         }
         Choice::Stored(key) => {
-            job.call.credential = record::Credential::Stored(key.alias.clone());
+            job.call.credential = call::Credential::Stored(key.alias.clone());
             let secret = opened(key, scope, &around).await?;
             select::admit_resource(form, &job.call.rest, secret.trim())?;
             let material = select::material(form, &job.call.rest, secret.trim());
@@ -125,7 +125,7 @@ pub async fn resolve(
             credential.limit = key.limit.clone();
         }
         Choice::Operator => {
-            job.call.credential = record::Credential::Operator;
+            job.call.credential = call::Credential::Operator;
             credential.replaces = true;
             if let Some(key) = operators {
                 select::admit_resource(form, &job.call.rest, key.trim())?;

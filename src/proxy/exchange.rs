@@ -2,12 +2,14 @@
 
 use crate::config::isolate_worker::config;
 use crate::credentials::select::KeyLimit;
+use crate::feedback::settle_worker;
 use crate::http::headers::{Edits, Headers};
 use crate::http::refusal::Refusal;
 use crate::http::{message_worker, response_headers};
-use crate::limit::charge;
+use crate::logs::call::{Call, Failure, Outcome};
+use crate::logs::charge;
 use crate::logs::crash_worker::Mark;
-use crate::logs::record::{Call, Failure, LogRecord, Outcome};
+use crate::logs::record::LogRecord;
 use crate::logs::writer_worker;
 use crate::platform::growing::Growing;
 use crate::platform::{Around, now, random};
@@ -171,7 +173,7 @@ impl Job {
         }
         drop(admission);
         drop(share);
-        writer_worker::submit(record, self.collect_log, mark, &around).await;
+        writer_worker::submit(record, self.collect_log, mark, &around, settle_worker::written).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {

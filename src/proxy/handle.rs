@@ -4,10 +4,9 @@
 //! client never waits for wasm to look at a byte.
 
 use crate::auth::caller::{Caller as Identity, Permission};
-use crate::auth::capability::{self, SentWith};
 use crate::auth::presented::{self, Presented};
 use crate::auth::tokens_worker::{self, Who};
-use crate::auth::{capability_worker, secrets, wrong_tokens};
+use crate::auth::{secrets, wrong_tokens};
 use crate::base::patience::Patience;
 use crate::cache::{self, Policy, key};
 use crate::config::isolate_worker::config;
@@ -20,24 +19,26 @@ use crate::http::refusal::{Refusal, TOO_MANY_CALLS};
 use crate::http::response_headers;
 use crate::http::router::Route;
 use crate::limit::plan::Refused;
+use crate::logs::call::{Call, Credential, Failure, Outcome, RequestType};
 use crate::logs::crash_worker::Mark;
-use crate::logs::record::{Call, Credential, Failure, Outcome, RequestType};
 use crate::platform::{Around, console, now, pause, random};
 use crate::providers::model::{self, endpoint};
 use crate::providers::resolver_worker;
+use crate::providers::stream_usage;
 use crate::providers::table::{self, Target};
 use crate::providers::upstream::{self, Upstream};
 use crate::proxy::answer_links::Door;
 use crate::proxy::cache as kept;
 use crate::proxy::cache::Cache;
+use crate::proxy::capability::{self, SentWith};
+use crate::proxy::capability_worker;
 use crate::proxy::exchange::{self, Job};
 use crate::proxy::options::Options;
 use crate::proxy::response::{self, Held};
 use crate::proxy::session::Dialect;
 use crate::proxy::upstream_request::{self, Keep, NoBody, Prepared, Taken};
 use crate::proxy::{
-    circuit_breaker, circuits, compat_worker, credentials, limits, retry, session_worker, stream_usage,
-    stream_usage_worker,
+    circuit_breaker, circuits, compat_worker, credentials, limits, retry, session_worker, stream_usage_worker,
 };
 use crate::wire;
 use std::cell::Cell;
@@ -397,7 +398,8 @@ pub async fn authorised(
         )
     };
     let mut presented = presented::presented(headers, admin);
-    let who = tokens_worker::identify(around, headers, &presented).await;
+    let who =
+        tokens_worker::identify(around, headers, &presented, config(around).client_address_header.as_deref()).await;
     let proven = match &who {
         Ok(Who::Known(Identity::Admin)) => Some(presented::ADMIN.to_owned()),
         Ok(Who::Known(Identity::Token(token)))

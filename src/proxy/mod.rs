@@ -2,6 +2,8 @@
 
 pub mod answer_links;
 pub mod cache;
+pub mod capability;
+pub mod capability_worker;
 pub mod circuit_breaker;
 pub mod circuits;
 pub mod compat;
@@ -17,7 +19,6 @@ pub mod response;
 pub mod retry;
 pub mod session;
 pub mod session_worker;
-pub mod stream_usage;
 pub mod stream_usage_worker;
 pub mod universal;
 pub mod universal_worker;

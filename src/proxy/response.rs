@@ -8,7 +8,7 @@ mod readdressed;
 use crate::credentials::client_signature;
 use crate::http::headers::{Edits, Headers};
 use crate::http::message_worker::{self, Answer};
-use crate::logs::record::{Credential, Failure, Outcome};
+use crate::logs::call::{Credential, Failure, Outcome};
 use crate::platform::growing::Share;
 use crate::platform::js::{self, IdentityTransformStream, Watch};
 use crate::platform::{blocks, within};

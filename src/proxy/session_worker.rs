@@ -7,7 +7,7 @@ use crate::auth::presented;
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::refusal::Refusal;
-use crate::logs::record::Outcome;
+use crate::logs::call::Outcome;
 use crate::platform::growing::Growing;
 use crate::platform::{js, now};
 use crate::proxy::exchange::Job;

@@ -1,13 +1,13 @@
 //! Asking a stream for its usage in the client's place, and taking the answer to that out of what the client gets. Which requests
-//! that is done for is in `crate::proxy::stream_usage`; what is taken out of a stream, in `usageless.js`.
+//! that is done for is in `crate::providers::stream_usage`; what is taken out of a stream, in `usageless.js`.
 
 use crate::gateways::settings::ASK;
 use crate::gateways::snapshot::Scope;
 use crate::http::headers::{Edits, Headers};
 use crate::limit::plan;
 use crate::platform::{blocks, js};
+use crate::providers::stream_usage::{self, Target};
 use crate::proxy::exchange::Job;
-use crate::proxy::stream_usage::{self, Target};
 use crate::proxy::upstream_request::Taken;
 use crate::wire::Framing;
 use crate::wire::body::MAX_BODY;

@@ -9,7 +9,7 @@ use crate::http::message_worker::Answer;
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::response_headers;
-use crate::logs::record::RequestType;
+use crate::logs::call::RequestType;
 use crate::platform::blocks::{self, LAST_BLOCK, Longer, Upload};
 use crate::platform::growing::Growing;
 use crate::platform::js;

@@ -1,7 +1,7 @@
 //! How SQLite runs the statements of the routes that read logs, of what works behind them, and of what writes them: by an
 //! index, whatever table grows with the logs. Without statistics, as on D1, plans do not depend on how many rows there are.
 
-use crate::api::feedback::{self, Context};
+use crate::api::feedback;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::{self, Part};
 use crate::api::{Place, datasets, evaluations, gateways, log_list, reprices, storage};
@@ -12,7 +12,10 @@ use crate::db::audit::By;
 use crate::db::store::{Statement, Store};
 use crate::db::whose::Whose;
 use crate::evaluate::run::{self, Call, Heard, World};
+use crate::feedback::locate;
+use crate::feedback::locate::Context;
 use crate::feedback::model::Judgement;
+use crate::feedback::pending;
 use crate::gateways::gateway;
 use crate::http::query::Query;
 use crate::logs::filter::plans::encoded;
@@ -150,7 +153,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
     block_on(logs::patch(&homes, (0, &store), &PLACE, &log(7), body.to_string().as_bytes(), &context)).unwrap();
     checked(&store, "PATCH");
     for id in [log(8), "chatcmpl-9".to_owned(), "no-such-id".to_owned()] {
-        let found = block_on(feedback::locate(&homes, &id, &context)).unwrap();
+        let found = block_on(locate::locate(&homes, &id, &context)).unwrap();
         checked(&store, "finding a log");
         let Some(found) = found else { continue };
         let judgement = Judgement::merge(&json!({ "data": { "rating": 5 } })).unwrap();
@@ -162,7 +165,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         checked(&store, "taking it back");
     }
     let lines = r#"{"request_id": "chatcmpl-1", "data": {"rating": 1}}"#;
-    let find = async |id: &str| feedback::locate(&homes, id, &context).await;
+    let find = async |id: &str| locate::locate(&homes, id, &context).await;
     block_on(feedback::bulk(&store, &homes, lines.as_bytes(), &context, find)).unwrap();
     checked(&store, "bulk feedback");
     let early = id::mint_log(NOW, 9, &MARK);
@@ -175,7 +178,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         &context,
     ))
     .unwrap();
-    block_on(feedback::settle(&store, None, NOW + 1)).unwrap();
+    block_on(pending::settle(&store, None, NOW + 1)).unwrap();
     checked(&store, "feedback before its log");
 }
 

@@ -223,7 +223,10 @@ test("evaluations and exports read what every format says, JSON and streamed", a
       const { path, request, request_model, answer: text, calls } = expected[file];
       gw.upstream.next({ file: `${provider}/${file}` });
       const answer = await gw.call(`${provider}/${path}`, { gateway: "read", json: { ...request, ...(request_model && { model: request_model }) } });
-      assert.ok(Buffer.from(await answer.arrayBuffer()).equals(readFileSync(join(fixtures, provider, file))));
+      const given = readFileSync(join(fixtures, provider, file));
+      // The addresses of Replicate's predictions lead below the gateway.
+      const led = provider === "replicate" && Buffer.from(String(given).replaceAll("https://api.replicate.com/v1/", `${gw.url}/v1/acct/read/replicate/`));
+      assert.ok(Buffer.from(await answer.arrayBuffer()).equals(led || given), `${provider}/${file}`);
       const { id } = await gw.logOf(answer, "read");
       await gw.api(`/gateways/read/logs/${id}`, { method: "PATCH", body: '{"feedback":1}' });
       wanted[id] = { file: `${provider}/${file}`, text: text ?? null, calls: calls ?? [] };

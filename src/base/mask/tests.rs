@@ -1,8 +1,9 @@
 use super::*;
 use crate::auth::secrets::brought;
 use crate::http::headers::Headers;
+use crate::logs::call::{Call, Failure, Outcome, RequestType};
+use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
-use crate::logs::record::{Call, Failure, LogRecord, Outcome, RequestType};
 use crate::wire::Facts;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! How SQLite runs the statements behind lists, exports, deletions, feedback and evaluations: by which index, and without
 //! scanning a table or sorting what it found.
 
-use crate::api::feedback::{self, Context};
+use crate::api::feedback;
 use crate::api::log_export::{self, Export};
 use crate::api::{Place, log_list};
 use crate::auth::caller::Caller;
@@ -9,6 +9,8 @@ use crate::base::id::{self, MarkKey};
 use crate::db::audit::By;
 use crate::db::store::{Bind, Statement, Store};
 use crate::evaluate::run::{self, Call, Heard, World};
+use crate::feedback::locate;
+use crate::feedback::locate::Context;
 use crate::http::query::Query;
 use crate::logs::filter::{Direction, Selection, from_query};
 use crate::logs::removal;
@@ -276,7 +278,7 @@ fn feedback_finds_its_log_by_any_id() {
     let mark = MarkKey([7; 32]);
     let query = Query::parse("");
     let context = Context { caller: &Caller::Admin, query: &query, mark: &mark, now_ms: 1, entry: "e".to_owned() };
-    block_on(feedback::locate(&[(0, &store)], "chatcmpl-1", &context)).unwrap();
+    block_on(locate::locate(&[(0, &store)], "chatcmpl-1", &context)).unwrap();
     let plan = plans(&store).pop().unwrap();
     for by in ["logs USING PRIMARY KEY (id=?)", "logs_by_response (response_id=?)", "logs_by_event (event_id=?)"] {
         assert!(plan.contains(by), "{plan}");

@@ -1,8 +1,9 @@
 use crate::db::store::{Store, row};
+use crate::logs::call::Outcome;
 use crate::logs::group_commit::{self, Group, Part};
 use crate::logs::paid_once::*;
+use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
-use crate::logs::record::{LogRecord, Outcome};
 use crate::logs::rollup::merge;
 use crate::testing::sqlite::{Faulty, Sqlite};
 use crate::wire::{Framing, read};

@@ -2,10 +2,11 @@
 
 use crate::base::id;
 use crate::db::store::{Bind, Row, row};
+use crate::logs::call::Call;
 use crate::logs::metadata;
 use crate::logs::queue::*;
+use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
-use crate::logs::record::{Call, LogRecord};
 use crate::testing::sqlite::{Down, Faulty, Sqlite};
 use crate::wire::Facts;
 use pollster::block_on;

@@ -1,15 +1,18 @@
-use crate::api::feedback::{self, Context};
+use crate::api::feedback;
 use crate::api::storage;
 use crate::auth::caller::Caller;
 use crate::base::id::MarkKey;
 use crate::db::whose::Whose;
+use crate::feedback::locate::Context;
 use crate::feedback::model::Judgement;
+use crate::feedback::pending;
 use crate::gateways::gateway;
 use crate::http::query::Query;
+use crate::logs::call::Call;
 use crate::logs::group_commit::{self, Group};
 use crate::logs::metadata;
+use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
-use crate::logs::record::{Call, LogRecord};
 use crate::logs::retention::*;
 use crate::logs::rollup::Tally;
 use crate::testing::sqlite::{Faulty, Planned, Sqlite};
@@ -387,10 +390,10 @@ fn feedback_does_not_wait_for_a_log_that_was_not_stored() {
     let id = id::mint_log(NOW - 1_000, 5, &mark);
     // Before it is known that the log finds no room.
     let kept = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap();
-    assert_eq!((kept.status, block_on(feedback::waiting(&store)).unwrap()), (202, 1));
+    assert_eq!((kept.status, block_on(pending::waiting(&store)).unwrap()), (202, 1));
     written(&store, vec![LogRecord { id: id.clone(), ..record(1, 1_000) }]);
-    block_on(feedback::settle(&store, None, NOW)).unwrap();
-    assert_eq!(block_on(feedback::waiting(&store)).unwrap(), 0);
+    block_on(pending::settle(&store, None, NOW)).unwrap();
+    assert_eq!(block_on(pending::waiting(&store)).unwrap(), 0);
     // And afterwards.
     let refused = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap_err();
     assert!(refused.status == 404 && refused.message.contains("log_management"), "{refused:?}");

@@ -1,7 +1,8 @@
 //! What answers of every provider cost, by each dimension that a price has: as JSON and as a stream.
 
+use crate::logs::call::Call;
+use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
-use crate::logs::record::{Call, LogRecord};
 use crate::pricing::price::find;
 use crate::pricing::rules::{self, PriceRule};
 use crate::wire::{Framing, read};

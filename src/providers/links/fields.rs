@@ -1,8 +1,16 @@
 //! The fields of providers' answers whose addresses clients follow with their credentials, as far as they are in bodies: a
 //! row for each. An answer that is not here is never looked into.
 
-use crate::auth::capability::Act;
 use crate::http::query;
+
+/// What may be done with the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Sending the pieces of an upload, and asking how much of it has arrived.
+    Upload,
+    /// Reading what is there.
+    Read,
+}
 
 /// Fields of some of a provider's answers.
 #[derive(Debug)]
@@ -120,6 +128,24 @@ fn fits(pattern: &str, segments: &[&str]) -> bool {
         (false, Some(_)) => segments,
     };
     given.len() == wanted.len() && given.iter().zip(&wanted).all(|(given, wanted)| *wanted == "*" || given == wanted)
+}
+
+// === impl Act ===
+
+impl Act {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Read => "read",
+        }
+    }
+
+    pub fn goes_with(self, method: &str) -> bool {
+        match self {
+            Self::Upload => matches!(method, "POST" | "PUT"),
+            Self::Read => matches!(method, "GET" | "HEAD"),
+        }
+    }
 }
 
 #[cfg(test)]

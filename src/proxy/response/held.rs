@@ -1,7 +1,7 @@
 //! The answer of an attempt that failed, which the client may get after all.
 
 use crate::http::message_worker::Answer;
-use crate::logs::record::Outcome;
+use crate::logs::call::Outcome;
 use crate::platform::growing::Growing;
 use crate::platform::growing::Share;
 use crate::platform::js;

@@ -1,6 +1,6 @@
 //! Audio, images and files on their way to the client, of which the log knows the size and whether they arrived.
 
-use crate::logs::record::{Failure, Outcome};
+use crate::logs::call::{Failure, Outcome};
 use crate::platform::blocks::Collector;
 use crate::platform::blocks::pipe;
 use crate::platform::growing::Growing;

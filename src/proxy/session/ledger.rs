@@ -6,7 +6,7 @@ use super::frame;
 use super::live::Turn;
 use super::{Begun, Dialect, MAX_OPEN, Origin, Step, kept};
 use crate::http::refusal::Refusal;
-use crate::logs::record::{Failure, Outcome};
+use crate::logs::call::{Failure, Outcome};
 use crate::wire::Facts;
 use crate::wire::places::Node;
 use crate::wire::request::{self, RequestFacts};

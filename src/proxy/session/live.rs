@@ -4,7 +4,7 @@
 use super::body;
 use super::ledger::{Ended, Entry, Ledger};
 use super::{Begun, Dialect, Origin, Step};
-use crate::logs::record::Outcome;
+use crate::logs::call::Outcome;
 use crate::wire::places::Node;
 use crate::wire::{self, Facts, Framing, Usage, usage};
 use serde_json::{Value, json};

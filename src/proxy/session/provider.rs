@@ -3,7 +3,7 @@
 
 use super::ledger::{Ended, Entry, Ledger};
 use super::{Begun, Dialect, MAX_OPEN, Origin, body, ending, frame, kept};
-use crate::logs::record::{Failure, Outcome};
+use crate::logs::call::{Failure, Outcome};
 use crate::wire::body::MAX_BODY;
 use crate::wire::places::Node;
 use crate::wire::request::RequestFacts;

@@ -1,7 +1,7 @@
 use super::refused::{self, Told};
 use super::*;
 use crate::http::refusal::Refusal;
-use crate::logs::record::{Failure, Outcome};
+use crate::logs::call::{Failure, Outcome};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

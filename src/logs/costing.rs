@@ -1,14 +1,14 @@
 //! What a request cost by its answer: the figures that count, the price that holds, and what of it is not known.
 
 use crate::limit::charge_of::Charge;
+use crate::logs::call::{Call, Failure};
 use crate::logs::paid_once::{self, Claim};
-use crate::logs::record::{Call, Failure};
 use crate::pricing::price::{self, CustomCost};
 use crate::pricing::rates::Bill;
 use crate::pricing::rules::{self, Quote};
 use crate::providers::model;
+use crate::providers::stream_usage::{self, Target};
 use crate::providers::upstream;
-use crate::proxy::stream_usage::{self, Target};
 use crate::wire::details::Place;
 use crate::wire::{Facts, Usage};
 

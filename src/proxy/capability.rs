@@ -7,8 +7,10 @@
 //! matter. It begins like a token, so that all that keeps tokens out of rows and away from providers keeps it, too.
 
 use crate::auth::presented;
+use crate::auth::presented::CapabilityKey;
 use crate::credentials::{select, sigv4};
 use crate::http::query::percent_decoded;
+use crate::providers::links::fields::Act;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::borrow::Cow;
@@ -19,19 +21,6 @@ pub const PARAMETER: &str = "cf-aig-capability";
 
 /// How long it holds, in milliseconds.
 pub const LIFETIME_MS: u64 = 24 * 60 * 60 * 1_000;
-
-/// What it is signed with. It changes with the admin token.
-#[derive(Clone, Copy)]
-pub struct CapabilityKey(pub [u8; 32]);
-
-/// What may be done with the address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Sending the pieces of an upload, and asking how much of it has arrived.
-    Upload,
-    /// Reading what is there.
-    Read,
-}
 
 /// Whose key the provider is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,24 +125,6 @@ fn mac(key: &CapabilityKey, bound: &Bound<'_>, payload: &[u8]) -> [u8; TAG] {
         text.extend_from_slice(part);
     }
     sigv4::hmac(&key.0, &text)
-}
-
-// === impl Act ===
-
-impl Act {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Upload => "upload",
-            Self::Read => "read",
-        }
-    }
-
-    fn goes_with(self, method: &str) -> bool {
-        match self {
-            Self::Upload => matches!(method, "POST" | "PUT"),
-            Self::Read => matches!(method, "GET" | "HEAD"),
-        }
-    }
 }
 
 // === impl Grant ===

@@ -1,7 +1,6 @@
 //! Who comes with a capability.
 
 use crate::auth::caller::Permission;
-use crate::auth::capability::{self, Bound, Grant};
 use crate::auth::{presented, tokens_worker};
 use crate::config::isolate_worker::config;
 use crate::db::store::StoreError;
@@ -11,6 +10,7 @@ use crate::http::router::Route;
 use crate::platform::{Around, console, now};
 use crate::providers::links::Site;
 use crate::providers::upstream::Upstream;
+use crate::proxy::capability::{self, Bound, Grant};
 use std::rc::Rc;
 
 /// What a capability grants to the request that it came with. Whoever it was given to may have lost its token since.
@@ -31,7 +31,7 @@ pub async fn redeem(
     let scope = snapshot_worker::settings(around, route.account, route.gateway, false).await.map_err(unreadable)?;
     let scope = scope.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     let upstream = Upstream::find(route.provider, &scope.custom)?;
-    let site = Site::of(upstream, config(around), route.account, route.rest);
+    let site = Site::of(upstream, config(around).base_url(upstream.slug()), route.account, route.rest);
     let url = site.url(route.rest, query, site.base_override).unwrap_or_default();
     let bound = Bound { account: route.account, gateway: scope.gateway.key, provider: upstream.slug(), url: &url };
     let grant = capability::read(&admin.capability_key(), text, &bound, method, now())
