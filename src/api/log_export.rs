@@ -6,10 +6,11 @@ use crate::db::store::{Statement, Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::{chosen, flag, number};
 use crate::http::query::Query;
-use crate::logs::bodies::{self, Stored};
+use crate::logs::bodies;
 use crate::logs::filter::search::searched;
 use crate::logs::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
 use crate::logs::row::{COLUMNS, Row};
+use crate::logs::stored::Stored;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 

@@ -6,3 +6,4 @@ pub mod databases;
 pub mod put_aside;
 pub mod store;
 pub mod whose;
+pub mod write_once;

@@ -7,8 +7,9 @@ use crate::base::id;
 use crate::db::bucket::{AT_ONCE, Bucket};
 use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError};
-use crate::logs::group_commit::{Key, is_new};
+use crate::db::write_once::{Key, is_new};
 use crate::logs::record::LogRecord;
+use crate::logs::stored::Stored;
 use serde_json::{Value, json};
 
 /// A body up to this many bytes is in the row. A log shows 2,000 characters of each.
@@ -25,23 +26,6 @@ macro_rules! has_object {
     () => {
         "(request_bytes IS NOT NULL OR response_bytes IS NOT NULL)"
     };
-}
-
-/// Which bodies of a log are in its object, the request's first, and how many bytes they have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    pub request: Option<u64>,
-    pub response: Option<u64>,
-    /// The bucket did not take the object.
-    pub cut: bool,
-}
-
-// === impl Stored ===
-
-impl Stored {
-    pub fn is_empty(&self) -> bool {
-        self.request.is_none() && self.response.is_none()
-    }
 }
 
 /// Whether a record has a body that is too long for its row.

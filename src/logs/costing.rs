@@ -2,7 +2,7 @@
 
 use crate::limit::charge_of::Charge;
 use crate::logs::call::{Call, Failure};
-use crate::logs::paid_once::{self, Claim};
+use crate::logs::claim::{self, Claim};
 use crate::pricing::price::{self, CustomCost};
 use crate::pricing::rates::Bill;
 use crate::pricing::rules::{self, Quote};
@@ -60,13 +60,13 @@ impl Costed {
         let answered = status.is_some_and(|status| status < 400) && !call.cached;
         let is_total = matches!(call.custom_cost, Some(CustomCost::Total(_)));
         let certain = if broken { Usage::default() } else { usage };
-        let claim = if answered { paid_once::claim(call, facts, &certain, is_total) } else { None };
+        let claim = if answered { claim::claim(call, facts, &certain, is_total) } else { None };
         // What is not done yet has told nothing.
         let waits = claim.as_ref().is_some_and(|claim| !claim.has_usage) || (facts.thing.is_open && call.is_free());
         // Where there was nothing to pay for, there is nothing to explain.
         let is_explained = usage.is_told() || (success && asked.is_some() && !call.is_free());
         let (cost, cost_unknown) = match bill.cost().map(price::bounded) {
-            _ if waits && !broken => (None, Some(paid_once::OPEN.to_owned())),
+            _ if waits && !broken => (None, Some(claim::OPEN.to_owned())),
             Some(Ok(cost)) => (Some(cost), None),
             Some(Err(reason)) => (None, Some(reason.to_owned())),
             None => (None, bill.unknown.filter(|_| is_explained).map(|why| explained(why, call, &usage, status))),

@@ -4,12 +4,15 @@
 //! is written; the timer and the database come from the shell.
 
 use crate::db::store::{Bind, Statement, Store};
-use crate::logs::bodies::{self, Stored};
+use crate::db::write_once::Key;
+use crate::db::write_once::is_new;
+use crate::logs::bodies;
 use crate::logs::metadata;
 use crate::logs::paid_once;
 use crate::logs::record::LogRecord;
 use crate::logs::retention::room;
 use crate::logs::rollup::{self, Tally};
+use crate::logs::stored::Stored;
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
@@ -75,24 +78,6 @@ pub struct Group {
     /// Requests that are counted and leave no log.
     pub unlogged: Tally,
 }
-
-/// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
-/// as well, which may have been written although an error came back.
-pub struct Key<'a> {
-    group: &'a str,
-    part: &'a str,
-}
-
-/// SQL for: the transaction was not carried out before. Its statements have [`Key::binds`] as their last values.
-macro_rules! is_new {
-    () => {
-        is_new!("?2, ?3")
-    };
-    ($binds:literal) => {
-        concat!("NOT EXISTS (SELECT 1 FROM written_groups WHERE written_groups.id IN (", $binds, "))")
-    };
-}
-pub(crate) use is_new;
 
 /// What is written in one transaction, as the statements take it: it can be written again without being made anew, and sent
 /// as text.
@@ -332,22 +317,6 @@ fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
 
 /// The last statement of a transaction, because those before it ask whether it was carried out already.
 const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)";
-
-// === impl Key ===
-
-impl<'a> Key<'a> {
-    /// A group's id, or that of a part of it, which begins with the group's and a slash.
-    pub fn of(id: &'a str) -> Self {
-        Self { group: id.split_once('/').map_or(id, |(group, _)| group), part: id }
-    }
-
-    /// A statement's own values, and after them those for [`is_new!`].
-    pub fn binds(&self, own: impl Into<Vec<Bind>>) -> Vec<Bind> {
-        let mut binds = own.into();
-        binds.extend([Bind::from(self.group), Bind::from(self.part)]);
-        binds
-    }
-}
 
 // === impl Unwritten ===
 

@@ -3,13 +3,13 @@
 use crate::base::mask::Masker;
 use crate::limit::charge_of::Charge;
 use crate::limit::spend;
-use crate::logs::bodies::Stored;
 use crate::logs::call::Call;
 use crate::logs::call::Failure;
 use crate::logs::call::Outcome;
+use crate::logs::claim::Claim;
 use crate::logs::costing::Costed;
 use crate::logs::metadata::Metadata;
-use crate::logs::paid_once::Claim;
+use crate::logs::stored::Stored;
 use crate::providers::model::{self, names};
 use crate::wire::Usage;
 use serde_json::Value;

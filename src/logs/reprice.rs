@@ -11,6 +11,7 @@ use crate::logs::filter::search;
 use crate::logs::filter::{Ahead, Direction, Next, Selection};
 use crate::logs::rollup::Correction;
 use crate::pricing::price;
+use crate::pricing::rates;
 use crate::pricing::rules::{self, PriceRule, Quote};
 use crate::wire::Usage;
 use serde_json::{Value, json};
@@ -232,8 +233,8 @@ impl Job {
                 cursor.into(),
                 Bind::Int((self.logs_seen + logs.len() as u64) as i64),
                 Bind::Int(changed as i64),
-                price::rounded(before).into(),
-                price::rounded(after).into(),
+                rates::rounded(before).into(),
+                rates::rounded(after).into(),
                 done.into(),
                 Bind::Int((now_ms + LEASE_MS) as i64),
                 Bind::Int(now_ms as i64),
@@ -321,6 +322,7 @@ mod tests {
     use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
     use crate::pricing::price::CustomCost;
+    use crate::pricing::rates;
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;
@@ -389,7 +391,7 @@ mod tests {
         }
         block_on(crate::logs::rollup::merge::settle(store, NOW)).unwrap();
         let sum = Statement::new("SELECT sum(cost) AS cost FROM rollup", []);
-        price::rounded(block_on(store.row::<Charted>(sum)).unwrap().unwrap().cost)
+        rates::rounded(block_on(store.row::<Charted>(sum)).unwrap().unwrap().cost)
     }
 
     fn state(store: &impl Store, id: &str) -> Value {
@@ -430,7 +432,7 @@ mod tests {
             (&json!(true), &json!(13), &json!(12))
         );
         assert_eq!(costs(&store)[1], listed);
-        assert_eq!(seen["cost_after"], json!(price::rounded(7.0 + 12.0 * 0.002)));
+        assert_eq!(seen["cost_after"], json!(rates::rounded(7.0 + 12.0 * 0.002)));
         assert_eq!(charted(&store), seen["cost_before"].as_f64().unwrap());
         block_on(store.batch(vec![Statement::new("DELETE FROM reprices", [])])).unwrap();
         let wet = begin(&store, json!({}));

@@ -9,7 +9,8 @@ mod mend;
 pub mod merge;
 
 use crate::db::store::{Bind, Statement};
-use crate::logs::group_commit::{Key, is_new};
+use crate::db::write_once::{Key, is_new};
+use crate::logs::claim;
 use crate::logs::paid_once;
 use crate::logs::record::LogRecord;
 use figures::{Figures, Sum, Time};
@@ -170,7 +171,7 @@ fn pay(record: &LogRecord, figures: &mut Figures) {
     sum(Sum::TokensCacheWrite, record.tokens_cache_write);
     sum(Sum::TokensReasoning, record.tokens_reasoning);
     let is_unpriced = record.success && record.cost.is_none() && record.model.is_some();
-    let is_unpriced = is_unpriced && record.cost_unknown.as_deref() != Some(paid_once::OPEN);
+    let is_unpriced = is_unpriced && record.cost_unknown.as_deref() != Some(claim::OPEN);
     sum(Sum::Unpriced, is_unpriced.then_some(1));
     figures.add(Sum::Cost, record.cost.unwrap_or(0.0));
 }

@@ -3,7 +3,6 @@
 use crate::base::id;
 use crate::base::join_all::{Work, together};
 use crate::logs::bodies;
-use crate::logs::crash_worker::Mark;
 use crate::logs::group_commit::{self, Group, Lost, Waiting};
 use crate::logs::queue::{self, Outbox};
 use crate::logs::queue_worker::Queue;
@@ -55,7 +54,7 @@ thread_local! {
 pub async fn submit(
     mut record: LogRecord,
     is_logged: bool,
-    mark: Option<Rc<Mark>>,
+    mark: Option<Rc<impl Sized>>,
     around: &Rc<Around>,
     then: Written,
 ) {

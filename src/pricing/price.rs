@@ -266,11 +266,6 @@ pub fn bounded(cost: f64) -> Result<f64, &'static str> {
     if (0.0..=MAX_COST).contains(&cost) { Ok(cost) } else { Err(BEYOND) }
 }
 
-/// To a millionth of a millionth of a dollar: what lies beyond is the noise of floating point.
-pub fn rounded(cost: f64) -> f64 {
-    (cost * 1e12).round() / 1e12
-}
-
 /// Input tokens times their rates. Whether cached ones are inside the count or beside it is the provider's way.
 fn priced_input(usage: &Usage, input: f64, cached: Option<f64>, cache_write: Option<f64>) -> Option<f64> {
     let total = usage.tokens_in?;

@@ -1,6 +1,5 @@
 //! Rates of everything that has a price of its own, and what an answer costs by them.
 
-use crate::pricing::price::rounded;
 use crate::wire::Usage;
 use crate::wire::details::{Count, Place, Tier};
 
@@ -384,4 +383,9 @@ pub fn tier_name(tier: Option<Tier>) -> Option<&'static str> {
         Some(Tier::Reserved | Tier::Unknown) => None,
         Some(tier) => Some(tier.name()),
     }
+}
+
+/// To a millionth of a millionth of a dollar: what lies beyond is the noise of floating point.
+pub fn rounded(cost: f64) -> f64 {
+    (cost * 1e12).round() / 1e12
 }

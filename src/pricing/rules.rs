@@ -1,6 +1,7 @@
 //! Prices that an account sets: which of its rules fits a model, and what an answer costs by it.
 
 use crate::pricing::price;
+use crate::pricing::rates;
 use crate::pricing::rates::{Bill, Rate, Rates, tier_name};
 use crate::providers::model::names;
 use crate::wire::Usage;
@@ -207,7 +208,7 @@ impl Tariff {
             Self::Total(rate) => {
                 let sum = || usage.tokens_in?.checked_add(usage.tokens_out?);
                 match usage.total_tokens.or_else(sum) {
-                    Some(tokens) => Bill { known: price::rounded(tokens as f64 * rate), unknown: None },
+                    Some(tokens) => Bill { known: rates::rounded(tokens as f64 * rate), unknown: None },
                     None => Bill::lacking(0.0, "the answer does not tell its tokens".to_owned()),
                 }
             }

@@ -12,6 +12,7 @@ use crate::logs::record::tests::{answered, call};
 use crate::logs::removal;
 use crate::logs::retention;
 use crate::logs::rollup::Tally;
+use crate::logs::stored::Stored;
 use crate::testing::sqlite::Sqlite;
 use crate::wire::Facts;
 use pollster::block_on;

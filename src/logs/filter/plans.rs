@@ -1,7 +1,6 @@
 //! How SQLite runs the statements behind lists, exports, deletions, feedback and evaluations: by which index, and without
 //! scanning a table or sorting what it found.
 
-use crate::api::feedback;
 use crate::api::log_export::{self, Export};
 use crate::api::{Place, log_list};
 use crate::auth::caller::Caller;

@@ -1,5 +1,7 @@
 use crate::db::store::{Store, row};
+use crate::logs::call::Call;
 use crate::logs::call::Outcome;
+use crate::logs::claim::OPEN;
 use crate::logs::group_commit::{self, Group, Part};
 use crate::logs::paid_once::*;
 use crate::logs::record::LogRecord;
@@ -70,7 +72,7 @@ fn charted(store: &impl Store) -> (f64, u64, u64) {
     block_on(merge::settle(store, AT)).unwrap();
     let sql = "SELECT sum(cost) AS cost, sum(tokens_in) AS tokens, sum(attempts) AS attempts FROM rollup";
     let sums = block_on(store.row::<Sums>(Statement::new(sql, []))).unwrap().unwrap();
-    (crate::pricing::price::rounded(sums.cost.unwrap_or(0.0)), sums.tokens.unwrap_or(0), sums.attempts.unwrap_or(0))
+    (crate::pricing::rates::rounded(sums.cost.unwrap_or(0.0)), sums.tokens.unwrap_or(0), sums.attempts.unwrap_or(0))
 }
 
 fn made(n: u64) -> LogRecord {

@@ -4,7 +4,8 @@
 //! concurrency. A transaction that is repeated counts nothing.
 
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
-use crate::logs::group_commit::{Entry, Key, is_new};
+use crate::db::write_once::{Key, is_new};
+use crate::logs::group_commit::Entry;
 use serde_json::json;
 
 /// Counts what is about to be written, and finds out how many logs there is room for where a gateway has reached its limit

@@ -1,7 +1,7 @@
 //! The figures of a row of `rollup`, in the order of its columns, and what is shown of them.
 
 use crate::db::store::Row;
-use crate::pricing::price;
+use crate::pricing::rates;
 use serde_json::{Map, Value};
 
 /// The columns that are sums.
@@ -169,7 +169,7 @@ impl Figures {
                 errors += value as i64;
                 layers.insert(layer.to_owned(), Value::from(value as i64));
             } else if name.ends_with("cost") {
-                shown.insert((*name).to_owned(), Value::from(price::rounded(value)));
+                shown.insert((*name).to_owned(), Value::from(rates::rounded(value)));
             } else if !name.ends_with("_sum") {
                 shown.insert((*name).to_owned(), Value::from(value as i64));
             }

@@ -388,7 +388,7 @@ fn every_dimension_of_every_provider_has_its_price() {
             let row = row(provider, model, "x", &[], framing, &body);
             assert_eq!(
                 row.cost,
-                wanted.map(crate::pricing::price::rounded),
+                wanted.map(crate::pricing::rates::rounded),
                 "{name} {framing:?}: {:?}",
                 row.cost_unknown
             );
@@ -459,7 +459,7 @@ fn the_same_model_has_its_price_wherever_it_is_served() {
     assert_eq!(vertex("global", "claude-haiku-4-5@20251001"), base);
     assert_eq!(
         vertex("us-east5", "claude-haiku-4-5@20251001"),
-        base.map(|base| crate::pricing::price::rounded(base * 1.1))
+        base.map(|base| crate::pricing::rates::rounded(base * 1.1))
     );
     let model = "anthropic.claude-sonnet-4-5-20250929-v1:0";
     let titled = json!({ "output": {}, "stopReason": "end_turn", "usage": { "inputTokens": 1_000, "outputTokens": 10, "cacheWriteInputTokens": 100,
@@ -731,7 +731,13 @@ fn what_is_not_paid_by_the_token_is_paid_by_its_number() {
     ];
     for (name, provider, rest, request, answer, wanted) in cases {
         let row = asked(provider, rest, &request, &answer.to_string());
-        assert_eq!(row.cost, wanted.map(super::rounded), "{name}: {:?} {:?}", row.cost_unknown, row.usage_details);
+        assert_eq!(
+            row.cost,
+            wanted.map(crate::pricing::rates::rounded),
+            "{name}: {:?} {:?}",
+            row.cost_unknown,
+            row.usage_details
+        );
         assert_eq!(row.cost_unknown.is_some(), wanted.is_none(), "{name}");
     }
     let row = asked("openai", "images/generations", &of_size("1024x1792", "hd"), &images(2).to_string());
