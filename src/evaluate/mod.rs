@@ -9,6 +9,7 @@ pub mod judge;
 mod keyed;
 mod passes;
 pub mod report;
+mod results;
 pub mod run;
 mod schema;
 pub mod tally;

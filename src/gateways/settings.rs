@@ -4,7 +4,7 @@
 use crate::base::patience;
 use crate::http::cors;
 use crate::http::envelope::ApiError;
-use crate::limit::models::UnknownModel;
+use crate::limit::rules::UnknownModel;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ pub mod estimate;
 pub mod ledger;
 pub mod message;
 pub mod models;
+mod part;
 pub mod plan;
 pub mod rate;
 pub mod rules;

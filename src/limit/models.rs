@@ -3,6 +3,7 @@
 use super::rules::{Dimension, SpendRule};
 use super::window::Window;
 use super::{Demand, Takes};
+use crate::limit::part::part_of;
 use crate::providers::model::names::{answers, covers, folded};
 
 /// The models that a request may be for.
@@ -12,13 +13,6 @@ pub struct Models {
     named: Vec<String>,
     /// Why it may be for a model that is not among these.
     pub doubt: Option<&'static str>,
-}
-
-/// What becomes of a request that a rule by model is about, and whose model is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownModel {
-    Block,
-    Allow,
 }
 
 /// A rule by model that learns of a request's cost when the answer names a model which the request did not.
@@ -55,20 +49,6 @@ impl Models {
             }
         }
         Self { named: all, doubt }
-    }
-}
-
-// === impl UnknownModel ===
-
-impl UnknownModel {
-    pub const NAMES: &[&str] = &["block", "allow"];
-
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "block" => Some(Self::Block),
-            "allow" => Some(Self::Allow),
-            _ => None,
-        }
     }
 }
 
@@ -125,7 +105,7 @@ impl ByAnswer {
             Dimension::Partition if self.asked.iter().any(|asked| answers(asked, &model)) => return None,
             Dimension::Partition => self.values(Some(&model)),
         };
-        let part = super::plan::part_of(&values);
+        let part = part_of(&values);
         Some(Demand { rule: self.rule.clone(), part, window: self.window, limit: self.limit, takes: Takes::Later })
     }
 
@@ -139,6 +119,7 @@ impl ByAnswer {
 mod tests {
     use super::*;
     use crate::limit::plan::{Asked, Plan};
+    use crate::limit::rules::UnknownModel;
     use crate::limit::rules::tests::limits;
     use serde_json::{Value, json};
 

@@ -1,16 +1,14 @@
 //! What the limits of a gateway mean for one request: which counters it needs, and what its caller is told of them.
 
-use super::models::{Budgets, ByAnswer, Models, UnknownModel};
+use super::models::{Budgets, ByAnswer, Models};
 use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
 use super::window::{Technique, Window};
 use super::{Demand, Reading, Takes, spend};
-use crate::base::mask::patterns;
 use crate::base::number;
 use crate::http::refusal::Refusal;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crate::limit::part::{part, part_of};
+use crate::limit::rules::UnknownModel;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// What a request says that limits are about.
 #[derive(Clone, Debug, Default)]
@@ -69,9 +67,6 @@ pub struct Refused {
     /// True when no other step of a universal request would be let in either: another key or a cheaper model might be.
     pub is_final: bool,
 }
-
-/// Longer values, and what looks like a key, stand in a counter's name by their digest, whole: two that begin alike never share a counter.
-const MAX_VALUE: usize = 128;
 
 // === impl Plan ===
 
@@ -193,21 +188,6 @@ fn seconds(milliseconds: u64) -> u64 {
 /// Integers of structured fields have at most fifteen digits.
 fn integer(number: u64) -> u64 {
     number.min(MAX_REQUESTS)
-}
-
-/// The name of a rule's counter for some values, which is empty where there is one for all.
-pub fn part_of(values: &[String]) -> String {
-    if values.is_empty() { String::new() } else { part(values) }
-}
-
-/// The values that a counter is for, as its name.
-fn part(values: &[String]) -> String {
-    // A counter's name is stored and shown, which a key must not be.
-    let value = |value: &String| match value.len() {
-        0..=MAX_VALUE if patterns::keys(value.as_bytes()).is_empty() => Value::from(value.as_str()),
-        _ => format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(value.as_bytes()))).into(),
-    };
-    values.iter().map(value).collect::<Value>().to_string()
 }
 
 // === impl Limits ===

@@ -1,9 +1,29 @@
 //! The limits that an operator writes into a gateway's settings.
 
+/// What becomes of a request that a rule by model is about, and whose model is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownModel {
+    Block,
+    Allow,
+}
+
+// === impl UnknownModel ===
+
+impl UnknownModel {
+    pub const NAMES: &[&str] = &["block", "allow"];
+
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "block" => Some(Self::Block),
+            "allow" => Some(Self::Allow),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 pub mod tests;
 
-use super::models::UnknownModel;
 use super::spend;
 use super::window::{Technique, Window};
 use crate::http::envelope::ApiError;

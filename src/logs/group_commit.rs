@@ -10,7 +10,7 @@ use crate::logs::bodies;
 use crate::logs::metadata;
 use crate::logs::paid_once;
 use crate::logs::record::LogRecord;
-use crate::logs::retention::room;
+use crate::logs::retention::room::{self, Arrival};
 use crate::logs::rollup::{self, Tally};
 use crate::logs::stored::Stored;
 use serde::ser::{Serialize, SerializeSeq, Serializer};
@@ -278,7 +278,8 @@ pub fn statements(part: &Part) -> Vec<Statement> {
 }
 
 fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
-    let (mut statements, places) = room::admit(key, entries);
+    let arrivals: Vec<Arrival<'_>> = entries.iter().map(Entry::arrival).collect();
+    let (mut statements, places) = room::admit(key, &arrivals);
     let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
     let logs: Vec<String> = logs.collect();
     statements
@@ -372,6 +373,11 @@ impl Part {
 // === impl Entry ===
 
 impl Entry {
+    fn arrival(&self) -> Arrival<'_> {
+        let Self { id, gateway, created_at, may_lack_room, .. } = self;
+        Arrival { id, gateway: *gateway, created_at: *created_at, may_lack_room: *may_lack_room }
+    }
+
     pub fn of(record: &LogRecord) -> Self {
         let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
         // Plain values always serialize.

@@ -1,6 +1,6 @@
 //! From the text of a pattern to its states.
 
-use super::{First, Look, MAX_PATTERN, Program, Set, State};
+use crate::pattern::program::{First, Look, MAX_PATTERN, Program, Set, State};
 use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{
     AssertionKind, Ast, ClassAsciiKind, ClassBracketed, ClassPerlKind, ClassSet, ClassSetItem, Flag, Flags as Given,

@@ -1,7 +1,7 @@
 //! Looking for a pattern in a text, as far as some steps lead.
 
-use super::{Look, Pattern, State};
 use crate::pattern::budget::Steps;
+use crate::pattern::program::{Look, Program, State};
 
 /// What came out of some steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Outcome {
 
 /// A search under way: in which states it is at once, and where.
 pub struct Search<'a> {
-    pattern: &'a Pattern,
+    pattern: &'a Program,
     text: &'a str,
     pub(super) at: usize,
     now: States,
@@ -34,8 +34,8 @@ struct States {
 // === impl Search ===
 
 impl<'a> Search<'a> {
-    pub fn new(pattern: &'a Pattern, text: &'a str) -> Self {
-        let states = || States { all: Vec::new(), places: vec![0; pattern.0.states.len()], waiting: Vec::new() };
+    pub fn new(pattern: &'a Program, text: &'a str) -> Self {
+        let states = || States { all: Vec::new(), places: vec![0; pattern.states.len()], waiting: Vec::new() };
         Self { pattern, text, at: 0, now: states(), next: states(), stack: Vec::new() }
     }
 
@@ -49,7 +49,7 @@ impl<'a> Search<'a> {
                 return Outcome::Unfinished;
             }
             // A match can begin anywhere.
-            if self.enter(self.pattern.0.start, false, self.at, steps) {
+            if self.enter(self.pattern.start, false, self.at, steps) {
                 return Outcome::Found;
             }
             let Some(char) = self.text.get(self.at..).and_then(|rest| rest.chars().next()) else {
@@ -61,7 +61,7 @@ impl<'a> Search<'a> {
                 let target = match state {
                     State::One(own, target) if *own == char => *target,
                     State::Any(set, target)
-                        if self.pattern.0.sets.get(*set as usize).is_some_and(|set| set.has(char)) =>
+                        if self.pattern.sets.get(*set as usize).is_some_and(|set| set.has(char)) =>
                     {
                         *target
                     }
@@ -81,7 +81,7 @@ impl<'a> Search<'a> {
 
     /// Goes to where a match can begin.
     fn skip(&mut self, steps: &mut Steps) {
-        let Some(first) = self.pattern.0.first else { return };
+        let Some(first) = self.pattern.first else { return };
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let most = usize::try_from(steps.left()).unwrap_or(usize::MAX).min(rest.len());
         let skipped = rest.iter().take(most).position(|byte| first.has(*byte)).unwrap_or(most);
@@ -102,7 +102,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             steps.take(1);
-            match self.pattern.0.states.get(state as usize) {
+            match self.pattern.states.get(state as usize) {
                 Some(State::Split(one, other)) => self.stack.extend([*other, *one]),
                 Some(State::Look(look, behind)) if look.holds(self.text.as_bytes(), at) => self.stack.push(*behind),
                 Some(State::Match) => {

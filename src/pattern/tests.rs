@@ -5,7 +5,7 @@ use regex_lite::RegexBuilder;
 
 /// Looks for a pattern, some steps at a time.
 fn found(pattern: &Pattern, text: &str, at_once: u64) -> bool {
-    let mut search = Search::new(pattern, text);
+    let mut search = Search::new(&pattern.0, text);
     loop {
         match search.go_on(&mut Steps::new(at_once)) {
             Outcome::Found => return true,
@@ -158,7 +158,7 @@ fn patterns_mean_what_they_meant() {
 fn a_search_that_takes_long_is_left_and_taken_up() {
     let pattern = Pattern::new("(?:a{0,100}){0,100}b", true).unwrap();
     let text = "a".repeat(2_000);
-    let mut search = Search::new(&pattern, &text);
+    let mut search = Search::new(&pattern.0, &text);
     let mut steps = Steps::new(100_000);
     assert_eq!(search.go_on(&mut steps), Outcome::Unfinished);
     assert!(search.at < 100, "{} characters for 100,000 steps", search.at);
@@ -171,7 +171,7 @@ fn what_is_skipped_is_counted() {
     let pattern = Pattern::new("x", true).unwrap();
     let text = "é".repeat(1_000);
     let mut steps = Steps::new(100);
-    let mut search = Search::new(&pattern, &text);
+    let mut search = Search::new(&pattern.0, &text);
     while search.go_on(&mut steps) == Outcome::Unfinished {
         assert!(steps.is_over() && text.is_char_boundary(search.at));
         steps = Steps::new(100);

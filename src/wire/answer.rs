@@ -6,7 +6,8 @@
 //! beside it tells which: the type of an event, the kind of an object.
 
 use super::places::{Node, Take, shape};
-use super::{Facts, shortened, usage};
+use crate::wire::facts::{Facts, shortened};
+use crate::wire::usage;
 use serde_json::Value;
 
 use Take::{Inside, Json, Length, Seen, Text, TextOrInside};
@@ -296,7 +297,10 @@ impl Facts {
         alone(self, "inputTokens", answer.json("inputTextTokenCount"));
         alone(self, "outputTokens", answer.json("totalOutputTextTokenCount"));
         if answer.has("inputTextTokenCount") {
-            let outs = answer.list("results").iter().filter_map(|result| usage::whole(result.json("tokenCount")?));
+            let outs = answer
+                .list("results")
+                .iter()
+                .filter_map(|result| crate::wire::counts::whole(result.json("tokenCount")?));
             if let Some(out) = outs.reduce(u64::saturating_add) {
                 alone(self, "outputTokens", Some(&out.into()));
             }

@@ -3,7 +3,8 @@
 
 use super::details::{Count, Tier};
 use super::places::Node;
-use super::{Facts, Usage, usage};
+use crate::wire::facts::{Facts, Usage};
+use crate::wire::usage;
 use serde_json::Value;
 
 /// The words of providers for what is not done yet.
@@ -40,8 +41,10 @@ impl Facts {
             candidate.get("groundingMetadata")?.json("webSearchQueries")?.as_array().map(|queries| queries.len() as u64)
         });
         let queries = queries.fold(0, u64::saturating_add);
-        details
-            .set(Count::WebSearches, usage::latest(details.get(Count::WebSearches), (queries > 0).then_some(queries)));
+        details.set(
+            Count::WebSearches,
+            crate::wire::counts::latest(details.get(Count::WebSearches), (queries > 0).then_some(queries)),
+        );
         self.take_thing(answer);
     }
 

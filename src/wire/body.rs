@@ -1,7 +1,7 @@
 //! How much of a body is copied for the log, and as what it is kept.
 
 use crate::http::headers::Headers;
-use crate::wire::{self, Framing, Usage};
+use crate::wire::facts::{Framing, Usage};
 
 /// What the log takes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn with_headers(usage: Usage, headers: &Headers) -> Usage {
     if usage.tokens_in.is_some() || usage.tokens_out.is_some() {
         return usage;
     }
-    let counted = wire::usage::from_headers(|name| headers.get(name));
+    let counted = crate::wire::usage::from_headers(|name| headers.get(name));
     if counted.tokens_in.is_none() && counted.tokens_out.is_none() { usage } else { counted }
 }
 

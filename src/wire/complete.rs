@@ -1,7 +1,8 @@
 //! Whether an answer is all that its provider wanted to say. A connection can end properly in the middle of one.
 
 use super::places::{Node, Take, shape};
-use super::{Facts, Framing, eventstream, places, sniffed, sse};
+use crate::wire::facts::{Facts, Framing};
+use crate::wire::{eventstream, places, sniffed, sse};
 use serde::de::IgnoredAny;
 
 /// The types of the events that end a stream, for formats that do not end in `[DONE]`.

@@ -3,7 +3,7 @@
 use super::picture::{self, Picture, Quality};
 use serde_json::{Map, Value};
 
-/// Counts beside those of [`super::Usage`], and under which conditions the answer was made.
+/// Counts beside those of [`crate::wire::facts::Usage`], and under which conditions the answer was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     counts: [Option<u64>; Count::ALL.len()],
@@ -109,7 +109,7 @@ impl Details {
     /// Takes over what a later event of the same answer says.
     pub fn merge(&mut self, later: Self) {
         for (own, later) in self.counts.iter_mut().zip(later.counts) {
-            *own = super::usage::latest(*own, later);
+            *own = crate::wire::counts::latest(*own, later);
         }
         self.tier = later.tier.or(self.tier);
         self.is_fast |= later.is_fast;
@@ -120,7 +120,7 @@ impl Details {
     /// Adds those of another answer.
     pub fn add(&mut self, other: &Self) {
         for (own, other) in self.counts.iter_mut().zip(other.counts) {
-            *own = super::usage::sum(*own, other);
+            *own = crate::wire::counts::sum(*own, other);
         }
         self.tier = self.tier.or(other.tier);
         self.is_fast |= other.is_fast;
@@ -208,8 +208,8 @@ impl Count {
     /// From what a provider or a log says. A count is a whole number that is not negative; of seconds it may have a part.
     pub fn read(self, value: &Value) -> Option<u64> {
         match self.unit() {
-            1 => super::usage::whole(value),
-            unit => super::usage::parts(value, unit),
+            1 => crate::wire::counts::whole(value),
+            unit => crate::wire::counts::parts(value, unit),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How an answer ended, in the provider's own word.
 
-use super::Facts;
 use super::places::Node;
+use crate::wire::facts::Facts;
 
 /// The words for how something ended.
 const ENDS: &[&str] = &["completed", "incomplete", "failed", "cancelled", "expired"];

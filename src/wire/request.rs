@@ -1,8 +1,11 @@
 //! What a request's body says about itself: above all which model it is for, read as the providers read it. Where they may
 //! read a body in several ways, all names that they may find are kept; where it cannot be read, that is said.
 
+mod asked;
 mod guess;
 mod named;
+
+pub use asked::Asked;
 
 use super::elide::Elider;
 use super::form;
@@ -23,19 +26,6 @@ pub struct RequestFacts {
     /// How long the answer may become.
     pub max_tokens: Option<u64>,
     pub asked: Asked,
-}
-
-/// What a request asks for that may be paid for by its number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// What kind of images.
-    pub picture: Picture,
-    /// How many of them.
-    pub images: Option<u64>,
-    /// The characters of a text that is to be spoken, or to be worked on otherwise.
-    pub characters: Option<u64>,
-    /// True where it brings the messages of a chat.
-    pub has_messages: bool,
 }
 
 /// Reads a body that comes in pieces.

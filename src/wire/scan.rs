@@ -3,7 +3,8 @@
 
 use super::elide::Elider;
 use super::telling::is_telling;
-use super::{FIRST_EVENTS, Facts, Framing, OUTPUT, eventstream, read, sniffed, sse};
+use crate::wire::facts::{Facts, Framing};
+use crate::wire::{FIRST_EVENTS, OUTPUT, eventstream, read, sniffed, sse};
 use std::collections::VecDeque;
 
 pub struct Scanner {

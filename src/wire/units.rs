@@ -3,7 +3,7 @@
 use super::details::{Count, Details};
 use super::picture::{self, Picture, Quality};
 use super::places::Node;
-use super::{Facts, usage};
+use crate::wire::facts::Facts;
 
 impl Facts {
     /// Reads them where they stand outside of an object of counts. What such an object said comes first.
@@ -32,7 +32,7 @@ impl Facts {
     pub(super) fn take_heard(&mut self, result: &Node<'_>) {
         let heard = result.get("transcription_info").and_then(|info| Count::Seconds.read(info.json("duration")?));
         let details: &mut Details = &mut self.usage.details;
-        details.set(Count::Seconds, usage::latest(details.get(Count::Seconds), heard));
+        details.set(Count::Seconds, crate::wire::counts::latest(details.get(Count::Seconds), heard));
     }
 }
 

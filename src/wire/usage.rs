@@ -1,13 +1,11 @@
 //! Token counts in every dialect, told apart by their shape: a dozen vendors speak OpenAI's, and one vendor's platform
 //! serves the models of another.
 
-use super::Usage;
 use super::details::{Count, Details, Place, Tier};
 use super::places::Node;
+use crate::wire::counts::{MAX_COUNT, latest, sum, whole};
+use crate::wire::facts::Usage;
 use serde_json::Value;
-
-/// No answer has more tokens: what says so counts as unknown.
-const MAX_COUNT: u64 = 1_000_000_000_000;
 
 /// xAI states costs in ticks of 10^-10 US dollars.
 const USD_PER_TICK: f64 = 1e-10;
@@ -95,14 +93,6 @@ pub fn add(into: &mut Usage, other: Usage) {
         details,
         ..*into
     };
-}
-
-/// The later of two counts, if it says something: 0 and nothing do not take back what was counted.
-pub fn latest(before: Option<u64>, later: Option<u64>) -> Option<u64> {
-    match (before, later) {
-        (Some(before), None | Some(0)) => Some(before),
-        (before, later) => later.or(before),
-    }
 }
 
 /// Makes the sums that could not be made event by event, because a figure may be in an earlier one than its fellow.
@@ -342,27 +332,8 @@ pub fn count(object: &Value, name: &str) -> Option<u64> {
     whole(object.get(name)?)
 }
 
-/// A whole number, however it is written: `12.0` is one.
-pub fn whole(value: &Value) -> Option<u64> {
-    let written = || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=MAX_COUNT as f64).contains(number));
-    value.as_u64().or_else(|| written().map(|number| number as u64)).filter(|count| *count <= MAX_COUNT)
-}
-
-/// How many parts a number has that may not be whole, where so many parts are one.
-pub fn parts(value: &Value, unit: u64) -> Option<u64> {
-    let number = (value.as_f64()? * unit as f64).round();
-    (0.0..=MAX_COUNT as f64).contains(&number).then_some(number as u64)
-}
-
 fn detail(usage: &Value, objects: &[&str], name: &str) -> Option<u64> {
     objects.iter().find_map(|object| count(usage.get(object)?, name))
-}
-
-pub fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match (a, b) {
-        (Some(a), Some(b)) => a.checked_add(b),
-        (a, b) => a.or(b),
-    }
 }
 
 #[cfg(test)]

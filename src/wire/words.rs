@@ -3,7 +3,8 @@
 
 use super::details::{Count, Tier};
 use super::eventstream::tests::frame;
-use super::{Facts, Framing, read};
+use crate::wire::facts::{Facts, Framing};
+use crate::wire::read;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;

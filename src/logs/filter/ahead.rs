@@ -2,7 +2,7 @@
 //! one thread, and a rare filter over millions of logs would hold it for everybody.
 
 use crate::db::store::{Store, StoreError, row};
-use crate::logs::filter::{Direction, Selection};
+use crate::logs::filter::sql::{Direction, Selection};
 
 /// Logs that one statement looks through: some 20 ms of work.
 const MOST: u64 = if cfg!(test) { 4 } else { 10_000 };

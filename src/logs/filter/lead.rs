@@ -1,13 +1,8 @@
 //! Which index a list begins with. SQLite has no statistics on D1, and would take a range of time for more telling than
 //! any value.
 
-use crate::db::store::Statement;
-use crate::logs::filter::sql::bound;
-use crate::logs::filter::{Field, Filter, Filters, Key, Operator, Selection};
+use crate::logs::filter::terms::{Filter, Filters, Key, Operator};
 use serde_json::Value;
-
-/// How far the logs of a value are counted to find the rarest of several.
-const RARE: u32 = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
@@ -99,37 +94,6 @@ pub fn candidates(filters: &Filters) -> Vec<usize> {
         .iter()
         .flat_map(|(name, wanted, _)| alone(filters).filter(|(_, filter)| filter.is_one(name, *wanted)).take(1));
     pairs.chain(fields).map(|(at, _)| at).collect()
-}
-
-/// A statement that counts, for each of several candidates and no further than it matters, the logs that their index has:
-/// `counts` is a JSON array.
-pub fn probe(gateway: i64, filters: &Filters, candidates: &[usize]) -> Statement {
-    let mut probe = Selection::new(gateway, &Filters::default());
-    let counts: Vec<String> = candidates
-        .iter()
-        .filter_map(|at| filters.0.get(*at)?.first())
-        .filter_map(|filter| {
-            let own = probe.bind(gateway);
-            let some = match filter.pair() {
-                Some((table, key, value)) => {
-                    let (key, value) = (probe.bind(key), probe.bind(bound(value)));
-                    format!("{table} WHERE gateway = {own} AND key = {key} AND value = {value}")
-                }
-                None => {
-                    let Key::Field(Field { sql, .. }) = filter.key else { return None };
-                    let is = match filter.values.first()? {
-                        Value::Bool(is) => u8::from(*is).to_string(),
-                        value => probe.bind(bound(value)),
-                    };
-                    let source = filter.source()?;
-                    let also = source.also().map_or(String::new(), |also| format!(" AND {also}"));
-                    format!("{} WHERE logs.gateway = {own} AND {sql} = {is}{also}", source.from)
-                }
-            };
-            Some(format!("(SELECT count(*) FROM (SELECT 1 FROM {some} LIMIT {RARE}))"))
-        })
-        .collect();
-    Statement::new(format!("SELECT json_array({}) AS counts", counts.join(", ")), probe.binds())
 }
 
 // === impl Filter ===

@@ -4,7 +4,7 @@ use crate::base::number;
 use crate::base::timestamp;
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
-use crate::logs::filter::{Filter, Filters, Key, Kind, Operator};
+use crate::logs::filter::terms::{Filter, Filters, Key, Kind, Operator};
 use crate::logs::metadata;
 use serde_json::{Map, Value, json};
 

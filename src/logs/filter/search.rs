@@ -3,7 +3,8 @@
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use crate::logs::filter::parse;
-use crate::logs::filter::{Filters, Selection};
+use crate::logs::filter::sql::Selection;
+use crate::logs::filter::terms::Filters;
 
 /// The logs that a query's filters and search describe.
 pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {

@@ -3,7 +3,7 @@
 use crate::base::id;
 use crate::db::store::{Bind, Statement};
 use crate::logs::filter::lead::{self, BY_TIME, LOGS, LOOKED_UP, Source};
-use crate::logs::filter::{Field, Filter, Filters, Key, Kind, Operator};
+use crate::logs::filter::terms::{Field, Filter, Filters, Key, Kind, Operator, bound};
 use serde_json::Value;
 
 /// Which logs are meant, as the `FROM` and `WHERE` of a statement on `logs`.
@@ -428,16 +428,6 @@ impl Selection {
             }
         }
         if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
-    }
-}
-
-pub(super) fn bound(value: &Value) -> Bind {
-    match value {
-        Value::Null => Bind::Null,
-        Value::Bool(value) => Bind::from(*value),
-        Value::Number(number) => number.as_f64().into(),
-        Value::String(text) => Bind::from(text.as_str()),
-        other => Bind::from(other.to_string()),
     }
 }
 

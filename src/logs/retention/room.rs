@@ -5,13 +5,22 @@
 
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::write_once::{Key, is_new};
-use crate::logs::group_commit::Entry;
 use serde_json::json;
+
+/// A log that is about to be written.
+pub struct Arrival<'a> {
+    pub id: &'a str,
+    /// The `key` of its gateway's row.
+    pub gateway: i64,
+    pub created_at: u64,
+    /// Whether there is a limit to how many logs the gateway has.
+    pub may_lack_room: bool,
+}
 
 /// Counts what is about to be written, and finds out how many logs there is room for where a gateway has reached its limit
 /// and is not to delete older ones. Also says of each log which of its gateway's it is: those that come later than there is
 /// room for are left out by the statements that follow these.
-pub fn admit(key: &Key<'_>, entries: &[Entry]) -> (Vec<Statement>, Vec<usize>) {
+pub fn admit(key: &Key<'_>, entries: &[Arrival<'_>]) -> (Vec<Statement>, Vec<usize>) {
     let mut gateways: Vec<(i64, usize, u64)> = Vec::new();
     let mut places = Vec::new();
     for entry in entries {
@@ -30,7 +39,7 @@ pub fn admit(key: &Key<'_>, entries: &[Entry]) -> (Vec<Statement>, Vec<usize>) {
     }
     let mut statements = vec![Statement::new(COUNT, key.binds([json!(gateways).to_string().into()]))];
     if entries.iter().any(|entry| entry.may_lack_room) {
-        let rows = entries.iter().zip(&places).map(|(entry, place)| (entry.id.as_str(), entry.gateway, place));
+        let rows = entries.iter().zip(&places).map(|(entry, place)| (entry.id, entry.gateway, place));
         let rows = json!(rows.collect::<Vec<_>>()).to_string();
         statements.push(Statement::new(TURN_AWAY, key.binds([rows.into()])));
     }

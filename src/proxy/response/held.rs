@@ -8,7 +8,7 @@ use crate::platform::js;
 use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Job;
-use crate::proxy::response::{HELD_PATIENCE_MS, Reader, without_key};
+use crate::proxy::response::reader::{HELD_PATIENCE_MS, Reader, without_key};
 use js_sys::ArrayBuffer;
 use std::cell::RefCell;
 use std::rc::Rc;

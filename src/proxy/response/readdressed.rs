@@ -1,12 +1,14 @@
 //! Answers whose addresses lead below the gateway.
 
-use super::{Broken, DIGESTS, Reader, passed, short, teed};
 use crate::platform::blocks;
 use crate::platform::growing::Share;
 use crate::platform::js;
 use crate::providers::links::fields::Fields;
 use crate::proxy::answer_links;
 use crate::proxy::exchange::Job;
+use crate::proxy::response::passed::passed;
+use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
+use crate::proxy::response::ways::{short, teed};
 use crate::wire::body::{self, Copying};
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsValue;

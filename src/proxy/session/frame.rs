@@ -1,7 +1,7 @@
 //! What a message of a WebSocket says, as far as it matters here. Messages come from strangers on both sides: one is read in
 //! a pass, whatever its length and depth, and only what stands at known places is kept.
 
-use super::Dialect;
+use crate::proxy::session::terms::Dialect;
 use crate::wire::elide::Elider;
 use crate::wire::places::{self, Node, Take, shape};
 use crate::wire::request::{decoded, trimmed};

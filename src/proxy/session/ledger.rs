@@ -4,9 +4,9 @@
 use super::body::{self, Said};
 use super::frame;
 use super::live::Turn;
-use super::{Begun, Dialect, MAX_OPEN, Origin, Step, kept};
 use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
+use crate::proxy::session::terms::{Begun, Dialect, MAX_OPEN, Origin, Step, kept};
 use crate::wire::Facts;
 use crate::wire::places::Node;
 use crate::wire::request::{self, RequestFacts};

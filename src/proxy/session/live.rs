@@ -3,8 +3,8 @@
 
 use super::body;
 use super::ledger::{Ended, Entry, Ledger};
-use super::{Begun, Dialect, Origin, Step};
 use crate::logs::call::Outcome;
+use crate::proxy::session::terms::{Begun, Dialect, Origin, Step};
 use crate::wire::places::Node;
 use crate::wire::{self, Facts, Framing, Usage, usage};
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ impl Turn {
             let is_true = |name: &str| content.json(name) == Some(&Value::Bool(true));
             self.is_interrupted |= is_true("interrupted");
             self.is_complete |= is_true("turnComplete");
-            self.reason = super::kept(content.text("turnCompleteReason")).or(self.reason.take());
+            self.reason = crate::proxy::session::terms::kept(content.text("turnCompleteReason")).or(self.reason.take());
         }
         let calls = node.get("toolCall").and_then(|call| call.json("functionCalls")?.as_array());
         for call in calls.into_iter().flatten().take(MAX_CALLS.saturating_sub(self.calls.len())) {
@@ -192,8 +192,8 @@ fn added(before: Usage, last: Usage) -> Usage {
     let mut all = before;
     usage::add(&mut all, last);
     Usage {
-        total_tokens: usage::sum(before.total_tokens, last.total_tokens),
-        reasoning: usage::sum(before.reasoning, last.reasoning),
+        total_tokens: crate::wire::counts::sum(before.total_tokens, last.total_tokens),
+        reasoning: crate::wire::counts::sum(before.reasoning, last.reasoning),
         ..all
     }
 }

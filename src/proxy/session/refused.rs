@@ -1,7 +1,7 @@
 //! What a client is told of a response that does not begin, as its provider would tell it.
 
-use super::{Begun, Dialect};
 use crate::http::refusal::Refusal;
+use crate::proxy::session::terms::{Begun, Dialect};
 use serde_json::{Map, Value, json};
 
 /// How a client is told.

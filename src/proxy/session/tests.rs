@@ -2,6 +2,8 @@ use super::refused::{self, Told};
 use super::*;
 use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
+use crate::proxy::session::terms::MAX_OPEN;
+use crate::proxy::session::terms::Origin;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

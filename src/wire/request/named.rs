@@ -1,8 +1,8 @@
 //! The few members of a JSON request that matter, with every value they have: a key that is there twice is read by some as
 //! the first and by others as the last.
 
-use super::Asked;
 use crate::wire::picture::{self, Quality};
+use crate::wire::request::asked::Asked;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;

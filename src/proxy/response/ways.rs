@@ -1,0 +1,129 @@
+//! The ways of an answer to the client: from the buffer it was taken into, or through a pipe beside the log's copy.
+
+use crate::http::headers::Headers;
+use crate::logs::call::{Failure, Outcome};
+use crate::platform::blocks;
+use crate::platform::growing::Share;
+use crate::platform::js::IdentityTransformStream;
+use crate::proxy::cache;
+use crate::proxy::copy::{self, Copied, Ended};
+use crate::proxy::exchange::Job;
+use crate::proxy::response::reader::{Broken, Reader, plain};
+use crate::proxy::stream_usage_worker;
+
+use futures_util::future::{OptionFuture, join};
+use js_sys::ArrayBuffer;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
+
+/// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
+/// breaks off becomes an error the client can see instead of half a document.
+pub fn short(
+    whole: Result<ArrayBuffer, String>,
+    share: Share,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Result<Response, Broken> {
+    let whole = whole.map_err(|cause| format!("the answer broke off: {cause}"));
+    let given = |buffer: &ArrayBuffer| match stream_usage_worker::is_cut(&job, reader.status, &reader.headers) {
+        true => made(&stream_usage_worker::cut(buffer)),
+        false => made(buffer),
+    };
+    let (response, buffer) = match whole.and_then(|buffer| Ok((given(&buffer)?, buffer))) {
+        Ok(both) => both,
+        Err(cause) => return Err((Box::new(job), cause)),
+    };
+    job.later(|job| async move {
+        settle(reader, Copied::of(&buffer, share), None, job).await;
+    });
+    Ok(response)
+}
+
+/// A stream is split natively. The client's branch goes through a pipe of its own, whose end tells whether the client
+/// stayed; the log's branch follows it. A compressed body has no such pipe. Its copy must not be read with `text()` or
+/// `arrayBuffer()` directly: the runtime would then fill 128 KiB before either branch gets a byte, and the client would see
+/// no stream. Through a pipe there is no such wait.
+pub fn teed(
+    stream: ReadableStream,
+    client: AbortSignal,
+    reader: Reader,
+    job: Job,
+    made: impl Fn(&JsValue) -> Result<Response, String>,
+) -> Response {
+    let branches = stream.tee();
+    let (ours, theirs): (ReadableStream, ReadableStream) =
+        (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
+    let (body, sent) = match stream_usage_worker::is_cut(&job, reader.status, &reader.headers) {
+        true => stream_usage_worker::piped(&theirs),
+        false => piped(theirs, &reader.headers),
+    };
+    let piped = sent.is_none().then(|| copying(&ours));
+    let response = match made(&body) {
+        Ok(response) => response,
+        Err(cause) => return job.broken(&cause),
+    };
+    let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::wire::body::MAX_BODY as u64 };
+    let bounds = (limit, reader.form());
+    job.later(async move |job| {
+        let (copied, ended) = match (sent, piped) {
+            (Some(sent), _) => copy::follow(&ours, sent, bounds, || client.aborted(), &reader.watch).await,
+            (None, Some((readable, copied))) => {
+                let (copied, (kept, ended)) =
+                    join(copied, copy::ahead(&readable, bounds, copy::MAX_AHEAD, &reader.watch)).await;
+                (kept, ended.or(copied.map(Ended::Broken)))
+            }
+            (None, None) => return,
+        };
+        let failure = match ended {
+            Some(Ended::ClientLeft) => Some(Failure::ClientLeft),
+            Some(Ended::Broken(error)) => Some(reader.broken(&error)),
+            None => None,
+        };
+        settle(reader, copied, failure, job).await;
+    });
+    response
+}
+
+/// Puts a pipe behind a stream. When the stream breaks the pipe just ends, so that what had come can be read; the second
+/// value tells how it broke.
+pub fn copying(stream: &ReadableStream) -> (ReadableStream, impl Future<Output = Option<JsValue>> + use<>) {
+    let pipe = IdentityTransformStream::new();
+    let options = StreamPipeOptions::new();
+    options.set_prevent_abort(true);
+    let writable = pipe.writable();
+    let copied = JsFuture::from(stream.pipe_to_with_options(&writable, &options));
+    let ended = async move {
+        let error = copied.await.err()?;
+        let _ = JsFuture::from(writable.close()).await;
+        Some(error)
+    };
+    (pipe.readable(), ended)
+}
+
+/// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
+pub async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job) {
+    let headers = reader.headers.clone();
+    let (mut copy, packed) = plain(copy, &headers).await;
+    let body = if job.cache.is_to_keep() && packed.is_none() { copy.buffer().await } else { None };
+    // What is written to the cache takes its room until it is there.
+    let share = copy.share();
+    let outcome = Outcome { failure, ..reader.read_plain(copy, packed, job.collect_payload) };
+    let kept = body.as_ref().and_then(|body| cache::keep(&job, &headers, &outcome, body));
+    let kept = async {
+        OptionFuture::from(kept).await;
+        drop(share);
+    };
+    join(kept, job.log(outcome)).await;
+}
+
+/// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and
+/// fails when the client left or the stream broke. A compressed body goes without, because reading would unpack it.
+pub fn piped(stream: ReadableStream, headers: &Headers) -> (JsValue, Option<JsFuture>) {
+    if headers.get("content-encoding").is_some() {
+        return (stream.into(), None);
+    }
+    let (readable, writable) = blocks::pipe(headers.content_length());
+    (readable.into(), Some(JsFuture::from(stream.pipe_to(&writable))))
+}

@@ -1,0 +1,16 @@
+//! What a request asks for that is paid by the piece.
+
+use crate::wire::picture::Picture;
+
+/// What a request asks for that may be paid for by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// What kind of images.
+    pub picture: Picture,
+    /// How many of them.
+    pub images: Option<u64>,
+    /// The characters of a text that is to be spoken, or to be worked on otherwise.
+    pub characters: Option<u64>,
+    /// True where it brings the messages of a chat.
+    pub has_messages: bool,
+}
