@@ -1,5 +1,5 @@
 //! A WebSocket to a provider whose messages are understood: each of its responses passes the limits before it begins, and leaves
-//! a row when it has ended. What messages mean is in [`crate::websocket`]; here they are moved.
+//! a row when it has ended. What messages mean is in [`crate::proxy::session`]; here they are moved.
 
 mod responses;
 

@@ -207,7 +207,7 @@ test("whatever header has an address of the provider leads below the gateway, an
     ["azure-openai/res/dep/images/generations", 202, { "operation-location": "https://res.openai.azure.com/openai/operations/images/1?api-version=1" }, { "operation-location": `${below}/azure-openai/res/openai/operations/images/1?api-version=1` }],
     ["openai/x", 200, { link: '<https://api.openai.com/v1/x?after=1>; rel="next"' }, { link: `<${below}/openai/x?after=1>; rel="next"` }],
     // Not the provider's.
-    ["openai/x", 200, { "x-doc": "https://platform.openai.com/docs", "report-to": "https://api.openai.com" }, { "x-doc": "https://platform.openai.com/docs", "report-to": "https://api.openai.com" }],
+    ["openai/x", 200, { "x-doc": "https://platform.openai.com/docs" }, { "x-doc": "https://platform.openai.com/docs" }],
     ["openai/x", 201, { location: "https://evil.example/x" }, { location: "https://evil.example/x" }],
     // A client takes the token along to wherever it is led, but for `authorization`.
     ["openai/x", 302, { location: "https://evil.example/x" }, { location: null, "cf-aig-location": "https://evil.example/x" }],
