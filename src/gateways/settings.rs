@@ -33,7 +33,7 @@ pub struct GatewaySettings {
     pub byok_only: bool,
     pub cache_invalidate_on_update: bool,
     pub cache_ttl: u64,
-    /// When a provider is left alone; null for never. See `breaker`.
+    /// When a provider is left alone; null for never. See `proxy/circuit_breaker.rs`.
     pub circuit_breaker: Value,
     pub collect_logs: bool,
     /// Which pages may use the gateway; null for none: Tollgate's own. See `cors`.
@@ -41,7 +41,7 @@ pub struct GatewaySettings {
     /// Whether callers with a token are believed what they say a request cost.
     pub custom_cost: String,
     pub dlp: Value,
-    /// Seconds to the head of a provider's answer; 0 for ever. See `patience`.
+    /// Seconds to the head of a provider's answer; 0 for ever. See `base/patience.rs`.
     pub first_byte_timeout: u64,
     pub guardrails: Value,
     /// Seconds between bytes of a provider's answer; 0 for ever.
@@ -70,7 +70,7 @@ pub struct GatewaySettings {
     pub retry_max_attempts: Option<u64>,
     pub spend_limits: Value,
     pub store_id: Option<String>,
-    /// Whether streams are asked for their usage whose clients did not: Tollgate's own. See `stream_usage`.
+    /// Whether streams are asked for their usage whose clients did not: Tollgate's own. See `providers/stream_usage.rs`.
     pub stream_usage: String,
     pub stripe: Value,
     /// What becomes of a request that a spend rule by model is about when its model cannot be told; null leaves it to the rule.
