@@ -38,20 +38,20 @@ use worker::{Context, Env, Result, ScheduleContext, ScheduledEvent, event};
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext) {
     // Its own context cannot be turned into that of a request, but the surroundings of any call will do.
-    if let Ok(around) = rpc::around() {
-        cron::everything(&around).await;
+    if let Ok(runtime) = rpc::runtime() {
+        cron::everything(&runtime).await;
     }
 }
 
 /// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
 #[wasm_bindgen]
 pub async fn queue(delivery: entry::queue::Delivery, env: JsValue, context: JsValue) {
-    let around = begin::around(env.unchecked_into(), Context::new(context.unchecked_into()));
-    entry::queue::receive(&delivery, &around).await;
+    let runtime = begin::runtime(env.unchecked_into(), Context::new(context.unchecked_into()));
+    entry::queue::receive(&delivery, &runtime).await;
 }
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
-    let around = Rc::new(begin::around(env, context));
-    Ok(Rc::clone(&around).carry_out(entry::http::request(request, &around)).await)
+    let runtime = Rc::new(begin::runtime(env, context));
+    Ok(Rc::clone(&runtime).carry_out(entry::http::request(request, &runtime)).await)
 }

@@ -6,7 +6,7 @@
 
 use super::Place;
 use crate::cache::{self, key};
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const MAX_PURGED: i64 = 128;
 
 /// Purges everything, or with `?key=` the answers of one `cf-aig-cache-key`.
-pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     // A misspelt `key` must not purge everything.
     if let Some((other, _)) = query.iter().find(|(name, _)| *name != "key") {
         return Err(ApiError::invalid(["query", other], "There is no such parameter. Expected key"));
@@ -35,14 +35,14 @@ pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, by: &By
             [
                 place.key.into(),
                 format!("\"{}\"", key::digest(key)).into(),
-                Bind::Int(by.now_ms as i64),
+                Bind::Int(actor.now_ms as i64),
                 Bind::Int(MAX_PURGED),
             ],
         ),
         Some(_) => return Err(ApiError::invalid(["query", "key"], "Expected a key of 1 to 1024 bytes")),
     };
     let named = crate::base::object::of(query.get("key").map(|_| ("key".to_owned(), Value::Null)));
-    store.batch(vec![statement, by.row(&place.change("cache.purge", place.gateway, &named))]).await?;
+    store.batch(vec![statement, actor.row(&place.change("cache.purge", place.gateway, &named))]).await?;
     Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
 }
 
@@ -71,7 +71,7 @@ mod tests {
                 &store,
                 "acct",
                 body.as_bytes(),
-                &by(id, 1),
+                &actor(id, 1),
                 format!("internal-{id}"),
                 &crate::config::bounds::Bounds::USUAL.gateways,
             ))
@@ -80,8 +80,8 @@ mod tests {
         store
     }
 
-    fn by(entry: &str, now_ms: u64) -> By<'static> {
-        By { actor: "admin", now_ms, entry: entry.to_owned() }
+    fn actor(entry: &str, now_ms: u64) -> Actor<'static> {
+        Actor { name: "admin", now_ms, entry: entry.to_owned() }
     }
 
     fn found(store: &Sqlite, id: &str) -> gateway::Gateway {
@@ -90,7 +90,7 @@ mod tests {
 
     fn purged(store: &Sqlite, query: &str, now_ms: u64) -> Result<Reply, ApiError> {
         let place = Place { account: "acct", gateway: "gw", key: found(store, "gw").key };
-        block_on(purge(store, &place, &Query::parse(query), &by(&format!("{query}{now_ms}"), now_ms)))
+        block_on(purge(store, &place, &Query::parse(query), &actor(&format!("{query}{now_ms}"), now_ms)))
     }
 
     #[test]

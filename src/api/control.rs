@@ -11,7 +11,7 @@ use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
 use crate::credentials::vault::Vault;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::databases::Databases;
 use crate::db::store::{Store, StoreError};
 use crate::feedback::locate;
@@ -22,7 +22,7 @@ use crate::gateways::shards::carry;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::{Query, percent_decoded};
 use crate::http::router::{Endpoint, Route};
-use crate::logs::retention::room;
+use crate::logs::retention::capacity;
 use crate::logs::row;
 use std::cell::Cell;
 
@@ -69,40 +69,43 @@ pub async fn handle(
         return Err(ApiError::not_found());
     }
     caller.admit(route)?;
-    let by = request.by();
+    let actor = request.actor();
     let new_id = request.new_id.as_str();
     match route.endpoint {
         Endpoint::ListGateways => gateways::list(store, account, query, caller).await,
         Endpoint::CreateGateway => {
-            gateways::create(databases, account, body, &by, request.new_id.clone(), &bounds.gateways).await
+            gateways::create(databases, account, body, &actor, request.new_id.clone(), &bounds.gateways).await
         }
         Endpoint::GetGateway => gateways::get(store, account, gateway).await,
-        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, &by).await,
-        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, &by).await,
+        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, &actor).await,
+        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, &actor).await,
         Endpoint::ListEvaluationTypes => evaluation_types::list(query),
         Endpoint::ListTokens => tokens::list(store, account, query).await,
         Endpoint::CreateToken => {
-            tokens::create(store, account, body, new_id, &request.entropy, &by, &bounds.tokens).await
+            tokens::create(store, account, body, new_id, &request.entropy, &actor, &bounds.tokens).await
         }
         Endpoint::GetToken => tokens::get(store, account, id).await,
-        Endpoint::RollToken => tokens::roll(store, account, id, &request.entropy, &by).await,
-        Endpoint::RevokeToken => tokens::revoke(store, account, id, &by).await,
+        Endpoint::RollToken => tokens::roll(store, account, id, &request.entropy, &actor).await,
+        Endpoint::RevokeToken => tokens::revoke(store, account, id, &actor).await,
         Endpoint::ListCosts => costs::list(store, account, query).await,
-        Endpoint::CreateCost => costs::create(store, account, body, new_id, &by, &bounds.costs).await,
+        Endpoint::CreateCost => costs::create(store, account, body, new_id, &actor, &bounds.costs).await,
         Endpoint::GetCost => costs::get(store, account, id).await,
-        Endpoint::UpdateCost => costs::update(store, account, id, body, &by).await,
-        Endpoint::DeleteCost => costs::delete(store, account, id, &by).await,
+        Endpoint::UpdateCost => costs::update(store, account, id, body, &actor).await,
+        Endpoint::DeleteCost => costs::delete(store, account, id, &actor).await,
         Endpoint::ListCustomProviders => {
             custom_providers::list(store, account, query, custom_providers::shown_to(caller)).await
         }
         Endpoint::CreateCustomProvider => {
-            custom_providers::create(store, account, body, new_id, &request.guard, &by, &bounds.custom_providers).await
+            custom_providers::create(store, account, body, new_id, &request.guard, &actor, &bounds.custom_providers)
+                .await
         }
         Endpoint::GetCustomProvider => {
             custom_providers::get(store, account, id, custom_providers::shown_to(caller)).await
         }
-        Endpoint::UpdateCustomProvider => custom_providers::update(store, account, id, body, &request.guard, &by).await,
-        Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &by).await,
+        Endpoint::UpdateCustomProvider => {
+            custom_providers::update(store, account, id, body, &request.guard, &actor).await
+        }
+        Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &actor).await,
         Endpoint::ListAudit => audit::list(store, account, query).await,
         Endpoint::GetCreditBalance
         | Endpoint::ListInvoices
@@ -134,10 +137,10 @@ async fn within_gateway(
             let known = custom_providers::exists(store, place.account, route.provider).await?;
             gateways::url(request.origin, place.account, place.gateway, route.provider, known)
         }
-        Endpoint::PurgeCache => cache::purge(store, &place, query, &request.by()).await,
+        Endpoint::PurgeCache => cache::purge(store, &place, query, &request.actor()).await,
         Endpoint::ListProviderConfigs => provider_configs::list(store, &place, query).await,
         Endpoint::GetProviderConfig => provider_configs::get(store, &place, route.id).await,
-        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &place, route.id, &request.by()).await,
+        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &place, route.id, &request.actor()).await,
         _ => about_logs(databases, &found, request, pause).await,
     }
 }
@@ -153,13 +156,13 @@ async fn about_logs(
     let store = databases.of(gateway.shard)?;
     let place = place(route, gateway);
     let id = route.id;
-    let by = request.by();
+    let actor = request.actor();
     let new_id = request.new_id.as_str();
     match route.endpoint {
         Endpoint::GetStorage => storage::get(store, gateway).await,
         Endpoint::GetAnalytics => analytics::get(store, place.key, query, request.now_ms).await,
         Endpoint::ListLogs => log_list::list(store, place.key, query).await,
-        Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &by).await,
+        Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &actor).await,
         Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
         Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse | Endpoint::PatchLog => {
             arrived(store, id, request.now_ms, pause).await?;
@@ -181,18 +184,20 @@ async fn about_logs(
                 }
             }
         }
-        Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &by, &bounds.reprices).await,
+        Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &actor, &bounds.reprices).await,
         Endpoint::GetReprice => reprices::get(store, &place, id).await,
         Endpoint::ListDatasets => datasets::list(store, &place, query).await,
-        Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &by, &bounds.datasets).await,
+        Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &actor, &bounds.datasets).await,
         Endpoint::GetDataset => datasets::get(store, &place, id).await,
-        Endpoint::UpdateDataset => datasets::update(store, &place, id, body, &by).await,
-        Endpoint::DeleteDataset => datasets::delete(store, &place, id, &by).await,
+        Endpoint::UpdateDataset => datasets::update(store, &place, id, body, &actor).await,
+        Endpoint::DeleteDataset => datasets::delete(store, &place, id, &actor).await,
         Endpoint::ListEvaluations => evaluations::list(store, &place, query).await,
-        Endpoint::CreateEvaluation => evaluations::create(store, &place, body, new_id, &by, &bounds.evaluations).await,
+        Endpoint::CreateEvaluation => {
+            evaluations::create(store, &place, body, new_id, &actor, &bounds.evaluations).await
+        }
         Endpoint::CompareEvaluations => evaluations::compare(store, &place, query).await,
         Endpoint::GetEvaluation => evaluations::get(store, &place, id).await,
-        Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &by).await,
+        Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &actor).await,
         Endpoint::ListVerdicts => evaluations::verdicts(store, &place, id, query).await,
         _ => Err(ApiError::not_found()),
     }
@@ -232,12 +237,12 @@ pub async fn keep(
     caller.admit(route)?;
     let found = found(store, route).await?;
     let place = place(route, &found);
-    let keeper = provider_configs::Keeper { caller, vault, base_override, bound: &bounds.provider_configs };
+    let key_context = provider_configs::KeyContext { caller, vault, base_override, bound: &bounds.provider_configs };
     match route.endpoint {
         Endpoint::CreateProviderConfig => {
-            provider_configs::create(store, &place, body, &request.new_id, &request.by(), &keeper).await
+            provider_configs::create(store, &place, body, &request.new_id, &request.actor(), &key_context).await
         }
-        _ => provider_configs::rotate(store, &place, route.id, body, &request.by(), &keeper).await,
+        _ => provider_configs::rotate(store, &place, route.id, body, &request.actor(), &key_context).await,
     }
 }
 
@@ -258,11 +263,11 @@ async fn judged(
     pause: impl AsyncFn(u64),
 ) -> Result<Reply, ApiError> {
     let context = request.judging();
-    let homes = locate::homes(databases, &context).await?;
+    let log_databases = locate::log_databases(databases, &context).await?;
     // The lines of a bulk request wait together: one that is unknown has been awaited for the others, too.
     let waited = Cell::new(0);
     let find = async |id: &str| -> Result<Option<locate::Found>, ApiError> {
-        let mut found = locate::locate(&homes, id, &context).await?;
+        let mut found = locate::locate(&log_databases, id, &context).await?;
         // Other ids than ours do not tell their age.
         if id::minted_at(id).is_none() || is_recent(id, request.now_ms) {
             for wait in ARRIVAL_PAUSES_MS.iter().skip(waited.get()) {
@@ -271,19 +276,19 @@ async fn judged(
                 }
                 pause(*wait).await;
                 waited.set(waited.get() + 1);
-                found = locate::locate(&homes, id, &context).await?;
+                found = locate::locate(&log_databases, id, &context).await?;
             }
         }
         Ok(found)
     };
     if request.route.endpoint == Endpoint::GiveFeedbackInBulk {
-        return feedback::bulk(databases, &homes, request.body, &context, find).await;
+        return feedback::bulk(databases, &log_databases, request.body, &context, find).await;
     }
     let id = String::from_utf8(percent_decoded(request.route.id)).map_err(|_| ApiError::not_found())?;
     match request.route.endpoint {
         Endpoint::GiveFeedback => {
-            let judgement = feedback::read(request.body)?;
-            feedback::give(databases, &homes, &id, find(&id).await?, &judgement, &context).await
+            let feedback = feedback::read(request.body)?;
+            feedback::give(databases, &log_databases, &id, find(&id).await?, &feedback, &context).await
         }
         Endpoint::GetFeedback => {
             let found = find(&id).await?.ok_or_else(ApiError::not_found)?;
@@ -305,7 +310,7 @@ async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(
         return Ok(());
     }
     for wait in ARRIVAL_PAUSES_MS {
-        if row::exists(store, None, id).await? || room::turned_away(store, id).await? {
+        if row::exists(store, None, id).await? || capacity::turned_away(store, id).await? {
             break;
         }
         pause(*wait).await;
@@ -316,8 +321,8 @@ async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(
 // === impl Request ===
 
 impl Request<'_> {
-    fn by(&self) -> By<'_> {
-        By { actor: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
+    fn actor(&self) -> Actor<'_> {
+        Actor { name: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
     }
 
     fn judging(&self) -> locate::Context<'_> {

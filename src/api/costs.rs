@@ -5,7 +5,7 @@ use super::{object, only};
 use crate::base::id;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::db::audit::{self, By, Change};
+use crate::db::audit::{self, Actor, Change};
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
@@ -94,7 +94,7 @@ pub async fn create(
     account: &str,
     body: &[u8],
     new_id: &str,
-    by: &By<'_>,
+    actor: &Actor<'_>,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -114,8 +114,8 @@ pub async fn create(
         cost_out: None,
         token_pricing: None,
         enable: 1,
-        created_at: by.now_ms,
-        modified_at: by.now_ms,
+        created_at: actor.now_ms,
+        modified_at: actor.now_ms,
     };
     let row = fresh.changed(&body)?;
     let sql = "INSERT INTO price_rules (id, account_id, account_provider_id, model, model_rule, weight, cost_in, cost_out, \
@@ -123,7 +123,7 @@ pub async fn create(
          WHERE (SELECT count(*) FROM price_rules WHERE account_id = ?2) < ?12";
     let mut binds = row.binds(account);
     binds.extend([row.account_provider_id.as_str().into(), bound.bind()]);
-    let audit = by.row(&change("cost.create", account, &row.id, &body));
+    let audit = actor.row(&change("cost.create", account, &row.id, &body));
     let changed = store.batch(vec![Statement::new(sql, binds), audit]).await?;
     if changed.first() != Some(&1) {
         return Err(bound.reached());
@@ -132,7 +132,13 @@ pub async fn create(
 }
 
 /// Changes the fields that the body names; null resets one.
-pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn update(
+    store: &impl Store,
+    account: &str,
+    id: &str,
+    body: &[u8],
+    actor: &Actor<'_>,
+) -> Result<Reply, ApiError> {
     let old = existing(store, account, id).await?;
     let mut body = object(body)?;
     body.retain(|name, _| !SHOWN.contains(&name.as_str()));
@@ -141,19 +147,19 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
         let rule = "A price stays with its provider: delete it, and make another";
         return Err(ApiError::invalid(["body", "account_provider_id"], rule));
     }
-    let new = Row { modified_at: by.now_ms, ..old.changed(&body)? };
+    let new = Row { modified_at: actor.now_ms, ..old.changed(&body)? };
     let sql = "UPDATE price_rules SET model = ?3, model_rule = ?4, weight = ?5, cost_in = ?6, cost_out = ?7, \
          token_pricing = ?8, enable = ?9, modified_at = ?10 WHERE id = ?1 AND account_id = ?2";
-    let audit = by.row(&change("cost.update", account, id, &body));
+    let audit = actor.row(&change("cost.update", account, id, &body));
     store.batch(vec![Statement::new(sql, new.binds(account)), audit]).await?;
     Ok(Reply::result(new.show()))
 }
 
-pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let row = existing(store, account, id).await?;
     let delete =
         Statement::new("DELETE FROM price_rules WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
-    store.batch(vec![delete, by.row(&change("cost.delete", account, id, &Map::new()))]).await?;
+    store.batch(vec![delete, actor.row(&change("cost.delete", account, id, &Map::new()))]).await?;
     Ok(Reply::result(row.show()))
 }
 
@@ -371,8 +377,8 @@ mod tests {
     use crate::testing::sqlite::Sqlite;
     use pollster::block_on;
 
-    fn by(n: u64) -> By<'static> {
-        By { actor: "admin", now_ms: 1_700_000_000_000 + n, entry: id::mint(n, n.into()) }
+    fn actor(n: u64) -> Actor<'static> {
+        Actor { name: "admin", now_ms: 1_700_000_000_000 + n, entry: id::mint(n, n.into()) }
     }
 
     fn asked(reply: Result<Reply, ApiError>) -> Value {
@@ -388,7 +394,7 @@ mod tests {
             "a",
             body.to_string().as_bytes(),
             &id::mint(n, n.into()),
-            &by(n),
+            &actor(n),
             &crate::config::bounds::Bounds::USUAL.costs,
         )))
     }
@@ -417,7 +423,7 @@ mod tests {
             (&json!(2_006), &json!("manual"), &json!(true))
         );
         let id = result["id"].as_str().unwrap();
-        let patched = |body: &Value| asked(block_on(update(&store, "a", id, body.to_string().as_bytes(), &by(2))));
+        let patched = |body: &Value| asked(block_on(update(&store, "a", id, body.to_string().as_bytes(), &actor(2))));
         let again = patched(result)["result"].clone();
         assert_eq!((&again["token_pricing"], &again["cost_in"]), (&result["token_pricing"], &result["cost_in"]));
         let wider =
@@ -429,8 +435,8 @@ mod tests {
         );
         assert_eq!(patched(&json!({ "account_provider_id": "groq" }))["status"], 400);
         assert_eq!(asked(block_on(get(&store, "b", id)))["errors"][0]["code"], 7002);
-        assert_eq!(block_on(delete(&store, "b", id, &by(3))).unwrap_err().status, 404);
-        assert_eq!(asked(block_on(delete(&store, "a", id, &by(3))))["result"]["model"], "4o");
+        assert_eq!(block_on(delete(&store, "b", id, &actor(3))).unwrap_err().status, 404);
+        assert_eq!(asked(block_on(delete(&store, "a", id, &actor(3))))["result"]["model"], "4o");
         assert_eq!(asked(block_on(get(&store, "a", id)))["status"], 404);
     }
 
@@ -503,9 +509,9 @@ mod tests {
             block_on(store.batch(vec![Statement::new(sql, [account.into()])])).unwrap();
         }
         let seen = |account| {
-            let scope = block_on(snapshot::read(&store, account, "gw")).unwrap().unwrap();
+            let snapshot = block_on(snapshot::read(&store, account, "gw")).unwrap().unwrap();
             let mut seen: Vec<_> =
-                scope.prices.iter().map(|rule| (rule.provider.clone(), rule.model.clone())).collect();
+                snapshot.prices.iter().map(|rule| (rule.provider.clone(), rule.model.clone())).collect();
             seen.sort();
             seen
         };

@@ -3,7 +3,7 @@
 use super::{Place, object};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
@@ -72,7 +72,7 @@ pub async fn create(
     place: &Place<'_>,
     body: &[u8],
     id: &str,
-    by: &By<'_>,
+    actor: &Actor<'_>,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -87,11 +87,11 @@ pub async fn create(
             draft.name.as_str().into(),
             draft.enable.into(),
             draft.filters.to_string().into(),
-            Bind::Int(by.now_ms as i64),
+            Bind::Int(actor.now_ms as i64),
             bound.bind(),
         ],
     );
-    let row = by.row(&place.change("dataset.create", id, &body));
+    let row = actor.row(&place.change("dataset.create", id, &body));
     if store.batch(vec![insert, row]).await?.first() != Some(&1) {
         let of_that_name = "SELECT id FROM datasets WHERE gateway = ?1 AND name = ?2";
         let found = store.ids(Statement::new(of_that_name, [place.key.into(), draft.name.as_str().into()])).await?;
@@ -105,7 +105,7 @@ pub async fn update(
     place: &Place<'_>,
     id: &str,
     body: &[u8],
-    by: &By<'_>,
+    actor: &Actor<'_>,
 ) -> Result<Reply, ApiError> {
     let current = existing(store, place, id).await?;
     let body = object(body)?;
@@ -119,20 +119,20 @@ pub async fn update(
             draft.name.as_str().into(),
             draft.enable.into(),
             draft.filters.to_string().into(),
-            Bind::Int(by.now_ms as i64),
+            Bind::Int(actor.now_ms as i64),
         ],
     );
-    let row = by.row(&place.change("dataset.update", id, &body));
+    let row = actor.row(&place.change("dataset.update", id, &body));
     if store.batch(vec![update, row]).await?.first() != Some(&1) {
         return Err(taken(&draft.name));
     }
     get(store, place, id).await
 }
 
-pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let dataset = existing(store, place, id).await?;
     let delete = Statement::new("DELETE FROM datasets WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);
-    store.batch(vec![delete, by.row(&place.change("dataset.delete", id, &Map::new()))]).await?;
+    store.batch(vec![delete, actor.row(&place.change("dataset.delete", id, &Map::new()))]).await?;
     Ok(Reply::result(dataset.show(place)))
 }
 

@@ -4,7 +4,7 @@ use super::{Place, datasets, name, object, only};
 use crate::base::number;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::evaluate::report::Status;
 use crate::evaluate::{Plan, TYPES};
@@ -112,7 +112,7 @@ pub async fn create(
     place: &Place<'_>,
     body: &[u8],
     id: &str,
-    by: &By<'_>,
+    actor: &Actor<'_>,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -136,7 +136,7 @@ pub async fn create(
             name.into(),
             Value::from(datasets).to_string().into(),
             Value::Object(kept).to_string().into(),
-            Bind::Int(by.now_ms as i64),
+            Bind::Int(actor.now_ms as i64),
             bound.bind(),
         ],
     );
@@ -156,11 +156,11 @@ pub async fn create(
         [
             id.into(),
             Value::from(types).to_string().into(),
-            Bind::Int(by.now_ms as i64),
+            Bind::Int(actor.now_ms as i64),
             Bind::Int(Status::Pending as i64),
         ],
     );
-    let row = by.row(&place.change("evaluation.create", id, &body));
+    let row = actor.row(&place.change("evaluation.create", id, &body));
     if store.batch(vec![insert, row, results]).await?.first() != Some(&1) {
         let of_that_name = "SELECT id FROM evaluations WHERE gateway = ?1 AND name = ?2";
         if store.ids(Statement::new(of_that_name, [place.key.into(), name.into()])).await?.is_empty() {
@@ -211,14 +211,14 @@ async fn chosen(
     Ok(found)
 }
 
-pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let evaluation = existing(store, place, id).await?;
     let shown = with_results(store, place, &[evaluation]).await?.pop();
     let delete = |sql: &'static str| Statement::new(sql, [id.into()]);
     store
         .batch(vec![
             delete("DELETE FROM evaluations WHERE id = ?1"),
-            by.row(&place.change("evaluation.delete", id, &Map::new())),
+            actor.row(&place.change("evaluation.delete", id, &Map::new())),
             delete("DELETE FROM evaluation_results WHERE evaluation_id = ?1"),
             delete("DELETE FROM verdicts WHERE evaluation_id = ?1"),
         ])

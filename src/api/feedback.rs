@@ -6,11 +6,11 @@ use crate::auth::caller::Caller;
 use crate::base::timestamp;
 use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
-use crate::feedback::locate::{Context, Found, Homes, within};
-use crate::feedback::model::{self, Judgement, MAX_FEEDBACK};
+use crate::feedback::locate::{Context, Found, LogDatabases, within};
+use crate::feedback::model::{self, Feedback, MAX_FEEDBACK};
 use crate::feedback::pending::{may_come, settle_in};
 use crate::http::envelope::{ApiError, Reply};
-use crate::logs::retention::room;
+use crate::logs::retention::capacity;
 use serde_json::{Map, Value, json};
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
@@ -34,52 +34,52 @@ row! {
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
 pub async fn give<D: Databases>(
     databases: &D,
-    homes: &[(u32, &D::One)],
+    log_databases: &[(u32, &D::One)],
     request_id: &str,
     found: Option<Found>,
-    judgement: &Judgement,
+    feedback: &Feedback,
     context: &Context<'_>,
 ) -> Result<Reply, ApiError> {
     match found {
         Some(found) => {
             let store = databases.of(found.shard)?;
             settle_in(databases, &found, context.now_ms).await?;
-            enough_room(store, &found.id, judgement).await?;
-            store.batch(judgement.statements(&found.id, &context.giver())).await?;
+            check_feedback_size(store, &found.id, feedback).await?;
+            store.batch(feedback.statements(&found.id, &context.author())).await?;
             if context.caller.only_gives_feedback() {
                 // What others said of the answer is not for whoever may not read.
                 let told =
-                    json!({ "log_id": found.id, "matches": found.matches, "pending": false, "data": judgement.data() });
+                    json!({ "log_id": found.id, "matches": found.matches, "pending": false, "data": feedback.data() });
                 return Ok(Reply::result(told));
             }
             Ok(Reply::result(state(store, &found).await?))
         }
         None => {
-            let all: Homes<'_, D::One> = databases.all().collect();
-            let keeper = if let [(home, _)] = homes { *home } else { 0 };
-            keep(&all, keeper, request_id, judgement, None, context).await
+            let all: LogDatabases<'_, D::One> = databases.all().collect();
+            let waiting_shard = if let [(shard, _)] = log_databases { *shard } else { 0 };
+            keep(&all, waiting_shard, request_id, feedback, None, context).await
         }
     }
 }
 
 /// Reads and checks the body of feedback.
-pub fn read(body: &[u8]) -> Result<Judgement, ApiError> {
+pub fn read(body: &[u8]) -> Result<Feedback, ApiError> {
     if body.len() > MAX_FEEDBACK {
         return Err(ApiError::too_large(format!("Feedback must not be longer than {MAX_FEEDBACK} bytes")));
     }
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(["body"], format!("Expected a JSON object {{\"data\": {{…}}}}: {error}")))?;
-    Judgement::merge(&body)
+    Feedback::merge(&body)
 }
 
 /// Refuses what would make the merged feedback of a log too large to be shown.
-async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Result<(), ApiError> {
+async fn check_feedback_size(store: &impl Store, log: &str, feedback: &Feedback) -> Result<(), ApiError> {
     let times = "SELECT count(*) AS n, NULL AS bytes FROM feedback_history WHERE log_id = ?1";
     let times = store.row::<Count>(Statement::new(times, [log.into()])).await?;
     if times.is_some_and(|times| times.n >= MAX_TIMES) {
         return Err(ApiError::too_large(format!("Feedback on one log may be given {MAX_TIMES} times")));
     }
-    let Judgement::Merge(data) = judgement else { return Ok(()) };
+    let Feedback::Merge(data) = feedback else { return Ok(()) };
     let keys: Vec<&str> = data.keys().map(String::as_str).collect();
     let others = Statement::new(
         "SELECT count(*) AS n, sum(length(CAST(json AS BLOB))) AS bytes FROM log_feedback WHERE log_id = ?1 AND key NOT IN (SELECT value FROM json_each(?2))",
@@ -94,13 +94,13 @@ async fn enough_room(store: &impl Store, log: &str, judgement: &Judgement) -> Re
     Ok(())
 }
 
-/// Keeps a judgement in one of the databases, for a log whose id was handed out and whose row is not written yet. Where
+/// Keeps feedback in one of the databases, for a log whose id was handed out and whose row is not written yet. Where
 /// several may get the row, that is the first one, until it is known which.
 pub async fn keep(
     databases: &[(u32, &impl Store)],
-    keeper: u32,
+    waiting_shard: u32,
     log: &str,
-    judgement: &Judgement,
+    feedback: &Feedback,
     place: Option<&Place<'_>>,
     context: &Context<'_>,
 ) -> Result<Reply, ApiError> {
@@ -129,8 +129,8 @@ pub async fn keep(
             gateways.as_deref().into(),
             Bind::Int(context.now_ms as i64),
             context.caller.actor().into(),
-            judgement.kind().into(),
-            judgement.data().to_string().into(),
+            feedback.kind().into(),
+            feedback.data().to_string().into(),
             Bind::Int(MAX_PENDING as i64),
             Bind::Int(MAX_BYTES as i64),
         ],
@@ -144,22 +144,23 @@ pub async fn keep(
             }
             // The row has come meanwhile.
             Ok(Fate::Within) => {
-                store.batch(judgement.statements(log, &context.giver())).await?;
+                store.batch(feedback.statements(log, &context.author())).await?;
                 return Ok(Reply::result(json!({})));
             }
             Ok(Fate::Elsewhere) => return Err(ApiError::not_found()),
-            Err(error) if *shard == keeper => return Err(error.into()),
-            // Whose the log is will be looked at again before the judgement becomes part of it.
+            Err(error) if *shard == waiting_shard => return Err(error.into()),
+            // Whose the log is will be looked at again before the feedback becomes part of it.
             Err(_) => {}
         }
     }
-    let keeper = databases.iter().find(|(shard, _)| *shard == keeper).ok_or_else(|| databases::unbound(keeper))?;
-    if keeper.1.batch(vec![insert]).await?.first() != Some(&1) {
+    let waiting_shard =
+        databases.iter().find(|(shard, _)| *shard == waiting_shard).ok_or_else(|| databases::unbound(waiting_shard))?;
+    if waiting_shard.1.batch(vec![insert]).await?.first() != Some(&1) {
         let rule =
             format!("So much feedback already waits for this log: {MAX_PENDING} times, or {MAX_BYTES} bytes, at most");
         return Err(ApiError::too_large(rule));
     }
-    let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": judgement.data() });
+    let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": feedback.data() });
     Ok(Reply { status: 202, ..Reply::result(kept) })
 }
 
@@ -191,7 +192,7 @@ async fn fate(
     Ok(match found {
         Some(Allowed { allowed: 1 }) => Fate::Within,
         Some(_) => Fate::Elsewhere,
-        None if room::turned_away(store, log).await? => Fate::Unstored,
+        None if capacity::turned_away(store, log).await? => Fate::Unstored,
         None => Fate::Unknown,
     })
 }
@@ -272,7 +273,7 @@ pub async fn take_back(databases: &impl Databases, found: &Found, context: &Cont
     if taken.is_empty() {
         return if key.is_some() { Err(ApiError::not_found()) } else { show(store, found).await };
     }
-    store.batch(model::take_back(&found.id, &taken, &remaining, &context.giver())).await?;
+    store.batch(model::take_back(&found.id, &taken, &remaining, &context.author())).await?;
     show(store, found).await
 }
 
@@ -317,7 +318,7 @@ pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
 /// `find` finds the log of an id, and may wait for it.
 pub async fn bulk<D: Databases>(
     databases: &D,
-    homes: &[(u32, &D::One)],
+    log_databases: &[(u32, &D::One)],
     body: &[u8],
     context: &Context<'_>,
     find: impl AsyncFn(&str) -> Result<Option<Found>, ApiError>,
@@ -329,11 +330,11 @@ pub async fn bulk<D: Databases>(
             "" => read(line.body.as_bytes())
                 .and(Err(ApiError::invalid(["body", "request_id"], "Expected the id of a request"))),
             id => match read(line.body.as_bytes()) {
-                Ok(judgement) => {
+                Ok(feedback) => {
                     let entry = format!("{}-{:03}", context.entry, line.number);
                     let context = Context { entry, ..*context };
                     match find(id).await {
-                        Ok(found) => give(databases, homes, id, found, &judgement, &context).await,
+                        Ok(found) => give(databases, log_databases, id, found, &feedback, &context).await,
                         Err(error) => Err(error),
                     }
                 }
@@ -369,10 +370,10 @@ mod tests {
     use super::*;
     use crate::api::gateways;
     use crate::base::id::{self, MarkKey};
-    use crate::db::audit::By;
+    use crate::db::audit::Actor;
     use crate::db::put_aside::{self, PENDING};
     use crate::feedback::locate::locate;
-    use crate::feedback::model::Giver;
+    use crate::feedback::model::FeedbackAuthor;
     use crate::feedback::pending::{KEPT_MS, settle, waiting};
     use crate::gateways::gateway;
     use crate::http::query::Query;
@@ -387,13 +388,13 @@ mod tests {
 
     fn with_log(id: &str) -> Sqlite {
         let store = Sqlite::new();
-        let by = By { actor: "admin", now_ms: NOW, entry: "a".to_owned() };
+        let actor = Actor { name: "admin", now_ms: NOW, entry: "a".to_owned() };
         let body = json!({ "id": "gw", "collect_logs": true }).to_string();
         block_on(gateways::create(
             &store,
             "acct",
             body.as_bytes(),
-            &by,
+            &actor,
             "internal".to_owned(),
             &crate::config::bounds::Bounds::USUAL.gateways,
         ))
@@ -408,9 +409,9 @@ mod tests {
     }
 
     fn said(store: &Sqlite, log: &str, at: u64, data: Value) {
-        let giver = Giver { actor: "admin", at, id: at.to_string() };
-        let judgement = Judgement::merge(&json!({ "data": data })).unwrap();
-        block_on(store.batch(judgement.statements(log, &giver))).unwrap();
+        let author = FeedbackAuthor { name: "admin", at, id: at.to_string() };
+        let feedback = Feedback::merge(&json!({ "data": data })).unwrap();
+        block_on(store.batch(feedback.statements(log, &author))).unwrap();
     }
 
     #[test]
@@ -472,10 +473,10 @@ mod tests {
     #[test]
     fn an_id_that_another_gateway_may_have_forged_is_for_the_caller_to_tell_apart() {
         let store = with_log("mine");
-        let by = By { actor: "admin", now_ms: NOW, entry: "b".to_owned() };
+        let actor = Actor { name: "admin", now_ms: NOW, entry: "b".to_owned() };
         let body = json!({ "id": "sibling", "collect_logs": true }).to_string();
         let bound = crate::config::bounds::Bounds::USUAL.gateways;
-        block_on(gateways::create(&store, "acct", body.as_bytes(), &by, "i2".to_owned(), &bound)).unwrap();
+        block_on(gateways::create(&store, "acct", body.as_bytes(), &actor, "i2".to_owned(), &bound)).unwrap();
         let sibling = block_on(gateway::find(&store, "acct", "sibling")).unwrap().unwrap().key;
         let mark = MarkKey([7; 32]);
         let handed_out = id::mint_log(NOW, 1, &mark);
@@ -524,10 +525,10 @@ mod tests {
         let (mark, query) = (MarkKey([7; 32]), Query::parse(""));
         let log = id::mint_log(NOW, 1, &mark);
         let given = |n: u64, data: Value| {
-            let judgement = Judgement::merge(&json!({ "data": data })).unwrap();
+            let feedback = Feedback::merge(&json!({ "data": data })).unwrap();
             let entry = format!("{n:05}");
             let context = Context { caller: &Caller::Admin, query: &query, mark: &mark, now_ms: NOW, entry };
-            block_on(keep(&[(0, &store)], 0, &log, &judgement, None, &context))
+            block_on(keep(&[(0, &store)], 0, &log, &feedback, None, &context))
                 .map_or_else(|error| error.status, |reply| reply.status)
         };
         let long = "x".repeat(200_000);

@@ -5,7 +5,7 @@ use crate::auth::caller::Caller;
 use crate::auth::presented::ADMIN;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::db::audit::{self, By, Change};
+use crate::db::audit::{self, Actor, Change};
 use crate::db::databases::Databases;
 use crate::db::store::{Bind, Statement, Store, StoreError};
 use crate::gateways::gateway::{COLUMNS, DEFAULT, Gateway, Row, find, insert, is_gateway_id, stored, time};
@@ -39,7 +39,7 @@ pub async fn create(
     databases: &impl Databases,
     account: &str,
     body: &[u8],
-    by: &By<'_>,
+    actor: &Actor<'_>,
     internal_id: String,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
@@ -54,10 +54,10 @@ pub async fn create(
         }
     };
     let mut settings = GatewaySettings::parse(&body)?;
-    settings.name_rules(&by.entry);
-    let shards = shards(databases, &body, by)?;
-    let row = by.row(&change("gateway.create", account, id, &body));
-    let insert = insert(account, id, &internal_id, by.now_ms, &settings, shards, bound.bind());
+    settings.name_rules(&actor.entry);
+    let shards = shards(databases, &body, actor)?;
+    let row = actor.row(&change("gateway.create", account, id, &body));
+    let insert = insert(account, id, &internal_id, actor.now_ms, &settings, shards, bound.bind());
     let changed = store.batch(vec![insert, row]).await?;
     if changed.first() != Some(&1) {
         if find(store, account, id).await?.is_none() {
@@ -69,11 +69,11 @@ pub async fn create(
 }
 
 /// The databases that a new gateway's logs may go to: the one that its body names, or all.
-fn shards(databases: &impl Databases, body: &Map<String, Value>, by: &By<'_>) -> Result<String, ApiError> {
+fn shards(databases: &impl Databases, body: &Map<String, Value>, actor: &Actor<'_>) -> Result<String, ApiError> {
     let Some(given) = body.get("log_database").filter(|given| !given.is_null()) else {
         return Ok(databases.numbers());
     };
-    if by.actor != ADMIN {
+    if actor.name != ADMIN {
         return Err(ApiError::forbidden("Only the admin token may choose the log_database of a gateway"));
     }
     let chosen = databases.all().find(|(number, _)| given.as_f64() == Some(f64::from(*number)));
@@ -88,7 +88,13 @@ fn shards(databases: &impl Databases, body: &Map<String, Value>, by: &By<'_>) ->
 
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
 /// a gateway by not knowing `authentication`; null resets a field to its default.
-pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn update(
+    store: &impl Store,
+    account: &str,
+    id: &str,
+    body: &[u8],
+    actor: &Actor<'_>,
+) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let given = object(body)?;
     if given.get("log_database").is_some_and(|to| !to.is_null() && to.as_f64() != Some(gateway.shard.into())) {
@@ -103,28 +109,28 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], by
         }
     }
     let mut settings = GatewaySettings::parse(&fields)?;
-    settings.name_rules(&by.entry);
+    settings.name_rules(&actor.entry);
     let forgets = settings.cache_invalidate_on_update || gateway.settings.cache_invalidate_on_update;
     // Of two copies of a row the later one is known by its time, so no two changes have the same.
     let update = Statement::new(
         "UPDATE gateways SET settings = ?2, modified_at = max(?3, modified_at + 1), \
          cache_generation = cache_generation + ?4 WHERE key = ?1",
-        [gateway.key.into(), stored(&settings).into(), time(by.now_ms), Bind::Int(forgets.into())],
+        [gateway.key.into(), stored(&settings).into(), time(actor.now_ms), Bind::Int(forgets.into())],
     );
-    store.batch(vec![update, by.row(&change("gateway.update", account, id, &given))]).await?;
+    store.batch(vec![update, actor.row(&change("gateway.update", account, id, &given))]).await?;
     get(store, account, id).await
 }
 
 /// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`sweep`] removes them.
-pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let key = || [gateway.key.into()];
     let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at, shard) VALUES (?1, ?2, ?3)";
     store
         .batch(vec![
-            Statement::new(deleted, [gateway.key.into(), time(by.now_ms), Bind::Int(gateway.shard.into())]),
+            Statement::new(deleted, [gateway.key.into(), time(actor.now_ms), Bind::Int(gateway.shard.into())]),
             Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
-            by.row(&change("gateway.delete", account, id, &Map::new())),
+            actor.row(&change("gateway.delete", account, id, &Map::new())),
             // After the audit row, which goes by what the statement before it changed.
             Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
         ])
@@ -194,14 +200,14 @@ mod tests {
         }
     }
 
-    fn by(entry: &str, now_ms: u64) -> By<'static> {
-        By { actor: "admin", now_ms, entry: entry.to_owned() }
+    fn actor(entry: &str, now_ms: u64) -> Actor<'static> {
+        Actor { name: "admin", now_ms, entry: entry.to_owned() }
     }
 
     fn made(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
         let body = json!({ "id": id, "cache_ttl": null, "collect_logs": true }).to_string();
         let bound = crate::config::bounds::Bounds::default().gateways;
-        block_on(create(store, account, body.as_bytes(), &by(id, NOW), format!("internal-{id}"), &bound))
+        block_on(create(store, account, body.as_bytes(), &actor(id, NOW), format!("internal-{id}"), &bound))
     }
 
     fn result(reply: Result<Reply, ApiError>) -> Value {
@@ -231,11 +237,11 @@ mod tests {
         );
         assert_eq!(shown["created_at"], "2023-11-14T22:13:20.000Z");
         // What GET shows can be PUT back, and changes nothing but the time.
-        let again = result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), &by("u", NOW + 5))));
+        let again = result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), &actor("u", NOW + 5))));
         let mut wanted = shown.clone();
         wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
         assert_eq!(again, wanted);
-        assert_eq!(result(block_on(delete(&store, "acct", "gw", &by("d", NOW)))), wanted);
+        assert_eq!(result(block_on(delete(&store, "acct", "gw", &actor("d", NOW)))), wanted);
         assert_eq!(block_on(get(&store, "acct", "gw")).unwrap_err().status, 404);
     }
 
@@ -255,7 +261,7 @@ mod tests {
                     &store,
                     "one",
                     wrong.to_string().as_bytes(),
-                    &by("w", NOW),
+                    &actor("w", NOW),
                     String::new(),
                     &crate::config::bounds::Bounds::default().gateways
                 ))
@@ -269,7 +275,7 @@ mod tests {
                 &store,
                 "one",
                 b"{\"id\":",
-                &by("w", NOW),
+                &actor("w", NOW),
                 String::new(),
                 &crate::config::bounds::Bounds::default().gateways
             ))
@@ -285,8 +291,8 @@ mod tests {
         made(&store, "one", "gw").unwrap();
         for (account, id) in [("two", "gw"), ("one", "gw' OR '1'='1"), ("one' --", "gw"), ("one", "")] {
             assert_eq!(block_on(get(&store, account, id)).unwrap_err().status, 404);
-            assert_eq!(block_on(update(&store, account, id, b"{}", &by("u", NOW))).unwrap_err().status, 404);
-            assert_eq!(block_on(delete(&store, account, id, &by("d", NOW))).unwrap_err().status, 404);
+            assert_eq!(block_on(update(&store, account, id, b"{}", &actor("u", NOW))).unwrap_err().status, 404);
+            assert_eq!(block_on(delete(&store, account, id, &actor("d", NOW))).unwrap_err().status, 404);
         }
         assert!(block_on(get(&store, "one", "gw")).is_ok());
     }
@@ -310,8 +316,8 @@ mod tests {
     #[test]
     fn the_default_gateway_is_made_once() {
         let store = Sqlite::new();
-        let first = block_on(create_default(&store, "acct", &by("a", NOW), "a".to_owned())).unwrap();
-        let second = block_on(create_default(&store, "acct", &by("b", NOW + 1), "b".to_owned())).unwrap();
+        let first = block_on(create_default(&store, "acct", &actor("a", NOW), "a".to_owned())).unwrap();
+        let second = block_on(create_default(&store, "acct", &actor("b", NOW + 1), "b".to_owned())).unwrap();
         assert_eq!(first, second);
         assert!(first.settings.authentication && first.settings.collect_logs);
     }
@@ -326,7 +332,7 @@ mod tests {
                 .into_iter()
                 .enumerate()
         {
-            block_on(update(&store, "acct", "gw", body.as_bytes(), &by(&n.to_string(), NOW))).unwrap();
+            block_on(update(&store, "acct", "gw", body.as_bytes(), &actor(&n.to_string(), NOW))).unwrap();
             seen.push(block_on(find(&store, "acct", "gw")).unwrap().unwrap().cache.generation);
         }
         assert_eq!(seen, [0, 1, 2, 3, 3]);
@@ -341,7 +347,7 @@ mod tests {
             .map(|n| LogRecord::new(Call { gateway: old, ..call(&n.to_string()) }, answered(Facts::default())))
             .collect();
         block_on(group_commit::write(&store, records.into(), async |_| {}));
-        block_on(delete(&store, "acct", "gw", &by("d", NOW))).unwrap();
+        block_on(delete(&store, "acct", "gw", &actor("d", NOW))).unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
         let rounds: Vec<bool> = (0..3).map(|_| block_on(delete_logs_slice(&store, old, 2)).unwrap()).collect();
@@ -355,7 +361,7 @@ mod tests {
     fn a_failing_database_leaves_nothing_half_done() {
         type Outcome = (bool, bool);
         let create = |store: &Faulty<Sqlite>| made(store, "acct", "gw").is_ok();
-        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", &by("d", NOW))).is_ok();
+        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", &actor("d", NOW))).is_ok();
         let there = |store: &Faulty<Sqlite>| block_on(find(&store.inner, "acct", "gw")).unwrap().is_some();
         // (statement, fails before it took effect, fails after it took effect)
         let creating: [(u32, Outcome, Outcome); 2] =

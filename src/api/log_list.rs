@@ -2,7 +2,7 @@
 
 use crate::api::Place;
 use crate::base::id;
-use crate::db::audit::{By, Change};
+use crate::db::audit::{Actor, Change};
 use crate::db::store::{Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
@@ -140,8 +140,8 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
         return Err(ApiError::invalid(["query", "examine"], rule));
     }
     let filters = filter::from_query(query)?;
-    let lead = rarest(store, gateway, &filters).await?;
-    let mut selection = searched_by(Selection::led_by(gateway, &filters, lead), query);
+    let rarest_first = rarest(store, gateway, &filters).await?;
+    let mut selection = searched_by(Selection::led_by(gateway, &filters, rarest_first), query);
     let (meta, rows_read) = if with_meta {
         let (rows, read) = store.counted::<Extremes>(selection.gather(EXTREMES, "")).await?;
         (rows.into_iter().next(), Some(read))
@@ -199,7 +199,7 @@ pub async fn delete(
     place: &Place<'_>,
     query: &Query,
     body: &[u8],
-    by: &By<'_>,
+    actor: &Actor<'_>,
 ) -> Result<Reply, ApiError> {
     if !body.is_empty() {
         return Err(ApiError::invalid(["body"], "Expected no body: what to delete is said in the query"));
@@ -223,7 +223,7 @@ pub async fn delete(
     let ids = selection::choose(store, &selection, order, direction, limit as usize).await?;
     let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
     fields.dedup();
-    let row = by.row(&Change {
+    let row = actor.row(&Change {
         action: "logs.delete",
         account: place.account,
         gateway: Some(place.gateway),

@@ -3,7 +3,7 @@
 use super::{Place, feedback, object};
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::feedback::locate;
-use crate::feedback::model::{Judgement, MAX_METADATA};
+use crate::feedback::model::{Feedback, MAX_METADATA};
 use crate::feedback::pending;
 use crate::http::envelope::{ApiError, Reply, Span};
 use crate::logs::row::exists;
@@ -74,12 +74,12 @@ pub async fn patch<S: Store>(
     body: &[u8],
     context: &locate::Context<'_>,
 ) -> Result<Reply, ApiError> {
-    let judgement = Judgement::patch(&Value::Object(object(body)?))?;
+    let feedback = Feedback::patch(&Value::Object(object(body)?))?;
     if !exists(store, Some(place.key), id).await? {
-        return feedback::keep(databases, shard, id, &judgement, Some(place), context).await;
+        return feedback::keep(databases, shard, id, &feedback, Some(place), context).await;
     }
     pending::settle(store, Some(id), context.now_ms).await?;
-    if let Judgement::Patch(patch) = &judgement
+    if let Feedback::Patch(patch) = &feedback
         && !patch.metadata.is_empty()
     {
         let merged =
@@ -90,7 +90,7 @@ pub async fn patch<S: Store>(
             return Err(ApiError::too_large(rule));
         }
     }
-    store.batch(judgement.statements(id, &context.giver())).await?;
+    store.batch(feedback.statements(id, &context.author())).await?;
     Ok(Reply::result(json!({})))
 }
 

@@ -8,7 +8,7 @@ use crate::config::bounds::Most;
 use crate::credentials::select::{self};
 use crate::credentials::stored::{COLUMNS, Row};
 use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
@@ -30,7 +30,7 @@ const MAX_RATE_LIMIT_PERIOD: u64 = 2_592_000;
 const DEFAULT_RATE_LIMIT_PERIOD: u64 = 60;
 
 /// Who wants to store a key, and what that takes.
-pub struct Keeper<'a, V> {
+pub struct KeyContext<'a, V> {
     pub caller: &'a Caller,
     pub vault: &'a V,
     /// The base URL that the operator put in the place of a provider's own.
@@ -47,7 +47,7 @@ struct Stored {
 }
 
 /// A provider that keys are stored for.
-struct Home {
+struct KeyProvider {
     slug: String,
     form: KeyForm,
     upstream: Option<String>,
@@ -80,14 +80,14 @@ pub async fn create<V: Vault>(
     place: &Place<'_>,
     body: &[u8],
     id: &str,
-    by: &By<'_>,
-    keeper: &Keeper<'_, V>,
+    actor: &Actor<'_>,
+    key_context: &KeyContext<'_, V>,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
     let known = ["alias", "default_config", "provider_slug", "rate_limit", "rate_limit_period", "secret", "secret_id"];
     only(&body, &known, &["body"])?;
     let alias = alias(&body)?;
-    let home = keeper.home(store, place, &body).await?;
+    let key_provider = key_context.key_provider(store, place, &body).await?;
     let default = match body.get("default_config") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(default)) => *default,
@@ -98,14 +98,14 @@ pub async fn create<V: Vault>(
     if period == 0 {
         return Err(ApiError::invalid(["body", "rate_limit_period"], "Expected an integer from 1 to 2592000"));
     }
-    let stored = keeper.stored(place, &body, &home, alias).await?;
-    let place_of_it = || -> [Bind; 3] { [place.key.into(), home.slug.as_str().into(), alias.into()] };
+    let stored = key_context.stored(place, &body, &key_provider, alias).await?;
+    let place_of_it = || -> [Bind; 3] { [place.key.into(), key_provider.slug.as_str().into(), alias.into()] };
     let step_back = Statement::new(
         "UPDATE provider_configs SET default_config = 0 WHERE gateway = ?1 AND provider = ?2 AND ?4 \
          AND default_config = 1 AND NOT EXISTS \
          (SELECT 1 FROM provider_configs WHERE gateway = ?1 AND provider = ?2 AND alias = ?3) \
          AND (SELECT count(*) FROM provider_configs WHERE gateway = ?1) < ?5",
-        place_of_it().into_iter().chain([default.into(), keeper.bound.bind()]).collect::<Vec<Bind>>(),
+        place_of_it().into_iter().chain([default.into(), key_context.bound.bind()]).collect::<Vec<Bind>>(),
     );
     let insert = Statement::new(
         "INSERT INTO provider_configs (gateway, provider, alias, id, default_config, secret, key_id, reference, preview, \
@@ -117,21 +117,21 @@ pub async fn create<V: Vault>(
             .chain([id.into(), default.into()])
             .chain(stored.binds())
             .chain([
-                home.upstream.clone().into(),
+                key_provider.upstream.clone().into(),
                 rate_limit.map(|limit| limit as i64).into(),
                 Bind::Int(period as i64),
-                Bind::Int(by.now_ms as i64),
-                keeper.bound.bind(),
+                Bind::Int(actor.now_ms as i64),
+                key_context.bound.bind(),
             ])
             .collect::<Vec<Bind>>(),
     );
-    let row = by.row(&place.change("provider_config.create", id, &body));
+    let row = actor.row(&place.change("provider_config.create", id, &body));
     if store.batch(vec![step_back, insert, row]).await?.get(1) != Some(&1) {
         let of_that_alias = "SELECT id FROM provider_configs WHERE gateway = ?1 AND provider = ?2 AND alias = ?3";
         if store.ids(Statement::new(of_that_alias, place_of_it())).await?.is_empty() {
-            return Err(keeper.bound.reached());
+            return Err(key_context.bound.reached());
         }
-        let rule = format!("The gateway already has a key of {} with the alias '{alias}'", home.slug);
+        let rule = format!("The gateway already has a key of {} with the alias '{alias}'", key_provider.slug);
         return Err(ApiError::invalid(["body", "alias"], rule));
     }
     get(store, place, id).await
@@ -143,32 +143,32 @@ pub async fn rotate<V: Vault>(
     place: &Place<'_>,
     id: &str,
     body: &[u8],
-    by: &By<'_>,
-    keeper: &Keeper<'_, V>,
+    actor: &Actor<'_>,
+    key_context: &KeyContext<'_, V>,
 ) -> Result<Reply, ApiError> {
     let current = existing(store, place, id).await?;
     let body = object(body)?;
     only(&body, &["secret", "secret_id"], &["body"])?;
-    let home = keeper.home_of(store, place, &current.provider).await?;
-    let stored = keeper.stored(place, &body, &home, &current.alias).await?;
+    let key_provider = key_context.key_provider_of(store, place, &current.provider).await?;
+    let stored = key_context.stored(place, &body, &key_provider, &current.alias).await?;
     let update = Statement::new(
         "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
          modified_at = ?8 WHERE id = ?1 AND gateway = ?2",
         [id.into(), place.key.into()]
             .into_iter()
             .chain(stored.binds())
-            .chain([home.upstream.into(), Bind::Int(by.now_ms as i64)])
+            .chain([key_provider.upstream.into(), Bind::Int(actor.now_ms as i64)])
             .collect::<Vec<Bind>>(),
     );
-    store.batch(vec![update, by.row(&place.change("provider_config.update", id, &body))]).await?;
+    store.batch(vec![update, actor.row(&place.change("provider_config.update", id, &body))]).await?;
     get(store, place, id).await
 }
 
-pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let row = existing(store, place, id).await?;
     let delete =
         Statement::new("DELETE FROM provider_configs WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);
-    store.batch(vec![delete, by.row(&place.change("provider_config.delete", id, &Map::new()))]).await?;
+    store.batch(vec![delete, actor.row(&place.change("provider_config.delete", id, &Map::new()))]).await?;
     Ok(Reply::result(show(&row, place)))
 }
 
@@ -237,26 +237,36 @@ fn fits(form: KeyForm, secret: &str) -> Result<(), String> {
     Ok(())
 }
 
-// === impl Keeper ===
+// === impl KeyContext ===
 
-impl<V: Vault> Keeper<'_, V> {
-    async fn home(&self, store: &impl Store, place: &Place<'_>, body: &Map<String, Value>) -> Result<Home, ApiError> {
+impl<V: Vault> KeyContext<'_, V> {
+    async fn key_provider(
+        &self,
+        store: &impl Store,
+        place: &Place<'_>,
+        body: &Map<String, Value>,
+    ) -> Result<KeyProvider, ApiError> {
         let slug = body.get("provider_slug").and_then(Value::as_str);
         let slug =
             slug.ok_or_else(|| ApiError::invalid(["body", "provider_slug"], "Expected the slug of a provider"))?;
-        self.home_of(store, place, slug).await
+        self.key_provider_of(store, place, slug).await
     }
 
-    async fn home_of(&self, store: &impl Store, place: &Place<'_>, slug: &str) -> Result<Home, ApiError> {
+    async fn key_provider_of(
+        &self,
+        store: &impl Store,
+        place: &Place<'_>,
+        slug: &str,
+    ) -> Result<KeyProvider, ApiError> {
         if let Some(provider) = table::find(slug) {
             let base = (self.base_override)(provider.slug);
             let upstream = base.map(|base| address::origin_of(&base).to_owned());
-            return Ok(Home { slug: provider.slug.to_owned(), form: provider.key, upstream });
+            return Ok(KeyProvider { slug: provider.slug.to_owned(), form: provider.key, upstream });
         }
         let base = custom_providers::base_url(store, place.account, slug).await?;
         let base = base.ok_or_else(|| unknown_provider(slug))?;
         let upstream = Some(address::origin_of(&base).to_owned());
-        Ok(Home { slug: slug.to_owned(), form: KeyForm::Bearer, upstream })
+        Ok(KeyProvider { slug: slug.to_owned(), form: KeyForm::Bearer, upstream })
     }
 
     /// Seals the key of a body, or looks whether what it refers to is there.
@@ -264,10 +274,10 @@ impl<V: Vault> Keeper<'_, V> {
         &self,
         place: &Place<'_>,
         body: &Map<String, Value>,
-        home: &Home,
+        key_provider: &KeyProvider,
         alias: &str,
     ) -> Result<Stored, ApiError> {
-        let secret = secret(body, home.form)?;
+        let secret = secret(body, key_provider.form)?;
         let wrong = |rule: &str| ApiError::invalid(["body", "secret_id"], rule);
         let reference = match body.get("secret_id") {
             None | Some(Value::Null) => None,
@@ -288,9 +298,9 @@ impl<V: Vault> Keeper<'_, V> {
                 let bound = Bound {
                     account: place.account,
                     gateway: place.key,
-                    provider: &home.slug,
+                    provider: &key_provider.slug,
                     alias,
-                    upstream: home.upstream.as_deref(),
+                    upstream: key_provider.upstream.as_deref(),
                 };
                 let sealed = self.vault.seal(&secret, &bound).await.map_err(ApiError::unavailable)?;
                 Ok(Stored { sealed: Some(sealed), reference: None, preview: select::preview(&secret) })
@@ -301,7 +311,8 @@ impl<V: Vault> Keeper<'_, V> {
                     return Err(ApiError::forbidden("Only the admin token may refer to secrets of the Worker"));
                 }
                 let found = self.vault.look_up(&reference).await.map_err(|fault| wrong(&fault))?;
-                fits(home.form, found.trim()).map_err(|rule| wrong(&format!("What it refers to is no key. {rule}")))?;
+                fits(key_provider.form, found.trim())
+                    .map_err(|rule| wrong(&format!("What it refers to is no key. {rule}")))?;
                 Ok(Stored { sealed: None, reference: Some(reference), preview: String::new() })
             }
         }

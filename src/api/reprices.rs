@@ -3,7 +3,7 @@
 use super::{Place, object, only};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
@@ -39,7 +39,7 @@ pub async fn create(
     place: &Place<'_>,
     body: &[u8],
     id: &str,
-    by: &By<'_>,
+    actor: &Actor<'_>,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -54,13 +54,13 @@ pub async fn create(
         "INSERT INTO reprices (id, gateway, query, dry_run, processed, logs_seen, logs_changed, cost_before, cost_after, \
          lease_until, created_at, modified_at) SELECT ?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?5 \
          WHERE (SELECT count(*) FROM reprices WHERE gateway = ?2) < ?6",
-        [id.into(), place.key.into(), query.into(), dry_run.into(), Bind::Int(by.now_ms as i64), bound.bind()],
+        [id.into(), place.key.into(), query.into(), dry_run.into(), Bind::Int(actor.now_ms as i64), bound.bind()],
     );
     let old = Statement::new(
         "DELETE FROM reprices WHERE gateway = ?1 AND processed = 1 AND created_at < ?2",
-        [place.key.into(), Bind::Int(by.now_ms.saturating_sub(KEPT_MS) as i64)],
+        [place.key.into(), Bind::Int(actor.now_ms.saturating_sub(KEPT_MS) as i64)],
     );
-    let changed = store.batch(vec![old, insert, by.row(&place.change("logs.reprice", id, &body))]).await?;
+    let changed = store.batch(vec![old, insert, actor.row(&place.change("logs.reprice", id, &body))]).await?;
     if changed.get(1) != Some(&1) {
         return Err(bound.reached());
     }

@@ -6,7 +6,7 @@ use crate::auth::presented;
 use crate::auth::tokens::{COLUMNS, Row};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::db::audit::{self, By, Change};
+use crate::db::audit::{self, Actor, Change};
 use crate::db::store::{Bind, Statement, Store};
 use crate::gateways::gateway;
 use crate::http::envelope::{ApiError, Reply};
@@ -45,7 +45,7 @@ pub async fn create(
     body: &[u8],
     id: &str,
     entropy: &[u8; 32],
-    by: &By<'_>,
+    actor: &Actor<'_>,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -53,7 +53,7 @@ pub async fn create(
     let name = name(&body)?;
     let permissions = permissions(&body)?;
     let gateways = gateways(store, account, &body).await?;
-    let expires_at = expiry(&body, by.now_ms)?;
+    let expires_at = expiry(&body, actor.now_ms)?;
     let value = presented::token(entropy);
     let insert = Statement::new(
         "INSERT INTO tokens (id, account_id, name, digest, gateways, permissions, created_at, modified_at, expires_at) \
@@ -66,12 +66,12 @@ pub async fn create(
             presented::digest_text(&value).into(),
             gateways.map(|gateways| Value::from(gateways).to_string()).into(),
             Value::from(permissions).to_string().into(),
-            Bind::Int(by.now_ms as i64),
+            Bind::Int(actor.now_ms as i64),
             expires_at.map(|at| at as i64).into(),
             bound.bind(),
         ],
     );
-    let changed = store.batch(vec![insert, by.row(&change("token.create", account, id, &body))]).await?;
+    let changed = store.batch(vec![insert, actor.row(&change("token.create", account, id, &body))]).await?;
     if changed.first() != Some(&1) {
         return Err(bound.reached());
     }
@@ -84,22 +84,22 @@ pub async fn roll(
     account: &str,
     id: &str,
     entropy: &[u8; 32],
-    by: &By<'_>,
+    actor: &Actor<'_>,
 ) -> Result<Reply, ApiError> {
     existing(store, account, id).await?;
     let value = presented::token(entropy);
     let update = Statement::new(
         "UPDATE tokens SET digest = ?3, modified_at = ?4 WHERE id = ?1 AND account_id = ?2",
-        [id.into(), account.into(), presented::digest_text(&value).into(), Bind::Int(by.now_ms as i64)],
+        [id.into(), account.into(), presented::digest_text(&value).into(), Bind::Int(actor.now_ms as i64)],
     );
-    store.batch(vec![update, by.row(&change("token.roll", account, id, &Map::new()))]).await?;
+    store.batch(vec![update, actor.row(&change("token.roll", account, id, &Map::new()))]).await?;
     shown_once(store, account, id, value).await
 }
 
-pub async fn revoke(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn revoke(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let token = existing(store, account, id).await?;
     let delete = Statement::new("DELETE FROM tokens WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
-    store.batch(vec![delete, by.row(&change("token.revoke", account, id, &Map::new()))]).await?;
+    store.batch(vec![delete, actor.row(&change("token.revoke", account, id, &Map::new()))]).await?;
     Ok(Reply::result(show(&token)))
 }
 

@@ -6,7 +6,7 @@ use crate::auth::tokens;
 use crate::auth::wrong_tokens::{self, WrongTokens};
 use crate::db::store::StoreError;
 use crate::http::headers::Headers;
-use crate::platform::{Around, d1, now};
+use crate::platform::{Runtime, d1, now};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ pub enum Who {
 
 /// The caller that the presented token proves.
 pub async fn identify(
-    around: &Rc<Around>,
+    runtime: &Rc<Runtime>,
     headers: &Headers,
     presented: &Presented,
     address_header: Option<&str>,
@@ -73,7 +73,7 @@ pub async fn identify(
             }
             let is_wrong =
                 WRONG.with_borrow(|wrong| wrong.get(&digest).is_some_and(|at| now().saturating_sub(*at) < FRESH_MS));
-            let token = if is_wrong { None } else { read(around, &digest, kept).await? };
+            let token = if is_wrong { None } else { read(runtime, &digest, kept).await? };
             if token.is_none() {
                 mistaken(&address);
             }
@@ -82,7 +82,7 @@ pub async fn identify(
     };
     let token = token.filter(|token| token.is_valid(now()));
     if let Some(token) = &token {
-        note(around, &digest, &token.id);
+        note(runtime, &digest, &token.id);
     }
     Ok(token.map_or(Who::Stranger, |token| Who::Known(Caller::Token(token))))
 }
@@ -106,8 +106,8 @@ fn mistaken(address: &str) {
 }
 
 /// A token by its id, as the database has it now.
-pub async fn by_id(around: &Around, account: &str, id: &str) -> Result<Option<Token>, StoreError> {
-    tokens::by_id(&around.database().within(d1::REQUEST_PATIENCE_MS), account, id).await
+pub async fn by_id(runtime: &Runtime, account: &str, id: &str) -> Result<Option<Token>, StoreError> {
+    tokens::by_id(&runtime.database().within(d1::REQUEST_PATIENCE_MS), account, id).await
 }
 
 /// Has all read again, after a change of any. They stay known, so that nobody is barred for the sake of it.
@@ -117,8 +117,8 @@ pub fn forget_all() {
 }
 
 /// Reads a token from the database, of which the isolate may have an older copy.
-async fn read(around: &Around, digest: &str, kept: Option<(Token, u64, bool)>) -> Result<Option<Token>, StoreError> {
-    let token = match (tokens::find(&around.database().within(d1::REQUEST_PATIENCE_MS), digest).await, kept) {
+async fn read(runtime: &Runtime, digest: &str, kept: Option<(Token, u64, bool)>) -> Result<Option<Token>, StoreError> {
+    let token = match (tokens::find(&runtime.database().within(d1::REQUEST_PATIENCE_MS), digest).await, kept) {
         (Ok(token), _) => token,
         // While D1 does not answer, a token that was valid goes on to be.
         (Err(_), Some((token, _, false))) => Some(token),
@@ -146,7 +146,7 @@ async fn read(around: &Around, digest: &str, kept: Option<(Token, u64, bool)>) -
     Ok(token)
 }
 
-fn note(around: &Rc<Around>, digest: &str, id: &str) {
+fn note(runtime: &Rc<Runtime>, digest: &str, id: &str) {
     let due = RIGHT.with_borrow_mut(|right| {
         let entry = right.get_mut(digest)?;
         let due = now().saturating_sub(entry.noted_at) >= USED_MS;
@@ -156,8 +156,8 @@ fn note(around: &Rc<Around>, digest: &str, id: &str) {
         due.then_some(())
     });
     if due.is_some() {
-        let (kept, id) = (Rc::clone(around), id.to_owned());
+        let (kept, id) = (Rc::clone(runtime), id.to_owned());
         // A time that is not noted is no reason to complain.
-        around.context.wait_until(async move { tokens::used(&kept.database(), &id, now()).await.unwrap_or_default() });
+        runtime.context.wait_until(async move { tokens::used(&kept.database(), &id, now()).await.unwrap_or_default() });
     }
 }

@@ -32,7 +32,7 @@ struct Window {
 
 /// The address of a client as the header with that name tells it. A list is of proxies, and its last entry is what the nearest
 /// of them saw; the others may be made up.
-pub fn told<'a>(headers: &'a Headers, header: Option<&str>) -> Option<&'a str> {
+pub fn forwarded_address<'a>(headers: &'a Headers, header: Option<&str>) -> Option<&'a str> {
     let last = headers.get(header?)?.rsplit(',').next()?.trim();
     match last.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map(|(address, _)| address),
@@ -43,7 +43,7 @@ pub fn told<'a>(headers: &'a Headers, header: Option<&str>) -> Option<&'a str> {
 
 /// The same as it is counted by: whoever has IPv6 has at least 64 bits of it. Without an address it is empty.
 pub fn address(headers: &Headers, header: Option<&str>) -> String {
-    match told(headers, header).unwrap_or("").parse::<IpAddr>().map(|address| address.to_canonical()) {
+    match forwarded_address(headers, header).unwrap_or("").parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => address.to_string(),
         Ok(IpAddr::V6(address)) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
         Err(_) => String::new(),

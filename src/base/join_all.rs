@@ -7,7 +7,7 @@ use std::task::Poll;
 pub type Work<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
 
 /// Carries out all of them. They are few: each is polled whenever one of them may have come further.
-pub async fn together(mut works: Vec<Work<'_>>) {
+pub async fn join_all(mut works: Vec<Work<'_>>) {
     poll_fn(|context| {
         works.retain_mut(|work| work.as_mut().poll(context).is_pending());
         if works.is_empty() { Poll::Ready(()) } else { Poll::Pending }

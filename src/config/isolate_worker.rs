@@ -1,7 +1,7 @@
 //! The operator's variables, read once by each isolate: like bindings, they do not change within one.
 
 use crate::config::Config;
-use crate::platform::Around;
+use crate::platform::Runtime;
 use crate::platform::runtime::variable;
 use std::cell::OnceCell;
 
@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// What the operator's variables say.
-pub fn config(around: &Around) -> &'static Config {
-    let read = || -> &'static Config { Box::leak(Box::new(Config::read(|name| variable(&around.env, name)))) };
+pub fn config(runtime: &Runtime) -> &'static Config {
+    let read = || -> &'static Config { Box::leak(Box::new(Config::read(|name| variable(&runtime.env, name)))) };
     CONFIG.with(|config| *config.get_or_init(read))
 }

@@ -4,7 +4,7 @@
 use crate::credentials::stored;
 use crate::credentials::vault::{Bound, EncryptionKey, EncryptionKeys, Reference, Sealed, Vault};
 use crate::platform::runtime::variable;
-use crate::platform::{Around, console, js, within};
+use crate::platform::{Runtime, console, js, within};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use js_sys::{Array, ArrayBuffer, Promise, Reflect, Uint8Array};
@@ -140,7 +140,7 @@ async fn done(promise: Result<Promise, JsValue>) -> Result<JsValue, String> {
 }
 
 /// Seals stored keys with the newest encryption key.
-pub async fn reseal(around: &Around, keys: &Result<EncryptionKeys, String>) {
-    let vault = EnvVault { env: &around.env, keys };
-    console::failed("reseal_failed", stored::reseal(&around.database(), &vault).await);
+pub async fn reseal(runtime: &Runtime, keys: &Result<EncryptionKeys, String>) {
+    let vault = EnvVault { env: &runtime.env, keys };
+    console::failed("reseal_failed", stored::reseal(&runtime.database(), &vault).await);
 }

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 /// Who changes something, and when.
 #[derive(Clone, Debug)]
-pub struct By<'a> {
-    pub actor: &'a str,
+pub struct Actor<'a> {
+    pub name: &'a str,
     pub now_ms: u64,
     /// The id of the audit row.
     pub entry: String,
@@ -28,7 +28,7 @@ pub fn fields(body: &Map<String, Value>) -> Vec<&str> {
     body.keys().map(String::as_str).take(100).collect()
 }
 
-impl By<'_> {
+impl Actor<'_> {
     /// The row of a change. It has to follow the changing statement in its batch, and is only written if that one changed
     /// something.
     pub fn row(&self, change: &Change<'_>) -> Statement {
@@ -39,7 +39,7 @@ impl By<'_> {
                 self.entry.as_str().into(),
                 change.account.into(),
                 Bind::Int(self.now_ms as i64),
-                self.actor.into(),
+                self.name.into(),
                 change.action.into(),
                 change.gateway.into(),
                 change.target.into(),

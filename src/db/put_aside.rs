@@ -15,12 +15,12 @@ pub const QUEUE: &str = "queue";
 const KEPT_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
 
 /// Rows that an operator is told of at once.
-const TOLD_AT_ONCE: u32 = 20;
+const REPORTED_AT_ONCE: u32 = 20;
 
 row! {
     /// A row that an operator has not been told of.
     #[derive(Debug, PartialEq, Eq)]
-    pub struct Untold {
+    pub struct Unreported {
         pub source: String,
         pub id: String,
         pub reason: String,
@@ -58,7 +58,7 @@ pub async fn unreadable(
 }
 
 /// What is to be told, how many rows are put aside in all, and the removal of those that are too old.
-pub async fn report(store: &impl Store, now_ms: u64) -> Result<(Vec<Untold>, u64), StoreError> {
+pub async fn report(store: &impl Store, now_ms: u64) -> Result<(Vec<Unreported>, u64), StoreError> {
     row! {
         struct Count {
             n: u64,
@@ -69,20 +69,22 @@ pub async fn report(store: &impl Store, now_ms: u64) -> Result<(Vec<Untold>, u64
     if n == 0 {
         return Ok((Vec::new(), 0));
     }
-    let untold = "SELECT source, id, reason FROM put_aside WHERE told = 0 ORDER BY at LIMIT ?1";
-    let untold: Vec<Untold> = store.rows(Statement::new(untold, [Bind::Int(TOLD_AT_ONCE.into())])).await?;
-    let told = untold.iter().map(|row| Value::from(vec![row.source.as_str(), row.id.as_str()])).collect::<Value>();
+    let unreported = "SELECT source, id, reason FROM put_aside WHERE told = 0 ORDER BY at LIMIT ?1";
+    let unreported: Vec<Unreported> =
+        store.rows(Statement::new(unreported, [Bind::Int(REPORTED_AT_ONCE.into())])).await?;
+    let reported =
+        unreported.iter().map(|row| Value::from(vec![row.source.as_str(), row.id.as_str()])).collect::<Value>();
     let old = Bind::Int(now_ms.saturating_sub(KEPT_MS) as i64);
     store
         .batch(vec![
             Statement::new(
                 "UPDATE put_aside SET told = 1 WHERE (source, id) IN (SELECT value->>0, value->>1 FROM json_each(?1))",
-                [told.to_string().into()],
+                [reported.to_string().into()],
             ),
             Statement::new("DELETE FROM put_aside WHERE told = 1 AND at < ?1", [old]),
         ])
         .await?;
-    Ok((untold, n))
+    Ok((unreported, n))
 }
 
 #[cfg(test)]
@@ -95,15 +97,15 @@ mod tests {
     fn an_operator_is_told_of_each_row_once_and_it_is_kept() {
         let store = Sqlite::new();
         assert_eq!(block_on(report(&store, 1)).unwrap(), (Vec::new(), 0));
-        for n in 0..TOLD_AT_ONCE + 5 {
+        for n in 0..REPORTED_AT_ONCE + 5 {
             let statement = kept(QUEUE, &n.to_string(), "no JSON", "{", n.into());
             block_on(store.batch(vec![statement.clone(), statement])).unwrap();
         }
-        let told = |now_ms| {
+        let reported = |now_ms| {
             let (rows, n) = block_on(report(&store, now_ms)).unwrap();
             (rows.len(), n)
         };
-        assert_eq!([told(1), told(2), told(3)], [(20, 25), (5, 25), (0, 25)]);
-        assert_eq!([told(KEPT_MS + 10), told(KEPT_MS + 11)], [(0, 25), (0, 15)]);
+        assert_eq!([reported(1), reported(2), reported(3)], [(20, 25), (5, 25), (0, 25)]);
+        assert_eq!([reported(KEPT_MS + 10), reported(KEPT_MS + 11)], [(0, 25), (0, 15)]);
     }
 }

@@ -1,7 +1,7 @@
 //! What each call begins with.
 
 use crate::logs::crash_worker;
-use crate::platform::Around;
+use crate::platform::Runtime;
 use std::cell::Cell;
 use worker::{Context, Env};
 
@@ -10,9 +10,9 @@ thread_local! {
 }
 
 /// What a call finds around it. The first one of an instance also takes over what a crashed one left.
-pub fn around(env: Env, context: Context) -> Around {
+pub fn runtime(env: Env, context: Context) -> Runtime {
     if !BEGUN.replace(true) {
         crash_worker::begin(&env, &context);
     }
-    Around::new(env, context)
+    Runtime::new(env, context)
 }

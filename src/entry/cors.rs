@@ -2,27 +2,27 @@
 //! are in `crate::http::cors`.
 
 use crate::db::store::StoreError;
-use crate::gateways::snapshot::Scope;
+use crate::gateways::snapshot::GatewaySnapshot;
 use crate::gateways::snapshot_worker;
 use crate::http::cors::{self, Allowed, Subject};
 use crate::http::envelope::Reply;
 use crate::http::headers::{Edits, Headers};
 use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
-use crate::platform::Around;
+use crate::platform::Runtime;
 use std::rc::Rc;
 use web_sys::Response;
 
 /// The answer to OPTIONS of a path that has these methods. It is not for providers to say.
-pub async fn asked(asked: &Incoming, path: &str, methods: &str, around: &Around) -> Reply {
+pub async fn asked(asked: &Incoming, path: &str, methods: &str, runtime: &Runtime) -> Reply {
     let reply = Reply { status: 204, content_type: "", headers: Vec::new(), body: String::new(), object: None };
     let mut reply = reply.with_header("allow", methods.to_owned());
     if cors::is_preflight(&asked.method, &asked.headers) {
         match Subject::of(path) {
             Some(Subject::Feedback) => reply.headers.extend(cors::granted_to_all(&asked.headers, methods)),
             Some(Subject::Gateway { account, gateway }) => {
-                if let Ok(Some(scope)) = scope(account, gateway, around).await
-                    && let Some(cors) = &scope.gateway.cors
+                if let Ok(Some(snapshot)) = snapshot(account, gateway, runtime).await
+                    && let Some(cors) = &snapshot.gateway.cors
                 {
                     reply.headers.extend(cors.preflight(&asked.headers, methods));
                 }
@@ -34,7 +34,7 @@ pub async fn asked(asked: &Incoming, path: &str, methods: &str, around: &Around)
 }
 
 /// Adds to an answer, or a refusal, what lets a page read it, if its origin may.
-pub async fn let_read(asked: &Incoming, path: &str, response: &Response, around: &Around) {
+pub async fn let_read(asked: &Incoming, path: &str, response: &Response, runtime: &Runtime) {
     if cors::is_preflight(&asked.method, &asked.headers) || response.status() == 101 {
         return;
     }
@@ -43,12 +43,12 @@ pub async fn let_read(asked: &Incoming, path: &str, response: &Response, around:
         None => {}
         Some(Subject::Feedback) => add(response, origin.map(|_| Allowed::ByAny)),
         Some(Subject::Gateway { account, gateway }) => {
-            let scope = match snapshot_worker::known(account, gateway) {
+            let snapshot = match snapshot_worker::known(account, gateway) {
                 // What was refused before anybody looked.
-                None if origin.is_some() => scope(account, gateway, around).await.ok().flatten(),
+                None if origin.is_some() => snapshot(account, gateway, runtime).await.ok().flatten(),
                 known => known.flatten(),
             };
-            if let Some(cors) = scope.as_ref().and_then(|scope| scope.gateway.cors.as_ref()) {
+            if let Some(cors) = snapshot.as_ref().and_then(|snapshot| snapshot.gateway.cors.as_ref()) {
                 add(response, origin.and_then(|origin| cors.allows(origin)));
                 let _ = response.headers().append("vary", cors::VARY);
             }
@@ -56,8 +56,8 @@ pub async fn let_read(asked: &Incoming, path: &str, response: &Response, around:
     }
 }
 
-async fn scope(account: &str, gateway: &str, around: &Around) -> Result<Option<Rc<Scope>>, StoreError> {
-    snapshot_worker::settings(around, account, gateway, false).await
+async fn snapshot(account: &str, gateway: &str, runtime: &Runtime) -> Result<Option<Rc<GatewaySnapshot>>, StoreError> {
+    snapshot_worker::settings(runtime, account, gateway, false).await
 }
 
 fn add(response: &Response, allowed: Option<Allowed<'_>>) {

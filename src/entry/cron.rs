@@ -2,7 +2,7 @@
 //! done behind requests and once a minute, and can end at any moment without harm.
 
 use crate::base::id;
-use crate::base::join_all::{Work, together};
+use crate::base::join_all::{Work, join_all};
 use crate::config::isolate_worker::config;
 use crate::credentials::vault_worker;
 use crate::db::databases::Databases;
@@ -19,7 +19,7 @@ use crate::logs::retention;
 use crate::logs::rollup::merge;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
-use crate::platform::{Around, console, now, random};
+use crate::platform::{Runtime, console, now, random};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -50,23 +50,23 @@ pub enum Task {
 }
 
 /// All of it, once.
-pub async fn everything(around: &Rc<Around>) {
-    vault_worker::reseal(around, &config(around).encryption_keys).await;
-    shards_worker::tell(around).await;
+pub async fn everything(runtime: &Rc<Runtime>) {
+    vault_worker::reseal(runtime, &config(runtime).encryption_keys).await;
+    shards_worker::tell(runtime).await;
     let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
-    everywhere(around, &all, &Whose::All).await;
-    objects(around).await;
-    unread(around).await;
+    everywhere(runtime, &all, &Whose::All).await;
+    objects(runtime).await;
+    unread(runtime).await;
 }
 
 /// Tells the operator of rows that were put aside because they could not be read.
-async fn unread(around: &Around) {
+async fn unread(runtime: &Runtime) {
     let mut sum = 0;
-    for (_, store) in around.databases().all() {
+    for (_, store) in runtime.databases().all() {
         match put_aside::report(store, now()).await {
             Ok((rows, n)) => {
                 sum += n;
-                for put_aside::Untold { source, id, reason } in rows {
+                for put_aside::Unreported { source, id, reason } in rows {
                     let line = json!({ "level": "error", "event": "row_put_aside", "source": source, "id": id, "reason": reason });
                     console::error(&line);
                 }
@@ -84,8 +84,8 @@ pub fn aside() -> u64 {
 
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others. Feedback and rollups are few
 /// statements, whoever's they are; of all else a request does what is its gateway's.
-pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
-    let databases = around.databases().unhurried();
+pub async fn everywhere(runtime: &Rc<Runtime>, tasks: &[Task], whose: &Whose) {
+    let databases = runtime.databases().unhurried();
     let slices = Cell::new(0);
     let mut each: Vec<Work<'_>> = Vec::new();
     for (shard, store) in databases.all() {
@@ -105,18 +105,18 @@ pub async fn everywhere(around: &Rc<Around>, tasks: &[Task], whose: &Whose) {
                     }
                     Task::Rollup => rollup(store).await,
                     Task::Retention => retention(store, whose, slices).await,
-                    Task::Evaluations => evaluations(store, whose, around).await,
+                    Task::Evaluations => evaluations(store, whose, runtime).await,
                 }
             }
         }));
     }
-    together(each).await;
+    join_all(each).await;
 }
 
 /// Goes on with the evaluations of a database that nobody works on, each for a while in turn.
-async fn evaluations(store: &D1Store, whose: &Whose, around: &Rc<Around>) {
+async fn evaluations(store: &D1Store, whose: &Whose, runtime: &Rc<Runtime>) {
     let until = now() + BUDGET_MS;
-    let world = judge::Gateway::new(around);
+    let world = judge::Gateway::new(runtime);
     let runner = id::mint(now(), random());
     // One that fails is left to the next time: those of others go on.
     let mut failed: Vec<String> = Vec::new();
@@ -144,14 +144,14 @@ async fn evaluations(store: &D1Store, whose: &Whose, around: &Rc<Around>) {
 }
 
 /// Removes the bodies in the bucket that no log has any more.
-pub async fn objects(around: &Rc<Around>) {
-    let bucket = Bodies::new(&around.env);
+pub async fn objects(runtime: &Rc<Runtime>) {
+    let bucket = Bodies::new(&runtime.env);
     if !bucket.is_bound() {
         return;
     }
     let until = now() + BUDGET_MS;
     let is_over = || now() > until;
-    let databases = around.databases();
+    let databases = runtime.databases();
     for (_, store) in databases.all() {
         console::failed("objects_failed", bodies::clear(store, &bucket, is_over).await);
     }
@@ -161,17 +161,17 @@ pub async fn objects(around: &Rc<Around>) {
 
 /// Removes some of them, behind a request that may have made some. Notes of objects do not tell whose they are, so this is
 /// bounded instead: one slice of each.
-pub async fn some_objects(around: &Around) {
-    let bucket = Bodies::new(&around.env);
+pub async fn some_objects(runtime: &Runtime) {
+    let bucket = Bodies::new(&runtime.env);
     if !bucket.is_bound() {
         return;
     }
-    for (_, store) in around.databases().all() {
+    for (_, store) in runtime.databases().all() {
         let slices = Cell::new(0);
         let is_over = || slices.replace(slices.get() + 1) > 0;
         console::failed("objects_failed", bodies::clear(store, &bucket, is_over).await);
     }
-    let databases = around.databases();
+    let databases = runtime.databases();
     let missing = async |ids| bodies::missing(&databases, ids).await;
     console::failed("objects_failed", bodies::search(&databases.first, &bucket, missing, now(), || true).await);
 }

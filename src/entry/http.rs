@@ -26,7 +26,7 @@ use crate::http::router::{self, Access, Endpoint, NoRoute, Plane, Route};
 use crate::logs::writer_worker;
 use crate::platform::blocks::{self, Untaken};
 use crate::platform::js;
-use crate::platform::{Around, console, now, pause, random, within};
+use crate::platform::{Runtime, console, now, pause, random, within};
 use crate::pricing::price;
 use crate::providers::resolver::Lookup;
 use crate::providers::resolver_worker;
@@ -42,43 +42,43 @@ const MAX_BODY: u64 = 1_048_576;
 /// How long they may take to arrive, in seconds.
 const BODY_SECONDS: u64 = 30;
 
-pub async fn request(request: Request, around: &Rc<Around>) -> Response {
+pub async fn request(request: Request, runtime: &Rc<Runtime>) -> Response {
     let asked = Incoming::new(request);
-    let response = answered(&asked, around).await;
+    let response = answered(&asked, runtime).await;
     let (_, path, _) = split(&asked.url);
-    cors::let_read(&asked, path, &response, around).await;
+    cors::let_read(&asked, path, &response, runtime).await;
     response
 }
 
-async fn answered(asked: &Incoming, around: &Rc<Around>) -> Response {
+async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
     let (origin, path, query) = split(&asked.url);
     #[cfg(feature = "panic-on-demand")]
     crate::entry::panicking::on_demand(path);
-    if !config(around).allowed_hosts.allow(asked.headers.get("host")) {
+    if !config(runtime).allowed_hosts.allow(asked.headers.get("host")) {
         return message_worker::response(&misdirected(path, asked.headers.get("host").unwrap_or_default()));
     }
     let method = asked.method.as_str();
     let route = router::route(method, path);
     if !matches!(&route, Ok(Route { access: Access::Open, .. }))
-        && let Err(reason) = &config(around).admin
+        && let Err(reason) = &config(runtime).admin
     {
         return message_worker::response(&unconfigured(path, reason));
     }
     match route {
-        Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(around)),
+        Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(runtime)),
         Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
-            let origin = Some(config(around).public_origin(&asked.url));
+            let origin = Some(config(runtime).public_origin(&asked.url));
             let caller = handle::Caller { origin, ..handle::Caller::default() };
-            handle::handle(asked, route, query, caller, around).await
+            handle::handle(asked, route, query, caller, runtime).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {
-            universal_worker::request(asked, route, around).await
+            universal_worker::request(asked, route, runtime).await
         }
-        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(asked, route, around).await,
-        Ok(route) => controlled(asked, route, origin, query, around).await,
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(asked, route, runtime).await,
+        Ok(route) => controlled(asked, route, origin, query, runtime).await,
         Err(NoRoute::Asked(allowed)) => {
-            message_worker::response(&cors::asked(asked, path, &allowed.join(", "), around).await)
+            message_worker::response(&cors::asked(asked, path, &allowed.join(", "), runtime).await)
         }
         Err(NoRoute::NotFound(Plane::Data)) => {
             message_worker::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())
@@ -105,11 +105,11 @@ fn split(url: &str) -> (&str, &str, &str) {
     (origin, if path.is_empty() { "/" } else { path }, query)
 }
 
-fn health(around: &Around) -> Reply {
+fn health(runtime: &Runtime) -> Reply {
     let (lost, cut) = writer_worker::lost();
     let aside = cron::aside();
     let version = env!("CARGO_PKG_VERSION");
-    match &config(around).admin {
+    match &config(runtime).admin {
         Ok(_) => Reply::json(
             200,
             &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
@@ -130,19 +130,25 @@ fn misdirected(path: &str, host: &str) -> Reply {
     if path.starts_with("/v1/") { refusal.reply() } else { ApiError::misdirected(refusal.description).reply() }
 }
 
-async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: &str, around: &Rc<Around>) -> Response {
+async fn controlled(
+    incoming: &Incoming,
+    route: Route<'_>,
+    origin: &str,
+    query: &str,
+    runtime: &Rc<Runtime>,
+) -> Response {
     let answered = async {
-        let caller = identified(&incoming.headers, around).await?;
-        let asked = asked(&caller, route, origin, query, around)?;
+        let caller = identified(&incoming.headers, runtime).await?;
+        let asked = asked(&caller, route, origin, query, runtime)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            writer_worker::settle(around, settle_worker::written).await;
-            let (export, shard) = control::export(&around.database(), &asked).await?;
-            return Ok(reply::exported(export, shard, Rc::clone(around)));
+            writer_worker::settle(runtime, settle_worker::written).await;
+            let (export, shard) = control::export(&runtime.database(), &asked).await?;
+            return Ok(reply::exported(export, shard, Rc::clone(runtime)));
         }
         let body = body(&incoming.request, BODY_SECONDS).await?;
-        let reply = carried_out(control::Request { body: &body, ..asked }, around).await?;
+        let reply = carried_out(control::Request { body: &body, ..asked }, runtime).await?;
         match &reply.object {
-            Some(span) => reply::streamed(&reply, span, around).await,
+            Some(span) => reply::streamed(&reply, span, runtime).await,
             None => Ok(message_worker::response(&reply)),
         }
     };
@@ -150,12 +156,12 @@ async fn controlled(incoming: &Incoming, route: Route<'_>, origin: &str, query: 
 }
 
 /// A request of the control plane by a Worker that the operator bound to this one: it needs no token.
-pub async fn trusted(method: &str, path: &str, body: &[u8], around: &Rc<Around>) -> Reply {
+pub async fn trusted(method: &str, path: &str, body: &[u8], runtime: &Rc<Runtime>) -> Reply {
     let answered = async {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let route = router::route(method, path).map_err(|_| ApiError::not_found())?;
-        let asked = asked(&Caller::Admin, route, "", query, around)?;
-        carried_out(control::Request { body, ..asked }, around).await
+        let asked = asked(&Caller::Admin, route, "", query, runtime)?;
+        carried_out(control::Request { body, ..asked }, runtime).await
     };
     answered.await.unwrap_or_else(refused)
 }
@@ -167,10 +173,12 @@ fn refused(error: ApiError) -> Reply {
     error.reply()
 }
 
-async fn identified(headers: &Headers, around: &Rc<Around>) -> Result<Caller, ApiError> {
-    let admin = config(around).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+async fn identified(headers: &Headers, runtime: &Rc<Runtime>) -> Result<Caller, ApiError> {
+    let admin = config(runtime).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let presented = presented::control(headers, admin);
-    match tokens_worker::identify(around, headers, &presented, config(around).client_address_header.as_deref()).await? {
+    match tokens_worker::identify(runtime, headers, &presented, config(runtime).client_address_header.as_deref())
+        .await?
+    {
         Who::Known(caller) => Ok(caller),
         Who::Barred(seconds) => Err(ApiError::barred(seconds)),
         Who::Stranger => Err(ApiError::unauthenticated()),
@@ -183,9 +191,9 @@ fn asked<'a>(
     route: Route<'a>,
     origin: &'a str,
     query: &str,
-    around: &'a Around,
+    runtime: &'a Runtime,
 ) -> Result<control::Request<'a>, ApiError> {
-    let admin = config(around).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
+    let admin = config(runtime).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
     let mut entropy = [0; 32];
     getrandom::fill(&mut entropy).map_err(|error| ApiError::internal(format!("no randomness: {error}")))?;
     Ok(control::Request {
@@ -198,13 +206,13 @@ fn asked<'a>(
         new_id: id::mint(now(), random()),
         entropy,
         mark: admin.mark_key(),
-        bounds: &config(around).bounds,
-        guard: Guard { internal_allowed: config(around).allow_internal_upstreams, found: Lookup::NotAsked },
+        bounds: &config(runtime).bounds,
+        guard: Guard { internal_allowed: config(runtime).allow_internal_upstreams, found: Lookup::NotAsked },
     })
 }
 
-async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Result<Reply, ApiError> {
-    let databases = around.databases();
+async fn carried_out(mut asked: control::Request<'_>, runtime: &Rc<Runtime>) -> Result<Reply, ApiError> {
+    let databases = runtime.databases();
     let store = &databases.first;
     let route = asked.route;
     // Nobody gets a name looked up who may not store it.
@@ -213,32 +221,32 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         && asked.caller.admit(&route).is_ok()
         && let Some(name) = custom_providers::name_to_look_up(asked.body)
     {
-        asked.guard.found = resolver_worker::look_up(&name, &config(around).dns_over_https_url).await;
+        asked.guard.found = resolver_worker::look_up(&name, &config(runtime).dns_over_https_url).await;
     }
     // A caller finds what it has done, and of several logs with the same event id the newest is meant.
-    writer_worker::settle(around, settle_worker::written).await;
+    writer_worker::settle(runtime, settle_worker::written).await;
     let gone = match route.endpoint {
-        Endpoint::GetLimits => return limits::show(around, &control::gateway(store, &asked).await?).await,
+        Endpoint::GetLimits => return limits::show(runtime, &control::gateway(store, &asked).await?).await,
         Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),
         _ => None,
     };
     if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
-        shards_worker::tell(around).await;
+        shards_worker::tell(runtime).await;
     }
     let reply = match route.endpoint {
         Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
-            let base_override = |slug: &str| config(around).base_url(slug).map(str::to_owned);
-            let vault = EnvVault { env: &around.env, keys: &config(around).encryption_keys };
+            let base_override = |slug: &str| config(runtime).base_url(slug).map(str::to_owned);
+            let vault = EnvVault { env: &runtime.env, keys: &config(runtime).encryption_keys };
             control::keep(store, &asked, &vault, &base_override).await
         }
         _ => control::handle(&databases, &asked, pause).await,
     };
-    let later = Rc::clone(around);
+    let later = Rc::clone(runtime);
     // What a request leaves to be done is done for its own gateway, and for nobody who may not ask for it.
     let is_admitted = asked.caller.admit(&route).is_ok();
     let own = Whose::Gateway { account: route.account.to_owned(), id: route.gateway.to_owned() };
     if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
-        shards_worker::tell(around).await;
+        shards_worker::tell(runtime).await;
     }
     // Also after a failure, which may be reported of a change that took effect.
     match route.endpoint {
@@ -251,7 +259,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::DeleteCustomProvider => snapshot_worker::forget_all(),
         // Whoever looks at new prices also moves them on, should nobody else.
         Endpoint::RepriceLogs | Endpoint::GetReprice if is_admitted => {
-            around.context.wait_until(async move { cron::everywhere(&later, &[Task::Reprices], &own).await });
+            runtime.context.wait_until(async move { cron::everywhere(&later, &[Task::Reprices], &own).await });
         }
         Endpoint::UpdateGateway
         | Endpoint::PurgeCache
@@ -261,7 +269,7 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         Endpoint::DeleteGateway => {
             snapshot_worker::forget(route.account, route.gateway);
             let gone = gone.filter(|_| reply.is_ok());
-            around.context.wait_until(async move {
+            runtime.context.wait_until(async move {
                 if let Some(gone) = gone {
                     limits::forget(&later, gone.key).await;
                     cron::everywhere(&later, &[Task::Sweep], &Whose::Key(gone.key)).await;
@@ -270,12 +278,12 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
             });
         }
         // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage if is_admitted => around.context.wait_until(async move {
+        Endpoint::GetStorage if is_admitted => runtime.context.wait_until(async move {
             cron::everywhere(&later, &[Task::Retention], &own).await;
             cron::some_objects(&later).await;
         }),
         Endpoint::DeleteLogs if is_admitted => {
-            around.context.wait_until(async move { cron::some_objects(&later).await });
+            runtime.context.wait_until(async move { cron::some_objects(&later).await });
         }
         Endpoint::RollToken | Endpoint::RevokeToken => tokens_worker::forget_all(),
         // Whoever looks at evaluations also moves them on, should nobody else.
@@ -285,12 +293,12 @@ async fn carried_out(mut asked: control::Request<'_>, around: &Rc<Around>) -> Re
         | Endpoint::CompareEvaluations
             if is_admitted =>
         {
-            around.context.wait_until(async move { cron::everywhere(&later, &[Task::Evaluations], &own).await });
+            runtime.context.wait_until(async move { cron::everywhere(&later, &[Task::Evaluations], &own).await });
         }
         Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
             if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
         {
-            around.context.wait_until(async move { settle_worker::settle(&later).await });
+            runtime.context.wait_until(async move { settle_worker::settle(&later).await });
         }
         _ => {}
     }

@@ -5,7 +5,7 @@ use crate::evaluate::run::{Call, Heard, MAX_SAID, World};
 use crate::http::message_worker::Incoming;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::platform::js::{self, Watch};
-use crate::platform::{Around, blocks, now, turns};
+use crate::platform::{Runtime, blocks, now, turns};
 use crate::proxy::handle::{self, Caller};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
@@ -15,12 +15,12 @@ use web_sys::{AbortSignal, Request, RequestInit};
 const PATIENCE_MS: u32 = 20_000;
 
 pub struct Gateway<'a> {
-    around: &'a Rc<Around>,
+    runtime: &'a Rc<Runtime>,
 }
 
 impl<'a> Gateway<'a> {
-    pub fn new(around: &'a Rc<Around>) -> Self {
-        Self { around }
+    pub fn new(runtime: &'a Rc<Runtime>) -> Self {
+        Self { runtime }
     }
 }
 
@@ -62,7 +62,7 @@ impl World for Gateway<'_> {
             evaluation_id: Some(call.evaluation_id.to_owned()),
             ..Caller::default()
         };
-        let answer = handle::handle(&Incoming::new(request), route, "", caller, self.around).await;
+        let answer = handle::handle(&Incoming::new(request), route, "", caller, self.runtime).await;
         let log_id = answer.headers().get("cf-aig-log-id").ok().flatten();
         let (body, is_whole) = match answer.body() {
             None => (String::new(), true),

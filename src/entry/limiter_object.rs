@@ -2,7 +2,7 @@
 //! limits in one call and at one moment. Its answers never wait for storage: what changed is stored a moment later, and
 //! an object that dies in between forgets that moment.
 
-use crate::limit::desk::{Desk, Shelf, sql};
+use crate::limit::counter_service::{CounterService, CounterStore, sql};
 use crate::limit::ledger::Saved;
 use crate::platform::{console, js, now, pause};
 use js_sys::{Array, Reflect};
@@ -35,20 +35,23 @@ pub struct Limiter {
 }
 
 struct Inner {
-    desk: RefCell<Desk>,
-    shelf: Storage,
+    counters: RefCell<CounterService>,
+    counter_store: Storage,
     is_storing: Cell<bool>,
 }
 
 impl DurableObject for Limiter {
     fn new(state: State, _env: Env) -> Self {
-        let shelf = Storage::new(state.as_raw().as_ref());
-        Self { state, inner: Rc::new(Inner { desk: RefCell::default(), shelf, is_storing: Cell::new(false) }) }
+        let counter_store = Storage::new(state.as_raw().as_ref());
+        Self {
+            state,
+            inner: Rc::new(Inner { counters: RefCell::default(), counter_store, is_storing: Cell::new(false) }),
+        }
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let text = JsFuture::from(request.inner().text()?).await?.as_string().unwrap_or_default();
-        let answer = self.inner.desk.borrow_mut().answer(&text, &self.inner.shelf, now());
+        let answer = self.inner.counters.borrow_mut().answer(&text, &self.inner.counter_store, now());
         self.store_later();
         Ok(Response::from(answered(&answer)))
     }
@@ -67,13 +70,13 @@ fn answered(answer: &std::result::Result<String, String>) -> web_sys::Response {
 impl Limiter {
     fn store_later(&self) {
         let inner = Rc::clone(&self.inner);
-        if !inner.desk.borrow().has_changes() || inner.is_storing.replace(true) {
+        if !inner.counters.borrow().has_changes() || inner.is_storing.replace(true) {
             return;
         }
         self.state.wait_until(async move {
             pause(GATHER_MS).await;
             inner.is_storing.set(false);
-            let stored = inner.desk.borrow_mut().store(&inner.shelf, now());
+            let stored = inner.counters.borrow_mut().store(&inner.counter_store, now());
             if let Err(cause) = stored {
                 console::error(&json!({ "level": "error", "event": "limits_not_stored", "cause": cause }));
             }
@@ -106,7 +109,7 @@ fn column(row: &JsValue, name: &str) -> Option<String> {
     Reflect::get(row, &name.into()).ok()?.as_string()
 }
 
-impl Shelf for Storage {
+impl CounterStore for Storage {
     fn load(&self, key: &str) -> std::result::Result<Option<String>, String> {
         let rows = self.rows(sql::LOAD, &[key.into()])?;
         Ok(rows.iter().next().and_then(|row| column(&row, "state")))

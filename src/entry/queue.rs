@@ -4,7 +4,7 @@ use crate::feedback::settle_worker;
 use crate::logs::queue::{self, Message};
 use crate::logs::queue_worker::Queue;
 use crate::logs::writer_worker;
-use crate::platform::{Around, console, js, now};
+use crate::platform::{Runtime, console, js, now};
 use js_sys::{Array, Object};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
@@ -34,7 +34,7 @@ extern "C" {
 
 /// Writes what a queue delivers. Each message is told on its own whether it is done with, and nothing is thrown: that would
 /// bring all of them again.
-pub async fn receive(delivery: &Delivery, around: &Around) {
+pub async fn receive(delivery: &Delivery, runtime: &Runtime) {
     let until = now() + BUDGET_MS;
     let (mut delivered, mut messages): (Vec<Delivered>, Vec<Message>) = (Vec::new(), Vec::new());
     for one in delivery.messages() {
@@ -49,14 +49,14 @@ pub async fn receive(delivery: &Delivery, around: &Around) {
                 let id = one.id().as_string().unwrap_or_default();
                 said(&json!({ "level": "error", "event": "queue_message_unreadable", "message": id }));
                 let text = one.body().as_string().unwrap_or_default();
-                match queue::put_strange_aside(&around.database(), &id, &text, attempts, now()).await {
+                match queue::put_strange_aside(&runtime.database(), &id, &text, attempts, now()).await {
                     true => one.ack(),
                     false => again(&one, attempts),
                 }
             }
         }
     }
-    let queue = Queue::new(&around.env);
+    let queue = Queue::new(&runtime.env);
     let mut cause = None;
     let mut shards: Vec<u32> = Vec::new();
     for Message { shard, .. } in &messages {
@@ -65,10 +65,10 @@ pub async fn receive(delivery: &Delivery, around: &Around) {
         }
     }
     for shard in shards {
-        let store = around.database_of(shard).within(writer_worker::PATIENCE_MS);
+        let store = runtime.database_of(shard).within(writer_worker::PATIENCE_MS);
         let failed = queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
         cause = failed.or(cause);
-        settle_worker::settle_now(&store, around).await;
+        settle_worker::settle_now(&store, runtime).await;
     }
     let mut failed = 0;
     for (one, message) in delivered.iter().zip(&messages) {

@@ -5,7 +5,7 @@ use crate::http::envelope::{ApiError, Reply, Span};
 use crate::http::message_worker::{made_headers, own_headers};
 use crate::platform::bodies::Bodies;
 use crate::platform::js::{self, IdentityTransformStream};
-use crate::platform::{Around, Carried, console};
+use crate::platform::{Carried, Runtime, console};
 use js_sys::Uint8Array;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
@@ -13,8 +13,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Response, ResponseInit};
 
 /// An answer whose body comes from the bucket, without a copy of it here.
-pub async fn streamed(reply: &Reply, span: &Span, around: &Around) -> Result<Response, ApiError> {
-    let bodies = Bodies::new(&around.env);
+pub async fn streamed(reply: &Reply, span: &Span, runtime: &Runtime) -> Result<Response, ApiError> {
+    let bodies = Bodies::new(&runtime.env);
     if !bodies.is_bound() {
         return Err(ApiError::unavailable(
             "The body of this log is in an R2 bucket that is not bound to the Worker as BODIES any more",
@@ -30,19 +30,19 @@ pub async fn streamed(reply: &Reply, span: &Span, around: &Around) -> Result<Res
 }
 
 /// An export as a file that is written while it is read. When the database fails, the file breaks off visibly.
-pub fn exported(mut export: Export, shard: u32, around: Rc<Around>) -> Response {
+pub fn exported(mut export: Export, shard: u32, runtime: Rc<Runtime>) -> Response {
     let pipe = IdentityTransformStream::new();
     let init = ResponseInit::new();
     if let Ok(headers) = made_headers(export.content_type(), &export.headers()) {
         init.set_headers(&headers);
     }
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init);
-    let kept = Rc::clone(&around);
+    let kept = Rc::clone(&runtime);
     let carried = Carried::begin();
     kept.context.wait_until(async move {
         let _carried = carried;
         let Ok(writer) = pipe.writable().get_writer() else { return };
-        let store = around.database_of(shard);
+        let store = runtime.database_of(shard);
         loop {
             match export.next(&store).await {
                 Ok(Some(piece)) => {

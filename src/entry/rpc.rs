@@ -9,7 +9,7 @@ use crate::feedback::settle_worker;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::group_commit::Lost;
 use crate::logs::{crash_worker, writer_worker};
-use crate::platform::{Around, Carried, now, pause};
+use crate::platform::{Carried, Runtime, now, pause};
 use crate::proxy::handle::Caller;
 use crate::proxy::universal as elements;
 use crate::proxy::universal_worker;
@@ -36,11 +36,11 @@ extern "C" {
 /// `run(data, options)`: a universal request; `data` may also be its JSON. `options` are `{account, gateway: {id, …}, extraHeaders, signal}`.
 #[wasm_bindgen]
 pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
-    let around = around()?;
+    let runtime = runtime()?;
     let body = data.as_string().map_or_else(|| json(&data), Ok)?;
     let read = elements::run_options(&json(&options)?).map_err(|fault| internal(&fault))?;
     let signal = field(&options, "signal").dyn_into::<AbortSignal>().ok();
-    kept(&Rc::clone(&around), async move {
+    kept(&Rc::clone(&runtime), async move {
         let route = Route {
             endpoint: Endpoint::Universal,
             access: Access::Gateway,
@@ -54,7 +54,7 @@ pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
         headers.0.retain(|(name, _)| name != "accept-encoding");
         headers.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
         let caller = Caller { trusted: true, signal, ..Caller::default() };
-        let response: Response = universal_worker::run(&body, &headers, route, &caller, &around).await;
+        let response: Response = universal_worker::run(&body, &headers, route, &caller, &runtime).await;
         Ok(response.into())
     })
     .await
@@ -107,7 +107,7 @@ async fn controlled(
     scope: &JsValue,
     data: Option<JsValue>,
 ) -> Result<JsValue, JsValue> {
-    let around = around()?;
+    let runtime = runtime()?;
     let account = segment(scope, "account")?;
     let gateway = segment(scope, "gateway")?;
     let id = id.as_string().filter(|id| is_segment(id)).ok_or_else(|| not_found("no log has such an id"))?;
@@ -116,8 +116,8 @@ async fn controlled(
         "feedback" => format!("/feedback/{id}?account={account}&gateway={gateway}"),
         _ => format!("/accounts/{account}/ai-gateway/gateways/{gateway}/{resource}/{id}"),
     };
-    kept(&Rc::clone(&around), async move {
-        let reply = http::trusted(method, &path, body.as_bytes(), &around).await;
+    kept(&Rc::clone(&runtime), async move {
+        let reply = http::trusted(method, &path, body.as_bytes(), &runtime).await;
         let answer = JSON::parse(&reply.body)?;
         match reply.status {
             200..=299 => Ok(field(&answer, "result")),
@@ -136,12 +136,12 @@ async fn controlled(
 /// is reported like any other loss, and its number returned.
 #[wasm_bindgen]
 pub async fn settled(patience: f64) -> Result<f64, JsValue> {
-    let around = around()?;
+    let runtime = runtime()?;
     let until = now() + patience.max(0.0) as u64;
     while (Carried::number() > 0 || !crash_worker::underway().is_empty()) && now() < until {
         pause(SETTLE_LOOK_MS).await;
     }
-    writer_worker::drain(&around, settle_worker::written).await;
+    writer_worker::drain(&runtime, settle_worker::written).await;
     let left = crash_worker::underway();
     let reason = "the Worker was stopped while the request was under way";
     let lost: Vec<Lost> =
@@ -153,21 +153,21 @@ pub async fn settled(patience: f64) -> Result<f64, JsValue> {
 }
 
 /// The surroundings of a call that was not given any.
-pub fn around() -> Result<Rc<Around>, JsValue> {
+pub fn runtime() -> Result<Rc<Runtime>, JsValue> {
     let context = Object::new();
     Reflect::set(&context, &"waitUntil".into(), &WAIT_UNTIL.with(JsValue::clone))?;
     let env = ENV.with(JsValue::clone).unchecked_into();
-    Ok(Rc::new(begin::around(env, Context::new(context.unchecked_into()))))
+    Ok(Rc::new(begin::runtime(env, Context::new(context.unchecked_into()))))
 }
 
 /// Carries a call to its end, and to its log, although its caller may have left.
 async fn kept(
-    around: &Around,
+    runtime: &Runtime,
     work: impl Future<Output = Result<JsValue, JsValue>> + 'static,
 ) -> Result<JsValue, JsValue> {
     let promise = future_to_promise(work);
     let waited = JsFuture::from(promise.clone());
-    around.context.wait_until(async move {
+    runtime.context.wait_until(async move {
         let _ = waited.await;
     });
     JsFuture::from(promise).await

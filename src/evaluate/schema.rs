@@ -97,7 +97,7 @@ struct At<'a> {
     place: Place<'a>,
     depth: usize,
     /// Whether anybody wants to know how it differs.
-    told: bool,
+    reported: bool,
 }
 
 /// Checks a value. The inner error says where it first differs, and how.
@@ -107,7 +107,7 @@ pub async fn check(
     meter: &Meter<impl AsyncFn()>,
 ) -> Result<Result<(), String>, Exhausted> {
     let checker = Checker { schema, meter };
-    match checker.check(&schema.root, At { value, place: Place::Answer, depth: 0, told: true }).await {
+    match checker.check(&schema.root, At { value, place: Place::Answer, depth: 0, reported: true }).await {
         Ok(()) => Ok(Ok(())),
         Err(Stop::Misfit(how)) => Ok(Err(how.unwrap_or_default())),
         Err(Stop::Exhausted) => Err(Exhausted),
@@ -173,8 +173,8 @@ impl<R: AsyncFn()> Checker<'_, R> {
     }
 
     async fn look(&self, schema: &Value, at: At<'_>) -> Result<(), Stop> {
-        let At { value, place, depth, told } = at;
-        let fail = |what: &str| Err(Stop::Misfit(told.then(|| format!("{} {what}", place.written()))));
+        let At { value, place, depth, reported } = at;
+        let fail = |what: &str| Err(Stop::Misfit(reported.then(|| format!("{} {what}", place.written()))));
         self.meter.spend(LOOK).await?;
         let object = match schema {
             Value::Bool(false) => return fail("is not allowed"),
@@ -309,7 +309,7 @@ impl<R: AsyncFn()> Checker<'_, R> {
     async fn fitting(&self, schemas: &[Value], at: At<'_>) -> Result<usize, Stop> {
         let mut fitting = 0;
         for schema in schemas {
-            match self.check(schema, At { told: false, ..at }).await {
+            match self.check(schema, At { reported: false, ..at }).await {
                 Ok(()) => fitting += 1,
                 Err(Stop::Misfit(_)) => {}
                 Err(Stop::Exhausted) => return Err(Stop::Exhausted),
@@ -446,8 +446,8 @@ mod tests {
             (json!({ "name": "a", "x": 1 }), "/x is not allowed"),
             (json!({ "name": "a", "next": {} }), "/next fits none"),
         ] {
-            let told = check(&schema, &value).unwrap_err();
-            assert!(told.contains(wanted), "{value}: {told}");
+            let reported = check(&schema, &value).unwrap_err();
+            assert!(reported.contains(wanted), "{value}: {reported}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::run::{Call, Heard, World, run, waiting};
 use crate::api::{Place, datasets, evaluations, gateways};
 use crate::base::id;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::put_aside;
 use crate::db::store::{Statement, Store};
 use crate::db::whose::Whose;
@@ -55,13 +55,13 @@ fn prepared() -> (Faulty<Sqlite>, String) {
 /// The same with more settings for the judge.
 fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
     let store = Faulty::new(Sqlite::new());
-    let by = |entry: &str| By { actor: "admin", now_ms: NOW + 100, entry: entry.to_owned() };
+    let actor = |entry: &str| Actor { name: "admin", now_ms: NOW + 100, entry: entry.to_owned() };
     let gateway = json!({ "id": "gw", "collect_logs": true }).to_string();
     block_on(gateways::create(
         &store,
         "acct",
         gateway.as_bytes(),
-        &by("a"),
+        &actor("a"),
         "internal".to_owned(),
         &crate::config::bounds::Bounds::USUAL.gateways,
     ))
@@ -86,7 +86,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         &place,
         all.as_bytes(),
         "dataset",
-        &by("b"),
+        &actor("b"),
         &crate::config::bounds::Bounds::USUAL.datasets,
     ))
     .unwrap();
@@ -106,7 +106,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         &place,
         plan.to_string().as_bytes(),
         "evaluation",
-        &by("c"),
+        &actor("c"),
         &crate::config::bounds::Bounds::USUAL.evaluations,
     ))
     .unwrap();

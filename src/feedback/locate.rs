@@ -2,10 +2,10 @@
 
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
-use crate::base::join_all::{Work, together};
+use crate::base::join_all::{Work, join_all};
 use crate::db::databases::Databases;
 use crate::db::store::{Statement, Store, StoreError, row};
-use crate::feedback::model::Giver;
+use crate::feedback::model::FeedbackAuthor;
 use crate::gateways::gateway;
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
@@ -40,10 +40,13 @@ pub struct Found {
 const MAX_NAMED: usize = 10;
 
 /// Databases with their numbers.
-pub type Homes<'d, S> = Vec<(u32, &'d S)>;
+pub type LogDatabases<'d, S> = Vec<(u32, &'d S)>;
 
 /// The databases that may have a log: that of the gateway which the caller names, else all.
-pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) -> Result<Homes<'d, D::One>, ApiError> {
+pub async fn log_databases<'d, D: Databases>(
+    databases: &'d D,
+    context: &Context<'_>,
+) -> Result<LogDatabases<'d, D::One>, ApiError> {
     let account = context.caller.account().or(context.query.get("account"));
     if let (false, Some(account), Some(gateway)) =
         (databases.others().is_empty(), account, context.query.get("gateway"))
@@ -58,13 +61,13 @@ pub async fn homes<'d, D: Databases>(databases: &'d D, context: &Context<'_>) ->
 /// Finds the log in some of the databases. One that does not answer is forgiven where another has the log. What providers and
 /// callers call an answer, another gateway's can be called as well, on purpose or not: then it is for the caller to say which.
 pub async fn locate(
-    homes: &[(u32, &impl Store)],
+    log_databases: &[(u32, &impl Store)],
     request_id: &str,
     context: &Context<'_>,
 ) -> Result<Option<Found>, ApiError> {
     let (all, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
     let mut asked: Vec<Work<'_>> = Vec::new();
-    for (shard, store) in homes {
+    for (shard, store) in log_databases {
         asked.push(Box::pin(async {
             match locate_in(*store, *shard, request_id, context).await {
                 Ok(found) => all.borrow_mut().extend(found),
@@ -72,7 +75,7 @@ pub async fn locate(
             }
         }));
     }
-    together(asked).await;
+    join_all(asked).await;
     let (mut all, failed): (Vec<Found>, _) = (all.into_inner(), failed.into_inner());
     let rank = all.iter().map(|found| found.rank).min();
     if rank != Some(0) {
@@ -163,7 +166,7 @@ pub fn within(account: &str, gateways: &str) -> String {
 }
 
 impl Context<'_> {
-    pub fn giver(&self) -> Giver<'_> {
-        Giver { actor: self.caller.actor(), at: self.now_ms, id: self.entry.clone() }
+    pub fn author(&self) -> FeedbackAuthor<'_> {
+        FeedbackAuthor { name: self.caller.actor(), at: self.now_ms, id: self.entry.clone() }
     }
 }

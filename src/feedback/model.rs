@@ -7,9 +7,9 @@ use crate::http::envelope::ApiError;
 use crate::logs::metadata;
 use serde_json::{Map, Value, json};
 
-/// One judgement of one log.
+/// Feedback on one log.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Judgement {
+pub enum Feedback {
     /// `PATCH` of a log.
     Patch(Patch),
     /// Feedback of any shape; each key replaces the value it had.
@@ -25,22 +25,22 @@ pub struct Patch {
     pub metadata: Map<String, Value>,
 }
 
-/// Who judges, and when.
+/// Who gives feedback, and when.
 #[derive(Clone, Debug)]
-pub struct Giver<'a> {
-    pub actor: &'a str,
+pub struct FeedbackAuthor<'a> {
+    pub name: &'a str,
     pub at: u64,
     /// For the row of the history.
     pub id: String,
 }
 
-/// Keys in one judgement.
+/// Keys that feedback may have.
 const MAX_KEYS: usize = 256;
 
 /// Characters of a key.
 const MAX_KEY: usize = 256;
 
-/// Bytes of one judgement as JSON: it is bound to a statement twice escaped, and D1 takes 2 MB there.
+/// Bytes of feedback as JSON: it is bound to a statement twice escaped, and D1 takes 2 MB there.
 pub const MAX_FEEDBACK: usize = 256 * 1024;
 
 const MAX_METADATA_TEXT: usize = 4_096;
@@ -48,9 +48,9 @@ const MAX_METADATA_TEXT: usize = 4_096;
 /// Bytes of all metadata of a log, as JSON.
 pub const MAX_METADATA: u64 = 65_536;
 
-// === impl Judgement ===
+// === impl Feedback ===
 
-impl Judgement {
+impl Feedback {
     /// Reads the body of a `PATCH`.
     pub fn patch(body: &Value) -> Result<Self, ApiError> {
         let object = body.as_object().ok_or_else(|| ApiError::invalid(["body"], "Expected a JSON object"))?;
@@ -113,7 +113,7 @@ impl Judgement {
         }
     }
 
-    /// The judgement as the JSON that [`Judgement::restore`] reads, and that the history shows.
+    /// The feedback as the JSON that [`Feedback::restore`] reads, and that the history shows.
     pub fn data(&self) -> Value {
         match self {
             Self::Patch(patch) => {
@@ -133,16 +133,16 @@ impl Judgement {
         }
     }
 
-    /// Reads back what [`Judgement::kind`] and [`Judgement::data`] gave.
+    /// Reads back what [`Feedback::kind`] and [`Feedback::data`] gave.
     pub fn restore(kind: &str, data: Value) -> Result<Self, ApiError> {
         if kind == "patch" { Self::patch(&data) } else { Self::merge(&json!({ "data": data })) }
     }
 
-    /// The statements that make the judgement part of a log, for one transaction. They do nothing where it is already.
-    pub fn statements(&self, log: &str, giver: &Giver<'_>) -> Vec<Statement> {
+    /// The statements that make the feedback part of a log, for one transaction. They do nothing where it is already.
+    pub fn statements(&self, log: &str, author: &FeedbackAuthor<'_>) -> Vec<Statement> {
         match self {
-            Self::Patch(patch) => patch.statements(log, giver, self.data()),
-            Self::Merge(data) => merge_statements(data, log, giver),
+            Self::Patch(patch) => patch.statements(log, author, self.data()),
+            Self::Merge(data) => merge_statements(data, log, author),
         }
     }
 }
@@ -170,7 +170,7 @@ fn keys(entries: &Map<String, Value>, place: &[&str]) -> Result<(), ApiError> {
 // === impl Patch ===
 
 impl Patch {
-    fn statements(&self, log: &str, giver: &Giver<'_>, data: Value) -> Vec<Statement> {
+    fn statements(&self, log: &str, author: &FeedbackAuthor<'_>, data: Value) -> Vec<Statement> {
         let metadata = Value::Object(self.metadata.clone()).to_string();
         let figures = [
             self.feedback.is_some().into(),
@@ -183,7 +183,7 @@ impl Patch {
             "INSERT OR IGNORE INTO feedback_history (log_id, id, given_at, given_by, kind, data) \
              SELECT id, ?2, ?3, ?4, 'patch', ?5 FROM logs WHERE id = ?1 AND ((?6 AND feedback IS NOT ?7) \
              OR (?8 AND score IS NOT ?9) OR coalesce(metadata, '{}') <> json_patch(coalesce(metadata, '{}'), ?10))",
-            [given(log, giver).as_slice(), &[data.to_string().into()], &figures].concat(),
+            [given(log, author).as_slice(), &[data.to_string().into()], &figures].concat(),
         );
         let update = Statement::new(
             "UPDATE logs SET feedback = iif(?2, ?3, feedback), score = iif(?4, ?5, score), \
@@ -213,11 +213,11 @@ impl Patch {
 }
 
 /// The first columns of a row of the history.
-fn given(log: &str, giver: &Giver<'_>) -> [Bind; 4] {
-    [log.into(), giver.id.as_str().into(), Bind::Int(giver.at as i64), giver.actor.into()]
+fn given(log: &str, author: &FeedbackAuthor<'_>) -> [Bind; 4] {
+    [log.into(), author.id.as_str().into(), Bind::Int(author.at as i64), author.name.into()]
 }
 
-fn merge_statements(data: &Map<String, Value>, log: &str, giver: &Giver<'_>) -> Vec<Statement> {
+fn merge_statements(data: &Map<String, Value>, log: &str, author: &FeedbackAuthor<'_>) -> Vec<Statement> {
     let entries: Vec<Value> =
         data.iter().map(|(key, value)| json!([key, value.to_string(), metadata::searchable(value)])).collect();
     let entries = Value::from(entries).to_string();
@@ -225,7 +225,7 @@ fn merge_statements(data: &Map<String, Value>, log: &str, giver: &Giver<'_>) -> 
         "INSERT OR IGNORE INTO feedback_history (log_id, id, given_at, given_by, kind, data) \
          SELECT ?1, ?2, ?3, ?4, 'merge', ?5 WHERE EXISTS (SELECT 1 FROM json_each(?6) AS entry \
          LEFT JOIN log_feedback AS old ON old.log_id = ?1 AND old.key = entry.value->>0 WHERE old.json IS NOT entry.value->>1)",
-        [given(log, giver).as_slice(), &[Value::Object(data.clone()).to_string().into(), entries.as_str().into()]]
+        [given(log, author).as_slice(), &[Value::Object(data.clone()).to_string().into(), entries.as_str().into()]]
             .concat(),
     );
     let merged = Statement::new(
@@ -235,10 +235,10 @@ fn merge_statements(data: &Map<String, Value>, log: &str, giver: &Giver<'_>) -> 
          ON CONFLICT (log_id, key) DO UPDATE SET json = excluded.json, value = excluded.value, \
          given_at = excluded.given_at, given_by = excluded.given_by \
          WHERE json IS NOT excluded.json AND excluded.given_at >= given_at",
-        [log.into(), entries.into(), Bind::Int(giver.at as i64), giver.actor.into()],
+        [log.into(), entries.into(), Bind::Int(author.at as i64), author.name.into()],
     );
     let mut statements = vec![history, merged];
-    statements.extend(figures(data, false).map(|figures| figures.statement(log, giver.at)));
+    statements.extend(figures(data, false).map(|figures| figures.statement(log, author.at)));
     statements
 }
 
@@ -298,15 +298,15 @@ pub fn take_back(
     log: &str,
     taken: &Map<String, Value>,
     remaining: &Map<String, Value>,
-    giver: &Giver<'_>,
+    author: &FeedbackAuthor<'_>,
 ) -> Vec<Statement> {
     let history = Statement::new(
         "INSERT OR IGNORE INTO feedback_history (log_id, id, given_at, given_by, kind, data) VALUES (?1, ?2, ?3, ?4, 'delete', ?5)",
         [
             log.into(),
-            giver.id.as_str().into(),
-            Bind::Int(giver.at as i64),
-            giver.actor.into(),
+            author.id.as_str().into(),
+            Bind::Int(author.at as i64),
+            author.name.into(),
             json!(taken.keys().collect::<Vec<_>>()).to_string().into(),
         ],
     );
@@ -407,16 +407,16 @@ mod tests {
             (json!({ "metadata": { "cf.a": 1 } }), "cf.a"),
             (json!({ "metadata": { "": 1 } }), ""),
         ] {
-            let error = Judgement::patch(&body).unwrap_err();
+            let error = Feedback::patch(&body).unwrap_err();
             assert_eq!((error.code, error.path.last().map(String::as_str)), (7001, Some(place)), "{body}");
         }
         let key = json!({ "a": "see sk-proj-0123456789abcdef", "sk-proj-0123456789abcdef": 1 });
-        for read in [Judgement::patch(&json!({ "metadata": key })), Judgement::merge(&json!({ "data": key }))] {
+        for read in [Feedback::patch(&json!({ "metadata": key })), Feedback::merge(&json!({ "data": key }))] {
             assert!(!read.unwrap().data().to_string().contains("sk-proj"));
         }
         let all = json!({ "feedback": null, "score": 100, "metadata": { "a": null, "b": "x" } });
-        let read = Judgement::patch(&all).unwrap();
-        assert_eq!(Judgement::restore(read.kind(), read.data()).unwrap(), read);
+        let read = Feedback::patch(&all).unwrap();
+        assert_eq!(Feedback::restore(read.kind(), read.data()).unwrap(), read);
         assert_eq!(read.data(), json!({ "feedback": null, "score": 100.0, "metadata": { "a": null, "b": "x" } }));
     }
 
@@ -425,8 +425,8 @@ mod tests {
         for body in
             [json!({}), json!({ "data": [] }), json!({ "data": "x" }), json!([]), json!({ "data": { "a\u{0}": 1 } })]
         {
-            assert_eq!(Judgement::merge(&body).unwrap_err().code, 7001, "{body}");
+            assert_eq!(Feedback::merge(&body).unwrap_err().code, 7001, "{body}");
         }
-        assert!(Judgement::merge(&json!({ "data": { "__proto__": { "a": [1, null] } } })).is_ok());
+        assert!(Feedback::merge(&json!({ "data": { "__proto__": { "a": [1, null] } } })).is_ok());
     }
 }

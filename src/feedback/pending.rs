@@ -5,13 +5,13 @@ use crate::db::databases::Databases;
 use crate::db::put_aside::{self, PENDING};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::feedback::locate::{Found, within};
-use crate::feedback::model::{Giver, Judgement};
+use crate::feedback::model::{Feedback, FeedbackAuthor};
 use crate::gateways::shards::carry;
 
 /// How long after an id was handed out its row may still come, in milliseconds.
 const PENDING_MS: u64 = 60 * 60 * 1_000;
 
-/// How long a judgement waits for a row, in milliseconds. A row that has not come by then was lost.
+/// How long feedback waits for a row, in milliseconds. A row that has not come by then was lost.
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// [`settle`] of one log, wherever its judgements wait.
@@ -61,10 +61,10 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
         if row.sound == 0 {
             statements = aside("its gateways are no JSON");
         } else if row.allowed == Some(1) {
-            let giver = Giver { actor: &row.given_by, at: row.given_at, id: row.id.clone() };
+            let author = FeedbackAuthor { name: &row.given_by, at: row.given_at, id: row.id.clone() };
             let data = serde_json::from_str(&row.data).map_err(|error| error.to_string());
-            match data.and_then(|data| Judgement::restore(&row.kind, data).map_err(|error| error.message)) {
-                Ok(judgement) => statements = judgement.statements(&row.log_id, &giver),
+            match data.and_then(|data| Feedback::restore(&row.kind, data).map_err(|error| error.message)) {
+                Ok(feedback) => statements = feedback.statements(&row.log_id, &author),
                 Err(reason) => statements = aside(&reason),
             }
         }

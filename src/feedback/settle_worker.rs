@@ -7,7 +7,7 @@ use crate::feedback::pending;
 use crate::gateways::shards::carry;
 use crate::gateways::shards_worker;
 use crate::platform::d1::D1Store;
-use crate::platform::{Around, console, now, pause};
+use crate::platform::{Runtime, console, now, pause};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -24,12 +24,12 @@ thread_local! {
 
 /// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
 /// somebody reads them, or by the next run of the cron trigger.
-pub async fn settle(around: &Rc<Around>) {
+pub async fn settle(runtime: &Rc<Runtime>) {
     PENDING.set(true);
     let until = now() + BUDGET_MS;
     while now() < until {
         pause(SETTLE_EVERY_MS).await;
-        match settled(around).await {
+        match settled(runtime).await {
             Ok(0) => return PENDING.set(false),
             Ok(_) => {}
             Err(error) => return console::failed("settle_failed", Err(error)),
@@ -38,10 +38,10 @@ pub async fn settle(around: &Rc<Around>) {
 }
 
 /// Rows were written: feedback may have waited for them.
-pub fn written(around: Rc<Around>) -> Work<'static> {
+pub fn written(runtime: Rc<Runtime>) -> Work<'static> {
     Box::pin(async move {
         if PENDING.get()
-            && let Ok(0) = settled(&around).await
+            && let Ok(0) = settled(&runtime).await
         {
             PENDING.set(false);
         }
@@ -49,17 +49,17 @@ pub fn written(around: Rc<Around>) -> Work<'static> {
 }
 
 /// Logs were written that had been handed in elsewhere: feedback for them may be there.
-pub async fn settle_now(store: &D1Store, around: &Around) {
+pub async fn settle_now(store: &D1Store, runtime: &Runtime) {
     console::failed(
         "feedback_undelivered",
-        carry::all_pending(&around.databases().within(shards_worker::TELLING_MS)).await,
+        carry::all_pending(&runtime.databases().within(shards_worker::TELLING_MS)).await,
     );
     console::failed("settle_failed", pending::settle(store, None, now()).await);
 }
 
 /// Settles what can be, and says how much cannot yet.
-async fn settled(around: &Around) -> Result<u64, StoreError> {
-    let databases = around.databases();
+async fn settled(runtime: &Runtime) -> Result<u64, StoreError> {
+    let databases = runtime.databases();
     let mut sum = carry::all_pending(&databases).await.map(|()| 0);
     for (_, store) in databases.all() {
         let left = async {

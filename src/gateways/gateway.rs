@@ -1,7 +1,7 @@
 //! A gateway: its row in the database, and how it is found and made.
 
 use crate::cache::epoch::Epoch;
-use crate::db::audit::{self, By, Change};
+use crate::db::audit::{self, Actor, Change};
 use crate::db::databases::Databases;
 use crate::db::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::gateways::settings::GatewaySettings;
@@ -80,11 +80,11 @@ pub async fn by_key(store: &impl Store, key: i64) -> Result<Option<Gateway>, Sto
 pub async fn create_default(
     databases: &impl Databases,
     account: &str,
-    by: &By<'_>,
+    actor: &Actor<'_>,
     internal_id: String,
 ) -> Result<Gateway, StoreError> {
     let settings = GatewaySettings::of_default_gateway();
-    let row = by.row(&Change {
+    let row = actor.row(&Change {
         action: "gateway.create",
         account,
         gateway: Some(DEFAULT),
@@ -92,7 +92,7 @@ pub async fn create_default(
         fields: audit::fields(&Map::new()),
     });
     // Every account has it, however many others it has.
-    let insert = insert(account, DEFAULT, &internal_id, by.now_ms, &settings, databases.numbers(), Bind::Null);
+    let insert = insert(account, DEFAULT, &internal_id, actor.now_ms, &settings, databases.numbers(), Bind::Null);
     databases.first().batch(vec![insert, row]).await?;
     find(databases.first(), account, DEFAULT)
         .await?

@@ -10,7 +10,7 @@ use crate::providers::upstream::{self, CustomProvider};
 use std::rc::Rc;
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scope {
+pub struct GatewaySnapshot {
     pub gateway: Gateway,
     /// The keys that the gateway stores, still sealed.
     pub keys: Vec<StoredKey>,
@@ -20,7 +20,7 @@ pub struct Scope {
     pub prices: Rc<[PriceRule]>,
 }
 
-pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<Scope>, StoreError> {
+pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<GatewaySnapshot>, StoreError> {
     let sql = format!(
         "SELECT {}, {} AS keys, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateway::COLUMNS,
@@ -28,10 +28,10 @@ pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<
         upstream::SELECT,
         rules::select(),
     );
-    store.row::<Scope>(Statement::new(sql, [account.into(), id.into()])).await
+    store.row::<GatewaySnapshot>(Statement::new(sql, [account.into(), id.into()])).await
 }
 
-impl FromRow for Scope {
+impl FromRow for GatewaySnapshot {
     fn from_row(mut row: Row) -> Result<Self, StoreError> {
         let keys: String = column(&mut row, "keys")?;
         let custom: String = column(&mut row, "custom")?;

@@ -1,12 +1,12 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
 use crate::base::id;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::StoreError;
 use crate::gateways::gateway::{self, DEFAULT};
 use crate::gateways::shards_worker;
-use crate::gateways::snapshot::{self, Scope};
-use crate::platform::{Around, d1, now, random};
+use crate::gateways::snapshot::{self, GatewaySnapshot};
+use crate::platform::{Runtime, d1, now, random};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ const FRESH_MS: u64 = 5_000;
 const MAX_ENTRIES: usize = 1_000;
 
 struct Entry {
-    scope: Option<Rc<Scope>>,
+    snapshot: Option<Rc<GatewaySnapshot>>,
     read_at: u64,
 }
 
@@ -29,36 +29,36 @@ thread_local! {
 /// The gateway a request names, or `None` if there is no such gateway. While D1 does not answer, settings that were
 /// read before go on to hold: a database in trouble is no reason to refuse a request.
 pub async fn settings(
-    around: &Around,
+    runtime: &Runtime,
     account: &str,
     gateway: &str,
     is_let_in: bool,
-) -> Result<Option<Rc<Scope>>, StoreError> {
+) -> Result<Option<Rc<GatewaySnapshot>>, StoreError> {
     if !gateway::is_account_id(account) || !gateway::is_gateway_id(gateway) {
         return Ok(None);
     }
     let name = format!("{account}/{gateway}");
-    let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.scope.clone(), entry.read_at)));
+    let kept = CACHE.with_borrow(|cache| cache.get(&name).map(|entry| (entry.snapshot.clone(), entry.read_at)));
     if let Some((found, read_at)) = &kept
         && now().saturating_sub(*read_at) < FRESH_MS
         && (found.is_some() || !(is_let_in && gateway == DEFAULT))
     {
         return Ok(found.clone());
     }
-    let store = around.database().within(d1::REQUEST_PATIENCE_MS);
+    let store = runtime.database().within(d1::REQUEST_PATIENCE_MS);
     let read = match snapshot::read(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => {
-            let by = By { actor: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
+            let actor = Actor { name: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
             match gateway::create_default(
-                &around.databases().within(d1::REQUEST_PATIENCE_MS),
+                &runtime.databases().within(d1::REQUEST_PATIENCE_MS),
                 account,
-                &by,
+                &actor,
                 id::mint(now(), random()),
             )
             .await
             {
                 Ok(_) => {
-                    shards_worker::tell(around).await;
+                    shards_worker::tell(runtime).await;
                     snapshot::read(&store, account, gateway).await
                 }
                 Err(error) => Err(error),
@@ -81,8 +81,8 @@ pub async fn settings(
 }
 
 /// What the isolate knows of a gateway without asking for it, however old that is.
-pub fn known(account: &str, gateway: &str) -> Option<Option<Rc<Scope>>> {
-    CACHE.with_borrow(|cache| cache.get(&format!("{account}/{gateway}")).map(|entry| entry.scope.clone()))
+pub fn known(account: &str, gateway: &str) -> Option<Option<Rc<GatewaySnapshot>>> {
+    CACHE.with_borrow(|cache| cache.get(&format!("{account}/{gateway}")).map(|entry| entry.snapshot.clone()))
 }
 
 /// Forgets a gateway that was just changed here, so that the change holds at once in this isolate.
@@ -95,11 +95,11 @@ pub fn forget_all() {
     CACHE.with_borrow_mut(HashMap::clear);
 }
 
-fn keep(name: String, scope: Option<Rc<Scope>>) {
+fn keep(name: String, snapshot: Option<Rc<GatewaySnapshot>>) {
     CACHE.with_borrow_mut(|cache| {
         if cache.len() >= MAX_ENTRIES {
             cache.clear();
         }
-        cache.insert(name, Entry { scope, read_at: now() });
+        cache.insert(name, Entry { snapshot, read_at: now() });
     });
 }

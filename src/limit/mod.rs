@@ -5,7 +5,7 @@
 
 pub mod charge;
 pub mod charge_of;
-pub mod desk;
+pub mod counter_service;
 pub mod estimate;
 pub mod ledger;
 pub mod message;

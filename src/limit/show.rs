@@ -1,6 +1,6 @@
 //! `/accounts/{account}/ai-gateway/gateways/{gateway}/limits`: where each limit of a gateway stands.
 
-use super::desk::MAX_SHOWN;
+use super::counter_service::MAX_SHOWN;
 use super::message::Shown;
 use super::rules::{Limits, RateKey};
 use super::{Demand, Reading, Takes, ledger, spend};

@@ -124,7 +124,7 @@ impl Spent {
         let retry_in_ms = if remaining >= wants {
             0
         } else {
-            limit.checked_sub(wants).map_or(window.length_ms, |room| here.free_in(window, room, now))
+            limit.checked_sub(wants).map_or(window.length_ms, |allowance| here.free_in(window, allowance, now))
         };
         Reading { used, reserved, remaining, resets_in_ms, retry_in_ms }
     }
@@ -155,21 +155,21 @@ impl Spent {
         }
     }
 
-    /// How long until no more than `room` counts as spent.
-    fn free_in(&self, window: &Window, room: u64, now: u64) -> u64 {
+    /// How long until no more than `allowance` counts as spent.
+    fn free_in(&self, window: &Window, allowance: u64, now: u64) -> u64 {
         let left = window.left(now);
-        if self.spent(window, now) <= room {
+        if self.spent(window, now) <= allowance {
             return SOON_MS;
         }
-        // What of a sum may still be covered when it has shrunk to `room`; one more millisecond makes up for rounding.
-        let shrunk = |sum: u64, room: u64| part(window.length_ms, room, sum.max(1)).saturating_sub(1);
+        // What of a sum may still be covered when it has shrunk to `allowance`; one more millisecond makes up for rounding.
+        let shrunk = |sum: u64, allowance: u64| part(window.length_ms, allowance, sum.max(1)).saturating_sub(1);
         match window.technique {
             Technique::Fixed => left,
-            Technique::Sliding if self.current <= room => {
-                left.saturating_sub(shrunk(self.previous, room - self.current)).max(1)
+            Technique::Sliding if self.current <= allowance => {
+                left.saturating_sub(shrunk(self.previous, allowance - self.current)).max(1)
             }
             Technique::Sliding => {
-                left.saturating_add(window.length_ms - shrunk(self.current, room).min(window.length_ms))
+                left.saturating_add(window.length_ms - shrunk(self.current, allowance).min(window.length_ms))
             }
         }
     }

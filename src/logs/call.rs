@@ -58,7 +58,7 @@ pub struct Call {
     /// True for a call that runs a model, whether it names one or not.
     pub runs_a_model: bool,
     /// Whether there is a limit to how many logs the gateway has.
-    pub may_lack_room: bool,
+    pub has_log_limit: bool,
     /// The body as it is stored; `None` when it is not text, too long, or not wanted.
     pub body: Option<String>,
     /// What must not stand in the row, wherever it comes from.
@@ -182,7 +182,7 @@ impl Call {
 
     /// What the request may have cost although its answer does not say so: one that ended without telling its tokens, or
     /// that broke off, or whose client left. Unknown where the model has no price.
-    pub fn unsaid_cost(&self, outcome: &Outcome) -> Option<u64> {
+    pub fn unreported_cost(&self, outcome: &Outcome) -> Option<u64> {
         let began = outcome.status.is_some_and(|status| status < 400) && outcome.facts.error.is_none();
         let sent = began || outcome.failure == Some(Failure::ClientLeft);
         if sent { self.probable_cost() } else { None }

@@ -64,7 +64,7 @@ impl Costed {
         // What is not done yet has told nothing.
         let waits = claim.as_ref().is_some_and(|claim| !claim.has_usage) || (facts.thing.is_open && call.is_free());
         // Where there was nothing to pay for, there is nothing to explain.
-        let is_explained = usage.is_told() || (success && asked.is_some() && !call.is_free());
+        let is_explained = usage.is_reported() || (success && asked.is_some() && !call.is_free());
         let (cost, cost_unknown) = match bill.cost().map(price::bounded) {
             _ if waits && !broken => (None, Some(claim::OPEN.to_owned())),
             Some(Ok(cost)) => (Some(cost), None),
@@ -78,7 +78,7 @@ impl Costed {
             }
         };
         let is_beyond = cost_unknown.as_deref() == Some(price::BEYOND);
-        let price_rule = from.filter(|_| !waits && (cost.is_some() || usage.is_told() || is_beyond));
+        let price_rule = from.filter(|_| !waits && (cost.is_some() || usage.is_reported() || is_beyond));
         let least = if call.cached || waits { 0.0 } else { least };
         Self { usage, cost, cost_unknown, price_rule, least, charge, claim }
     }
@@ -90,7 +90,7 @@ fn explained(why: String, call: &Call, usage: &Usage, status: Option<u16>) -> St
     let is_custom = call.provider.starts_with(upstream::PREFIX);
     let target = Target { provider: &call.provider, is_custom, rest: &call.rest, query: &call.query };
     let answered = status.is_some_and(|status| status < 400) && !call.cached;
-    match call.facts.stream && answered && !usage.is_told() && !has_asked && target.knows_option() {
+    match call.facts.stream && answered && !usage.is_reported() && !has_asked && target.knows_option() {
         true => format!("{why}; {}", stream_usage::HINT),
         false => why,
     }

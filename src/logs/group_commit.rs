@@ -10,7 +10,7 @@ use crate::logs::bodies;
 use crate::logs::metadata;
 use crate::logs::paid_once;
 use crate::logs::record::LogRecord;
-use crate::logs::retention::room::{self, Arrival};
+use crate::logs::retention::capacity::{self, Arrival};
 use crate::logs::rollup::{self, Tally};
 use crate::logs::stored::Stored;
 use serde::ser::{Serialize, SerializeSeq, Serializer};
@@ -108,7 +108,7 @@ pub struct Entry {
     /// Whether there is an object of it in the bucket.
     pub object: bool,
     /// Whether there is a limit to how many logs the gateway has.
-    pub may_lack_room: bool,
+    pub has_log_limit: bool,
 }
 
 /// A row of `log_bodies`.
@@ -279,7 +279,7 @@ pub fn statements(part: &Part) -> Vec<Statement> {
 
 fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
     let arrivals: Vec<Arrival<'_>> = entries.iter().map(Entry::arrival).collect();
-    let (mut statements, places) = room::admit(key, &arrivals);
+    let (mut statements, places) = capacity::admit(key, &arrivals);
     let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
     let logs: Vec<String> = logs.collect();
     statements
@@ -374,8 +374,8 @@ impl Part {
 
 impl Entry {
     fn arrival(&self) -> Arrival<'_> {
-        let Self { id, gateway, created_at, may_lack_room, .. } = self;
-        Arrival { id, gateway: *gateway, created_at: *created_at, may_lack_room: *may_lack_room }
+        let Self { id, gateway, created_at, has_log_limit, .. } = self;
+        Arrival { id, gateway: *gateway, created_at: *created_at, has_log_limit: *has_log_limit }
     }
 
     pub fn of(record: &LogRecord) -> Self {
@@ -391,7 +391,7 @@ impl Entry {
             metadata: metadata.join(","),
             bodies: body_rows(record),
             object: !record.stored.is_empty(),
-            may_lack_room: record.may_lack_room,
+            has_log_limit: record.has_log_limit,
         }
     }
 }
@@ -404,7 +404,7 @@ macro_rules! columns {
 
         impl Serialize for Row<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* shard: _, may_lack_room: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
+                let LogRecord { $($column,)* shard: _, has_log_limit: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
                 let mut row = serializer.serialize_seq(None)?;
                 $(row.serialize_element($column)?;)*
                 row.end()

@@ -195,9 +195,9 @@ fn text(part: &Part, shard: u32) -> Option<String> {
     for claim in claims {
         text.push_str(&format!("claim {claim}\n"));
     }
-    for Entry { id, gateway, created_at, log, metadata, bodies, object, may_lack_room } in entries {
+    for Entry { id, gateway, created_at, log, metadata, bodies, object, has_log_limit } in entries {
         text.push_str(&format!("log {id} {gateway} {created_at} {log}\n"));
-        for (name, holds) in [("object", object), ("limited", may_lack_room)] {
+        for (name, holds) in [("object", object), ("limited", has_log_limit)] {
             if *holds {
                 text.push_str(&format!("{name} -\n"));
             }
@@ -354,7 +354,7 @@ impl Message {
                     metadata: String::new(),
                     bodies: Vec::new(),
                     object: false,
-                    may_lack_room: false,
+                    has_log_limit: false,
                 });
                 continue;
             }
@@ -362,7 +362,7 @@ impl Message {
             match kind {
                 "metadata" => entry.metadata = value.to_owned(),
                 "object" => entry.object = true,
-                "limited" => entry.may_lack_room = true,
+                "limited" => entry.has_log_limit = true,
                 "body" => entry.bodies.push(Body::Short(value.to_owned())),
                 // What a newer version has to say must not be left out: that version will get it.
                 _ => return None,

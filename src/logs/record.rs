@@ -76,7 +76,7 @@ pub struct LogRecord {
     pub response_size: Option<u64>,
     pub metadata: Option<String>,
     /// Whether there is a limit to how many logs the gateway has.
-    pub may_lack_room: bool,
+    pub has_log_limit: bool,
     pub metadata_entries: Vec<(String, Value)>,
     pub request_body: Option<String>,
     pub response_body: Option<String>,
@@ -168,7 +168,7 @@ impl LogRecord {
             request_size: call.request_size,
             response_size: outcome.size,
             metadata: metadata.to_json(),
-            may_lack_room: call.may_lack_room,
+            has_log_limit: call.has_log_limit,
             metadata_entries: metadata.entries,
             request_body: call.body.map(|body| masker.body(body)),
             response_body: outcome.body.map(|body| masker.body(body)),
@@ -258,7 +258,7 @@ pub mod tests {
             facts: RequestFacts { model: Some("gpt-4o".to_owned()), ..RequestFacts::default() },
             usage_asked: false,
             runs_a_model: true,
-            may_lack_room: true,
+            has_log_limit: true,
             body: Some("{}".to_owned()),
             secrets: Secrets::default(),
         }

@@ -3,7 +3,7 @@
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::whose::Whose;
 use crate::logs::bodies;
-use crate::logs::retention::room;
+use crate::logs::retention::capacity;
 use serde_json::Value;
 
 /// How long after its deletion a gateway may still get logs, in milliseconds: they may wait in a queue.
@@ -29,7 +29,7 @@ async fn removed(
         return Ok(0);
     }
     let ids = Value::from(ids).to_string();
-    let released = room::release(&ids, run);
+    let released = capacity::release(&ids, run);
     let objects = bodies::removed(&ids);
     let statements = [
         "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",

@@ -289,7 +289,7 @@ impl Log {
         match bill.cost().map(price::bounded) {
             Some(Ok(cost)) => (Some(cost), from, None),
             Some(Err(reason)) => (None, from, Some(reason.to_owned())),
-            None if usage.is_told() => (None, from, bill.unknown),
+            None if usage.is_reported() => (None, from, bill.unknown),
             None => (None, None, self.cost_unknown.clone()),
         }
     }
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use crate::api::{Place, costs, reprices};
     use crate::base::id;
-    use crate::db::audit::By;
+    use crate::db::audit::Actor;
     use crate::logs::call::Call;
     use crate::logs::group_commit;
     use crate::logs::record::LogRecord;
@@ -332,8 +332,8 @@ mod tests {
 
     const PLACE: Place<'static> = Place { account: "a", gateway: "gw", key: 1 };
 
-    fn by() -> By<'static> {
-        By { actor: "admin", now_ms: NOW + 1_000_000, entry: id::mint(NOW, 1) }
+    fn actor() -> Actor<'static> {
+        Actor { name: "admin", now_ms: NOW + 1_000_000, entry: id::mint(NOW, 1) }
     }
 
     /// `count` logs of 100 and 10 tokens, the first of them priced by their callers.
@@ -362,7 +362,7 @@ mod tests {
             "a",
             body.to_string().as_bytes(),
             &id::mint(NOW, 5),
-            &by(),
+            &actor(),
             &crate::config::bounds::Bounds::USUAL.costs,
         ))
         .unwrap();
@@ -375,7 +375,7 @@ mod tests {
             &PLACE,
             body.to_string().as_bytes(),
             &id,
-            &by(),
+            &actor(),
             &crate::config::bounds::Bounds::USUAL.reprices,
         ));
         assert_eq!(made.unwrap().status, 200);
@@ -481,7 +481,7 @@ mod tests {
                 &PLACE,
                 wrong.to_string().as_bytes(),
                 "x",
-                &by(),
+                &actor(),
                 &crate::config::bounds::Bounds::USUAL.reprices,
             ))
             .unwrap_err();

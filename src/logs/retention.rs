@@ -5,7 +5,7 @@
 //! settings by the statement that chooses it, so that two runs at once choose the same logs, and a setting that has just
 //! been taken back removes nothing.
 
-pub mod room;
+pub mod capacity;
 
 use crate::base::id;
 use crate::db::store::{Bind, Statement, Store, StoreError, row};

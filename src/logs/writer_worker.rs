@@ -1,14 +1,14 @@
 //! Writes log records behind the answers, a group at a time; see [`crate::logs::group_commit`] and [`crate::logs::queue`].
 
 use crate::base::id;
-use crate::base::join_all::{Work, together};
+use crate::base::join_all::{Work, join_all};
 use crate::logs::bodies;
 use crate::logs::group_commit::{self, Group, Lost, Waiting};
 use crate::logs::queue::{self, Outbox};
 use crate::logs::queue_worker::Queue;
 use crate::logs::record::LogRecord;
 use crate::platform::bodies::{self as bucket, Bodies};
-use crate::platform::{Around, console, now, pause, random};
+use crate::platform::{Runtime, console, now, pause, random};
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,7 +33,7 @@ const DRAIN_MS: u64 = 20_000;
 const DEGRADED_MS: u64 = 60_000;
 
 /// What follows when rows were written, such as feedback that waited for them.
-pub type Written = fn(Rc<Around>) -> Work<'static>;
+pub type Written = fn(Rc<Runtime>) -> Work<'static>;
 
 /// What has been begun, and when. The platform may end the work, and then it stays here.
 type Underway<T> = RefCell<Vec<(u64, Rc<T>)>>;
@@ -55,16 +55,16 @@ pub async fn submit(
     mut record: LogRecord,
     is_logged: bool,
     mark: Option<Rc<impl Sized>>,
-    around: &Rc<Around>,
+    runtime: &Rc<Runtime>,
     then: Written,
 ) {
     if is_logged && bodies::is_long(&record) {
-        let bodies = Bodies::new(&around.env);
+        let bodies = Bodies::new(&runtime.env);
         if bodies.is_bound() {
             put_apart(&mut record, &bodies).await;
         }
     }
-    let window = match Queue::new(&around.env).is_bound() {
+    let window = match Queue::new(&runtime.env).is_bound() {
         true => queue::WINDOW_MS,
         false if is_logged => group_commit::WINDOW_MS,
         false => group_commit::COUNT_WINDOW_MS,
@@ -79,7 +79,7 @@ pub async fn submit(
     }
     pause(window).await;
     if WAITING.with_borrow(|waiting| waiting.is_due(now())) {
-        write(begin(), around, then).await;
+        write(begin(), runtime, then).await;
     }
 }
 
@@ -91,14 +91,14 @@ fn begin() -> Vec<Rc<Group>> {
     groups
 }
 
-async fn write(groups: Vec<Rc<Group>>, around: &Rc<Around>, then: Written) {
+async fn write(groups: Vec<Rc<Group>>, runtime: &Rc<Runtime>, then: Written) {
     if groups.is_empty() {
         return;
     }
-    let queue = Queue::new(&around.env);
+    let queue = Queue::new(&runtime.env);
     // Each group retries on its own, so that none waits until the platform ends the background work.
-    together(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, around)) as Work<'_>).collect()).await;
-    then(Rc::clone(around)).await;
+    join_all(groups.into_iter().map(|group| Box::pin(deliver(group, &queue, runtime)) as Work<'_>).collect()).await;
+    then(Rc::clone(runtime)).await;
 }
 
 /// Puts long bodies into the bucket. This comes before the row, which then can say what is there, and each request does it
@@ -131,8 +131,8 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
     }
 }
 
-async fn deliver(group: Rc<Group>, queue: &Queue, around: &Around) {
-    let store = around.database_of(group.shard).within(PATIENCE_MS);
+async fn deliver(group: Rc<Group>, queue: &Queue, runtime: &Runtime) {
+    let store = runtime.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let lost = queue::send(queue, &store, &group, mint, &pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|(_, other)| !Rc::ptr_eq(other, &group)));
@@ -207,21 +207,21 @@ fn mint() -> String {
 
 /// Writes what this isolate has waiting, or sends it to the queue, before whoever asks for logs is answered. Waits for that
 /// half a second at most.
-pub async fn settle(around: &Rc<Around>, then: Written) {
+pub async fn settle(runtime: &Rc<Runtime>, then: Written) {
     let until = now() + SETTLE_MS;
-    write_now(around, then);
+    write_now(runtime, then);
     if !recent(&PUTTING).is_empty() {
         ended(&PUTTING, until).await;
-        write_now(around, then);
+        write_now(runtime, then);
     }
     ended(&WRITING, until).await;
 }
 
 /// Writes everything there is, for somebody who is about to end the process: waits for as long as writing may take.
-pub async fn drain(around: &Rc<Around>, then: Written) {
+pub async fn drain(runtime: &Rc<Runtime>, then: Written) {
     let until = now() + DRAIN_MS;
     loop {
-        write_now(around, then);
+        write_now(runtime, then);
         let is_busy = |all: &'static LocalKey<Underway<Group>>| all.with_borrow(|all| !all.is_empty());
         if !is_busy(&WRITING) && PUTTING.with_borrow(Vec::is_empty) {
             return;
@@ -233,11 +233,11 @@ pub async fn drain(around: &Rc<Around>, then: Written) {
     }
 }
 
-fn write_now(around: &Rc<Around>, then: Written) {
+fn write_now(runtime: &Rc<Runtime>, then: Written) {
     let begun = begin();
     if !begun.is_empty() {
-        let later = Rc::clone(around);
-        around.context.wait_until(async move { write(begun, &later, then).await });
+        let later = Rc::clone(runtime);
+        runtime.context.wait_until(async move { write(begun, &later, then).await });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bodies in blocks. The runtime moves the bytes: wasm is woken for a block, not for each chunk.
 
-use crate::platform::growing::Growing;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js::{self, FixedLengthStream, IdentityTransformStream, Watch};
 use js_sys::{Array, ArrayBuffer, Object, Promise, Reflect, Uint8Array};
 use std::pin::Pin;
@@ -34,7 +34,7 @@ extern "C" {
 
 /// A client's body that was taken in.
 pub enum Upload {
-    Whole(ArrayBuffer, Growing),
+    Whole(ArrayBuffer, GrowingAllotment),
     /// It is longer than the bound, or there is no room for it. The stream has all of it, and the bytes are its beginning.
     Longer(ReadableStream, Vec<u8>, Longer),
 }
@@ -63,24 +63,24 @@ pub async fn upload(
     later: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>),
 ) -> Result<Upload, JsValue> {
     let reader = reader_of(&stream)?;
-    let mut share = Growing::default();
+    let mut allotment = GrowingAllotment::default();
     let (mut pieces, mut taken, mut size) = (Vec::new(), 0, FIRST_BLOCK);
     while let Some(piece) = block(&reader, size, size).await? {
         let more = u64::from(piece.byte_length());
         taken += more;
         pieces.push(piece);
-        let fits = share.add(more);
+        let fits = allotment.add(more);
         if taken > bound || !fits {
             reader.release_lock();
             let why = if taken > bound { Longer::ThanBound } else { Longer::ThanRoom };
             let begun = joined(&pieces, BEGINNING, false);
             let (readable, writable) = pipe(length);
-            later(Box::pin(sent_on(pieces, share, stream, writable)));
+            later(Box::pin(sent_on(pieces, allotment, stream, writable)));
             return Ok(Upload::Longer(readable, begun, why));
         }
         size = (size * 2).min(LAST_BLOCK);
     }
-    buffer(&pieces).await.map(|buffer| Upload::Whole(buffer, share))
+    buffer(&pieces).await.map(|buffer| Upload::Whole(buffer, allotment))
 }
 
 /// Takes in a short body: of up to `bound` bytes as a whole. A longer one comes back as a stream that has all of it.
@@ -118,7 +118,7 @@ pub fn pipe(length: Option<u64>) -> (ReadableStream, WritableStream) {
     }
 }
 
-async fn sent_on(pieces: Vec<Uint8Array>, share: Growing, rest: ReadableStream, writable: WritableStream) {
+async fn sent_on(pieces: Vec<Uint8Array>, allotment: GrowingAllotment, rest: ReadableStream, writable: WritableStream) {
     let Ok(writer) = writable.get_writer() else { return };
     for piece in pieces {
         if JsFuture::from(writer.write_with_chunk(&piece)).await.is_err() {
@@ -127,24 +127,24 @@ async fn sent_on(pieces: Vec<Uint8Array>, share: Growing, rest: ReadableStream, 
             return;
         }
     }
-    drop(share);
+    drop(allotment);
     writer.release_lock();
     let _ = JsFuture::from(rest.pipe_to(&writable)).await;
 }
 
 /// Takes in a client's body that is in memory so many `times` while it is read, or refuses one of more than `bound` bytes, or for
 /// which there is no room. It is read to its end all the same: an answer before that would cost the client its connection.
-pub async fn bounded(request: &Request, bound: u64, times: u64) -> Result<(ArrayBuffer, Growing), Untaken> {
-    let mut share = Growing::default();
-    let Some(stream) = request.body() else { return Ok((ArrayBuffer::new(0), share)) };
+pub async fn bounded(request: &Request, bound: u64, times: u64) -> Result<(ArrayBuffer, GrowingAllotment), Untaken> {
+    let mut allotment = GrowingAllotment::default();
+    let Some(stream) = request.body() else { return Ok((ArrayBuffer::new(0), allotment)) };
     let length = request.headers().get("content-length").ok().flatten().and_then(|length| length.parse().ok());
     let mut fits = true;
     if let Some(length) = length.filter(|length: &u64| *length <= bound) {
-        fits = share.add(length * times);
+        fits = allotment.add(length * times);
         if fits {
             let whole = request.array_buffer().map_err(Untaken::Broken)?;
             let whole = JsFuture::from(whole).await.map_err(Untaken::Broken)?;
-            return Ok((whole.unchecked_into(), share));
+            return Ok((whole.unchecked_into(), allotment));
         }
     }
     let reader = reader_of(&stream).map_err(Untaken::Broken)?;
@@ -152,12 +152,12 @@ pub async fn bounded(request: &Request, bound: u64, times: u64) -> Result<(Array
     while let Some(piece) = block(&reader, size, size).await.map_err(Untaken::Broken)? {
         let more = u64::from(piece.byte_length());
         length += more;
-        fits = fits && length <= bound && share.add(more * times);
+        fits = fits && length <= bound && allotment.add(more * times);
         if fits {
             pieces.push(piece);
         } else {
             pieces.clear();
-            share = Growing::default();
+            allotment = GrowingAllotment::default();
         }
         size = (size * 2).min(LAST_BLOCK);
     }
@@ -166,7 +166,7 @@ pub async fn bounded(request: &Request, bound: u64, times: u64) -> Result<(Array
     } else if !fits {
         Err(Untaken::NoRoom)
     } else {
-        buffer(&pieces).await.map(|buffer| (buffer, share)).map_err(Untaken::Broken)
+        buffer(&pieces).await.map(|buffer| (buffer, allotment)).map_err(Untaken::Broken)
     }
 }
 
@@ -181,8 +181,8 @@ pub async fn beginning(
     stream: &ReadableStream,
     bound: u64,
     watch: &Watch,
-) -> Result<(ArrayBuffer, bool, Growing), JsValue> {
-    let mut share = Growing::default();
+) -> Result<(ArrayBuffer, bool, GrowingAllotment), JsValue> {
+    let mut allotment = GrowingAllotment::default();
     let reader = reader_of(stream)?;
     let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
     // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
@@ -190,15 +190,15 @@ pub async fn beginning(
         watch.came();
         let more = u64::from(piece.byte_length());
         length += more;
-        if length > bound || !share.add(more) {
+        if length > bound || !allotment.add(more) {
             let _ = JsFuture::from(reader.cancel()).await;
-            return buffer(&pieces).await.map(|buffer| (buffer, false, share));
+            return buffer(&pieces).await.map(|buffer| (buffer, false, allotment));
         }
         pieces.push(piece);
         size = (size * 2).min(LAST_BLOCK);
     }
     watch.end();
-    buffer(&pieces).await.map(|buffer| (buffer, true, share))
+    buffer(&pieces).await.map(|buffer| (buffer, true, allotment))
 }
 
 pub fn reader_of(stream: &ReadableStream) -> Result<Byob, JsValue> {
@@ -240,15 +240,15 @@ pub fn joined(pieces: &[Uint8Array], most: usize, from_end: bool) -> Vec<u8> {
     let wanted = length.min(most);
     let mut skipped = if from_end { length - wanted } else { 0 };
     let mut all = vec![0; wanted];
-    let mut room = all.as_mut_slice();
+    let mut rest_of_all = all.as_mut_slice();
     for piece in pieces {
         let size = piece.byte_length() as usize;
         let begin = skipped.min(size);
         skipped -= begin;
-        let end = (begin + room.len()).min(size);
-        let Some((place, rest)) = std::mem::take(&mut room).split_at_mut_checked(end - begin) else { break };
+        let end = (begin + rest_of_all.len()).min(size);
+        let Some((place, rest)) = std::mem::take(&mut rest_of_all).split_at_mut_checked(end - begin) else { break };
         piece.subarray(begin as u32, end as u32).copy_to(place);
-        room = rest;
+        rest_of_all = rest;
     }
     all
 }
@@ -263,20 +263,20 @@ impl Collector {
 
     /// The whole stream, with the room it takes; `None` if it broke, or if it is longer than `limit` bytes or than there is room,
     /// beyond which it is not read.
-    pub async fn collected(&self, limit: u64) -> Option<(ArrayBuffer, Growing)> {
+    pub async fn collected(&self, limit: u64) -> Option<(ArrayBuffer, GrowingAllotment)> {
         let mut chunks = Vec::new();
         let mut length = 0;
-        let mut share = Growing::default();
+        let mut allotment = GrowingAllotment::default();
         while let Some(chunk) = js::chunk(&self.0).await.ok()? {
             let more = u64::from(chunk.byte_length());
             length += more;
-            if length > limit || !share.add(more) {
+            if length > limit || !allotment.add(more) {
                 self.cancel().await;
                 return None;
             }
             chunks.push(chunk);
         }
-        buffer(&chunks).await.ok().map(|buffer| (buffer, share))
+        buffer(&chunks).await.ok().map(|buffer| (buffer, allotment))
     }
 
     pub async fn cancel(&self) {

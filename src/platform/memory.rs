@@ -19,22 +19,24 @@ const FORGOTTEN_MS: u64 = 15 * 60 * 1_000;
 
 /// Who holds how much, in the order of numbers, which is that of times.
 #[derive(Default)]
-pub struct Shares {
-    held: VecDeque<Share>,
+pub struct Allotments {
+    held: VecDeque<Allotment>,
     total: u64,
     last: u64,
 }
 
-struct Share {
+struct Allotment {
     number: u64,
     bytes: u64,
     at: u64,
 }
 
-impl Shares {
+impl Allotments {
     /// A share of so many bytes; `None` when there is not so much left.
     pub fn take(&mut self, bytes: u64, now_ms: u64) -> Option<u64> {
-        while let Some(first) = self.held.front().filter(|share| now_ms.saturating_sub(share.at) >= FORGOTTEN_MS) {
+        while let Some(first) =
+            self.held.front().filter(|allotment| now_ms.saturating_sub(allotment.at) >= FORGOTTEN_MS)
+        {
             self.total -= first.bytes;
             self.held.pop_front();
         }
@@ -43,32 +45,32 @@ impl Shares {
         }
         self.last += 1;
         self.total += bytes;
-        self.held.push_back(Share { number: self.last, bytes, at: now_ms });
+        self.held.push_back(Allotment { number: self.last, bytes, at: now_ms });
         Some(self.last)
     }
 
     /// Makes a share larger, if there is so much left.
     pub fn grow(&mut self, number: u64, bytes: u64) -> bool {
         let Some(at) = self.place(number) else { return false };
-        let all = self.held.get(at).map_or(0, |share| share.bytes) + bytes;
+        let all = self.held.get(at).map_or(0, |allotment| allotment.bytes) + bytes;
         if !self.fits(bytes, all) {
             return false;
         }
         self.total += bytes;
-        if let Some(share) = self.held.get_mut(at) {
-            share.bytes = all;
+        if let Some(allotment) = self.held.get_mut(at) {
+            allotment.bytes = all;
         }
         true
     }
 
     pub fn give_back(&mut self, number: u64) {
-        if let Some(share) = self.place(number).and_then(|at| self.held.remove(at)) {
-            self.total -= share.bytes;
+        if let Some(allotment) = self.place(number).and_then(|at| self.held.remove(at)) {
+            self.total -= allotment.bytes;
         }
     }
 
     fn place(&self, number: u64) -> Option<usize> {
-        self.held.binary_search_by_key(&number, |share| share.number).ok()
+        self.held.binary_search_by_key(&number, |allotment| allotment.number).ok()
     }
 
     /// Whether there is room for so many bytes more of a body that then has `all`.
@@ -83,33 +85,33 @@ mod tests {
 
     #[test]
     fn shares_fill_the_room_and_give_it_back() {
-        let mut shares = Shares::default();
-        let first = shares.take(TOGETHER / 2, 0).unwrap();
-        let second = shares.take(TOGETHER / 4, 0).unwrap();
-        assert!(shares.take(TOGETHER / 2, 0).is_none());
-        assert!(shares.grow(second, TOGETHER / 4) && !shares.grow(second, 1));
-        shares.give_back(first);
-        assert!(shares.grow(second, TOGETHER / 2) && !shares.grow(first, 0));
+        let mut allotments = Allotments::default();
+        let first = allotments.take(TOGETHER / 2, 0).unwrap();
+        let second = allotments.take(TOGETHER / 4, 0).unwrap();
+        assert!(allotments.take(TOGETHER / 2, 0).is_none());
+        assert!(allotments.grow(second, TOGETHER / 4) && !allotments.grow(second, 1));
+        allotments.give_back(first);
+        assert!(allotments.grow(second, TOGETHER / 2) && !allotments.grow(first, 0));
     }
 
     #[test]
     fn what_nobody_gives_back_is_forgotten_in_the_end() {
-        let mut shares = Shares::default();
-        let lost = shares.take(TOGETHER, 0).unwrap();
-        assert!(shares.take(SHORT + 1, FORGOTTEN_MS - 1).is_none());
-        assert!(shares.take(1, FORGOTTEN_MS).is_some());
-        assert!(!shares.grow(lost, 1));
+        let mut allotments = Allotments::default();
+        let lost = allotments.take(TOGETHER, 0).unwrap();
+        assert!(allotments.take(SHORT + 1, FORGOTTEN_MS - 1).is_none());
+        assert!(allotments.take(1, FORGOTTEN_MS).is_some());
+        assert!(!allotments.grow(lost, 1));
     }
 
     #[test]
     fn long_bodies_leave_room_for_short_ones() {
-        let mut shares = Shares::default();
-        shares.take(TOGETHER, 0).unwrap();
-        assert!(shares.take(SHORT + 1, 0).is_none());
-        let short: Vec<u64> = std::iter::from_fn(|| shares.take(SHORT, 0)).collect();
+        let mut allotments = Allotments::default();
+        allotments.take(TOGETHER, 0).unwrap();
+        assert!(allotments.take(SHORT + 1, 0).is_none());
+        let short: Vec<u64> = std::iter::from_fn(|| allotments.take(SHORT, 0)).collect();
         assert_eq!(short.len() as u64, FOR_SHORT / SHORT);
-        shares.give_back(short[0]);
-        let last = shares.take(SHORT / 2, 0).unwrap();
-        assert!(shares.grow(last, SHORT / 2) && !shares.grow(last, 1));
+        allotments.give_back(short[0]);
+        let last = allotments.take(SHORT / 2, 0).unwrap();
+        assert!(allotments.grow(last, SHORT / 2) && !allotments.grow(last, 1));
     }
 }

@@ -1,10 +1,10 @@
 //! The Workers platform: everything that only exists inside the runtime.
 
+pub mod allotment;
 pub mod blocks;
 pub mod bodies;
 pub mod console;
 pub mod d1;
-pub mod growing;
 pub mod js;
 pub mod memory;
 pub mod random;
@@ -13,5 +13,5 @@ pub mod time;
 pub mod turns;
 
 pub use random::random;
-pub use runtime::{Around, Carried};
+pub use runtime::{Carried, Runtime};
 pub use time::{now, pause, within};

@@ -1,6 +1,6 @@
 //! What the runtime gives to each call: its bindings, and a way to go on behind the answer.
 
-use crate::base::join_all::{Work, together};
+use crate::base::join_all::{Work, join_all};
 use crate::db::databases::{self, Bound};
 use crate::platform::d1::D1Store;
 use crate::platform::js;
@@ -12,7 +12,7 @@ use web_sys::Response;
 use worker::{Context, Env};
 
 /// What a request finds around it.
-pub struct Around {
+pub struct Runtime {
     pub env: Env,
     pub context: Context,
     /// What is to be done when the answer has been given; `None` when nobody is going to.
@@ -26,7 +26,7 @@ thread_local! {
     static SHARDS: OnceCell<Vec<u32>> = const { OnceCell::new() };
 }
 
-impl Around {
+impl Runtime {
     pub fn new(env: Env, context: Context) -> Self {
         Self { env, context, rest: RefCell::default() }
     }
@@ -40,7 +40,7 @@ impl Around {
         let answer = answering.await;
         let rest = self.rest.take().unwrap_or_default();
         wasm_bindgen_futures::spawn_local(async move {
-            together(rest).await;
+            join_all(rest).await;
             drop(carried);
             let _ = release.call0(&JsValue::UNDEFINED);
         });

@@ -8,9 +8,9 @@ use crate::cache::{self, Policy, canonical};
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::logs::call::Outcome;
-use crate::platform::growing::Share;
-use crate::platform::{Around, console, js, now, pause, within};
-use crate::proxy::exchange::Job;
+use crate::platform::allotment::Allotment;
+use crate::platform::{Runtime, console, js, now, pause, within};
+use crate::proxy::exchange::Exchange;
 use crate::proxy::upstream_request::Taken;
 use crate::wire::{Framing, complete};
 use js_sys::{ArrayBuffer, JSON, Object, Promise, Reflect};
@@ -115,21 +115,21 @@ impl Cache {
 }
 
 /// Looks for the answer to a request.
-pub async fn look_up(asked: &Asked<'_>, body: &Taken, job: &mut Job) -> Option<Response> {
-    let Policy { ttl, skip, .. } = *job.cache.policy.as_ref()?;
+pub async fn look_up(asked: &Asked<'_>, body: &Taken, exchange: &mut Exchange) -> Option<Response> {
+    let Policy { ttl, skip, .. } = *exchange.cache.policy.as_ref()?;
     if skip {
-        job.cache.status = Some("MISS");
+        exchange.cache.status = Some("MISS");
         return None;
     }
     let key = key_of(asked, body).await?;
-    job.cache.status = Some("MISS");
+    exchange.cache.status = Some("MISS");
     let mut waited = false;
     let leads = loop {
         let looked_at = now();
-        match within(PATIENCE_MS, read(&job.around, &key)).await {
+        match within(PATIENCE_MS, read(&exchange.runtime, &key)).await {
             Some(Ok(Some(answer))) => {
-                job.cache.status = Some("HIT");
-                job.call.cached = true;
+                exchange.cache.status = Some("HIT");
+                exchange.call.cached = true;
                 return Some(answer);
             }
             Some(Ok(None)) => {}
@@ -150,7 +150,7 @@ pub async fn look_up(asked: &Asked<'_>, body: &Taken, job: &mut Job) -> Option<R
             Next::Wait if asked.stream || waited => break false,
             Next::Wait => {
                 let until = now() + flight::PATIENCE_MS;
-                while now() < until && !job.client.aborted() && FLIGHT.with_borrow(|flight| flight.has(&key)) {
+                while now() < until && !exchange.client.aborted() && FLIGHT.with_borrow(|flight| flight.has(&key)) {
                     pause(flight::LOOK_MS).await;
                 }
                 // If there is still no answer, all that waited ask for themselves.
@@ -158,34 +158,34 @@ pub async fn look_up(asked: &Asked<'_>, body: &Taken, job: &mut Job) -> Option<R
             }
         }
     };
-    job.cache.miss = Some(Rc::new(Miss { key, ttl, leads: Cell::new(leads) }));
+    exchange.cache.miss = Some(Rc::new(Miss { key, ttl, leads: Cell::new(leads) }));
     None
 }
 
 /// An answer of the cache that turned out to be unusable counts as none.
-pub fn mistaken(cause: &str, job: &mut Job) {
+pub fn mistaken(cause: &str, exchange: &mut Exchange) {
     tell("cache_unreadable", cause);
-    job.cache.status = Some("MISS");
-    job.call.cached = false;
+    exchange.cache.status = Some("MISS");
+    exchange.call.cached = false;
 }
 
 /// Keeps an answer that came to its end, if it did.
 pub fn keep<'a>(
-    job: &Job,
+    exchange: &Exchange,
     headers: &'a Headers,
     outcome: &Outcome,
     body: &'a ArrayBuffer,
 ) -> Option<impl Future<Output = ()> + use<'a>> {
-    let miss = Rc::clone(job.cache.miss.as_ref()?);
+    let miss = Rc::clone(exchange.cache.miss.as_ref()?);
     let status = outcome.status?;
     let short = u64::from(body.byte_length()) <= cache::MAX_SIZE;
     if outcome.failure.is_some() || !short || !is_complete(headers, outcome, body) {
         miss.release();
         return None;
     }
-    let around = Rc::clone(&job.around);
+    let runtime = Rc::clone(&exchange.runtime);
     Some(async move {
-        match within(KEEP_PATIENCE_MS, write(&around, &miss, status, headers, body)).await {
+        match within(KEEP_PATIENCE_MS, write(&runtime, &miss, status, headers, body)).await {
             Some(Ok(_)) => {}
             Some(Err(error)) => tell("cache_unwritable", &js::message(&error)),
             None => tell("cache_unwritable", &format!("no answer within {KEEP_PATIENCE_MS} ms")),
@@ -226,8 +226,8 @@ async fn key_of(asked: &Asked<'_>, body: &Taken) -> Option<String> {
     Some(key::key(asked, &Body::Digest(&js::bytes(digest.unchecked_ref()))))
 }
 
-async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
-    let found = match Store::of(around) {
+async fn read(runtime: &Runtime, key: &str) -> Result<Option<Response>, JsValue> {
+    let found = match Store::of(runtime) {
         Store::Kv(kv) => {
             let found = JsFuture::from(kv.get_with_metadata(key, "stream")?).await?;
             let value = field(&found, "value")?;
@@ -253,7 +253,9 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
         headers.delete(name)?;
     }
     let body: JsValue = match all.content_length() {
-        Some(length) if length <= WHOLE && Share::of(length).is_some() => JsFuture::from(found.array_buffer()?).await?,
+        Some(length) if length <= WHOLE && Allotment::of(length).is_some() => {
+            JsFuture::from(found.array_buffer()?).await?
+        }
         _ => found.body().into(),
     };
     let text = if status == 200 { "OK" } else { "" };
@@ -262,26 +264,26 @@ async fn read(around: &Around, key: &str) -> Result<Option<Response>, JsValue> {
 }
 
 async fn write(
-    around: &Around,
+    runtime: &Runtime,
     miss: &Miss,
     status: u16,
     headers: &Headers,
     body: &ArrayBuffer,
 ) -> Result<JsValue, JsValue> {
     let kept = headers.0.iter().filter(|(name, _)| cache::is_replayed(name) && name != "content-length");
-    match Store::of(around) {
+    match Store::of(runtime) {
         Store::Kv(kv) => {
             // What comes first is what a client cannot do without.
             let own = [(STATUS, status.to_string()), ("content-length", body.byte_length().to_string())];
             let own = own.map(|(name, value)| (name.to_owned(), value));
             let kind = headers.0.iter().filter(|(name, _)| name == "content-type");
-            let mut room = MAX_METADATA - 2;
+            let mut left = MAX_METADATA - 2;
             let metadata = Object::new();
             for (name, value) in own.iter().chain(kind).chain(kept) {
                 // Each character may be escaped.
                 let size = name.len() + 2 * value.len() + 6;
-                if size <= room {
-                    room -= size;
+                if size <= left {
+                    left -= size;
                     Reflect::set(&metadata, &JsValue::from_str(name), &JsValue::from_str(value))?;
                 }
             }
@@ -324,8 +326,8 @@ fn tell(event: &str, cause: &str) {
 // === impl Store ===
 
 impl Store {
-    fn of(around: &Around) -> Self {
-        match field(&around.env, "CACHE") {
+    fn of(runtime: &Runtime) -> Self {
+        match field(&runtime.env, "CACHE") {
             Ok(binding) if binding.is_object() => Self::Kv(binding.unchecked_into()),
             _ => Self::DataCentre,
         }

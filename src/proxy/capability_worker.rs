@@ -7,7 +7,7 @@ use crate::db::store::StoreError;
 use crate::gateways::snapshot_worker;
 use crate::http::refusal::Refusal;
 use crate::http::router::Route;
-use crate::platform::{Around, console, now};
+use crate::platform::{Runtime, console, now};
 use crate::providers::links::Site;
 use crate::providers::upstream::Upstream;
 use crate::proxy::capability::{self, Bound, Grant};
@@ -19,27 +19,27 @@ pub async fn redeem(
     route: &Route<'_>,
     query: &str,
     method: &str,
-    around: &Rc<Around>,
+    runtime: &Rc<Runtime>,
 ) -> Result<Grant, Refusal> {
     let unreadable = |error: StoreError| {
         let line = serde_json::json!({ "level": "error", "event": "capability_unreadable", "cause": error.0 });
         console::error(&line);
         Refusal::unavailable("Tollgate's database does not answer, so the capability cannot be looked at. Try again.")
     };
-    let admin = config(around).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
+    let admin = config(runtime).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     // As a stranger, for whom no gateway is made.
-    let scope = snapshot_worker::settings(around, route.account, route.gateway, false).await.map_err(unreadable)?;
-    let scope = scope.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
-    let upstream = Upstream::find(route.provider, &scope.custom)?;
-    let site = Site::of(upstream, config(around).base_url(upstream.slug()), route.account, route.rest);
+    let snapshot = snapshot_worker::settings(runtime, route.account, route.gateway, false).await.map_err(unreadable)?;
+    let snapshot = snapshot.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
+    let upstream = Upstream::find(route.provider, &snapshot.custom)?;
+    let site = Site::of(upstream, config(runtime).base_url(upstream.slug()), route.account, route.rest);
     let url = site.url(route.rest, query, site.base_override).unwrap_or_default();
-    let bound = Bound { account: route.account, gateway: scope.gateway.key, provider: upstream.slug(), url: &url };
+    let bound = Bound { account: route.account, gateway: snapshot.gateway.key, provider: upstream.slug(), url: &url };
     let grant = capability::read(&admin.capability_key(), text, &bound, method, now())
         .map_err(|fault| Refusal::unauthorized(fault.description()))?;
     if grant.identity == presented::ADMIN {
         return Ok(grant);
     }
-    let token = tokens_worker::by_id(around, route.account, &grant.identity).await.map_err(unreadable)?;
+    let token = tokens_worker::by_id(runtime, route.account, &grant.identity).await.map_err(unreadable)?;
     let is_valid = token.is_some_and(|token| {
         token.is_valid(now()) && token.has(Permission::Run) && token.reaches(route.account, route.gateway)
     });

@@ -6,7 +6,7 @@ use crate::http::refusal::Refusal;
 use crate::platform::now;
 use crate::providers::address;
 use crate::proxy::circuit_breaker::{self, Breaker, End, Settings};
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::proven::{Endpoint, Proven};
 use crate::proxy::upstream_request::NoAnswer;
 use std::cell::RefCell;
@@ -20,40 +20,40 @@ thread_local! {
 pub const HEADER: &str = "cf-aig-circuit";
 
 /// Refuses a request while its provider is left alone.
-pub fn check(job: &mut Job, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
-    asked(job, url, settings, Breaker::check)
+pub fn check(exchange: &mut Exchange, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(exchange, url, settings, Breaker::check)
 }
 
 /// As `check`, for a request that is sent if it passes.
-pub fn admit(job: &mut Job, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
-    asked(job, url, settings, Breaker::admit)
+pub fn admit(exchange: &mut Exchange, url: &str, settings: &GatewaySettings) -> Result<(), Refusal> {
+    asked(exchange, url, settings, Breaker::admit)
 }
 
 type Question = fn(&mut Breaker, i64, &str, Settings, u64) -> Result<(), u64>;
 
-fn asked(job: &mut Job, url: &str, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
+fn asked(exchange: &mut Exchange, url: &str, settings: &GatewaySettings, question: Question) -> Result<(), Refusal> {
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return Ok(()) };
-    let circuit = circuit(job, url);
-    let answer = BREAKER.with_borrow_mut(|breaker| question(breaker, job.call.gateway, &circuit, settings, now()));
+    let circuit = circuit(exchange, url);
+    let answer = BREAKER.with_borrow_mut(|breaker| question(breaker, exchange.call.gateway, &circuit, settings, now()));
     answer.map_err(|milliseconds| {
         let seconds = milliseconds.div_ceil(1_000);
-        job.notes.push((HEADER, "open".to_owned()));
-        job.notes.push(("retry-after", seconds.to_string()));
-        Refusal::circuit_open(&job.call.provider, seconds)
+        exchange.gateway_headers.push((HEADER, "open".to_owned()));
+        exchange.gateway_headers.push(("retry-after", seconds.to_string()));
+        Refusal::circuit_open(&exchange.call.provider, seconds)
     })
 }
 
 /// Takes note of how an attempt ended. True when no other may follow for now. `caller` tells whose it was.
 pub fn note(
-    job: &Job,
+    exchange: &Exchange,
     url: &str,
     settings: &GatewaySettings,
     sent: &Result<Answer, NoAnswer>,
     caller: impl FnOnce() -> u64,
 ) -> bool {
     let endpoint = || {
-        let model = job.call.model();
-        Endpoint::new(&job.call.provider, address::origin_of(url), &job.call.rest, model.as_deref())
+        let model = exchange.call.model();
+        Endpoint::new(&exchange.call.provider, address::origin_of(url), &exchange.call.rest, model.as_deref())
     };
     if sent.as_ref().is_ok_and(|answer| answer.status < 400) {
         PROVEN.with_borrow_mut(|proven| proven.note(endpoint(), now()));
@@ -67,16 +67,16 @@ pub fn note(
         Ok(upstream) if circuit_breaker::is_failure(upstream.status) => failed(),
         Ok(_) => End::Answered,
         // The client took its request back, which says nothing about the provider.
-        Err(_) if job.client.aborted() => End::Unknown,
+        Err(_) if exchange.client.aborted() => End::Unknown,
         Err(NoAnswer { waited_ms: Some(waited), .. }) if *waited < settings.timeout_floor_ms => End::Unknown,
         Err(NoAnswer { waited_ms: Some(_), .. }) => failed(),
         Err(NoAnswer { waited_ms: None, .. }) => End::Unreached,
     };
-    let circuit = circuit(job, url);
-    BREAKER.with_borrow_mut(|breaker| breaker.note(job.call.gateway, &circuit, settings, end, now()))
+    let circuit = circuit(exchange, url);
+    BREAKER.with_borrow_mut(|breaker| breaker.note(exchange.call.gateway, &circuit, settings, end, now()))
 }
 
 /// Only gateways with a breaker need the name.
-fn circuit(job: &Job, url: &str) -> String {
-    circuit_breaker::name(&job.call.provider, address::origin_of(url))
+fn circuit(exchange: &Exchange, url: &str) -> String {
+    circuit_breaker::name(&exchange.call.provider, address::origin_of(url))
 }

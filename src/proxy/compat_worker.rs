@@ -3,8 +3,8 @@
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::router::Route;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, Untaken};
-use crate::platform::growing::Growing;
 use crate::platform::js;
 use crate::providers::table::COMPAT;
 use crate::providers::upstream::CustomProvider;
@@ -19,7 +19,7 @@ pub struct Resolved {
     provider: String,
     rest: &'static str,
     /// Room for the body as it came and as it is read.
-    _share: Growing,
+    _share: GrowingAllotment,
 }
 
 /// The request and the provider behind it; `None` for a request that is not for `compat`.
@@ -32,10 +32,10 @@ pub async fn resolved(
         return Ok(None);
     }
     let request = &asked.request;
-    let (bytes, share) = match request.body() {
-        None => (Vec::new(), Growing::default()),
+    let (bytes, allotment) = match request.body() {
+        None => (Vec::new(), GrowingAllotment::default()),
         Some(_) => {
-            let (whole, share) = blocks::bounded(request, MAX_KEPT, 1).await.map_err(|untaken| match untaken {
+            let (whole, allotment) = blocks::bounded(request, MAX_KEPT, 1).await.map_err(|untaken| match untaken {
                 Untaken::Broken(_) => NoBody::ClientLeft,
                 Untaken::NoRoom => Refusal::no_room("a request to compat of that length").into(),
                 Untaken::TooLong => {
@@ -43,7 +43,7 @@ pub async fn resolved(
                     Refusal::body_too_large(description).into()
                 }
             })?;
-            (js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), share)
+            (js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), allotment)
         }
     };
     let compat::Resolved { provider, rest, body } = compat::resolve(route.rest, &bytes, custom)?;
@@ -57,7 +57,7 @@ pub async fn resolved(
     let mut headers = asked.headers.clone();
     headers.0.retain(|(name, _)| name != "content-encoding");
     let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
-    Ok(Some(Resolved { asked, provider, rest, _share: share }))
+    Ok(Some(Resolved { asked, provider, rest, _share: allotment }))
 }
 
 // === impl Resolved ===

@@ -1,7 +1,7 @@
 //! The log's copy of an answer, with a bound.
 
+use crate::platform::allotment::{Allotment, GrowingAllotment};
 use crate::platform::blocks::{Byob, FIRST_BLOCK, LAST_BLOCK, block, buffer, joined, reader_of};
-use crate::platform::growing::{Growing, Share};
 use crate::platform::js::Watch;
 use crate::platform::{pause, within};
 use crate::wire::scan::Scanner;
@@ -35,7 +35,7 @@ pub struct Copied {
     is_whole: bool,
     limit: u64,
     pieces: Vec<Uint8Array>,
-    share: Share,
+    allotment: Allotment,
     /// How a body is read that is too long to be kept.
     form: Option<Form>,
     scanner: Option<Box<Scanner>>,
@@ -104,19 +104,19 @@ impl From<JsValue> for Ended {
 impl Copied {
     /// Keeps up to `limit` bytes whole.
     fn new(limit: u64, form: Option<Form>) -> Self {
-        let (pieces, share) = (Vec::new(), Share::default());
-        Self { length: 0, is_whole: true, limit, pieces, share, form, scanner: None, unread: None }
+        let (pieces, allotment) = (Vec::new(), Allotment::default());
+        Self { length: 0, is_whole: true, limit, pieces, allotment, form, scanner: None, unread: None }
     }
 
     /// A body that is there already, with the room it takes.
-    pub fn of(buffer: &ArrayBuffer, share: Share) -> Self {
+    pub fn of(buffer: &ArrayBuffer, allotment: Allotment) -> Self {
         let length = u64::from(buffer.byte_length());
-        Self { length, pieces: vec![Uint8Array::new(buffer)], share, ..Self::new(u64::MAX, None) }
+        Self { length, pieces: vec![Uint8Array::new(buffer)], allotment, ..Self::new(u64::MAX, None) }
     }
 
     /// The room that the copy takes, for whoever goes on to hold it as a buffer.
-    pub fn share(&mut self) -> Share {
-        std::mem::take(&mut self.share)
+    pub fn allotment(&mut self) -> Allotment {
+        std::mem::take(&mut self.allotment)
     }
 
     /// All bytes, if they are no more than `limit`.
@@ -236,7 +236,7 @@ impl Copied {
     async fn read_ahead(&mut self, reader: &Byob, bound: u64, watch: &Watch) -> Result<bool, JsValue> {
         let mut size = FIRST_BLOCK;
         // Read ahead of the client, all of it is also kept by the runtime, until the client has it.
-        let mut ahead = Growing::default();
+        let mut ahead = GrowingAllotment::default();
         // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
         while let Some(piece) = block(reader, if watch.is_on() { 1 } else { size }, size).await? {
             watch.came();
@@ -262,9 +262,9 @@ impl Copied {
             return self.scan(&piece);
         }
         self.pieces.push(piece);
-        if self.length > self.limit || !self.share.grow(self.length, more) {
+        if self.length > self.limit || !self.allotment.grow(self.length, more) {
             self.is_whole = false;
-            self.share = Share::default();
+            self.allotment = Allotment::default();
             self.scan_pieces();
         }
     }

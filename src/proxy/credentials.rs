@@ -12,18 +12,18 @@ use crate::credentials::select::{
 use crate::credentials::sigv4::{self, Signed};
 use crate::credentials::vault::{Bound, Vault};
 use crate::credentials::vault_worker::{self, EnvVault};
-use crate::gateways::snapshot::Scope;
+use crate::gateways::snapshot::GatewaySnapshot;
 use crate::http::headers::{Edits, Headers};
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::logs::call;
 use crate::platform::js;
-use crate::platform::{Around, console, now, within};
+use crate::platform::{Runtime, console, now, within};
 use crate::providers::address;
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{self, Upstream};
 use crate::proxy::compat;
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::options::Options;
 use crate::proxy::upstream_request::Taken;
 use serde_json::json;
@@ -69,67 +69,67 @@ pub struct Credential {
 pub async fn resolve(
     headers: &Headers,
     upstream: Upstream<'_>,
-    scope: &Scope,
+    snapshot: &GatewaySnapshot,
     presented: &Presented,
     options: &Options,
-    job: &mut Job,
+    exchange: &mut Exchange,
 ) -> Result<Credential, Refusal> {
-    let around = Rc::clone(&job.around);
-    let config = config(&around);
+    let runtime = Rc::clone(&exchange.runtime);
+    let config = config(&runtime);
     let slug = upstream.slug();
     // The endpoints that providers have for OpenAI's clients take what those send.
-    let form = if compat::wants_bearer(slug, &job.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
+    let form = if compat::wants_bearer(slug, &exchange.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
     let operators = config.provider_key(slug);
     // Headers with a credential are the account's own key, whatever `byok_only` says of the operator's.
     let has_secrets = upstream.has_secrets();
     let signature =
-        (upstream.key_form() == KeyForm::Aws).then(|| client_signature::of(headers, &job.call.query)).flatten();
+        (upstream.key_form() == KeyForm::Aws).then(|| client_signature::of(headers, &exchange.call.query)).flatten();
     let mut asked = Asked {
         provider: slug,
         upstream: upstream.origin(config.base_url(slug)),
         brings_key: false,
         alias: options.byok_alias.as_deref(),
         let_in: presented.let_in,
-        own_keys_only: !has_secrets && (options.no_wholesale || scope.gateway.settings.byok_only),
+        own_keys_only: !has_secrets && (options.no_wholesale || snapshot.gateway.settings.byok_only),
         operator_has_key: operators.is_some() || has_secrets,
     };
     let used = signature.map(|signature| {
-        let kept = select::choose(&asked, &scope.keys);
-        signature.used(scope.gateway.settings.resign, matches!(kept, Ok(Choice::Stored(_) | Choice::Operator)))
+        let kept = select::choose(&asked, &snapshot.keys);
+        signature.used(snapshot.gateway.settings.resign, matches!(kept, Ok(Choice::Stored(_) | Choice::Operator)))
     });
     if used == Some(Use::Misdirected) {
         return Err(client_signature::misdirected());
     }
     let is_void = used == Some(Use::Void);
-    let is_no_key = |text: &str| (is_void && client_signature::is_signature(text)) || is_ours(&around, text);
-    asked.brings_key = presented.goes_on_with_own || select::brings_key(headers, &job.call.query, is_no_key);
+    let is_no_key = |text: &str| (is_void && client_signature::is_signature(text)) || is_ours(&runtime, text);
+    asked.brings_key = presented.goes_on_with_own || select::brings_key(headers, &exchange.call.query, is_no_key);
     let beside = upstream.headers(presented.let_in && !asked.brings_key);
     let beside = beside.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut credential = Credential { material: None, replaces: false, beside, limit: None, is_signed_anew: is_void };
     let unfit = |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}."));
-    match select::choose(&asked, &scope.keys)? {
+    match select::choose(&asked, &snapshot.keys)? {
         Choice::Request => {
-            job.call.credential = call::Credential::Request;
+            exchange.call.credential = call::Credential::Request;
             if asked.alias.is_some() {
-                job.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
+                exchange.warn("cf-aig-byok-alias: not used, for the request brings a key of its own");
             }
             credential.material = select::account_of_client(form, headers).map(Material::Google);
         }
         Choice::Stored(key) => {
-            job.call.credential = call::Credential::Stored(key.alias.clone());
-            let secret = opened(key, scope, &around).await?;
-            select::admit_resource(form, &job.call.rest, secret.trim())?;
-            let material = select::material(form, &job.call.rest, secret.trim());
+            exchange.call.credential = call::Credential::Stored(key.alias.clone());
+            let secret = opened(key, snapshot, &runtime).await?;
+            select::admit_resource(form, &exchange.call.rest, secret.trim())?;
+            let material = select::material(form, &exchange.call.rest, secret.trim());
             credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
             credential.replaces = true;
             credential.limit = key.limit.clone();
         }
         Choice::Operator => {
-            job.call.credential = call::Credential::Operator;
+            exchange.call.credential = call::Credential::Operator;
             credential.replaces = true;
             if let Some(key) = operators {
-                select::admit_resource(form, &job.call.rest, key.trim())?;
-                let material = select::material(form, &job.call.rest, key.trim());
+                select::admit_resource(form, &exchange.call.rest, key.trim())?;
+                let material = select::material(form, &exchange.call.rest, key.trim());
                 credential.material = Some(material.map_err(|fault| unfit("The operator's", fault))?);
             }
         }
@@ -144,10 +144,10 @@ pub async fn resolve(
 
 /// Gets a stored key. When that is not possible the request is refused, and the operator is told: with another key than the
 /// one that was meant it must not be sent.
-async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<String, Refusal> {
-    let gateway = &scope.gateway;
-    let keys = &config(around).encryption_keys;
-    let vault = EnvVault { env: &around.env, keys };
+async fn opened(key: &StoredKey, snapshot: &GatewaySnapshot, runtime: &Rc<Runtime>) -> Result<String, Refusal> {
+    let gateway = &snapshot.gateway;
+    let keys = &config(runtime).encryption_keys;
+    let vault = EnvVault { env: &runtime.env, keys };
     let got = match &key.held {
         Held::Sealed(sealed) => {
             let bound = Bound {
@@ -158,8 +158,8 @@ async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<S
                 upstream: key.upstream.as_deref(),
             };
             if vault.current().is_some_and(|current| current != sealed.key_id) {
-                let later = Rc::clone(around);
-                around.context.wait_until(async move { vault_worker::reseal(&later, keys).await });
+                let later = Rc::clone(runtime);
+                runtime.context.wait_until(async move { vault_worker::reseal(&later, keys).await });
             }
             vault.open(sealed, &bound).await
         }
@@ -179,8 +179,8 @@ async fn opened(key: &StoredKey, scope: &Scope, around: &Rc<Around>) -> Result<S
     })
 }
 
-fn is_ours(around: &Around, text: &str) -> bool {
-    config(around).admin.as_ref().is_ok_and(|admin| presented::is_ours(text, admin))
+fn is_ours(runtime: &Runtime, text: &str) -> bool {
+    config(runtime).admin.as_ref().is_ok_and(|admin| presented::is_ours(text, admin))
 }
 
 // === impl Credential ===
@@ -192,9 +192,9 @@ impl Credential {
     }
 
     /// The query as it goes upstream.
-    pub fn query<'a>(&self, query: &'a str, job: &Job) -> Cow<'a, str> {
-        let holds = |text: &str| config(&job.around).holds_token(text);
-        let ours = |text: &str| is_ours(&job.around, text);
+    pub fn query<'a>(&self, query: &'a str, exchange: &Exchange) -> Cow<'a, str> {
+        let holds = |text: &str| config(&exchange.runtime).holds_token(text);
+        let ours = |text: &str| is_ours(&exchange.runtime, text);
         if self.is_signed_anew {
             let unsigned = client_signature::without(query);
             return select::outgoing_query(&unsigned, self.replaces, ours, holds).into_owned().into();
@@ -210,7 +210,7 @@ impl Credential {
         url: String,
         outgoing: &mut Edits<'_>,
         body: &Taken,
-        job: &mut Job,
+        exchange: &mut Exchange,
     ) -> Result<String, Refusal> {
         if self.is_signed_anew {
             // Without its signature the rest of it would only contradict another key.
@@ -231,25 +231,25 @@ impl Credential {
         }
         for (name, value) in self.beside {
             if upstream::is_secret(&name, &value) {
-                job.call.secrets.keep(&value);
+                exchange.call.secrets.keep(&value);
             }
             outgoing.set(name, value);
         }
         match self.material {
             None => {}
             Some(Material::Header(name, value)) => {
-                job.call.secrets.keep(&value);
+                exchange.call.secrets.keep(&value);
                 outgoing.set(name, value);
             }
             Some(Material::Google(account)) => {
-                let token = minted(&account, job).await?;
-                job.call.secrets.keep(&token);
+                let token = minted(&account, exchange).await?;
+                exchange.call.secrets.keep(&token);
                 outgoing.set("authorization", format!("Bearer {token}"));
             }
             Some(Material::Aws(keys)) => {
                 let secrets = [&keys.access_key_id, &keys.secret_access_key].into_iter().chain(&keys.session_token);
-                secrets.for_each(|secret| job.call.secrets.keep(secret));
-                return signed(&keys, asked, &url, outgoing, body, job).await;
+                secrets.for_each(|secret| exchange.call.secrets.keep(secret));
+                return signed(&keys, asked, &url, outgoing, body, exchange).await;
             }
         }
         Ok(url)
@@ -263,7 +263,7 @@ async fn signed(
     url: &str,
     outgoing: &mut Edits<'_>,
     body: &Taken,
-    job: &mut Job,
+    exchange: &mut Exchange,
 ) -> Result<String, Refusal> {
     let hash = match body {
         Taken::Nothing => sigv4::hex(&Sha256::digest([])),
@@ -279,7 +279,7 @@ async fn signed(
     let path = sigv4::sent_path(path.or_else(|| url.get(origin.len()..)).unwrap_or(""));
     let query = query.unwrap_or("");
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);
-    let mut of_path = job.call.rest.split('/');
+    let mut of_path = exchange.call.rest.split('/');
     let service = if of_path.next() == Some("bedrock-mantle") { "bedrock-mantle" } else { "bedrock" };
     let region = of_path.next().unwrap_or("");
     let time = timestamp::basic(now());
@@ -299,7 +299,7 @@ async fn signed(
     let request = Signed { method, path: &path, query, headers: &headers, body: &hash, time: &time, region, service };
     let authorization = sigv4::authorization(&request, &keys.access_key_id, &keys.secret_access_key);
     if let Some((_, signature)) = authorization.rsplit_once("Signature=") {
-        job.call.secrets.keep(signature);
+        exchange.call.secrets.keep(signature);
     }
     outgoing.set("authorization", authorization);
     let mark = if query.is_empty() { "" } else { "?" };
@@ -307,7 +307,7 @@ async fn signed(
 }
 
 /// A token for a service account: one that this isolate has, or a new one.
-async fn minted(account: &Account, job: &Job) -> Result<String, Refusal> {
+async fn minted(account: &Account, exchange: &Exchange) -> Result<String, Refusal> {
     let id = account.digest();
     let at_hand = TOKENS.with_borrow(|tokens| {
         let found = tokens.iter().find(|minted| minted.account == id && now() < minted.token.usable_until);
@@ -320,7 +320,7 @@ async fn minted(account: &Account, job: &Job) -> Result<String, Refusal> {
         let cause = mask::line(&cause);
         Refusal::unreachable(format!("Google gave no access token for the service account: {cause}."))
     };
-    let token = asked(account, config(&job.around).google_token_url()).await.map_err(refused)?;
+    let token = asked(account, config(&exchange.runtime).google_token_url()).await.map_err(refused)?;
     let value = token.value.clone();
     TOKENS.with_borrow_mut(|tokens| {
         tokens.retain(|minted| minted.account != id && now() < minted.token.usable_until);

@@ -11,8 +11,8 @@ use crate::logs::charge;
 use crate::logs::crash_worker::Mark;
 use crate::logs::record::LogRecord;
 use crate::logs::writer_worker;
-use crate::platform::growing::Growing;
-use crate::platform::{Around, now, random};
+use crate::platform::allotment::GrowingAllotment;
+use crate::platform::{Runtime, now, random};
 use crate::proxy::answer_links::{self, Door};
 use crate::proxy::cache::Cache;
 use crate::proxy::limits::Admission;
@@ -36,8 +36,8 @@ const OURS: &[&str] = &[
 ];
 
 #[derive(Clone)]
-pub struct Job {
-    pub around: Rc<Around>,
+pub struct Exchange {
+    pub runtime: Rc<Runtime>,
     pub call: Call,
     pub collect_log: bool,
     pub collect_payload: bool,
@@ -53,28 +53,28 @@ pub struct Job {
     /// Whether cookies go from the provider to the client and back.
     pub passes_cookies: bool,
     /// Response headers that tell the caller what the gateway made of its request.
-    pub notes: Vec<(&'static str, String)>,
+    pub gateway_headers: Vec<(&'static str, String)>,
     /// Tells that the row is still to come.
     pub mark: Option<Rc<Mark>>,
     /// Room for the request's body, while it waits for its row.
-    pub share: Option<Rc<Growing>>,
+    pub allotment: Option<Rc<GrowingAllotment>>,
     /// When the request arrived, or when this attempt of it began.
     pub arrived: u64,
     /// Tells when the client leaves.
     pub client: AbortSignal,
 }
 
-impl Job {
+impl Exchange {
     /// The job of another attempt. Both have the request's body for their rows, if there is room for it twice; else the other one
     /// has it.
     pub fn another(&mut self) -> Self {
         let body = self.call.body.take();
         let mut other = self.clone();
         if let Some(body) = body {
-            let mut room = Growing::default();
-            if room.add(body.len() as u64) {
+            let mut allotment = GrowingAllotment::default();
+            if allotment.add(body.len() as u64) {
                 self.call.body = Some(body.clone());
-                self.share = Some(Rc::new(room));
+                self.allotment = Some(Rc::new(allotment));
             }
             other.call.body = Some(body);
         }
@@ -84,7 +84,7 @@ impl Job {
     /// Becomes the job of the next attempt, with a row of its own.
     pub fn begin_next(&mut self) {
         self.arrived = now();
-        self.call.id = config(&self.around).log_id(self.arrived, random(), self.collect_log);
+        self.call.id = config(&self.runtime).log_id(self.arrived, random(), self.collect_log);
         self.call.created_at = self.arrived;
         self.call.attempt += 1;
         self.mark = self.collect_log.then(|| Rc::new(Mark::new(&self.call.id)));
@@ -117,11 +117,11 @@ impl Job {
         if let Some(status) = self.cache.status {
             edits.set("cf-aig-cache-status", status);
         }
-        for (name, text) in &self.notes {
+        for (name, text) in &self.gateway_headers {
             edits.set(*name, text);
         }
-        if let Some(warning) = answer_links::lead(self, status, theirs, &mut edits) {
-            let others = self.notes.iter().find(|(name, _)| *name == "cf-aig-warning");
+        if let Some(warning) = answer_links::rewrite_headers(self, status, theirs, &mut edits) {
+            let others = self.gateway_headers.iter().find(|(name, _)| *name == "cf-aig-warning");
             edits
                 .set("cf-aig-warning", others.map_or(warning.to_owned(), |(_, others)| format!("{others}; {warning}")));
         }
@@ -131,7 +131,7 @@ impl Job {
     /// Says anew where a limit stands, which is one item of a list.
     pub fn note_anew(&mut self, name: &str, limit: &str, text: &str) {
         let begin = format!("\"{limit}\";");
-        for (_, items) in self.notes.iter_mut().filter(|(known, _)| *known == name) {
+        for (_, items) in self.gateway_headers.iter_mut().filter(|(known, _)| *known == name) {
             let others = items.split(", ").map(|item| if item.starts_with(&begin) { text } else { item });
             *items = others.collect::<Vec<&str>>().join(", ");
         }
@@ -139,27 +139,27 @@ impl Job {
 
     /// Adds to what the caller is told in `cf-aig-warning`.
     pub fn warn(&mut self, text: &str) {
-        match self.notes.iter_mut().find(|(name, _)| *name == "cf-aig-warning") {
+        match self.gateway_headers.iter_mut().find(|(name, _)| *name == "cf-aig-warning") {
             Some((_, others)) => {
                 others.push_str("; ");
                 others.push_str(text);
             }
-            None => self.notes.push(("cf-aig-warning", text.to_owned())),
+            None => self.gateway_headers.push(("cf-aig-warning", text.to_owned())),
         }
     }
 
     /// Goes on after the answer is on its way.
     pub fn later<F: Future<Output = ()> + 'static>(self, work: impl FnOnce(Self) -> F) {
-        let around = Rc::clone(&self.around);
-        around.later(work(self));
+        let runtime = Rc::clone(&self.runtime);
+        runtime.later(work(self));
     }
 
     /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
     pub async fn log(self, outcome: Outcome) {
-        let Self { around, call, admission, mark, share, .. } = self;
+        let Self { runtime, call, admission, mark, allotment, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
-            admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unsaid_cost(&outcome));
+            admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unreported_cost(&outcome));
         let set_aside = admission.as_ref().filter(|admission| admission.reserves()).map(|_| call.estimate());
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(admission) = &admission {
@@ -172,12 +172,12 @@ impl Job {
             }
         }
         drop(admission);
-        drop(share);
-        writer_worker::submit(record, self.collect_log, mark, &around, settle_worker::written).await;
+        drop(allotment);
+        writer_worker::submit(record, self.collect_log, mark, &runtime, settle_worker::written).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {
-        self.later(|job| job.log(outcome));
+        self.later(|exchange| exchange.log(outcome));
         response
     }
 

@@ -11,7 +11,7 @@ use crate::base::patience::Patience;
 use crate::cache::{self, Policy, key};
 use crate::config::isolate_worker::config;
 use crate::db::store::StoreError;
-use crate::gateways::snapshot::Scope;
+use crate::gateways::snapshot::GatewaySnapshot;
 use crate::gateways::snapshot_worker;
 use crate::http::headers::Headers;
 use crate::http::message_worker::{self, Answer, Incoming};
@@ -21,7 +21,7 @@ use crate::http::router::Route;
 use crate::limit::plan::Refused;
 use crate::logs::call::{Call, Credential, Failure, Outcome, RequestType};
 use crate::logs::crash_worker::Mark;
-use crate::platform::{Around, console, now, pause, random};
+use crate::platform::{Runtime, console, now, pause, random};
 use crate::providers::model::{self, endpoint};
 use crate::providers::resolver_worker;
 use crate::providers::stream_usage;
@@ -32,7 +32,7 @@ use crate::proxy::cache as kept;
 use crate::proxy::cache::Cache;
 use crate::proxy::capability::{self, SentWith};
 use crate::proxy::capability_worker;
-use crate::proxy::exchange::{self, Job};
+use crate::proxy::exchange::{self, Exchange};
 use crate::proxy::options::Options;
 use crate::proxy::response::{self, Held};
 use crate::proxy::session::Dialect;
@@ -82,14 +82,14 @@ struct Arrival<'a> {
     asked: &'a Incoming,
     route: Route<'a>,
     query: &'a str,
-    scope: &'a Rc<Scope>,
+    snapshot: &'a Rc<GatewaySnapshot>,
     presented: &'a Presented,
     at: u64,
 }
 
 /// An attempt without an answer that the client should get while there are others to make.
 pub struct Failed {
-    job: Job,
+    exchange: Exchange,
     end: End,
 }
 
@@ -103,17 +103,23 @@ enum End {
 }
 
 /// Answers a request to a provider.
-pub async fn handle(asked: &Incoming, route: Route<'_>, query: &str, caller: Caller, around: &Rc<Around>) -> Response {
+pub async fn handle(
+    asked: &Incoming,
+    route: Route<'_>,
+    query: &str,
+    caller: Caller,
+    runtime: &Rc<Runtime>,
+) -> Response {
     let mut failures = Vec::new();
-    let network = caller.network.or_else(|| network(&asked.headers, around));
+    let network = caller.network.or_else(|| network(&asked.headers, runtime));
     let caller = Caller { network, ..caller };
-    let answered = attempt(asked, route, query, caller, around, &mut failures).await;
+    let answered = attempt(asked, route, query, caller, runtime, &mut failures).await;
     conclude(answered, failures).await
 }
 
 /// Where a request came from. Not to be asked of what a request carries inside, such as the elements of a universal one.
-pub fn network(headers: &Headers, around: &Around) -> Option<String> {
-    wrong_tokens::told(headers, config(around).client_address_header.as_deref()).map(str::to_owned)
+pub fn network(headers: &Headers, runtime: &Runtime) -> Option<String> {
+    wrong_tokens::forwarded_address(headers, config(runtime).client_address_header.as_deref()).map(str::to_owned)
 }
 
 /// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
@@ -123,24 +129,25 @@ pub async fn attempt(
     route: Route<'_>,
     query: &str,
     caller: Caller,
-    around: &Rc<Around>,
+    runtime: &Rc<Runtime>,
     failures: &mut Vec<Failed>,
 ) -> Option<Response> {
     let at = now();
     let (query, capability) = capability::taken(query);
     let query = &*query;
     let granted = match &capability {
-        Some(text) => Some(capability_worker::redeem(text, &route, query, &asked.method, around).await),
+        Some(text) => Some(capability_worker::redeem(text, &route, query, &asked.method, runtime).await),
         None => None,
     };
     let is_granted = matches!(granted, Some(Ok(_)));
-    let (scope, mut presented) = match authorised(&asked.headers, &route, caller.trusted || is_granted, around).await {
-        Ok(found) => found,
-        Err(refusal) => {
-            let refusal = granted.and_then(Result::err).unwrap_or(refusal);
-            return Some(message_worker::response(&refusal.reply()));
-        }
-    };
+    let (snapshot, mut presented) =
+        match authorised(&asked.headers, &route, caller.trusted || is_granted, runtime).await {
+            Ok(found) => found,
+            Err(refusal) => {
+                let refusal = granted.and_then(Result::err).unwrap_or(refusal);
+                return Some(message_worker::response(&refusal.reply()));
+            }
+        };
     let granted = match granted {
         // Whoever comes with a token needs no capability.
         Some(Err(refusal)) if !presented.let_in => return Some(message_worker::response(&refusal.reply())),
@@ -155,14 +162,14 @@ pub async fn attempt(
         presented.identity = identity;
     }
     let client = caller.signal.unwrap_or_else(|| asked.request.signal());
-    let (real, fault) = match compat_worker::resolved(asked, &route, &scope.custom).await {
+    let (real, fault) = match compat_worker::resolved(asked, &route, &snapshot.custom).await {
         Ok(real) => (real, None),
         Err(fault) => (None, Some(fault)),
     };
     let (asked, route) = real.as_ref().map_or((asked, route), |real| (&real.asked, real.route(route)));
-    let arrival = Arrival { asked, route, query, scope: &scope, presented: &presented, at };
-    let mut options = Options::parse(&asked.headers, &scope.gateway.settings, config(around).max_metadata_entries);
-    options.believe(presented.let_in, &scope.gateway.settings);
+    let arrival = Arrival { asked, route, query, snapshot: &snapshot, presented: &presented, at };
+    let mut options = Options::parse(&asked.headers, &snapshot.gateway.settings, config(runtime).max_metadata_entries);
+    options.believe(presented.let_in, &snapshot.gateway.settings);
     if let Some(SentWith::Kept(Some(alias))) = granted.map(|granted| granted.sent_with) {
         options.byok_alias = Some(alias);
     }
@@ -171,15 +178,15 @@ pub async fn attempt(
         account: route.account.to_owned(),
         gateway: route.gateway.to_owned(),
         provider: route.provider.to_owned(),
-        scope: Rc::clone(&scope),
+        snapshot: Rc::clone(&snapshot),
         identity: presented.identity.clone(),
         token_travels: caller.token_travels || presented.travels(),
         target: asked.headers.get("x-fal-target-url").map(str::to_owned),
     };
     let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
-    let mut job = Job {
-        around: Rc::clone(around),
-        call: Call { step: caller.step, evaluation_id: caller.evaluation_id, ..arrival.call(&options, around) },
+    let mut exchange = Exchange {
+        runtime: Rc::clone(runtime),
+        call: Call { step: caller.step, evaluation_id: caller.evaluation_id, ..arrival.call(&options, runtime) },
         collect_log: options.collect_log,
         collect_payload: options.collect_payload && options.collect_log,
         cache: Cache::new(options.cache.clone().filter(may_be_kept)),
@@ -187,76 +194,76 @@ pub async fn attempt(
         key_limit: None,
         navigates: caller.navigates || response_headers::navigates(&asked.headers),
         door: Rc::new(door),
-        passes_cookies: scope.gateway.settings.provider_cookies,
-        notes: notes(&options),
+        passes_cookies: snapshot.gateway.settings.provider_cookies,
+        gateway_headers: gateway_headers(&options),
         mark: None,
-        share: None,
+        allotment: None,
         arrived: at,
         client,
     };
-    job.mark = job.collect_log.then(|| Rc::new(Mark::new(&job.call.id)));
+    exchange.mark = exchange.collect_log.then(|| Rc::new(Mark::new(&exchange.call.id)));
     if caller.by_message {
-        job.call.request_type = RequestType::Message;
+        exchange.call.request_type = RequestType::Message;
     }
     let prepared = match fault {
         Some(fault) => Err(fault),
-        None => arrival.prepare(&mut options, &mut job).await,
+        None => arrival.prepare(&mut options, &mut exchange).await,
     };
     let prepared = match prepared {
         Ok(prepared) => prepared,
-        Err(NoBody::ClientLeft) => return Some(job.abandon()),
+        Err(NoBody::ClientLeft) => return Some(exchange.abandon()),
         Err(NoBody::Refused(refusal)) => {
-            return fall_through(failures, job, refusal);
+            return fall_through(failures, exchange, refusal);
         }
     };
     let mut plan = options.retry;
     let is_head = asked.method == "HEAD";
-    if let Some(answer) = arrival.kept_answer(&prepared, &options, &mut job).await {
-        match response::give(Answer::new(answer), is_head, job).await {
+    if let Some(answer) = arrival.kept_answer(&prepared, &options, &mut exchange).await {
+        match response::give(Answer::new(answer), is_head, exchange).await {
             Ok(response) => return Some(response),
             Err((back, cause)) => {
-                job = *back;
-                kept::mistaken(&cause, &mut job);
+                exchange = *back;
+                kept::mistaken(&cause, &mut exchange);
             }
         }
     }
-    let max_calls = scope.gateway.settings.max_calls;
+    let max_calls = snapshot.gateway.settings.max_calls;
     if caller.calls.get() >= max_calls {
-        return fall_through(failures, job, Refusal::too_many_calls(max_calls));
+        return fall_through(failures, exchange, Refusal::too_many_calls(max_calls));
     }
-    if let Err(refusal) = circuits::check(&mut job, &prepared.url, &scope.gateway.settings) {
-        return fall_through(failures, job, refusal);
+    if let Err(refusal) = circuits::check(&mut exchange, &prepared.url, &snapshot.gateway.settings) {
+        return fall_through(failures, exchange, refusal);
     }
-    let is_counted = failures.iter().any(|failed| failed.job.admission.is_some());
+    let is_counted = failures.iter().any(|failed| failed.exchange.admission.is_some());
     // Where the messages of a WebSocket are understood, each response passes the limits by itself.
-    let dialect = Dialect::of(route.rest).filter(|_| job.call.request_type == RequestType::WebSocket);
+    let dialect = Dialect::of(route.rest).filter(|_| exchange.call.request_type == RequestType::WebSocket);
     let passed = match dialect {
         Some(_) => Ok(()),
-        None => limits::pass(&mut job, &scope.gateway, &presented, is_counted).await,
+        None => limits::pass(&mut exchange, &snapshot.gateway, &presented, is_counted).await,
     };
     if let Err(Refused { refusal, is_final }) = passed {
         prepared.discard().await;
         if is_final {
             let failure = Failure::Gateway(refusal.description.clone());
-            return Some(job.refuse(&refusal, failure));
+            return Some(exchange.refuse(&refusal, failure));
         }
-        return fall_through(failures, job, refusal);
+        return fall_through(failures, exchange, refusal);
     }
-    if let Err(refusal) = circuits::admit(&mut job, &prepared.url, &scope.gateway.settings) {
-        return fall_through(failures, job, refusal);
+    if let Err(refusal) = circuits::admit(&mut exchange, &prepared.url, &snapshot.gateway.settings) {
+        return fall_through(failures, exchange, refusal);
     }
     loop {
-        let number = job.call.attempt;
+        let number = exchange.call.attempt;
         caller.calls.set(caller.calls.get() + 1);
-        let settings = &scope.gateway.settings;
+        let settings = &snapshot.gateway.settings;
         let asked_ms = plan.timeout(number, caller.is_followed);
         let patience = Patience::of(settings.first_byte_timeout, settings.idle_timeout, asked_ms);
-        let sent = prepared.send(patience, &job.client).await;
+        let sent = prepared.send(patience, &exchange.client).await;
         let who = || {
             let identity = Some(presented.identity.as_str()).filter(|_| presented.let_in);
             circuit_breaker::caller(identity, caller.network.as_deref())
         };
-        if circuits::note(&job, &prepared.url, &scope.gateway.settings, &sent, who) {
+        if circuits::note(&exchange, &prepared.url, &snapshot.gateway.settings, &sent, who) {
             plan.attempts = number;
         }
         let (end, wait) = match sent {
@@ -267,30 +274,30 @@ pub async fn attempt(
                     false => None,
                 };
                 if wait.is_some() || (caller.is_followed && status >= 400) {
-                    (End::Answered(Box::new(Held::new(upstream, &job))), wait)
+                    (End::Answered(Box::new(Held::new(upstream, &exchange))), wait)
                 } else {
                     let given = match dialect {
                         Some(dialect) if status == 101 => {
                             let caller = arrival.websocket_caller(caller.trusted);
-                            session_worker::relayed(&upstream.response, &upstream.headers, dialect, caller, job)
+                            session_worker::relayed(&upstream.response, &upstream.headers, dialect, caller, exchange)
                         }
-                        _ => response::give(upstream, is_head, job).await,
+                        _ => response::give(upstream, is_head, exchange).await,
                     };
                     match given {
                         Ok(response) => return Some(response),
                         Err((back, cause)) => {
-                            job = *back;
+                            exchange = *back;
                             (End::Unanswered(cause), plan.pause(number, None, random() as u64))
                         }
                     }
                 }
             }
-            Err(_) if job.client.aborted() => return Some(job.abandon()),
+            Err(_) if exchange.client.aborted() => return Some(exchange.abandon()),
             Err(none) => (End::Unanswered(none.cause), plan.pause(number, None, random() as u64)),
         };
         // Without another attempt nothing is copied: a job holds the body for its row.
-        let next = wait.map(|wait| (wait, job.another()));
-        failures.push(Failed { job, end });
+        let next = wait.map(|wait| (wait, exchange.another()));
+        failures.push(Failed { exchange, end });
         let (wait, mut next) = next?;
         let is_last = caller.calls.get() >= max_calls;
         if !is_last {
@@ -298,7 +305,7 @@ pub async fn attempt(
         }
         next.begin_next();
         // What is not sent costs nothing; those before it are settled with their own rows.
-        let unsent = |mut next: Job| {
+        let unsent = |mut next: Exchange| {
             next.admission = None;
             next
         };
@@ -308,16 +315,16 @@ pub async fn attempt(
         if next.client.aborted() {
             return Some(unsent(next).abandon());
         }
-        if let Err(Refused { refusal, .. }) = limits::pass_again(&mut next, &scope.gateway).await {
+        if let Err(Refused { refusal, .. }) = limits::pass_again(&mut next, &snapshot.gateway).await {
             return fall_through(failures, unsent(next), refusal);
         }
-        job = next;
+        exchange = next;
     }
 }
 
 /// Leaves a refusal by the gateway to whatever is tried next.
-fn fall_through(failures: &mut Vec<Failed>, job: Job, refusal: Refusal) -> Option<Response> {
-    failures.push(Failed { job, end: End::Refused(refusal) });
+fn fall_through(failures: &mut Vec<Failed>, exchange: Exchange, refusal: Refusal) -> Option<Response> {
+    failures.push(Failed { exchange, end: End::Refused(refusal) });
     None
 }
 
@@ -330,27 +337,27 @@ pub async fn conclude(answered: Option<Response>, mut failures: Vec<Failed>) -> 
     };
     let chosen = chosen.map(|mut chosen| {
         if let Some(why) = &capped {
-            chosen.job.warn(why);
+            chosen.exchange.warn(why);
         }
         chosen
     });
     let response = match (answered, chosen) {
         (Some(response), _) => response,
-        (None, Some(Failed { job, end: End::Answered(held) })) => held.give(job).await,
-        (None, Some(Failed { job, end: End::Refused(refusal) })) => {
+        (None, Some(Failed { exchange, end: End::Answered(held) })) => held.give(exchange).await,
+        (None, Some(Failed { exchange, end: End::Refused(refusal) })) => {
             let failure = Failure::Gateway(refusal.description.clone());
             let agreed = failures.iter().all(|other| other.is_refused_with(refusal.code));
             match agreed {
-                true => job.refuse(&refusal, failure),
+                true => exchange.refuse(&refusal, failure),
                 false => {
-                    let all = causes(&failures, &job, &refusal.description);
-                    job.refuse(&Refusal::unreachable(all), failure)
+                    let all = causes(&failures, &exchange, &refusal.description);
+                    exchange.refuse(&Refusal::unreachable(all), failure)
                 }
             }
         }
-        (None, Some(Failed { job, end: End::Unanswered(cause) })) => {
-            let all = causes(&failures, &job, &unanswered(&job, &cause));
-            job.refuse(&Refusal::unreachable(all), Failure::Upstream(cause))
+        (None, Some(Failed { exchange, end: End::Unanswered(cause) })) => {
+            let all = causes(&failures, &exchange, &unanswered(&exchange, &cause));
+            exchange.refuse(&Refusal::unreachable(all), Failure::Upstream(cause))
         }
         (None, None) => Response::error(),
     };
@@ -365,21 +372,23 @@ fn chosen(failures: &[Failed]) -> Option<usize> {
 }
 
 /// What every attempt failed with.
-fn causes(others: &[Failed], last: &Job, cause: &str) -> String {
-    let said = |job: &Job, cause: &str| format!("step {}, attempt {}: {cause}", job.call.step, job.call.attempt);
+fn causes(others: &[Failed], last: &Exchange, cause: &str) -> String {
+    let said = |exchange: &Exchange, cause: &str| {
+        format!("step {}, attempt {}: {cause}", exchange.call.step, exchange.call.attempt)
+    };
     if others.is_empty() {
         return cause.to_owned();
     }
-    let all = others.iter().map(|Failed { job, end }| match end {
-        End::Answered(_) => said(job, "it answered with an error"),
-        End::Unanswered(cause) => said(job, &unanswered(job, cause)),
-        End::Refused(refusal) => said(job, &refusal.description),
+    let all = others.iter().map(|Failed { exchange, end }| match end {
+        End::Answered(_) => said(exchange, "it answered with an error"),
+        End::Unanswered(cause) => said(exchange, &unanswered(exchange, cause)),
+        End::Refused(refusal) => said(exchange, &refusal.description),
     });
     all.chain([said(last, cause)]).collect::<Vec<String>>().join("; ")
 }
 
-fn unanswered(job: &Job, cause: &str) -> String {
-    format!("{} did not answer: {cause}", job.call.provider)
+fn unanswered(exchange: &Exchange, cause: &str) -> String {
+    format!("{} did not answer: {cause}", exchange.call.provider)
 }
 
 /// Finds the gateway and checks that the caller may use it.
@@ -387,9 +396,9 @@ pub async fn authorised(
     headers: &Headers,
     route: &Route<'_>,
     trusted: bool,
-    around: &Rc<Around>,
-) -> Result<(Rc<Scope>, Presented), Refusal> {
-    let admin = config(around).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
+    runtime: &Rc<Runtime>,
+) -> Result<(Rc<GatewaySnapshot>, Presented), Refusal> {
+    let admin = config(runtime).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let unreadable = |error: StoreError| {
         let line = serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
         console::error(&line);
@@ -399,7 +408,7 @@ pub async fn authorised(
     };
     let mut presented = presented::presented(headers, admin);
     let who =
-        tokens_worker::identify(around, headers, &presented, config(around).client_address_header.as_deref()).await;
+        tokens_worker::identify(runtime, headers, &presented, config(runtime).client_address_header.as_deref()).await;
     let proven = match &who {
         Ok(Who::Known(Identity::Admin)) => Some(presented::ADMIN.to_owned()),
         Ok(Who::Known(Identity::Token(token)))
@@ -411,9 +420,9 @@ pub async fn authorised(
     };
     presented.let_in = trusted || proven.is_some();
     presented.identity = proven.unwrap_or_default();
-    let found = snapshot_worker::settings(around, route.account, route.gateway, presented.let_in).await;
-    let scope = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
-    if scope.gateway.settings.authentication && !presented.let_in {
+    let found = snapshot_worker::settings(runtime, route.account, route.gateway, presented.let_in).await;
+    let snapshot = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
+    if snapshot.gateway.settings.authentication && !presented.let_in {
         if let Who::Barred(seconds) = who.map_err(unreadable)? {
             return Err(Refusal::barred(seconds));
         }
@@ -424,36 +433,40 @@ pub async fn authorised(
     }
     // Where pages may send requests, they may open a WebSocket for them.
     let may = || {
-        headers.get("origin").zip(scope.gateway.cors.as_ref()).is_some_and(|(from, cors)| cors.allows(from).is_some())
+        headers
+            .get("origin")
+            .zip(snapshot.gateway.cors.as_ref())
+            .is_some_and(|(from, cors)| cors.allows(from).is_some())
     };
     if !presented.let_in && presented::is_of_another_site(headers) && !may() {
         return Err(Refusal::of_another_site());
     }
-    Ok((scope, presented))
+    Ok((snapshot, presented))
 }
 
 /// What tells a credential from others in the key of a kept answer. A stored key's id does; its alias may be given to
 /// another key.
-fn cache_name(credential: &Credential, provider: &str, scope: &Scope) -> String {
+fn cache_name(credential: &Credential, provider: &str, snapshot: &GatewaySnapshot) -> String {
     let id = match credential {
-        Credential::Stored(alias) => scope.keys.iter().find(|key| key.provider == provider && key.alias == *alias),
+        Credential::Stored(alias) => snapshot.keys.iter().find(|key| key.provider == provider && key.alias == *alias),
         _ => None,
     };
     format!("{credential:?} {}", id.map_or("", |key| key.id.as_str()))
 }
 
-fn notes(options: &Options) -> Vec<(&'static str, String)> {
-    let notes = [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
-    notes.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
+fn gateway_headers(options: &Options) -> Vec<(&'static str, String)> {
+    let gateway_headers =
+        [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
+    gateway_headers.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
 }
 
 // === impl Arrival ===
 
 impl Arrival<'_> {
     /// What the log knows of the request so far.
-    fn call(&self, options: &Options, around: &Around) -> Call {
+    fn call(&self, options: &Options, runtime: &Runtime) -> Call {
         let Self { asked: Incoming { headers, .. }, route, .. } = self;
-        let id = config(around).log_id(self.at, random(), options.collect_log);
+        let id = config(runtime).log_id(self.at, random(), options.collect_log);
         let provider = table::find(route.provider).map_or(route.provider, |provider| provider.slug);
         let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
         Call {
@@ -464,8 +477,8 @@ impl Arrival<'_> {
             evaluation_id: None,
             event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
             id,
-            gateway: self.scope.gateway.key,
-            shard: self.scope.gateway.shard,
+            gateway: self.snapshot.gateway.key,
+            shard: self.snapshot.gateway.shard,
             created_at: self.at,
             method: self.asked.method.clone(),
             provider: provider.chars().take(64).collect(),
@@ -474,7 +487,7 @@ impl Arrival<'_> {
             request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
             metadata: options.metadata.clone(),
             custom_cost: options.custom_cost,
-            prices: Rc::clone(&self.scope.prices),
+            prices: Rc::clone(&self.snapshot.prices),
             user_agent: headers.get("user-agent").map(str::to_owned),
             authentication: self.presented.let_in,
             request_content_type: headers.get("content-type").map(str::to_owned),
@@ -482,7 +495,7 @@ impl Arrival<'_> {
             facts: wire::request::RequestFacts::default(),
             runs_a_model: endpoint::runs_a_model(provider, &self.asked.method, route.rest, upgrade),
             usage_asked: false,
-            may_lack_room: self.scope.gateway.settings.log_management.is_some(),
+            has_log_limit: self.snapshot.gateway.settings.log_management.is_some(),
             body: None,
             secrets: secrets::brought(headers, self.query),
         }
@@ -500,71 +513,71 @@ impl Arrival<'_> {
     }
 
     /// Makes the upstream request: where it goes, with which headers, and with the client's own body.
-    async fn prepare(&self, options: &mut Options, job: &mut Job) -> Result<Prepared, NoBody> {
-        let Self { asked, route, scope, presented, .. } = *self;
+    async fn prepare(&self, options: &mut Options, exchange: &mut Exchange) -> Result<Prepared, NoBody> {
+        let Self { asked, route, snapshot, presented, .. } = *self;
         let headers = &asked.headers;
-        let upstream = Upstream::find(route.provider, &scope.custom)?;
-        if config(&job.around).holds_token(route.rest) {
+        let upstream = Upstream::find(route.provider, &snapshot.custom)?;
+        if config(&exchange.runtime).holds_token(route.rest) {
             return Err(Refusal::bad_path(TOKEN_IN_PATH).into());
         }
-        let credential = credentials::resolve(headers, upstream, scope, presented, options, job).await?;
+        let credential = credentials::resolve(headers, upstream, snapshot, presented, options, exchange).await?;
         let url = upstream.url(&Target {
             account: route.account,
             rest: route.rest,
-            query: &credential.query(self.query, job),
-            base_override: config(&job.around).base_url(upstream.slug()),
+            query: &credential.query(self.query, exchange),
+            base_override: config(&exchange.runtime).base_url(upstream.slug()),
             fal_target: headers.get("x-fal-target-url"),
             keyed: credential.replaces,
         })?;
         if let Upstream::Custom(provider) = upstream {
-            let config = config(&job.around);
+            let config = config(&exchange.runtime);
             resolver_worker::admit(provider, config.allow_internal_upstreams, &config.dns_over_https_url).await?;
         }
-        job.key_limit = credential.limit.clone();
-        let keep = Keep { wanted: options.retry.attempts > 1 || job.cache.is_on(), needed: credential.signs() };
-        let by_model = scope.gateway.limits.are_by_model();
-        let body = upstream_request::taken(asked, keep, by_model, job).await?;
-        if job.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
+        exchange.key_limit = credential.limit.clone();
+        let keep = Keep { wanted: options.retry.attempts > 1 || exchange.cache.is_on(), needed: credential.signs() };
+        let by_model = snapshot.gateway.limits.are_by_model();
+        let body = upstream_request::taken(asked, keep, by_model, exchange).await?;
+        if exchange.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }
         let is_custom = matches!(upstream, Upstream::Custom(_));
         let target = stream_usage::Target { provider: upstream.slug(), is_custom, rest: route.rest, query: self.query };
-        let body = stream_usage_worker::asked(body, &target, headers, scope, job);
-        let mut outgoing = upstream_request::headers(asked, upstream, presented, &body, job);
-        if job.call.usage_asked {
+        let body = stream_usage_worker::asked(body, &target, headers, snapshot, exchange);
+        let mut outgoing = upstream_request::headers(asked, upstream, presented, &body, exchange);
+        if exchange.call.usage_asked {
             stream_usage_worker::without_digests(&mut outgoing);
         }
-        let url = credential.present(asked, url, &mut outgoing, &body, job).await?;
+        let url = credential.present(asked, url, &mut outgoing, &body, exchange).await?;
         Ok(Prepared::new(asked, url, &outgoing, body))
     }
 
     /// The answer that the cache has to this request.
-    async fn kept_answer(&self, prepared: &Prepared, options: &Options, job: &mut Job) -> Option<Response> {
-        if !job.cache.is_on() {
+    async fn kept_answer(&self, prepared: &Prepared, options: &Options, exchange: &mut Exchange) -> Option<Response> {
+        if !exchange.cache.is_on() {
             return None;
         }
-        let Self { route, scope, presented, .. } = self;
+        let Self { route, snapshot, presented, .. } = self;
         let (url, query) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
         let key = options.cache.as_ref().and_then(|policy| policy.key.as_deref());
         let asked = key::Asked {
             account: route.account,
-            gateway: scope.gateway.key,
-            generation: scope.gateway.cache.generation,
+            gateway: snapshot.gateway.key,
+            generation: snapshot.gateway.cache.generation,
             caller: &presented.identity,
-            credential: &cache_name(&job.call.credential, &job.call.provider, scope),
-            provider: &job.call.provider.clone(),
-            provider_version: upstream::version(route.provider, &scope.custom),
+            credential: &cache_name(&exchange.call.credential, &exchange.call.provider, snapshot),
+            provider: &exchange.call.provider.clone(),
+            provider_version: upstream::version(route.provider, &snapshot.custom),
             method: &self.asked.method,
             url,
             query,
             headers: &self.asked.headers,
             carriers: &presented.carriers,
-            with_cookies: job.passes_cookies,
-            stream: job.call.facts.stream || model::asks_for_stream(route.rest),
-            usage_asked: job.call.usage_asked,
-            custom: key.map(|key| (key, scope.gateway.cache.purged_at(key))),
+            with_cookies: exchange.passes_cookies,
+            stream: exchange.call.facts.stream || model::asks_for_stream(route.rest),
+            usage_asked: exchange.call.usage_asked,
+            custom: key.map(|key| (key, snapshot.gateway.cache.purged_at(key))),
         };
-        kept::look_up(&asked, &prepared.body, job).await
+        kept::look_up(&asked, &prepared.body, exchange).await
     }
 }
 
@@ -573,12 +586,16 @@ impl Arrival<'_> {
 impl Failed {
     /// The event that the attempt belongs to.
     pub fn event_id(&self) -> &str {
-        &self.job.call.event_id
+        &self.exchange.call.event_id
     }
 
     /// Which element of a universal request failed, if it did so because its provider is left alone.
     pub fn skipped_step(&self) -> Option<u32> {
-        self.job.notes.iter().any(|(name, _)| *name == circuits::HEADER).then_some(self.job.call.step)
+        self.exchange
+            .gateway_headers
+            .iter()
+            .any(|(name, _)| *name == circuits::HEADER)
+            .then_some(self.exchange.call.step)
     }
 
     /// Why the request ends here, if it has caused as many calls as it may.
@@ -595,9 +612,9 @@ impl Failed {
 
     /// Leaves the row of an attempt whose failure the client is not told of.
     fn leave(self) {
-        let Self { job, end } = self;
+        let Self { exchange, end } = self;
         let (refusal, failure) = match end {
-            End::Answered(held) => return job.later(|job| held.log(job)),
+            End::Answered(held) => return exchange.later(|exchange| held.log(exchange)),
             End::Unanswered(cause) => (Refusal::unreachable(""), Failure::Upstream(cause)),
             End::Refused(refusal) => {
                 let failure = Failure::Gateway(refusal.description.clone());
@@ -605,6 +622,6 @@ impl Failed {
             }
         };
         let outcome = Outcome { superseded: true, ..exchange::refused(&refusal, failure) };
-        job.later(|job| job.log(outcome));
+        exchange.later(|exchange| exchange.log(outcome));
     }
 }

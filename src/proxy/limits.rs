@@ -10,8 +10,8 @@ use crate::limit::models::{ByAnswer, Models};
 use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
 use crate::limit::rules::{KEY, Limits};
 use crate::limit::{Demand, show};
-use crate::platform::{Around, console, js, now, random, within};
-use crate::proxy::exchange::Job;
+use crate::platform::{Runtime, console, js, now, random, within};
+use crate::proxy::exchange::Exchange;
 use js_sys::{Promise, Reflect};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -39,7 +39,7 @@ extern "C" {
 
 /// A request that its limits let pass. What it costs is counted when nothing of it is left: no way out can forget that.
 pub struct Admission {
-    around: Rc<Around>,
+    runtime: Rc<Runtime>,
     gateway: i64,
     id: String,
     /// The counters that learn of the cost.
@@ -58,56 +58,65 @@ pub struct Admission {
     /// False where the limiter has failed already, and has been complained of.
     complains: bool,
     /// Headers for the answer.
-    pub notes: Vec<(&'static str, String)>,
+    pub gateway_headers: Vec<(&'static str, String)>,
 }
 
 /// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
 /// request that an earlier one was counted for.
-pub async fn pass(job: &mut Job, gateway: &Gateway, presented: &Presented, is_counted: bool) -> Result<(), Refused> {
+pub async fn pass(
+    exchange: &mut Exchange,
+    gateway: &Gateway,
+    presented: &Presented,
+    is_counted: bool,
+) -> Result<(), Refused> {
     let by_model = gateway.limits.are_by_model();
-    let model = job.call.model();
+    let model = exchange.call.model();
     let asked = Asked {
         token: presented.token_id(),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
+        metadata: &exchange.call.metadata.entries,
+        provider: &exchange.call.provider,
         model: model.as_deref(),
-        models: if by_model { job.call.models() } else { Models::default() },
-        key: job.key_limit.as_ref().map(|key| KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
+        models: if by_model { exchange.call.models() } else { Models::default() },
+        key: exchange.key_limit.as_ref().map(|key| KeyLimit {
+            name: &key.key_id,
+            limit: key.limit,
+            interval: key.period,
+        }),
         is_counted,
-        is_free: job.call.is_free(),
+        is_free: exchange.call.is_free(),
     };
-    let admission = admit(&job.around, gateway.key, &gateway.limits, &asked, || job.call.estimate()).await?;
-    job.notes.extend(admission.iter().flat_map(|admission| admission.notes.iter().cloned()));
-    job.admission = admission;
+    let admission = admit(&exchange.runtime, gateway.key, &gateway.limits, &asked, || exchange.call.estimate()).await?;
+    exchange.gateway_headers.extend(admission.iter().flat_map(|admission| admission.gateway_headers.iter().cloned()));
+    exchange.admission = admission;
     Ok(())
 }
 
 /// Has the budgets of a gateway learn of a response that a provider began by itself, and that they would have stopped.
-pub async fn count(job: &mut Job, gateway: &Gateway, presented: &Presented) {
-    let model = job.call.model();
+pub async fn count(exchange: &mut Exchange, gateway: &Gateway, presented: &Presented) {
+    let model = exchange.call.model();
     let asked = Asked {
         token: presented.token_id(),
-        metadata: &job.call.metadata.entries,
-        provider: &job.call.provider,
+        metadata: &exchange.call.metadata.entries,
+        provider: &exchange.call.provider,
         model: model.as_deref(),
-        models: if gateway.limits.are_by_model() { job.call.models() } else { Models::default() },
+        models: if gateway.limits.are_by_model() { exchange.call.models() } else { Models::default() },
         key: None,
         is_counted: true,
         is_free: true,
     };
-    if let Ok(admission) = admit(&job.around, gateway.key, &gateway.limits, &asked, || 0).await {
-        job.admission = admission;
+    if let Ok(admission) = admit(&exchange.runtime, gateway.key, &gateway.limits, &asked, || 0).await {
+        exchange.admission = admission;
     }
 }
 
 /// Asks whether another attempt may be sent with the stored key of a request, if that has a limit: it counts what is sent.
-pub async fn pass_again(job: &mut Job, gateway: &Gateway) -> Result<(), Refused> {
-    let Some(key) = &job.key_limit else { return Ok(()) };
+pub async fn pass_again(exchange: &mut Exchange, gateway: &Gateway) -> Result<(), Refused> {
+    let Some(key) = &exchange.key_limit else { return Ok(()) };
     let asked =
         Asked { key: Some(KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }), ..Asked::default() };
-    let admission = admit(&job.around, gateway.key, &Limits::default(), &asked, || 0).await?;
-    for (name, text) in admission.iter().flat_map(|admission| &admission.notes) {
-        job.note_anew(name, KEY, text);
+    let admission = admit(&exchange.runtime, gateway.key, &Limits::default(), &asked, || 0).await?;
+    for (name, text) in admission.iter().flat_map(|admission| &admission.gateway_headers) {
+        exchange.note_anew(name, KEY, text);
     }
     Ok(())
 }
@@ -115,7 +124,7 @@ pub async fn pass_again(job: &mut Job, gateway: &Gateway) -> Result<(), Refused>
 /// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
 /// nothing to ask, and no admission.
 async fn admit(
-    around: &Rc<Around>,
+    runtime: &Rc<Runtime>,
     gateway: i64,
     limits: &Limits,
     asked: &Asked<'_>,
@@ -131,7 +140,7 @@ async fn admit(
         return Ok(None);
     }
     let mut admission = Admission {
-        around: Rc::clone(around),
+        runtime: Rc::clone(runtime),
         gateway,
         id: format!("{:032x}", random()),
         spends: plan.spends(),
@@ -143,14 +152,14 @@ async fn admit(
         charged_by_answer: RefCell::default(),
         has_budgets,
         complains: true,
-        notes: Vec::new(),
+        gateway_headers: Vec::new(),
     };
     // No budget is about this request; but if it makes something, whoever asks for that must not pay.
     if plan.demands.is_empty() {
         return Ok(Some(Rc::new(admission)));
     }
     let message = Message::Admit { id: admission.id.clone(), demands: plan.demands.clone() };
-    let answer = call(around, gateway, &message, PATIENCE_MS).await.and_then(|text| {
+    let answer = call(runtime, gateway, &message, PATIENCE_MS).await.and_then(|text| {
         message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
     });
     match answer {
@@ -162,7 +171,7 @@ async fn admit(
                 Err(refused)
             }
             None => {
-                admission.notes = plan.headers(&readings);
+                admission.gateway_headers = plan.headers(&readings);
                 Ok(Some(Rc::new(admission)))
             }
         },
@@ -186,26 +195,26 @@ async fn admit(
 }
 
 /// Where the limits of a gateway stand.
-pub async fn show(around: &Around, gateway: &Gateway) -> Result<Reply, ApiError> {
+pub async fn show(runtime: &Runtime, gateway: &Gateway) -> Result<Reply, ApiError> {
     let demands = show::demands(&gateway.limits);
     if demands.is_empty() {
         return Ok(show::reply(&gateway.limits, &[], now()));
     }
-    let text = call(around, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
+    let text = call(runtime, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
     let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
     let counters = counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?;
     Ok(show::reply(&gateway.limits, &counters, now()))
 }
 
 /// Forgets the counters of a gateway that was deleted.
-pub async fn forget(around: &Around, gateway: i64) {
-    complain("limits_not_forgotten", call(around, gateway, &Message::Forget, LATER_PATIENCE_MS).await);
+pub async fn forget(runtime: &Runtime, gateway: i64) {
+    complain("limits_not_forgotten", call(runtime, gateway, &Message::Forget, LATER_PATIENCE_MS).await);
 }
 
 /// Sends a message to a gateway's object. Its key is never used again, so neither are the counters of a deleted gateway.
-async fn call(around: &Around, gateway: i64, message: &Message, patience_ms: u64) -> Result<String, String> {
+async fn call(runtime: &Runtime, gateway: i64, message: &Message, patience_ms: u64) -> Result<String, String> {
     let asked = async {
-        let namespace = Reflect::get(&around.env, &JsValue::from_str("LIMITER"))?;
+        let namespace = Reflect::get(&runtime.env, &JsValue::from_str("LIMITER"))?;
         if namespace.is_undefined() {
             let cause = "the Worker has no Durable Object binding named LIMITER; see wrangler.toml";
             return Err(JsValue::from_str(cause));
@@ -277,15 +286,15 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let (around, gateway) = (Rc::clone(&self.around), self.gateway);
+        let (runtime, gateway) = (Rc::clone(&self.runtime), self.gateway);
         let messages = self.settlements();
         if messages.is_empty() {
             return;
         }
-        let (kept, complains) = (Rc::clone(&around), self.complains);
+        let (kept, complains) = (Rc::clone(&runtime), self.complains);
         kept.context.wait_until(async move {
             for message in messages {
-                let settled = call(&around, gateway, &message, LATER_PATIENCE_MS).await;
+                let settled = call(&runtime, gateway, &message, LATER_PATIENCE_MS).await;
                 if complains {
                     complain("spend_not_counted", settled);
                 }

@@ -10,11 +10,11 @@ mod ways;
 use crate::credentials::client_signature;
 use crate::http::message_worker::{self, Answer};
 use crate::logs::call::{Credential, Outcome};
-use crate::platform::growing::Share;
+use crate::platform::allotment::Allotment;
 use crate::platform::js;
 use crate::platform::{blocks, within};
 use crate::proxy::answer_links;
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, HELD_PATIENCE_MS, MAX_SHORT, Reader, without_key};
 use crate::proxy::response::ways::{short, teed};
 use crate::proxy::stream_usage_worker;
@@ -27,65 +27,65 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{ReadableStream, Response};
 
 /// Turns the provider's answer into ours: the same status, headers and bytes, with our headers beside them.
-pub async fn give(upstream: Answer, is_head: bool, mut job: Job) -> Result<Response, Broken> {
-    let (upstream, reader, whole) = Reader::of(upstream, &job);
+pub async fn give(upstream: Answer, is_head: bool, mut exchange: Exchange) -> Result<Response, Broken> {
+    let (upstream, reader, whole) = Reader::of(upstream, &exchange);
     let status = reader.status;
-    if job.call.provider == "aws-bedrock"
+    if exchange.call.provider == "aws-bedrock"
         && client_signature::is_refused(status, &reader.headers)
-        && job.call.credential == Credential::Request
+        && exchange.call.credential == Credential::Request
     {
-        job.warn(client_signature::REFUSED);
+        exchange.warn(client_signature::REFUSED);
     }
     if !is_head
-        && reader.may_show_key(&job)
+        && reader.may_show_key(&exchange)
         && let Some(stream) = upstream.body()
     {
-        return masked(&upstream, stream, reader, job).await;
+        return masked(&upstream, stream, reader, exchange).await;
     }
-    let fields = if is_head { Vec::new() } else { answer_links::fields(&job, status, &reader.headers) };
+    let fields = if is_head { Vec::new() } else { answer_links::fields(&exchange, status, &reader.headers) };
     if !fields.is_empty() {
-        return readdressed(&upstream, whole, &fields, reader, job).await;
+        return readdressed(&upstream, whole, &fields, reader, exchange).await;
     }
-    let mut edits = job.marks(status, &reader.headers);
+    let mut edits = exchange.marks(status, &reader.headers);
     if status == 101 {
         return match message_worker::upgraded(&upstream, &edits) {
-            Ok(response) => Ok(job.finish(reader.outcome, response)),
-            Err(cause) => Err((Box::new(job), cause)),
+            Ok(response) => Ok(exchange.finish(reader.outcome, response)),
+            Err(cause) => Err((Box::new(exchange), cause)),
         };
     }
-    if stream_usage_worker::is_cut(&job, status, &reader.headers) {
+    if stream_usage_worker::is_cut(&exchange, status, &reader.headers) {
         edits.remove("content-length");
     }
     let edits = edits.to_json();
     let made = |body: &JsValue| js::answered(&upstream, body, &edits);
     if let Some(whole) = whole {
-        job.cache.keeps(status, &reader.headers);
+        exchange.cache.keeps(status, &reader.headers);
         // It is there already, and no longer than what is not counted or little more.
-        let share = Share::of(whole.as_ref().map_or(0, |buffer| buffer.byte_length().into()));
-        return short(whole, share.unwrap_or_default(), reader, job, made);
+        let allotment = Allotment::of(whole.as_ref().map_or(0, |buffer| buffer.byte_length().into()));
+        return short(whole, allotment.unwrap_or_default(), reader, exchange, made);
     }
     let Some(stream) = upstream.body() else {
         let size = reader.headers.content_length().filter(|_| is_head).map_or(Some(0), |_| None);
         return match made(&JsValue::NULL) {
-            Ok(response) => Ok(job.finish(Outcome { size, ..reader.outcome }, response)),
-            Err(cause) => Err((Box::new(job), cause)),
+            Ok(response) => Ok(exchange.finish(Outcome { size, ..reader.outcome }, response)),
+            Err(cause) => Err((Box::new(exchange), cause)),
         };
     };
-    let keeps = job.cache.keeps(status, &reader.headers);
-    let taken_whole = reader.is_short() || reader.is_at_hand(&job);
-    let room = if taken_whole { Share::of(reader.headers.content_length().unwrap_or(0)) } else { None };
-    match (body::response_copying(&reader.headers), room) {
-        (Copying::Whole, Some(share)) => {
+    let keeps = exchange.cache.keeps(status, &reader.headers);
+    let taken_whole = reader.is_short() || reader.is_at_hand(&exchange);
+    let allotment = if taken_whole { Allotment::of(reader.headers.content_length().unwrap_or(0)) } else { None };
+    match (body::response_copying(&reader.headers), allotment) {
+        (Copying::Whole, Some(allotment)) => {
             let length = reader.headers.content_length().filter(|_| reader.is_plain()).unwrap_or(0);
             let whole = js::whole(&upstream, length, &reader.watch).await;
             let whole = whole.map(JsCast::unchecked_into).map_err(|error| js::message(&error));
-            short(whole, share, reader, job, made)
+            short(whole, allotment, reader, exchange, made)
         }
-        (Copying::Whole, None) => Ok(teed(stream, job.client.clone(), reader, job, made)),
+        (Copying::Whole, None) => Ok(teed(stream, exchange.client.clone(), reader, exchange, made)),
         _ if keeps && reader.headers.content_length().is_some() => {
-            Ok(teed(stream, job.client.clone(), reader, job, made))
+            Ok(teed(stream, exchange.client.clone(), reader, exchange, made))
         }
-        _ => Ok(passed(stream, job.client.clone(), reader, job, made)),
+        _ => Ok(passed(stream, exchange.client.clone(), reader, exchange, made)),
     }
 }
 
@@ -95,35 +95,36 @@ async fn masked(
     upstream: &Response,
     stream: ReadableStream,
     mut reader: Reader,
-    mut job: Job,
+    mut exchange: Exchange,
 ) -> Result<Response, Broken> {
     // Nobody waits for an error to be kept.
-    job.cache.keeps(reader.status, &reader.headers);
-    let broken = |job: Job, cause: String| Err((Box::new(job), format!("the answer broke off: {cause}")));
+    exchange.cache.keeps(reader.status, &reader.headers);
+    let broken =
+        |exchange: Exchange, cause: String| Err((Box::new(exchange), format!("the answer broke off: {cause}")));
     let taken = match within(HELD_PATIENCE_MS, blocks::short(&stream, MAX_SHORT)).await {
         Some(Ok(taken)) => taken,
-        Some(Err(error)) => return broken(job, js::message(&error)),
-        None => return broken(job, format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
+        Some(Err(error)) => return broken(exchange, js::message(&error)),
+        None => return broken(exchange, format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
     };
     // Whoever reads a compressed body gets it unpacked.
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
-    let mut edits = job.marks(reader.status, &reader.headers);
+    let mut edits = exchange.marks(reader.status, &reader.headers);
     edits.remove("content-encoding");
     edits.remove("content-length");
     match taken {
         Ok(buffer) => {
-            let buffer = without_key(buffer, &job, &mut edits);
+            let buffer = without_key(buffer, &exchange, &mut edits);
             let edits = edits.to_json();
-            let share = Share::of(u64::from(buffer.byte_length())).unwrap_or_default();
-            short(Ok(buffer), share, reader, job, |body| js::answered(upstream, body, &edits))
+            let allotment = Allotment::of(u64::from(buffer.byte_length())).unwrap_or_default();
+            short(Ok(buffer), allotment, reader, exchange, |body| js::answered(upstream, body, &edits))
         }
         Err(stream) => {
             let edits = edits.to_json();
             let made = |body: &JsValue| js::answered(upstream, body, &edits);
-            let client = job.client.clone();
+            let client = exchange.client.clone();
             Ok(match body::response_copying(&reader.headers) {
-                Copying::Whole => teed(stream, client, reader, job, made),
-                _ => passed(stream, client, reader, job, made),
+                Copying::Whole => teed(stream, client, reader, exchange, made),
+                _ => passed(stream, client, reader, exchange, made),
             })
         }
     }

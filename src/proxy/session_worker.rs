@@ -8,9 +8,9 @@ use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::refusal::Refusal;
 use crate::logs::call::Outcome;
-use crate::platform::growing::Growing;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::{js, now};
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::session::refused;
 use crate::proxy::session::{Begun, Closed, Dialect, Ledger, MAX_HELD, Step};
 use js_sys::{ArrayBuffer, JsString, Reflect, Uint8Array};
@@ -67,13 +67,13 @@ struct Connection {
     caller: Caller,
     dialect: Dialect,
     /// What the rows of all its responses have in common; none of it is a row of its own.
-    template: Job,
+    template: Exchange,
     ledger: RefCell<Ledger<Rc<Work>>>,
     /// Messages of the client behind one that waits for the limits.
-    waiting: RefCell<VecDeque<(JsValue, Growing)>>,
+    waiting: RefCell<VecDeque<(JsValue, GrowingAllotment)>>,
     waiting_bytes: Cell<u64>,
     /// Room for what comes piece by piece, and how much there is.
-    held: RefCell<(Growing, usize)>,
+    held: RefCell<(GrowingAllotment, usize)>,
     is_asking: Cell<bool>,
     has_ended: Cell<bool>,
     /// Whether a row was left by a response.
@@ -102,9 +102,9 @@ pub fn relayed(
     theirs: &Headers,
     dialect: Dialect,
     caller: Caller,
-    job: Job,
-) -> Result<Response, (Box<Job>, String)> {
-    let mut edits = job.marks(101, theirs);
+    exchange: Exchange,
+) -> Result<Response, (Box<Exchange>, String)> {
+    let mut edits = exchange.marks(101, theirs);
     // The rows are those of its responses.
     edits.remove("cf-aig-log-id");
     if theirs.get("sec-websocket-protocol").is_none()
@@ -125,12 +125,12 @@ pub fn relayed(
         Err(error) => {
             let error: JsValue = error;
             drop(edits);
-            return Err((Box::new(job), js::message(&error)));
+            return Err((Box::new(exchange), js::message(&error)));
         }
     };
     drop(edits);
-    let may_show_key = job.call.secrets.has_kept();
-    let mut template = job;
+    let may_show_key = exchange.call.secrets.has_kept();
+    let mut template = exchange;
     // It is a row only where no response is one.
     template.mark = None;
     let connection = Rc::new(Connection {
@@ -155,9 +155,9 @@ pub fn relayed(
 }
 
 /// A message as bytes, if there is room to read it.
-fn bytes(data: &JsValue) -> Option<(Vec<u8>, Growing)> {
-    let mut room = Growing::default();
-    if !room.add(COPIES * length(data)) {
+fn bytes(data: &JsValue) -> Option<(Vec<u8>, GrowingAllotment)> {
+    let mut allotment = GrowingAllotment::default();
+    if !allotment.add(COPIES * length(data)) {
         return None;
     }
     let bytes = match data.dyn_ref::<JsString>() {
@@ -165,7 +165,7 @@ fn bytes(data: &JsValue) -> Option<(Vec<u8>, Growing)> {
         Some(text) => String::from(text).into_bytes(),
         None => js::bytes(data.unchecked_ref::<ArrayBuffer>()),
     };
-    Some((bytes, room))
+    Some((bytes, allotment))
 }
 
 fn length(data: &JsValue) -> u64 {
@@ -205,17 +205,17 @@ impl Connection {
         if !self.is_asking.get() {
             return self.read(data);
         }
-        let mut room = Growing::default();
+        let mut allotment = GrowingAllotment::default();
         let all = self.waiting_bytes.get() + length(&data);
-        if all > MAX_WAITING || !room.add(length(&data)) {
+        if all > MAX_WAITING || !allotment.add(length(&data)) {
             return self.shut(1009, "Tollgate is still looking at the messages before this one");
         }
         self.waiting_bytes.set(all);
-        self.waiting.borrow_mut().push_back((data, room));
+        self.waiting.borrow_mut().push_back((data, allotment));
     }
 
     fn read(self: &Rc<Self>, data: JsValue) {
-        let Some((message, room)) = bytes(&data) else {
+        let Some((message, allotment)) = bytes(&data) else {
             let refusal = Refusal::no_room("a message of that length");
             return self.refuse(&refusal, &Begun::default(), None);
         };
@@ -228,17 +228,17 @@ impl Connection {
             }
             Step::Unreadable => {
                 let refusal = Refusal::bad_request(refused::UNREADABLE);
-                let mut job = self.job(&Begun::default());
-                self.keep(&mut job, &message);
-                return self.refuse(&refusal, &Begun::default(), Some(job));
+                let mut exchange = self.exchange(&Begun::default());
+                self.keep(&mut exchange, &message);
+                return self.refuse(&refusal, &Begun::default(), Some(exchange));
             }
             Step::Begins(begun) => *begun,
         };
         self.is_asking.set(true);
         let connection = Rc::clone(self);
-        self.template.around.context.wait_until(async move {
+        self.template.runtime.context.wait_until(async move {
             connection.begin(begun, &data, message).await;
-            drop(room);
+            drop(allotment);
             connection.go_on();
         });
     }
@@ -259,7 +259,7 @@ impl Connection {
         self.make_room(message.len());
         let unasked = RefCell::new(Vec::new());
         let make = |begun: &Begun| {
-            let work = Work::new(self.job(begun), true);
+            let work = Work::new(self.exchange(begun), true);
             unasked.borrow_mut().push((begun.clone(), Rc::clone(&work)));
             work
         };
@@ -267,7 +267,7 @@ impl Connection {
         let unasked = unasked.take();
         for (begun, work) in unasked {
             let connection = Rc::clone(self);
-            self.template.around.context.wait_until(async move { connection.catch_up(&begun, &work).await });
+            self.template.runtime.context.wait_until(async move { connection.catch_up(&begun, &work).await });
         }
         ended.into_iter().for_each(|ended| self.ended(ended));
         self.without_key(&message)
@@ -276,9 +276,9 @@ impl Connection {
     /// Has the ledger keep pieces for bodies as long as there is memory for them.
     fn make_room(&self, more: usize) {
         let mut ledger = self.ledger.borrow_mut();
-        let (room, size) = &mut *self.held.borrow_mut();
+        let (allotment, size) = &mut *self.held.borrow_mut();
         let wanted = ledger.held() + more;
-        while *size < wanted.min(MAX_HELD) && room.add(PIECES as u64) {
+        while *size < wanted.min(MAX_HELD) && allotment.add(PIECES as u64) {
             *size += PIECES;
         }
         ledger.allow(*size);

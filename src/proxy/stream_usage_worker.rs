@@ -2,12 +2,12 @@
 //! that is done for is in `crate::providers::stream_usage`; what is taken out of a stream, in `usageless.js`.
 
 use crate::gateways::settings::ASK;
-use crate::gateways::snapshot::Scope;
+use crate::gateways::snapshot::GatewaySnapshot;
 use crate::http::headers::{Edits, Headers};
 use crate::limit::plan;
 use crate::platform::{blocks, js};
 use crate::providers::stream_usage::{self, Target};
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::upstream_request::Taken;
 use crate::wire::Framing;
 use crate::wire::body::MAX_BODY;
@@ -29,17 +29,23 @@ const DIGESTS: &[&str] = &["content-digest", "content-md5", "digest", "repr-dige
 
 /// The body with the option in it, if it is to be added; then the job knows that its answer is to be cut. A body that is
 /// compressed, or too long to be read, goes on as it came.
-pub fn asked(body: Taken, target: &Target<'_>, headers: &Headers, scope: &Scope, job: &mut Job) -> Taken {
-    if !job.call.facts.stream || !target.knows_option() || !is_wanted(target, scope, job) {
+pub fn asked(
+    body: Taken,
+    target: &Target<'_>,
+    headers: &Headers,
+    snapshot: &GatewaySnapshot,
+    exchange: &mut Exchange,
+) -> Taken {
+    if !exchange.call.facts.stream || !target.knows_option() || !is_wanted(target, snapshot, exchange) {
         return body;
     }
-    let Taken::Whole(buffer, share) = body else { return body };
+    let Taken::Whole(buffer, allotment) = body else { return body };
     let is_readable = buffer.byte_length() as usize <= MAX_BODY && headers.content_codings().is_empty();
     let edits = if is_readable { stream_usage::edits(&js::bytes(&buffer)).unwrap_or_default() } else { Vec::new() };
     if edits.is_empty() {
-        return Taken::Whole(buffer, share);
+        return Taken::Whole(buffer, allotment);
     }
-    job.call.usage_asked = true;
+    exchange.call.usage_asked = true;
     let mut parts = Vec::new();
     let mut from = 0;
     for edit in &edits {
@@ -54,14 +60,18 @@ pub fn asked(body: Taken, target: &Target<'_>, headers: &Headers, scope: &Scope,
         whole.set(part, at);
         at += part.length();
     }
-    Taken::Whole(whole.buffer(), share)
+    Taken::Whole(whole.buffer(), allotment)
 }
 
 /// Whether the setting says so, or a budget is about the request: without usage, a stream would pass it.
-fn is_wanted(target: &Target<'_>, scope: &Scope, job: &Job) -> bool {
-    let asked =
-        plan::Asked { metadata: &job.call.metadata.entries, provider: &job.call.provider, ..plan::Asked::default() };
-    scope.gateway.settings.stream_usage == ASK || (!target.is_custom && scope.gateway.limits.have_budget_for(&asked))
+fn is_wanted(target: &Target<'_>, snapshot: &GatewaySnapshot, exchange: &Exchange) -> bool {
+    let asked = plan::Asked {
+        metadata: &exchange.call.metadata.entries,
+        provider: &exchange.call.provider,
+        ..plan::Asked::default()
+    };
+    snapshot.gateway.settings.stream_usage == ASK
+        || (!target.is_custom && snapshot.gateway.limits.have_budget_for(&asked))
 }
 
 /// Removes from a request what does not hold of a body that was changed.
@@ -72,8 +82,8 @@ pub fn without_digests(outgoing: &mut Edits<'_>) {
 }
 
 /// Whether an answer with this head is a stream that is to be cut.
-pub fn is_cut(job: &Job, status: u16, headers: &Headers) -> bool {
-    job.call.usage_asked
+pub fn is_cut(exchange: &Exchange, status: u16, headers: &Headers) -> bool {
+    exchange.call.usage_asked
         && status < 300
         && headers.get("content-encoding").is_none()
         && headers.get("content-type").and_then(Framing::of) == Some(Framing::Sse)

@@ -7,9 +7,9 @@ use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::response_headers;
 use crate::http::router::{Endpoint, Route};
-use crate::platform::Around;
+use crate::platform::Runtime;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, Untaken};
-use crate::platform::growing::Growing;
 use crate::platform::js;
 use crate::proxy::handle::{self, Caller, Failed};
 use crate::proxy::universal::{self, Element};
@@ -22,10 +22,10 @@ use web_sys::{Request, RequestInit, Response};
 const MAX_BODY: u64 = 16 * 1024 * 1024;
 
 /// A universal request by HTTP.
-pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
+pub async fn request(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) -> Response {
     let Incoming { request, headers, .. } = asked;
     // Before the body is looked at, so that nobody learns anything without the token.
-    let presented = match handle::authorised(headers, &route, false, around).await {
+    let presented = match handle::authorised(headers, &route, false, runtime).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return message_worker::response(&refusal.reply()),
     };
@@ -43,17 +43,17 @@ pub async fn request(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) ->
         trusted: presented.let_in,
         identity: Some(presented.identity),
         signal: Some(request.signal()),
-        network: handle::network(&asked.headers, around),
+        network: handle::network(&asked.headers, runtime),
         navigates: response_headers::navigates(&asked.headers),
-        origin: Some(config(around).public_origin(&asked.url)),
+        origin: Some(config(runtime).public_origin(&asked.url)),
         token_travels,
         ..Caller::default()
     };
-    run(&body, &headers, route, &caller, around).await
+    run(&body, &headers, route, &caller, runtime).await
 }
 
 /// Tries the elements of a body. `outer` are the headers of the request around them, which `caller` sent.
-pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller, around: &Rc<Around>) -> Response {
+pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller, runtime: &Rc<Runtime>) -> Response {
     let elements = match universal::parse(body) {
         Ok(elements) => elements,
         Err(fault) => return message_worker::response(&Refusal::bad_request(fault).reply()),
@@ -78,7 +78,7 @@ pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller,
         let Ok(request) = made(element, &universal::merged(&outer, element)) else { break };
         let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
         let answered =
-            handle::attempt(&Incoming::new(request), route, &element.query, caller, around, &mut failures).await;
+            handle::attempt(&Incoming::new(request), route, &element.query, caller, runtime, &mut failures).await;
         // What may cause no more calls ends here, with what it has.
         if answered.is_some() || failures.last().is_some_and(|failed| failed.capped().is_some()) {
             return concluded(answered, failures).await;
@@ -117,13 +117,13 @@ fn made(element: &Element<'_>, headers: &Headers) -> Result<Request, JsValue> {
     Request::new_with_str_and_init("https://tollgate/", &init)
 }
 
-async fn text(request: &Request, headers: &Headers) -> Result<(String, Growing), Refusal> {
+async fn text(request: &Request, headers: &Headers) -> Result<(String, GrowingAllotment), Refusal> {
     let unreadable =
         |error: JsValue| Refusal::bad_request(format!("The body could not be read: {}.", js::message(&error)));
     if request.body().is_none() {
-        return Ok((String::new(), Growing::default()));
+        return Ok((String::new(), GrowingAllotment::default()));
     }
-    let (buffer, share) = blocks::bounded(request, MAX_BODY, 2).await.map_err(|untaken| match untaken {
+    let (buffer, allotment) = blocks::bounded(request, MAX_BODY, 2).await.map_err(|untaken| match untaken {
         Untaken::Broken(error) => unreadable(error),
         Untaken::NoRoom => Refusal::no_room("a universal request of that length"),
         Untaken::TooLong => {
@@ -136,5 +136,5 @@ async fn text(request: &Request, headers: &Headers) -> Result<(String, Growing),
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
-    Ok((text, share))
+    Ok((text, allotment))
 }

@@ -10,13 +10,13 @@ use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::response_headers;
 use crate::logs::call::RequestType;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, LAST_BLOCK, Longer, Upload};
-use crate::platform::growing::Growing;
 use crate::platform::js;
 use crate::platform::{now, within};
 use crate::providers::model;
 use crate::providers::upstream::Upstream;
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::retry;
 use crate::wire;
 use crate::wire::body::{self, Copying};
@@ -44,7 +44,7 @@ pub enum Taken {
     /// Goes upstream as it comes, once.
     Stream(JsValue),
     /// The second holds the room for as long as the body is kept.
-    Whole(ArrayBuffer, Rc<Growing>),
+    Whole(ArrayBuffer, Rc<GrowingAllotment>),
 }
 
 /// Why there is no answer.
@@ -100,25 +100,25 @@ pub fn headers<'a>(
     upstream: Upstream<'_>,
     presented: &'a Presented,
     body: &Taken,
-    job: &Job,
+    exchange: &Exchange,
 ) -> Edits<'a> {
     let headers = &asked.headers;
     let mut outgoing = Edits::default();
-    for name in headers.not_forwarded(job.passes_cookies) {
+    for name in headers.not_forwarded(exchange.passes_cookies) {
         outgoing.remove(name);
     }
     for name in &presented.carriers {
         outgoing.remove(name.clone());
     }
-    let ours = |text: &str| config(&job.around).holds_token(text);
-    if let Some(cookies) = headers.get("cookie").filter(|_| job.passes_cookies) {
+    let ours = |text: &str| config(&exchange.runtime).holds_token(text);
+    if let Some(cookies) = headers.get("cookie").filter(|_| exchange.passes_cookies) {
         match response_headers::sent_cookies(cookies, ours) {
             Some(kept) if kept == cookies => {}
             Some(kept) => outgoing.set("cookie", kept),
             None => outgoing.remove("cookie"),
         }
     }
-    if job.call.request_type == RequestType::WebSocket {
+    if exchange.call.request_type == RequestType::WebSocket {
         outgoing.set("upgrade", "websocket");
     }
     if let Some(protocols) = headers.get("sec-websocket-protocol") {
@@ -127,7 +127,7 @@ pub fn headers<'a>(
             protocols => outgoing.set("sec-websocket-protocol", protocols),
         }
     }
-    if matches!(body, Taken::Whole(..)) || job.call.facts.stream || model::asks_for_stream(&job.call.rest) {
+    if matches!(body, Taken::Whole(..)) || exchange.call.facts.stream || model::asks_for_stream(&exchange.call.rest) {
         // A compressed answer would have to be unpacked here for the log. And the runtime can only tell that a client left,
         // and pass events on as they come, in a stream it need not unpack.
         outgoing.set("accept-encoding", "identity");
@@ -136,7 +136,7 @@ pub fn headers<'a>(
         let accepted = if accepted.trim().is_empty() { "identity".to_owned() } else { accepted };
         outgoing.set("accept-encoding", accepted);
     }
-    if upstream.wants_bearer_as_api_key(&job.call.rest)
+    if upstream.wants_bearer_as_api_key(&exchange.call.rest)
         && headers.get("x-api-key").is_none()
         && let Some(key) = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
         && !presented.carries("authorization")
@@ -175,7 +175,7 @@ pub struct Keep {
 
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
 /// `by_model` asks for its model before it is sent. A body that finds no room in the isolate's memory is sent once, as it comes.
-pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) -> Result<Taken, NoBody> {
+pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut Exchange) -> Result<Taken, NoBody> {
     let Incoming { request, headers, .. } = asked;
     if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
@@ -186,20 +186,20 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) 
         return Ok(Taken::Nothing);
     }
     let stream = || Taken::Stream(request.body().into());
-    let copying = body::request_copying(headers, job.collect_log, by_model);
+    let copying = body::request_copying(headers, exchange.collect_log, by_model);
     let is_kept = keep.wanted || keep.needed;
     let can_be_kept = length.is_none_or(|length| length <= MAX_KEPT);
     if copying == Copying::Nothing && !(is_kept && can_be_kept) {
-        job.call.facts = unread(headers, wire::request::TOO_LONG);
+        exchange.call.facts = unread(headers, wire::request::TOO_LONG);
         return Ok(stream());
     }
     let content_type = headers.get("content-type");
-    let mut share = Growing::default();
+    let mut allotment = GrowingAllotment::default();
     let taken = match length {
-        Some(length) if share.add(length) => {
+        Some(length) if allotment.add(length) => {
             let whole = request.array_buffer().map(JsFuture::from);
             match whole {
-                Ok(whole) => whole.await.map(|buffer| Upload::Whole(buffer.unchecked_into(), share)),
+                Ok(whole) => whole.await.map(|buffer| Upload::Whole(buffer.unchecked_into(), allotment)),
                 Err(error) => Err(error),
             }
         }
@@ -216,15 +216,15 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) 
                 blocks::drained(&stream).await;
                 return Err(Refusal::no_room("a body that has to be signed").into());
             }
-            let later = |rest| job.around.context.wait_until(rest);
+            let later = |rest| exchange.runtime.context.wait_until(rest);
             match (blocks::upload(stream, bound, length, later).await, length) {
                 (Ok(Upload::Longer(stream, begun, _)), Some(_)) => Ok(Upload::Longer(stream, begun, Longer::ThanRoom)),
                 (taken, _) => taken,
             }
         }
     };
-    let (buffer, share) = match taken.map_err(|error| js::message(&error)) {
-        Ok(Upload::Whole(buffer, share)) => (buffer, Rc::new(share)),
+    let (buffer, allotment) = match taken.map_err(|error| js::message(&error)) {
+        Ok(Upload::Whole(buffer, allotment)) => (buffer, Rc::new(allotment)),
         Ok(Upload::Longer(stream, _, Longer::ThanRoom)) if keep.needed => {
             blocks::drained(&stream).await;
             return Err(Refusal::no_room("a body that has to be signed").into());
@@ -234,12 +234,12 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) 
                 Longer::ThanBound => wire::request::TOO_LONG,
                 Longer::ThanRoom => wire::request::NO_ROOM,
             };
-            job.call.facts = match headers.content_codings().is_empty() {
+            exchange.call.facts = match headers.content_codings().is_empty() {
                 true => RequestFacts { unread: Some(reason), ..wire::request::read_beginning(content_type, &begun) },
                 false => unread(headers, reason),
             };
             if is_kept && why == Longer::ThanRoom {
-                job.warn(UNKEPT);
+                exchange.warn(UNKEPT);
             }
             return Ok(Taken::Stream(stream.into()));
         }
@@ -250,9 +250,9 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, job: &mut Job) 
             return Err(NoBody::Refused(Refusal::body_too_large(description)));
         }
     };
-    job.call.request_size = Some(u64::from(buffer.byte_length()));
-    read(&buffer, &share, copying, headers, job).await;
-    Ok(Taken::Whole(buffer, share))
+    exchange.call.request_size = Some(u64::from(buffer.byte_length()));
+    read(&buffer, &allotment, copying, headers, exchange).await;
+    Ok(Taken::Whole(buffer, allotment))
 }
 
 /// What is known of a body that is not looked at. Audio and images name no model, and nobody asks them.
@@ -263,39 +263,45 @@ fn unread(headers: &Headers, why: &'static str) -> RequestFacts {
 }
 
 /// Reads what the log and the limits want to know of a body that was taken in.
-async fn read(buffer: &ArrayBuffer, share: &Rc<Growing>, copying: Copying, headers: &Headers, job: &mut Job) {
+async fn read(
+    buffer: &ArrayBuffer,
+    allotment: &Rc<GrowingAllotment>,
+    copying: Copying,
+    headers: &Headers,
+    exchange: &mut Exchange,
+) {
     if matches!(copying, Copying::Nothing | Copying::Size) {
-        job.call.facts = unread(headers, wire::request::TOO_LONG);
+        exchange.call.facts = unread(headers, wire::request::TOO_LONG);
         return;
     }
     let content_type = headers.get("content-type");
     let codings = headers.content_codings();
-    let collects = copying == Copying::Whole && job.collect_payload;
-    let (plain, share) = if codings.is_empty() {
-        (Ok(buffer.clone()), Some(Rc::clone(share)))
+    let collects = copying == Copying::Whole && exchange.collect_payload;
+    let (plain, allotment) = if codings.is_empty() {
+        (Ok(buffer.clone()), Some(Rc::clone(allotment)))
     } else {
         let plain = unpack_worker::unpacked(buffer, &codings).await;
-        let mut share = Growing::default();
-        let fits = plain.as_ref().is_ok_and(|plain| share.add(u64::from(plain.byte_length())));
-        (plain, fits.then(|| Rc::new(share)))
+        let mut allotment = GrowingAllotment::default();
+        let fits = plain.as_ref().is_ok_and(|plain| allotment.add(u64::from(plain.byte_length())));
+        (plain, fits.then(|| Rc::new(allotment)))
     };
     let plain = match plain {
         Ok(plain) => plain,
         Err(packed) => {
             // A provider that does not look at the encoding reads it as it is.
-            job.call.facts = facts(buffer, content_type);
-            job.call.facts.unread = Some(packed.of_request());
+            exchange.call.facts = facts(buffer, content_type);
+            exchange.call.facts.unread = Some(packed.of_request());
             return;
         }
     };
-    if !collects || share.is_none() || plain.byte_length() as usize > crate::wire::body::MAX_BODY {
-        job.call.facts = facts(&plain, content_type);
+    if !collects || allotment.is_none() || plain.byte_length() as usize > crate::wire::body::MAX_BODY {
+        exchange.call.facts = facts(&plain, content_type);
         return;
     }
     let bytes = js::bytes(&plain);
-    job.call.facts = wire::request::read_request(content_type, &bytes);
-    job.call.body = Some(body::text(bytes));
-    job.share = share;
+    exchange.call.facts = wire::request::read_request(content_type, &bytes);
+    exchange.call.body = Some(body::text(bytes));
+    exchange.allotment = allotment;
 }
 
 fn facts(buffer: &ArrayBuffer, content_type: Option<&str>) -> RequestFacts {

@@ -8,8 +8,8 @@ use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::http::router::{Access, Endpoint, Route};
-use crate::platform::Around;
-use crate::platform::growing::Growing;
+use crate::platform::Runtime;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
 use crate::proxy::handle::{self, Caller};
 use crate::proxy::universal_worker;
@@ -61,16 +61,16 @@ struct Session {
     left: AbortController,
     /// What the socket calls. They hold the session, so they go when it ends.
     listeners: RefCell<Option<(Received, Ended)>>,
-    around: Rc<Around>,
+    runtime: Rc<Runtime>,
 }
 
 type Received = Closure<dyn Fn(JsValue)>;
 type Ended = Closure<dyn Fn()>;
 
 /// Opens a connection.
-pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> Response {
+pub async fn opened(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) -> Response {
     let headers = &asked.headers;
-    let presented = match handle::authorised(headers, &route, false, around).await {
+    let presented = match handle::authorised(headers, &route, false, runtime).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return message_worker::response(&refusal.reply()),
     };
@@ -82,8 +82,8 @@ pub async fn opened(asked: &Incoming, route: Route<'_>, around: &Rc<Around>) -> 
     let mut outer = headers.clone();
     outer.0.retain(|(name, _)| name != "accept-encoding" && !presented.carries(name));
     outer.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
-    let origin = config(around).public_origin(&asked.url);
-    let made = connected(headers.clone(), outer, route, origin, around);
+    let origin = config(runtime).public_origin(&asked.url);
+    let made = connected(headers.clone(), outer, route, origin, runtime);
     made.unwrap_or_else(|error| message_worker::response(&Refusal::unavailable(js::message(&error)).reply()))
 }
 
@@ -92,7 +92,7 @@ fn connected(
     outer: Headers,
     route: Route<'_>,
     origin: Rc<str>,
-    around: &Rc<Around>,
+    runtime: &Rc<Runtime>,
 ) -> Result<Response, JsValue> {
     let pair = WebSocketPair::new()?;
     let (theirs, ours) = (Reflect::get_u32(&pair, 0)?, Reflect::get_u32(&pair, 1)?);
@@ -111,7 +111,7 @@ fn connected(
         in_flight: RefCell::default(),
         left: AbortController::new()?,
         listeners: RefCell::default(),
-        around: Rc::clone(around),
+        runtime: Rc::clone(runtime),
     });
     session.listen();
     session.socket.accept()?;
@@ -153,9 +153,9 @@ impl Session {
         match admitted {
             Err(fault) => self.say(&fault.message()),
             Ok(key) => {
-                let mut room = Growing::default();
+                let mut allotment = GrowingAllotment::default();
                 // The text, and the elements that are made from it.
-                if !room.add(2 * text.len() as u64) {
+                if !allotment.add(2 * text.len() as u64) {
                     self.in_flight.borrow_mut().release(key);
                     let event_id = websocket::read(&text).ok().and_then(|create| create.event_id);
                     let refusal = Refusal::no_room("a message of that length");
@@ -163,10 +163,10 @@ impl Session {
                 }
                 let session = Rc::clone(self);
                 // As background work, so that its row is written even when the client leaves.
-                self.around.context.wait_until(async move {
+                self.runtime.context.wait_until(async move {
                     session.carry_out(&text).await;
                     session.in_flight.borrow_mut().release(key);
-                    drop(room);
+                    drop(allotment);
                 });
             }
         }
@@ -183,7 +183,7 @@ impl Session {
             id: "",
             rest: "",
         };
-        let presented = match handle::authorised(&self.headers, &route, false, &self.around).await {
+        let presented = match handle::authorised(&self.headers, &route, false, &self.runtime).await {
             Ok((_, presented)) => presented,
             Err(refusal) => return self.say(&Fault { event_id, refusal }.message()),
         };
@@ -197,11 +197,11 @@ impl Session {
             identity: Some(presented.identity),
             by_message: true,
             signal: Some(self.left.signal()),
-            network: handle::network(&self.headers, &self.around),
+            network: handle::network(&self.headers, &self.runtime),
             origin: Some(Rc::clone(&self.origin)),
             ..Caller::default()
         };
-        let response = universal_worker::run(request, &outer, route, &caller, &self.around).await;
+        let response = universal_worker::run(request, &outer, route, &caller, &self.runtime).await;
         let headers = message_worker::headers(&response.headers());
         let metadata = Metadata::of(event_id, &headers);
         let content_type = headers.get("content-type").unwrap_or("").to_ascii_lowercase();
@@ -252,7 +252,7 @@ impl Session {
 /// An answer as JSON: itself, or a string of its text, or of its bytes in base64.
 async fn whole(response: &Response, content_type: &str) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let mut room = Growing::default();
+    let mut allotment = GrowingAllotment::default();
     if let Some(body) = response.body() {
         let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
         while let Some(chunk) = js::chunk(&reader).await.map_err(|error| broke_off(&error))? {
@@ -260,7 +260,7 @@ async fn whole(response: &Response, content_type: &str) -> Result<String, String
                 let _ = JsFuture::from(reader.cancel()).await;
                 return Err(format!("the answer is longer than {MAX_ANSWER} bytes, which is too much for a message"));
             }
-            if !room.add(u64::from(chunk.length())) {
+            if !allotment.add(u64::from(chunk.length())) {
                 let _ = JsFuture::from(reader.cancel()).await;
                 return Err("there is no memory just now for an answer of that length".to_owned());
             }

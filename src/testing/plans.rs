@@ -8,13 +8,13 @@ use crate::api::{Place, datasets, evaluations, gateways, log_list, reprices, sto
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Statement, Store};
 use crate::db::whose::Whose;
 use crate::evaluate::run::{self, Call, Heard, World};
 use crate::feedback::locate;
 use crate::feedback::locate::Context;
-use crate::feedback::model::Judgement;
+use crate::feedback::model::Feedback;
 use crate::feedback::pending;
 use crate::gateways::gateway;
 use crate::http::query::Query;
@@ -90,8 +90,8 @@ fn log(n: u64) -> String {
     record(n).id
 }
 
-fn by() -> By<'static> {
-    By { actor: "admin", now_ms: NOW, entry: id::mint(NOW, 5) }
+fn actor() -> Actor<'static> {
+    Actor { name: "admin", now_ms: NOW, entry: id::mint(NOW, 5) }
 }
 
 /// Asserts that none of what was asked for since the last time scans a table that grows, and that something was.
@@ -148,16 +148,16 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
     let _ = store.plans.take();
     let query = Query::parse("account=a&gateway=gw");
     let context = Context { caller: &Caller::Admin, query: &query, mark: &MARK, now_ms: NOW, entry: id::mint(NOW, 6) };
-    let homes = [(0, &store)];
+    let log_databases = [(0, &store)];
     let body = json!({ "feedback": 1, "score": 10, "metadata": { "team": "x", "user": null } });
-    block_on(logs::patch(&homes, (0, &store), &PLACE, &log(7), body.to_string().as_bytes(), &context)).unwrap();
+    block_on(logs::patch(&log_databases, (0, &store), &PLACE, &log(7), body.to_string().as_bytes(), &context)).unwrap();
     checked(&store, "PATCH");
     for id in [log(8), "chatcmpl-9".to_owned(), "no-such-id".to_owned()] {
-        let found = block_on(locate::locate(&homes, &id, &context)).unwrap();
+        let found = block_on(locate::locate(&log_databases, &id, &context)).unwrap();
         checked(&store, "finding a log");
         let Some(found) = found else { continue };
-        let judgement = Judgement::merge(&json!({ "data": { "rating": 5 } })).unwrap();
-        block_on(feedback::give(&store, &homes, &id, Some(found.clone()), &judgement, &context)).unwrap();
+        let feedback = Feedback::merge(&json!({ "data": { "rating": 5 } })).unwrap();
+        block_on(feedback::give(&store, &log_databases, &id, Some(found.clone()), &feedback, &context)).unwrap();
         checked(&store, "feedback");
         block_on(feedback::show(&store, &found)).unwrap();
         checked(&store, "what was said");
@@ -165,15 +165,15 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         checked(&store, "taking it back");
     }
     let lines = r#"{"request_id": "chatcmpl-1", "data": {"rating": 1}}"#;
-    let find = async |id: &str| locate::locate(&homes, id, &context).await;
-    block_on(feedback::bulk(&store, &homes, lines.as_bytes(), &context, find)).unwrap();
+    let find = async |id: &str| locate::locate(&log_databases, id, &context).await;
+    block_on(feedback::bulk(&store, &log_databases, lines.as_bytes(), &context, find)).unwrap();
     checked(&store, "bulk feedback");
     let early = id::mint_log(NOW, 9, &MARK);
     block_on(feedback::keep(
-        &homes,
+        &log_databases,
         0,
         &early,
-        &Judgement::merge(&json!({ "data": { "a": 1 } })).unwrap(),
+        &Feedback::merge(&json!({ "data": { "a": 1 } })).unwrap(),
         None,
         &context,
     ))
@@ -197,8 +197,8 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
     {
         let id = id::mint(NOW, n as u128);
         let body = json!({ "name": id, "enable": true, "filters": filters }).to_string();
-        block_on(datasets::create(&store, &PLACE, body.as_bytes(), &id, &by(), &Bounds::USUAL.datasets)).unwrap();
-        block_on(datasets::update(&store, &PLACE, &id, body.as_bytes(), &by())).unwrap();
+        block_on(datasets::create(&store, &PLACE, body.as_bytes(), &id, &actor(), &Bounds::USUAL.datasets)).unwrap();
+        block_on(datasets::update(&store, &PLACE, &id, body.as_bytes(), &actor())).unwrap();
         sets.push(id);
     }
     for query in ["", "name=a&enable=true", "search=x&page=2"] {
@@ -217,7 +217,7 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
             &PLACE,
             body.to_string().as_bytes(),
             &id,
-            &by(),
+            &actor(),
             &Bounds::USUAL.evaluations,
         ))
         .unwrap();
@@ -234,8 +234,8 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
     block_on(evaluations::compare(&store, &PLACE, &Query::parse(&format!("ids={},{}", made[0], made[1])))).unwrap();
     block_on(evaluations::verdicts(&store, &PLACE, &made[0], &Query::parse(""))).unwrap();
     block_on(evaluations::verdicts(&store, &PLACE, &made[0], &Query::parse("evaluation_type_id=json_valid"))).unwrap();
-    block_on(evaluations::delete(&store, &PLACE, &made[0], &by())).unwrap();
-    block_on(datasets::delete(&store, &PLACE, &sets[0], &by())).unwrap();
+    block_on(evaluations::delete(&store, &PLACE, &made[0], &actor())).unwrap();
+    block_on(datasets::delete(&store, &PLACE, &sets[0], &actor())).unwrap();
     checked(&store, "evaluations");
 }
 
@@ -244,7 +244,7 @@ fn retention_and_repricing_work_through_an_index() {
     let store = filled();
     let _ = store.plans.take();
     let body = json!({ "filters": [{ "key": "model", "operator": "eq", "value": ["model-3"] }] }).to_string();
-    block_on(reprices::create(&store, &PLACE, body.as_bytes(), &id::mint(NOW, 1), &by(), &Bounds::USUAL.reprices))
+    block_on(reprices::create(&store, &PLACE, body.as_bytes(), &id::mint(NOW, 1), &actor(), &Bounds::USUAL.reprices))
         .unwrap();
     let until = NOW + 1_000;
     block_on(crate::logs::reprice::run_all(&store, 0, &Whose::All, || NOW, until)).unwrap();
@@ -266,7 +266,7 @@ fn retention_and_repricing_work_through_an_index() {
 fn a_deleted_gateway_is_swept_through_an_index() {
     let store = filled();
     let _ = store.plans.take();
-    block_on(gateways::delete(&store, "a", "gw", &by())).unwrap();
+    block_on(gateways::delete(&store, "a", "gw", &actor())).unwrap();
     for _ in 0..3 {
         block_on(removal::sweep(&store, &Whose::All, NOW, 1_000)).unwrap();
     }
@@ -293,8 +293,15 @@ fn no_statement_looks_at_more_than_a_window() {
     });
     let filters = json!([{ "key": "user_agent", "operator": "contains", "value": ["RAR"] }]);
     let reprice = json!({ "filters": filters }).to_string();
-    block_on(reprices::create(&store, &PLACE, reprice.as_bytes(), &id::mint(NOW, 1), &by(), &Bounds::USUAL.reprices))
-        .unwrap();
+    block_on(reprices::create(
+        &store,
+        &PLACE,
+        reprice.as_bytes(),
+        &id::mint(NOW, 1),
+        &actor(),
+        &Bounds::USUAL.reprices,
+    ))
+    .unwrap();
     let repricing = longest(&store, || {
         block_on(crate::logs::reprice::run_all(&store, 0, &Whose::All, || NOW, NOW + 1)).unwrap();
         let reply = block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap().body;
@@ -302,10 +309,10 @@ fn no_statement_looks_at_more_than_a_window() {
         assert_eq!((&reply["result"]["processed"], &reply["result"]["logs_seen"]), (&json!(true), &json!(3)));
     });
     let dataset = json!({ "name": "rare", "enable": true, "filters": filters }).to_string();
-    block_on(datasets::create(&store, &PLACE, dataset.as_bytes(), "rare", &by(), &Bounds::USUAL.datasets)).unwrap();
+    block_on(datasets::create(&store, &PLACE, dataset.as_bytes(), "rare", &actor(), &Bounds::USUAL.datasets)).unwrap();
     let types = json!(["cost", "p95_duration", "json_valid"]);
     let body = json!({ "name": "e", "dataset_ids": ["rare"], "evaluation_type_ids": types }).to_string();
-    block_on(evaluations::create(&store, &PLACE, body.as_bytes(), "evaluation", &by(), &Bounds::USUAL.evaluations))
+    block_on(evaluations::create(&store, &PLACE, body.as_bytes(), "evaluation", &actor(), &Bounds::USUAL.evaluations))
         .unwrap();
     let evaluating = longest(&store, || {
         block_on(run::run(&store, &Nobody, "evaluation", "me", u64::MAX, u64::MAX)).unwrap();
@@ -344,14 +351,14 @@ fn no_statement_looks_at_more_than_a_window() {
         let mut deleted = Vec::new();
         for more in ["&order_by_direction=desc", "&order_by=cost&start_date=2023-11-14T21:50:00Z"] {
             let query = format!("filters={}&limit=2{more}", encoded(&filters.to_string()));
-            let reply = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &by())).unwrap();
+            let reply = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &actor())).unwrap();
             let reply: Value = serde_json::from_str(&reply.body).unwrap();
             deleted.push(reply["result"]["deleted"].as_u64().unwrap());
         }
         assert_eq!(deleted, [2, 1]);
         // Nothing is left that is meant, and it would take too long to know.
         let query = format!("filters={}", encoded(&filters.to_string()));
-        let refused = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &by())).unwrap_err();
+        let refused = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &actor())).unwrap_err();
         assert!(refused.status == 400 && refused.message.contains("start_date"), "{}", refused.message);
     });
     for (what, steps) in [

@@ -80,8 +80,8 @@ impl Elider {
 
     /// How much of a text is kept as it is.
     fn text(&mut self, rest: &[u8]) -> usize {
-        let room = KEPT.saturating_sub(self.length);
-        if room == 0 && !self.is_half {
+        let left = KEPT.saturating_sub(self.length);
+        if left == 0 && !self.is_half {
             // A character of several bytes is kept whole.
             let inside = rest.iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count();
             if inside < rest.len() {
@@ -89,7 +89,7 @@ impl Elider {
             }
             return inside;
         }
-        let within = rest.get(..room.max(1)).unwrap_or(rest);
+        let within = rest.get(..left.max(1)).unwrap_or(rest);
         let Some(at) = memchr3(b'"', b'\\', b'\n', within) else {
             self.length += within.len();
             self.is_half = false;

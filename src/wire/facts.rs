@@ -83,7 +83,7 @@ pub fn shortened(error: &str) -> String {
 
 impl Usage {
     /// Whether there is any figure.
-    pub fn is_told(&self) -> bool {
+    pub fn is_reported(&self) -> bool {
         self.tokens_in.is_some() || self.tokens_out.is_some() || self.cost.is_some() || !self.details.is_plain()
     }
 

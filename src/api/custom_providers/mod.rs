@@ -10,7 +10,7 @@ use crate::base::id;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::credentials::stored;
-use crate::db::audit::{self, By, Change};
+use crate::db::audit::{self, Actor, Change};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
@@ -168,7 +168,7 @@ pub async fn create(
     body: &[u8],
     new_id: &str,
     guard: &Guard,
-    by: &By<'_>,
+    actor: &Actor<'_>,
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
@@ -185,8 +185,8 @@ pub async fn create(
         beta: 0,
         position: None,
         about: "{}".to_owned(),
-        created_at: by.now_ms,
-        modified_at: by.now_ms,
+        created_at: actor.now_ms,
+        modified_at: actor.now_ms,
     };
     for name in ["name", "slug", "base_url"] {
         if !body.contains_key(name) {
@@ -203,7 +203,7 @@ pub async fn create(
     let mut binds = row.binds();
     binds.push(bound.bind());
     let change = change("custom_provider.create", account, &row.id, &body);
-    let changed = store.batch(vec![Statement::new(sql, binds), by.row(&change)]).await?;
+    let changed = store.batch(vec![Statement::new(sql, binds), actor.row(&change)]).await?;
     if changed.first() == Some(&1) {
         return Ok(Reply::result(row.show(Headers::Shown)));
     }
@@ -220,16 +220,16 @@ pub async fn update(
     id: &str,
     body: &[u8],
     guard: &Guard,
-    by: &By<'_>,
+    actor: &Actor<'_>,
 ) -> Result<Reply, ApiError> {
     let old = existing(store, account, id).await?;
     let mut body = object(body)?;
     body.retain(|name, _| !SHOWN.contains(&name.as_str()));
     only(&body, FIELDS, &["body"])?;
-    let new = Row { modified_at: by.now_ms, ..old.changed(&body, guard)? };
+    let new = Row { modified_at: actor.now_ms, ..old.changed(&body, guard)? };
     let sql = "UPDATE OR IGNORE custom_providers SET slug = ?3, name = ?4, base_url = ?5, headers = ?6, checked = ?7, \
          enable = ?8, beta = ?9, position = ?10, about = ?11, modified_at = ?12 WHERE id = ?1 AND account_id = ?2";
-    let audit = by.row(&change("custom_provider.update", account, id, &body));
+    let audit = actor.row(&change("custom_provider.update", account, id, &body));
     let mut statements = vec![Statement::new(sql, new.binds()), audit];
     if !new.leads_where(&old) || new.slug != old.slug {
         statements.push(forget_keys(&old));
@@ -239,13 +239,13 @@ pub async fn update(
 }
 
 /// Deletes a provider with its prices, and shows it once more.
-pub async fn delete(store: &impl Store, account: &str, id: &str, by: &By<'_>) -> Result<Reply, ApiError> {
+pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let row = existing(store, account, id).await?;
     let binds = || [id.into(), account.into()];
     let mut statements = vec![
         Statement::new("DELETE FROM price_rules WHERE account_provider_id = ?1 AND account_id = ?2", binds()),
         Statement::new("DELETE FROM custom_providers WHERE id = ?1 AND account_id = ?2", binds()),
-        by.row(&change("custom_provider.delete", account, id, &Map::new())),
+        actor.row(&change("custom_provider.delete", account, id, &Map::new())),
     ];
     statements.push(forget_keys(&row));
     store.batch(statements).await?;

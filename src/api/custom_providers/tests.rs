@@ -7,8 +7,8 @@ fn guard() -> Guard {
     Guard { internal_allowed: false, found: Lookup::Found(vec!["8.8.8.8".parse().unwrap()]) }
 }
 
-fn by(n: u64) -> By<'static> {
-    By { actor: "admin", now_ms: 1_700_000_000_000 + n, entry: id::mint(n, n.into()) }
+fn actor(n: u64) -> Actor<'static> {
+    Actor { name: "admin", now_ms: 1_700_000_000_000 + n, entry: id::mint(n, n.into()) }
 }
 
 fn asked(reply: Result<Reply, ApiError>) -> Value {
@@ -26,13 +26,13 @@ fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
         body.to_string().as_bytes(),
         &id,
         &guard(),
-        &by(n),
+        &actor(n),
         &crate::config::bounds::Bounds::USUAL.custom_providers,
     )))
 }
 
 fn patch(store: &Sqlite, id: &str, body: &Value, guard: &Guard) -> Value {
-    asked(block_on(update(store, "a", id, body.to_string().as_bytes(), guard, &by(99))))
+    asked(block_on(update(store, "a", id, body.to_string().as_bytes(), guard, &actor(99))))
 }
 
 fn valid() -> Value {
@@ -68,7 +68,7 @@ fn a_provider_is_disabled_until_somebody_enables_it() {
     // What is shown can be sent back.
     let again = patch(&store, id, &patched["result"], &guard());
     assert_eq!(again["result"], patched["result"]);
-    assert_eq!(asked(block_on(delete(&store, "a", id, &by(3))))["result"], patched["result"]);
+    assert_eq!(asked(block_on(delete(&store, "a", id, &actor(3))))["result"], patched["result"]);
     assert_eq!(asked(block_on(get(&store, "a", id, Headers::Shown)))["errors"][0]["code"], 1004);
 }
 
@@ -179,14 +179,14 @@ fn a_slug_is_there_once_in_an_account() {
         body,
         &id::mint(9, 9),
         &guard(),
-        &by(4),
+        &actor(4),
         &crate::config::bounds::Bounds::USUAL.custom_providers,
     ));
     assert_eq!(elsewhere.unwrap().status, 200);
     // An id of another account is unknown.
     assert_eq!(block_on(get(&store, "b", id, Headers::Shown)).unwrap_err().code, 1004);
-    assert_eq!(block_on(update(&store, "b", id, b"{}", &guard(), &by(5))).unwrap_err().code, 1004);
-    assert_eq!(block_on(delete(&store, "b", id, &by(6))).unwrap_err().code, 1004);
+    assert_eq!(block_on(update(&store, "b", id, b"{}", &guard(), &actor(5))).unwrap_err().code, 1004);
+    assert_eq!(block_on(delete(&store, "b", id, &actor(6))).unwrap_err().code, 1004);
 }
 
 #[test]
@@ -296,14 +296,14 @@ fn prices_go_with_their_provider() {
         "a",
         body.as_bytes(),
         &id::mint(5, 5),
-        &by(5),
+        &actor(5),
         &crate::config::bounds::Bounds::USUAL.costs,
     )));
     assert_eq!(made["result"]["provider"], "custom-acme");
     patch(&store, &id, &json!({ "slug": "renamed" }), &guard());
     let price = made["result"]["id"].as_str().unwrap();
     assert_eq!(asked(block_on(costs::get(&store, "a", price)))["result"]["provider"], "custom-renamed");
-    block_on(delete(&store, "a", &id, &by(6))).unwrap();
+    block_on(delete(&store, "a", &id, &actor(6))).unwrap();
     assert_eq!(block_on(costs::get(&store, "a", price)).unwrap_err().status, 404);
 }
 

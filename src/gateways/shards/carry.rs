@@ -35,7 +35,7 @@ pub async fn pending(databases: &impl Databases, shard: u32, log: &str) -> Resul
     deliver(databases.first(), databases.of(shard)?, &ids).await
 }
 
-/// Brings every judgement that waits in the first database to the one where its log has turned up.
+/// Brings all feedback that waits in the first database to the one where its log has turned up.
 pub async fn all_pending(databases: &impl Databases) -> Result<(), StoreError> {
     if databases.others().is_empty() {
         return Ok(());

@@ -112,7 +112,7 @@ pub async fn hand_over(databases: &impl Databases, now_ms: u64) -> Result<(), St
         if down.contains(&shard) {
             continue;
         }
-        let told = async {
+        let synced = async {
             // Its last logs are awaited from now on, however long the database was out of reach.
             let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at) VALUES (?1, ?2)";
             let deleted = Statement::new(deleted, [key.into(), Bind::Int(now_ms as i64)]);
@@ -122,7 +122,7 @@ pub async fn hand_over(databases: &impl Databases, now_ms: u64) -> Result<(), St
                 .batch(vec![Statement::new("DELETE FROM deleted_gateways WHERE key = ?1 AND shard > 0", [key.into()])])
                 .await
         };
-        if let Err(error) = told.await {
+        if let Err(error) = synced.await {
             failed = Err(error);
             down.push(shard);
         }

@@ -4,7 +4,7 @@
 pub mod carry;
 pub mod mirror;
 
-use crate::base::join_all::{Work, together};
+use crate::base::join_all::{Work, join_all};
 use crate::db::databases::Databases;
 use crate::db::store::StoreError;
 
@@ -23,7 +23,7 @@ pub async fn tell(databases: &impl Databases, now_ms: u64, report: impl Fn(&str,
             report("audit_undelivered", carry::audit(databases, store).await);
         }));
     }
-    together(works).await;
+    join_all(works).await;
 }
 
 #[cfg(test)]

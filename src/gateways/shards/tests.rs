@@ -7,7 +7,7 @@ use crate::api::custom_providers::Guard;
 use crate::api::gateways;
 use crate::auth::caller::{Caller, Permission, Token};
 use crate::base::id::{self, MarkKey};
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::databases::Bound;
 use crate::db::store::Store;
 use crate::db::store::row;
@@ -164,8 +164,8 @@ fn gateways_spread_evenly_unless_they_are_placed() {
         result(&ask(&databases, "DELETE", &format!("/gateways/{id}"), &Value::Null));
     }
     assert_eq!(made(&databases, "next", json!({ "log_database": null })).shard, 0);
-    let by = By { actor: "gateway", now_ms: NOW, entry: "d".to_owned() };
-    let default = block_on(gateway::create_default(&databases, "a", &by, "i".to_owned())).unwrap();
+    let actor = Actor { name: "gateway", now_ms: NOW, entry: "d".to_owned() };
+    let default = block_on(gateway::create_default(&databases, "a", &actor, "i".to_owned())).unwrap();
     assert_eq!(default.shard, 0);
     assert_mirrored(&databases, "always");
 }
@@ -272,11 +272,11 @@ fn a_copy_that_comes_late_changes_nothing() {
 fn two_changes_in_one_millisecond_are_told_apart() {
     let databases = three();
     made(&databases, "g", json!({ "log_database": 1 }));
-    let by = By { actor: "admin", now_ms: NOW, entry: "e".to_owned() };
+    let actor = Actor { name: "admin", now_ms: NOW, entry: "e".to_owned() };
     let mut times = Vec::new();
     for limit in [20_000, 30_000] {
         let body = json!({ "log_management": limit }).to_string();
-        block_on(gateways::update(&databases.first, "a", "g", body.as_bytes(), &by)).unwrap();
+        block_on(gateways::update(&databases.first, "a", "g", body.as_bytes(), &actor)).unwrap();
         times.push(found(&databases, "g").modified_at);
     }
     assert!(times[0] < times[1]);

@@ -6,7 +6,7 @@
 //! `present`, `absent` and `or` beside it.
 
 mod ahead;
-mod lead;
+mod index_choice;
 #[cfg(test)]
 mod model;
 mod parse;
@@ -18,7 +18,7 @@ mod sql;
 mod terms;
 
 pub use ahead::{Ahead, Next};
-pub use lead::candidates;
+pub use index_choice::candidates;
 pub use parse::{MAX_FILTERS, from_json, from_query, is_parameter};
 pub use probe::probe;
 pub use sql::{Direction, Selection};

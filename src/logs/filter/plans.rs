@@ -5,7 +5,7 @@ use crate::api::log_export::{self, Export};
 use crate::api::{Place, log_list};
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
-use crate::db::audit::By;
+use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store};
 use crate::evaluate::run::{self, Call, Heard, World};
 use crate::feedback::locate;
@@ -251,7 +251,7 @@ fn exports_and_deletions_read_in_order() {
         block_on(log_export::collected(&store, export)).unwrap();
         if !query.contains("format") {
             let place = Place { account: "acct", gateway: "gw", key: GATEWAY };
-            let by = By { actor: "admin", now_ms: 0, entry: String::new() };
+            let by = Actor { name: "admin", now_ms: 0, entry: String::new() };
             let query = if query.starts_with("cursor") { "" } else { query };
             block_on(log_list::delete(&store, &place, &Query::parse(query), b"", &by)).unwrap();
         }

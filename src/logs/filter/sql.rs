@@ -2,7 +2,7 @@
 
 use crate::base::id;
 use crate::db::store::{Bind, Statement};
-use crate::logs::filter::lead::{self, BY_TIME, LOGS, LOOKED_UP, Source};
+use crate::logs::filter::index_choice::{self, BY_TIME, LOGS, LOOKED_UP, Source};
 use crate::logs::filter::terms::{Field, Filter, Filters, Key, Kind, Operator, bound};
 use serde_json::Value;
 
@@ -47,8 +47,8 @@ impl Selection {
 
     /// The same, read by the index of one of the [`lead::candidates`].
     pub fn led_by(gateway: i64, filters: &Filters, wanted: Option<usize>) -> Self {
-        let looked_up = lead::looked_up(filters);
-        let leading = wanted.or_else(|| lead::candidates(filters).first().copied());
+        let looked_up = index_choice::looked_up(filters);
+        let leading = wanted.or_else(|| index_choice::candidates(filters).first().copied());
         let filter = leading.and_then(|at| filters.0.get(at)).and_then(|clause| clause.first());
         let source = filter.and_then(Filter::source).unwrap_or(LOGS);
         let walked = source.from == LOGS.from
@@ -233,7 +233,7 @@ impl Selection {
         limit: u64,
         offset: u64,
     ) -> Option<Statement> {
-        let (_, common, other, index) = lead::LOPSIDED.iter().find(|(name, ..)| *name == field)?;
+        let (_, common, other, index) = index_choice::LOPSIDED.iter().find(|(name, ..)| *name == field)?;
         let arm = |condition: &str, from: &'static str| {
             let mut arm = self.clone();
             arm.and(condition.to_owned());

@@ -4,7 +4,7 @@ use crate::auth::caller::Caller;
 use crate::base::id::MarkKey;
 use crate::db::whose::Whose;
 use crate::feedback::locate::Context;
-use crate::feedback::model::Judgement;
+use crate::feedback::model::Feedback;
 use crate::feedback::pending;
 use crate::gateways::gateway;
 use crate::http::query::Query;
@@ -385,19 +385,19 @@ fn judging<'a>(query: &'a Query, mark: &'a MarkKey) -> Context<'a> {
 fn feedback_does_not_wait_for_a_log_that_was_not_stored() {
     let (query, mark) = (Query::parse(""), MarkKey([7; 32]));
     let context = judging(&query, &mark);
-    let judgement = Judgement::merge(&json!({ "data": { "rating": 5 } })).unwrap();
+    let feedback = Feedback::merge(&json!({ "data": { "rating": 5 } })).unwrap();
     let store = stopping(0);
     let id = id::mint_log(NOW - 1_000, 5, &mark);
     // Before it is known that the log finds no room.
-    let kept = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap();
+    let kept = block_on(feedback::keep(&[(0, &store)], 0, &id, &feedback, None, &context)).unwrap();
     assert_eq!((kept.status, block_on(pending::waiting(&store)).unwrap()), (202, 1));
     written(&store, vec![LogRecord { id: id.clone(), ..record(1, 1_000) }]);
     block_on(pending::settle(&store, None, NOW)).unwrap();
     assert_eq!(block_on(pending::waiting(&store)).unwrap(), 0);
     // And afterwards.
-    let refused = block_on(feedback::keep(&[(0, &store)], 0, &id, &judgement, None, &context)).unwrap_err();
+    let refused = block_on(feedback::keep(&[(0, &store)], 0, &id, &feedback, None, &context)).unwrap_err();
     assert!(refused.status == 404 && refused.message.contains("log_management"), "{refused:?}");
-    assert!(block_on(room::turned_away(&store, &id)).unwrap());
+    assert!(block_on(capacity::turned_away(&store, &id)).unwrap());
 }
 
 #[test]
@@ -407,7 +407,7 @@ fn ids_of_logs_that_were_not_stored_are_forgotten() {
     written(&store, ages.iter().map(|age| record(1, *age)).collect());
     ran(&store);
     assert_eq!(number(&store, "SELECT count(*) FROM unstored_logs"), 1);
-    assert!(block_on(room::turned_away(&store, &record(1, UNSTORED_MS - 1).id)).unwrap());
+    assert!(block_on(capacity::turned_away(&store, &record(1, UNSTORED_MS - 1).id)).unwrap());
 }
 
 #[test]

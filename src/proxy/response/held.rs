@@ -2,12 +2,12 @@
 
 use crate::http::message_worker::Answer;
 use crate::logs::call::Outcome;
-use crate::platform::growing::Growing;
-use crate::platform::growing::Share;
+use crate::platform::allotment::Allotment;
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
 use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{HELD_PATIENCE_MS, Reader, without_key};
 use js_sys::ArrayBuffer;
 use std::cell::RefCell;
@@ -33,24 +33,25 @@ pub struct Held {
 struct Kept {
     buffer: ArrayBuffer,
     is_whole: bool,
-    share: Growing,
+    allotment: GrowingAllotment,
 }
 
 impl Held {
-    pub fn new(upstream: Answer, job: &Job) -> Self {
+    pub fn new(upstream: Answer, exchange: &Exchange) -> Self {
         // No error comes whole with its head.
-        let (upstream, reader, _) = Reader::of(upstream, job);
+        let (upstream, reader, _) = Reader::of(upstream, exchange);
         let kept = Rc::new(RefCell::default());
         let (stream, keeping, watch) = (upstream.body(), Rc::clone(&kept), Rc::clone(&reader.watch));
         // A promise is worked on although nobody waits for it yet.
         let taken = future_to_promise(async move {
             let Some(stream) = stream else {
-                let nothing = Kept { buffer: ArrayBuffer::new(0), is_whole: true, share: Growing::default() };
+                let nothing =
+                    Kept { buffer: ArrayBuffer::new(0), is_whole: true, allotment: GrowingAllotment::default() };
                 keeping.replace(Some(nothing));
                 return Ok(JsValue::UNDEFINED);
             };
-            let (buffer, is_whole, share) = blocks::beginning(&stream, MAX_HELD, &watch).await?;
-            keeping.replace(Some(Kept { buffer, is_whole, share }));
+            let (buffer, is_whole, allotment) = blocks::beginning(&stream, MAX_HELD, &watch).await?;
+            keeping.replace(Some(Kept { buffer, is_whole, allotment }));
             Ok(JsValue::UNDEFINED)
         });
         Self { upstream, reader, taken: taken.into(), kept }
@@ -65,38 +66,38 @@ impl Held {
     }
 
     /// Leaves the row of an answer that the client does not get.
-    pub async fn log(self, job: Job) {
+    pub async fn log(self, exchange: Exchange) {
         let (_, reader, kept) = self.taken().await;
         let outcome = match kept {
-            Some(kept) => kept.read(reader, &job).await,
+            Some(kept) => kept.read(reader, &exchange).await,
             None => reader.outcome,
         };
-        job.log(Outcome { superseded: true, ..outcome }).await;
+        exchange.log(Outcome { superseded: true, ..outcome }).await;
     }
 
     /// Gives the answer to the client, because no other attempt had a better one.
-    pub async fn give(self, mut job: Job) -> Response {
+    pub async fn give(self, mut exchange: Exchange) -> Response {
         let (upstream, reader, Some(kept)) = self.taken().await else {
-            return job.broken("the answer broke off");
+            return exchange.broken("the answer broke off");
         };
         if !kept.is_whole {
-            job.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
+            exchange.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
         }
-        let mut edits = job.marks(reader.status, &reader.headers);
+        let mut edits = exchange.marks(reader.status, &reader.headers);
         // Whoever reads a compressed body gets it unpacked.
         edits.remove("content-encoding");
         edits.remove("content-length");
-        let buffer = match reader.may_show_key(&job) || !kept.is_whole {
-            true => without_key(kept.buffer, &job, &mut edits),
+        let buffer = match reader.may_show_key(&exchange) || !kept.is_whole {
+            true => without_key(kept.buffer, &exchange, &mut edits),
             false => kept.buffer,
         };
         let kept = Kept { buffer, ..kept };
         match js::answered(&upstream, &kept.buffer, &edits.to_json()) {
             Ok(response) => {
-                let outcome = kept.read(reader, &job).await;
-                job.finish(outcome, response)
+                let outcome = kept.read(reader, &exchange).await;
+                exchange.finish(outcome, response)
             }
-            Err(cause) => job.broken(&cause),
+            Err(cause) => exchange.broken(&cause),
         }
     }
 }
@@ -104,10 +105,10 @@ impl Held {
 // === impl Kept ===
 
 impl Kept {
-    async fn read(self, reader: Reader, job: &Job) -> Outcome {
-        let Self { buffer, is_whole, share } = self;
-        let outcome = reader.read(Copied::of(&buffer, Share::default()), job.collect_payload).await;
-        drop(share);
+    async fn read(self, reader: Reader, exchange: &Exchange) -> Outcome {
+        let Self { buffer, is_whole, allotment } = self;
+        let outcome = reader.read(Copied::of(&buffer, Allotment::default()), exchange.collect_payload).await;
+        drop(allotment);
         // How long all of it would have been is not known.
         Outcome { size: outcome.size.filter(|_| is_whole), ..outcome }
     }

@@ -1,13 +1,13 @@
 //! Audio, images and files on their way to the client, of which the log knows the size and whether they arrived.
 
 use crate::logs::call::{Failure, Outcome};
+use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::Collector;
 use crate::platform::blocks::pipe;
-use crate::platform::growing::Growing;
 use crate::platform::js::{self, Watch};
 use crate::proxy::cache;
 use crate::proxy::copy;
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::Reader;
 use crate::proxy::response::ways::copying;
 use futures_util::future::{OptionFuture, join};
@@ -21,14 +21,14 @@ pub(super) fn passed(
     stream: ReadableStream,
     client: AbortSignal,
     reader: Reader,
-    job: Job,
+    exchange: Exchange,
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Response {
     let length = reader.headers.content_length();
-    let keeps = length.is_none() && job.cache.is_to_keep();
+    let keeps = length.is_none() && exchange.cache.is_to_keep();
     let way = match reader.is_plain() {
         // Only a log tells the size.
-        true if reader.watch.is_on() || keeps || (length.is_none() && job.collect_log) => {
+        true if reader.watch.is_on() || keeps || (length.is_none() && exchange.collect_log) => {
             Way::pumped(stream, length, keeps)
         }
         true => Way::piped(stream, length),
@@ -37,9 +37,9 @@ pub(super) fn passed(
     };
     let response = match made(&way.body()) {
         Ok(response) => response,
-        Err(cause) => return job.broken(&cause),
+        Err(cause) => return exchange.broken(&cause),
     };
-    job.later(|job| async move {
+    exchange.later(|exchange| async move {
         let (count, delivered, collected) = way.gone(&reader.watch).await;
         let failure = delivered.err().map(|error| match client.aborted() {
             true => Failure::ClientLeft,
@@ -47,8 +47,8 @@ pub(super) fn passed(
         });
         let size = count.or(length.filter(|_| failure.is_none() && reader.is_plain()));
         let outcome = Outcome { size, failure, ..reader.outcome };
-        let kept = collected.as_ref().and_then(|(body, _)| cache::keep(&job, &reader.headers, &outcome, body));
-        join(OptionFuture::from(kept), job.log(outcome)).await;
+        let kept = collected.as_ref().and_then(|(body, _)| cache::keep(&exchange, &reader.headers, &outcome, body));
+        join(OptionFuture::from(kept), exchange.log(outcome)).await;
     });
     response
 }
@@ -110,7 +110,7 @@ impl Way {
 
     /// Waits until the body is gone: how many bytes it had, where they are seen, whether they arrived, and what was collected
     /// for the cache.
-    async fn gone(self, watch: &Watch) -> (Option<u64>, Result<(), JsValue>, Option<(ArrayBuffer, Growing)>) {
+    async fn gone(self, watch: &Watch) -> (Option<u64>, Result<(), JsValue>, Option<(ArrayBuffer, GrowingAllotment)>) {
         match self {
             Self::Pumped { stream, writable, copy, .. } => {
                 let delivered = async {

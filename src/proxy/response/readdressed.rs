@@ -1,11 +1,11 @@
 //! Answers whose addresses lead below the gateway.
 
+use crate::platform::allotment::Allotment;
 use crate::platform::blocks;
-use crate::platform::growing::Share;
 use crate::platform::js;
 use crate::providers::links::fields::Fields;
 use crate::proxy::answer_links;
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::response::passed::passed;
 use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
 use crate::proxy::response::ways::{short, teed};
@@ -21,9 +21,9 @@ pub async fn readdressed(
     whole: Option<Result<ArrayBuffer, String>>,
     fields: &[&'static Fields],
     mut reader: Reader,
-    mut job: Job,
+    mut exchange: Exchange,
 ) -> Result<Response, Broken> {
-    job.cache.keeps(reader.status, &reader.headers);
+    exchange.cache.keeps(reader.status, &reader.headers);
     let taken = match (whole, upstream.body()) {
         (Some(whole), _) => whole.map(Ok),
         (None, Some(stream)) => {
@@ -35,14 +35,14 @@ pub async fn readdressed(
     // Whoever reads a compressed body gets it unpacked.
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let other = match &taken {
-        Ok(Ok(buffer)) => answer_links::rewritten(&job, fields, &js::bytes(buffer)),
+        Ok(Ok(buffer)) => answer_links::rewritten(&exchange, fields, &js::bytes(buffer)),
         Ok(Err(_)) => {
-            job.warn(answer_links::TOO_LONG);
+            exchange.warn(answer_links::TOO_LONG);
             None
         }
         Err(_) => None,
     };
-    let mut edits = job.marks(reader.status, &reader.headers);
+    let mut edits = exchange.marks(reader.status, &reader.headers);
     edits.remove("content-encoding");
     edits.remove("content-length");
     if other.is_some() {
@@ -51,20 +51,22 @@ pub async fn readdressed(
     let edits = edits.to_json();
     match taken {
         Ok(Err(stream)) => {
-            let client = job.client.clone();
+            let client = exchange.client.clone();
             let made = |body: &JsValue| js::answered(upstream, body, &edits);
             Ok(match body::response_copying(&reader.headers) {
-                Copying::Whole => teed(stream, client, reader, job, made),
-                _ => passed(stream, client, reader, job, made),
+                Copying::Whole => teed(stream, client, reader, exchange, made),
+                _ => passed(stream, client, reader, exchange, made),
             })
         }
         Ok(Ok(buffer)) => {
-            let share = Share::of(u64::from(buffer.byte_length())).unwrap_or_default();
+            let allotment = Allotment::of(u64::from(buffer.byte_length())).unwrap_or_default();
             let given = other.map(|text| Uint8Array::from(text.as_bytes()).buffer());
-            short(Ok(buffer), share, reader, job, |body| {
+            short(Ok(buffer), allotment, reader, exchange, |body| {
                 js::answered(upstream, given.as_ref().map_or(body, |given| given.as_ref()), &edits)
             })
         }
-        Err(cause) => short(Err(cause), Share::default(), reader, job, |body| js::answered(upstream, body, &edits)),
+        Err(cause) => {
+            short(Err(cause), Allotment::default(), reader, exchange, |body| js::answered(upstream, body, &edits))
+        }
     }
 }

@@ -3,10 +3,10 @@
 use crate::http::headers::{Edits, Headers};
 use crate::http::message_worker::Answer;
 use crate::logs::call::{Failure, Outcome};
-use crate::platform::growing::Share;
+use crate::platform::allotment::Allotment;
 use crate::platform::js::{self, Watch};
 use crate::proxy::copy::{Copied, Form};
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::wire::body::{self, Packed};
 use crate::wire::{self, Framing, unpack_worker};
 
@@ -16,7 +16,7 @@ use wasm_bindgen::JsValue;
 use web_sys::Response;
 
 /// An answer that could not be given to the client, and why: another attempt may do better.
-pub type Broken = (Box<Job>, String);
+pub type Broken = (Box<Exchange>, String);
 
 /// How long the answer of a failed attempt may take to end, in milliseconds: it is read for the log alone.
 pub const HELD_PATIENCE_MS: u64 = 10_000;
@@ -38,8 +38,8 @@ pub struct Reader {
 pub const DIGESTS: &[&str] = &["content-digest", "content-md5", "digest", "etag", "repr-digest"];
 
 /// The body of an error without the key that the gateway has added to the request.
-pub fn without_key(buffer: ArrayBuffer, job: &Job, edits: &mut Edits<'_>) -> ArrayBuffer {
-    match job.call.secrets.for_caller().bytes(&js::bytes(&buffer)) {
+pub fn without_key(buffer: ArrayBuffer, exchange: &Exchange, edits: &mut Edits<'_>) -> ArrayBuffer {
+    match exchange.call.secrets.for_caller().bytes(&js::bytes(&buffer)) {
         None => buffer,
         Some(masked) => {
             DIGESTS.iter().for_each(|digest| edits.remove(*digest));
@@ -61,8 +61,8 @@ pub async fn plain(copy: Copied, headers: &Headers) -> (Copied, Option<Packed>) 
             let Some(buffer) = copy.buffer().await else { return (copy, Some(Packed::Broken)) };
             match unpack_worker::unpacked(&buffer, &codings).await {
                 Ok(plain) => {
-                    let share = Share::of(u64::from(plain.byte_length())).unwrap_or_default();
-                    (Copied::of(&plain, share), None)
+                    let allotment = Allotment::of(u64::from(plain.byte_length())).unwrap_or_default();
+                    (Copied::of(&plain, allotment), None)
                 }
                 Err(packed) => (copy, Some(packed)),
             }
@@ -74,17 +74,17 @@ pub async fn plain(copy: Copied, headers: &Headers) -> (Copied, Option<Packed>) 
 // === impl Reader ===
 
 impl Reader {
-    pub fn of(upstream: Answer, job: &Job) -> (Response, Self, Option<Result<ArrayBuffer, String>>) {
+    pub fn of(upstream: Answer, exchange: &Exchange) -> (Response, Self, Option<Result<ArrayBuffer, String>>) {
         let Answer { response, status, headers, at, whole, watch } = upstream;
         let outcome = Outcome {
             status: Some(status),
             content_type: headers.get("content-type").map(str::to_owned),
             provider_request_id: headers.provider_request_id().map(str::to_owned),
-            first_byte: Some(at.saturating_sub(job.arrived)),
+            first_byte: Some(at.saturating_sub(exchange.arrived)),
             ..Outcome::default()
         };
         let kind = headers.get("content-type").unwrap_or("");
-        let is_words = status < 400 && wire::files::is_words(&job.call.rest, kind);
+        let is_words = status < 400 && wire::files::is_words(&exchange.call.rest, kind);
         (response, Self { status, headers, outcome, is_words, watch: Rc::new(watch) }, whole)
     }
 
@@ -100,9 +100,9 @@ impl Reader {
     }
 
     /// Whether the answer may tell its caller a key that it does not know.
-    pub fn may_show_key(&self, job: &Job) -> bool {
+    pub fn may_show_key(&self, exchange: &Exchange) -> bool {
         self.status >= 400
-            && job.call.secrets.has_kept()
+            && exchange.call.secrets.has_kept()
             && self.headers.content_length().is_none_or(|length| length <= MAX_SHORT)
     }
 
@@ -113,8 +113,8 @@ impl Reader {
     }
 
     /// What the cache gives out need not be waited for, although it was a stream once.
-    pub fn is_at_hand(&self, job: &Job) -> bool {
-        job.call.cached && self.headers.content_length().is_some()
+    pub fn is_at_hand(&self, exchange: &Exchange) -> bool {
+        exchange.call.cached && self.headers.content_length().is_some()
     }
 
     /// How the answer is to be read, if it may have facts.

@@ -2,12 +2,12 @@
 
 use crate::http::headers::Headers;
 use crate::logs::call::{Failure, Outcome};
+use crate::platform::allotment::Allotment;
 use crate::platform::blocks;
-use crate::platform::growing::Share;
 use crate::platform::js::IdentityTransformStream;
 use crate::proxy::cache;
 use crate::proxy::copy::{self, Copied, Ended};
-use crate::proxy::exchange::Job;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, Reader, plain};
 use crate::proxy::stream_usage_worker;
 
@@ -21,22 +21,22 @@ use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
 /// breaks off becomes an error the client can see instead of half a document.
 pub fn short(
     whole: Result<ArrayBuffer, String>,
-    share: Share,
+    allotment: Allotment,
     reader: Reader,
-    job: Job,
+    exchange: Exchange,
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Result<Response, Broken> {
     let whole = whole.map_err(|cause| format!("the answer broke off: {cause}"));
-    let given = |buffer: &ArrayBuffer| match stream_usage_worker::is_cut(&job, reader.status, &reader.headers) {
+    let given = |buffer: &ArrayBuffer| match stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) {
         true => made(&stream_usage_worker::cut(buffer)),
         false => made(buffer),
     };
     let (response, buffer) = match whole.and_then(|buffer| Ok((given(&buffer)?, buffer))) {
         Ok(both) => both,
-        Err(cause) => return Err((Box::new(job), cause)),
+        Err(cause) => return Err((Box::new(exchange), cause)),
     };
-    job.later(|job| async move {
-        settle(reader, Copied::of(&buffer, share), None, job).await;
+    exchange.later(|exchange| async move {
+        settle(reader, Copied::of(&buffer, allotment), None, exchange).await;
     });
     Ok(response)
 }
@@ -49,24 +49,24 @@ pub fn teed(
     stream: ReadableStream,
     client: AbortSignal,
     reader: Reader,
-    job: Job,
+    exchange: Exchange,
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Response {
     let branches = stream.tee();
     let (ours, theirs): (ReadableStream, ReadableStream) =
         (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
-    let (body, sent) = match stream_usage_worker::is_cut(&job, reader.status, &reader.headers) {
+    let (body, sent) = match stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) {
         true => stream_usage_worker::piped(&theirs),
         false => piped(theirs, &reader.headers),
     };
     let piped = sent.is_none().then(|| copying(&ours));
     let response = match made(&body) {
         Ok(response) => response,
-        Err(cause) => return job.broken(&cause),
+        Err(cause) => return exchange.broken(&cause),
     };
-    let limit = if job.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::wire::body::MAX_BODY as u64 };
+    let limit = if exchange.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::wire::body::MAX_BODY as u64 };
     let bounds = (limit, reader.form());
-    job.later(async move |job| {
+    exchange.later(async move |exchange| {
         let (copied, ended) = match (sent, piped) {
             (Some(sent), _) => copy::follow(&ours, sent, bounds, || client.aborted(), &reader.watch).await,
             (None, Some((readable, copied))) => {
@@ -81,7 +81,7 @@ pub fn teed(
             Some(Ended::Broken(error)) => Some(reader.broken(&error)),
             None => None,
         };
-        settle(reader, copied, failure, job).await;
+        settle(reader, copied, failure, exchange).await;
     });
     response
 }
@@ -103,19 +103,19 @@ pub fn copying(stream: &ReadableStream) -> (ReadableStream, impl Future<Output =
 }
 
 /// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
-pub async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, job: Job) {
+pub async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, exchange: Exchange) {
     let headers = reader.headers.clone();
     let (mut copy, packed) = plain(copy, &headers).await;
-    let body = if job.cache.is_to_keep() && packed.is_none() { copy.buffer().await } else { None };
+    let body = if exchange.cache.is_to_keep() && packed.is_none() { copy.buffer().await } else { None };
     // What is written to the cache takes its room until it is there.
-    let share = copy.share();
-    let outcome = Outcome { failure, ..reader.read_plain(copy, packed, job.collect_payload) };
-    let kept = body.as_ref().and_then(|body| cache::keep(&job, &headers, &outcome, body));
+    let allotment = copy.allotment();
+    let outcome = Outcome { failure, ..reader.read_plain(copy, packed, exchange.collect_payload) };
+    let kept = body.as_ref().and_then(|body| cache::keep(&exchange, &headers, &outcome, body));
     let kept = async {
         OptionFuture::from(kept).await;
-        drop(share);
+        drop(allotment);
     };
-    join(kept, job.log(outcome)).await;
+    join(kept, exchange.log(outcome)).await;
 }
 
 /// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and

@@ -18,7 +18,7 @@ pub fn facts(node: &Node<'_>, bytes: &[u8], before: Facts) -> Facts {
     let error = read.error.clone().or(told).or_else(|| {
         (status == Some("failed")).then(|| "the response failed, and the provider does not say why".to_owned())
     });
-    let usage = if read.usage.is_told() { read.usage } else { before.usage };
+    let usage = if read.usage.is_reported() { read.usage } else { before.usage };
     Facts {
         model: read.model.or(before.model),
         response_id: read.response_id.or(before.response_id),

@@ -56,9 +56,9 @@ impl<T> Ledger<T> {
         }
     }
 
-    pub(super) fn take_session(&mut self, node: &Node<'_>, is_told: bool) {
+    pub(super) fn take_session(&mut self, node: &Node<'_>, is_reported: bool) {
         let Some(session) = node.get("session") else { return };
-        let model = if is_told { &mut self.told } else { &mut self.model };
+        let model = if is_reported { &mut self.told } else { &mut self.model };
         *model = kept(session.text("model")).or(model.take());
         let input = session.get("audio").and_then(|audio| audio.get("input")?.get("transcription"));
         let transcription = input.or_else(|| session.get("input_audio_transcription"));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// How a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum RefusalMessage {
     Message(String),
     /// Gemini has no messages for errors: it closes the connection and says why.
     Close {
@@ -25,7 +25,7 @@ const MAX_REASON: usize = 123;
 /// What "policy violation" is among the codes of close frames (RFC 6455, section 7.4.1).
 const POLICY: u16 = 1008;
 
-pub fn told(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> Told {
+pub fn refusal_message(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> RefusalMessage {
     let (kind, code) = names(refusal);
     let message = &refusal.description;
     match dialect {
@@ -43,13 +43,15 @@ pub fn told(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> Told {
             if let Some(lane) = &begun.lane {
                 event.insert("stream_id".to_owned(), Value::from(lane.as_str()));
             }
-            Told::Message(Value::Object(event).to_string())
+            RefusalMessage::Message(Value::Object(event).to_string())
         }
         Dialect::Realtime => {
             let error = json!({
                 "type": kind, "code": code, "message": message, "param": null, "event_id": begun.event_id,
             });
-            Told::Message(json!({ "type": "error", "event_id": "event_tollgate", "error": error }).to_string())
+            RefusalMessage::Message(
+                json!({ "type": "error", "event_id": "event_tollgate", "error": error }).to_string(),
+            )
         }
         Dialect::Live => {
             let mut reason = String::new();
@@ -59,7 +61,7 @@ pub fn told(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> Told {
                 }
                 reason.push(char);
             }
-            Told::Close { code: POLICY, reason }
+            RefusalMessage::Close { code: POLICY, reason }
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::refused::{self, Told};
+use super::refused::{self, RefusalMessage};
 use super::*;
 use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
@@ -433,8 +433,8 @@ fn a_client_is_told_in_its_providers_words() {
     let mut refusal = Refusal::spend_limited("m".to_owned(), "Spend limit exceeded");
     refusal.headers.push(("retry-after", "60".to_owned()));
     let begun = Begun { lane: Some("a".to_owned()), event_id: Some("e".to_owned()), ..Begun::default() };
-    let message = |dialect| match refused::told(dialect, &refusal, &begun) {
-        Told::Message(message) => serde_json::from_str::<Value>(&message).unwrap(),
+    let message = |dialect| match refused::refusal_message(dialect, &refusal, &begun) {
+        RefusalMessage::Message(message) => serde_json::from_str::<Value>(&message).unwrap(),
         told => panic!("{told:?}"),
     };
     let error = json!({ "type": "insufficient_quota", "code": "insufficient_quota", "message": "Spend limit exceeded", "param": null, "headers": { "retry-after": "60" } });
@@ -444,7 +444,9 @@ fn a_client_is_told_in_its_providers_words() {
     );
     assert_eq!(message(Dialect::Realtime)["error"]["event_id"], "e");
     let long = Refusal::rate_limited("é".repeat(200));
-    let Told::Close { code, reason } = refused::told(Dialect::Live, &long, &begun) else { panic!() };
+    let RefusalMessage::Close { code, reason } = refused::refusal_message(Dialect::Live, &long, &begun) else {
+        panic!()
+    };
     assert_eq!((code, reason.len()), (1008, 122));
 }
 

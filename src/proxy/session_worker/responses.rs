@@ -3,16 +3,16 @@
 use super::{Caller, Connection, deliver};
 use crate::auth::presented::Presented;
 use crate::config::isolate_worker::config;
-use crate::gateways::snapshot::Scope;
+use crate::gateways::snapshot::GatewaySnapshot;
 use crate::http::refusal::Refusal;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::limit::plan::Refused;
 use crate::logs::call::{Call, Failure, Outcome};
 use crate::logs::crash_worker::Mark;
-use crate::platform::growing::Growing;
-use crate::platform::{Around, Carried, now, random};
-use crate::proxy::exchange::{self, Job};
-use crate::proxy::session::refused::{self, Told};
+use crate::platform::allotment::GrowingAllotment;
+use crate::platform::{Carried, Runtime, now, random};
+use crate::proxy::exchange::{self, Exchange};
+use crate::proxy::session::refused::{self, RefusalMessage};
 use crate::proxy::session::{Begun, Dialect, Ended};
 use crate::proxy::{handle, limits};
 use crate::wire::body::MAX_BODY;
@@ -22,7 +22,7 @@ use wasm_bindgen::JsValue;
 
 /// A response under way, with what its row will need. One that the provider began by itself may end before its limits are known.
 pub(super) struct Work {
-    job: RefCell<Option<Job>>,
+    exchange: RefCell<Option<Exchange>>,
     is_asking: Cell<bool>,
     arrived: u64,
     outcome: RefCell<Option<Outcome>>,
@@ -36,15 +36,15 @@ impl Connection {
     /// Asks the limits, and sends the message if they let the response begin.
     pub(super) async fn begin(self: &Rc<Self>, begun: Begun, data: &JsValue, message: Vec<u8>) {
         let found = self.authorised().await;
-        let mut job = self.job(&begun);
-        self.keep(&mut job, &message);
+        let mut exchange = self.exchange(&begun);
+        self.keep(&mut exchange, &message);
         let admitted = match found {
-            Ok((scope, presented)) => {
-                job.call.prices = Rc::clone(&scope.prices);
-                let room = self.ledger.borrow().admits();
-                match room {
+            Ok((snapshot, presented)) => {
+                exchange.call.prices = Rc::clone(&snapshot.prices);
+                let allotment = self.ledger.borrow().admits();
+                match allotment {
                     Ok(()) => {
-                        let passed = limits::pass(&mut job, &scope.gateway, &presented, false).await;
+                        let passed = limits::pass(&mut exchange, &snapshot.gateway, &presented, false).await;
                         passed.map_err(|Refused { refusal, .. }| refusal)
                     }
                     Err(refusal) => Err(refusal),
@@ -53,19 +53,19 @@ impl Connection {
             Err(refusal) => Err(refusal),
         };
         if self.has_ended.get() {
-            job.admission = None;
+            exchange.admission = None;
             let refusal = Refusal { status: 499, ..Refusal::unreachable("the client went away") };
-            return self.leave(job, exchange::refused(&refusal, Failure::ClientLeft));
+            return self.leave(exchange, exchange::refused(&refusal, Failure::ClientLeft));
         }
         if let Err(refusal) = admitted {
-            return self.refuse(&refusal, &begun, Some(job));
+            return self.refuse(&refusal, &begun, Some(exchange));
         }
-        self.ledger.borrow_mut().begin(begun, Work::new(job, false), &message);
+        self.ledger.borrow_mut().begin(begun, Work::new(exchange, false), &message);
         deliver(&self.provider, data);
     }
 
     /// Whoever loses the right to run loses it at the next response.
-    async fn authorised(&self) -> Result<(Rc<Scope>, Presented), Refusal> {
+    async fn authorised(&self) -> Result<(Rc<GatewaySnapshot>, Presented), Refusal> {
         let Caller { headers, account, gateway, trusted, identity } = &self.caller;
         let route = Route {
             endpoint: Endpoint::Proxy,
@@ -76,69 +76,69 @@ impl Connection {
             id: "",
             rest: &self.template.call.rest,
         };
-        let (scope, mut presented) = handle::authorised(headers, &route, *trusted, &self.template.around).await?;
+        let (snapshot, mut presented) = handle::authorised(headers, &route, *trusted, &self.template.runtime).await?;
         if *trusted {
             presented.identity.clone_from(identity);
         }
-        Ok((scope, presented))
+        Ok((snapshot, presented))
     }
 
     /// What a response's row has from its connection, and of itself.
-    pub(super) fn job(&self, begun: &Begun) -> Job {
+    pub(super) fn exchange(&self, begun: &Begun) -> Exchange {
         let template = &self.template;
         let arrived = now();
-        let id = config(&template.around).log_id(arrived, random(), template.collect_log);
+        let id = config(&template.runtime).log_id(arrived, random(), template.collect_log);
         let mark = template.collect_log.then(|| Rc::new(Mark::new(&id)));
         // It makes something, however the connection was opened.
         let method = "POST".to_owned();
         let facts = begun.facts.clone();
         let call = Call { id, created_at: arrived, method, facts, request_size: None, ..template.call.clone() };
-        Job { call, admission: None, mark, share: None, arrived, ..template.clone() }
+        Exchange { call, admission: None, mark, allotment: None, arrived, ..template.clone() }
     }
 
     /// Keeps the message that asks for a response for its row.
-    pub(super) fn keep(&self, job: &mut Job, message: &[u8]) {
-        job.call.request_size = Some(message.len() as u64);
-        job.call.request_content_type = Some("application/json".to_owned());
-        let mut room = Growing::default();
-        let fits = message.len() <= MAX_BODY && room.add(message.len() as u64);
-        if job.collect_payload && self.dialect == Dialect::Responses && fits {
-            job.call.body = Some(String::from_utf8_lossy(message).into_owned());
-            job.share = Some(Rc::new(room));
+    pub(super) fn keep(&self, exchange: &mut Exchange, message: &[u8]) {
+        exchange.call.request_size = Some(message.len() as u64);
+        exchange.call.request_content_type = Some("application/json".to_owned());
+        let mut allotment = GrowingAllotment::default();
+        let fits = message.len() <= MAX_BODY && allotment.add(message.len() as u64);
+        if exchange.collect_payload && self.dialect == Dialect::Responses && fits {
+            exchange.call.body = Some(String::from_utf8_lossy(message).into_owned());
+            exchange.allotment = Some(Rc::new(allotment));
         }
     }
 
     /// Tells the client why a response does not begin. Other responses go on.
-    pub(super) fn refuse(self: &Rc<Self>, refusal: &Refusal, begun: &Begun, job: Option<Job>) {
-        if let Some(job) = job {
-            self.leave(job, exchange::refused(refusal, Failure::Gateway(refusal.description.clone())));
+    pub(super) fn refuse(self: &Rc<Self>, refusal: &Refusal, begun: &Begun, exchange: Option<Exchange>) {
+        if let Some(exchange) = exchange {
+            self.leave(exchange, exchange::refused(refusal, Failure::Gateway(refusal.description.clone())));
         }
         self.tell(refusal, begun);
     }
 
     fn tell(self: &Rc<Self>, refusal: &Refusal, begun: &Begun) {
-        match refused::told(self.dialect, refusal, begun) {
-            Told::Message(message) => {
+        match refused::refusal_message(self.dialect, refusal, begun) {
+            RefusalMessage::Message(message) => {
                 deliver(&self.client, &JsValue::from_str(&message));
             }
-            Told::Close { code, reason } => self.shut(code, &reason),
+            RefusalMessage::Close { code, reason } => self.shut(code, &reason),
         }
     }
 
     /// Asks the limits about a response that the provider has begun by itself, and ends it where they do not let it pass. What
     /// it makes of sound that it was sent anyhow only counts.
     pub(super) async fn catch_up(self: &Rc<Self>, begun: &Begun, work: &Rc<Work>) {
-        let Some(mut job) = work.job.take() else { return };
+        let Some(mut exchange) = work.exchange.take() else { return };
         let is_response = begun.id.is_some();
         let refused = match self.authorised().await {
-            Ok((scope, presented)) => {
-                job.call.prices = Rc::clone(&scope.prices);
+            Ok((snapshot, presented)) => {
+                exchange.call.prices = Rc::clone(&snapshot.prices);
                 let passed = match is_response {
-                    true => limits::pass(&mut job, &scope.gateway, &presented, false).await,
+                    true => limits::pass(&mut exchange, &snapshot.gateway, &presented, false).await,
                     false => Ok(()),
                 };
                 if passed.is_err() || !is_response {
-                    limits::count(&mut job, &scope.gateway, &presented).await;
+                    limits::count(&mut exchange, &snapshot.gateway, &presented).await;
                 }
                 passed.err().map(|Refused { refusal, .. }| refusal)
             }
@@ -150,7 +150,7 @@ impl Connection {
             deliver(&self.provider, &JsValue::from_str(&cancel.to_string()));
             self.tell(&refusal, begun);
         }
-        work.job.replace(Some(job));
+        work.exchange.replace(Some(exchange));
         work.is_asking.set(false);
         if let Some(outcome) = work.outcome.take() {
             self.log(work, outcome);
@@ -169,18 +169,18 @@ impl Connection {
     }
 
     fn log(self: &Rc<Self>, work: &Work, outcome: Outcome) {
-        if let Some(mut job) = work.job.take() {
-            job.call.body = work.request.take().or(job.call.body.take());
-            self.leave(job, outcome);
+        if let Some(mut exchange) = work.exchange.take() {
+            exchange.call.body = work.request.take().or(exchange.call.body.take());
+            self.leave(exchange, outcome);
         }
     }
 
-    pub(super) fn leave(&self, job: Job, outcome: Outcome) {
+    pub(super) fn leave(&self, exchange: Exchange, outcome: Outcome) {
         self.has_rows.set(true);
-        let around: Rc<Around> = Rc::clone(&job.around);
+        let runtime: Rc<Runtime> = Rc::clone(&exchange.runtime);
         let carried = Carried::begin();
-        around.context.wait_until(async move {
-            job.log(outcome).await;
+        runtime.context.wait_until(async move {
+            exchange.log(outcome).await;
             drop(carried);
         });
     }
@@ -189,9 +189,9 @@ impl Connection {
 // === impl Work ===
 
 impl Work {
-    pub(super) fn new(job: Job, is_asking: bool) -> Rc<Self> {
-        let arrived = job.arrived;
-        let (job, is_asking) = (RefCell::new(Some(job)), Cell::new(is_asking));
-        Rc::new(Self { job, is_asking, arrived, outcome: RefCell::default(), request: RefCell::default() })
+    pub(super) fn new(exchange: Exchange, is_asking: bool) -> Rc<Self> {
+        let arrived = exchange.arrived;
+        let (exchange, is_asking) = (RefCell::new(Some(exchange)), Cell::new(is_asking));
+        Rc::new(Self { exchange, is_asking, arrived, outcome: RefCell::default(), request: RefCell::default() })
     }
 }

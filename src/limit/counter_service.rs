@@ -7,7 +7,7 @@ use super::ledger::{self, Ledger, Saved};
 use super::message::{self, Charge, Message, Shown};
 
 /// Where counters are kept while nobody needs them.
-pub trait Shelf {
+pub trait CounterStore {
     fn load(&self, key: &str) -> Result<Option<String>, String>;
     /// Up to so many counters whose key begins with this and whose window has not passed, those used last first.
     fn list(&self, prefix: &str, now: u64, limit: usize) -> Result<Vec<(String, String)>, String>;
@@ -37,19 +37,19 @@ pub const MAX_SHOWN: usize = 100;
 const TIDY_EVERY_MS: u64 = 10 * 60 * 1_000;
 
 #[derive(Default)]
-pub struct Desk {
+pub struct CounterService {
     ledger: Ledger,
     tidied_at: u64,
 }
 
-// === impl Desk ===
+// === impl CounterService ===
 
-impl Desk {
+impl CounterService {
     /// Answers a message, or says why not.
-    pub fn answer(&mut self, text: &str, shelf: &impl Shelf, now: u64) -> Result<String, String> {
+    pub fn answer(&mut self, text: &str, counter_store: &impl CounterStore, now: u64) -> Result<String, String> {
         let message = Message::parse(text).ok_or("no message that this version knows")?;
         match &message {
-            Message::Admit { demands, .. } | Message::Settle { demands, .. } => self.take_up(demands, shelf)?,
+            Message::Admit { demands, .. } | Message::Settle { demands, .. } => self.take_up(demands, counter_store)?,
             Message::Show { .. } | Message::Forget => {}
         }
         match message {
@@ -57,19 +57,19 @@ impl Desk {
             Message::Settle { id, cost, demands, charges } => {
                 self.ledger.settle(&id, cost, &demands, now);
                 for charge in charges {
-                    self.charge(&charge, &demands, shelf, now)?;
+                    self.charge(&charge, &demands, counter_store, now)?;
                 }
                 Ok(String::new())
             }
             Message::Show { demands } => {
                 // What is shown is also stored.
-                self.store(shelf, now)?;
-                let rules = demands.iter().map(|demand| Self::shown(demand, shelf, now));
+                self.store(counter_store, now)?;
+                let rules = demands.iter().map(|demand| Self::shown(demand, counter_store, now));
                 Ok(message::shown_to_text(&rules.collect::<Result<Vec<_>, String>>()?))
             }
             Message::Forget => {
                 self.ledger = Ledger::default();
-                shelf.clear()?;
+                counter_store.clear()?;
                 Ok(String::new())
             }
         }
@@ -81,45 +81,51 @@ impl Desk {
     }
 
     /// Stores what changed.
-    pub fn store(&mut self, shelf: &impl Shelf, now: u64) -> Result<(), String> {
+    pub fn store(&mut self, counter_store: &impl CounterStore, now: u64) -> Result<(), String> {
         let mut stored = Ok(());
         for saved in self.ledger.changes() {
-            if let Err(cause) = shelf.save(&saved, now) {
+            if let Err(cause) = counter_store.save(&saved, now) {
                 self.ledger.unsaved(&saved.key);
                 stored = Err(cause);
             }
         }
         if now.saturating_sub(self.tidied_at) >= TIDY_EVERY_MS {
             self.tidied_at = now;
-            shelf.tidy(now)?;
+            counter_store.tidy(now)?;
         }
         stored
     }
 
     /// Has a thing paid once: from the budgets of the request that made it, or else of the first that showed what it cost.
-    fn charge(&mut self, charge: &Charge, own: &[Demand], shelf: &impl Shelf, now: u64) -> Result<(), String> {
+    fn charge(
+        &mut self,
+        charge: &Charge,
+        own: &[Demand],
+        counter_store: &impl CounterStore,
+        now: u64,
+    ) -> Result<(), String> {
         let key = Account::key(&charge.thing);
-        let known = shelf.load(&key)?.and_then(|stored| Account::parse(&stored));
+        let known = counter_store.load(&key)?.and_then(|stored| Account::parse(&stored));
         let Some((account, change)) = Account::settled(known, charge, own, now) else { return Ok(()) };
-        self.take_up(&account.demands, shelf)?;
+        self.take_up(&account.demands, counter_store)?;
         self.ledger.correct(&account.demands, change, now);
-        shelf.save(&account.saved(key, now), now)
+        counter_store.save(&account.saved(key, now), now)
     }
 
-    fn take_up(&mut self, demands: &[Demand], shelf: &impl Shelf) -> Result<(), String> {
+    fn take_up(&mut self, demands: &[Demand], counter_store: &impl CounterStore) -> Result<(), String> {
         for demand in demands {
             let key = demand.key();
             if !self.ledger.has(&key) {
-                let stored = shelf.load(&key)?;
+                let stored = counter_store.load(&key)?;
                 self.ledger.take_up(demand, stored.as_deref());
             }
         }
         Ok(())
     }
 
-    fn shown(demand: &Demand, shelf: &impl Shelf, now: u64) -> Result<Vec<Shown>, String> {
+    fn shown(demand: &Demand, counter_store: &impl CounterStore, now: u64) -> Result<Vec<Shown>, String> {
         let prefix = demand.key();
-        let stored = shelf.list(&prefix, now, MAX_SHOWN + 1)?;
+        let stored = counter_store.list(&prefix, now, MAX_SHOWN + 1)?;
         let counter = |(key, state): &(String, String)| Shown {
             part: key.strip_prefix(&prefix).unwrap_or("").to_owned(),
             reading: ledger::reading(demand, state, now),
@@ -155,7 +161,7 @@ mod tests {
         }
     }
 
-    impl Shelf for Memory {
+    impl CounterStore for Memory {
         fn load(&self, key: &str) -> Result<Option<String>, String> {
             let found = self.database.query_row(sql::LOAD, [key], |row| row.get(0)).optional();
             found.map_err(|error| error.to_string())
@@ -194,90 +200,97 @@ mod tests {
         Demand { rule: rule.to_owned(), part: part.to_owned(), window: HOUR, limit: 3, takes }
     }
 
-    fn admit(desk: &mut Desk, shelf: &Memory, demands: &[Demand], now: u64) -> Vec<Reading> {
+    fn admit(counters: &mut CounterService, counter_store: &Memory, demands: &[Demand], now: u64) -> Vec<Reading> {
         let message = Message::Admit { id: "id".to_owned(), demands: demands.to_vec() };
-        readings(&desk.answer(&message.to_text(), shelf, now).unwrap(), demands.len()).unwrap()
+        readings(&counters.answer(&message.to_text(), counter_store, now).unwrap(), demands.len()).unwrap()
     }
 
-    fn show(desk: &mut Desk, shelf: &Memory, demands: &[Demand], now: u64) -> Vec<Vec<Shown>> {
+    fn show(counters: &mut CounterService, counter_store: &Memory, demands: &[Demand], now: u64) -> Vec<Vec<Shown>> {
         let message = Message::Show { demands: demands.to_vec() };
-        shown(&desk.answer(&message.to_text(), shelf, now).unwrap()).unwrap()
+        shown(&counters.answer(&message.to_text(), counter_store, now).unwrap()).unwrap()
     }
 
     #[test]
     fn counters_survive_the_end_of_the_object() {
-        let shelf = Memory::new();
+        let counter_store = Memory::new();
         let demands = [demand("gateway", "", Takes::One), demand("spend/a", "[\"x\"]", Takes::Reserve(1))];
         let mut remaining = Vec::new();
         for _ in 0..4 {
             // Each time a new object with the same store.
-            let mut desk = Desk::default();
-            remaining.push(admit(&mut desk, &shelf, &demands, NOW)[0].remaining);
-            desk.store(&shelf, NOW).unwrap();
-            assert!(!desk.has_changes());
+            let mut counters = CounterService::default();
+            remaining.push(admit(&mut counters, &counter_store, &demands, NOW)[0].remaining);
+            counters.store(&counter_store, NOW).unwrap();
+            assert!(!counters.has_changes());
         }
         assert_eq!(remaining, [2, 1, 0, 0]);
-        let mut desk = Desk::default();
-        assert!(admit(&mut desk, &shelf, &demands, NOW).iter().all(|reading| reading.retry_in_ms > 0));
-        assert_eq!(admit(&mut desk, &shelf, &demands[..1], NOW + HOUR.length_ms)[0].remaining, 2);
+        let mut counters = CounterService::default();
+        assert!(admit(&mut counters, &counter_store, &demands, NOW).iter().all(|reading| reading.retry_in_ms > 0));
+        assert_eq!(admit(&mut counters, &counter_store, &demands[..1], NOW + HOUR.length_ms)[0].remaining, 2);
     }
 
     #[test]
     fn the_counters_of_a_rule_are_shown_without_those_of_others() {
-        let shelf = Memory::new();
-        let mut desk = Desk::default();
+        let counter_store = Memory::new();
+        let mut counters = CounterService::default();
         for (n, (rule, part)) in
             [("rate/a", "[\"x\"]"), ("rate/a", "[\"y\"]"), ("rate/ab", "[\"z\"]")].iter().enumerate()
         {
-            admit(&mut desk, &shelf, &[demand(rule, part, Takes::One)], NOW + n as u64);
-            desk.store(&shelf, NOW + n as u64).unwrap();
+            admit(&mut counters, &counter_store, &[demand(rule, part, Takes::One)], NOW + n as u64);
+            counters.store(&counter_store, NOW + n as u64).unwrap();
         }
         let rules =
             [demand("rate/a", "", Takes::One), demand("rate/ab", "", Takes::One), demand("rate/c", "", Takes::One)];
         let parts = |all: Vec<Vec<Shown>>| -> Vec<Vec<String>> {
             all.into_iter().map(|rule| rule.into_iter().map(|shown| shown.part).collect()).collect()
         };
-        assert_eq!(parts(show(&mut desk, &shelf, &rules, NOW)), [vec!["[\"y\"]", "[\"x\"]"], vec!["[\"z\"]"], vec![]]);
-        assert!(parts(show(&mut desk, &shelf, &rules, NOW + HOUR.length_ms + 5)).concat().is_empty());
+        assert_eq!(
+            parts(show(&mut counters, &counter_store, &rules, NOW)),
+            [vec!["[\"y\"]", "[\"x\"]"], vec!["[\"z\"]"], vec![]]
+        );
+        assert!(parts(show(&mut counters, &counter_store, &rules, NOW + HOUR.length_ms + 5)).concat().is_empty());
     }
 
     #[test]
     fn what_no_longer_counts_is_removed() {
-        let shelf = Memory::new();
-        let mut desk = Desk::default();
-        admit(&mut desk, &shelf, &[demand("gateway", "", Takes::One)], NOW);
-        desk.store(&shelf, NOW).unwrap();
-        assert_eq!(shelf.rows(), 1);
-        desk.store(&shelf, NOW + HOUR.length_ms).unwrap();
-        assert_eq!(shelf.rows(), 0);
-        admit(&mut desk, &shelf, &[demand("gateway", "", Takes::One)], NOW);
-        desk.store(&shelf, NOW).unwrap();
-        desk.answer(&Message::Forget.to_text(), &shelf, NOW).unwrap();
-        assert_eq!(shelf.rows(), 0);
-        assert_eq!(admit(&mut desk, &shelf, &[demand("gateway", "", Takes::One)], NOW)[0].remaining, 2);
+        let counter_store = Memory::new();
+        let mut counters = CounterService::default();
+        admit(&mut counters, &counter_store, &[demand("gateway", "", Takes::One)], NOW);
+        counters.store(&counter_store, NOW).unwrap();
+        assert_eq!(counter_store.rows(), 1);
+        counters.store(&counter_store, NOW + HOUR.length_ms).unwrap();
+        assert_eq!(counter_store.rows(), 0);
+        admit(&mut counters, &counter_store, &[demand("gateway", "", Takes::One)], NOW);
+        counters.store(&counter_store, NOW).unwrap();
+        counters.answer(&Message::Forget.to_text(), &counter_store, NOW).unwrap();
+        assert_eq!(counter_store.rows(), 0);
+        assert_eq!(admit(&mut counters, &counter_store, &[demand("gateway", "", Takes::One)], NOW)[0].remaining, 2);
     }
 
     #[test]
     fn a_store_that_fails_is_tried_again_and_the_limit_holds_meanwhile() {
-        let shelf = Memory::new();
-        let mut desk = Desk::default();
-        shelf.fails.set(true);
+        let counter_store = Memory::new();
+        let mut counters = CounterService::default();
+        counter_store.fails.set(true);
         let remaining: Vec<u64> = (0..4)
             .map(|_| {
-                let reading = admit(&mut desk, &shelf, &[demand("gateway", "", Takes::One)], NOW)[0];
-                assert!(desk.store(&shelf, NOW).is_err() && desk.has_changes());
+                let reading = admit(&mut counters, &counter_store, &[demand("gateway", "", Takes::One)], NOW)[0];
+                assert!(counters.store(&counter_store, NOW).is_err() && counters.has_changes());
                 reading.remaining
             })
             .collect();
         assert_eq!(remaining, [2, 1, 0, 0]);
-        shelf.fails.set(false);
-        desk.store(&shelf, NOW).unwrap();
-        assert_eq!(admit(&mut Desk::default(), &shelf, &[demand("gateway", "", Takes::One)], NOW)[0].remaining, 0);
+        counter_store.fails.set(false);
+        counters.store(&counter_store, NOW).unwrap();
+        assert_eq!(
+            admit(&mut CounterService::default(), &counter_store, &[demand("gateway", "", Takes::One)], NOW)[0]
+                .remaining,
+            0
+        );
     }
 
     #[test]
     fn a_message_of_another_version_is_refused() {
-        assert!(Desk::default().answer("[\"dance\",\"\",0,[]]", &Memory::new(), NOW).is_err());
-        assert!(Desk::default().answer("x", &Memory::new(), NOW).is_err());
+        assert!(CounterService::default().answer("[\"dance\",\"\",0,[]]", &Memory::new(), NOW).is_err());
+        assert!(CounterService::default().answer("x", &Memory::new(), NOW).is_err());
     }
 }

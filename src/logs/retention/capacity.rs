@@ -14,7 +14,7 @@ pub struct Arrival<'a> {
     pub gateway: i64,
     pub created_at: u64,
     /// Whether there is a limit to how many logs the gateway has.
-    pub may_lack_room: bool,
+    pub has_log_limit: bool,
 }
 
 /// Counts what is about to be written, and finds out how many logs there is room for where a gateway has reached its limit
@@ -38,7 +38,7 @@ pub fn admit(key: &Key<'_>, entries: &[Arrival<'_>]) -> (Vec<Statement>, Vec<usi
         places.push(place);
     }
     let mut statements = vec![Statement::new(COUNT, key.binds([json!(gateways).to_string().into()]))];
-    if entries.iter().any(|entry| entry.may_lack_room) {
+    if entries.iter().any(|entry| entry.has_log_limit) {
         let rows = entries.iter().zip(&places).map(|(entry, place)| (entry.id, entry.gateway, place));
         let rows = json!(rows.collect::<Vec<_>>()).to_string();
         statements.push(Statement::new(TURN_AWAY, key.binds([rows.into()])));
@@ -49,10 +49,10 @@ pub fn admit(key: &Key<'_>, entries: &[Arrival<'_>]) -> (Vec<Statement>, Vec<usi
 /// The limit is read here and not from the isolate's memory: it holds from the moment it is set.
 const COUNT: &str = concat!(
     "INSERT INTO log_storage (gateway, logs, counted_at, admitted, not_stored, full_since) \
-     SELECT gateway, min(new, room), at, min(new, room), max(0, new - room), CASE WHEN new > room THEN at END \
+     SELECT gateway, min(new, capacity), at, min(new, capacity), max(0, new - capacity), CASE WHEN new > capacity THEN at END \
      FROM (SELECT fresh.gateway, fresh.new, fresh.at, \
        CASE WHEN coalesce(settings->>'log_management_strategy', 'STOP_INSERTING') = 'STOP_INSERTING' \
-         THEN coalesce(max(0, settings->>'log_management' - coalesce(log_storage.logs, 0)), new) ELSE new END AS room \
+         THEN coalesce(max(0, settings->>'log_management' - coalesce(log_storage.logs, 0)), new) ELSE new END AS capacity \
        FROM (SELECT value->>0 AS gateway, value->>1 AS new, value->>2 AS at FROM json_each(?1)) AS fresh \
        LEFT JOIN gateways ON gateways.key = fresh.gateway LEFT JOIN log_storage ON log_storage.gateway = fresh.gateway) \
      WHERE ",
