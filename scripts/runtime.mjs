@@ -1,5 +1,5 @@
 // The runtime that `npm start` serves with: workerd, as Miniflare starts and restarts it, and as wrangler reads its configuration.
-// Everything that these two call unstable or unsafe is used in this file only, and tests/e2e/start.test.mjs holds it to what it promises.
+// Everything that these two call unstable or unsafe is used in this file only, and tests/e2e/operations/start.test.mjs holds it to what it promises.
 import processes from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";

@@ -1,5 +1,5 @@
 // `npm test`: the host tests, then the end-to-end tests against the built Worker.
-// `npm test -- host` and `npm test -- e2e [part of a file name]` run one of the two. Then come official clients, `npm run clients`,
+// `npm test -- host` and `npm test -- e2e [part of a path]` run one of the two. Then come official clients, `npm run clients`,
 // and schemathesis, where they can be had.
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -23,15 +23,13 @@ function testHost() {
 }
 
 function endToEndFiles(part) {
-  const directory = join(root, END_TO_END);
-  const names = fs.existsSync(directory) ? fs.readdirSync(directory).sort() : [];
-  const chosen = names.filter((name) => name.endsWith(".test.mjs") && name.includes(part));
-  return chosen.map((name) => join(END_TO_END, name));
+  const paths = fs.readdirSync(join(root, END_TO_END), { recursive: true }).map((path) => path.replaceAll("\\", "/"));
+  return paths.filter((path) => path.endsWith(".test.mjs") && path.includes(part)).sort().map((path) => join(END_TO_END, path));
 }
 
 function testEndToEnd(part = "", python = process.env.CLIENTS_PYTHON) {
   const files = endToEndFiles(part);
-  if (files.length === 0) throw new Failure(`no file in ${END_TO_END} matches *${part}*.test.mjs`);
+  if (files.length === 0) throw new Failure(`no test in ${END_TO_END} has "${part}" in its path`);
   build();
   if (files.some((file) => file.includes("faults-under-load"))) build("panicking");
   say("end-to-end tests (node --test)");
@@ -39,7 +37,7 @@ function testEndToEnd(part = "", python = process.env.CLIENTS_PYTHON) {
 }
 
 await main(import.meta.url, ([suite, part]) => {
-  if (![undefined, "host", "e2e"].includes(suite)) throw new Failure("usage: npm test -- [host | e2e [file]]");
+  if (![undefined, "host", "e2e"].includes(suite)) throw new Failure("usage: npm test -- [host | e2e [part of a path]]");
   const failed = [];
   if (suite !== "e2e" && !testHost()) failed.push("host");
   if (suite !== "host" && !testEndToEnd(part, suite === undefined ? (ensurePython() ?? undefined) : undefined)) failed.push("end-to-end");
