@@ -1,15 +1,14 @@
-//! Which responses of a connection are under way: what begins one, which messages are about it, and how it ends. Each has
-//! something of its caller's with it, which is given back with what became of the response.
+//! The responses of a connection that are under way, and how they end. Each has something of its caller's with it, which is given
+//! back with what became of the response.
 
 use super::body::{self, Said};
-use super::frame;
-use super::live::Turn;
+use super::terms::{Begun, Dialect, MAX_OPEN, Origin};
+use super::turn::Turn;
 use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
-use crate::proxy::session::terms::{Begun, Dialect, MAX_OPEN, Origin, Step, kept};
 use crate::wire::Facts;
-use crate::wire::places::Node;
-use crate::wire::request::{self, RequestFacts};
+use crate::wire::request::RequestFacts;
+use serde_json::json;
 use std::collections::VecDeque;
 
 /// The responses of a connection that are not complete.
@@ -92,63 +91,9 @@ impl<T> Ledger<T> {
         self.collects && self.held() + bytes <= self.allowed
     }
 
-    /// Reads a client's message, before it goes on.
-    pub fn client(&mut self, message: &[u8]) -> Step {
-        let bytes = &*frame::plain(message);
-        let short = frame::short(bytes);
-        let Some(node) = frame::of_client(&short, self.dialect) else {
-            let may_begin = frame::may_begin(bytes, self.dialect);
-            return if may_begin { Step::Unreadable } else { Step::Pass };
-        };
-        if frame::is_begin(&node, self.dialect) {
-            return match self.dialect {
-                Dialect::Live => self.live_input(&node, bytes),
-                dialect => Step::Begins(Box::new(self.begun(dialect, &node, bytes))),
-            };
-        }
-        match (self.dialect, node.text("type")) {
-            (Dialect::Realtime, Some("session.update")) => self.take_session(&node, false),
-            (Dialect::Realtime, Some("conversation.item.create")) if self.has_room(bytes.len()) => {
-                let item = body::member(bytes, &["item"]);
-                item.into_iter().for_each(|item| self.said.add(body::without_audio(item)));
-            }
-            (Dialect::Live, _) => {
-                if let Some(model) = node.get("setup").and_then(|setup| setup.text("model")) {
-                    let name = model.rsplit_once("models/").map_or(model, |(_, name)| name);
-                    self.model = kept(Some(name));
-                }
-            }
-            _ => {}
-        }
-        Step::Pass
-    }
-
     /// What a response of a conversation is asked for with.
     pub(super) fn of_conversation(&self) -> RequestFacts {
         RequestFacts { model: self.model.clone().or_else(|| self.told.clone()), ..RequestFacts::default() }
-    }
-
-    fn begun(&self, dialect: Dialect, node: &Node<'_>, bytes: &[u8]) -> Begun {
-        let is_steer = node.texts("type").all(|kind| kind == "response.steer");
-        let parent = kept(node.text("previous_response_id"));
-        let before =
-            parent.as_ref().and_then(|parent| self.open.iter().find(|entry| entry.id.as_ref() == Some(parent)));
-        let facts = match dialect {
-            // What follows from a response is made as that was.
-            Dialect::Responses if is_steer => before.map(|entry| entry.begun.facts.clone()).unwrap_or_default(),
-            Dialect::Responses => {
-                let mut scanner = request::Scanner::new(None);
-                scanner.push(bytes);
-                scanner.finish()
-            }
-            _ => self.of_conversation(),
-        };
-        let lane = match is_steer {
-            true => before.and_then(|entry| entry.begun.lane.clone()),
-            false => kept(node.text("stream_id")),
-        };
-        let origin = if is_steer { Origin::Steered } else { Origin::Asked };
-        Begun { facts, id: None, lane, event_id: kept(node.text("event_id")), parent, origin }
     }
 
     /// Whether there is room for another response.
@@ -225,6 +170,26 @@ impl<T> Entry<T> {
             format!(r#"{{"type":"response.create","input":{},"response":{asked}}}"#, self.said.list())
         });
         Ended { work: self.work, outcome, first_at: self.first_at, request }
+    }
+
+    /// A turn that is over.
+    pub(super) fn turned(mut self, collects: bool) -> Ended<T> {
+        let facts = self.turn.facts();
+        let body = collects.then(|| self.turn.body(facts.finish_reason.as_deref()));
+        if collects && !self.turn.heard.is_empty() {
+            self.said.add(json!({ "role": "user", "parts": [{ "text": self.turn.heard }] }).to_string());
+        }
+        let request = collects.then(|| format!(r#"{{"contents":{}}}"#, self.said.contents()));
+        let outcome = Outcome {
+            status: Some(200),
+            content_type: Some("application/json".to_owned()),
+            size: Some(self.size),
+            body,
+            facts,
+            ..Outcome::default()
+        };
+        let ended = self.ended(outcome, Dialect::Live, collects);
+        Ended { request, ..ended }
     }
 
     /// A response that was not told to its end.

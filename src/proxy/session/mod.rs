@@ -6,6 +6,7 @@
 //! - Gemini's Live sessions: <https://ai.google.dev/api/live>
 
 mod body;
+mod client;
 mod ending;
 mod frame;
 mod ledger;
@@ -15,6 +16,7 @@ pub mod refused;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use ledger::{Closed, Ended, Ledger};
 pub use terms::{Begun, Dialect, MAX_HELD, Step};

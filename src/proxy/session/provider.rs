@@ -2,9 +2,9 @@
 //! that one has ended.
 
 use super::ledger::{Ended, Entry, Ledger};
+use super::terms::{Begun, Dialect, MAX_OPEN, Origin, kept};
 use super::{body, ending, frame};
 use crate::logs::call::{Failure, Outcome};
-use crate::proxy::session::terms::{Begun, Dialect, MAX_OPEN, Origin, kept};
 use crate::wire::body::MAX_BODY;
 use crate::wire::places::Node;
 use crate::wire::request::RequestFacts;
