@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::rc::Rc;
 use subtle::ConstantTimeEq;
 
 /// The SHA-256 of a token. Tokens themselves are not kept.
@@ -90,7 +91,7 @@ pub struct Presented {
     /// True once it is known that the caller may use the gateway.
     pub let_in: bool,
     /// Who the caller proved to be and was let in as: the id of its token, [`ADMIN`], or nothing.
-    pub identity: String,
+    pub identity: Rc<str>,
     /// A token that may be one of ours.
     pub token: Option<String>,
     /// True where the request goes on with what was begun with the caller's own key, and needs none any more.
@@ -255,7 +256,7 @@ fn has_scheme(value: &str) -> bool {
 impl Presented {
     /// The id of the token that let the caller in, if it was not the admin's.
     pub fn token_id(&self) -> Option<&str> {
-        Some(self.identity.as_str()).filter(|identity| !identity.is_empty() && *identity != ADMIN)
+        Some(&*self.identity).filter(|identity| !identity.is_empty() && *identity != ADMIN)
     }
 
     /// Whether a client that is led to another host takes our token along. Of what has a token in it, clients leave these

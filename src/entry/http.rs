@@ -31,7 +31,7 @@ use crate::pricing::price;
 use crate::providers::resolver::Lookup;
 use crate::providers::resolver_worker;
 use crate::proxy::handle;
-use crate::proxy::{limits, universal_worker, websocket_worker};
+use crate::proxy::{caller, limits, universal_worker, websocket_worker};
 use serde_json::json;
 use std::rc::Rc;
 use web_sys::{Request, Response};
@@ -69,7 +69,7 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
         Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
             let origin = Some(config(runtime).public_origin(&asked.url));
-            let caller = handle::Caller { origin, ..handle::Caller::default() };
+            let caller = caller::Caller { origin, ..caller::Caller::default() };
             handle::handle(asked, route, query, caller, runtime).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {

@@ -10,7 +10,7 @@ use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::group_commit::Lost;
 use crate::logs::{crash_worker, writer_worker};
 use crate::platform::{Carried, Runtime, now, pause};
-use crate::proxy::handle::Caller;
+use crate::proxy::caller::Caller;
 use crate::proxy::universal as elements;
 use crate::proxy::universal_worker;
 use js_sys::{Date, Error, JSON, Object, Reflect};

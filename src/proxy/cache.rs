@@ -10,15 +10,14 @@ use crate::http::message_worker;
 use crate::logs::call::Outcome;
 use crate::platform::allotment::Allotment;
 use crate::platform::{Runtime, console, js, now, pause, within};
-use crate::proxy::exchange::Exchange;
-use crate::proxy::upstream_request::Taken;
+use crate::proxy::request_body::Taken;
 use crate::wire::{Framing, complete};
 use js_sys::{ArrayBuffer, JSON, Object, Promise, Reflect};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::Response;
+use web_sys::{AbortSignal, Response};
 
 /// How long a request waits for the cache, in milliseconds.
 const PATIENCE_MS: u64 = 1_000;
@@ -112,86 +111,91 @@ impl Cache {
         }
         self.miss.is_some()
     }
-}
 
-/// Looks for the answer to a request.
-pub async fn look_up(asked: &Asked<'_>, body: &Taken, exchange: &mut Exchange) -> Option<Response> {
-    let Policy { ttl, skip, .. } = *exchange.cache.policy.as_ref()?;
-    if skip {
-        exchange.cache.status = Some("MISS");
-        return None;
-    }
-    let key = key_of(asked, body).await?;
-    exchange.cache.status = Some("MISS");
-    let mut waited = false;
-    let leads = loop {
-        let looked_at = now();
-        match within(PATIENCE_MS, read(&exchange.runtime, &key)).await {
-            Some(Ok(Some(answer))) => {
-                exchange.cache.status = Some("HIT");
-                exchange.call.cached = true;
-                return Some(answer);
-            }
-            Some(Ok(None)) => {}
-            // What is not read is not written, either: that would be the second line about the same trouble.
-            Some(Err(error)) => {
-                tell("cache_unreadable", &js::message(&error));
-                return None;
-            }
-            None => {
-                tell("cache_unreadable", &format!("no answer within {PATIENCE_MS} ms"));
-                return None;
-            }
+    /// Looks for the answer to a request. It is not looked for any longer than `client` waits.
+    pub async fn look_up(
+        &mut self,
+        asked: &Asked<'_>,
+        body: &Taken,
+        client: &AbortSignal,
+        runtime: &Runtime,
+    ) -> Option<Response> {
+        let Policy { ttl, skip, .. } = *self.policy.as_ref()?;
+        if skip {
+            self.status = Some("MISS");
+            return None;
         }
-        match FLIGHT.with_borrow_mut(|flight| flight.next(&key, looked_at, now())) {
-            Next::Ask => break true,
-            Next::LookAgain => {}
-            // Whoever wants a stream wants its first words soon, not its last.
-            Next::Wait if asked.stream || waited => break false,
-            Next::Wait => {
-                let until = now() + flight::PATIENCE_MS;
-                while now() < until && !exchange.client.aborted() && FLIGHT.with_borrow(|flight| flight.has(&key)) {
-                    pause(flight::LOOK_MS).await;
+        let key = key_of(asked, body).await?;
+        self.status = Some("MISS");
+        let mut waited = false;
+        let leads = loop {
+            let looked_at = now();
+            match within(PATIENCE_MS, read(runtime, &key)).await {
+                Some(Ok(Some(answer))) => {
+                    self.status = Some("HIT");
+                    return Some(answer);
                 }
-                // If there is still no answer, all that waited ask for themselves.
-                waited = true;
+                Some(Ok(None)) => {}
+                // What is not read is not written, either: that would be the second line about the same trouble.
+                Some(Err(error)) => {
+                    tell("cache_unreadable", &js::message(&error));
+                    return None;
+                }
+                None => {
+                    tell("cache_unreadable", &format!("no answer within {PATIENCE_MS} ms"));
+                    return None;
+                }
             }
-        }
-    };
-    exchange.cache.miss = Some(Rc::new(Miss { key, ttl, leads: Cell::new(leads) }));
-    None
-}
-
-/// An answer of the cache that turned out to be unusable counts as none.
-pub fn mistaken(cause: &str, exchange: &mut Exchange) {
-    tell("cache_unreadable", cause);
-    exchange.cache.status = Some("MISS");
-    exchange.call.cached = false;
-}
-
-/// Keeps an answer that came to its end, if it did.
-pub fn keep<'a>(
-    exchange: &Exchange,
-    headers: &'a Headers,
-    outcome: &Outcome,
-    body: &'a ArrayBuffer,
-) -> Option<impl Future<Output = ()> + use<'a>> {
-    let miss = Rc::clone(exchange.cache.miss.as_ref()?);
-    let status = outcome.status?;
-    let short = u64::from(body.byte_length()) <= cache::MAX_SIZE;
-    if outcome.failure.is_some() || !short || !is_complete(headers, outcome, body) {
-        miss.release();
-        return None;
+            match FLIGHT.with_borrow_mut(|flight| flight.next(&key, looked_at, now())) {
+                Next::Ask => break true,
+                Next::LookAgain => {}
+                // Whoever wants a stream wants its first words soon, not its last.
+                Next::Wait if asked.stream || waited => break false,
+                Next::Wait => {
+                    let until = now() + flight::PATIENCE_MS;
+                    while now() < until && !client.aborted() && FLIGHT.with_borrow(|flight| flight.has(&key)) {
+                        pause(flight::LOOK_MS).await;
+                    }
+                    // If there is still no answer, all that waited ask for themselves.
+                    waited = true;
+                }
+            }
+        };
+        self.miss = Some(Rc::new(Miss { key, ttl, leads: Cell::new(leads) }));
+        None
     }
-    let runtime = Rc::clone(&exchange.runtime);
-    Some(async move {
-        match within(KEEP_PATIENCE_MS, write(&runtime, &miss, status, headers, body)).await {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => tell("cache_unwritable", &js::message(&error)),
-            None => tell("cache_unwritable", &format!("no answer within {KEEP_PATIENCE_MS} ms")),
+
+    /// An answer of the cache that turned out to be unusable counts as none.
+    pub fn mistaken(&mut self, cause: &str) {
+        tell("cache_unreadable", cause);
+        self.status = Some("MISS");
+    }
+
+    /// Keeps an answer that came to its end, if it did.
+    pub fn keep<'a>(
+        &self,
+        headers: &'a Headers,
+        outcome: &Outcome,
+        body: &'a ArrayBuffer,
+        runtime: &Rc<Runtime>,
+    ) -> Option<impl Future<Output = ()> + use<'a>> {
+        let miss = Rc::clone(self.miss.as_ref()?);
+        let status = outcome.status?;
+        let short = u64::from(body.byte_length()) <= cache::MAX_SIZE;
+        if outcome.failure.is_some() || !short || !is_complete(headers, outcome, body) {
+            miss.release();
+            return None;
         }
-        miss.release();
-    })
+        let runtime = Rc::clone(runtime);
+        Some(async move {
+            match within(KEEP_PATIENCE_MS, write(&runtime, &miss, status, headers, body)).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tell("cache_unwritable", &js::message(&error)),
+                None => tell("cache_unwritable", &format!("no answer within {KEEP_PATIENCE_MS} ms")),
+            }
+            miss.release();
+        })
+    }
 }
 
 fn is_complete(headers: &Headers, outcome: &Outcome, body: &ArrayBuffer) -> bool {

@@ -9,7 +9,7 @@ use crate::platform::js;
 use crate::providers::table::COMPAT;
 use crate::providers::upstream::CustomProvider;
 use crate::proxy::compat;
-use crate::proxy::upstream_request::{MAX_KEPT, NoBody};
+use crate::proxy::upstream_request::{MAX_KEPT, Unsent};
 use crate::wire::unpack_worker;
 use js_sys::Uint8Array;
 use web_sys::{Request, RequestInit};
@@ -27,7 +27,7 @@ pub async fn resolved(
     asked: &Incoming,
     route: &Route<'_>,
     custom: &[CustomProvider],
-) -> Result<Option<Resolved>, NoBody> {
+) -> Result<Option<Resolved>, Unsent> {
     if route.provider != COMPAT {
         return Ok(None);
     }
@@ -36,7 +36,7 @@ pub async fn resolved(
         None => (Vec::new(), GrowingAllotment::default()),
         Some(_) => {
             let (whole, allotment) = blocks::bounded(request, MAX_KEPT, 1).await.map_err(|untaken| match untaken {
-                Untaken::Broken(_) => NoBody::ClientLeft,
+                Untaken::Broken(_) => Unsent::ClientLeft,
                 Untaken::NoRoom => Refusal::no_room("a request to compat of that length").into(),
                 Untaken::TooLong => {
                     let description = format!("A request to compat must not be longer than {MAX_KEPT} bytes.");

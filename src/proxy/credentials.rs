@@ -25,7 +25,7 @@ use crate::providers::upstream::{self, Upstream};
 use crate::proxy::compat;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::options::Options;
-use crate::proxy::upstream_request::Taken;
+use crate::proxy::request_body::Taken;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;

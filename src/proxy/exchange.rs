@@ -13,7 +13,7 @@ use crate::logs::record::LogRecord;
 use crate::logs::writer_worker;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::{Runtime, now, random};
-use crate::proxy::answer_links::{self, Door};
+use crate::proxy::answer_links::{self, Door, Links};
 use crate::proxy::cache::Cache;
 use crate::proxy::limits::Admission;
 use std::rc::Rc;
@@ -49,7 +49,7 @@ pub struct Exchange {
     /// True for a browser that means to show or run the answer.
     pub navigates: bool,
     /// The way that the request came, by which addresses in the answer lead back.
-    pub door: Rc<Door>,
+    pub door: Door,
     /// Whether cookies go from the provider to the client and back.
     pub passes_cookies: bool,
     /// Response headers that tell the caller what the gateway made of its request.
@@ -120,12 +120,17 @@ impl Exchange {
         for (name, text) in &self.gateway_headers {
             edits.set(*name, text);
         }
-        if let Some(warning) = answer_links::rewrite_headers(self, status, theirs, &mut edits) {
+        if let Some(warning) = self.links().rewrite_headers(status, theirs, &mut edits) {
             let others = self.gateway_headers.iter().find(|(name, _)| *name == "cf-aig-warning");
             edits
                 .set("cf-aig-warning", others.map_or(warning.to_owned(), |(_, others)| format!("{others}; {warning}")));
         }
         edits
+    }
+
+    /// What leads the addresses of the answer back below the gateway.
+    pub fn links(&self) -> Links<'_> {
+        Links::new(&self.call, &self.door, &self.runtime)
     }
 
     /// Says anew where a limit stands, which is one item of a list.

@@ -1,17 +1,15 @@
 //! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
 //! something. A gateway without limits has neither.
 
-use crate::auth::presented::Presented;
 use crate::gateways::gateway::Gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::refusal::Refusal;
 use crate::limit::message::{self, Charge, Message};
-use crate::limit::models::{ByAnswer, Models};
-use crate::limit::plan::{Asked, KeyLimit, Plan, Refused};
-use crate::limit::rules::{KEY, Limits};
+use crate::limit::models::ByAnswer;
+use crate::limit::plan::{Asked, Plan, Refused};
+use crate::limit::rules::Limits;
 use crate::limit::{Demand, show};
 use crate::platform::{Runtime, console, js, now, random, within};
-use crate::proxy::exchange::Exchange;
 use js_sys::{Promise, Reflect};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -61,69 +59,9 @@ pub struct Admission {
     pub gateway_headers: Vec<(&'static str, String)>,
 }
 
-/// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
-/// request that an earlier one was counted for.
-pub async fn pass(
-    exchange: &mut Exchange,
-    gateway: &Gateway,
-    presented: &Presented,
-    is_counted: bool,
-) -> Result<(), Refused> {
-    let by_model = gateway.limits.are_by_model();
-    let model = exchange.call.model();
-    let asked = Asked {
-        token: presented.token_id(),
-        metadata: &exchange.call.metadata.entries,
-        provider: &exchange.call.provider,
-        model: model.as_deref(),
-        models: if by_model { exchange.call.models() } else { Models::default() },
-        key: exchange.key_limit.as_ref().map(|key| KeyLimit {
-            name: &key.key_id,
-            limit: key.limit,
-            interval: key.period,
-        }),
-        is_counted,
-        is_free: exchange.call.is_free(),
-    };
-    let admission = admit(&exchange.runtime, gateway.key, &gateway.limits, &asked, || exchange.call.estimate()).await?;
-    exchange.gateway_headers.extend(admission.iter().flat_map(|admission| admission.gateway_headers.iter().cloned()));
-    exchange.admission = admission;
-    Ok(())
-}
-
-/// Has the budgets of a gateway learn of a response that a provider began by itself, and that they would have stopped.
-pub async fn count(exchange: &mut Exchange, gateway: &Gateway, presented: &Presented) {
-    let model = exchange.call.model();
-    let asked = Asked {
-        token: presented.token_id(),
-        metadata: &exchange.call.metadata.entries,
-        provider: &exchange.call.provider,
-        model: model.as_deref(),
-        models: if gateway.limits.are_by_model() { exchange.call.models() } else { Models::default() },
-        key: None,
-        is_counted: true,
-        is_free: true,
-    };
-    if let Ok(admission) = admit(&exchange.runtime, gateway.key, &gateway.limits, &asked, || 0).await {
-        exchange.admission = admission;
-    }
-}
-
-/// Asks whether another attempt may be sent with the stored key of a request, if that has a limit: it counts what is sent.
-pub async fn pass_again(exchange: &mut Exchange, gateway: &Gateway) -> Result<(), Refused> {
-    let Some(key) = &exchange.key_limit else { return Ok(()) };
-    let asked =
-        Asked { key: Some(KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }), ..Asked::default() };
-    let admission = admit(&exchange.runtime, gateway.key, &Limits::default(), &asked, || 0).await?;
-    for (name, text) in admission.iter().flat_map(|admission| &admission.gateway_headers) {
-        exchange.note_anew(name, KEY, text);
-    }
-    Ok(())
-}
-
 /// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
 /// nothing to ask, and no admission.
-async fn admit(
+pub async fn admit(
     runtime: &Rc<Runtime>,
     gateway: i64,
     limits: &Limits,

@@ -1,7 +1,11 @@
 //! One proxied request. `handle` is the file to read first.
 
 pub mod answer_links;
+pub mod arrival;
+pub mod attempts;
+pub mod authorization;
 pub mod cache;
+pub mod caller;
 pub mod capability;
 pub mod capability_worker;
 pub mod circuit_breaker;
@@ -11,10 +15,13 @@ pub mod compat_worker;
 pub mod copy;
 pub mod credentials;
 pub mod exchange;
+pub mod failures;
 pub mod handle;
+pub mod limit_checks;
 pub mod limits;
 pub mod options;
 pub mod proven;
+pub mod request_body;
 pub mod response;
 pub mod retry;
 pub mod session;

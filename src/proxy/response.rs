@@ -13,7 +13,6 @@ use crate::logs::call::{Credential, Outcome};
 use crate::platform::allotment::Allotment;
 use crate::platform::js;
 use crate::platform::{blocks, within};
-use crate::proxy::answer_links;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, HELD_PATIENCE_MS, MAX_SHORT, Reader, without_key};
 use crate::proxy::response::ways::{short, teed};
@@ -42,7 +41,7 @@ pub async fn give(upstream: Answer, is_head: bool, mut exchange: Exchange) -> Re
     {
         return masked(&upstream, stream, reader, exchange).await;
     }
-    let fields = if is_head { Vec::new() } else { answer_links::fields(&exchange, status, &reader.headers) };
+    let fields = if is_head { Vec::new() } else { exchange.links().fields(status, &reader.headers) };
     if !fields.is_empty() {
         return readdressed(&upstream, whole, &fields, reader, exchange).await;
     }

@@ -1,22 +1,22 @@
 //! A WebSocket to a provider whose messages are understood: each of its responses passes the limits before it begins, and leaves
 //! a row when it has ended. What messages mean is in [`crate::proxy::session`]; here they are moved.
 
+mod connection;
+mod endings;
 mod responses;
 
 use crate::auth::presented;
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::refusal::Refusal;
-use crate::logs::call::Outcome;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::{js, now};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::session::refused;
-use crate::proxy::session::{Begun, Closed, Dialect, Ledger, MAX_HELD, Step};
+use crate::proxy::session::{Begun, Dialect, Ledger, MAX_HELD, Step};
+use connection::{Connection, Work, deliver};
 use js_sys::{ArrayBuffer, JsString, Reflect, Uint8Array};
-use responses::Work;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{JsCast, JsValue};
@@ -44,45 +44,9 @@ extern "C" {
     #[wasm_bindgen(js_name = encoded)]
     fn encoded(text: &JsString) -> Uint8Array;
 
-    #[wasm_bindgen(js_name = deliver)]
-    fn deliver(socket: &JsValue, data: &JsValue) -> bool;
-
-    #[wasm_bindgen(js_name = shut)]
-    fn shut(socket: &JsValue, code: u16, reason: &str);
 }
 
-/// Whoever opened the connection, and with what.
-pub struct Caller {
-    pub headers: Headers,
-    pub account: String,
-    pub gateway: String,
-    pub trusted: bool,
-    pub identity: String,
-}
-
-/// One connection.
-struct Connection {
-    client: JsValue,
-    provider: JsValue,
-    caller: Caller,
-    dialect: Dialect,
-    /// What the rows of all its responses have in common; none of it is a row of its own.
-    template: Exchange,
-    ledger: RefCell<Ledger<Rc<Work>>>,
-    /// Messages of the client behind one that waits for the limits.
-    waiting: RefCell<VecDeque<(JsValue, GrowingAllotment)>>,
-    waiting_bytes: Cell<u64>,
-    /// Room for what comes piece by piece, and how much there is.
-    held: RefCell<(GrowingAllotment, usize)>,
-    is_asking: Cell<bool>,
-    has_ended: Cell<bool>,
-    /// Whether a row was left by a response.
-    has_rows: Cell<bool>,
-    /// What the sockets call. They hold the connection, so they go when it ends.
-    listeners: RefCell<Option<Listeners>>,
-}
-
-type Listeners = (Closure<dyn Fn(JsValue)>, Closure<dyn Fn(JsValue) -> JsValue>, Closure<dyn Fn(bool, u16, String)>);
+pub use connection::Caller;
 
 /// Messages that wait take no more than this, in bytes.
 const MAX_WAITING: u64 = 32 * 1024 * 1024;
@@ -293,44 +257,5 @@ impl Connection {
             Some(masked) => JsValue::from_str(&String::from_utf8_lossy(&masked)),
             None => JsValue::UNDEFINED,
         }
-    }
-
-    /// Ends the connection on both sides.
-    fn shut(self: &Rc<Self>, code: u16, reason: &str) {
-        shut(&self.client, code, reason);
-        shut(&self.provider, 1000, "");
-        self.waiting.take();
-        let connection = Rc::clone(self);
-        let how = Closed::ByClient;
-        // Apart from whatever called, which may be a listener that goes.
-        wasm_bindgen_futures::spawn_local(async move { connection.over(&how) });
-    }
-
-    /// One of the two has ended the connection, and the other one learns of it.
-    fn end(self: Rc<Self>, by_client: bool, code: u16, reason: &str) {
-        let how = match by_client {
-            true => Closed::ByClient,
-            false => Closed::ByProvider { code, reason: reason.to_owned() },
-        };
-        // A client that is just cut off says nothing, which no provider need take for a fault.
-        let told = if by_client && code == 1006 { 1001 } else { code };
-        shut(&self.client, told, reason);
-        shut(&self.provider, told, reason);
-        self.over(&how);
-    }
-
-    fn over(self: &Rc<Self>, how: &Closed) {
-        if self.has_ended.replace(true) {
-            return;
-        }
-        self.waiting.take();
-        let ended = self.ledger.borrow_mut().close(how);
-        ended.into_iter().for_each(|ended| self.ended(ended));
-        if !self.has_rows.get() && !self.is_asking.get() {
-            // Of a connection without a response there is nothing else to show.
-            let outcome = Outcome { status: Some(101), ..Outcome::default() };
-            self.leave(self.template.clone(), outcome);
-        }
-        drop(self.listeners.take());
     }
 }

@@ -8,7 +8,7 @@ use crate::limit::plan;
 use crate::platform::{blocks, js};
 use crate::providers::stream_usage::{self, Target};
 use crate::proxy::exchange::Exchange;
-use crate::proxy::upstream_request::Taken;
+use crate::proxy::request_body::Taken;
 use crate::wire::Framing;
 use crate::wire::body::MAX_BODY;
 use js_sys::{ArrayBuffer, Promise, Uint8Array};

@@ -11,7 +11,10 @@ use crate::platform::Runtime;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, Untaken};
 use crate::platform::js;
-use crate::proxy::handle::{self, Caller, Failed};
+use crate::proxy::authorization;
+use crate::proxy::caller::{self, Caller};
+use crate::proxy::failures::{self, Failed};
+use crate::proxy::handle;
 use crate::proxy::universal::{self, Element};
 use crate::wire::unpack_worker;
 use std::rc::Rc;
@@ -25,7 +28,7 @@ const MAX_BODY: u64 = 16 * 1024 * 1024;
 pub async fn request(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) -> Response {
     let Incoming { request, headers, .. } = asked;
     // Before the body is looked at, so that nobody learns anything without the token.
-    let presented = match handle::authorised(headers, &route, false, runtime).await {
+    let presented = match authorization::authorised(headers, &route, false, runtime).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return message_worker::response(&refusal.reply()),
     };
@@ -43,7 +46,7 @@ pub async fn request(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) 
         trusted: presented.let_in,
         identity: Some(presented.identity),
         signal: Some(request.signal()),
-        network: handle::network(&asked.headers, runtime),
+        network: caller::network(&asked.headers, runtime),
         navigates: response_headers::navigates(&asked.headers),
         origin: Some(config(runtime).public_origin(&asked.url)),
         token_travels,
@@ -90,7 +93,7 @@ pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller,
 /// Ends a request, and names the steps whose providers were left alone.
 async fn concluded(answered: Option<Response>, failures: Vec<Failed>) -> Response {
     let skipped: Vec<String> = failures.iter().filter_map(Failed::skipped_step).map(|step| step.to_string()).collect();
-    let response = handle::conclude(answered, failures).await;
+    let response = failures::conclude(answered, failures).await;
     if !skipped.is_empty() {
         let _ = response.headers().set("cf-aig-skipped", &skipped.join(", "));
     }

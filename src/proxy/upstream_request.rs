@@ -17,6 +17,7 @@ use crate::platform::{now, within};
 use crate::providers::model;
 use crate::providers::upstream::Upstream;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::request_body::Taken;
 use crate::proxy::retry;
 use crate::wire;
 use crate::wire::body::{self, Copying};
@@ -36,15 +37,6 @@ pub struct Prepared {
     /// The client's headers, and what becomes of them.
     headers: web_sys::Headers,
     edits: String,
-}
-
-/// The client's body.
-pub enum Taken {
-    Nothing,
-    /// Goes upstream as it comes, once.
-    Stream(JsValue),
-    /// The second holds the room for as long as the body is kept.
-    Whole(ArrayBuffer, Rc<GrowingAllotment>),
 }
 
 /// Why there is no answer.
@@ -147,13 +139,13 @@ pub fn headers<'a>(
     outgoing
 }
 
-/// Why there is no body to send.
-pub enum NoBody {
+/// Why a request is not sent.
+pub enum Unsent {
     ClientLeft,
     Refused(Refusal),
 }
 
-impl From<Refusal> for NoBody {
+impl From<Refusal> for Unsent {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
@@ -175,7 +167,7 @@ pub struct Keep {
 
 /// Takes the client's body. What the log wants to know is read from a copy; the bytes that go upstream are the client's.
 /// `by_model` asks for its model before it is sent. A body that finds no room in the isolate's memory is sent once, as it comes.
-pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut Exchange) -> Result<Taken, NoBody> {
+pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut Exchange) -> Result<Taken, Unsent> {
     let Incoming { request, headers, .. } = asked;
     if matches!(asked.method.as_str(), "GET" | "HEAD") {
         return Ok(Taken::Nothing);
@@ -244,10 +236,10 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut 
             return Ok(Taken::Stream(stream.into()));
         }
         // The other reason for a body not to arrive is a limit of the runtime, which its message names.
-        Err(cause) if !cause.to_ascii_lowercase().contains("limit") => return Err(NoBody::ClientLeft),
+        Err(cause) if !cause.to_ascii_lowercase().contains("limit") => return Err(Unsent::ClientLeft),
         Err(cause) => {
             let description = format!("Tollgate could not take in the request body: {cause}");
-            return Err(NoBody::Refused(Refusal::body_too_large(description)));
+            return Err(Unsent::Refused(Refusal::body_too_large(description)));
         }
     };
     exchange.call.request_size = Some(u64::from(buffer.byte_length()));

@@ -11,7 +11,8 @@ use crate::http::router::{Access, Endpoint, Route};
 use crate::platform::Runtime;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
-use crate::proxy::handle::{self, Caller};
+use crate::proxy::authorization;
+use crate::proxy::caller::{self, Caller};
 use crate::proxy::universal_worker;
 use crate::proxy::websocket::{self, Create, Decoder, Fault, InFlight, MAX_ANSWER, MAX_MESSAGE, Metadata};
 use base64::Engine;
@@ -70,7 +71,7 @@ type Ended = Closure<dyn Fn()>;
 /// Opens a connection.
 pub async fn opened(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) -> Response {
     let headers = &asked.headers;
-    let presented = match handle::authorised(headers, &route, false, runtime).await {
+    let presented = match authorization::authorised(headers, &route, false, runtime).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return message_worker::response(&refusal.reply()),
     };
@@ -183,7 +184,7 @@ impl Session {
             id: "",
             rest: "",
         };
-        let presented = match handle::authorised(&self.headers, &route, false, &self.runtime).await {
+        let presented = match authorization::authorised(&self.headers, &route, false, &self.runtime).await {
             Ok((_, presented)) => presented,
             Err(refusal) => return self.say(&Fault { event_id, refusal }.message()),
         };
@@ -197,7 +198,7 @@ impl Session {
             identity: Some(presented.identity),
             by_message: true,
             signal: Some(self.left.signal()),
-            network: handle::network(&self.headers, &self.runtime),
+            network: caller::network(&self.headers, &self.runtime),
             origin: Some(Rc::clone(&self.origin)),
             ..Caller::default()
         };

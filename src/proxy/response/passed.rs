@@ -5,7 +5,6 @@ use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::Collector;
 use crate::platform::blocks::pipe;
 use crate::platform::js::{self, Watch};
-use crate::proxy::cache;
 use crate::proxy::copy;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::Reader;
@@ -47,7 +46,9 @@ pub(super) fn passed(
         });
         let size = count.or(length.filter(|_| failure.is_none() && reader.is_plain()));
         let outcome = Outcome { size, failure, ..reader.outcome };
-        let kept = collected.as_ref().and_then(|(body, _)| cache::keep(&exchange, &reader.headers, &outcome, body));
+        let kept = collected
+            .as_ref()
+            .and_then(|(body, _)| exchange.cache.keep(&reader.headers, &outcome, body, &exchange.runtime));
         join(OptionFuture::from(kept), exchange.log(outcome)).await;
     });
     response

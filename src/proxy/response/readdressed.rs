@@ -35,7 +35,7 @@ pub async fn readdressed(
     // Whoever reads a compressed body gets it unpacked.
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let other = match &taken {
-        Ok(Ok(buffer)) => answer_links::rewritten(&exchange, fields, &js::bytes(buffer)),
+        Ok(Ok(buffer)) => exchange.links().rewritten(fields, &js::bytes(buffer)),
         Ok(Err(_)) => {
             exchange.warn(answer_links::TOO_LONG);
             None

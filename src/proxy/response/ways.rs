@@ -5,7 +5,6 @@ use crate::logs::call::{Failure, Outcome};
 use crate::platform::allotment::Allotment;
 use crate::platform::blocks;
 use crate::platform::js::IdentityTransformStream;
-use crate::proxy::cache;
 use crate::proxy::copy::{self, Copied, Ended};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, Reader, plain};
@@ -110,7 +109,7 @@ pub async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, exch
     // What is written to the cache takes its room until it is there.
     let allotment = copy.allotment();
     let outcome = Outcome { failure, ..reader.read_plain(copy, packed, exchange.collect_payload) };
-    let kept = body.as_ref().and_then(|body| cache::keep(&exchange, &headers, &outcome, body));
+    let kept = body.as_ref().and_then(|body| exchange.cache.keep(&headers, &outcome, body, &exchange.runtime));
     let kept = async {
         OptionFuture::from(kept).await;
         drop(allotment);

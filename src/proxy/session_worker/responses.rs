@@ -1,34 +1,23 @@
 //! The responses of a connection: their limits, their rows, and what a client is told of those that do not begin.
 
-use super::{Caller, Connection, deliver};
+use super::connection::{Caller, Connection, Work, deliver};
 use crate::auth::presented::Presented;
 use crate::config::isolate_worker::config;
 use crate::gateways::snapshot::GatewaySnapshot;
 use crate::http::refusal::Refusal;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::limit::plan::Refused;
-use crate::logs::call::{Call, Failure, Outcome};
+use crate::logs::call::{Call, Failure};
 use crate::logs::crash_worker::Mark;
 use crate::platform::allotment::GrowingAllotment;
-use crate::platform::{Carried, Runtime, now, random};
+use crate::platform::{now, random};
 use crate::proxy::exchange::{self, Exchange};
 use crate::proxy::session::refused::{self, RefusalMessage};
-use crate::proxy::session::{Begun, Dialect, Ended};
-use crate::proxy::{handle, limits};
+use crate::proxy::session::{Begun, Dialect};
+use crate::proxy::{authorization, limit_checks};
 use crate::wire::body::MAX_BODY;
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
-
-/// A response under way, with what its row will need. One that the provider began by itself may end before its limits are known.
-pub(super) struct Work {
-    exchange: RefCell<Option<Exchange>>,
-    is_asking: Cell<bool>,
-    arrived: u64,
-    outcome: RefCell<Option<Outcome>>,
-    /// What was asked, where the end tells it.
-    request: RefCell<Option<String>>,
-}
 
 // === impl Connection ===
 
@@ -44,7 +33,7 @@ impl Connection {
                 let allotment = self.ledger.borrow().admits();
                 match allotment {
                     Ok(()) => {
-                        let passed = limits::pass(&mut exchange, &snapshot.gateway, &presented, false).await;
+                        let passed = limit_checks::pass(&mut exchange, &snapshot.gateway, &presented, false).await;
                         passed.map_err(|Refused { refusal, .. }| refusal)
                     }
                     Err(refusal) => Err(refusal),
@@ -76,7 +65,8 @@ impl Connection {
             id: "",
             rest: &self.template.call.rest,
         };
-        let (snapshot, mut presented) = handle::authorised(headers, &route, *trusted, &self.template.runtime).await?;
+        let (snapshot, mut presented) =
+            authorization::authorised(headers, &route, *trusted, &self.template.runtime).await?;
         if *trusted {
             presented.identity.clone_from(identity);
         }
@@ -134,11 +124,11 @@ impl Connection {
             Ok((snapshot, presented)) => {
                 exchange.call.prices = Rc::clone(&snapshot.prices);
                 let passed = match is_response {
-                    true => limits::pass(&mut exchange, &snapshot.gateway, &presented, false).await,
+                    true => limit_checks::pass(&mut exchange, &snapshot.gateway, &presented, false).await,
                     false => Ok(()),
                 };
                 if passed.is_err() || !is_response {
-                    limits::count(&mut exchange, &snapshot.gateway, &presented).await;
+                    limit_checks::count(&mut exchange, &snapshot.gateway, &presented).await;
                 }
                 passed.err().map(|Refused { refusal, .. }| refusal)
             }
@@ -155,43 +145,5 @@ impl Connection {
         if let Some(outcome) = work.outcome.take() {
             self.log(work, outcome);
         }
-    }
-
-    pub(super) fn ended(self: &Rc<Self>, ended: Ended<Rc<Work>>) {
-        let Ended { work, mut outcome, first_at, request } = ended;
-        outcome.first_byte = first_at.map(|at| at.saturating_sub(work.arrived));
-        work.request.replace(request);
-        self.has_rows.set(true);
-        match work.is_asking.get() {
-            true => drop(work.outcome.replace(Some(outcome))),
-            false => self.log(&work, outcome),
-        }
-    }
-
-    fn log(self: &Rc<Self>, work: &Work, outcome: Outcome) {
-        if let Some(mut exchange) = work.exchange.take() {
-            exchange.call.body = work.request.take().or(exchange.call.body.take());
-            self.leave(exchange, outcome);
-        }
-    }
-
-    pub(super) fn leave(&self, exchange: Exchange, outcome: Outcome) {
-        self.has_rows.set(true);
-        let runtime: Rc<Runtime> = Rc::clone(&exchange.runtime);
-        let carried = Carried::begin();
-        runtime.context.wait_until(async move {
-            exchange.log(outcome).await;
-            drop(carried);
-        });
-    }
-}
-
-// === impl Work ===
-
-impl Work {
-    pub(super) fn new(exchange: Exchange, is_asking: bool) -> Rc<Self> {
-        let arrived = exchange.arrived;
-        let (exchange, is_asking) = (RefCell::new(Some(exchange)), Cell::new(is_asking));
-        Rc::new(Self { exchange, is_asking, arrived, outcome: RefCell::default(), request: RefCell::default() })
     }
 }

@@ -1,0 +1,230 @@
+//! A request at the door: what is known of it before it is sent, and what is sent.
+
+use crate::auth::presented::Presented;
+use crate::auth::secrets;
+use crate::cache::{self, Policy, key};
+use crate::config::isolate_worker::config;
+use crate::gateways::snapshot::GatewaySnapshot;
+use crate::http::message_worker::Incoming;
+use crate::http::refusal::Refusal;
+use crate::http::response_headers;
+use crate::http::router::Route;
+use crate::logs::call::{Call, Credential, RequestType};
+use crate::logs::crash_worker::Mark;
+use crate::platform::{Runtime, random};
+use crate::providers::model::{self, endpoint};
+use crate::providers::resolver_worker;
+use crate::providers::stream_usage;
+use crate::providers::table::{self, Target};
+use crate::providers::upstream::{self, Upstream};
+use crate::proxy::answer_links::Door;
+use crate::proxy::cache::Cache;
+use crate::proxy::caller::Caller;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::options::Options;
+use crate::proxy::request_body::Taken;
+use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
+use crate::proxy::{credentials, session_worker, stream_usage_worker};
+use crate::wire;
+use std::rc::Rc;
+use web_sys::{AbortSignal, Response};
+
+const TOKEN_IN_PATH: &str = "The path has a Tollgate token in it, which Tollgate sends to no provider. Send the token in the \
+                             header cf-aig-authorization: Bearer <token>.";
+
+/// A request at the door: what it says, where it is for, and whose it is.
+pub struct Arrival<'a> {
+    pub asked: &'a Incoming,
+    pub route: Route<'a>,
+    pub query: &'a str,
+    pub snapshot: &'a Rc<GatewaySnapshot>,
+    pub presented: &'a Presented,
+    /// When it arrived.
+    pub at: u64,
+}
+
+/// What tells a credential from others in the key of a kept answer. A stored key's id does; its alias may be given to
+/// another key.
+fn cache_name(credential: &Credential, provider: &str, snapshot: &GatewaySnapshot) -> String {
+    let id = match credential {
+        Credential::Stored(alias) => snapshot.keys.iter().find(|key| key.provider == provider && key.alias == *alias),
+        _ => None,
+    };
+    format!("{credential:?} {}", id.map_or("", |key| key.id.as_str()))
+}
+
+fn gateway_headers(options: &Options) -> Vec<(&'static str, String)> {
+    let gateway_headers =
+        [("cf-aig-metadata-dropped", &options.metadata.dropped), ("cf-aig-warning", &options.warning)];
+    gateway_headers.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.clone())).collect()
+}
+
+// === impl Arrival ===
+
+impl Arrival<'_> {
+    /// The exchange that the request begins. From here on every way out leaves a row.
+    pub fn exchange(
+        &self,
+        options: &Options,
+        caller: &mut Caller,
+        client: AbortSignal,
+        runtime: &Rc<Runtime>,
+    ) -> Exchange {
+        let Self { asked, route, snapshot, presented, .. } = self;
+        let evaluation_id = caller.evaluation_id.take();
+        let mut call = Call { step: caller.step, evaluation_id, ..self.call(options, runtime) };
+        if caller.by_message {
+            call.request_type = RequestType::Message;
+        }
+        let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
+        let door = Door {
+            origin: caller.origin.take(),
+            snapshot: Rc::clone(snapshot),
+            provider: Door::provider_beside(&call, route.provider),
+            identity: Rc::clone(&presented.identity),
+            token_travels: caller.token_travels || presented.travels(),
+            target: asked.headers.get("x-fal-target-url").map(Rc::from),
+        };
+        Exchange {
+            runtime: Rc::clone(runtime),
+            collect_log: options.collect_log,
+            collect_payload: options.collect_payload && options.collect_log,
+            cache: Cache::new(options.cache.clone().filter(may_be_kept)),
+            admission: None,
+            key_limit: None,
+            navigates: caller.navigates || response_headers::navigates(&asked.headers),
+            door,
+            passes_cookies: snapshot.gateway.settings.provider_cookies,
+            gateway_headers: gateway_headers(options),
+            mark: options.collect_log.then(|| Rc::new(Mark::new(&call.id))),
+            allotment: None,
+            arrived: self.at,
+            client,
+            call,
+        }
+    }
+
+    /// What the log knows of the request so far.
+    fn call(&self, options: &Options, runtime: &Runtime) -> Call {
+        let Self { asked: Incoming { headers, .. }, route, .. } = self;
+        let id = config(runtime).log_id(self.at, random(), options.collect_log);
+        let provider = table::find(route.provider).map_or(route.provider, |provider| provider.slug);
+        let upgrade = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+        Call {
+            step: 0,
+            attempt: 1,
+            cached: false,
+            credential: Credential::None,
+            evaluation_id: None,
+            event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
+            id,
+            gateway: self.snapshot.gateway.key,
+            shard: self.snapshot.gateway.shard,
+            created_at: self.at,
+            method: self.asked.method.clone(),
+            provider: provider.chars().take(64).collect(),
+            rest: route.rest.to_owned(),
+            query: self.query.to_owned(),
+            request_type: if upgrade { RequestType::WebSocket } else { RequestType::Native },
+            metadata: options.metadata.clone(),
+            custom_cost: options.custom_cost,
+            prices: Rc::clone(&self.snapshot.prices),
+            user_agent: headers.get("user-agent").map(str::to_owned),
+            authentication: self.presented.let_in,
+            request_content_type: headers.get("content-type").map(str::to_owned),
+            request_size: headers.content_length(),
+            facts: wire::request::RequestFacts::default(),
+            runs_a_model: endpoint::runs_a_model(provider, &self.asked.method, route.rest, upgrade),
+            usage_asked: false,
+            has_log_limit: self.snapshot.gateway.settings.log_management.is_some(),
+            body: None,
+            secrets: secrets::brought(headers, self.query),
+        }
+    }
+
+    /// Who opens a WebSocket, as each of its responses has to know.
+    pub fn websocket_caller(&self, trusted: bool) -> session_worker::Caller {
+        session_worker::Caller {
+            headers: self.asked.headers.clone(),
+            account: self.route.account.to_owned(),
+            gateway: self.route.gateway.to_owned(),
+            trusted,
+            identity: Rc::clone(&self.presented.identity),
+        }
+    }
+
+    /// Makes the upstream request: where it goes, with which headers, and with the client's own body.
+    pub async fn prepare(&self, options: &mut Options, exchange: &mut Exchange) -> Result<Prepared, Unsent> {
+        let Self { asked, route, snapshot, presented, .. } = *self;
+        let headers = &asked.headers;
+        let upstream = Upstream::find(route.provider, &snapshot.custom)?;
+        if config(&exchange.runtime).holds_token(route.rest) {
+            return Err(Refusal::bad_path(TOKEN_IN_PATH).into());
+        }
+        let credential = credentials::resolve(headers, upstream, snapshot, presented, options, exchange).await?;
+        let url = upstream.url(&Target {
+            account: route.account,
+            rest: route.rest,
+            query: &credential.query(self.query, exchange),
+            base_override: config(&exchange.runtime).base_url(upstream.slug()),
+            fal_target: headers.get("x-fal-target-url"),
+            keyed: credential.replaces,
+        })?;
+        if let Upstream::Custom(provider) = upstream {
+            let config = config(&exchange.runtime);
+            resolver_worker::admit(provider, config.allow_internal_upstreams, &config.dns_over_https_url).await?;
+        }
+        exchange.key_limit = credential.limit.clone();
+        let keep = Keep { wanted: options.retry.attempts > 1 || exchange.cache.is_on(), needed: credential.signs() };
+        let by_model = snapshot.gateway.limits.are_by_model();
+        let body = upstream_request::taken(asked, keep, by_model, exchange).await?;
+        if exchange.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
+            options.retry.attempts = 1;
+        }
+        let is_custom = matches!(upstream, Upstream::Custom(_));
+        let target = stream_usage::Target { provider: upstream.slug(), is_custom, rest: route.rest, query: self.query };
+        let body = stream_usage_worker::asked(body, &target, headers, snapshot, exchange);
+        let mut outgoing = upstream_request::headers(asked, upstream, presented, &body, exchange);
+        if exchange.call.usage_asked {
+            stream_usage_worker::without_digests(&mut outgoing);
+        }
+        let url = credential.present(asked, url, &mut outgoing, &body, exchange).await?;
+        Ok(Prepared::new(asked, url, &outgoing, body))
+    }
+
+    /// The answer that the cache has to this request.
+    pub async fn kept_answer(
+        &self,
+        prepared: &Prepared,
+        options: &Options,
+        exchange: &mut Exchange,
+    ) -> Option<Response> {
+        if !exchange.cache.is_on() {
+            return None;
+        }
+        let Self { route, snapshot, presented, .. } = self;
+        let (url, query) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
+        let key = options.cache.as_ref().and_then(|policy| policy.key.as_deref());
+        let asked = key::Asked {
+            account: route.account,
+            gateway: snapshot.gateway.key,
+            generation: snapshot.gateway.cache.generation,
+            caller: &presented.identity,
+            credential: &cache_name(&exchange.call.credential, &exchange.call.provider, snapshot),
+            provider: &exchange.call.provider.clone(),
+            provider_version: upstream::version(route.provider, &snapshot.custom),
+            method: &self.asked.method,
+            url,
+            query,
+            headers: &self.asked.headers,
+            carriers: &presented.carriers,
+            with_cookies: exchange.passes_cookies,
+            stream: exchange.call.facts.stream || model::asks_for_stream(route.rest),
+            usage_asked: exchange.call.usage_asked,
+            custom: key.map(|key| (key, snapshot.gateway.cache.purged_at(key))),
+        };
+        let answer = exchange.cache.look_up(&asked, &prepared.body, &exchange.client, &exchange.runtime).await;
+        exchange.call.cached = answer.is_some();
+        answer
+    }
+}
