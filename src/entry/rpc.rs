@@ -7,7 +7,7 @@ use crate::entry::begin;
 use crate::entry::http;
 use crate::feedback::settle_worker;
 use crate::http::router::{Access, Endpoint, Route};
-use crate::logs::group_commit::Lost;
+use crate::logs::part::Lost;
 use crate::logs::{crash_worker, writer_worker};
 use crate::platform::{Carried, Runtime, now, pause};
 use crate::proxy::caller::Caller;

@@ -2,7 +2,8 @@
 //! instance can write the logs that were on their way, and nobody forgets to count the others.
 
 use crate::db::store::{Bind, Statement, Store};
-use crate::logs::group_commit::{Lost, PAUSES_MS, as_json};
+use crate::logs::group_commit::PAUSES_MS;
+use crate::logs::part::Lost;
 use serde_json::{Value, json};
 
 /// The requests under way that are to leave a row.
@@ -92,6 +93,17 @@ impl Unfinished {
     }
 }
 
+fn as_json(row: &[Bind]) -> Value {
+    row.iter()
+        .map(|bind| match bind {
+            Bind::Null => Value::Null,
+            Bind::Int(value) => json!(value),
+            Bind::Real(value) => json!(value.get()),
+            Bind::Text(value) => json!(value),
+        })
+        .collect()
+}
+
 fn bind(value: &Value) -> Option<Bind> {
     match value {
         Value::Null => Some(Bind::Null),
@@ -105,9 +117,10 @@ fn bind(value: &Value) -> Option<Bind> {
 mod tests {
     use super::*;
     use crate::db::store::row;
-    use crate::logs::group_commit::{Group, Part, statements};
+    use crate::logs::part::{Group, Part};
     use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
+    use crate::logs::rows::statements;
     use crate::testing::sqlite::{Down, Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;

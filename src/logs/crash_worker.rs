@@ -3,7 +3,8 @@
 
 use crate::base::id;
 use crate::logs::crash_recovery::{self, Underway, Unfinished};
-use crate::logs::group_commit::{Lost, Part, statements};
+use crate::logs::part::{Lost, Part};
+use crate::logs::rows::statements;
 use crate::logs::writer_worker;
 use crate::platform::d1::D1Store;
 use crate::platform::{now, pause, random};

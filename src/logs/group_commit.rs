@@ -3,18 +3,13 @@
 //! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
 //! is written; the timer and the database come from the shell.
 
-use crate::db::store::{Bind, Statement, Store};
-use crate::db::write_once::Key;
-use crate::db::write_once::is_new;
-use crate::logs::bodies;
-use crate::logs::metadata;
-use crate::logs::paid_once;
+use crate::db::store::Store;
+#[cfg(test)]
+use crate::logs::part::Lost;
+use crate::logs::part::{Group, Part};
 use crate::logs::record::LogRecord;
-use crate::logs::retention::capacity::{self, Arrival};
-use crate::logs::rollup::{self, Tally};
-use crate::logs::stored::Stored;
-use serde::ser::{Serialize, SerializeSeq, Serializer};
-use serde_json::{Value, json};
+use crate::logs::rollup::Tally;
+use crate::logs::rows::{self, MAX_JSON};
 
 /// How long the first record waits for company, in milliseconds. Whoever asks for logs does not wait that long.
 pub const WINDOW_MS: u64 = 50;
@@ -32,12 +27,6 @@ const LATE_MS: u64 = 1_000;
 const FORGOTTEN_MS: u64 = 60_000;
 
 const MAX_RECORDS: usize = 100;
-
-/// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
-const MAX_JSON: usize = 1_000_000;
-
-/// The longest piece of a body. Request and response share a row, and D1 limits a row to 2 MB.
-const PIECE: usize = 900_000;
 
 /// Above this many bytes waiting in an isolate of 128 MB, records are kept without their bodies.
 const MAX_WAITING: usize = 32 * 1024 * 1024;
@@ -65,68 +54,6 @@ pub struct Waiting {
     pub lost: u64,
     /// Records that were written without the whole of their bodies.
     pub cut: u64,
-}
-
-/// What is written in one transaction.
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// Stays the same when the group is written again: see [`Key`].
-    pub id: String,
-    /// Which database it is written to.
-    pub shard: u32,
-    pub records: Vec<LogRecord>,
-    /// Requests that are counted and leave no log.
-    pub unlogged: Tally,
-}
-
-/// What is written in one transaction, as the statements take it: it can be written again without being made anew, and sent
-/// as text.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Part {
-    /// What it is known by: see [`Key`].
-    pub id: String,
-    pub entries: Vec<Entry>,
-    /// What its requests add up to, as `tallies` has it; empty for nothing.
-    pub tally: String,
-    /// How many of these requests have no log.
-    pub unlogged: u64,
-    /// Claims to usage that can be shown again, as [`thing::row`] makes them.
-    pub claims: Vec<String>,
-}
-
-/// A record as the statements take it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    pub id: String,
-    pub gateway: i64,
-    pub created_at: u64,
-    /// The row of `logs`: the values of a JSON array.
-    pub log: String,
-    /// The rows of `log_metadata`: JSON arrays with commas between them.
-    pub metadata: String,
-    pub bodies: Vec<Body>,
-    /// Whether there is an object of it in the bucket.
-    pub object: bool,
-    /// Whether there is a limit to how many logs the gateway has.
-    pub has_log_limit: bool,
-}
-
-/// A row of `log_bodies`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    /// A JSON array, written together with others.
-    Short(String),
-    /// The values themselves: a long text is not worth escaping.
-    Long(Vec<Bind>),
-}
-
-/// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,
-/// which has no id.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Lost {
-    pub id: Option<String>,
-    pub requests: u64,
-    pub reason: String,
 }
 
 /// What could not be written.
@@ -247,7 +174,7 @@ pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl 
         let mut failed = Vec::new();
         let mut reason = String::new();
         for part in parts {
-            if let Err(error) = store.batch(statements(&part)).await {
+            if let Err(error) = store.batch(rows::statements(&part)).await {
                 reason = error.0;
                 failed.push(part);
             }
@@ -262,63 +189,6 @@ pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl 
     }
 }
 
-/// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
-/// their gateway has no room.
-pub fn statements(part: &Part) -> Vec<Statement> {
-    let key = &Key::of(&part.id);
-    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries) };
-    if !part.tally.is_empty() {
-        statements.push(rollup::leave(key, &part.tally));
-    }
-    if !part.claims.is_empty() {
-        statements.extend(paid_once::statements(key, &part.claims));
-    }
-    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
-    statements
-}
-
-fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
-    let arrivals: Vec<Arrival<'_>> = entries.iter().map(Entry::arrival).collect();
-    let (mut statements, places) = capacity::admit(key, &arrivals);
-    let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
-    let logs: Vec<String> = logs.collect();
-    statements
-        .push(Statement::new(insert_logs(), key.binds([Bind::Text(json_array(logs.iter().map(String::as_str)))])));
-    let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
-    let metadata = json_array(metadata);
-    if metadata.len() > EMPTY_ARRAY {
-        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(metadata)])));
-    }
-    let mut together: Vec<&str> = Vec::new();
-    let mut length = 0;
-    for body in entries.iter().flat_map(|entry| &entry.bodies) {
-        let row = match body {
-            Body::Short(row) => row,
-            Body::Long(row) => {
-                statements.push(Statement::new(INSERT_BODY, key.binds(row.clone())));
-                continue;
-            }
-        };
-        if length + row.len() > MAX_JSON && !together.is_empty() {
-            statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
-            length = 0;
-        }
-        length += row.len();
-        together.push(row);
-    }
-    if !together.is_empty() {
-        statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
-    }
-    let objects: Vec<&str> = entries.iter().filter(|entry| entry.object).map(|entry| entry.id.as_str()).collect();
-    if !objects.is_empty() {
-        statements.push(bodies::turned_away(key, &objects));
-    }
-    statements
-}
-
-/// The last statement of a transaction, because those before it ask whether it was carried out already.
-const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)";
-
 // === impl Unwritten ===
 
 #[cfg(test)]
@@ -328,268 +198,12 @@ impl Unwritten {
     }
 }
 
-// === impl Part ===
-
-impl Part {
-    /// A group as a whole.
-    pub fn of(group: &Group) -> Self {
-        let mut tally = group.unlogged.clone();
-        group.records.iter().for_each(|record| tally.count(record));
-        let entries = group.records.iter().map(Entry::of).collect();
-        let rows = if tally.is_empty() { String::new() } else { tally.json() };
-        let claims = tally.claims().to_vec();
-        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts(), claims }
-    }
-
-    /// What is written one by one where it cannot be written together, each under a name of its own. The counts hold whether
-    /// or not a log is refused.
-    pub fn apart(self) -> Vec<Self> {
-        let mut parts: Vec<Self> = Vec::new();
-        for (number, entry) in self.entries.into_iter().enumerate() {
-            parts.push(Self { id: format!("{}/{number}", self.id), entries: vec![entry], ..Self::default() });
-        }
-        if !self.tally.is_empty() || !self.claims.is_empty() {
-            // Behind the logs, which the claims are about.
-            let id = format!("{}/{}", self.id, parts.len());
-            let (tally, unlogged, claims) = (self.tally, self.unlogged, self.claims);
-            parts.push(Self { id, tally, unlogged, claims, entries: Vec::new() });
-        }
-        parts
-    }
-
-    /// What is lost with it: its logs, and the count of the requests without one.
-    pub fn lost(self, reason: &str) -> Vec<Lost> {
-        let lost = |id, requests| Lost { id, requests, reason: reason.to_owned() };
-        let unlogged = (self.unlogged > 0).then(|| lost(None, self.unlogged));
-        self.entries.into_iter().map(|entry| lost(Some(entry.id), 1)).chain(unlogged).collect()
-    }
-
-    /// Whether there is anything to take apart.
-    pub fn is_several(&self) -> bool {
-        self.entries.len() + usize::from(!self.tally.is_empty() || !self.claims.is_empty()) > 1
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    fn arrival(&self) -> Arrival<'_> {
-        let Self { id, gateway, created_at, has_log_limit, .. } = self;
-        Arrival { id, gateway: *gateway, created_at: *created_at, has_log_limit: *has_log_limit }
-    }
-
-    pub fn of(record: &LogRecord) -> Self {
-        let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
-        // Plain values always serialize.
-        let log = serde_json::to_string(&Row(record)).unwrap_or_default();
-        let log = log.strip_prefix('[').and_then(|log| log.strip_suffix(']')).unwrap_or_default().to_owned();
-        Self {
-            id: record.id.clone(),
-            gateway: record.gateway,
-            created_at: record.created_at,
-            log,
-            metadata: metadata.join(","),
-            bodies: body_rows(record),
-            object: !record.stored.is_empty(),
-            has_log_limit: record.has_log_limit,
-        }
-    }
-}
-
-/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes. New ones come last: messages that an
-/// older version has put into the queue are read by place.
-macro_rules! columns {
-    ($($column:ident,)*) => {
-        const COLUMNS: &[&str] = &[$(stringify!($column)),*];
-
-        impl Serialize for Row<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let LogRecord { $($column,)* shard: _, has_log_limit: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = self.0;
-                let mut row = serializer.serialize_seq(None)?;
-                $(row.serialize_element($column)?;)*
-                row.end()
-            }
-        }
-    };
-}
-
-/// A row of `logs` as an array in the order of the columns, which SQLite reads in a quarter of the time that an object takes.
-struct Row<'a>(&'a LogRecord);
-
-columns! {
-    id,
-    gateway,
-    created_at,
-    provider,
-    model,
-    model_type,
-    path,
-    request_type,
-    status_code,
-    success,
-    cached,
-    step,
-    attempt,
-    answered,
-    credential,
-    credential_alias,
-    evaluation_id,
-    error,
-    duration,
-    first_byte,
-    tokens_in,
-    tokens_out,
-    total_tokens,
-    tokens_cached,
-    tokens_cache_write,
-    tokens_reasoning,
-    cost,
-    price_rule,
-    answer_model,
-    cached_beside,
-    provider_cost,
-    saved_cost,
-    custom_cost,
-    finish_reason,
-    event_id,
-    response_id,
-    provider_request_id,
-    user_agent,
-    authentication,
-    request_content_type,
-    response_content_type,
-    request_size,
-    response_size,
-    metadata,
-    cost_unknown,
-    usage_unread,
-    usage_details,
-    usage_of,
-}
-
-/// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
-/// every value that is taken out of it.
-macro_rules! rows {
-    () => {
-        "WITH rows AS MATERIALIZED (SELECT value AS v FROM json_each(?1)) "
-    };
-}
-
-/// What belongs to a log goes where the log went: there, or nowhere.
-const INSERT_METADATA: &str = concat!(
-    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) ",
-    rows!(),
-    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
-    is_new!()
-);
-
-const INSERT_BODIES: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) ",
-    rows!(),
-    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6 FROM rows \
-     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
-    is_new!()
-);
-
-const INSERT_BODY: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
-     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?1) AND ",
-    is_new!("?5, ?6")
-);
-
-fn insert_logs() -> String {
-    // First comes which of its gateway's logs in this transaction it is, counted from 1.
-    let values: Vec<String> = (1..=COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
-    let (columns, values) = (COLUMNS.join(", "), values.join(", "));
-    let (rows, new) = (rows!(), is_new!());
-    format!(
-        "INSERT OR IGNORE INTO logs ({columns}) {rows} SELECT {values} FROM rows \
-         WHERE v->>0 <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>2) AND {new}"
-    )
-}
-
-fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
-    record
-        .metadata_entries
-        .iter()
-        .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
-}
-
-fn body_rows(record: &LogRecord) -> Vec<Body> {
-    let Stored { request, response, cut } = record.stored;
-    if !record.stored.is_empty() {
-        let row = json!([record.id, 0, record.request_body, record.response_body, request, response, cut.then_some(1)]);
-        return vec![Body::Short(row.to_string())];
-    }
-    let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
-    let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
-    // An empty body that was kept differs from one that was not: it has a row with an empty text.
-    if record.request_body.is_some() && requests.is_empty() {
-        requests.push("");
-    }
-    if record.response_body.is_some() && responses.is_empty() {
-        responses.push("");
-    }
-    let rows = requests.len().max(responses.len());
-    (0..rows)
-        .map(|seq| {
-            let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
-            if request.map_or(0, str::len) + response.map_or(0, str::len) > MAX_JSON / 4 {
-                let row = [Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()];
-                return Body::Long(row.into());
-            }
-            Body::Short(json!([record.id, seq, request, response]).to_string())
-        })
-        .collect()
-}
-
-/// A text in pieces of at most [`PIECE`] bytes, none of which ends within a character.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut end = rest.len().min(PIECE);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (piece, after) = rest.split_at(end);
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces
-}
-
-/// The length of an array without anything in it.
-const EMPTY_ARRAY: usize = 2;
-
-pub fn as_json(row: &[Bind]) -> Value {
-    row.iter()
-        .map(|bind| match bind {
-            Bind::Null => Value::Null,
-            Bind::Int(value) => json!(value),
-            Bind::Real(value) => json!(value.get()),
-            Bind::Text(value) => json!(value),
-        })
-        .collect()
-}
-
-fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
-    let mut array = String::from("[");
-    for row in rows {
-        if array.len() > 1 {
-            array.push(',');
-        }
-        array.push_str(row);
-    }
-    array.push(']');
-    array
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::store::row;
+    use crate::db::store::{Bind, Statement, row};
     use crate::logs::call::Call;
+    use crate::logs::metadata;
     use crate::logs::record::tests::{answered, call};
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;

@@ -6,10 +6,12 @@
 use crate::base::id;
 use crate::db::put_aside::{self, QUEUE};
 use crate::db::store::{Statement, Store, StoreError};
-use crate::logs::group_commit::{self, Body, Entry, Group, Lost, Part, Unwritten};
+use crate::logs::group_commit::{self, Unwritten};
+use crate::logs::part::{Body, Entry, Group, Lost, Part};
 use crate::logs::retention::WRITTEN_MS;
 use crate::logs::rollup::Tally;
 use crate::logs::row;
+use crate::logs::rows;
 
 /// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and nobody
 /// expects their rows at once.
@@ -239,7 +241,7 @@ pub async fn receive(
                     break;
                 }
                 if message.waits_for(shard) {
-                    statements.extend(group_commit::statements(&message.part));
+                    statements.extend(rows::statements(&message.part));
                 }
                 end += 1;
             }

@@ -3,7 +3,8 @@
 use crate::base::id;
 use crate::base::join_all::{Work, join_all};
 use crate::logs::bodies;
-use crate::logs::group_commit::{self, Group, Lost, Waiting};
+use crate::logs::group_commit::{self, Waiting};
+use crate::logs::part::{Group, Lost};
 use crate::logs::queue::{self, Outbox};
 use crate::logs::queue_worker::Queue;
 use crate::logs::record::LogRecord;

@@ -2,11 +2,13 @@ use crate::db::store::{Store, row};
 use crate::logs::call::Call;
 use crate::logs::call::Outcome;
 use crate::logs::claim::OPEN;
-use crate::logs::group_commit::{self, Group, Part};
+use crate::logs::group_commit;
 use crate::logs::paid_once::*;
+use crate::logs::part::{Group, Part};
 use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
 use crate::logs::rollup::merge;
+use crate::logs::rows;
 use crate::testing::sqlite::{Faulty, Sqlite};
 use crate::wire::{Framing, read};
 use pollster::block_on;
@@ -238,7 +240,7 @@ fn ordinary_requests_cost_no_statement() {
     for record in [&ordinary, &unkept, &failed] {
         assert_eq!(record.claim, None);
     }
-    let statements = |records: Vec<LogRecord>| group_commit::statements(&Part::of(&group(records))).len();
+    let statements = |records: Vec<LogRecord>| rows::statements(&Part::of(&group(records))).len();
     assert_eq!(statements(vec![ordinary.clone(), unkept]), statements(vec![ordinary.clone()]));
     // A chat that its provider keeps is known by its log.
     let store = Sqlite::new();

@@ -1,7 +1,8 @@
 use crate::base::id;
 use crate::db::store::{Store, row};
 use crate::logs::call::{Call, Failure, Outcome};
-use crate::logs::group_commit::{self, Group};
+use crate::logs::group_commit;
+use crate::logs::part::Group;
 use crate::logs::record::tests::{answered, call};
 use crate::logs::rollup::merge::{DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS, run, settle};
 use crate::logs::rollup::*;

@@ -1,0 +1,297 @@
+//! A part as SQL: the rows of its records, one statement for each table.
+
+use crate::db::store::{Bind, Statement};
+use crate::db::write_once::{Key, is_new};
+use crate::logs::bodies;
+use crate::logs::metadata;
+use crate::logs::paid_once;
+use crate::logs::part::{Body, Entry, Group, Part};
+use crate::logs::record::LogRecord;
+use crate::logs::retention::capacity::{self, Arrival};
+use crate::logs::rollup;
+use crate::logs::stored::Stored;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
+pub const MAX_JSON: usize = 1_000_000;
+
+/// The longest piece of a body. Request and response share a row, and D1 limits a row to 2 MB.
+const PIECE: usize = 900_000;
+
+/// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
+/// their gateway has no room.
+pub fn statements(part: &Part) -> Vec<Statement> {
+    let key = &Key::of(&part.id);
+    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries) };
+    if !part.tally.is_empty() {
+        statements.push(rollup::leave(key, &part.tally));
+    }
+    if !part.claims.is_empty() {
+        statements.extend(paid_once::statements(key, &part.claims));
+    }
+    statements.push(Statement::new(NOTE_GROUP, [Bind::from(key.part)]));
+    statements
+}
+
+fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
+    let arrivals: Vec<Arrival<'_>> = entries.iter().map(Entry::arrival).collect();
+    let (mut statements, places) = capacity::admit(key, &arrivals);
+    let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
+    let logs: Vec<String> = logs.collect();
+    statements
+        .push(Statement::new(insert_logs(), key.binds([Bind::Text(json_array(logs.iter().map(String::as_str)))])));
+    let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
+    let metadata = json_array(metadata);
+    if metadata.len() > EMPTY_ARRAY {
+        statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(metadata)])));
+    }
+    let mut together: Vec<&str> = Vec::new();
+    let mut length = 0;
+    for body in entries.iter().flat_map(|entry| &entry.bodies) {
+        let row = match body {
+            Body::Short(row) => row,
+            Body::Long(row) => {
+                statements.push(Statement::new(INSERT_BODY, key.binds(row.clone())));
+                continue;
+            }
+        };
+        if length + row.len() > MAX_JSON && !together.is_empty() {
+            statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
+            length = 0;
+        }
+        length += row.len();
+        together.push(row);
+    }
+    if !together.is_empty() {
+        statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
+    }
+    let objects: Vec<&str> = entries.iter().filter(|entry| entry.object).map(|entry| entry.id.as_str()).collect();
+    if !objects.is_empty() {
+        statements.push(bodies::turned_away(key, &objects));
+    }
+    statements
+}
+
+/// The last statement of a transaction, because those before it ask whether it was carried out already.
+const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)";
+
+// === impl Part ===
+
+impl Part {
+    /// A group as a whole.
+    pub fn of(group: &Group) -> Self {
+        let mut tally = group.unlogged.clone();
+        group.records.iter().for_each(|record| tally.count(record));
+        let entries = group.records.iter().map(Entry::of).collect();
+        let rows = if tally.is_empty() { String::new() } else { tally.json() };
+        let claims = tally.claims().to_vec();
+        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts(), claims }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn arrival(&self) -> Arrival<'_> {
+        let Self { id, gateway, created_at, has_log_limit, .. } = self;
+        Arrival { id, gateway: *gateway, created_at: *created_at, has_log_limit: *has_log_limit }
+    }
+
+    pub fn of(record: &LogRecord) -> Self {
+        let metadata: Vec<String> = metadata_rows(record).map(|row| row.to_string()).collect();
+        Self {
+            id: record.id.clone(),
+            gateway: record.gateway,
+            created_at: record.created_at,
+            log: log_values(record),
+            metadata: metadata.join(","),
+            bodies: body_rows(record),
+            object: !record.stored.is_empty(),
+            has_log_limit: record.has_log_limit,
+        }
+    }
+}
+
+/// Declares the columns of `logs`, each named like the field of [`LogRecord`] it takes. New ones come last: messages that an
+/// older version has put into the queue are read by place.
+macro_rules! columns {
+    ($($column:ident,)*) => {
+        const COLUMNS: &[&str] = &[$(stringify!($column)),*];
+
+        /// The values of a record's columns as JSON, with commas between them: in the order of the columns, because SQLite reads an
+        /// array in a quarter of the time that an object takes. Which of its gateway's logs it is comes before them.
+        fn log_values(record: &LogRecord) -> String {
+            let LogRecord { $($column,)* shard: _, has_log_limit: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = record;
+            let mut values = Vec::with_capacity(1_024);
+            $(value(&mut values, $column);)*
+            String::from_utf8(values).unwrap_or_default()
+        }
+    };
+}
+
+fn value(values: &mut Vec<u8>, value: &impl Serialize) {
+    if !values.is_empty() {
+        values.push(b',');
+    }
+    // Plain values always serialize, and memory takes every byte.
+    let _ = serde_json::to_writer(values, value);
+}
+
+columns! {
+    id,
+    gateway,
+    created_at,
+    provider,
+    model,
+    model_type,
+    path,
+    request_type,
+    status_code,
+    success,
+    cached,
+    step,
+    attempt,
+    answered,
+    credential,
+    credential_alias,
+    evaluation_id,
+    error,
+    duration,
+    first_byte,
+    tokens_in,
+    tokens_out,
+    total_tokens,
+    tokens_cached,
+    tokens_cache_write,
+    tokens_reasoning,
+    cost,
+    price_rule,
+    answer_model,
+    cached_beside,
+    provider_cost,
+    saved_cost,
+    custom_cost,
+    finish_reason,
+    event_id,
+    response_id,
+    provider_request_id,
+    user_agent,
+    authentication,
+    request_content_type,
+    response_content_type,
+    request_size,
+    response_size,
+    metadata,
+    cost_unknown,
+    usage_unread,
+    usage_details,
+    usage_of,
+}
+
+/// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
+/// every value that is taken out of it.
+macro_rules! rows {
+    () => {
+        "WITH rows AS MATERIALIZED (SELECT value AS v FROM json_each(?1)) "
+    };
+}
+
+/// What belongs to a log goes where the log went: there, or nowhere.
+const INSERT_METADATA: &str = concat!(
+    "INSERT OR IGNORE INTO log_metadata (log_id, key, value, gateway, created_at) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4 FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
+    is_new!()
+);
+
+const INSERT_BODIES: &str = concat!(
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) ",
+    rows!(),
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6 FROM rows \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
+    is_new!()
+);
+
+const INSERT_BODY: &str = concat!(
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
+     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?1) AND ",
+    is_new!("?5, ?6")
+);
+
+fn insert_logs() -> String {
+    // First comes which of its gateway's logs in this transaction it is, counted from 1.
+    let values: Vec<String> = (1..=COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
+    let (columns, values) = (COLUMNS.join(", "), values.join(", "));
+    let (rows, new) = (rows!(), is_new!());
+    format!(
+        "INSERT OR IGNORE INTO logs ({columns}) {rows} SELECT {values} FROM rows \
+         WHERE v->>0 <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>2) AND {new}"
+    )
+}
+
+fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
+    record
+        .metadata_entries
+        .iter()
+        .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
+}
+
+fn body_rows(record: &LogRecord) -> Vec<Body> {
+    let Stored { request, response, cut } = record.stored;
+    if !record.stored.is_empty() {
+        let row = json!([record.id, 0, record.request_body, record.response_body, request, response, cut.then_some(1)]);
+        return vec![Body::Short(row.to_string())];
+    }
+    let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
+    let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
+    // An empty body that was kept differs from one that was not: it has a row with an empty text.
+    if record.request_body.is_some() && requests.is_empty() {
+        requests.push("");
+    }
+    if record.response_body.is_some() && responses.is_empty() {
+        responses.push("");
+    }
+    let rows = requests.len().max(responses.len());
+    (0..rows)
+        .map(|seq| {
+            let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
+            if request.map_or(0, str::len) + response.map_or(0, str::len) > MAX_JSON / 4 {
+                let row = [Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()];
+                return Body::Long(row.into());
+            }
+            Body::Short(json!([record.id, seq, request, response]).to_string())
+        })
+        .collect()
+}
+
+/// A text in pieces of at most [`PIECE`] bytes, none of which ends within a character.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut end = rest.len().min(PIECE);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// The length of an array without anything in it.
+const EMPTY_ARRAY: usize = 2;
+
+fn json_array<'a>(rows: impl IntoIterator<Item = &'a str>) -> String {
+    let mut array = String::from("[");
+    for row in rows {
+        if array.len() > 1 {
+            array.push(',');
+        }
+        array.push_str(row);
+    }
+    array.push(']');
+    array
+}
