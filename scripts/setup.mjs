@@ -4,11 +4,13 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { wasmHash, wrangler, wranglerEnv } from "../server/base.mjs";
 import { complaint, ensureToolchain, Failure, main, quietly, readText, root, say, withLock } from "./toolchain.mjs";
+
+export { wrangler, wranglerEnv };
 
 /** The Node of the npm packages: wrangler wants at least version 22, whatever the machine has. */
 export const nodeProgram = join(root, "node_modules/.bin/node");
-const WRANGLER = join(root, "node_modules/wrangler/bin/wrangler.js");
 /** Where a build goes. The one that crashes on demand is kept apart from what could be deployed. */
 const FOLDERS = { release: "build", dev: "build", panicking: "target/panicking" };
 const WASM_TARGET = join(root, "target/wasm");
@@ -26,17 +28,6 @@ const INPUTS = [
   "scripts/setup.mjs",
   "scripts/toolchain.mjs",
 ];
-
-/** Wrangler's command line, run by a Node that is new enough for it. */
-export function wrangler(...args) {
-  return { command: nodeProgram, args: [WRANGLER, ...args] };
-}
-
-export function wranglerEnv() {
-  const path = [dirname(nodeProgram), process.env.PATH].join(delimiter);
-  // Without the second, wrangler asks Cloudflare where this machine is, and offline warns that it got no answer.
-  return { ...process.env, PATH: path, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
-}
 
 function readJson(path) {
   const text = readText(join(root, path));
@@ -143,7 +134,16 @@ function compile(profile, wanted, { env, library, workerBuild }) {
   }
   if (result.status !== 0) throw new Failure("the Worker does not build; the messages above say why.");
   if (profile === "release") stripNames(join(root, "build/index_bg.wasm"));
+  nameBuild(join(root, FOLDERS[profile]));
   fs.writeFileSync(builtFrom(profile), wanted);
+}
+
+/** Writes the hash of the wasm to where the Worker finds it, which `/health` shows. */
+function nameBuild(folder) {
+  const script = join(folder, "index.js");
+  fs.writeFileSync(script, `globalThis.TOLLGATE_WASM_SHA256="${wasmHash(script)}";${fs.readFileSync(script, "utf8")}`);
+  // npm pack would leave out what it names, which is everything.
+  fs.rmSync(join(folder, ".gitignore"), { force: true });
 }
 
 /**

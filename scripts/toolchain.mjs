@@ -2,34 +2,15 @@
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { dirname, join } from "node:path";
+import { Failure, main, readText, root, say } from "../server/base.mjs";
 
-export const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+export { Failure, main, readText, root, say };
 export const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "tollgate");
 const WASM = "wasm32-unknown-unknown";
 const WORKER_BUILD_VERSION = "0.8.7";
 const DEBIAN_PACKAGES = ["rustc-web", "cargo-web", "rust-web-src"];
 const DEBIAN_RUSTLIB = "/usr/lib/rustlib";
-
-/** A problem the user can act on: shown as one message, without a stack trace. */
-export class Failure extends Error {}
-
-export function say(line) {
-  console.error(`tollgate: ${line}`);
-}
-
-/** Runs `work` when the script is the program itself, and not when another script imports it. */
-export async function main(moduleUrl, work) {
-  if (!process.argv[1] || pathToFileURL(fs.realpathSync(process.argv[1])).href !== moduleUrl) return;
-  try {
-    await work(process.argv.slice(2));
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    console.error(`tollgate: error: ${error.message}`);
-    process.exitCode = 1;
-  }
-}
 
 /** The trimmed output of a command, or null when it cannot be run or fails. */
 export function output(command, args, options = {}) {
@@ -102,15 +83,6 @@ function tryMkdir(path) {
     return true;
   } catch (error) {
     if (error.code === "EEXIST") return false;
-    throw error;
-  }
-}
-
-export function readText(path) {
-  try {
-    return fs.readFileSync(path, "utf8");
-  } catch (error) {
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
     throw error;
   }
 }

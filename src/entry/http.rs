@@ -25,6 +25,7 @@ use crate::http::refusal::Refusal;
 use crate::http::router::{self, Access, Endpoint, NoRoute, Plane, Route};
 use crate::logs::writer_worker;
 use crate::platform::blocks::{self, Untaken};
+use crate::platform::build;
 use crate::platform::js;
 use crate::platform::{Runtime, console, now, pause, random, within};
 use crate::pricing::price;
@@ -112,11 +113,11 @@ fn health(runtime: &Runtime) -> Reply {
     match &config(runtime).admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
+            &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "wasm_sha256": build::wasm_sha256(), "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
         Err(reason) => Reply::json(
             200,
-            &json!({ "status": "unconfigured", "reason": reason, "version": version, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
+            &json!({ "status": "unconfigured", "reason": reason, "version": version, "wasm_sha256": build::wasm_sha256(), "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
     }
 }

@@ -3,6 +3,7 @@
 pub mod allotment;
 pub mod blocks;
 pub mod bodies;
+pub mod build;
 pub mod console;
 pub mod d1;
 pub mod js;

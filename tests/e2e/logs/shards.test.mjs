@@ -1,7 +1,7 @@
 // Three D1 databases: gateways spread over them, each one's logs in its own, and one that is down hurts nobody else.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { databases } from "../../../scripts/databases.mjs";
+import { databases } from "../../../server/databases.mjs";
 import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
 /** Lets databases be down: every call of theirs fails, as D1's do, or there is no such binding. */

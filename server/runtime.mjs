@@ -4,16 +4,18 @@ import processes from "node:child_process";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
-import { build as bundle, stop as endBundler } from "esbuild";
 import { CoreBindings, CoreHeaders, Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as readOptions } from "wrangler";
-import { Failure } from "./toolchain.mjs";
+import { Failure } from "./base.mjs";
+import { serveTls } from "./tls.mjs";
 
 /** The entrypoint that the outside reaches. */
 const OUTSIDE = "Served";
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 /** More crashes than this within a minute, and starting again makes nothing better. */
 const CRASHES = 5;
+/** What served.js is told by bindings, which no variable of a configuration is called. */
+const SWITCHES = { log: "SERVED_LOG_REQUESTS", tls: "SERVED_BY_TLS" };
 /** How long the last lines may take, in milliseconds. */
 const PIPE_MS = 5_000;
 /** How often it is looked whether the runtime could be started again, in milliseconds. */
@@ -40,7 +42,7 @@ CoreHeaders.CF_BLOB = `x-${unguessable()}`;
 // Miniflare opens a socket of its own, on loopback, and talks to the runtime by it with a secret. The Worker behind it also serves
 // whoever does not know the secret, from bindings that it knows by name. Under other names it finds none and answers 404.
 for (const door of DOORS) {
-  if (!(door in CoreBindings)) throw new Failure(`this version of miniflare has no ${door} any more: see scripts/runtime.mjs.`);
+  if (!(door in CoreBindings)) throw new Failure(`this version of miniflare has no ${door} any more: see server/runtime.mjs.`);
   CoreBindings[door] = `${unguessable()}_`;
 }
 
@@ -58,25 +60,44 @@ processes.spawn = (command, args, options) => {
 
 const beside = (name) => fs.readFileSync(new URL(name, import.meta.url), "utf8");
 
+/** A line of JSON for what the Worker reports, whatever it is: it may be a stack, or what the runtime itself has to say. */
+export function jsonLine(level, message) {
+  const text = String(message);
+  try {
+    const read = JSON.parse(text);
+    if (read !== null && typeof read === "object" && !Array.isArray(read) && !text.includes("\n")) return text;
+  } catch { /* It is said in words. */ }
+  return JSON.stringify({ event: "worker_printed", level, message: text });
+}
+
 /** A Worker of a configuration, without its modules: `{name, main, crons, options}`. */
-function read(config) {
-  const { workerOptions, main, externalWorkers } = readOptions(config);
+export function read(config) {
+  let found;
+  try {
+    found = readOptions(config);
+  } catch (error) {
+    throw new Failure(`${config} cannot be read: ${error.message}`);
+  }
+  const { workerOptions, main, externalWorkers } = found;
   const { modulesRules, cronTriggers = [], ...options } = workerOptions;
   const name = /^\s*name\s*=\s*["'](.+?)["']/m.exec(fs.readFileSync(config, "utf8"))?.[1];
   if (!name || !main) throw new Failure(`${config} has no name or no main.`);
+  if (!fs.existsSync(main)) throw new Failure(`${main}, which ${config} names as its main, is not there.`);
   return { name, main, crons: cronTriggers, options, others: externalWorkers };
 }
 
 /** Tollgate, as it was built. */
-function tollgate({ name, main, options }, variables) {
+function tollgate({ name, main, options }, variables, switches) {
   const folder = dirname(main);
   const bindings = { ...variables, ...options.bindings };
   // Whoever is bound calls it under any name, and nobody else can.
   if (variables === null) delete bindings.ALLOWED_HOSTS;
+  Object.assign(bindings, switches);
   return {
     ...options,
     name,
     modulesRoot: folder,
+    // dashboard/dist is to come here, if the page is not part of the module.
     modules: [
       { type: "ESModule", path: join(folder, "served.js"), contents: beside("served.js") },
       { type: "ESModule", path: main },
@@ -88,6 +109,8 @@ function tollgate({ name, main, options }, variables) {
 
 /** A Worker in front of it, with what reaches it from outside. */
 async function inFront({ name, main, options }, gateway) {
+  // Only a clone has it: it is not needed for Tollgate itself.
+  const { build: bundle, stop: endBundler } = await import("esbuild");
   const { outputFiles } = await bundle({ entryPoints: [main], bundle: true, format: "esm", target: "esnext", external: ["cloudflare:*", "node:*"], write: false });
   await endBundler();
   const bound = Object.entries(options.serviceBindings ?? {}).map(([binding, to]) => {
@@ -128,15 +151,16 @@ export class Runtime {
   /**
    * Serves the Worker of `config`, or the one of `front` with the other behind it, on `host` and `port`. State is kept where
    * wrangler keeps it. `variables` are those that the configuration says nothing of; `minute` is how long a minute of the cron's is, in
-   * milliseconds; `started` is told the ids of the processes that run.
+   * milliseconds; `tls` are the files of https; `started` is told the ids of the processes that run.
    */
-  static async start({ config, front, host, port, state, variables = {}, minute = 60_000, started: tell = () => {} }) {
+  static async start({ config, front, host, port, tls, state, logRequests = false, variables = {}, minute = 60_000, started: tell = () => {} }) {
     tellStarted = tell;
     const runtime = new Runtime();
     const own = read(config);
     const others = front ? await inFront(read(front), own.name) : [];
-    const workers = [...others, tollgate(own, front ? null : variables), ...own.others];
-    workers[0].unsafeDirectSockets = [{ host, port, entrypoint: OUTSIDE }];
+    const switches = { ...(logRequests && { [SWITCHES.log]: true }), ...(tls && { [SWITCHES.tls]: true }) };
+    const workers = [...others, tollgate(own, front ? null : variables, switches), ...own.others];
+    workers[0].unsafeDirectSockets = [{ ...(tls ? { host: "127.0.0.1", port: 0 } : { host, port }), entrypoint: OUTSIDE }];
     const options = convertV4MiniflareOptions({
       host: "127.0.0.1",
       cf: false,
@@ -144,7 +168,7 @@ export class Runtime {
       log: new Watch(() => runtime.#crashed()),
       handleStructuredLogs: ({ level, message }) => {
         if (message === LAST_WORD) runtime.#saidAll();
-        else if (level === "error" || level === "warn") console.error(message);
+        else if (level === "error" || level === "warn") console.error(jsonLine(level, message));
         else console.log(message);
       },
       unsafeLocalExplorer: false,
@@ -167,6 +191,8 @@ export class Runtime {
       throw new Failure(`workerd cannot be started: ${error.message}`);
     }
     runtime.#tollgate = own.name;
+    const inner = async () => Number((await runtime.#miniflare.unsafeGetDirectURL(workers[0].name, OUTSIDE)).port);
+    if (tls) await serveTls({ host, port, tls, inner });
     for (const cron of own.crons) runtime.#every(minute, () => runtime.#tick(cron));
     runtime.#every(LOOK_MS, () => runtime.#miniflare.ready.catch((error) => runtime.#failed(error.message)));
     return runtime;

@@ -1,6 +1,6 @@
 // The D1 databases of wrangler.toml: `DB`, and beside it `DB_1` to `DB_63`, if logs are spread over several.
 import { join, resolve } from "node:path";
-import { Failure, readText, root } from "./toolchain.mjs";
+import { Failure, readText, root } from "./base.mjs";
 
 const NAME = /^DB(_([1-9]|[1-5]\d|6[0-3]))?$/;
 
