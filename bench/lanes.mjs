@@ -8,6 +8,7 @@ import { say } from "../scripts/toolchain.mjs";
 import { ACCOUNT, compatibility, Gateway } from "../tests/e2e/harness.mjs";
 import { compiled, workerds } from "./load.mjs";
 import { litellm, portkey } from "./others.mjs";
+import { SERVED, startServed } from "./served.mjs";
 import { WORK } from "./work.mjs";
 
 export const HEADERS = { "content-type": "application/json", authorization: "Bearer sk-bench" };
@@ -66,6 +67,10 @@ export async function start(folder, wanted, databases, stops) {
     const started = await tollgate(lane, origin, stops, databases && { folder: join(databases, lane.name) });
     if (started) lanes.push(started);
     else missing.push({ name: lane.name, reason: "this Worker does not have it" });
+  }
+  for (const name of Object.keys(SERVED).filter(wants)) {
+    const { url, ...lane } = await startServed(name, origin, stops, databases);
+    lanes.push({ ...lane, request: request(url) });
   }
   for (const [name, startOther] of Object.entries(OTHERS).filter(([name]) => wants(name))) {
     const { reason, request: to, ...lane } = await startOther(folder, origin, stops);

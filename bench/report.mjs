@@ -55,6 +55,8 @@ export function bars({ cells, delays, starts, size }) {
     ["16 connections: requests/s, of the bare Worker's", "least", 0.8, ratio("json-16", "perSecond"), "×"],
     ["16 connections: CPU for a request, of the bare Worker's", "most", 1.35, ratio("json-16", "cpu"), "×"],
     ["1 connection: p50, of the bare Worker's", "most", 1.25, ratio("json-1", "p50"), "×"],
+    ["as npm start serves it: requests/s at 16, of the lane \"tollgate\"", "least", 0.95, compared(cells, "json-16", "perSecond", "served", "tollgate"), "×"],
+    ["as npm start serves it: requests/s at 16, of a bare Worker served so", "least", 0.85, compared(cells, "json-16", "perSecond", "served", "served-bare"), "×"],
     ["2,000 events: CPU, of the bare Worker's", "most", 1.25, ratio("sse2000-16", "cpu"), "×"],
     ["paced events: time to the first, p50, more than direct", "most", 1, ours, "ms"],
     ["… more than the bare Worker's", "most", 1, added(cells, "firstP50", "tollgate", "bare"), "ms"],

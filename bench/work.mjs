@@ -27,15 +27,15 @@ export const WORK = {
   paced: { title: "64 events, one in 20 ms", body: question("paced64x20", { stream: true }), events: 64, paced: true },
 };
 
-const EVERY = ["direct", "bare", "tollgate-no-log", "tollgate", "controlled", "cache-hit", "portkey", "litellm"];
-const MAIN = ["direct", "bare", "tollgate-no-log", "tollgate", "portkey"];
+const EVERY = ["direct", "bare", "served-bare", "tollgate-no-log", "tollgate", "served", "controlled", "cache-hit", "portkey", "litellm"];
+const MAIN = ["direct", "bare", "served-bare", "tollgate-no-log", "tollgate", "served", "portkey"];
 
 /** One after the other in each round. All of all with all would take an hour; what a bar depends on gets twice the time. */
 export const CELLS = [
   { work: "json", connections: 1, lanes: EVERY, long: true },
   { work: "json", connections: 16, lanes: [...EVERY, "spend-limit"], long: true },
   { work: "json", connections: 64, lanes: EVERY },
-  { work: "json50", connections: 1, lanes: ["bare", "tollgate"] },
+  { work: "json50", connections: 1, lanes: ["bare", "tollgate", "served"] },
   { work: "json50", connections: 16, lanes: MAIN },
   { work: "upload", connections: 16, lanes: MAIN },
   { work: "sse22", connections: 16, lanes: MAIN },

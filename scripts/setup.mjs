@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
+import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { wasmHash, wrangler, wranglerEnv } from "../server/base.mjs";
 import { complaint, ensureToolchain, Failure, main, quietly, readText, root, say, withLock } from "./toolchain.mjs";
@@ -15,7 +16,7 @@ export const nodeProgram = join(root, "node_modules/.bin/node");
 const FOLDERS = { release: "build", dev: "build", panicking: "target/panicking" };
 const WASM_TARGET = join(root, "target/wasm");
 const SETUP_LOCK = join(root, "target/.setup-lock");
-const INPUTS = [
+export const INPUTS = [
   "Cargo.toml",
   "Cargo.lock",
   "package-lock.json",
@@ -126,7 +127,7 @@ function compile(profile, wanted, { env, library, workerBuild }) {
     cwd: root,
     // Apart from ./target, where the host's cargo may be another version and would wait for the same lock.
     // Without backtraces, which would bury the compiler's messages under worker-build's own frames.
-    env: { ...env, CARGO_TARGET_DIR: WASM_TARGET, RUST_BACKTRACE: "0" },
+    env: { ...env, CARGO_TARGET_DIR: WASM_TARGET, RUST_BACKTRACE: "0", RUSTFLAGS: rustflags() },
     stdio: ["ignore", "inherit", "inherit"],
   });
   if (result.error) {
@@ -136,6 +137,12 @@ function compile(profile, wanted, { env, library, workerBuild }) {
   if (profile === "release") stripNames(join(root, "build/index_bg.wasm"));
   nameBuild(join(root, FOLDERS[profile]));
   fs.writeFileSync(builtFrom(profile), wanted);
+}
+
+/** Panics name source files: the folder of this user's crates has no place in what others run, and would make it another wasm. */
+function rustflags() {
+  const crates = process.env.CARGO_HOME || join(homedir(), ".cargo");
+  return [process.env.RUSTFLAGS, `--remap-path-prefix=${crates}=/cargo`].filter(Boolean).join(" ");
 }
 
 /** Writes the hash of the wasm to where the Worker finds it, which `/health` shows. */

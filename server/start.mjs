@@ -3,8 +3,12 @@
 import { spawn } from "node:child_process";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure, main, newNode, root, say, version, wranglerEnv } from "./base.mjs";
-import { addressOf, chosen } from "./options.mjs";
+import { Failure, newNode, root, say, version, wranglerEnv } from "./base.mjs";
+import { ensureConfig } from "./config.mjs";
+import { addressOf, chosen, OPTIONS } from "./options.mjs";
+
+export const HELP = OPTIONS.filter(({ name }) => !["no-build", "front"].includes(name));
+export const MORE = "The first start writes wrangler.toml, and .dev.vars with two secrets, and makes the databases.\ndocs/self-hosting.md has a unit for systemd, a proxy with TLS, backup and update.";
 
 const PARENT = process.ppid;
 /** Signals within so many milliseconds are one. */
@@ -79,4 +83,8 @@ export async function serve(options) {
   throw new Failure(`the server ended by itself (${typeof ended === "number" ? `exit code ${ended}` : ended}); its messages are above.`);
 }
 
-await main(import.meta.url, async (args) => process.exit(await serve(chosen(args))));
+export async function run(args) {
+  const options = chosen(args);
+  ensureConfig(options.config);
+  process.exit(await serve(options));
+}

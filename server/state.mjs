@@ -30,10 +30,10 @@ export function checkFolder(state) {
   try {
     fs.mkdirSync(state, { recursive: true });
     fs.writeFileSync(probe, Buffer.alloc(65_536), { flush: true });
+    fs.rmSync(probe);
   } catch (error) {
+    if (error.code === "ENOSPC") fs.rmSync(probe, { force: true });
     throw trouble(state, error);
-  } finally {
-    fs.rmSync(probe, { force: true });
   }
   const free = freeBytes(state);
   if (free < LEAST) throw new Failure(`the disk of ${state} is full: ${megabytes(free)} are free, and ${megabytes(LEAST)} are needed to begin. Make room there, or choose another folder with --state.`);

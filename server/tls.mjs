@@ -21,7 +21,7 @@ export function credentials({ cert, key }) {
     createSecureContext(both);
     return both;
   } catch (error) {
-    throw new Failure(`${cert} and ${key} make no certificate with its key, both in PEM: ${error.message}.`);
+    throw new Failure(`${cert} and ${key} make no certificate with its key, both in PEM: ${error.message.split("::").at(-1)}.`);
   }
 }
 

@@ -35,14 +35,15 @@ export class Served extends Gateway {
 
   /**
    * `config` changes the text of wrangler.toml; `vars` are the lines of .dev.vars; `args` are further options; `front` is the source of
-   * a Worker in front, `worker` that of one in Tollgate's place; `npm` starts it as people do, and `folder` where another was before.
+   * a Worker in front, `worker` that of one in Tollgate's place; `npm` starts it as people do, and `folder` where another was before;
+   * `environment` are further variables of the process, and `under` is a command that runs it.
    */
-  static async start({ config = (text) => text, vars = {}, args = [], front, worker, npm = false, folder, upstream, isReady = true, group = false } = {}) {
+  static async start({ config = (text) => text, vars = {}, args = [], front, worker, npm = false, folder, upstream, isReady = true, group = false, environment = {}, under = [], host = "127.0.0.1" } = {}) {
     const served = new Served();
     served.folder = folder ?? fs.mkdtempSync(join(tmpdir(), "tollgate-start-"));
     served.upstream = upstream ?? (await Upstream.start());
     served.port = await freePort();
-    served.url = `http://127.0.0.1:${served.port}`;
+    served.url = `${environment.TLS_CERT ? "https" : "http"}://${host}:${served.port}`;
     const main = worker ? join(served.folder, "worker/index.js") : join(root, "build/index.js");
     if (worker) {
       fs.mkdirSync(join(served.folder, "worker"), { recursive: true });
@@ -68,8 +69,10 @@ export class Served extends Gateway {
     const [command, ...before] = npm ? ["npm", "start", "--"] : [process.execPath, join(root, "scripts/start.mjs")];
     const env = { ...process.env };
     // What tells a script that npm runs it is set for whatever npm test runs.
-    for (const name of Object.keys(env)) if (/^(npm_|NODE_TEST_|PORT$)/.test(name)) delete env[name];
-    served.child = spawn(command, [...before, ...options], { cwd: root, env, stdio: ["ignore", "pipe", "pipe"], detached: group });
+    for (const name of Object.keys(env)) if (/^(npm_|NODE_TEST_|(PORT|HOST|TLS_CERT|TLS_KEY|LOG_REQUESTS|TOLLGATE_STATE)$)/.test(name)) delete env[name];
+    Object.assign(env, environment);
+    const [first, ...rest] = [...under, command, ...before, ...options];
+    served.child = spawn(first, rest, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"], detached: group });
     for (const stream of [served.child.stdout, served.child.stderr]) stream.on("data", (piece) => (served.text += piece));
     served.ended = new Promise((resolve) => served.child.once("close", (code, signal) => resolve(signal ?? code)));
     served.over = false;

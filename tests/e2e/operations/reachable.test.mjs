@@ -215,7 +215,7 @@ test("nothing is written but Tollgate's own state", async () => {
   await gw.logOf(await gw.call("google-ai-studio/v1beta/models/gemini-2.5-flash:generateContent?key=sk-IN-THE-QUERY", { json: { contents: [] } }));
   const files = fs.readdirSync(gw.folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   for (const file of files) {
-    assert.match(file.slice(gw.folder.length), /^\/(wrangler\.toml|\.dev\.vars|\.wrangler\/state\/v3\/(cache|d1|do|kv|queues|r2)\/.*)$/);
+    assert.match(file.slice(gw.folder.length), /^\/(wrangler\.toml|\.dev\.vars|\.wrangler\/state\/(server\.(lock(-journal)?|json)|v3\/(cache|d1|do|kv|queues|r2)\/.*))$/);
     assert.ok(!fs.readFileSync(file).includes("IN-THE-QUERY"), file);
   }
   await until(() => !/observab|trace/.test(files.join("\n")), "no trace store");

@@ -1,0 +1,38 @@
+// A server that is killed while it answers: which of the answers have their row after the next start.
+import { ACCOUNT, TOKEN } from "./harness.mjs";
+
+const CHAT = JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] });
+
+/** Asks over 16 connections until `kill` has been carried out, and a moment longer. Returns each answer that was read to its end, as `{id, at}`. */
+export async function killedUnderLoad(served, kill, { connections = 16, before = 1_000, after = 300 } = {}) {
+  const answered = [];
+  let isOver = false;
+  const ask = async () => {
+    while (!isOver) {
+      try {
+        const answer = await fetch(`${served.url}/v1/${ACCOUNT}/gw/openai/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: CHAT });
+        await answer.arrayBuffer();
+        if (answer.status === 200) answered.push({ id: answer.headers.get("cf-aig-log-id"), at: Date.now() });
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  };
+  const load = Array.from({ length: connections }, ask);
+  await new Promise((resolve) => setTimeout(resolve, before));
+  // What can be read now was written, whatever happens next.
+  const written = await ids(served);
+  const killedAt = Date.now();
+  kill();
+  await new Promise((resolve) => setTimeout(resolve, after));
+  isOver = true;
+  await Promise.all(load);
+  return { answered, written, killedAt };
+}
+
+/** The ids of all logs. */
+export async function ids(served) {
+  const answer = await fetch(`${served.url}/accounts/${ACCOUNT}/ai-gateway/gateways/gw/logs/export?format=jsonl`, { headers: { authorization: `Bearer ${TOKEN}` } });
+  const text = await answer.text();
+  return new Set(text.split("\n").filter(Boolean).map((line) => JSON.parse(line).id));
+}
