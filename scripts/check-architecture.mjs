@@ -59,15 +59,6 @@ const CONSOLE = "src/platform/console.rs";
 const PRINTING = /\bconsole_(?:log|error|warn|debug)!|\b(?:e?print(?:ln)?|dbg)!/g;
 
 const MOST_LINES = 400;
-/** Files that were longer when the rule came, with their length: they may become shorter, and no file may join them. */
-const LONGER = { "src/evaluate/passes.rs": 421, "src/evaluate/schema.rs": 407, "src/logs/filter/sql.rs": 472, "src/providers/table.rs": 468 };
-
-/** Constants that are others under test, by file, when the rule came. */
-const OTHER_UNDER_TEST = {
-  "src/api/analytics.rs": 1, "src/evaluate/figures.rs": 1, "src/evaluate/passes.rs": 1, "src/logs/filter/ahead.rs": 1, "src/logs/page.rs": 3,
-  "src/logs/reprice.rs": 1, "src/logs/retention.rs": 1, "src/logs/rollup/merge.rs": 1,
-};
-
 /** Raw strings, strings, characters and comments, where the name of a crate means nothing. */
 const NOT_CODE = /\br(#*)"[^]*?"\1|"(?:\\[^]|[^"\\])*"|'(?:\\[^']+|[^'\\])'|\/\/.*|\/\*[^]*?\*\//g;
 
@@ -222,10 +213,8 @@ function fileProblems(file, { code, lines }) {
   const at = (pattern, say) => [...code.matchAll(pattern)].forEach((match) => problems.push(`${file}:${lineOf(code, match.index)}: ${say(match)}`));
   if (!inShell) at(USE_OF_CRATE, (match) => `uses the crate ${match[1] ?? match[2]}; it must run on the host, so the runtime is for ${SHELL.join(", ")} and files that end in _worker.rs or _do.rs`);
   if (file !== CONSOLE) at(PRINTING, () => `prints; that is for ${CONSOLE}, which masks keys`);
-  const others = [...code.matchAll(/\bcfg!\(test\)/g)].length;
-  if (others > (OTHER_UNDER_TEST[file] ?? 0)) problems.push(`${file}: cfg!(test) in an expression makes tests run other code than ships; make it an argument`);
-  const most = LONGER[file] ?? MOST_LINES;
-  if (lines > most) problems.push(`${file}: has ${lines} lines before its tests, and may have ${most}: ask what leaked into it`);
+  at(/\bcfg!\(test\)/g, () => "cfg!(test) in an expression makes tests run other code than ships; make it an argument");
+  if (lines > MOST_LINES) problems.push(`${file}: has ${lines} lines before its tests, and may have ${MOST_LINES}: ask what leaked into it`);
   return problems;
 }
 

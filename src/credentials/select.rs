@@ -7,7 +7,8 @@ use crate::credentials::vault::{Reference, Sealed};
 use crate::http::headers::Headers;
 use crate::http::query::percent_decoded;
 use crate::http::refusal::Refusal;
-use crate::providers::table::{self, KeyForm};
+use crate::providers::paths;
+use crate::providers::table::KeyForm;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -245,7 +246,7 @@ pub fn material(form: KeyForm, rest: &str, secret: &str) -> Result<Material, &'s
 pub fn admit_resource(form: KeyForm, rest: &str, secret: &str) -> Result<(), Refusal> {
     let KeyForm::Resource(_) = form else { return Ok(()) };
     let kept = structured(secret).and_then(|object| AzureKey::read(&object).ok());
-    let named = table::azure_resource(rest);
+    let named = paths::azure_resource(rest);
     match kept {
         Some(kept) if kept.resource.eq_ignore_ascii_case(named) => Ok(()),
         Some(_) => Err(Refusal::no_credential(
@@ -298,7 +299,7 @@ impl AzureKey {
     fn read(object: &Map<String, Value>) -> Result<Self, &'static str> {
         let text = |name: &str| object.get(name).and_then(Value::as_str);
         let key = text("apiKey").filter(|key| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()));
-        let resource = text("resource").filter(|resource| table::is_azure_resource(resource));
+        let resource = text("resource").filter(|resource| paths::is_azure_resource(resource));
         Ok(Self {
             key: key.ok_or("apiKey is missing")?.to_owned(),
             resource: resource.ok_or("resource is missing or no name of one")?.to_owned(),
@@ -330,6 +331,7 @@ impl AwsKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::table;
     use proptest::prelude::*;
     use serde_json::json;
 

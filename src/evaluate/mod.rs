@@ -5,7 +5,9 @@
 
 pub mod answers;
 mod figures;
+mod json_values;
 pub mod judge;
+mod judge_pass;
 mod keyed;
 mod passes;
 pub mod report;
@@ -15,6 +17,7 @@ mod schema;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use crate::http::envelope::ApiError;
 use answers::Test;

@@ -1,6 +1,7 @@
 //! JSON Schema, as far as a test of an answer needs it: structure, types and bounds. A library with all of the
 //! specification would add half of the Worker's size again.
 
+use super::json_values::{BYTES_IN_A_STEP, is_type, same};
 use crate::pattern::Pattern;
 use crate::pattern::budget::{Exhausted, Meter};
 use serde_json::{Map, Value};
@@ -59,9 +60,6 @@ const LOOK: u64 = 10;
 
 /// Characters that are told of a name on the way to something.
 const MAX_NAME: usize = 100;
-
-/// Bytes that are compared or written in a step.
-const BYTES_IN_A_STEP: u64 = 4;
 
 /// A schema that can be checked by, with its patterns ready.
 #[derive(Debug)]
@@ -336,27 +334,6 @@ impl<R: AsyncFn()> Checker<'_, R> {
     }
 }
 
-/// Equal as JSON Schema has it, where 1 and 1.0 are one number.
-fn same(a: &Value, b: &Value, compared: &mut u64) -> bool {
-    *compared += 1;
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => {
-            *compared += a.len().min(b.len()) as u64 / BYTES_IN_A_STEP;
-            a == b
-        }
-        (Value::Number(own), Value::Number(other)) => own == other || own.as_f64() == other.as_f64(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, compared)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().zip(b).all(|((name, a), (other, b))| {
-                    *compared += name.len() as u64 / BYTES_IN_A_STEP;
-                    name == other && same(a, b, compared)
-                })
-        }
-        _ => a == b,
-    }
-}
-
 // === impl Place ===
 
 impl Place<'_> {
@@ -389,19 +366,6 @@ impl Place<'_> {
 impl From<Exhausted> for Stop {
     fn from(_: Exhausted) -> Self {
         Self::Exhausted
-    }
-}
-
-fn is_type(name: &Value, value: &Value) -> bool {
-    match name.as_str() {
-        Some("null") => value.is_null(),
-        Some("boolean") => value.is_boolean(),
-        Some("object") => value.is_object(),
-        Some("array") => value.is_array(),
-        Some("string") => value.is_string(),
-        Some("number") => value.is_number(),
-        Some("integer") => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        _ => false,
     }
 }
 

@@ -94,7 +94,7 @@ pub fn origin(url: &str) -> Result<Origin, &'static str> {
                     blanks; international names go in their xn-- form");
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if crate::providers::table::checked(path).is_err() {
+    if crate::providers::paths::checked(path).is_err() {
         return Err("the path of base_url must have no '.' or '..' segments and no encoded line breaks");
     }
     let (host, port) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod links;
 pub mod model;
+pub mod paths;
 pub mod resolver;
 pub mod resolver_worker;
 pub mod stream_usage;

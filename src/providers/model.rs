@@ -7,7 +7,7 @@ pub mod names;
 
 use crate::http::query;
 use crate::http::query::{Query, is_credential};
-use crate::providers::table::{self, hugging_face_model};
+use crate::providers::paths::{self, hugging_face_model};
 
 /// The model named in the path or the query, for providers whose requests have it there and not in the body.
 pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
@@ -55,7 +55,7 @@ pub fn from_path(provider: &str, rest: &str, query: &str) -> Option<String> {
 
 /// The deployment that the path of a request to Azure names.
 pub fn azure_deployment(rest: &str) -> Option<String> {
-    table::azure_deployment(&query::understood(rest)).map(str::to_owned)
+    paths::azure_deployment(&query::understood(rest)).map(str::to_owned)
 }
 
 /// `model/{id}/converse`, where the id may be an ARN with a slash.

@@ -2,6 +2,7 @@
 
 use crate::http::refusal::Refusal;
 use crate::providers::address::{self, Origin};
+use crate::providers::paths;
 use crate::providers::resolver::Lookup;
 use crate::providers::table::{self, KeyForm, Provider, Target};
 use serde_json::{Map, Value};
@@ -107,7 +108,7 @@ impl<'a> Upstream<'a> {
         match self {
             Self::BuiltIn(provider) => provider.url(target),
             Self::Custom(provider) => {
-                let rest = table::checked(target.rest)?;
+                let rest = paths::checked(target.rest)?;
                 Ok(format!("{}/{rest}{}", provider.base_url.trim_end_matches('/'), target.query))
             }
         }

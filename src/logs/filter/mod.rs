@@ -6,6 +6,7 @@
 //! `present`, `absent` and `or` beside it.
 
 mod ahead;
+mod conditions;
 mod index_choice;
 #[cfg(test)]
 mod model;

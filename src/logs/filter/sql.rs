@@ -2,9 +2,9 @@
 
 use crate::base::id;
 use crate::db::store::{Bind, Statement};
-use crate::logs::filter::index_choice::{self, BY_TIME, LOGS, LOOKED_UP, Source};
-use crate::logs::filter::terms::{Field, Filter, Filters, Key, Kind, Operator, bound};
-use serde_json::Value;
+use crate::logs::filter::conditions::Binds;
+use crate::logs::filter::index_choice::{self, BY_TIME, LOGS, Source};
+use crate::logs::filter::terms::{Field, Filter, Filters, Key, Operator, bound};
 
 /// Which logs are meant, as the `FROM` and `WHERE` of a statement on `logs`.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Selection {
     conditions: Vec<Condition>,
     /// Which of the conditions bound the time, and from which side.
     bounds: Vec<(usize, Direction)>,
-    binds: Vec<Bind>,
+    binds: Binds,
 }
 
 #[derive(Clone, Debug)]
@@ -55,8 +55,15 @@ impl Selection {
             && !looked_up
             && !filters.0.iter().any(|clause| clause.iter().all(Filter::is_covered));
         let judged = source.from == LOGS.from && filters.0.iter().any(|clause| clause.iter().all(Filter::is_of_judged));
-        let mut selection =
-            Self { source, walked, looked_up, judged, conditions: Vec::new(), bounds: Vec::new(), binds: Vec::new() };
+        let mut selection = Self {
+            source,
+            walked,
+            looked_up,
+            judged,
+            conditions: Vec::new(),
+            bounds: Vec::new(),
+            binds: Binds::default(),
+        };
         let own = selection.bind(gateway);
         // The plus keeps SQLite from walking through the gateway in order of time when an id tells where to look.
         let plus = if looked_up { "+" } else { "" };
@@ -91,7 +98,11 @@ impl Selection {
         let sets: Vec<String> = sets
             .iter()
             .map(|filters| {
-                let clauses: Vec<String> = filters.0.iter().map(|clause| selection.clause(clause)).collect();
+                let clauses: Vec<String> = filters
+                    .0
+                    .iter()
+                    .map(|clause| selection.binds.any_of_filters(clause, selection.source.time))
+                    .collect();
                 if clauses.is_empty() { "1".to_owned() } else { format!("({})", clauses.join(" AND ")) }
             })
             .collect();
@@ -99,18 +110,13 @@ impl Selection {
         selection
     }
 
-    /// Binds a value and returns its placeholder. D1 allows a hundred, so equal values share one.
+    /// Binds a value and returns its placeholder.
     pub fn bind(&mut self, value: impl Into<Bind>) -> String {
-        let value = value.into();
-        let known = self.binds.iter().position(|known| *known == value).unwrap_or_else(|| {
-            self.binds.push(value);
-            self.binds.len() - 1
-        });
-        format!("?{}", known + 1)
+        self.binds.bind(value)
     }
 
     pub fn binds(&self) -> &[Bind] {
-        &self.binds
+        &self.binds.0
     }
 
     /// Requires a condition on `logs` that is made of constants and placeholders of [`Selection::bind`].
@@ -124,7 +130,7 @@ impl Selection {
 
     /// Requires one of the filters.
     pub fn require(&mut self, clause: &[Filter]) {
-        let condition = self.clause(clause);
+        let condition = self.binds.any_of_filters(clause, self.source.time);
         if let [Filter { key: Key::Field(Field { name: "created_at", .. }), operator, .. }] = clause {
             let from = match operator {
                 Operator::Lt | Operator::AtMost => Some(Direction::Descending),
@@ -197,7 +203,7 @@ impl Selection {
     pub fn select(&self, columns: &str, rest: &str) -> Statement {
         let conditions: Vec<&str> = self.conditions.iter().map(|condition| condition.sql.as_str()).collect();
         let sql = format!("SELECT {columns} FROM {} WHERE {} {rest}", self.source.from, conditions.join(" AND "));
-        Statement::new(sql, self.binds.as_slice())
+        Statement::new(sql, self.binds.0.as_slice())
     }
 
     /// [`Selection::select`] of something that has no order, such as a count. Left alone, SQLite likes the index of models,
@@ -250,7 +256,7 @@ impl Selection {
             arm(common, BY_TIME),
             arm(other, index),
         );
-        Some(Statement::new(sql, self.binds.as_slice()))
+        Some(Statement::new(sql, self.binds.0.as_slice()))
     }
 
     /// Whether anything but the gateway is asked for.
@@ -285,7 +291,7 @@ impl Selection {
         let mut all = self.clone();
         all.conditions.retain(|condition| condition.indexed);
         // The last bind has to be named: a database expects as many as the highest number that a statement names.
-        let columns = format!("{} AS id, ?{} AS bound", all.source.id, all.binds.len());
+        let columns = format!("{} AS id, ?{} AS bound", all.source.id, all.binds.0.len());
         let rest = format!("ORDER BY {} LIMIT 1 OFFSET {}", self.in_time(direction), most.saturating_sub(1));
         all.in_index(&columns, &rest)
     }
@@ -298,156 +304,6 @@ impl Selection {
         }
         self.select(columns, rest)
     }
-
-    fn clause(&mut self, clause: &[Filter]) -> String {
-        let alternatives: Vec<String> = clause.iter().map(|filter| self.condition(filter)).collect();
-        if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
-    }
-
-    fn condition(&mut self, filter: &Filter) -> String {
-        let entry = |condition: &str, table: &str| {
-            format!("EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.log_id = logs.id{condition})")
-        };
-        // Without a value of its own to compare, an entry is compared by being there.
-        let (table, column, given) = match &filter.key {
-            Key::Field(Field { name: "event_id", .. }) if filter.looks_up() => {
-                // Logs without an event id of their own are not in the index of event ids, but found by the id they repeat.
-                let [own, events] = ["logs.id", "logs.event_id"].map(|column| self.any_of(column, &filter.values));
-                return format!("({own} AND logs.event_id = logs.id OR {events} AND logs.event_id <> logs.id)");
-            }
-            Key::Field(field) => {
-                let column = if field.name == "created_at" { self.source.time } else { field.sql };
-                return self.compared(column, field.kind, filter);
-            }
-            Key::AnyName => ("log_metadata", "entry.key", String::new()),
-            Key::AnyValue => ("log_metadata", "entry.value", String::new()),
-            Key::Metadata(key) => {
-                let key = self.bind(key.as_str());
-                ("log_metadata", "entry.value", format!(" AND entry.key = {key}"))
-            }
-            Key::Feedback(key) => {
-                let key = self.bind(key.as_str());
-                ("log_feedback", "entry.value", format!(" AND entry.key = {key}"))
-            }
-        };
-        let (operator, negated) = match filter.operator {
-            Operator::Present => return entry(&given, table),
-            Operator::Absent => return format!("NOT {}", entry(&given, table)),
-            Operator::Neq => (Operator::Eq, true),
-            operator => (operator, false),
-        };
-        let (nulls, values): (Vec<_>, Vec<_>) = filter.values.iter().cloned().partition(Value::is_null);
-        let mut alternatives = Vec::new();
-        if !nulls.is_empty() {
-            alternatives.push(format!("NOT {}", entry(&given, table)));
-        }
-        // SQLite puts every number before every text, so that the two are compared each with its own.
-        let ranges = matches!(operator, Operator::Lt | Operator::Gt);
-        let (numbers, texts): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| ranges && value.is_number());
-        for (values, kind, types) in [(numbers, Kind::Number, "'integer', 'real'"), (texts, Kind::Text, "'text'")] {
-            if values.is_empty() {
-                continue;
-            }
-            let mut condition = self.compared(column, kind, &Filter { operator, values, key: filter.key.clone() });
-            if ranges {
-                condition = format!("{condition} AND typeof({column}) IN ({types})");
-            }
-            alternatives.push(entry(&format!("{given} AND {condition}"), table));
-        }
-        let any = format!("({})", alternatives.join(" OR "));
-        if negated { format!("NOT {any}") } else { any }
-    }
-
-    fn compared(&mut self, column: &str, kind: Kind, filter: &Filter) -> String {
-        let values = &filter.values;
-        match filter.operator {
-            Operator::Present => format!("{column} IS NOT NULL"),
-            Operator::Absent => format!("{column} IS NULL"),
-            Operator::Eq => self.any_of(column, values),
-            Operator::Neq => {
-                let equal = self.any_of(column, values);
-                format!("({equal}) IS NOT TRUE")
-            }
-            Operator::Contains => {
-                let text = match kind {
-                    Kind::Time => format!("strftime('%Y-%m-%dT%H:%M:%fZ', {column} / 1000.0, 'unixepoch')"),
-                    _ => format!("CAST({column} AS TEXT)"),
-                };
-                let texts: Vec<String> = values
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .map(|value| if kind == Kind::Time { value.to_owned() } else { value.to_ascii_lowercase() })
-                    .collect();
-                let text = if kind == Kind::Time { text } else { format!("lower({text})") };
-                match texts.as_slice() {
-                    [one] => {
-                        let one = self.bind(one.as_str());
-                        format!("instr({text}, {one}) > 0")
-                    }
-                    all => {
-                        let all = self.bind(Value::from(all).to_string());
-                        format!("EXISTS (SELECT 1 FROM json_each({all}) AS part WHERE instr({text}, part.value) > 0)")
-                    }
-                }
-            }
-            // Less than any of several is less than the greatest.
-            Operator::Lt | Operator::AtMost => {
-                let sign = if filter.operator == Operator::Lt { "<" } else { "<=" };
-                let bound = self.bind(extreme(values, std::cmp::Ordering::Greater).map_or(Bind::Null, bound));
-                format!("{column} {sign} {bound}")
-            }
-            Operator::Gt | Operator::AtLeast => {
-                let sign = if filter.operator == Operator::Gt { ">" } else { ">=" };
-                let bound = self.bind(extreme(values, std::cmp::Ordering::Less).map_or(Bind::Null, bound));
-                format!("{column} {sign} {bound}")
-            }
-        }
-    }
-
-    fn any_of(&mut self, column: &str, values: &[Value]) -> String {
-        let mut alternatives = Vec::new();
-        if values.iter().any(Value::is_null) {
-            alternatives.push(format!("{column} IS NULL"));
-        }
-        let values: Vec<&Value> = values.iter().filter(|value| !value.is_null()).collect();
-        match values.as_slice() {
-            [] => {}
-            // Written out, because an index with a condition is only used for a condition that is known beforehand.
-            [Value::Bool(value)] => alternatives.push(format!("{column} = {}", u8::from(*value))),
-            [one] => {
-                let one = self.bind(bound(one));
-                alternatives.push(format!("{column} = {one}"));
-            }
-            several => {
-                let list: Vec<Value> = several.iter().map(|value| plain(value)).collect();
-                let list = self.bind(Value::from(list).to_string());
-                // The plus keeps SQLite from gathering and sorting the matches of every value: in order of time the
-                // first page is found at once. Ids have few matches, and are to be looked up.
-                let plus = if LOOKED_UP.iter().any(|(_, known)| *known == column) { "" } else { "+" };
-                alternatives.push(format!("{plus}{column} IN (SELECT value FROM json_each({list}))"));
-            }
-        }
-        if let [one] = alternatives.as_slice() { one.clone() } else { format!("({})", alternatives.join(" OR ")) }
-    }
-}
-
-/// As SQLite stores it: booleans are numbers.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Bool(value) => Value::from(u8::from(*value)),
-        other => other.clone(),
-    }
-}
-
-/// The greatest or the least of values of one kind.
-fn extreme(values: &[Value], wanted: std::cmp::Ordering) -> Option<&Value> {
-    values.iter().reduce(|best, value| {
-        let order = match (value.as_f64(), best.as_f64()) {
-            (Some(value), Some(best)) => value.total_cmp(&best),
-            _ => value.as_str().cmp(&best.as_str()),
-        };
-        if order == wanted { value } else { best }
-    })
 }
 
 // === impl Direction ===

@@ -3,7 +3,7 @@
 
 use super::{from_path, is_free};
 use crate::http::query::understood;
-use crate::providers::table::azure_deployment;
+use crate::providers::paths::azure_deployment;
 
 /// The kinds that there are. A request that runs no model, such as one that removes or looks at something, has none.
 #[cfg(test)]
