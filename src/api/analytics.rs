@@ -10,9 +10,6 @@ use crate::logs::rollup::figures::{Figures, gathered};
 use crate::logs::rollup::merge::{self, DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS};
 use serde_json::{Value, json};
 
-/// Rows of an answer.
-const MAX_ROWS: usize = if cfg!(test) { 100 } else { 3_000 };
-
 const GRANULARITIES: &[&str] = &["hour", "minute", "day"];
 
 const GROUPS: &[&str] = &["none", "provider", "model", "provider,model"];
@@ -30,18 +27,19 @@ pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -
     let group_by = chosen(query, "group_by", GROUPS)?;
     let range = Range::parse(query, granularity, now_ms)?;
     merge::settle(store, now_ms).await?;
-    let (rows, _) = store.select(statement(gateway, query, &range, group_by)).await?;
-    shown(rows, &range, granularity, group_by)
-}
-
-fn shown(rows: Vec<Row>, range: &Range, granularity: &str, group_by: &str) -> Result<Reply, ApiError> {
-    if rows.len() > MAX_ROWS {
+    let most = store.pace().answer;
+    let (rows, _) = store.select(statement(gateway, query, &range, group_by, most)).await?;
+    if rows.len() > most {
         let rule = format!(
-            "The answer would have more than {MAX_ROWS} rows. Ask for a shorter range, a coarser granularity, fewer groups, or \
+            "The answer would have more than {most} rows. Ask for a shorter range, a coarser granularity, fewer groups, or \
              one provider or model"
         );
         return Err(ApiError::invalid(["query", "granularity"], rule));
     }
+    Ok(shown(rows, &range, granularity, group_by))
+}
+
+fn shown(rows: Vec<Row>, range: &Range, granularity: &str, group_by: &str) -> Reply {
     let mut totals = Figures::default();
     let mut buckets = Vec::with_capacity(rows.len());
     for mut row in rows {
@@ -56,21 +54,21 @@ fn shown(rows: Vec<Row>, range: &Range, granularity: &str, group_by: &str) -> Re
         }
         buckets.push(Value::Object(shown));
     }
-    Ok(Reply::result(json!({
+    Reply::result(json!({
         "start": timestamp::format(range.start),
         "end": timestamp::format(range.end),
         "granularity": granularity,
         "group_by": group_by,
         "buckets": buckets,
         "totals": totals.show(),
-    })))
+    }))
 }
 
-fn statement(gateway: i64, query: &Query, range: &Range, group_by: &str) -> Statement {
+fn statement(gateway: i64, query: &Query, range: &Range, group_by: &str, most: usize) -> Statement {
     let provider = if group_by.contains("provider") { "provider" } else { "NULL" };
     let model = if group_by.contains("model") { "model" } else { "NULL" };
     let (span, gathered) = (range.span, gathered());
-    let limit = MAX_ROWS + 1;
+    let limit = most + 1;
     let sql = format!(
         "SELECT time - time % {span} AS time, {provider} AS provider, {model} AS model, {gathered} FROM rollup \
          WHERE gateway = ?1 AND time >= ?2 AND time < ?3 \
@@ -250,7 +248,7 @@ mod tests {
         let store = Sqlite::new();
         let range = Range { start: 1, end: 2, span: HOUR_MS };
         for group in GROUPS {
-            let plan = store.plan(&statement(1, &Query::parse("provider=x&model=y"), &range, group));
+            let plan = store.plan(&statement(1, &Query::parse("provider=x&model=y"), &range, group, 100));
             assert!(plan.contains("SEARCH rollup USING PRIMARY KEY (gateway=? AND time>? AND time<?)"), "{plan}");
         }
     }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod bucket;
 pub mod databases;
+pub mod pace;
 pub mod put_aside;
 pub mod store;
 pub mod whose;

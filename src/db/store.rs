@@ -4,6 +4,7 @@
 //! in the unit tests against the real migrations.
 
 use crate::base::number::Finite;
+use crate::db::pace::Pace;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -76,6 +77,11 @@ pub trait Store {
 
     /// Runs statements in one transaction: all take effect or none. Returns how many rows each changed.
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError>;
+
+    /// How much it is asked for at once.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
 
     /// The object of a log in the bucket, if there is one: what is too long for its rows.
     async fn object(&self, _id: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -9,9 +9,6 @@ use crate::db::store::{Store, row};
 use crate::logs::filter::Direction;
 use serde_json::Value;
 
-/// Logs whose figures are added up by one statement; D1 ends a statement after 30 s.
-const FIGURES_AT_ONCE: u32 = if cfg!(test) { 7 } else { 10_000 };
-
 impl<S: Store, W: World> Run<'_, S, W> {
     pub(super) async fn figures(&mut self) -> Result<(), Stop> {
         row! {
@@ -28,12 +25,12 @@ impl<S: Store, W: World> Run<'_, S, W> {
         }
         let cursor = self.progress.cursor.clone();
         let logs = self.logs(cursor.as_deref());
+        let at_once = self.store.pace().added_up;
         let end = if logs.looks_through() {
             // However few of them are meant: what a statement looks at is what it costs.
-            logs.end(Direction::Descending, FIGURES_AT_ONCE.into())
+            logs.end(Direction::Descending, at_once.into())
         } else {
-            let rest =
-                format!("ORDER BY {} LIMIT 1 OFFSET {}", logs.in_time(Direction::Descending), FIGURES_AT_ONCE - 1);
+            let rest = format!("ORDER BY {} LIMIT 1 OFFSET {}", logs.in_time(Direction::Descending), at_once - 1);
             logs.select("logs.id AS id", &rest)
         };
         let end = self.counted::<Id>(end).await?.pop().map(|last| last.id);

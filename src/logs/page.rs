@@ -9,13 +9,6 @@ use crate::logs::row::{COLUMNS, Row};
 /// Counting reads every match, so lists count no further than this.
 pub const MAX_COUNT: u64 = 10_000;
 
-/// Logs that the first statement looks through for a page, and each that follows: some 10 and 20 ms of work.
-const FIRST: u64 = if cfg!(test) { 3 } else { 5_000 };
-const NEXT: u64 = if cfg!(test) { 4 } else { 10_000 };
-
-/// D1 allows a thousand statements in an invocation.
-const MAX_WINDOWS: u32 = if cfg!(test) { 10_000 } else { 450 };
-
 row! {
     struct Count {
         n: u64,
@@ -60,8 +53,9 @@ pub async fn count(store: &impl Store, selection: &Selection, all: Option<i64>) 
 
 /// Counts what is meant among the newest logs that the index has.
 pub async fn count_some(store: &impl Store, selection: &Selection) -> Result<(u64, bool), StoreError> {
-    let window = store.row::<Window>(selection.window(Direction::Descending, FIRST)).await?;
-    Ok(window.map_or((0, false), |window| (window.n, window.seen == FIRST)))
+    let most = store.pace().first_look;
+    let window = store.row::<Window>(selection.window(Direction::Descending, most)).await?;
+    Ok(window.map_or((0, false), |window| (window.n, window.seen == most)))
 }
 
 /// Reads the page of a selection in the order of a field, and of time for logs that have the same value. `by` may be
@@ -96,7 +90,8 @@ pub async fn look(
     let mut rest = selection.clone();
     let mut skip = page.offset() as u64;
     let mut left = most.unwrap_or(u64::MAX);
-    let mut size = FIRST;
+    let pace = store.pace();
+    let mut size = pace.first_look;
     for windows in 1.. {
         size = size.min(left);
         let window = store.row::<Window>(rest.window(direction, size)).await?;
@@ -114,14 +109,14 @@ pub async fn look(
             break;
         }
         let full = found.rows.len() as u64 == page.per_page;
-        if full || left == 0 || windows == MAX_WINDOWS {
+        if full || left == 0 || windows == pace.looks {
             found.capped = true;
             found.ended_at = Some(last).filter(|_| !full);
             break;
         }
         rest = selection.clone();
         rest.beyond(&last, direction);
-        size = NEXT;
+        size = pace.look;
     }
     Ok(found)
 }

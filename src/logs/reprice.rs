@@ -16,9 +16,6 @@ use crate::pricing::rules::{self, PriceRule, Quote};
 use crate::wire::Usage;
 use serde_json::{Value, json};
 
-/// Logs in a slice. Their new costs travel as one bound value.
-const SLICE: u64 = if cfg!(test) { 5 } else { 500 };
-
 /// How long one who works on a job may be silent before another takes over, in milliseconds.
 const LEASE_MS: u64 = 30_000;
 
@@ -179,10 +176,11 @@ async fn slice<S: Store>(
         selection.beyond(cursor, Direction::Ascending);
     }
     ahead.bound(store, &mut selection, Direction::Ascending).await?;
-    let limit = selection.bind(SLICE as i64);
+    let slice = store.pace().changed;
+    let limit = selection.bind(slice as i64);
     let order = selection.in_time(Direction::Ascending);
     let logs: Vec<Log> = store.rows(selection.select(COLUMNS, &format!("ORDER BY {order} LIMIT {limit}"))).await?;
-    let next = ahead.next(logs.len() as u64 == SLICE);
+    let next = ahead.next(logs.len() as u64 == slice);
     job.commit(store, &logs, &next, &rules, now()).await
 }
 

@@ -15,9 +15,6 @@ use crate::logs::paid_once;
 use crate::logs::removal;
 use serde_json::Value;
 
-/// Logs in one slice. Other requests wait for D1 while it is removed.
-const SLICE: u32 = if cfg!(test) { 1_000 } else { 500 };
-
 /// Slices in one run, because an invocation may send D1 a thousand statements.
 pub const MAX_SLICES: u32 = 50;
 
@@ -114,12 +111,15 @@ async fn slice(store: &impl Store, due: &Due, now_ms: u64, report: &mut Report) 
     if due.aged == 1 {
         let aged = "SELECT id FROM logs WHERE gateway = ?1 AND created_at < ?2 - 86400000 * \
              (SELECT settings->>'log_retention_days' FROM gateways WHERE key = ?1) ORDER BY created_at, id LIMIT ?3";
-        report.logs += remove(store, Statement::new(aged, [due.key.into(), at(now_ms), count(SLICE)]), now_ms).await?;
+        report.logs +=
+            remove(store, Statement::new(aged, [due.key.into(), at(now_ms), count(store.pace().removed)]), now_ms)
+                .await?;
     } else if due.excess == 1 {
         let excess = "SELECT id FROM logs WHERE gateway = ?1 ORDER BY created_at, id LIMIT coalesce(max(0, min(?2, \
              (SELECT logs FROM log_storage WHERE gateway = ?1) - (SELECT settings->>'log_management' FROM gateways \
                WHERE key = ?1 AND settings->>'log_management_strategy' = 'DELETE_OLDEST'))), 0)";
-        report.logs += remove(store, Statement::new(excess, [due.key.into(), count(SLICE)]), now_ms).await?;
+        report.logs +=
+            remove(store, Statement::new(excess, [due.key.into(), count(store.pace().removed)]), now_ms).await?;
     } else {
         report.bodies += remove_bodies(store, due.key, now_ms).await?;
     }
@@ -146,7 +146,8 @@ async fn remove_bodies(store: &impl Store, gateway: i64, now_ms: u64) -> Result<
          AND (created_at, id) > (SELECT bodies_at, bodies_id FROM log_storage WHERE gateway = ?1) AND created_at < \
          ?2 - 86400000 * (SELECT settings->>'log_body_retention_days' FROM gateways WHERE key = ?1) \
          ORDER BY created_at, id LIMIT ?3";
-    let old: Vec<Old> = store.rows(Statement::new(sql, [gateway.into(), at(now_ms), count(SLICE)])).await?;
+    let old: Vec<Old> =
+        store.rows(Statement::new(sql, [gateway.into(), at(now_ms), count(store.pace().removed)])).await?;
     let Some(Old { id: last, created_at, .. }) = old.last() else { return Ok(0) };
     let ids: Vec<&str> = old.iter().filter(|old| old.has_body == 1).map(|old| old.id.as_str()).collect();
     let removed = ids.len() as u64;

@@ -1,5 +1,6 @@
 //! [`Store`] on SQLite, for tests on the host, with D1's limits where they are tighter.
 
+use crate::db::pace::Pace;
 use crate::db::store::{Bind, Row, Statement, Store, StoreError};
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{Connection, StatementStatus, params_from_iter};
@@ -69,6 +70,21 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
+    /// Tests have few rows, and yet go on from statement to statement.
+    fn pace(&self) -> Pace {
+        Pace {
+            first_look: 3,
+            look: 4,
+            looks: 10_000,
+            added_up: 7,
+            texts: 3,
+            answer: 100,
+            changed: 5,
+            removed: 1_000,
+            merged: 7,
+        }
+    }
+
     /// SQLite itself does not count rows read; what is returned counts at least.
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         let (rows, steps) = select(&self.connection.borrow(), &statement)?;
@@ -157,6 +173,10 @@ impl Planned {
 }
 
 impl Store for Planned {
+    fn pace(&self) -> Pace {
+        self.inner.pace()
+    }
+
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         self.plans.borrow_mut().push((self.inner.plan(&statement), statement.sql.clone().into_owned()));
         self.inner.select(statement).await
@@ -202,6 +222,10 @@ impl<S> Faulty<S> {
 }
 
 impl<S: Store> Store for Faulty<S> {
+    fn pace(&self) -> Pace {
+        self.inner.pace()
+    }
+
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         self.calls.set(self.calls.get() + 1);
         self.fault(&self.before)?;

@@ -4,9 +4,6 @@
 use crate::db::store::{Store, StoreError, row};
 use crate::logs::filter::sql::{Direction, Selection};
 
-/// Logs that one statement looks through: some 20 ms of work.
-const MOST: u64 = if cfg!(test) { 4 } else { 10_000 };
-
 /// How far the next statements look.
 #[derive(Debug, Default)]
 pub struct Ahead(End);
@@ -51,7 +48,7 @@ impl Ahead {
         if matches!(self.0, End::Unknown) {
             self.0 = End::Nowhere;
             if selection.looks_through() {
-                let (last, rows_read) = store.counted::<Last>(selection.end(direction, MOST)).await?;
+                let (last, rows_read) = store.counted::<Last>(selection.end(direction, store.pace().look)).await?;
                 self.0 = last.into_iter().next().map_or(End::Nowhere, |last| End::At(last.id));
                 read = rows_read;
             }

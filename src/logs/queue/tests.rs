@@ -48,6 +48,10 @@ impl Queue {
 struct Picky(Sqlite);
 
 impl Store for Picky {
+    fn pace(&self) -> crate::db::pace::Pace {
+        self.0.pace()
+    }
+
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         self.0.select(statement).await
     }

@@ -21,9 +21,6 @@ pub const DAYS_MS: u64 = 400 * DAY_MS;
 /// requests are.
 const MAX_PAIRS: u32 = 50;
 
-/// Rows of `tallies` in one transaction: other requests wait for D1 meanwhile.
-const AT_ONCE: u32 = if cfg!(test) { 7 } else { 250 };
-
 /// Transactions in one run.
 const MAX_SLICES: u32 = 50;
 
@@ -32,12 +29,12 @@ const AGE: &str = "(time % 3600000 <> 0) + (time % 86400000 <> 0)";
 
 /// What is to be done from time to time.
 pub async fn run(store: &impl Store, now_ms: u64, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
-    repeat(store, steps(now_ms), now_ms, is_over).await
+    repeat(store, steps(store.pace().merged, now_ms), now_ms, is_over).await
 }
 
 /// Adds what transactions left, so that nothing is missing.
 pub async fn settle(store: &impl Store, now_ms: u64) -> Result<(), StoreError> {
-    repeat(store, vec![left()], now_ms, &|| false).await
+    repeat(store, vec![left(store.pace().merged)], now_ms, &|| false).await
 }
 
 /// Carries each step out until there is nothing more to do, or no more time. The second statement of a step removes what the
@@ -53,7 +50,7 @@ async fn repeat(
             let changed = match store.batch(step.clone()).await {
                 Ok(changed) => changed,
                 Err(error) if !error.is_of_the_rows() => return Err(error),
-                Err(error) => match mend::mend(store, AT_ONCE as usize, now_ms).await? {
+                Err(error) => match mend::mend(store, store.pace().merged as usize, now_ms).await? {
                     0 => return Err(error),
                     _ => continue,
                 },
@@ -71,21 +68,21 @@ async fn repeat(
 
 /// All that is to be done: what transactions left is added to minutes, old minutes to hours, old hours to days, and days that
 /// are older than anybody can ask for are removed.
-fn steps(now_ms: u64) -> Vec<Vec<Statement>> {
+fn steps(at_once: u32, now_ms: u64) -> Vec<Vec<Statement>> {
     let before = |kept: u64, span: u64| Bind::Int((now_ms.saturating_sub(kept) / span * span) as i64);
     let removed = format!("DELETE FROM rollup WHERE {AGE} = 0 AND time < ?1");
     // An hour, and a day, longer than they can be asked for: whoever asks for the oldest gets them whole.
     vec![
-        left(),
+        left(at_once),
         coarser(2, HOUR_MS, before(MINUTES_MS + HOUR_MS, HOUR_MS)),
         coarser(1, DAY_MS, before(HOURS_MS + DAY_MS, DAY_MS)),
         vec![Statement::new(removed, [before(DAYS_MS + DAY_MS, DAY_MS)])],
     ]
 }
 
-/// Adds some of what transactions left.
-fn left() -> Vec<Statement> {
-    let first = format!("SELECT id FROM tallies ORDER BY id LIMIT {AT_ONCE}");
+/// Adds some of what transactions left, which is `at_once` rows of `tallies`.
+fn left(at_once: u32) -> Vec<Statement> {
+    let first = format!("SELECT id FROM tallies ORDER BY id LIMIT {at_once}");
     // Without MATERIALIZED, SQLite would write each row out again for every figure that is taken out of it.
     let rows = format!(
         "WITH rows AS MATERIALIZED (SELECT row.value AS v FROM tallies, json_each(tallies.tallies) AS row \

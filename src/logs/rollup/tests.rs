@@ -210,6 +210,10 @@ fn a_group_that_is_written_in_parts_is_added_once() {
     /// Refuses what has several records, after it took effect or before.
     struct Apart(Sqlite, bool);
     impl Store for Apart {
+        fn pace(&self) -> crate::db::pace::Pace {
+            self.0.pace()
+        }
+
         async fn select(
             &self,
             statement: Statement,
