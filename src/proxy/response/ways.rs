@@ -52,7 +52,8 @@ pub fn teed(
     made: impl Fn(&JsValue) -> Result<Response, String>,
 ) -> Response {
     let branches = stream.tee();
-    let (ours, theirs): (ReadableStream, ReadableStream) =
+    // The runtime moves the first branch more cheaply, and the client's is moved event by event.
+    let (theirs, ours): (ReadableStream, ReadableStream) =
         (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
     let (body, sent) = match stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) {
         true => stream_usage_worker::piped(&theirs),
