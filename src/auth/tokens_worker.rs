@@ -7,6 +7,7 @@ use crate::auth::wrong_tokens::{self, WrongTokens};
 use crate::db::store::StoreError;
 use crate::http::headers::Headers;
 use crate::platform::{Runtime, d1, now};
+use futures_util::FutureExt;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -58,6 +59,16 @@ pub async fn identify(
     let Some(value) = &presented.token else {
         return Ok(if presented.is_wrong { wrong(headers, address_header) } else { Who::Stranger });
     };
+    known(runtime, headers, value, address_header).boxed_local().await
+}
+
+/// Whose a token of ours is.
+async fn known(
+    runtime: &Rc<Runtime>,
+    headers: &Headers,
+    value: &str,
+    address_header: Option<&str>,
+) -> Result<Who, StoreError> {
     let digest = presented::digest_text(value);
     let kept =
         RIGHT.with_borrow(|right| right.get(&digest).map(|kept| (kept.token.clone(), kept.read_at, kept.is_doubtful)));

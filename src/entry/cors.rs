@@ -10,6 +10,7 @@ use crate::http::headers::{Edits, Headers};
 use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
 use crate::platform::Runtime;
+use futures_util::FutureExt;
 use std::rc::Rc;
 use web_sys::Response;
 
@@ -35,7 +36,7 @@ pub async fn asked(asked: &Incoming, path: &str, methods: &str, runtime: &Runtim
 
 /// Adds to an answer, or a refusal, what lets a page read it, if its origin may.
 pub async fn let_read(asked: &Incoming, path: &str, response: &Response, runtime: &Runtime) {
-    if cors::is_preflight(&asked.method, &asked.headers) || response.status() == 101 {
+    if cors::is_preflight(&asked.method, &asked.headers) {
         return;
     }
     let origin = asked.headers.get("origin");
@@ -45,10 +46,12 @@ pub async fn let_read(asked: &Incoming, path: &str, response: &Response, runtime
         Some(Subject::Gateway { account, gateway }) => {
             let snapshot = match snapshot_worker::known(account, gateway) {
                 // What was refused before anybody looked.
-                None if origin.is_some() => snapshot(account, gateway, runtime).await.ok().flatten(),
+                None if origin.is_some() => snapshot(account, gateway, runtime).boxed_local().await.ok().flatten(),
                 known => known.flatten(),
             };
-            if let Some(cors) = snapshot.as_ref().and_then(|snapshot| snapshot.gateway.cors.as_ref()) {
+            if let Some(cors) = snapshot.as_ref().and_then(|snapshot| snapshot.gateway.cors.as_ref())
+                && response.status() != 101
+            {
                 add(response, origin.and_then(|origin| cors.allows(origin)));
                 let _ = response.headers().append("vary", cors::VARY);
             }

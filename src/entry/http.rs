@@ -33,6 +33,7 @@ use crate::providers::resolver::Lookup;
 use crate::providers::resolver_worker;
 use crate::proxy::handle;
 use crate::proxy::{caller, limits, universal_worker, websocket_worker};
+use futures_util::FutureExt;
 use serde_json::json;
 use std::rc::Rc;
 use web_sys::{Request, Response};
@@ -74,12 +75,14 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
             handle::handle(asked, route, query, caller, runtime).await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {
-            universal_worker::request(asked, route, runtime).await
+            universal_worker::request(asked, route, runtime).boxed_local().await
         }
-        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => websocket_worker::opened(asked, route, runtime).await,
-        Ok(route) => controlled(asked, route, origin, query, runtime).await,
+        Ok(route @ Route { endpoint: Endpoint::Socket, .. }) => {
+            websocket_worker::opened(asked, route, runtime).boxed_local().await
+        }
+        Ok(route) => controlled(asked, route, origin, query, runtime).boxed_local().await,
         Err(NoRoute::Asked(allowed)) => {
-            message_worker::response(&cors::asked(asked, path, &allowed.join(", "), runtime).await)
+            message_worker::response(&cors::asked(asked, path, &allowed.join(", "), runtime).boxed_local().await)
         }
         Err(NoRoute::NotFound(Plane::Data)) => {
             message_worker::response(&Refusal::not_found(path.get(..200).unwrap_or(path)).reply())

@@ -7,6 +7,7 @@ use crate::gateways::gateway::{self, DEFAULT};
 use crate::gateways::shards_worker;
 use crate::gateways::snapshot::{self, GatewaySnapshot};
 use crate::platform::{Runtime, d1, now, random};
+use futures_util::FutureExt;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -47,23 +48,10 @@ pub async fn settings(
     }
     let store = runtime.database().within(d1::REQUEST_PATIENCE_MS);
     let read = match snapshot::read(&store, account, gateway).await {
-        Ok(None) if is_let_in && gateway == DEFAULT => {
-            let actor = Actor { name: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
-            match gateway::create_default(
-                &runtime.databases().within(d1::REQUEST_PATIENCE_MS),
-                account,
-                &actor,
-                id::mint(now(), random()),
-            )
-            .await
-            {
-                Ok(_) => {
-                    shards_worker::tell(runtime).await;
-                    snapshot::read(&store, account, gateway).await
-                }
-                Err(error) => Err(error),
-            }
-        }
+        Ok(None) if is_let_in && gateway == DEFAULT => match create_default(runtime, account).boxed_local().await {
+            Ok(()) => snapshot::read(&store, account, gateway).await,
+            Err(error) => Err(error),
+        },
         read => read,
     };
     match (read, kept) {
@@ -78,6 +66,14 @@ pub async fn settings(
         }
         (Err(error), _) => Err(error),
     }
+}
+
+async fn create_default(runtime: &Runtime, account: &str) -> Result<(), StoreError> {
+    let actor = Actor { name: "gateway", now_ms: now(), entry: id::mint(now(), random()) };
+    let databases = runtime.databases().within(d1::REQUEST_PATIENCE_MS);
+    gateway::create_default(&databases, account, &actor, id::mint(now(), random())).await?;
+    shards_worker::tell(runtime).await;
+    Ok(())
 }
 
 /// What the isolate knows of a gateway without asking for it, however old that is.

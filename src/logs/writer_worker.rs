@@ -10,6 +10,7 @@ use crate::logs::queue_worker::Queue;
 use crate::logs::record::LogRecord;
 use crate::platform::bodies::{self as bucket, Bodies};
 use crate::platform::{Runtime, console, now, pause, random};
+use futures_util::FutureExt;
 use serde_json::json;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -62,7 +63,7 @@ pub async fn submit(
     if is_logged && bodies::is_long(&record) {
         let bodies = Bodies::new(&runtime.env);
         if bodies.is_bound() {
-            put_apart(&mut record, &bodies).await;
+            put_apart(&mut record, &bodies).boxed_local().await;
         }
     }
     let window = match Queue::new(&runtime.env).is_bound() {

@@ -4,6 +4,7 @@ use crate::http::refusal::Refusal;
 use crate::platform::{js, now, within};
 use crate::providers::resolver::{self, KINDS, Lookup};
 use crate::providers::upstream::CustomProvider;
+use futures_util::FutureExt;
 use futures_util::future::join;
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -36,7 +37,7 @@ thread_local! {
 /// `endpoint` is the resolver's URL, and `internal_allowed` what the operator says of such hosts.
 pub async fn admit(provider: &CustomProvider, internal_allowed: bool, endpoint: &str) -> Result<(), Refusal> {
     match provider.name_to_check(internal_allowed)? {
-        Some(name) => provider.admit(&known(&name, endpoint).await),
+        Some(name) => provider.admit(&known(&name, endpoint).boxed_local().await),
         None => Ok(()),
     }
 }

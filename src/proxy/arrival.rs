@@ -26,6 +26,7 @@ use crate::proxy::request_body::Taken;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
 use crate::proxy::{credentials, session_worker, stream_usage_worker};
 use crate::wire;
+use futures_util::FutureExt;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
 
@@ -143,6 +144,7 @@ impl Arrival<'_> {
     }
 
     /// Who opens a WebSocket, as each of its responses has to know.
+    #[inline(never)]
     pub fn websocket_caller(&self, trusted: bool) -> session_worker::Caller {
         session_worker::Caller {
             headers: self.asked.headers.clone(),
@@ -223,7 +225,8 @@ impl Arrival<'_> {
             usage_asked: exchange.call.usage_asked,
             custom: key.map(|key| (key, snapshot.gateway.cache.purged_at(key))),
         };
-        let answer = exchange.cache.look_up(&asked, &prepared.body, &exchange.client, &exchange.runtime).await;
+        let answer =
+            exchange.cache.look_up(&asked, &prepared.body, &exchange.client, &exchange.runtime).boxed_local().await;
         exchange.call.cached = answer.is_some();
         answer
     }

@@ -15,6 +15,7 @@ use crate::platform::{Runtime, console};
 use crate::proxy::caller::Caller;
 use crate::proxy::capability::SentWith;
 use crate::proxy::capability_worker;
+use futures_util::FutureExt;
 use std::rc::Rc;
 
 /// A caller that may go on.
@@ -34,7 +35,7 @@ pub async fn admit(
     runtime: &Rc<Runtime>,
 ) -> Result<Admitted, Refusal> {
     let granted = match capability {
-        Some(text) => Some(capability_worker::redeem(text, route, query, &asked.method, runtime).await),
+        Some(text) => Some(capability_worker::redeem(text, route, query, &asked.method, runtime).boxed_local().await),
         None => None,
     };
     let is_granted = matches!(granted, Some(Ok(_)));

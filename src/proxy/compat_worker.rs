@@ -11,6 +11,7 @@ use crate::providers::upstream::CustomProvider;
 use crate::proxy::compat;
 use crate::proxy::upstream_request::{MAX_KEPT, Unsent};
 use crate::wire::unpack_worker;
+use futures_util::FutureExt;
 use js_sys::Uint8Array;
 use web_sys::{Request, RequestInit};
 
@@ -28,9 +29,13 @@ pub async fn resolved(
     route: &Route<'_>,
     custom: &[CustomProvider],
 ) -> Result<Option<Resolved>, Unsent> {
-    if route.provider != COMPAT {
-        return Ok(None);
+    match route.provider {
+        COMPAT => understood(asked, route, custom).boxed_local().await.map(Some),
+        _ => Ok(None),
     }
+}
+
+async fn understood(asked: &Incoming, route: &Route<'_>, custom: &[CustomProvider]) -> Result<Resolved, Unsent> {
     let request = &asked.request;
     let (bytes, allotment) = match request.body() {
         None => (Vec::new(), GrowingAllotment::default()),
@@ -57,7 +62,7 @@ pub async fn resolved(
     let mut headers = asked.headers.clone();
     headers.0.retain(|(name, _)| name != "content-encoding");
     let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
-    Ok(Some(Resolved { asked, provider, rest, _share: allotment }))
+    Ok(Resolved { asked, provider, rest, _share: allotment })
 }
 
 // === impl Resolved ===

@@ -26,6 +26,7 @@ use crate::proxy::compat;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
+use futures_util::FutureExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -117,7 +118,7 @@ pub async fn resolve(
         }
         Choice::Stored(key) => {
             exchange.call.credential = call::Credential::Stored(key.alias.clone());
-            let secret = opened(key, snapshot, &runtime).await?;
+            let secret = opened(key, snapshot, &runtime).boxed_local().await?;
             select::admit_resource(form, &exchange.call.rest, secret.trim())?;
             let material = select::material(form, &exchange.call.rest, secret.trim());
             credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
@@ -242,14 +243,14 @@ impl Credential {
                 outgoing.set(name, value);
             }
             Some(Material::Google(account)) => {
-                let token = minted(&account, exchange).await?;
+                let token = minted(&account, exchange).boxed_local().await?;
                 exchange.call.secrets.keep(&token);
                 outgoing.set("authorization", format!("Bearer {token}"));
             }
             Some(Material::Aws(keys)) => {
                 let secrets = [&keys.access_key_id, &keys.secret_access_key].into_iter().chain(&keys.session_token);
                 secrets.for_each(|secret| exchange.call.secrets.keep(secret));
-                return signed(&keys, asked, &url, outgoing, body, exchange).await;
+                return signed(&keys, asked, &url, outgoing, body, exchange).boxed_local().await;
             }
         }
         Ok(url)

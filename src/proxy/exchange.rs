@@ -67,6 +67,7 @@ pub struct Exchange {
 impl Exchange {
     /// The job of another attempt. Both have the request's body for their rows, if there is room for it twice; else the other one
     /// has it.
+    #[inline(never)]
     pub fn another(&mut self) -> Self {
         let body = self.call.body.take();
         let mut other = self.clone();

@@ -20,6 +20,7 @@ use crate::proxy::stream_usage_worker;
 use crate::wire::body::{self, Copying};
 pub use held::Held;
 
+use futures_util::FutureExt;
 use passed::passed;
 use readdressed::readdressed;
 use wasm_bindgen::{JsCast, JsValue};
@@ -39,11 +40,11 @@ pub async fn give(upstream: Answer, is_head: bool, mut exchange: Exchange) -> Re
         && reader.may_show_key(&exchange)
         && let Some(stream) = upstream.body()
     {
-        return masked(&upstream, stream, reader, exchange).await;
+        return masked(&upstream, stream, reader, exchange).boxed_local().await;
     }
     let fields = if is_head { Vec::new() } else { exchange.links().fields(status, &reader.headers) };
     if !fields.is_empty() {
-        return readdressed(&upstream, whole, &fields, reader, exchange).await;
+        return readdressed(&upstream, whole, &fields, reader, exchange).boxed_local().await;
     }
     let mut edits = exchange.marks(status, &reader.headers);
     if status == 101 {

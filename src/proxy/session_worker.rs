@@ -61,6 +61,7 @@ const LONG: u32 = 4 * 1024;
 const COPIES: u64 = 2;
 
 /// Gives a client the WebSocket that the provider has accepted.
+#[inline(never)]
 pub fn relayed(
     upstream: &Response,
     theirs: &Headers,

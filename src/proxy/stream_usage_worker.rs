@@ -39,6 +39,11 @@ pub fn asked(
     if !exchange.call.facts.stream || !target.knows_option() || !is_wanted(target, snapshot, exchange) {
         return body;
     }
+    with_option(body, headers, exchange)
+}
+
+#[inline(never)]
+fn with_option(body: Taken, headers: &Headers, exchange: &mut Exchange) -> Taken {
     let Taken::Whole(buffer, allotment) = body else { return body };
     let is_readable = buffer.byte_length() as usize <= MAX_BODY && headers.content_codings().is_empty();
     let edits = if is_readable { stream_usage::edits(&js::bytes(&buffer)).unwrap_or_default() } else { Vec::new() };

@@ -23,6 +23,7 @@ use crate::wire;
 use crate::wire::body::{self, Copying};
 use crate::wire::request::RequestFacts;
 use crate::wire::unpack_worker;
+use futures_util::FutureExt;
 use js_sys::ArrayBuffer;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
@@ -65,7 +66,7 @@ impl Prepared {
     /// Reads a body to its end that is not sent: an answer before that would cost the client its connection.
     pub async fn discard(&self) {
         let Taken::Stream(stream) = &self.body else { return };
-        let _ = within(DISCARD_PATIENCE_MS, blocks::drained(stream.unchecked_ref())).await;
+        let _ = within(DISCARD_PATIENCE_MS, blocks::drained(stream.unchecked_ref())).boxed_local().await;
     }
 
     /// Sends the request and waits for the head of the answer, and for all of a short one, no longer than it may take.
@@ -205,11 +206,11 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut 
             };
             let Some(stream) = request.body() else { return Ok(Taken::Nothing) };
             if length.is_some() && keep.needed {
-                blocks::drained(&stream).await;
+                blocks::drained(&stream).boxed_local().await;
                 return Err(Refusal::no_room("a body that has to be signed").into());
             }
             let later = |rest| exchange.runtime.context.wait_until(rest);
-            match (blocks::upload(stream, bound, length, later).await, length) {
+            match (blocks::upload(stream, bound, length, later).boxed_local().await, length) {
                 (Ok(Upload::Longer(stream, begun, _)), Some(_)) => Ok(Upload::Longer(stream, begun, Longer::ThanRoom)),
                 (taken, _) => taken,
             }
@@ -218,7 +219,7 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut 
     let (buffer, allotment) = match taken.map_err(|error| js::message(&error)) {
         Ok(Upload::Whole(buffer, allotment)) => (buffer, Rc::new(allotment)),
         Ok(Upload::Longer(stream, _, Longer::ThanRoom)) if keep.needed => {
-            blocks::drained(&stream).await;
+            blocks::drained(&stream).boxed_local().await;
             return Err(Refusal::no_room("a body that has to be signed").into());
         }
         Ok(Upload::Longer(stream, begun, why)) => {
@@ -272,7 +273,7 @@ async fn read(
     let (plain, allotment) = if codings.is_empty() {
         (Ok(buffer.clone()), Some(Rc::clone(allotment)))
     } else {
-        let plain = unpack_worker::unpacked(buffer, &codings).await;
+        let plain = unpack_worker::unpacked(buffer, &codings).boxed_local().await;
         let mut allotment = GrowingAllotment::default();
         let fits = plain.as_ref().is_ok_and(|plain| allotment.add(u64::from(plain.byte_length())));
         (plain, fits.then(|| Rc::new(allotment)))

@@ -37,6 +37,7 @@ struct Kept {
 }
 
 impl Held {
+    #[inline(never)]
     pub fn new(upstream: Answer, exchange: &Exchange) -> Self {
         // No error comes whole with its head.
         let (upstream, reader, _) = Reader::of(upstream, exchange);
