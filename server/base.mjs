@@ -60,7 +60,9 @@ export function wrangler(...args) {
   try {
     folder = dirname(createRequire(import.meta.url).resolve("wrangler/package.json"));
   } catch {
-    throw new Failure(`wrangler is not installed. Run \`npm install\` in the folder where you installed Tollgate.`);
+    const { peerDependencies } = JSON.parse(readText(join(root, "package.json")));
+    const names = Object.entries(peerDependencies).map(([name, version]) => `${name}@${version}`).join(" ");
+    throw new Failure(`wrangler is not installed, which npm does with Tollgate unless it is told not to. Run \`npm install ${names}\`.`);
   }
   return { command: newNode(), args: [join(folder, "bin/wrangler.js"), ...args] };
 }

@@ -1,10 +1,10 @@
 // A server that is killed while it answers: which of the answers have their row after the next start.
-import { ACCOUNT, TOKEN } from "./harness.mjs";
+import { ACCOUNT, TOKEN, until } from "./harness.mjs";
 
 const CHAT = JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] });
 
-/** Asks over 16 connections until `kill` has been carried out, and a moment longer. Returns each answer that was read to its end, as `{id, at}`. */
-export async function killedUnderLoad(served, kill, { connections = 16, before = 1_000, after = 300 } = {}) {
+/** Asks over 16 connections until so many answers were read `before`, carries out `kill`, and goes on for a moment. Returns each answer that was read to its end, as `{id, at}`. */
+export async function killedUnderLoad(served, kill, { connections = 16, before = 200, after = 300 } = {}) {
   const answered = [];
   let isOver = false;
   const ask = async () => {
@@ -19,7 +19,7 @@ export async function killedUnderLoad(served, kill, { connections = 16, before =
     }
   };
   const load = Array.from({ length: connections }, ask);
-  await new Promise((resolve) => setTimeout(resolve, before));
+  await until(() => answered.length >= before, `${before} answers`, 120_000);
   // What can be read now was written, whatever happens next.
   const written = await ids(served);
   const killedAt = Date.now();

@@ -278,11 +278,11 @@ test("a state that a newer version has used, and one that wrangler made, go on w
 });
 
 for (const part of ["workerd", "serve.mjs", "start.mjs", "all of them"]) {
-  test(`kill -9 of ${part} under load: what could be read before can be read after the next start`, async () => {
+  test(`kill -9 of ${part} under load: what could be read before can be read after the next start`, async (t) => {
     const parts = gw.processes().filter(({ command }) => /workerd|serve\.mjs|start\.mjs/.test(command));
     const chosenOnes = part === "all of them" ? parts.filter(({ command }) => !/bin\/workerd/.test(command)) : parts.filter(({ command }) => command.includes(part === "workerd" ? "bin/workerd" : part)).slice(-1);
     assert.ok(chosenOnes.length > 0, parts.map(({ command }) => command).join("\n"));
-    const { answered: all, written } = await killedUnderLoad(gw, () => chosenOnes.forEach(({ pid }) => process.kill(pid, "SIGKILL")));
+    const { answered: all, written, killedAt } = await killedUnderLoad(gw, () => chosenOnes.forEach(({ pid }) => process.kill(pid, "SIGKILL")));
     assert.ok(written.size > 20, `${written.size} logs`);
     if (part === "workerd") {
       await until(async () => (await raw(`${gw.url}/health`)).status === 200, "the runtime", 60_000);
@@ -298,7 +298,7 @@ for (const part of ["workerd", "serve.mjs", "start.mjs", "all of them"]) {
     const kept = await ids(gw);
     assert.deepEqual([...written].filter((id) => !kept.has(id)), []);
     const lost = all.filter(({ id }) => !kept.has(id));
+    t.diagnostic(`${lost.length} of ${all.length} answers have no row${lost.length ? `, the oldest of them ${killedAt - Math.min(...lost.map(({ at }) => at))} ms before the kill` : ""}`);
     assert.ok(lost.length < all.length / 2, `${lost.length} of ${all.length} were lost`);
-    assert.equal(gw.sql ? kept.size >= written.size : false, true);
   });
 }
