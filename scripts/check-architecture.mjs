@@ -58,6 +58,11 @@ const USE_OF_CRATE = new RegExp(
 const CONSOLE = "src/platform/console.rs";
 const PRINTING = /\bconsole_(?:log|error|warn|debug)!|\b(?:e?print(?:ln)?|dbg)!/g;
 
+/** Topics that say what sort of error theirs are (base/fault.rs) and leave statuses and codes to http/kinds.rs. */
+const WITHOUT_STATUS = ["src/limit/", "src/logs/filter/", "src/logs/filter.rs", "src/feedback/", "src/evaluate/", "src/providers/"];
+/** The types that have a status, and a status of an error that is given to something. */
+const STATUS = /\b(?:ApiError|Refusal|Reply)\b|\bhttp::(?:envelope|refusal|kinds)\b|\bstatus\s*[:=]\s*[45]\d\d\b/g;
+
 const MOST_LINES = 400;
 /** Raw strings, strings, characters and comments, where the name of a crate means nothing. */
 const NOT_CODE = /\br(#*)"[^]*?"\1|"(?:\\[^]|[^"\\])*"|'(?:\\[^']+|[^'\\])'|\/\/.*|\/\*[^]*?\*\//g;
@@ -206,12 +211,16 @@ function circleProblems(files) {
   return circles(files).map((group) => `these import each other in a circle, so that none can be read without the others: ${group.join(", ")}`);
 }
 
-function fileProblems(file, { code, lines }) {
+function fileProblems(file, { code, shipped, lines }) {
   const room = roomOf(file);
   const inShell = file === "src/lib.rs" || SHELL.includes(room) || WORKER_HALF.test(file);
   const problems = [];
   const at = (pattern, say) => [...code.matchAll(pattern)].forEach((match) => problems.push(`${file}:${lineOf(code, match.index)}: ${say(match)}`));
   if (!inShell) at(USE_OF_CRATE, (match) => `uses the crate ${match[1] ?? match[2]}; it must run on the host, so the runtime is for ${SHELL.join(", ")} and files that end in _worker.rs or _do.rs`);
+  if (WITHOUT_STATUS.some((topic) => file.startsWith(topic))) {
+    const found = [...shipped.matchAll(STATUS)].map((match) => `${file}:${lineOf(shipped, match.index)}: knows of answers of HTTP (${match[0]}); a topic says the kind of its errors (base/fault.rs), and http/kinds.rs has the status of each kind`);
+    problems.push(...found.slice(0, 1));
+  }
   if (file !== CONSOLE) at(PRINTING, () => `prints; that is for ${CONSOLE}, which masks keys`);
   at(/\bcfg!\(test\)/g, () => "cfg!(test) in an expression makes tests run other code than ships; make it an argument");
   if (lines > MOST_LINES) problems.push(`${file}: has ${lines} lines before its tests, and may have ${MOST_LINES}: ask what leaked into it`);

@@ -69,7 +69,7 @@ pub fn read(body: &[u8]) -> Result<Feedback, ApiError> {
     }
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(["body"], format!("Expected a JSON object {{\"data\": {{…}}}}: {error}")))?;
-    Feedback::merge(&body)
+    Ok(Feedback::merge(&body)?)
 }
 
 /// Refuses what would make the merged feedback of a log too large to be shown.
@@ -506,7 +506,7 @@ mod tests {
             block_on(locate(&[(0, &store)], id, &context))
         };
         for id in ["same", "session", "shared"] {
-            let error = found(id, "").unwrap_err();
+            let error = ApiError::from(found(id, "").unwrap_err());
             assert_eq!(error.status, 409, "{id}");
             assert!(error.message.contains("acct/gw, acct/sibling"), "{}", error.message);
             assert!(found(id, "account=acct&gateway=gw").unwrap().is_some(), "{id}");

@@ -1,5 +1,6 @@
 //! What everything else is built of: ids, times, numbers. It imports nothing of ours.
 
+pub mod fault;
 pub mod id;
 pub mod join_all;
 pub mod mask;

@@ -3,6 +3,7 @@
 //! Two implementations: D1 in the Worker (`platform::d1`) and SQLite on the host, where every statement runs
 //! in the unit tests against the real migrations.
 
+use crate::base::fault::{Fault, Kind};
 use crate::base::number::Finite;
 use crate::db::pace::Pace;
 use serde_json::{Map, Value};
@@ -132,6 +133,20 @@ impl StoreError {
         ["malformed JSON", "constraint failed", "integer overflow", "is missing or of another type"]
             .iter()
             .any(|words| self.0.contains(words))
+    }
+}
+
+impl Fault for StoreError {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+
+    fn message(&self) -> String {
+        "Internal Error".to_owned()
+    }
+
+    fn cause(&self) -> Option<String> {
+        Some(format!("database: {}", self.0))
     }
 }
 

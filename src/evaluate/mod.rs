@@ -19,7 +19,7 @@ pub mod tally;
 mod tests;
 mod verdicts;
 
-use crate::http::envelope::ApiError;
+use crate::base::fault::Invalid;
 use answers::Test;
 use judge::Judge;
 use serde_json::{Map, Value, json};
@@ -176,19 +176,19 @@ const MAX_EVALUATORS: usize = 30;
 
 impl Plan {
     /// Reads `evaluation_type_ids`, `settings` and `group_by`. Errors say where in the body they are.
-    pub fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
+    pub fn parse(body: &Map<String, Value>) -> Result<Self, Invalid> {
         let none = Map::new();
         let settings = match body.get("settings") {
             None | Some(Value::Null) => &none,
             Some(Value::Object(settings)) => settings,
             Some(_) => {
-                return Err(ApiError::invalid(["body", "settings"], "Expected an object: evaluator id → its settings"));
+                return Err(Invalid::at(["body", "settings"], "Expected an object: evaluator id → its settings"));
             }
         };
         let ids = body.get("evaluation_type_ids").and_then(Value::as_array).filter(|ids| !ids.is_empty());
         let Some(ids) = ids.filter(|ids| ids.len() <= MAX_EVALUATORS) else {
             let rule = format!("Expected an array of 1 to {MAX_EVALUATORS} ids of evaluation types");
-            return Err(ApiError::invalid(["body", "evaluation_type_ids"], rule));
+            return Err(Invalid::at(["body", "evaluation_type_ids"], rule));
         };
         let mut evaluators: Vec<(String, Evaluator)> = Vec::new();
         for (index, id) in ids.iter().enumerate() {
@@ -196,7 +196,7 @@ impl Plan {
             let place = ["body", "evaluation_type_ids", place.as_str()];
             let id = id.as_str().unwrap_or("");
             if evaluators.iter().any(|(known, _)| known == id) {
-                return Err(ApiError::invalid(
+                return Err(Invalid::at(
                     place,
                     "This evaluator is there already; a suffix makes a second one, e.g. llm_judge:tone",
                 ));
@@ -205,12 +205,12 @@ impl Plan {
             evaluators.push((id.to_owned(), evaluator));
         }
         if let Some(name) = settings.keys().find(|name| !evaluators.iter().any(|(id, _)| id == *name)) {
-            return Err(ApiError::invalid(["body", "settings", name], "There is no such id in evaluation_type_ids"));
+            return Err(Invalid::at(["body", "settings", name], "There is no such id in evaluation_type_ids"));
         }
         let group_by = match body.get("group_by") {
             None | Some(Value::Null) => None,
             Some(name) => Some(name.as_str().and_then(GroupBy::parse).ok_or_else(|| {
-                ApiError::invalid(["body", "group_by"], "Expected 'model', 'provider' or 'metadata.<key>'")
+                Invalid::at(["body", "group_by"], "Expected 'model', 'provider' or 'metadata.<key>'")
             })?),
         };
         Ok(Self { evaluators, group_by })
@@ -220,16 +220,16 @@ impl Plan {
 // === impl Evaluator ===
 
 impl Evaluator {
-    fn parse(id: &str, settings: Option<&Value>, place: &[&str]) -> Result<Self, ApiError> {
+    fn parse(id: &str, settings: Option<&Value>, place: &[&str]) -> Result<Self, Invalid> {
         let (kind, suffix) = id.split_once(':').unwrap_or((id, ""));
         let unknown = || {
             let names: Vec<String> = TYPES.iter().map(|known| format!("'{}'", known.id)).collect();
-            ApiError::invalid(place.iter().copied(), format!("Invalid enum value. Expected {}", names.join(" | ")))
+            Invalid::at(place.iter().copied(), format!("Invalid enum value. Expected {}", names.join(" | ")))
         };
         let wrong = |(field, rule): (&str, String)| {
             let path: Vec<&str> =
                 ["body", "settings", id].into_iter().chain(field.split('.').filter(|part| !part.is_empty())).collect();
-            ApiError::invalid(path, rule)
+            Invalid::at(path, rule)
         };
         let none = json!({});
         let given = settings.unwrap_or(&none);
@@ -244,7 +244,7 @@ impl Evaluator {
         }
         if kind == "feedback" {
             return match suffix {
-                "" => Err(ApiError::invalid(place.iter().copied(), "Expected feedback:<key>, e.g. feedback:rating")),
+                "" => Err(Invalid::at(place.iter().copied(), "Expected feedback:<key>, e.g. feedback:rating")),
                 key => Ok(Self::Figure(Figure::Mean(Metric::Feedback(key.to_owned())))),
             };
         }

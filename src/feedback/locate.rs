@@ -5,9 +5,9 @@ use crate::base::id::{self, MarkKey};
 use crate::base::join_all::{Work, join_all};
 use crate::db::databases::Databases;
 use crate::db::store::{Statement, Store, StoreError, row};
+use crate::feedback::fault::Fault;
 use crate::feedback::model::FeedbackAuthor;
 use crate::gateways::gateway;
-use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use std::cell::RefCell;
 
@@ -36,9 +36,6 @@ pub struct Found {
     pub gateway: String,
 }
 
-/// So many gateways are named where an id means logs of several.
-const MAX_NAMED: usize = 10;
-
 /// Databases with their numbers.
 pub type LogDatabases<'d, S> = Vec<(u32, &'d S)>;
 
@@ -46,7 +43,7 @@ pub type LogDatabases<'d, S> = Vec<(u32, &'d S)>;
 pub async fn log_databases<'d, D: Databases>(
     databases: &'d D,
     context: &Context<'_>,
-) -> Result<LogDatabases<'d, D::One>, ApiError> {
+) -> Result<LogDatabases<'d, D::One>, Fault> {
     let account = context.caller.account().or(context.query.get("account"));
     if let (false, Some(account), Some(gateway)) =
         (databases.others().is_empty(), account, context.query.get("gateway"))
@@ -64,7 +61,7 @@ pub async fn locate(
     log_databases: &[(u32, &impl Store)],
     request_id: &str,
     context: &Context<'_>,
-) -> Result<Option<Found>, ApiError> {
+) -> Result<Option<Found>, Fault> {
     let (all, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
     let mut asked: Vec<Work<'_>> = Vec::new();
     for (shard, store) in log_databases {
@@ -83,7 +80,7 @@ pub async fn locate(
         gateways.sort_unstable();
         gateways.dedup();
         if gateways.len() > 1 {
-            return Err(several(&gateways));
+            return Err(Fault::SeveralGateways(gateways.into_iter().map(str::to_owned).collect()));
         }
     }
     all.retain(|found| Some(found.rank) == rank);
@@ -93,15 +90,6 @@ pub async fn locate(
         (None, Some(error)) => Err(error.into()),
         (None, None) => Ok(None),
     }
-}
-
-fn several(gateways: &[&str]) -> ApiError {
-    let named = gateways.get(..MAX_NAMED).unwrap_or(gateways).join(", ");
-    let more = if gateways.len() > MAX_NAMED { ", and others" } else { "" };
-    ApiError::ambiguous(format!(
-        "Logs of several gateways have this id: {named}{more} (account/gateway). Name one with ?gateway= (the admin with \
-         ?account= as well), or give the log's own id, the cf-aig-log-id of the answer"
-    ))
 }
 
 /// Finds the log: by its own id, else by the id in the provider's answer, else by the caller's event id. Of several the newest of

@@ -1,5 +1,6 @@
 //! What people say of an answer.
 
+pub mod fault;
 pub mod locate;
 pub mod model;
 pub mod pending;

@@ -1,9 +1,9 @@
 //! What people say about an answer, and how it becomes part of a log: thumbs and scores, tags added later, and feedback
 //! of any shape that is merged key by key.
 
+use crate::base::fault::Invalid;
 use crate::base::mask;
 use crate::db::store::{Bind, Statement};
-use crate::http::envelope::ApiError;
 use crate::logs::metadata;
 use serde_json::{Map, Value, json};
 
@@ -52,14 +52,14 @@ pub const MAX_METADATA: u64 = 65_536;
 
 impl Feedback {
     /// Reads the body of a `PATCH`.
-    pub fn patch(body: &Value) -> Result<Self, ApiError> {
-        let object = body.as_object().ok_or_else(|| ApiError::invalid(["body"], "Expected a JSON object"))?;
+    pub fn patch(body: &Value) -> Result<Self, Invalid> {
+        let object = body.as_object().ok_or_else(|| Invalid::at(["body"], "Expected a JSON object"))?;
         let feedback = match object.get("feedback") {
             None => None,
             Some(Value::Null) => Some(None),
             Some(value) => match value.as_f64() {
                 Some(thumb) if [-1.0, 0.0, 1.0].contains(&thumb) => Some(Some(thumb as i64)),
-                _ => return Err(ApiError::invalid(["body", "feedback"], "Expected -1, 0, 1 or null")),
+                _ => return Err(Invalid::at(["body", "feedback"], "Expected -1, 0, 1 or null")),
             },
         };
         let score = match object.get("score") {
@@ -67,7 +67,7 @@ impl Feedback {
             Some(Value::Null) => Some(None),
             Some(value) => match value.as_f64() {
                 Some(score) if (0.0..=100.0).contains(&score) => Some(Some(score)),
-                _ => return Err(ApiError::invalid(["body", "score"], "Expected a number from 0 to 100, or null")),
+                _ => return Err(Invalid::at(["body", "score"], "Expected a number from 0 to 100, or null")),
             },
         };
         let metadata = match object.get("metadata") {
@@ -81,26 +81,23 @@ impl Feedback {
                         let rule = format!(
                             "Expected a string of at most {MAX_METADATA_TEXT} bytes, a number, a boolean, or null to remove the entry"
                         );
-                        return Err(ApiError::invalid(place(key), rule));
+                        return Err(Invalid::at(place(key), rule));
                     }
                     if key.starts_with("cf.") {
-                        return Err(ApiError::invalid(place(key), "Keys that begin with 'cf.' are reserved"));
+                        return Err(Invalid::at(place(key), "Keys that begin with 'cf.' are reserved"));
                     }
                 }
                 mask::object(entries)
             }
-            Some(_) => return Err(ApiError::invalid(["body", "metadata"], "Expected an object")),
+            Some(_) => return Err(Invalid::at(["body", "metadata"], "Expected an object")),
         };
         Ok(Self::Patch(Patch { feedback, score, metadata }))
     }
 
     /// Reads the body of feedback, `{"data": {…}}`.
-    pub fn merge(body: &Value) -> Result<Self, ApiError> {
+    pub fn merge(body: &Value) -> Result<Self, Invalid> {
         let Some(Value::Object(data)) = body.get("data") else {
-            return Err(ApiError::invalid(
-                ["body", "data"],
-                "Expected {\"data\": {…}} with an object of feedback values",
-            ));
+            return Err(Invalid::at(["body", "data"], "Expected {\"data\": {…}} with an object of feedback values"));
         };
         keys(data, &["body", "data"])?;
         Ok(Self::Merge(mask::object(data)))
@@ -134,7 +131,7 @@ impl Feedback {
     }
 
     /// Reads back what [`Feedback::kind`] and [`Feedback::data`] gave.
-    pub fn restore(kind: &str, data: Value) -> Result<Self, ApiError> {
+    pub fn restore(kind: &str, data: Value) -> Result<Self, Invalid> {
         if kind == "patch" { Self::patch(&data) } else { Self::merge(&json!({ "data": data })) }
     }
 
@@ -148,13 +145,13 @@ impl Feedback {
 }
 
 /// Checks the keys of what is about to be stored.
-fn keys(entries: &Map<String, Value>, place: &[&str]) -> Result<(), ApiError> {
+fn keys(entries: &Map<String, Value>, place: &[&str]) -> Result<(), Invalid> {
     let refused = |key: &str, rule: String| {
         let key: String = key.chars().take(MAX_KEY).collect();
-        ApiError::invalid(place.iter().copied().chain([key.as_str()]), rule)
+        Invalid::at(place.iter().copied().chain([key.as_str()]), rule)
     };
     if entries.len() > MAX_KEYS {
-        return Err(ApiError::invalid(place.iter().copied(), format!("Expected at most {MAX_KEYS} keys")));
+        return Err(Invalid::at(place.iter().copied(), format!("Expected at most {MAX_KEYS} keys")));
     }
     for key in entries.keys() {
         if key.is_empty() || key.chars().count() > MAX_KEY || key.chars().any(char::is_control) {
@@ -366,6 +363,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::envelope::ApiError;
 
     fn said(value: Value) -> Option<(Option<i64>, Option<f64>)> {
         let figures = figures(value.as_object().unwrap(), false)?;
@@ -407,7 +405,7 @@ mod tests {
             (json!({ "metadata": { "cf.a": 1 } }), "cf.a"),
             (json!({ "metadata": { "": 1 } }), ""),
         ] {
-            let error = Feedback::patch(&body).unwrap_err();
+            let error = ApiError::from(Feedback::patch(&body).unwrap_err());
             assert_eq!((error.code, error.path.last().map(String::as_str)), (7001, Some(place)), "{body}");
         }
         let key = json!({ "a": "see sk-proj-0123456789abcdef", "sk-proj-0123456789abcdef": 1 });
@@ -425,7 +423,7 @@ mod tests {
         for body in
             [json!({}), json!({ "data": [] }), json!({ "data": "x" }), json!([]), json!({ "data": { "a\u{0}": 1 } })]
         {
-            assert_eq!(Feedback::merge(&body).unwrap_err().code, 7001, "{body}");
+            assert_eq!(ApiError::from(Feedback::merge(&body).unwrap_err()).code, 7001, "{body}");
         }
         assert!(Feedback::merge(&json!({ "data": { "__proto__": { "a": [1, null] } } })).is_ok());
     }

@@ -1,6 +1,7 @@
 //! The settings of a gateway: every field, type and bound of Cloudflare AI Gateway's API.
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/>
 
+use crate::base::fault::Invalid;
 use crate::base::patience;
 use crate::http::cors;
 use crate::http::envelope::ApiError;
@@ -311,10 +312,10 @@ impl Fields<'_> {
     }
 
     /// A value that is more than one field, and is kept as given.
-    fn checked(&self, name: &str, check: fn(&Value) -> Result<(), ApiError>) -> Result<Value, ApiError> {
+    fn checked(&self, name: &str, check: fn(&Value) -> Result<(), Invalid>) -> Result<Value, ApiError> {
         match self.given(name) {
             None => Ok(Value::Null),
-            Some(value) => check(value).map(|()| value.clone()),
+            Some(value) => Ok(check(value).map(|()| value.clone())?),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The JSON around every answer of the control plane, and around the data plane's errors.
 
+use crate::base::fault::{Fault, Kind};
+use crate::http::kinds;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -83,10 +85,16 @@ impl ApiError {
         Self { status, code, message: message.into(), path: Vec::new(), cause: None, retry_after: None }
     }
 
+    /// An error of a sort, as all topics have them.
+    pub(super) fn of(kind: Kind, message: impl Into<String>) -> Self {
+        let (status, code) = kinds::control(kind);
+        Self::new(status, code, message)
+    }
+
     /// The input at `path` is wrong; the message says what is allowed there.
     pub fn invalid<'a>(path: impl IntoIterator<Item = &'a str>, message: impl Into<String>) -> Self {
         let path = path.into_iter().map(str::to_owned).collect();
-        Self { path, ..Self::new(400, 7001, message) }
+        Self { path, ..Self::of(Kind::Invalid, message) }
     }
 
     pub fn not_found() -> Self {
@@ -124,21 +132,16 @@ impl ApiError {
         Self { path: vec!["body".to_owned()], ..Self::new(408, 7001, message) }
     }
 
-    /// The input may mean several things, and it is not for us to choose.
-    pub fn ambiguous(message: impl Into<String>) -> Self {
-        Self::new(409, 7001, message)
-    }
-
     pub fn too_large(message: impl Into<String>) -> Self {
         Self { path: vec!["body".to_owned()], ..Self::new(413, 7001, message) }
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(503, 7003, message)
+        Self::of(Kind::Unavailable, message)
     }
 
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self { cause: Some(cause.into()), ..Self::new(500, 7000, "Internal Error") }
+        Self { cause: Some(cause.into()), ..Self::of(Kind::Internal, "Internal Error") }
     }
 
     pub fn reply(&self) -> Reply {
@@ -155,8 +158,8 @@ impl ApiError {
     }
 }
 
-impl From<crate::db::store::StoreError> for ApiError {
-    fn from(error: crate::db::store::StoreError) -> Self {
-        Self::internal(format!("database: {}", error.0))
+impl<F: Fault> From<F> for ApiError {
+    fn from(fault: F) -> Self {
+        Self { path: fault.path().to_vec(), cause: fault.cause(), ..Self::of(fault.kind(), fault.message()) }
     }
 }

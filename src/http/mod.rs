@@ -4,6 +4,7 @@ pub mod cors;
 pub mod envelope;
 pub mod headers;
 pub mod hosts;
+pub mod kinds;
 pub mod message_worker;
 pub mod page;
 pub mod params;

@@ -1,13 +1,10 @@
 //! Why the gateway itself, and not a provider, answers a request on the data plane.
 
+use crate::base::fault::{Fault, Kind, shortened};
 use crate::http::envelope::Reply;
+use crate::http::kinds;
 use serde_json::json;
 use std::borrow::Cow;
-
-/// The beginning of something that a caller sent: enough to recognise it by.
-fn shortened(text: &str) -> &str {
-    text.split_at_checked(64).map_or(text, |(start, _)| start)
-}
 
 /// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +29,12 @@ impl Refusal {
         Self { status, code, message: message.into(), description: description.into(), headers: Vec::new() }
     }
 
+    /// A refusal of a sort, as all topics have them.
+    pub(super) fn of(kind: Kind, description: impl Into<String>) -> Self {
+        let (status, code, message) = kinds::data(kind);
+        Self::new(status, code, message, description)
+    }
+
     pub fn unknown_gateway(account: &str, gateway: &str) -> Self {
         let description = format!(
             "Tollgate has no gateway '{gateway}' in account '{account}'. Create it with POST \
@@ -46,31 +49,6 @@ impl Refusal {
         Self::new(400, 2005, "Failed to get response from provider", description)
     }
 
-    pub fn unknown_provider(slug: &str, nearest: Option<&str>) -> Self {
-        let hint = nearest.map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
-        let description =
-            format!("Tollgate knows no provider '{}'.{hint} docs/providers.md lists all of them.", shortened(slug));
-        Self::new(400, 2008, "Invalid provider", description)
-    }
-
-    pub fn unknown_custom_provider(name: &str) -> Self {
-        let description = format!(
-            "The account has no custom provider '{}'. Make it with POST \
-             /accounts/<account>/ai-gateway/custom-providers.",
-            shortened(name)
-        );
-        Self::new(400, 2008, "Invalid provider", description)
-    }
-
-    pub fn disabled_provider(name: &str) -> Self {
-        let description = format!(
-            "The custom provider '{}' is disabled. Enable it with PATCH \
-             /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
-            shortened(name)
-        );
-        Self::new(400, 2008, "Invalid provider", description)
-    }
-
     /// A provider that failed too often lately is not asked at all.
     pub fn circuit_open(provider: &str, seconds: u64) -> Self {
         let description = format!(
@@ -82,7 +60,7 @@ impl Refusal {
 
     /// A path, or a header that stands for one, that cannot be sent upstream.
     pub fn bad_path(description: impl Into<String>) -> Self {
-        Self::new(400, 2008, "Invalid provider", description)
+        Self::of(Kind::NoProvider, description)
     }
 
     /// A body that has to be kept, when the bodies of others take all the memory there is for that.
@@ -104,7 +82,7 @@ impl Refusal {
     }
 
     pub fn rate_limited(description: impl Into<String>) -> Self {
-        Self::new(429, 2003, "Rate limited", description)
+        Self::of(Kind::RateLimited, description)
     }
 
     /// A request that has caused as many calls as it may.
@@ -131,22 +109,6 @@ impl Refusal {
         let description = "Tollgate refused the WebSocket: its Origin is another site, and this gateway asks for no token. Send a \
              token, as the subprotocol cf-aig-authorization.<token>, or call from a server.";
         Self::new(403, 2009, "Unauthorized", description)
-    }
-
-    /// Clients read the rule from the message, as the original writes it.
-    pub fn spend_limited(message: String, description: impl Into<String>) -> Self {
-        Self::new(429, 2045, message, description)
-    }
-
-    /// A budget is for certain models, and which one this request is for cannot be told.
-    pub fn unknown_model(rule: &str, doubt: &str) -> Self {
-        let message = format!("Spend limit: rule '{rule}' is about models, and the model of this request is not known");
-        let description = format!(
-            "{message}: {doubt}. Tollgate did not send it. Name one model, as a text and once, in plain UTF-8 JSON or a plain \
-             form field of a body of at most 32 MB; or set unknown_model of this gateway to allow, and the rule learns of \
-             the cost from the answer."
-        );
-        Self::new(400, 2045, message, description)
     }
 
     /// A compressed body that has to be read and cannot be.
@@ -203,7 +165,7 @@ impl Refusal {
 
     /// A request that is no universal one.
     pub fn bad_request(description: impl Into<String>) -> Self {
-        Self::new(400, 7001, "Bad request", description)
+        Self::of(Kind::Invalid, description)
     }
 
     /// A plain request to the address of a WebSocket.
@@ -223,7 +185,7 @@ impl Refusal {
 
     /// The gateway cannot work now: it is not configured, or its database does not answer.
     pub fn unavailable(description: impl Into<String>) -> Self {
-        Self::new(503, 7000, "Service unavailable", description)
+        Self::of(Kind::Unavailable, description)
     }
 
     pub fn reply(&self) -> Reply {
@@ -243,5 +205,15 @@ impl Refusal {
         );
         reply.headers.clone_from(&self.headers);
         reply
+    }
+}
+
+impl<F: Fault> From<F> for Refusal {
+    fn from(fault: F) -> Self {
+        let refusal = Self { headers: fault.headers().to_vec(), ..Self::of(fault.kind(), fault.message()) };
+        match fault.title() {
+            Some(title) => Self { message: title.into(), ..refusal },
+            None => refusal,
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod models;
 mod part;
 pub mod plan;
 pub mod rate;
+pub mod refused;
 pub mod rules;
 pub mod show;
 pub mod spend;

@@ -118,6 +118,7 @@ impl ByAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::refusal::Refusal;
     use crate::limit::plan::{Asked, Plan};
     use crate::limit::rules::UnknownModel;
     use crate::limit::rules::tests::limits;
@@ -203,7 +204,7 @@ mod tests {
         ] {
             let plan = plan(&rule, setting, models);
             assert_eq!(plan.unknown.is_some(), is_blocked, "{rule} {setting:?} {models:?}");
-            if let Some(refusal) = plan.unknown {
+            if let Some(refusal) = plan.unknown.map(Refusal::from) {
                 assert_eq!((refusal.status, refusal.code), (400, 2045));
                 for part in ["'s'", "it is a riddle", "unknown_model"] {
                     assert!(refusal.description.contains(part), "{}", refusal.description);

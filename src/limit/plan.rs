@@ -5,8 +5,8 @@ use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
 use super::window::{Technique, Window};
 use super::{Demand, Reading, Takes, spend};
 use crate::base::number;
-use crate::http::refusal::Refusal;
 use crate::limit::part::{part, part_of};
+use crate::limit::refused::{Reason, Refused};
 use crate::limit::rules::UnknownModel;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ pub struct Plan {
     /// Rules that have to be told of the cost if the answer is of a model that they are about.
     pub later: Vec<ByAnswer>,
     /// Why the request is not let in although no counter refuses it.
-    pub unknown: Option<Refusal>,
+    pub unknown: Option<Refused>,
     /// Budgets that are not asked, and learn what the request did cost if it did after all.
     unasked: Vec<Demand>,
 }
@@ -58,14 +58,6 @@ struct About {
     name: String,
     /// What a refusal says of a spend limit.
     spend: Option<String>,
-}
-
-/// A request that is not let in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refused {
-    pub refusal: Refusal,
-    /// True when no other step of a universal request would be let in either: another key or a cheaper model might be.
-    pub is_final: bool,
 }
 
 // === impl Plan ===
@@ -118,7 +110,9 @@ impl Plan {
                 None => rule.reserve,
             };
         if let Some(doubt) = asked.models.doubt.filter(|_| is_doubtful && is_blocked) {
-            self.unknown.get_or_insert_with(|| Refusal::unknown_model(&rule.id, doubt));
+            let reason = Reason::ModelUnknown { rule: rule.id.clone(), doubt: doubt.to_owned() };
+            // Another step of a universal request may name its model.
+            self.unknown.get_or_insert(Refused { reason, headers: Vec::new(), is_final: false });
         }
         self.later.push(later);
         parts
@@ -161,22 +155,15 @@ impl Plan {
         let refusing = || self.about.iter().zip(readings).filter(|(_, reading)| reading.retry_in_ms > 0);
         let wait = seconds(refusing().map(|(_, reading)| reading.retry_in_ms).max()?);
         let (about, _) = refusing().next()?;
-        let mut refusal = match &about.spend {
-            None if about.name == KEY => Refusal::rate_limited(format!(
-                "Tollgate's rate limit of the stored key that this request would use is used up. Try again in {wait} s."
-            )),
-            None => {
-                let name = &about.name;
-                Refusal::rate_limited(format!(
-                    "Tollgate's rate limit '{name}' of this gateway is used up. Try again in {wait} s."
-                ))
-            }
-            Some(exceeded) => Refusal::spend_limited(exceeded.clone(), format!("{exceeded}. Try again in {wait} s.")),
+        let reason = match &about.spend {
+            None if about.name == KEY => Reason::Key { wait },
+            None => Reason::Rate { rule: about.name.clone(), wait },
+            Some(exceeded) => Reason::Spend { exceeded: exceeded.clone(), wait },
         };
-        refusal.headers = self.headers(readings);
-        refusal.headers.push(("retry-after", wait.to_string()));
+        let mut headers = self.headers(readings);
+        headers.push(("retry-after", wait.to_string()));
         let is_final = refusing().any(|(about, _)| about.spend.is_none() && about.name != KEY);
-        Some(Refused { refusal, is_final })
+        Some(Refused { reason, headers, is_final })
     }
 }
 
@@ -251,6 +238,7 @@ impl SpendRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::refusal::Refusal;
     use crate::limit::rules::RateRule;
     use crate::limit::rules::tests::limits;
     use serde_json::json;
@@ -371,8 +359,8 @@ mod tests {
         );
         assert_eq!(plan.refused(&passed), None);
         assert!(!plan.refused(&[reading(1, 1, 0), reading(1, 1, 0), reading(0, 9, 9)]).unwrap().is_final);
-        let Refused { refusal: refused, is_final } =
-            plan.refused(&[reading(0, 1, 1), reading(0, 1, 1_500), reading(0, 9, 0)]).unwrap();
+        let refused = plan.refused(&[reading(0, 1, 1), reading(0, 1, 1_500), reading(0, 9, 0)]).unwrap();
+        let (is_final, refused) = (refused.is_final, Refusal::from(refused));
         assert_eq!((refused.status, refused.code, refused.message.as_ref()), (429, 2003, "Rate limited"));
         assert_eq!(refused.headers.last().unwrap(), &("retry-after", "2".to_owned()));
         assert!(is_final && refused.description.contains("'gateway'"));
@@ -382,7 +370,8 @@ mod tests {
     fn a_refusal_says_when_the_limit_is_a_stored_keys() {
         let key = KeyLimit { name: "openai prod", limit: 2, interval: 60 };
         let plan = Plan::new(&Limits::default(), &Asked { key: Some(key), ..Asked::default() }, || 0);
-        let Refused { refusal, is_final } = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap();
+        let refused = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap();
+        let (is_final, refusal) = (refused.is_final, Refusal::from(refused));
         assert!(!is_final && refusal.description.contains("the stored key"), "{}", refusal.description);
     }
 
@@ -390,7 +379,7 @@ mod tests {
     fn a_spend_refusal_reads_as_the_originals() {
         let asked = Asked { provider: "openai", model: Some("gpt-4o"), ..Asked::default() };
         let plan = Plan::new(&spend_limits(&json!({})), &asked, || 0);
-        let refused = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap().refusal;
+        let refused = Refusal::from(plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap());
         assert_eq!((refused.status, refused.code), (429, 2045));
         assert_eq!(
             refused.message,

@@ -26,7 +26,7 @@ pub mod tests;
 
 use super::spend;
 use super::window::{Technique, Window};
-use crate::http::envelope::ApiError;
+use crate::base::fault::Invalid;
 use serde_json::{Map, Value};
 
 /// The limits of a gateway, read once for all of its requests.
@@ -127,13 +127,13 @@ impl Limits {
 }
 
 /// Checks `rate_limiting_rules`, as given.
-pub fn check_rate_rules(rules: &Value) -> Result<(), ApiError> {
+pub fn check_rate_rules(rules: &Value) -> Result<(), Invalid> {
     let path = ["body", "rate_limiting_rules"];
     check_list(rules, &path, |rule, path| RateRule::parse(rule, path).map(|rule| rule.id))
 }
 
 /// Checks `spend_limits`, as given.
-pub fn check_spend_limits(limits: &Value) -> Result<(), ApiError> {
+pub fn check_spend_limits(limits: &Value) -> Result<(), Invalid> {
     let place = Place::of(limits, &["body", "spend_limits"])?;
     place.only(&["enabled", "rules"])?;
     place.boolean("enabled", true)?;
@@ -159,8 +159,8 @@ pub fn mint_ids(rules: &mut Value, seed: &str) {
 fn check_list(
     rules: &Value,
     path: &[&str],
-    id: impl Fn(&Value, &[&str]) -> Result<String, ApiError>,
-) -> Result<(), ApiError> {
+    id: impl Fn(&Value, &[&str]) -> Result<String, Invalid>,
+) -> Result<(), Invalid> {
     let list = rules.as_array().filter(|rules| rules.len() <= MAX_RULES);
     let list = list.ok_or_else(|| invalid(path, format!("Expected at most {MAX_RULES} rules, or null")))?;
     let mut known: Vec<String> = Vec::new();
@@ -178,14 +178,14 @@ fn check_list(
     Ok(())
 }
 
-fn invalid(path: &[&str], rule: impl Into<String>) -> ApiError {
-    ApiError::invalid(path.iter().copied(), rule)
+fn invalid(path: &[&str], rule: impl Into<String>) -> Invalid {
+    Invalid::at(path.iter().copied(), rule)
 }
 
 // === impl RateRule ===
 
 impl RateRule {
-    fn parse(rule: &Value, path: &[&str]) -> Result<Self, ApiError> {
+    fn parse(rule: &Value, path: &[&str]) -> Result<Self, Invalid> {
         let place = Place::of(rule, path)?;
         place.only(RATE_FIELDS)?;
         let key = place.object.get("key").and_then(Value::as_str).and_then(RateKey::parse);
@@ -233,7 +233,7 @@ impl RateKey {
 // === impl SpendRule ===
 
 impl SpendRule {
-    fn parse(rule: &Value, path: &[&str]) -> Result<Self, ApiError> {
+    fn parse(rule: &Value, path: &[&str]) -> Result<Self, Invalid> {
         let place = Place::of(rule, path)?;
         place.only(SPEND_FIELDS)?;
         if place.object.get("limitType").and_then(Value::as_str) != Some("cost") {
@@ -279,7 +279,7 @@ impl SpendRule {
 // === impl Dimension ===
 
 impl Dimension {
-    fn parse(place: &Place<'_>) -> Result<Self, ApiError> {
+    fn parse(place: &Place<'_>) -> Result<Self, Invalid> {
         place.only(&["mode", "values"])?;
         let values = place.object.get("values").filter(|values| !values.is_null());
         match place.object.get("mode").and_then(Value::as_str) {
@@ -306,17 +306,17 @@ fn is_text(text: &str) -> bool {
 // === impl Place ===
 
 impl<'a> Place<'a> {
-    fn of(value: &'a Value, path: &[&'a str]) -> Result<Self, ApiError> {
+    fn of(value: &'a Value, path: &[&'a str]) -> Result<Self, Invalid> {
         let object = value.as_object().ok_or_else(|| invalid(path, "Expected an object"))?;
         Ok(Self { object, path: path.to_vec() })
     }
 
-    fn wrong(&self, name: &str, rule: &str) -> ApiError {
-        ApiError::invalid(self.path.iter().copied().chain([name]), rule)
+    fn wrong(&self, name: &str, rule: &str) -> Invalid {
+        Invalid::at(self.path.iter().copied().chain([name]), rule)
     }
 
     /// A rule with a field that is misspelt would limit something else than was meant.
-    fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+    fn only(&self, known: &[&str]) -> Result<(), Invalid> {
         let unknown = self.object.keys().find(|name| !known.contains(&name.as_str()));
         let rule = || format!("There is no such field. Expected {}", known.join(", "));
         unknown.map_or(Ok(()), |name| Err(self.wrong(name, &rule())))
@@ -326,14 +326,14 @@ impl<'a> Place<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    fn boolean(&self, name: &str, default: bool) -> Result<bool, ApiError> {
+    fn boolean(&self, name: &str, default: bool) -> Result<bool, Invalid> {
         match self.given(name) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(name, "Expected true or false")),
         }
     }
 
-    fn integer(&self, name: &str, max: u64) -> Result<u64, ApiError> {
+    fn integer(&self, name: &str, max: u64) -> Result<u64, Invalid> {
         let value = self.given(name);
         // JSON does not tell 60 from 60.0.
         let float = || value?.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as u64);
@@ -341,7 +341,7 @@ impl<'a> Place<'a> {
         whole.ok_or_else(|| self.wrong(name, &format!("Expected an integer from 1 to {max}")))
     }
 
-    fn technique(&self) -> Result<Option<Technique>, ApiError> {
+    fn technique(&self) -> Result<Option<Technique>, Invalid> {
         let Some(value) = self.given("technique") else { return Ok(None) };
         let technique = value.as_str().and_then(Technique::parse);
         let rule = || format!("Expected one of {}, or null", Technique::NAMES.join(", "));
@@ -349,7 +349,7 @@ impl<'a> Place<'a> {
     }
 
     /// Empty where none is given.
-    fn id(&self) -> Result<String, ApiError> {
+    fn id(&self) -> Result<String, Invalid> {
         let Some(value) = self.given("id") else { return Ok(String::new()) };
         let plain = |id: &&str| {
             (1..=64).contains(&id.len())
@@ -360,16 +360,16 @@ impl<'a> Place<'a> {
         id.map(str::to_owned).ok_or_else(|| self.wrong("id", rule))
     }
 
-    fn inner(&self, name: &'a str) -> Result<Option<Place<'a>>, ApiError> {
+    fn inner(&self, name: &'a str) -> Result<Option<Place<'a>>, Invalid> {
         let path = [self.path.as_slice(), &[name]].concat();
         self.given(name).map(|value| Place::of(value, &path)).transpose()
     }
 
-    fn dimension(&self, name: &'a str) -> Result<Option<Dimension>, ApiError> {
+    fn dimension(&self, name: &'a str) -> Result<Option<Dimension>, Invalid> {
         self.inner(name)?.map(|place| Dimension::parse(&place)).transpose()
     }
 
-    fn metadata(&self) -> Result<Vec<(String, Dimension)>, ApiError> {
+    fn metadata(&self) -> Result<Vec<(String, Dimension)>, Invalid> {
         let Some(place) = self.inner("metadata")? else { return Ok(Vec::new()) };
         if place.object.len() > MAX_METADATA {
             return Err(self.wrong("metadata", &format!("Expected at most {MAX_METADATA} keys")));

@@ -6,7 +6,6 @@ use super::rules::{Limits, RateKey};
 use super::{Demand, Reading, Takes, ledger, spend};
 use crate::base::object;
 use crate::base::timestamp;
-use crate::http::envelope::Reply;
 use serde_json::{Value, json};
 
 /// One for each rule: the gateway's rate limits, then its spend limits.
@@ -18,7 +17,7 @@ pub fn demands(limits: &Limits) -> Vec<Demand> {
 }
 
 /// The answer, from the counters that the object has for each of them.
-pub fn reply(limits: &Limits, counters: &[Vec<Shown>], now: u64) -> Reply {
+pub fn shown(limits: &Limits, counters: &[Vec<Shown>], now: u64) -> Value {
     let demands = demands(limits);
     let mut counters = counters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
     let mut each = demands.iter().map(|demand| {
@@ -57,7 +56,7 @@ pub fn reply(limits: &Limits, counters: &[Vec<Shown>], now: u64) -> Reply {
             })
         })
         .collect();
-    Reply::result(json!({ "rate": rate, "spend": spend }))
+    json!({ "rate": rate, "spend": spend })
 }
 
 /// The counters of a rule, and whether there are more of them than are shown.
@@ -101,7 +100,7 @@ mod tests {
     use crate::limit::window::Technique;
 
     fn result(limits: &Limits, counters: &[Vec<Shown>]) -> Value {
-        serde_json::from_str::<Value>(&reply(limits, counters, 0).body).unwrap()["result"].clone()
+        shown(limits, counters, 0)
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub fn query(words: &str) -> Query {
 
 /// The logs that a job's parameters mean.
 pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
-    search::selection(gateway, query)
+    Ok(search::selection(gateway, query)?)
 }
 
 /// Goes on with the jobs of a database that nobody works on, until it is time to end.

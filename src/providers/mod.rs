@@ -1,6 +1,7 @@
 //! The providers, a row each: addresses, models, and where a request goes.
 
 pub mod address;
+pub mod fault;
 pub mod links;
 pub mod model;
 pub mod paths;

@@ -1,15 +1,15 @@
 //! How the rest of a path becomes a provider's host and path, for each of the forms that [`super::table::Paths`] names.
 
 use crate::http::query;
-use crate::http::refusal::Refusal;
+use crate::providers::fault::Fault;
 
 /// Fal's own hosts. Those below others of its names belong to whoever has an app there, so a key that the gateway keeps
 /// does not go to them.
 pub const FAL_HOSTS: &[&str] = &["fal.run", "queue.fal.run", "ws.fal.run", "rest.fal.ai", "rest.alpha.fal.ai"];
 
 /// Refuses what an upstream or its proxies could read as another path than we did.
-pub fn checked(rest: &str) -> Result<&str, Refusal> {
-    let bad = |what: &str| Err(Refusal::bad_path(format!("the path after the provider contains {what}")));
+pub fn checked(rest: &str) -> Result<&str, Fault> {
+    let bad = |what: &str| Err(Fault::path(format!("the path after the provider contains {what}")));
     if rest.bytes().any(|byte| byte <= b' ' || byte == 0x7f || byte == b'\\' || byte == b'#') {
         return bad("a control character, a space, a backslash or '#'; percent-encode it");
     }
@@ -134,10 +134,10 @@ pub fn azure_deployment(rest: &str) -> Option<&str> {
     }
 }
 
-pub fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
+pub fn azure(base: &str, rest: &str) -> Result<(String, String), Fault> {
     let (resource, after) = segment(rest);
     if !is_label(resource) {
-        return Err(Refusal::bad_path("azure-openai/{resource}/…: the resource must be letters, digits and hyphens"));
+        return Err(Fault::path("azure-openai/{resource}/…: the resource must be letters, digits and hyphens"));
     }
     let named = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let path = match azure_path(after) {
@@ -148,7 +148,7 @@ pub fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
             format!("openai/deployments/{deployment}/{path}")
         }
         AzurePath::Deployment(..) => {
-            return Err(Refusal::bad_path(
+            return Err(Fault::path(
                 "azure-openai/{resource}/{deployment}/…: the deployment must be 1 to 64 letters, digits, '-', '_' or '.'; \
                  Azure's own paths begin with azure-openai/{resource}/openai/",
             ));
@@ -157,29 +157,29 @@ pub fn azure(base: &str, rest: &str) -> Result<(String, String), Refusal> {
     Ok((base.replace("{resource}", resource), path))
 }
 
-pub fn bedrock(rest: &str) -> Result<(String, String), Refusal> {
+pub fn bedrock(rest: &str) -> Result<(String, String), Fault> {
     let (service, after) = segment(rest);
     let (region, path) = segment(after);
     if !is_aws_region(region) {
-        return Err(Refusal::bad_path("aws-bedrock/{service}/{region}/…: the region must be one like us-east-1"));
+        return Err(Fault::path("aws-bedrock/{service}/{region}/…: the region must be one like us-east-1"));
     }
     let host = match service {
         "bedrock-runtime" => format!("https://bedrock-runtime.{region}.amazonaws.com"),
         "bedrock-mantle" => format!("https://bedrock-mantle.{region}.api.aws"),
         _ => {
-            return Err(Refusal::bad_path("aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle"));
+            return Err(Fault::path("aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle"));
         }
     };
     Ok((host, path.to_owned()))
 }
 
-pub fn vertex(rest: &str) -> Result<(String, String), Refusal> {
+pub fn vertex(rest: &str) -> Result<(String, String), Fault> {
     let region = rest.split_once("/locations/").map(|(_, after)| segment(after).0);
     let host = match region {
         None | Some("global") => "https://aiplatform.googleapis.com".to_owned(),
         Some(region) if is_region(region) => format!("https://{region}-aiplatform.googleapis.com"),
         Some(_) => {
-            return Err(Refusal::bad_path("…/locations/{region}/…: the region must be one like us-central1 or global"));
+            return Err(Fault::path("…/locations/{region}/…: the region must be one like us-central1 or global"));
         }
     };
     Ok((host, rest.to_owned()))
@@ -192,11 +192,11 @@ pub fn workers_ai(base: &str, account: &str, rest: &str) -> (String, String) {
     (base.replace("{account}", account), path)
 }
 
-pub fn fal(base: &str, rest: &str, target: Option<&str>, keyed: bool) -> Result<(String, String), Refusal> {
+pub fn fal(base: &str, rest: &str, target: Option<&str>, keyed: bool) -> Result<(String, String), Fault> {
     let Some(target) = target else {
         return Ok((base.to_owned(), rest.to_owned()));
     };
-    let refused = || Refusal::bad_path("x-fal-target-url must be an https:// URL on fal.run or fal.ai");
+    let refused = || Fault::path("x-fal-target-url must be an https:// URL on fal.run or fal.ai");
     let after = target.strip_prefix("https://").ok_or_else(refused)?;
     let (host, path) = segment(after);
     let ours = ["fal.run", "fal.ai"].iter().any(|domain| {
@@ -206,7 +206,7 @@ pub fn fal(base: &str, rest: &str, target: Option<&str>, keyed: bool) -> Result<
         return Err(refused());
     }
     if keyed && !FAL_HOSTS.contains(&host) {
-        return Err(Refusal::bad_path(format!(
+        return Err(Fault::path(format!(
             "a key that the gateway keeps goes to fal's own hosts only; x-fal-target-url must be on one of {}, or the \
              request must bring its own key",
             FAL_HOSTS.join(", ")
@@ -220,13 +220,13 @@ pub fn fal(base: &str, rest: &str, target: Option<&str>, keyed: bool) -> Result<
     Ok((format!("https://{host}"), path.to_owned()))
 }
 
-pub fn baseten(base: &str, rest: &str) -> Result<(String, String), Refusal> {
+pub fn baseten(base: &str, rest: &str) -> Result<(String, String), Fault> {
     let Some(after) = rest.strip_prefix("model/") else {
         return Ok((base.to_owned(), undoubled(rest).to_owned()));
     };
     let (model, path) = segment(after);
     if !is_label(model) {
-        return Err(Refusal::bad_path("baseten/model/{id}: the id must be letters, digits and hyphens"));
+        return Err(Fault::path("baseten/model/{id}: the id must be letters, digits and hyphens"));
     }
     let path = if path.is_empty() { "production/predict" } else { path };
     Ok((format!("https://model-{model}.api.baseten.co"), path.to_owned()))

@@ -1,7 +1,7 @@
 //! Which addresses names lead to, as the operator's resolver tells, kept in the isolate for a moment.
 
-use crate::http::refusal::Refusal;
 use crate::platform::{js, now, within};
+use crate::providers::fault::Fault;
 use crate::providers::resolver::{self, KINDS, Lookup};
 use crate::providers::upstream::CustomProvider;
 use futures_util::FutureExt;
@@ -35,7 +35,7 @@ thread_local! {
 
 /// Lets a request go to a custom provider, unless its host is inside a network that is none of the gateway's callers' business.
 /// `endpoint` is the resolver's URL, and `internal_allowed` what the operator says of such hosts.
-pub async fn admit(provider: &CustomProvider, internal_allowed: bool, endpoint: &str) -> Result<(), Refusal> {
+pub async fn admit(provider: &CustomProvider, internal_allowed: bool, endpoint: &str) -> Result<(), Fault> {
     match provider.name_to_check(internal_allowed)? {
         Some(name) => provider.admit(&known(&name, endpoint).boxed_local().await),
         None => Ok(()),

@@ -3,7 +3,7 @@
 //! A row says where a provider lives and how the part of the path after its slug becomes an upstream URL. How its
 //! answers are read is no property of a provider: `wire` goes by the shape of the answer.
 
-use crate::http::refusal::Refusal;
+use crate::providers::fault::Fault;
 use crate::providers::paths::{
     FAL_HOSTS, azure, baseten, bedrock, checked, fal, hugging_face, segment, undoubled, vertex, without, workers_ai,
 };
@@ -172,7 +172,7 @@ fn distance(a: &str, b: &str) -> usize {
 impl Provider {
     /// The upstream URL of a request. The host comes from the table or from the operator; the request fills in
     /// templated parts only, each of which has to match a strict pattern.
-    pub fn url(&self, target: &Target<'_>) -> Result<String, Refusal> {
+    pub fn url(&self, target: &Target<'_>) -> Result<String, Fault> {
         let rest = checked(target.rest)?;
         let (base, path) = match self.paths {
             _ if rest.starts_with('~') && !beside(self.slug).is_empty() => self.besides(rest)?,
@@ -193,14 +193,14 @@ impl Provider {
     }
 
     /// Scheme and host, and the path, of `~{host}/…`.
-    fn besides(&self, rest: &str) -> Result<(String, String), Refusal> {
+    fn besides(&self, rest: &str) -> Result<(String, String), Fault> {
         let (host, path) = segment(rest.strip_prefix('~').unwrap_or(rest));
         let known = beside(self.slug);
         if known.contains(&host) {
             return Ok((format!("https://{host}"), path.to_owned()));
         }
         let (slug, known) = (self.slug, known.join(", "));
-        Err(Refusal::bad_path(format!("{slug}/~{{host}}/…: the host must be one of {known}")))
+        Err(Fault::path(format!("{slug}/~{{host}}/…: the host must be one of {known}")))
     }
 
     /// True for a request whose credential has to travel under another name than the client gave it.
@@ -216,7 +216,7 @@ mod tests {
     use crate::providers::paths::{azure_deployment, hugging_face_model};
     use proptest::prelude::*;
 
-    fn url(slug: &str, rest: &str) -> Result<String, Refusal> {
+    fn url(slug: &str, rest: &str) -> Result<String, Fault> {
         let target = Target { account: "acct", rest, query: "", base_override: None, fal_target: None, keyed: false };
         find(slug).unwrap().url(&target)
     }

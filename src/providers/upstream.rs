@@ -1,8 +1,8 @@
 //! Where a proxied request goes: to one of the built-in providers, or to one that the account added.
 
-use crate::http::refusal::Refusal;
 use crate::providers::address::{self, Origin};
 use crate::providers::paths;
+use crate::providers::fault::Fault;
 use crate::providers::resolver::Lookup;
 use crate::providers::table::{self, KeyForm, Provider, Target};
 use serde_json::{Map, Value};
@@ -67,15 +67,15 @@ pub fn version(name: &str, custom: &[CustomProvider]) -> u64 {
 
 impl<'a> Upstream<'a> {
     /// Finds the provider that a URL or an element of a universal request names.
-    pub fn find(name: &str, custom: &'a [CustomProvider]) -> Result<Self, Refusal> {
+    pub fn find(name: &str, custom: &'a [CustomProvider]) -> Result<Self, Fault> {
         if let Some(provider) = table::find(name) {
             return Ok(Self::BuiltIn(provider));
         }
         match custom.iter().find(|provider| provider.slug == name) {
             Some(provider) if provider.enable => Ok(Self::Custom(provider)),
-            Some(provider) => Err(Refusal::disabled_provider(&provider.slug)),
-            None if name.starts_with(PREFIX) => Err(Refusal::unknown_custom_provider(name)),
-            None => Err(Refusal::unknown_provider(name, table::nearest(name))),
+            Some(provider) => Err(Fault::Disabled(provider.slug.clone())),
+            None if name.starts_with(PREFIX) => Err(Fault::UnknownCustom(name.to_owned())),
+            None => Err(Fault::Unknown { slug: name.to_owned(), nearest: table::nearest(name) }),
         }
     }
 
@@ -104,7 +104,7 @@ impl<'a> Upstream<'a> {
     }
 
     /// The upstream URL of a request. The host of a custom provider is the stored one, whatever the request says.
-    pub fn url(self, target: &Target<'_>) -> Result<String, Refusal> {
+    pub fn url(self, target: &Target<'_>) -> Result<String, Fault> {
         match self {
             Self::BuiltIn(provider) => provider.url(target),
             Self::Custom(provider) => {
@@ -159,7 +159,7 @@ impl CustomProvider {
     }
 
     /// The name that has to be looked up before a request is sent there, if the host may be used at all.
-    pub fn name_to_check(&self, internal_allowed: bool) -> Result<Option<String>, Refusal> {
+    pub fn name_to_check(&self, internal_allowed: bool) -> Result<Option<String>, Fault> {
         if internal_allowed {
             return Ok(None);
         }
@@ -172,7 +172,7 @@ impl CustomProvider {
 
     /// Whether a request may be sent to the host after it was looked up. While the resolver does not answer, what was
     /// found when the provider was stored holds.
-    pub fn admit(&self, found: &Lookup) -> Result<(), Refusal> {
+    pub fn admit(&self, found: &Lookup) -> Result<(), Fault> {
         match found.fault() {
             None => Ok(()),
             Some(_) if self.checked && matches!(found, Lookup::Failed(_)) => Ok(()),
@@ -180,8 +180,8 @@ impl CustomProvider {
         }
     }
 
-    fn refused(&self, fault: &str) -> Refusal {
-        Refusal::bad_path(format!("Tollgate sends nothing to '{}': {fault}.", self.slug))
+    fn refused(&self, fault: &str) -> Fault {
+        Fault::path(format!("Tollgate sends nothing to '{}': {fault}.", self.slug))
     }
 }
 
@@ -224,6 +224,7 @@ pub fn storable(origin: &Origin, internal_allowed: bool, found: &Lookup) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::refusal::Refusal;
     use proptest::prelude::*;
 
     fn custom(slug: &str, base_url: &str) -> CustomProvider {
@@ -264,7 +265,11 @@ mod tests {
         }
         let provider = custom("x", "https://api.example.com/v1");
         for rest in ["../x", "a/%2e%2E/b", "a\\b", "a#b", "a b", "%2e%2e%2fx", "a%0d%0ab", "."] {
-            assert_eq!(Upstream::Custom(&provider).url(&target(rest, "")).unwrap_err().code, 2008, "{rest}");
+            assert_eq!(
+                Refusal::from(Upstream::Custom(&provider).url(&target(rest, "")).unwrap_err()).code,
+                2008,
+                "{rest}"
+            );
         }
     }
 
@@ -277,7 +282,7 @@ mod tests {
         for (name, reason) in
             [("custom-off", "disabled"), ("custom-nothing", "no custom provider"), ("on", "no provider")]
         {
-            let refusal = Upstream::find(name, &all).unwrap_err();
+            let refusal = Refusal::from(Upstream::find(name, &all).unwrap_err());
             assert_eq!((refusal.status, refusal.code), (400, 2008));
             assert!(refusal.description.contains(reason), "{}", refusal.description);
         }

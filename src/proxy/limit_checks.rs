@@ -3,11 +3,15 @@
 use crate::auth::presented::Presented;
 use crate::gateways::gateway::Gateway;
 use crate::limit::models::Models;
-use crate::limit::plan::{Asked, KeyLimit, Refused};
+use crate::limit::plan::{Asked, KeyLimit};
 use crate::limit::rules::{KEY, Limits};
 use crate::proxy::exchange::Exchange;
+<<<<<<< HEAD
 use crate::proxy::limits::admit;
 use futures_util::FutureExt;
+=======
+use crate::proxy::limits::{Refused, admit};
+>>>>>>> 038b64b (Topics say what sort of error theirs are, and http alone knows the status)
 
 /// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
 /// request that an earlier one was counted for.

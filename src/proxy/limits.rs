@@ -6,7 +6,8 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::refusal::Refusal;
 use crate::limit::message::{self, Charge, Message};
 use crate::limit::models::ByAnswer;
-use crate::limit::plan::{Asked, Plan, Refused};
+use crate::limit::plan::{Asked, Plan};
+use crate::limit::refused::{self, Reason};
 use crate::limit::rules::Limits;
 use crate::limit::{Demand, show};
 use crate::platform::{Runtime, console, js, now, random, within};
@@ -59,6 +60,19 @@ pub struct Admission {
     pub gateway_headers: Vec<(&'static str, String)>,
 }
 
+/// A request that is not let in, with what its caller is answered.
+pub struct Refused {
+    pub refusal: Refusal,
+    /// True when no other step of a universal request would be let in either.
+    pub is_final: bool,
+}
+
+impl From<refused::Refused> for Refused {
+    fn from(refused: refused::Refused) -> Self {
+        Self { is_final: refused.is_final, refusal: refused.into() }
+    }
+}
+
 /// Asks the limits of a gateway whether a request may pass, and takes it from all of them if so. Without limits there is
 /// nothing to ask, and no admission.
 pub async fn admit(
@@ -67,11 +81,10 @@ pub async fn admit(
     limits: &Limits,
     asked: &Asked<'_>,
     estimate: impl Fn() -> u64,
-) -> Result<Option<Rc<Admission>>, Refused> {
+) -> Result<Option<Rc<Admission>>, refused::Refused> {
     let mut plan = Plan::new(limits, asked, estimate);
-    if let Some(refusal) = plan.unknown.take() {
-        // Another step of a universal request may name its model.
-        return Err(Refused { refusal, is_final: false });
+    if let Some(refused) = plan.unknown.take() {
+        return Err(refused);
     }
     let has_budgets = limits.spend.iter().any(|rule| rule.enabled);
     if plan.demands.is_empty() && !has_budgets {
@@ -123,11 +136,7 @@ pub async fn admit(
             }
             // An answer that comes too late may have set money aside: the admission takes it back.
             admission.complains = false;
-            let refusal = Refusal::unavailable(
-                "Tollgate cannot look at the spend limits of this gateway now, and one of them sets money aside for \
-                 each request (reserve), so the request was not sent. Try again.",
-            );
-            Err(Refused { refusal, is_final: true })
+            Err(refused::Refused { reason: Reason::CountersUnavailable, headers: Vec::new(), is_final: true })
         }
     }
 }
@@ -136,12 +145,12 @@ pub async fn admit(
 pub async fn show(runtime: &Runtime, gateway: &Gateway) -> Result<Reply, ApiError> {
     let demands = show::demands(&gateway.limits);
     if demands.is_empty() {
-        return Ok(show::reply(&gateway.limits, &[], now()));
+        return Ok(Reply::result(show::shown(&gateway.limits, &[], now())));
     }
     let text = call(runtime, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
     let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
     let counters = counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?;
-    Ok(show::reply(&gateway.limits, &counters, now()))
+    Ok(Reply::result(show::shown(&gateway.limits, &counters, now())))
 }
 
 /// Forgets the counters of a gateway that was deleted.

@@ -14,6 +14,7 @@ use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, LAST_BLOCK, Longer, Upload};
 use crate::platform::js;
 use crate::platform::{now, within};
+use crate::providers::fault::Fault;
 use crate::providers::model;
 use crate::providers::upstream::Upstream;
 use crate::proxy::exchange::Exchange;
@@ -149,6 +150,12 @@ pub enum Unsent {
 impl From<Refusal> for Unsent {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Unsent {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault.into())
     }
 }
 

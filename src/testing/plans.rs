@@ -165,7 +165,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         checked(&store, "taking it back");
     }
     let lines = r#"{"request_id": "chatcmpl-1", "data": {"rating": 1}}"#;
-    let find = async |id: &str| locate::locate(&log_databases, id, &context).await;
+    let find = async |id: &str| Ok(locate::locate(&log_databases, id, &context).await?);
     block_on(feedback::bulk(&store, &log_databases, lines.as_bytes(), &context, find)).unwrap();
     checked(&store, "bulk feedback");
     let early = id::mint_log(NOW, 9, &MARK);

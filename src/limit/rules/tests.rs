@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::envelope::ApiError;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -12,8 +13,8 @@ pub fn limits(gateway: Option<RateRule>, rate: &Value, spend: &Value) -> Limits 
     Limits::of(gateway, rate, spend)
 }
 
-fn path_of(result: Result<(), ApiError>) -> String {
-    let error = result.unwrap_err();
+fn path_of(result: Result<(), Invalid>) -> String {
+    let error = ApiError::from(result.unwrap_err());
     assert_eq!((error.status, error.code), (400, 7001));
     error.path.join(".")
 }

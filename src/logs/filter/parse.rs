@@ -1,8 +1,8 @@
 //! Filters as clients write them. The official SDKs alone have two ways of putting an array into a query.
 
+use crate::base::fault::Invalid;
 use crate::base::number;
 use crate::base::timestamp;
-use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use crate::logs::filter::terms::{Filter, Filters, Key, Kind, Operator};
 use crate::logs::metadata;
@@ -25,12 +25,11 @@ struct Draft {
 /// `filters.key=…&filters.operator=…&filters.value=…` repeated filter by filter (npm `cloudflare`) or name by name
 /// (PyPI `cloudflare`), `filters[0][key]=…`, and `filters=[{…}]` as JSON. The deprecated parameters of older SDKs,
 /// such as `min_cost` and `start_date`, become filters too.
-pub fn from_query(query: &Query) -> Result<Filters, ApiError> {
+pub fn from_query(query: &Query) -> Result<Filters, Invalid> {
     let mut filters = Filters::default();
     for text in query.all("filters").filter(|text| !text.is_empty()) {
-        let json = serde_json::from_str(text).map_err(|error| {
-            ApiError::invalid(["query", "filters"], format!("Expected a JSON array of filters: {error}"))
-        })?;
+        let json = serde_json::from_str(text)
+            .map_err(|error| Invalid::at(["query", "filters"], format!("Expected a JSON array of filters: {error}")))?;
         filters.0.extend(from_json(&json, &["query", "filters"])?.0);
     }
     for (index, draft) in drafts(query)?.into_iter().enumerate() {
@@ -42,7 +41,7 @@ pub fn from_query(query: &Query) -> Result<Filters, ApiError> {
 }
 
 /// Reads an array of filters, or a single one. `path` says where it stands, for errors.
-pub fn from_json(json: &Value, path: &[&str]) -> Result<Filters, ApiError> {
+pub fn from_json(json: &Value, path: &[&str]) -> Result<Filters, Invalid> {
     let one;
     let list = match json {
         Value::Array(list) => list.as_slice(),
@@ -61,7 +60,7 @@ pub fn from_json(json: &Value, path: &[&str]) -> Result<Filters, ApiError> {
     bounded(filters, path)
 }
 
-fn clause(entry: &Value, path: &[&str]) -> Result<Vec<Filter>, ApiError> {
+fn clause(entry: &Value, path: &[&str]) -> Result<Vec<Filter>, Invalid> {
     let Some(object) = entry.as_object() else {
         return Err(invalid(path, &[], "Expected a filter {key, operator, value} or {\"or\": [filter, …]}"));
     };
@@ -91,7 +90,7 @@ fn clause(entry: &Value, path: &[&str]) -> Result<Vec<Filter>, ApiError> {
         .collect()
 }
 
-fn bounded(filters: Filters, path: &[&str]) -> Result<Filters, ApiError> {
+fn bounded(filters: Filters, path: &[&str]) -> Result<Filters, Invalid> {
     let count: usize = filters.0.iter().map(Vec::len).sum();
     let values: usize = filters.0.iter().flatten().map(|filter| filter.values.len()).sum();
     if count > MAX_FILTERS || values > MAX_VALUES {
@@ -101,8 +100,8 @@ fn bounded(filters: Filters, path: &[&str]) -> Result<Filters, ApiError> {
     Ok(filters)
 }
 
-fn invalid(path: &[&str], more: &[&str], message: &str) -> ApiError {
-    ApiError::invalid(path.iter().chain(more).copied(), message)
+fn invalid(path: &[&str], more: &[&str], message: &str) -> Invalid {
+    Invalid::at(path.iter().chain(more).copied(), message)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -113,7 +112,7 @@ enum Part {
 }
 
 /// The filters of the dotted and bracketed encodings.
-fn drafts(query: &Query) -> Result<Vec<Draft>, ApiError> {
+fn drafts(query: &Query) -> Result<Vec<Draft>, Invalid> {
     let mut dotted: Vec<(Part, &str)> = Vec::new();
     let mut indexed: Vec<(&str, Draft)> = Vec::new();
     for (name, value) in query.iter() {
@@ -188,7 +187,7 @@ fn sequential(parts: &[(Part, &str)]) -> Vec<Draft> {
 
 /// All keys, all operators, all values. Nothing in this encoding tells where a filter's values end, so each filter has to
 /// have one; a guess could choose, or delete, the wrong logs.
-fn zipped(parts: &[(Part, &str)]) -> Result<Vec<Draft>, ApiError> {
+fn zipped(parts: &[(Part, &str)]) -> Result<Vec<Draft>, Invalid> {
     let of = |wanted: Part| parts.iter().filter(move |(part, _)| *part == wanted).map(|(_, value)| *value);
     let mut operators = of(Part::Operator);
     let mut found: Vec<Draft> = of(Part::Key)
@@ -202,7 +201,7 @@ fn zipped(parts: &[(Part, &str)]) -> Result<Vec<Draft>, ApiError> {
     if found.iter().filter(|draft| valued(draft)).count() != of(Part::Value).count() {
         let rule = "Several filters with several values cannot be told apart in this form (all keys, then all operators, \
                     then all values). Send filters=[{\"key\":…,\"operator\":…,\"value\":[…]}] as JSON";
-        return Err(ApiError::invalid(["query", "filters"], rule));
+        return Err(Invalid::at(["query", "filters"], rule));
     }
     for (draft, value) in found.iter_mut().filter(|draft| valued(draft)).zip(of(Part::Value)) {
         draft.values.push(json!(value));
@@ -233,12 +232,12 @@ const DEPRECATED: &[(&str, &str, Operator)] = &[
     ("response_content_type", "response_content_type", Operator::Eq),
 ];
 
-fn deprecated(query: &Query, filters: &mut Filters) -> Result<(), ApiError> {
+fn deprecated(query: &Query, filters: &mut Filters) -> Result<(), Invalid> {
     for (name, key, operator) in DEPRECATED {
         let (Some(text), Some(key)) = (query.get(name), Key::field(key)) else { continue };
-        let value = typed(&json!(text), key.kind()).map_err(|rule| ApiError::invalid(["query", name], rule))?;
+        let value = typed(&json!(text), key.kind()).map_err(|rule| Invalid::at(["query", name], rule))?;
         if value.is_null() && *operator != Operator::Eq {
-            return Err(ApiError::invalid(["query", name], "Expected a value"));
+            return Err(Invalid::at(["query", name], "Expected a value"));
         }
         filters.and(Filter { key, operator: *operator, values: vec![value] });
     }
@@ -248,7 +247,7 @@ fn deprecated(query: &Query, filters: &mut Filters) -> Result<(), ApiError> {
             "1" => (Operator::Eq, 1),
             "-1" => (Operator::Eq, -1),
             "0" => (Operator::Neq, 1),
-            _ => return Err(ApiError::invalid(["query", "feedback"], "Expected -1, 0 or 1")),
+            _ => return Err(Invalid::at(["query", "feedback"], "Expected -1, 0 or 1")),
         };
         filters.and(Filter { key, operator, values: vec![json!(value)] });
     }
@@ -313,7 +312,7 @@ impl Draft {
         }
     }
 
-    fn checked(self, path: &[&str]) -> Result<Filter, ApiError> {
+    fn checked(self, path: &[&str]) -> Result<Filter, Invalid> {
         let expected = |allowed: String| format!("Invalid enum value. Expected {allowed}");
         let key = self.key.as_ref().and_then(Value::as_str).and_then(Key::parse);
         let key = key.ok_or_else(|| invalid(path, &["key"], &expected(Key::allowed())))?;
@@ -344,6 +343,7 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::envelope::ApiError;
     use proptest::prelude::*;
 
     fn read(query: &str) -> Filters {
@@ -433,13 +433,13 @@ mod tests {
             (json!("x"), vec![], "an array"),
         ];
         for (json, place, message) in cases {
-            let error = from_json(&json, &["body", "filters"]).unwrap_err();
+            let error = ApiError::from(from_json(&json, &["body", "filters"]).unwrap_err());
             assert_eq!((error.status, error.code), (400, 7001));
             assert_eq!(error.path, [vec!["body", "filters"], place].concat(), "{json}");
             assert!(error.message.contains(message), "{json}: {}", error.message);
         }
         let long = json!([{ "key": "metadata.a", "operator": "eq", "value": ["x".repeat(513)] }]);
-        assert_eq!(from_json(&long, &["body"]).unwrap_err().code, 7001);
+        assert_eq!(ApiError::from(from_json(&long, &["body"]).unwrap_err()).code, 7001);
         assert_eq!(from_query(&Query::parse("min_cost=")).unwrap_err().path, ["query", "min_cost"]);
         assert_eq!(from_query(&Query::parse("filters=x")).unwrap_err().path, ["query", "filters"]);
         assert_eq!(from_query(&Query::parse("max_cost=x")).unwrap_err().path, ["query", "max_cost"]);

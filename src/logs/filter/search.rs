@@ -1,13 +1,13 @@
 //! The logs that a query string describes: filters, and a search.
 
-use crate::http::envelope::ApiError;
+use crate::base::fault::Invalid;
 use crate::http::query::Query;
 use crate::logs::filter::parse;
 use crate::logs::filter::sql::Selection;
 use crate::logs::filter::terms::Filters;
 
 /// The logs that a query's filters and search describe.
-pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
+pub fn selection(gateway: i64, query: &Query) -> Result<Selection, Invalid> {
     Ok(searched(gateway, &parse::from_query(query)?, query))
 }
 

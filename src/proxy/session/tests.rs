@@ -1,6 +1,7 @@
 use super::refused::{self, RefusalMessage};
 use super::*;
 use crate::http::refusal::Refusal;
+use crate::limit::refused::{Reason, Refused};
 use crate::logs::call::{Failure, Outcome};
 use crate::proxy::session::terms::MAX_OPEN;
 use crate::proxy::session::terms::Origin;
@@ -430,8 +431,10 @@ fn what_comes_piece_by_piece_is_bounded() {
 
 #[test]
 fn a_client_is_told_in_its_providers_words() {
-    let mut refusal = Refusal::spend_limited("m".to_owned(), "Spend limit exceeded");
-    refusal.headers.push(("retry-after", "60".to_owned()));
+    let reason = Reason::Spend { exceeded: "m".to_owned(), wait: 60 };
+    let headers = vec![("retry-after", "60".to_owned())];
+    let refusal = Refusal::from(Refused { reason, headers, is_final: false });
+    let refusal = Refusal { description: "Spend limit exceeded".to_owned(), ..refusal };
     let begun = Begun { lane: Some("a".to_owned()), event_id: Some("e".to_owned()), ..Begun::default() };
     let message = |dialect| match refused::refusal_message(dialect, &refusal, &begun) {
         RefusalMessage::Message(message) => serde_json::from_str::<Value>(&message).unwrap(),

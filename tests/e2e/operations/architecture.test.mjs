@@ -43,6 +43,8 @@ for (const [rule, files, said] of [
   ["files do not import each other in a circle", { "src/logs/row.rs": "use super::page;\n", "src/logs/page.rs": "use super::row;\n" }, /circle.*src\/logs\/page\.rs, src\/logs\/row\.rs/],
   ["topics do not name the runtime", { "src/logs/row.rs": "use worker::Env;\n" }, /^src\/logs\/row\.rs:1: uses the crate worker/],
   ["one file prints", { "src/proxy/handle.rs": "fn a() {\n    console_error!(\"x\");\n}\n" }, /^src\/proxy\/handle\.rs:2: prints/],
+  ["topics leave the status of an answer to http", { "src/http/envelope.rs": "pub struct ApiError;\n", "src/feedback/model.rs": "use crate::base::id;\nuse crate::http::envelope::ApiError;\n" }, /^src\/feedback\/model\.rs:2: knows of answers of HTTP \(http::envelope\); .*http\/kinds\.rs/],
+  ["so does a filter, by whatever way", { "src/logs/filter/parse.rs": "fn a() -> Refusal {}\n" }, /knows of answers of HTTP \(Refusal\)/],
   ["tests run what ships", { "src/logs/row.rs": "const A: u32 = if cfg!(test) { 1 } else { 2 };\n" }, /cfg!\(test\)/],
   ["a file is short", { "src/logs/row.rs": "// one\n".repeat(401) }, /has 401 lines before its tests, and may have 400/],
 ]) {
@@ -56,6 +58,7 @@ for (const [rule, files, said] of [
 test("the check lets stand what the rules allow", () => {
   const fine = {
     "src/logs/row.rs": 'use crate::base::id;\n// worker::Env in a comment\nconst A: &str = "use worker::Env;";\n#[cfg(test)]\nmod tests {\n    use crate::api::logs;\n}\n',
+    "src/limit/plan.rs": "// Refusal\nfn is_error(status: u16) -> bool {\n    status >= 400\n}\n#[cfg(test)]\nmod tests {\n    use crate::http::refusal::Refusal;\n}\n",
     "src/logs/row_worker.rs": "use worker::Env;\n",
     "src/logs/mod.rs": "pub mod row;\n#[cfg(test)]\nmod plans;\n",
     "src/logs/plans.rs": "use crate::api::logs;\n",
