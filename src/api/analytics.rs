@@ -21,6 +21,8 @@ struct Range {
     span: u64,
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/analytics`
+///
 /// What transactions have left is added up first, so that the answer is of now.
 pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -> Result<Reply, ApiError> {
     let granularity = chosen(query, "granularity", GRANULARITIES)?;

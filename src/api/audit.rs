@@ -21,6 +21,7 @@ row! {
     }
 }
 
+/// `GET /accounts/{account}/ai-gateway/audit`
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let matching = "audit WHERE account_id = ?1 AND (?2 IS NULL OR gateway_id = ?2) AND (?3 IS NULL OR action = ?3) \

@@ -5,6 +5,7 @@
 //! with its settings.
 
 use super::Place;
+use crate::api::effect::Handled;
 use crate::cache::{self, key};
 use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store};
@@ -15,35 +16,41 @@ use serde_json::{Value, json};
 /// With more purged keys than this everything is forgotten instead.
 const MAX_PURGED: i64 = 128;
 
+/// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}/cache`
+///
 /// Purges everything, or with `?key=` the answers of one `cf-aig-cache-key`.
-pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, actor: &Actor<'_>) -> Result<Reply, ApiError> {
-    // A misspelt `key` must not purge everything.
-    if let Some((other, _)) = query.iter().find(|(name, _)| *name != "key") {
-        return Err(ApiError::invalid(["query", other], "There is no such parameter. Expected key"));
-    }
-    let statement = match query.get("key") {
-        None => {
-            let sql = "UPDATE gateways SET cache_generation = cache_generation + 1, cache_purged = '{}' WHERE key = ?1";
-            Statement::new(sql, [place.key.into()])
+pub async fn purge(store: &impl Store, place: &Place<'_>, query: &Query, actor: &Actor<'_>) -> Handled {
+    Handled::always([place.forget()], async {
+        // A misspelt `key` must not purge everything.
+        if let Some((other, _)) = query.iter().find(|(name, _)| *name != "key") {
+            return Err(ApiError::invalid(["query", other], "There is no such parameter. Expected key"));
         }
-        Some(key) if cache::is_key(key) => Statement::new(
-            "UPDATE gateways SET \
+        let statement = match query.get("key") {
+            None => {
+                let sql =
+                    "UPDATE gateways SET cache_generation = cache_generation + 1, cache_purged = '{}' WHERE key = ?1";
+                Statement::new(sql, [place.key.into()])
+            }
+            Some(key) if cache::is_key(key) => Statement::new(
+                "UPDATE gateways SET \
              cache_generation = cache_generation + ((SELECT count(*) FROM json_each(cache_purged)) >= ?4), \
              cache_purged = json_set(iif((SELECT count(*) FROM json_each(cache_purged)) >= ?4, '{}', cache_purged), \
              '$.' || ?2, CAST(?3 AS INTEGER)) WHERE key = ?1",
-            // A member's name in a path may begin with a digit only in quotes.
-            [
-                place.key.into(),
-                format!("\"{}\"", key::digest(key)).into(),
-                Bind::Int(actor.now_ms as i64),
-                Bind::Int(MAX_PURGED),
-            ],
-        ),
-        Some(_) => return Err(ApiError::invalid(["query", "key"], "Expected a key of 1 to 1024 bytes")),
-    };
-    let named = crate::base::object::of(query.get("key").map(|_| ("key".to_owned(), Value::Null)));
-    store.batch(vec![statement, actor.row(&place.change("cache.purge", place.gateway, &named))]).await?;
-    Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
+                // A member's name in a path may begin with a digit only in quotes.
+                [
+                    place.key.into(),
+                    format!("\"{}\"", key::digest(key)).into(),
+                    Bind::Int(actor.now_ms as i64),
+                    Bind::Int(MAX_PURGED),
+                ],
+            ),
+            Some(_) => return Err(ApiError::invalid(["query", "key"], "Expected a key of 1 to 1024 bytes")),
+        };
+        let named = crate::base::object::of(query.get("key").map(|_| ("key".to_owned(), Value::Null)));
+        store.batch(vec![statement, actor.row(&place.change("cache.purge", place.gateway, &named))]).await?;
+        Ok(Reply::result(json!({ "purged": if named.is_empty() { "all" } else { "key" } })))
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -75,6 +82,7 @@ mod tests {
                 format!("internal-{id}"),
                 &crate::config::bounds::Bounds::USUAL.gateways,
             ))
+            .reply
             .unwrap();
         }
         store
@@ -90,7 +98,7 @@ mod tests {
 
     fn purged(store: &Sqlite, query: &str, now_ms: u64) -> Result<Reply, ApiError> {
         let place = Place { account: "acct", gateway: "gw", key: found(store, "gw").key };
-        block_on(purge(store, &place, &Query::parse(query), &actor(&format!("{query}{now_ms}"), now_ms)))
+        block_on(purge(store, &place, &Query::parse(query), &actor(&format!("{query}{now_ms}"), now_ms))).reply
     }
 
     #[test]

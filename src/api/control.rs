@@ -1,30 +1,29 @@
-//! The control plane: from a matched route to a reply, over any [`Databases`].
+//! The control plane: from a matched route to an answer and to what is to be done for it, over any [`Databases`].
 
 use crate::api::custom_providers::{self, Guard};
+use crate::api::effect::Handled;
+use crate::api::log_arrival::{self, Finder};
 use crate::api::log_export::{self, Export};
 use crate::api::logs::Part;
+use crate::api::provider_configs::KeyContext;
+use crate::api::shell::Shell;
 use crate::api::{
     Place, analytics, audit, billing, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways,
     log_list, logs, provider_configs, reprices, storage, tokens,
 };
 use crate::auth::caller::Caller;
-use crate::base::id::{self, MarkKey};
+use crate::base::id::MarkKey;
 use crate::config::bounds::Bounds;
-use crate::credentials::vault::Vault;
 use crate::db::audit::Actor;
 use crate::db::databases::Databases;
-use crate::db::store::{Store, StoreError};
-use crate::feedback::locate;
+use crate::db::store::Store;
+use crate::feedback::locate::{self, Found};
 use crate::feedback::pending;
-use crate::gateways::gateway;
-use crate::gateways::gateway::Gateway;
+use crate::gateways::gateway::{self, Gateway};
 use crate::gateways::shards::carry;
-use crate::http::envelope::{ApiError, Reply};
+use crate::http::envelope::ApiError;
 use crate::http::query::{Query, percent_decoded};
 use crate::http::router::{Endpoint, Route};
-use crate::logs::retention::capacity;
-use crate::logs::row;
-use std::cell::Cell;
 
 /// A request of the control plane whose caller is known.
 #[derive(Clone)]
@@ -48,202 +47,245 @@ pub struct Request<'a> {
     pub bounds: &'a Bounds,
 }
 
-/// Pauses between looks for a log that is on its way, in milliseconds: about two seconds in all, a hundred times the
-/// window in which rows are gathered.
-const ARRIVAL_PAUSES_MS: &[u64] = &[10, 15, 25, 50, 100, 200, 400, 600, 600];
+/// What the arms of [`dispatched`] are about.
+struct Subject<'c, 'r, D, S> {
+    databases: &'c D,
+    shell: &'c S,
+    request: &'c Request<'r>,
+}
 
-/// How old an id may be, in milliseconds, for its row to be still awaited. Answers can take minutes, and the row is
-/// written when they end.
-const ARRIVAL_AGE_MS: u64 = 10 * 60 * 1_000;
+/// Carries out a request. Without a right to it nothing happens.
+pub async fn handle(databases: &impl Databases, shell: &impl Shell, request: &Request<'_>) -> Handled {
+    match admitted(request) {
+        Ok(()) => dispatched(databases, shell, request).await.unwrap_or_else(|error| Err(error).into()),
+        Err(error) => Err(error).into(),
+    }
+}
 
-/// Carries out a request. `pause` waits so many milliseconds.
-pub async fn handle(
-    databases: &impl Databases,
-    request: &Request<'_>,
-    pause: impl AsyncFn(u64),
-) -> Result<Reply, ApiError> {
-    let store = databases.first();
-    let Request { route, query, body, caller, bounds, .. } = request;
-    let (account, gateway, id) = (route.account, route.gateway, route.id);
+fn admitted(request: &Request<'_>) -> Result<(), ApiError> {
+    let account = request.route.account;
     if !account.is_empty() && !gateway::is_account_id(account) {
         return Err(ApiError::not_found());
     }
-    caller.admit(route)?;
-    let actor = request.actor();
-    let new_id = request.new_id.as_str();
-    match route.endpoint {
-        Endpoint::ListGateways => gateways::list(store, account, query, caller).await,
+    request.caller.admit(&request.route)
+}
+
+/// One arm for each endpoint. What fails before a handler is called has done nothing, and leaves nothing to do.
+async fn dispatched(
+    databases: &impl Databases,
+    shell: &impl Shell,
+    request: &Request<'_>,
+) -> Result<Handled, ApiError> {
+    let store = databases.first();
+    let Request { route, query, body, caller, bounds, new_id, entropy, .. } = request;
+    let (account, gateway, id) = (route.account, route.gateway, route.id);
+    let actor = &request.actor();
+    let subject = Subject { databases, shell, request };
+    Ok(match route.endpoint {
+        // The shell answers these before a caller is asked for.
+        Endpoint::Health | Endpoint::OpenApi | Endpoint::Universal | Endpoint::Socket | Endpoint::Proxy => {
+            return Err(ApiError::not_found());
+        }
+        // Gateways.
+        Endpoint::ListGateways => gateways::list(store, account, query, caller).await.into(),
         Endpoint::CreateGateway => {
-            gateways::create(databases, account, body, &actor, request.new_id.clone(), &bounds.gateways).await
+            gateways::create(databases, account, body, actor, new_id.clone(), &bounds.gateways).await
         }
-        Endpoint::GetGateway => gateways::get(store, account, gateway).await,
-        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, &actor).await,
-        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, &actor).await,
-        Endpoint::ListEvaluationTypes => evaluation_types::list(query),
-        Endpoint::ListTokens => tokens::list(store, account, query).await,
-        Endpoint::CreateToken => {
-            tokens::create(store, account, body, new_id, &request.entropy, &actor, &bounds.tokens).await
+        Endpoint::GetGateway => gateways::get(store, account, gateway).await.into(),
+        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, actor).await,
+        Endpoint::DeleteGateway => gateways::delete(store, account, gateway, actor).await,
+        Endpoint::GetUrl => {
+            subject.gateway().await?;
+            let is_custom = custom_providers::exists(store, account, route.provider).await?;
+            gateways::url(request.origin, account, gateway, route.provider, is_custom).into()
         }
-        Endpoint::GetToken => tokens::get(store, account, id).await,
-        Endpoint::RollToken => tokens::roll(store, account, id, &request.entropy, &actor).await,
-        Endpoint::RevokeToken => tokens::revoke(store, account, id, &actor).await,
-        Endpoint::ListCosts => costs::list(store, account, query).await,
-        Endpoint::CreateCost => costs::create(store, account, body, new_id, &actor, &bounds.costs).await,
-        Endpoint::GetCost => costs::get(store, account, id).await,
-        Endpoint::UpdateCost => costs::update(store, account, id, body, &actor).await,
-        Endpoint::DeleteCost => costs::delete(store, account, id, &actor).await,
+        Endpoint::GetStorage => {
+            let gateway = subject.gateway().await?;
+            storage::get(databases.of(gateway.shard)?, &gateway).await
+        }
+        Endpoint::GetAnalytics => {
+            let (store, place) = subject.logs().await?;
+            analytics::get(store, place.key, query, request.now_ms).await.into()
+        }
+        Endpoint::PurgeCache => cache::purge(store, &subject.place().await?, query, actor).await,
+        Endpoint::GetLimits => shell.limits(&subject.gateway().await?).await.into(),
+        // Logs, and feedback on them.
+        Endpoint::ListLogs => {
+            let (store, place) = subject.logs().await?;
+            log_list::list(store, place.key, query).await.into()
+        }
+        Endpoint::DeleteLogs => {
+            let (store, place) = subject.logs().await?;
+            log_list::delete(store, &place, query, body, actor).await
+        }
+        Endpoint::ExportLogs => {
+            let (store, place) = subject.logs().await?;
+            log_export::collected(store, Export::parse(place.key, query)?).await.into()
+        }
+        Endpoint::RepriceLogs => {
+            let (store, place) = subject.logs().await?;
+            reprices::create(store, &place, body, new_id, actor, &bounds.reprices).await
+        }
+        Endpoint::GetReprice => {
+            let (store, place) = subject.logs().await?;
+            reprices::get(store, &place, id).await
+        }
+        Endpoint::GetLog => {
+            let (store, place, _) = subject.log().await?;
+            if log_arrival::is_recent(id, request.now_ms) {
+                pending::settle(store, Some(id), request.now_ms).await?;
+            }
+            logs::get(store, place.key, id).await.into()
+        }
+        Endpoint::GetLogRequest => {
+            let (store, place, _) = subject.log().await?;
+            logs::body(store, place.key, id, Part::Request).await.into()
+        }
+        Endpoint::GetLogResponse => {
+            let (store, place, _) = subject.log().await?;
+            logs::body(store, place.key, id, Part::Response).await.into()
+        }
+        Endpoint::PatchLog => {
+            let (store, place, shard) = subject.log().await?;
+            let all: Vec<_> = databases.all().collect();
+            logs::patch(&all, (shard, store), &place, id, body, &request.feedback_context()).await
+        }
+        Endpoint::GiveFeedback => {
+            let finder = subject.finder().await?;
+            let id = request.feedback_id()?;
+            let feedback = feedback::read(body)?;
+            let found = finder.find(&id).await?;
+            feedback::give(databases, &finder.log_databases, &id, found, &feedback, &finder.context).await
+        }
+        Endpoint::GiveFeedbackInBulk => {
+            let finder = subject.finder().await?;
+            let find = async |id: &str| finder.find(id).await;
+            feedback::bulk(databases, &finder.log_databases, body, &finder.context, find).await
+        }
+        Endpoint::GetFeedback => {
+            let (_, found) = subject.found().await?;
+            pending::settle_in(databases, &found, request.now_ms).await?;
+            feedback::show(databases.of(found.shard)?, &found).await.into()
+        }
+        Endpoint::TakeFeedbackBack => {
+            let (finder, found) = subject.found().await?;
+            feedback::take_back(databases, &found, &finder.context).await.into()
+        }
+        // Datasets and evaluations.
+        Endpoint::ListDatasets => {
+            let (store, place) = subject.logs().await?;
+            datasets::list(store, &place, query).await.into()
+        }
+        Endpoint::CreateDataset => {
+            let (store, place) = subject.logs().await?;
+            datasets::create(store, &place, body, new_id, actor, &bounds.datasets).await.into()
+        }
+        Endpoint::GetDataset => {
+            let (store, place) = subject.logs().await?;
+            datasets::get(store, &place, id).await.into()
+        }
+        Endpoint::UpdateDataset => {
+            let (store, place) = subject.logs().await?;
+            datasets::update(store, &place, id, body, actor).await.into()
+        }
+        Endpoint::DeleteDataset => {
+            let (store, place) = subject.logs().await?;
+            datasets::delete(store, &place, id, actor).await.into()
+        }
+        Endpoint::ListEvaluationTypes => evaluation_types::list(query).into(),
+        Endpoint::ListEvaluations => {
+            let (store, place) = subject.logs().await?;
+            evaluations::list(store, &place, query).await
+        }
+        Endpoint::CreateEvaluation => {
+            let (store, place) = subject.logs().await?;
+            evaluations::create(store, &place, body, new_id, actor, &bounds.evaluations).await
+        }
+        Endpoint::CompareEvaluations => {
+            let (store, place) = subject.logs().await?;
+            evaluations::compare(store, &place, query).await
+        }
+        Endpoint::GetEvaluation => {
+            let (store, place) = subject.logs().await?;
+            evaluations::get(store, &place, id).await
+        }
+        Endpoint::DeleteEvaluation => {
+            let (store, place) = subject.logs().await?;
+            evaluations::delete(store, &place, id, actor).await.into()
+        }
+        Endpoint::ListVerdicts => {
+            let (store, place) = subject.logs().await?;
+            evaluations::verdicts(store, &place, id, query).await.into()
+        }
+        // Custom providers, and prices.
+        Endpoint::ListCosts => costs::list(store, account, query).await.into(),
+        Endpoint::CreateCost => costs::create(store, account, body, new_id, actor, &bounds.costs).await,
+        Endpoint::GetCost => costs::get(store, account, id).await.into(),
+        Endpoint::UpdateCost => costs::update(store, account, id, body, actor).await,
+        Endpoint::DeleteCost => costs::delete(store, account, id, actor).await,
         Endpoint::ListCustomProviders => {
-            custom_providers::list(store, account, query, custom_providers::shown_to(caller)).await
+            custom_providers::list(store, account, query, custom_providers::shown_to(caller)).await.into()
         }
         Endpoint::CreateCustomProvider => {
-            custom_providers::create(store, account, body, new_id, &request.guard, &actor, &bounds.custom_providers)
-                .await
+            let guard = subject.guard().await;
+            custom_providers::create(store, account, body, new_id, &guard, actor, &bounds.custom_providers).await
         }
         Endpoint::GetCustomProvider => {
-            custom_providers::get(store, account, id, custom_providers::shown_to(caller)).await
+            custom_providers::get(store, account, id, custom_providers::shown_to(caller)).await.into()
         }
         Endpoint::UpdateCustomProvider => {
-            custom_providers::update(store, account, id, body, &request.guard, &actor).await
+            custom_providers::update(store, account, id, body, &subject.guard().await, actor).await
         }
-        Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, &actor).await,
-        Endpoint::ListAudit => audit::list(store, account, query).await,
-        Endpoint::GetCreditBalance
-        | Endpoint::ListInvoices
-        | Endpoint::PreviewInvoice
-        | Endpoint::GetUsageHistory
-        | Endpoint::GetSpendingLimit
-        | Endpoint::GetTopupConfig
-        | Endpoint::GetTopupLimits => billing::show(route.endpoint),
-        Endpoint::RefuseBilling => billing::refuse(),
-        Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk | Endpoint::GetFeedback | Endpoint::TakeFeedbackBack => {
-            judged(databases, request, pause).await
+        Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, actor).await,
+        // Stored keys.
+        Endpoint::ListProviderConfigs => provider_configs::list(store, &subject.place().await?, query).await.into(),
+        Endpoint::CreateProviderConfig => {
+            let place = subject.place().await?;
+            let base_override = |slug: &str| shell.base_url(slug);
+            let (vault, bound) = (shell.vault(), &bounds.provider_configs);
+            let context = KeyContext { caller, vault: &vault, base_override: &base_override, bound };
+            provider_configs::create(store, &place, body, new_id, actor, &context).await
         }
-        _ => within_gateway(databases, request, pause).await,
-    }
+        Endpoint::GetProviderConfig => provider_configs::get(store, &subject.place().await?, id).await.into(),
+        Endpoint::UpdateProviderConfig => {
+            let place = subject.place().await?;
+            let base_override = |slug: &str| shell.base_url(slug);
+            let (vault, bound) = (shell.vault(), &bounds.provider_configs);
+            let context = KeyContext { caller, vault: &vault, base_override: &base_override, bound };
+            provider_configs::rotate(store, &place, id, body, actor, &context).await
+        }
+        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &subject.place().await?, id, actor).await,
+        // Who may do what, and who did.
+        Endpoint::ListTokens => tokens::list(store, account, query).await.into(),
+        Endpoint::CreateToken => {
+            tokens::create(store, account, body, new_id, entropy, actor, &bounds.tokens).await.into()
+        }
+        Endpoint::GetToken => tokens::get(store, account, id).await.into(),
+        Endpoint::RollToken => tokens::roll(store, account, id, entropy, actor).await,
+        Endpoint::RevokeToken => tokens::revoke(store, account, id, actor).await,
+        Endpoint::ListAudit => {
+            // The other databases may have entries that the first one has not heard of.
+            shell.sync_shards().await;
+            audit::list(store, account, query).await.into()
+        }
+        // Credit, which nobody buys here.
+        Endpoint::GetCreditBalance => Ok(billing::credit_balance()).into(),
+        Endpoint::ListInvoices => Ok(billing::invoices()).into(),
+        Endpoint::PreviewInvoice => Ok(billing::invoice_preview()).into(),
+        Endpoint::GetUsageHistory => Ok(billing::usage_history()).into(),
+        Endpoint::GetSpendingLimit => Ok(billing::spending_limit()).into(),
+        Endpoint::GetTopupConfig => Ok(billing::topup_config()).into(),
+        Endpoint::GetTopupLimits => Ok(billing::topup_limits()).into(),
+        Endpoint::RefuseBilling => billing::refuse().into(),
+    })
 }
 
-/// What is about one gateway, which has to exist.
-async fn within_gateway(
-    databases: &impl Databases,
-    request: &Request<'_>,
-    pause: impl AsyncFn(u64),
-) -> Result<Reply, ApiError> {
-    let Request { route, query, .. } = request;
-    let store = databases.first();
-    let found = found(store, route).await?;
-    let place = place(route, &found);
-    match route.endpoint {
-        Endpoint::GetUrl => {
-            let known = custom_providers::exists(store, place.account, route.provider).await?;
-            gateways::url(request.origin, place.account, place.gateway, route.provider, known)
-        }
-        Endpoint::PurgeCache => cache::purge(store, &place, query, &request.actor()).await,
-        Endpoint::ListProviderConfigs => provider_configs::list(store, &place, query).await,
-        Endpoint::GetProviderConfig => provider_configs::get(store, &place, route.id).await,
-        Endpoint::DeleteProviderConfig => provider_configs::delete(store, &place, route.id, &request.actor()).await,
-        _ => about_logs(databases, &found, request, pause).await,
-    }
-}
-
-/// What is about a gateway's logs, or was made of them: all in the database that has them.
-async fn about_logs(
-    databases: &impl Databases,
-    gateway: &Gateway,
-    request: &Request<'_>,
-    pause: impl AsyncFn(u64),
-) -> Result<Reply, ApiError> {
-    let Request { route, query, body, bounds, .. } = request;
-    let store = databases.of(gateway.shard)?;
-    let place = place(route, gateway);
-    let id = route.id;
-    let actor = request.actor();
-    let new_id = request.new_id.as_str();
-    match route.endpoint {
-        Endpoint::GetStorage => storage::get(store, gateway).await,
-        Endpoint::GetAnalytics => analytics::get(store, place.key, query, request.now_ms).await,
-        Endpoint::ListLogs => log_list::list(store, place.key, query).await,
-        Endpoint::DeleteLogs => log_list::delete(store, &place, query, body, &actor).await,
-        Endpoint::ExportLogs => log_export::collected(store, Export::parse(place.key, query)?).await,
-        Endpoint::GetLog | Endpoint::GetLogRequest | Endpoint::GetLogResponse | Endpoint::PatchLog => {
-            arrived(store, id, request.now_ms, pause).await?;
-            if is_recent(id, request.now_ms) {
-                carry::pending(databases, gateway.shard, id).await?;
-            }
-            match route.endpoint {
-                Endpoint::GetLog => {
-                    if is_recent(id, request.now_ms) {
-                        pending::settle(store, Some(id), request.now_ms).await?;
-                    }
-                    logs::get(store, place.key, id).await
-                }
-                Endpoint::GetLogRequest => logs::body(store, place.key, id, Part::Request).await,
-                Endpoint::GetLogResponse => logs::body(store, place.key, id, Part::Response).await,
-                _ => {
-                    let all: Vec<_> = databases.all().collect();
-                    logs::patch(&all, (gateway.shard, store), &place, id, body, &request.judging()).await
-                }
-            }
-        }
-        Endpoint::RepriceLogs => reprices::create(store, &place, body, new_id, &actor, &bounds.reprices).await,
-        Endpoint::GetReprice => reprices::get(store, &place, id).await,
-        Endpoint::ListDatasets => datasets::list(store, &place, query).await,
-        Endpoint::CreateDataset => datasets::create(store, &place, body, new_id, &actor, &bounds.datasets).await,
-        Endpoint::GetDataset => datasets::get(store, &place, id).await,
-        Endpoint::UpdateDataset => datasets::update(store, &place, id, body, &actor).await,
-        Endpoint::DeleteDataset => datasets::delete(store, &place, id, &actor).await,
-        Endpoint::ListEvaluations => evaluations::list(store, &place, query).await,
-        Endpoint::CreateEvaluation => {
-            evaluations::create(store, &place, body, new_id, &actor, &bounds.evaluations).await
-        }
-        Endpoint::CompareEvaluations => evaluations::compare(store, &place, query).await,
-        Endpoint::GetEvaluation => evaluations::get(store, &place, id).await,
-        Endpoint::DeleteEvaluation => evaluations::delete(store, &place, id, &actor).await,
-        Endpoint::ListVerdicts => evaluations::verdicts(store, &place, id, query).await,
-        _ => Err(ApiError::not_found()),
-    }
-}
-
-/// An export that the shell sends piece by piece, for a caller who may see it, and the database it is read from.
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/export` without a limit: the shell sends it piece by piece, read from
+/// the database with this number.
 pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export, u32), ApiError> {
-    if !gateway::is_account_id(request.route.account) {
-        return Err(ApiError::not_found());
-    }
-    request.caller.admit(&request.route)?;
+    admitted(request)?;
     let found = found(store, &request.route).await?;
     Ok((Export::parse(found.key, &request.query)?, found.shard))
-}
-
-/// The gateway that a request is about, for a caller who may see it: what the shell adds to it is not in the store.
-pub async fn gateway(store: &impl Store, request: &Request<'_>) -> Result<Gateway, ApiError> {
-    let route = &request.route;
-    if !gateway::is_account_id(route.account) {
-        return Err(ApiError::not_found());
-    }
-    request.caller.admit(route)?;
-    found(store, route).await
-}
-
-/// Stores a key or replaces one, which takes a vault.
-pub async fn keep(
-    store: &impl Store,
-    request: &Request<'_>,
-    vault: &impl Vault,
-    base_override: &dyn Fn(&str) -> Option<String>,
-) -> Result<Reply, ApiError> {
-    let Request { route, body, caller, bounds, .. } = request;
-    if !gateway::is_account_id(route.account) {
-        return Err(ApiError::not_found());
-    }
-    caller.admit(route)?;
-    let found = found(store, route).await?;
-    let place = place(route, &found);
-    let key_context = provider_configs::KeyContext { caller, vault, base_override, bound: &bounds.provider_configs };
-    match route.endpoint {
-        Endpoint::CreateProviderConfig => {
-            provider_configs::create(store, &place, body, &request.new_id, &request.actor(), &key_context).await
-        }
-        _ => provider_configs::rotate(store, &place, route.id, body, &request.actor(), &key_context).await,
-    }
 }
 
 /// The gateway of a route, if it exists.
@@ -251,81 +293,73 @@ async fn found(store: &impl Store, route: &Route<'_>) -> Result<Gateway, ApiErro
     gateway::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
 }
 
-fn place<'a>(route: &Route<'a>, found: &Gateway) -> Place<'a> {
-    Place { account: route.account, gateway: route.gateway, key: found.key }
-}
+// === impl Subject ===
 
-/// Feedback on whatever log an id means. The answer has just gone out when the first feedback comes, so the log is
-/// awaited.
-async fn judged(
-    databases: &impl Databases,
-    request: &Request<'_>,
-    pause: impl AsyncFn(u64),
-) -> Result<Reply, ApiError> {
-    let context = request.judging();
-    let log_databases = locate::log_databases(databases, &context).await?;
-    // The lines of a bulk request wait together: one that is unknown has been awaited for the others, too.
-    let waited = Cell::new(0);
-    let find = async |id: &str| -> Result<Option<locate::Found>, ApiError> {
-        let mut found = locate::locate(&log_databases, id, &context).await?;
-        // Other ids than ours do not tell their age.
-        if id::minted_at(id).is_none() || is_recent(id, request.now_ms) {
-            for wait in ARRIVAL_PAUSES_MS.iter().skip(waited.get()) {
-                if found.is_some() {
-                    break;
-                }
-                pause(*wait).await;
-                waited.set(waited.get() + 1);
-                found = locate::locate(&log_databases, id, &context).await?;
-            }
-        }
-        Ok(found)
-    };
-    if request.route.endpoint == Endpoint::GiveFeedbackInBulk {
-        return feedback::bulk(databases, &log_databases, request.body, &context, find).await;
+impl<'c, 'r, D: Databases, S: Shell> Subject<'c, 'r, D, S> {
+    async fn gateway(&self) -> Result<Gateway, ApiError> {
+        found(self.databases.first(), &self.request.route).await
     }
-    let id = String::from_utf8(percent_decoded(request.route.id)).map_err(|_| ApiError::not_found())?;
-    match request.route.endpoint {
-        Endpoint::GiveFeedback => {
-            let feedback = feedback::read(request.body)?;
-            feedback::give(databases, &log_databases, &id, find(&id).await?, &feedback, &context).await
-        }
-        Endpoint::GetFeedback => {
-            let found = find(&id).await?.ok_or_else(ApiError::not_found)?;
-            pending::settle_in(databases, &found, request.now_ms).await?;
-            feedback::show(databases.of(found.shard)?, &found).await
-        }
-        _ => feedback::take_back(databases, &find(&id).await?.ok_or_else(ApiError::not_found)?, &context).await,
-    }
-}
 
-fn is_recent(id: &str, now_ms: u64) -> bool {
-    id::is_younger(id, ARRIVAL_AGE_MS, now_ms)
-}
+    async fn place(&self) -> Result<Place<'r>, ApiError> {
+        Ok(self.request.place(&self.gateway().await?))
+    }
 
-/// Waits for the row of a log whose id was handed out a moment ago: rows are written behind the answers, and a caller
-/// must not have to guess how far behind.
-async fn arrived(store: &impl Store, id: &str, now_ms: u64, pause: impl AsyncFn(u64)) -> Result<(), StoreError> {
-    if !is_recent(id, now_ms) {
-        return Ok(());
+    /// The gateway, and the database that has its logs and what was made of them.
+    async fn logs(&self) -> Result<(&'c D::One, Place<'r>), ApiError> {
+        let gateway = self.gateway().await?;
+        Ok((self.databases.of(gateway.shard)?, self.request.place(&gateway)))
     }
-    for wait in ARRIVAL_PAUSES_MS {
-        if row::exists(store, None, id).await? || capacity::turned_away(store, id).await? {
-            break;
+
+    /// The same and the database's number for one log, which is awaited, with the feedback that waits for it elsewhere.
+    async fn log(&self) -> Result<(&'c D::One, Place<'r>, u32), ApiError> {
+        let gateway = self.gateway().await?;
+        let (id, now_ms) = (self.request.route.id, self.request.now_ms);
+        let store = self.databases.of(gateway.shard)?;
+        log_arrival::wait(store, id, now_ms, self.shell).await?;
+        if log_arrival::is_recent(id, now_ms) {
+            carry::pending(self.databases, gateway.shard, id).await?;
         }
-        pause(*wait).await;
+        Ok((store, self.request.place(&gateway), gateway.shard))
     }
-    Ok(())
+
+    async fn finder(&self) -> Result<Finder<'c, D, S>, ApiError> {
+        Finder::new(self.databases, self.request.feedback_context(), self.shell).await
+    }
+
+    /// The log that the id of a request for feedback means.
+    async fn found(&self) -> Result<(Finder<'c, D, S>, Found), ApiError> {
+        let finder = self.finder().await?;
+        let found = finder.find(&self.request.feedback_id()?).await?.ok_or_else(ApiError::not_found)?;
+        Ok((finder, found))
+    }
+
+    /// What decides whether a host may be stored, with what is known of the one in the body.
+    async fn guard(&self) -> Guard {
+        let Guard { internal_allowed, .. } = self.request.guard;
+        match custom_providers::name_to_look_up(self.request.body) {
+            Some(name) if !internal_allowed => Guard { internal_allowed, found: self.shell.look_up(&name).await },
+            _ => self.request.guard.clone(),
+        }
+    }
 }
 
 // === impl Request ===
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    fn place(&self, found: &Gateway) -> Place<'a> {
+        Place { account: self.route.account, gateway: self.route.gateway, key: found.key }
+    }
+
+    /// The id of a request for feedback. Providers' and callers' ids may have characters that paths escape.
+    fn feedback_id(&self) -> Result<String, ApiError> {
+        String::from_utf8(percent_decoded(self.route.id)).map_err(|_| ApiError::not_found())
+    }
+
     fn actor(&self) -> Actor<'_> {
         Actor { name: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
     }
 
-    fn judging(&self) -> locate::Context<'_> {
+    fn feedback_context(&self) -> locate::Context<'_> {
         locate::Context {
             caller: self.caller,
             query: &self.query,
@@ -339,14 +373,19 @@ impl Request<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::log_arrival::AGE_MS;
+    use crate::base::id;
+    use crate::http::envelope::Reply;
     use crate::http::router;
     use crate::logs::group_commit;
     use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
     use crate::providers::resolver::Lookup;
+    use crate::testing::shell::TestShell;
     use crate::testing::sqlite::Sqlite;
     use crate::wire::Facts;
     use pollster::block_on;
+    use std::cell::Cell;
 
     const NOW: u64 = 1_700_000_000_000;
 
@@ -365,7 +404,7 @@ mod tests {
             guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
             bounds: &Bounds::USUAL,
         };
-        block_on(handle(store, &request, pause)).unwrap_or_else(|error| error.reply())
+        block_on(handle(store, &TestShell(pause), &request)).reply.unwrap_or_else(|error| error.reply())
     }
 
     fn with_gateway() -> Sqlite {
@@ -396,7 +435,7 @@ mod tests {
     fn an_id_that_cannot_be_on_its_way_is_refused_at_once() {
         let store = with_gateway();
         for id in [
-            id::mint(NOW - ARRIVAL_AGE_MS, 7),
+            id::mint(NOW - AGE_MS, 7),
             id::mint(NOW + 60_000, 7),
             "0197f3c0-0000-7000-8000-000000000000".to_owned(),
             "x'--".to_owned(),

@@ -2,6 +2,7 @@
 //! the built-in ones.
 
 use super::{object, only};
+use crate::api::effect::{Effect, Handled};
 use crate::base::id;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
@@ -62,6 +63,7 @@ row! {
     }
 }
 
+/// `GET /accounts/{account}/ai-gateway/custom-providers/costs`
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     if let Some(rule) = query.get("model_rule").filter(|rule| Matching::parse(rule).is_none()) {
@@ -85,10 +87,12 @@ pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Re
     Ok(Reply::list(shown, info))
 }
 
+/// `GET /accounts/{account}/ai-gateway/custom-providers/costs/{id}`
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::result(existing(store, account, id).await?.show()))
 }
 
+/// `POST /accounts/{account}/ai-gateway/custom-providers/costs`
 pub async fn create(
     store: &impl Store,
     account: &str,
@@ -96,7 +100,8 @@ pub async fn create(
     new_id: &str,
     actor: &Actor<'_>,
     bound: &Most,
-) -> Result<Reply, ApiError> {
+) -> Handled {
+    Handled::always([Effect::ForgetSnapshots], async {
     let body = object(body)?;
     only(&body, FIELDS, &["body"])?;
     let provider = provider(store, account, &body).await?;
@@ -129,38 +134,43 @@ pub async fn create(
         return Err(bound.reached());
     }
     Ok(Reply::result(row.show()))
+    })
+    .await
 }
 
+/// `PATCH /accounts/{account}/ai-gateway/custom-providers/costs/{id}`
+///
 /// Changes the fields that the body names; null resets one.
-pub async fn update(
-    store: &impl Store,
-    account: &str,
-    id: &str,
-    body: &[u8],
-    actor: &Actor<'_>,
-) -> Result<Reply, ApiError> {
-    let old = existing(store, account, id).await?;
-    let mut body = object(body)?;
-    body.retain(|name, _| !SHOWN.contains(&name.as_str()));
-    only(&body, FIELDS, &["body"])?;
-    if body.get("account_provider_id").is_some_and(|given| *given != old.account_provider_id) {
-        let rule = "A price stays with its provider: delete it, and make another";
-        return Err(ApiError::invalid(["body", "account_provider_id"], rule));
-    }
-    let new = Row { modified_at: actor.now_ms, ..old.changed(&body)? };
-    let sql = "UPDATE price_rules SET model = ?3, model_rule = ?4, weight = ?5, cost_in = ?6, cost_out = ?7, \
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ForgetSnapshots], async {
+        let old = existing(store, account, id).await?;
+        let mut body = object(body)?;
+        body.retain(|name, _| !SHOWN.contains(&name.as_str()));
+        only(&body, FIELDS, &["body"])?;
+        if body.get("account_provider_id").is_some_and(|given| *given != old.account_provider_id) {
+            let rule = "A price stays with its provider: delete it, and make another";
+            return Err(ApiError::invalid(["body", "account_provider_id"], rule));
+        }
+        let new = Row { modified_at: actor.now_ms, ..old.changed(&body)? };
+        let sql = "UPDATE price_rules SET model = ?3, model_rule = ?4, weight = ?5, cost_in = ?6, cost_out = ?7, \
          token_pricing = ?8, enable = ?9, modified_at = ?10 WHERE id = ?1 AND account_id = ?2";
-    let audit = actor.row(&change("cost.update", account, id, &body));
-    store.batch(vec![Statement::new(sql, new.binds(account)), audit]).await?;
-    Ok(Reply::result(new.show()))
+        let audit = actor.row(&change("cost.update", account, id, &body));
+        store.batch(vec![Statement::new(sql, new.binds(account)), audit]).await?;
+        Ok(Reply::result(new.show()))
+    })
+    .await
 }
 
-pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
-    let row = existing(store, account, id).await?;
-    let delete =
-        Statement::new("DELETE FROM price_rules WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
-    store.batch(vec![delete, actor.row(&change("cost.delete", account, id, &Map::new()))]).await?;
-    Ok(Reply::result(row.show()))
+/// `DELETE /accounts/{account}/ai-gateway/custom-providers/costs/{id}`
+pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ForgetSnapshots], async {
+        let row = existing(store, account, id).await?;
+        let delete =
+            Statement::new("DELETE FROM price_rules WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
+        store.batch(vec![delete, actor.row(&change("cost.delete", account, id, &Map::new()))]).await?;
+        Ok(Reply::result(row.show()))
+    })
+    .await
 }
 
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
@@ -389,14 +399,17 @@ mod tests {
     }
 
     fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
-        asked(block_on(create(
-            store,
-            "a",
-            body.to_string().as_bytes(),
-            &id::mint(n, n.into()),
-            &actor(n),
-            &crate::config::bounds::Bounds::USUAL.costs,
-        )))
+        asked(
+            block_on(create(
+                store,
+                "a",
+                body.to_string().as_bytes(),
+                &id::mint(n, n.into()),
+                &actor(n),
+                &crate::config::bounds::Bounds::USUAL.costs,
+            ))
+            .reply,
+        )
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -423,7 +436,8 @@ mod tests {
             (&json!(2_006), &json!("manual"), &json!(true))
         );
         let id = result["id"].as_str().unwrap();
-        let patched = |body: &Value| asked(block_on(update(&store, "a", id, body.to_string().as_bytes(), &actor(2))));
+        let patched =
+            |body: &Value| asked(block_on(update(&store, "a", id, body.to_string().as_bytes(), &actor(2))).reply);
         let again = patched(result)["result"].clone();
         assert_eq!((&again["token_pricing"], &again["cost_in"]), (&result["token_pricing"], &result["cost_in"]));
         let wider =
@@ -435,8 +449,8 @@ mod tests {
         );
         assert_eq!(patched(&json!({ "account_provider_id": "groq" }))["status"], 400);
         assert_eq!(asked(block_on(get(&store, "b", id)))["errors"][0]["code"], 7002);
-        assert_eq!(block_on(delete(&store, "b", id, &actor(3))).unwrap_err().status, 404);
-        assert_eq!(asked(block_on(delete(&store, "a", id, &actor(3))))["result"]["model"], "4o");
+        assert_eq!(block_on(delete(&store, "b", id, &actor(3))).reply.unwrap_err().status, 404);
+        assert_eq!(asked(block_on(delete(&store, "a", id, &actor(3))).reply)["result"]["model"], "4o");
         assert_eq!(asked(block_on(get(&store, "a", id)))["status"], 404);
     }
 

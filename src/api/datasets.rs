@@ -48,6 +48,7 @@ async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Dat
     find(store, place.key, id).await?.ok_or_else(ApiError::not_found)
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/datasets`
 pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let matching = "datasets WHERE gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR enable = ?3) \
@@ -63,10 +64,12 @@ pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Resul
     Ok(Reply::list(shown, info))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/datasets/{id}`
 pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::result(existing(store, place, id).await?.show(place)))
 }
 
+/// `POST /accounts/{account}/ai-gateway/gateways/{gateway}/datasets`
 pub async fn create(
     store: &impl Store,
     place: &Place<'_>,
@@ -100,6 +103,7 @@ pub async fn create(
     get(store, place, id).await
 }
 
+/// `PUT /accounts/{account}/ai-gateway/gateways/{gateway}/datasets/{id}`
 pub async fn update(
     store: &impl Store,
     place: &Place<'_>,
@@ -129,6 +133,7 @@ pub async fn update(
     get(store, place, id).await
 }
 
+/// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}/datasets/{id}`
 pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let dataset = existing(store, place, id).await?;
     let delete = Statement::new("DELETE FROM datasets WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);

@@ -12,6 +12,7 @@ const MAX_PER_PAGE: u64 = 50;
 /// When the types came into being; they are part of the program.
 const SINCE: &str = "2026-11-21T00:00:00.000Z";
 
+/// `GET /accounts/{account}/ai-gateway/evaluation-types`
 pub fn list(query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let order = chosen(query, "order_by", &["mandatory", "id", "name", "type"])?;

@@ -1,6 +1,7 @@
 //! `…/evaluations`: what came out when the logs of datasets were measured. The work itself is in [`crate::evaluate`].
 
 use super::{Place, datasets, name, object, only};
+use crate::api::effect::{Effect, Handled};
 use crate::base::number;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
@@ -57,7 +58,9 @@ row! {
     }
 }
 
-pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/evaluations`
+pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Handled {
+    Handled::always([Effect::Evaluate(place.own())], async {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let matching = "evaluations WHERE gateway = ?1 AND (?2 IS NULL OR name = ?2) AND (?3 IS NULL OR processed = ?3) \
          AND (?4 IS NULL OR instr(lower(id), ?4) > 0 OR instr(lower(name), ?4) > 0)";
@@ -70,11 +73,17 @@ pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Resul
     let (rows, info) = page.read::<Evaluation>(store, COLUMNS, matching, "created_at DESC, id DESC", binds).await?;
     let shown = with_results(store, place, &rows).await?;
     Ok(Reply::list(shown, info))
+    })
+    .await
 }
 
-pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
-    let evaluation = existing(store, place, id).await?;
-    Ok(Reply::result(with_results(store, place, &[evaluation]).await?.pop()))
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}`
+pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Handled {
+    Handled::always([Effect::Evaluate(place.own())], async {
+        let evaluation = existing(store, place, id).await?;
+        Ok(Reply::result(with_results(store, place, &[evaluation]).await?.pop()))
+    })
+    .await
 }
 
 async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Evaluation, ApiError> {
@@ -106,6 +115,8 @@ async fn with_results(store: &impl Store, place: &Place<'_>, rows: &[Evaluation]
         .collect())
 }
 
+/// `POST /accounts/{account}/ai-gateway/gateways/{gateway}/evaluations`
+///
 /// Makes an evaluation. The logs that are there already are what it is about; it runs behind the answer.
 pub async fn create(
     store: &impl Store,
@@ -114,7 +125,8 @@ pub async fn create(
     id: &str,
     actor: &Actor<'_>,
     bound: &Most,
-) -> Result<Reply, ApiError> {
+) -> Handled {
+    Handled::always([Effect::Evaluate(place.own())], async {
     let body = object(body)?;
     only(&body, &["name", "dataset_ids", "evaluation_type_ids", "settings", "group_by"], &["body"])?;
     let name = name(&body)?;
@@ -171,7 +183,9 @@ pub async fn create(
             format!("An evaluation with the name '{name}' already exists"),
         ));
     }
-    get(store, place, id).await
+    get(store, place, id).await.reply
+    })
+    .await
 }
 
 /// The datasets of a new evaluation, as they are now.
@@ -211,6 +225,7 @@ async fn chosen(
     Ok(found)
 }
 
+/// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}`
 pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
     let evaluation = existing(store, place, id).await?;
     let shown = with_results(store, place, &[evaluation]).await?.pop();
@@ -226,6 +241,8 @@ pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Act
     Ok(Reply::result(shown))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts`
+///
 /// What judges and tests said of single logs: those of one evaluator with `?evaluation_type_id=`.
 pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Query) -> Result<Reply, ApiError> {
     row! {
@@ -263,8 +280,11 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
     Ok(Reply::list(shown, info))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare`
+///
 /// The figures of several evaluations side by side.
-pub async fn compare(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
+pub async fn compare(store: &impl Store, place: &Place<'_>, query: &Query) -> Handled {
+    Handled::always([Effect::Evaluate(place.own())], async {
     let ids: Vec<&str> = query.get("ids").unwrap_or("").split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
     if !(1..=MAX_COMPARED).contains(&ids.len()) {
         let rule = format!("Expected the ids of 1 to {MAX_COMPARED} evaluations, with commas between them");
@@ -322,6 +342,8 @@ pub async fn compare(store: &impl Store, place: &Place<'_>, query: &Query) -> Re
         .map(|row| json!({ "id": row.id, "name": row.name, "processed": row.processed == 1, "total_logs": row.total_logs, "created_at": timestamp::format(row.created_at) }))
         .collect();
     Ok(Reply::result(json!({ "evaluations": heads, "figures": figures })))
+    })
+    .await
 }
 
 // === impl Evaluation ===

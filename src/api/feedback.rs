@@ -2,6 +2,7 @@
 //! Requesty's (<https://docs.requesty.ai/features/request-feedback>).
 
 use super::Place;
+use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
 use crate::base::timestamp;
 use crate::db::databases::{self, Databases};
@@ -21,6 +22,9 @@ const MAX_BYTES: u64 = 1_000_000;
 const MAX_PENDING: u64 = 100;
 const MAX_TIMES: u64 = 1_000;
 
+/// The status of feedback that waits for its log.
+pub const KEPT: u16 = 202;
+
 /// Lines of one bulk request: each takes some statements, and an invocation may run a thousand.
 const MAX_LINES: usize = 100;
 
@@ -31,8 +35,22 @@ row! {
     }
 }
 
+/// `POST /feedback/{id}`
+///
 /// Gives feedback on the log that `found` says, or keeps it for a row that is on its way.
 pub async fn give<D: Databases>(
+    databases: &D,
+    log_databases: &[(u32, &D::One)],
+    request_id: &str,
+    found: Option<Found>,
+    feedback: &Feedback,
+    context: &Context<'_>,
+) -> Handled {
+    let given = given(databases, log_databases, request_id, found, feedback, context).await;
+    Handled::from(given).on(KEPT, [Effect::SettleFeedback])
+}
+
+async fn given<D: Databases>(
     databases: &D,
     log_databases: &[(u32, &D::One)],
     request_id: &str,
@@ -161,7 +179,7 @@ pub async fn keep(
         return Err(ApiError::too_large(rule));
     }
     let kept = json!({ "log_id": log, "matches": 1, "pending": true, "data": feedback.data() });
-    Ok(Reply { status: 202, ..Reply::result(kept) })
+    Ok(Reply { status: KEPT, ..Reply::result(kept) })
 }
 
 /// What a database knows of a log that was not there a moment ago.
@@ -227,6 +245,8 @@ async fn state(store: &impl Store, found: &Found) -> Result<Value, ApiError> {
     }))
 }
 
+/// `GET /feedback/{id}`
+///
 /// The merged state and how it came about.
 pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> {
     row! {
@@ -261,6 +281,8 @@ pub async fn show(store: &impl Store, found: &Found) -> Result<Reply, ApiError> 
     Ok(Reply::result(shown))
 }
 
+/// `DELETE /feedback/{id}`
+///
 /// Takes back one key (`?key=`) or all feedback of a log.
 pub async fn take_back(databases: &impl Databases, found: &Found, context: &Context<'_>) -> Result<Reply, ApiError> {
     let store = databases.of(found.shard)?;
@@ -314,6 +336,8 @@ pub fn lines(body: &[u8]) -> Result<Vec<Line<'_>>, ApiError> {
     Ok(lines)
 }
 
+/// `POST /feedback`
+///
 /// Takes in many judgements. Every line has a result of its own, and a line that is wrong does not stop the others.
 /// `find` finds the log of an id, and may wait for it.
 pub async fn bulk<D: Databases>(
@@ -322,48 +346,49 @@ pub async fn bulk<D: Databases>(
     body: &[u8],
     context: &Context<'_>,
     find: impl AsyncFn(&str) -> Result<Option<Found>, ApiError>,
-) -> Result<Reply, ApiError> {
-    let mut results = String::new();
-    let mut pending = false;
-    for line in lines(body)? {
-        let given = match line.request_id.as_str() {
-            "" => read(line.body.as_bytes())
-                .and(Err(ApiError::invalid(["body", "request_id"], "Expected the id of a request"))),
-            id => match read(line.body.as_bytes()) {
-                Ok(feedback) => {
-                    let entry = format!("{}-{:03}", context.entry, line.number);
-                    let context = Context { entry, ..*context };
-                    match find(id).await {
-                        Ok(found) => give(databases, log_databases, id, found, &feedback, &context).await,
-                        Err(error) => Err(error),
+) -> Handled {
+    let taken = Handled::always([], async {
+        let mut results = String::new();
+        let mut pending = false;
+        for line in lines(body)? {
+            let given = match line.request_id.as_str() {
+                "" => read(line.body.as_bytes())
+                    .and(Err(ApiError::invalid(["body", "request_id"], "Expected the id of a request"))),
+                id => match read(line.body.as_bytes()) {
+                    Ok(feedback) => {
+                        let entry = format!("{}-{:03}", context.entry, line.number);
+                        let context = Context { entry, ..*context };
+                        match find(id).await {
+                            Ok(found) => given(databases, log_databases, id, found, &feedback, &context).await,
+                            Err(error) => Err(error),
+                        }
                     }
+                    Err(error) => Err(error),
+                },
+            };
+            let mut result = json!({ "line": line.number, "request_id": line.request_id });
+            let reply = given.unwrap_or_else(|error| error.reply());
+            pending |= reply.status == KEPT;
+            let answer: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+            if let Some(result) = result.as_object_mut() {
+                result.insert("status".to_owned(), json!(reply.status));
+                for (name, place) in [("success", "/success"), ("log_id", "/result/log_id"), ("errors", "/errors")] {
+                    result.insert(name.to_owned(), answer.pointer(place).cloned().unwrap_or_default());
                 }
-                Err(error) => Err(error),
-            },
-        };
-        let mut result = json!({ "line": line.number, "request_id": line.request_id });
-        let reply = given.unwrap_or_else(|error| error.reply());
-        pending |= reply.status == 202;
-        let answer: Value = serde_json::from_str(&reply.body).unwrap_or_default();
-        if let Some(result) = result.as_object_mut() {
-            result.insert("status".to_owned(), json!(reply.status));
-            for (name, place) in [("success", "/success"), ("log_id", "/result/log_id"), ("errors", "/errors")] {
-                result.insert(name.to_owned(), answer.pointer(place).cloned().unwrap_or_default());
             }
+            results.push_str(&result.to_string());
+            results.push('\n');
         }
-        results.push_str(&result.to_string());
-        results.push('\n');
-    }
-    Ok(Reply {
-        status: if pending { 202 } else { 200 },
-        content_type: "application/x-ndjson",
-        headers: Vec::new(),
-        body: results,
-        object: None,
-    })
+        Ok(Reply {
+            status: if pending { KEPT } else { 200 },
+            content_type: "application/x-ndjson",
+            headers: Vec::new(),
+            body: results,
+            object: None,
+        })
+    });
+    taken.await.on(KEPT, [Effect::SettleFeedback])
 }
-
-// === impl Context ===
 
 #[cfg(test)]
 mod tests {
@@ -398,6 +423,7 @@ mod tests {
             "internal".to_owned(),
             &crate::config::bounds::Bounds::USUAL.gateways,
         ))
+        .reply
         .unwrap();
         let lost = block_on(group_commit::write(
             &store,
@@ -476,7 +502,7 @@ mod tests {
         let actor = Actor { name: "admin", now_ms: NOW, entry: "b".to_owned() };
         let body = json!({ "id": "sibling", "collect_logs": true }).to_string();
         let bound = crate::config::bounds::Bounds::USUAL.gateways;
-        block_on(gateways::create(&store, "acct", body.as_bytes(), &actor, "i2".to_owned(), &bound)).unwrap();
+        block_on(gateways::create(&store, "acct", body.as_bytes(), &actor, "i2".to_owned(), &bound)).reply.unwrap();
         let sibling = block_on(gateway::find(&store, "acct", "sibling")).unwrap().unwrap().key;
         let mark = MarkKey([7; 32]);
         let handed_out = id::mint_log(NOW, 1, &mark);

@@ -1,6 +1,7 @@
 //! `/accounts/{account}/ai-gateway/gateways`.
 
 use super::object;
+use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
 use crate::auth::presented::ADMIN;
 use crate::base::timestamp;
@@ -8,6 +9,7 @@ use crate::config::bounds::Most;
 use crate::db::audit::{self, Actor, Change};
 use crate::db::databases::Databases;
 use crate::db::store::{Bind, Statement, Store, StoreError};
+use crate::db::whose::Whose;
 use crate::gateways::gateway::{COLUMNS, DEFAULT, Gateway, Row, find, insert, is_gateway_id, stored, time};
 use crate::gateways::settings::GatewaySettings;
 use crate::http::envelope::{ApiError, Reply};
@@ -18,6 +20,8 @@ use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
 
+/// `GET /accounts/{account}/ai-gateway/gateways`
+///
 /// Lists the gateways that the caller can reach.
 pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Caller) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
@@ -31,10 +35,12 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Cal
     Ok(Reply::list(gateways, info))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}`
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::result(show(&existing(store, account, id).await?)))
 }
 
+/// `POST /accounts/{account}/ai-gateway/gateways`
 pub async fn create(
     databases: &impl Databases,
     account: &str,
@@ -42,30 +48,33 @@ pub async fn create(
     actor: &Actor<'_>,
     internal_id: String,
     bound: &Most,
-) -> Result<Reply, ApiError> {
-    let store = databases.first();
-    let body = object(body)?;
-    let id = match body.get("id") {
-        Some(Value::String(id)) if is_gateway_id(id) => id.as_str(),
-        _ => {
-            let rule =
-                "Expected 1 to 64 characters: lower-case letters, digits and _, with single hyphens between them";
-            return Err(ApiError::invalid(["body", "id"], rule));
+) -> Handled {
+    Handled::always([Effect::SyncShards, Effect::ForgetSnapshots], async {
+        let store = databases.first();
+        let body = object(body)?;
+        let id = match body.get("id") {
+            Some(Value::String(id)) if is_gateway_id(id) => id.as_str(),
+            _ => {
+                let rule =
+                    "Expected 1 to 64 characters: lower-case letters, digits and _, with single hyphens between them";
+                return Err(ApiError::invalid(["body", "id"], rule));
+            }
+        };
+        let mut settings = GatewaySettings::parse(&body)?;
+        settings.name_rules(&actor.entry);
+        let shards = shards(databases, &body, actor)?;
+        let row = actor.row(&change("gateway.create", account, id, &body));
+        let insert = insert(account, id, &internal_id, actor.now_ms, &settings, shards, bound.bind());
+        let changed = store.batch(vec![insert, row]).await?;
+        if changed.first() != Some(&1) {
+            if find(store, account, id).await?.is_none() {
+                return Err(bound.reached());
+            }
+            return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
         }
-    };
-    let mut settings = GatewaySettings::parse(&body)?;
-    settings.name_rules(&actor.entry);
-    let shards = shards(databases, &body, actor)?;
-    let row = actor.row(&change("gateway.create", account, id, &body));
-    let insert = insert(account, id, &internal_id, actor.now_ms, &settings, shards, bound.bind());
-    let changed = store.batch(vec![insert, row]).await?;
-    if changed.first() != Some(&1) {
-        if find(store, account, id).await?.is_none() {
-            return Err(bound.reached());
-        }
-        return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
-    }
-    get(store, account, id).await
+        get(store, account, id).await
+    })
+    .await
 }
 
 /// The databases that a new gateway's logs may go to: the one that its body names, or all.
@@ -86,15 +95,12 @@ fn shards(databases: &impl Databases, body: &Map<String, Value>, actor: &Actor<'
     })
 }
 
+/// `PUT /accounts/{account}/ai-gateway/gateways/{gateway}`
+///
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
 /// a gateway by not knowing `authentication`; null resets a field to its default.
-pub async fn update(
-    store: &impl Store,
-    account: &str,
-    id: &str,
-    body: &[u8],
-    actor: &Actor<'_>,
-) -> Result<Reply, ApiError> {
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::SyncShards, forget(account, id)], async {
     let gateway = existing(store, account, id).await?;
     let given = object(body)?;
     if given.get("log_database").is_some_and(|to| !to.is_null() && to.as_f64() != Some(gateway.shard.into())) {
@@ -119,25 +125,38 @@ pub async fn update(
     );
     store.batch(vec![update, actor.row(&change("gateway.update", account, id, &given))]).await?;
     get(store, account, id).await
+    })
+    .await
 }
 
+/// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}`
+///
 /// Deletes a gateway and shows it once more. Its logs are out of reach from then on; [`sweep`] removes them.
-pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
-    let gateway = existing(store, account, id).await?;
-    let key = || [gateway.key.into()];
-    let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at, shard) VALUES (?1, ?2, ?3)";
-    store
-        .batch(vec![
-            Statement::new(deleted, [gateway.key.into(), time(actor.now_ms), Bind::Int(gateway.shard.into())]),
-            Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
-            actor.row(&change("gateway.delete", account, id, &Map::new())),
-            // After the audit row, which goes by what the statement before it changed.
-            Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
-        ])
-        .await?;
-    Ok(Reply::result(show(&gateway)))
+pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Handled {
+    let gateway = match existing(store, account, id).await {
+        Ok(gateway) => gateway,
+        Err(error) => return Err(error).into(),
+    };
+    let deleted = Handled::always([Effect::SyncShards, forget(account, id)], async {
+        let key = || [gateway.key.into()];
+        let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at, shard) VALUES (?1, ?2, ?3)";
+        store
+            .batch(vec![
+                Statement::new(deleted, [gateway.key.into(), time(actor.now_ms), Bind::Int(gateway.shard.into())]),
+                Statement::new("DELETE FROM gateways WHERE key = ?1", key()),
+                actor.row(&change("gateway.delete", account, id, &Map::new())),
+                // After the audit row, which goes by what the statement before it changed.
+                Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
+            ])
+            .await?;
+        Ok(Reply::result(show(&gateway)))
+    });
+    let left = [Effect::ForgetCounters(gateway.key), Effect::Sweep(Whose::Key(gateway.key)), Effect::ClearObjects];
+    deleted.await.on(200, left)
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}`
+///
 /// The base URL to give to a provider's SDK; `universal` has no provider, and its URL ends with a slash.
 /// `is_custom` tells that the provider is one of the account's own.
 pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom: bool) -> Result<Reply, ApiError> {
@@ -149,6 +168,10 @@ pub fn url(origin: &str, account: &str, gateway: &str, provider: &str, is_custom
         return Ok(Reply::result(format!("{base}{provider}")));
     }
     Err(ApiError::not_found())
+}
+
+fn forget(account: &str, gateway: &str) -> Effect {
+    Effect::ForgetSnapshot { account: account.to_owned(), gateway: gateway.to_owned() }
 }
 
 fn change<'a>(action: &'static str, account: &'a str, id: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
@@ -207,7 +230,7 @@ mod tests {
     fn made(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
         let body = json!({ "id": id, "cache_ttl": null, "collect_logs": true }).to_string();
         let bound = crate::config::bounds::Bounds::default().gateways;
-        block_on(create(store, account, body.as_bytes(), &actor(id, NOW), format!("internal-{id}"), &bound))
+        block_on(create(store, account, body.as_bytes(), &actor(id, NOW), format!("internal-{id}"), &bound)).reply
     }
 
     fn result(reply: Result<Reply, ApiError>) -> Value {
@@ -237,11 +260,12 @@ mod tests {
         );
         assert_eq!(shown["created_at"], "2023-11-14T22:13:20.000Z");
         // What GET shows can be PUT back, and changes nothing but the time.
-        let again = result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), &actor("u", NOW + 5))));
+        let again =
+            result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), &actor("u", NOW + 5))).reply);
         let mut wanted = shown.clone();
         wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
         assert_eq!(again, wanted);
-        assert_eq!(result(block_on(delete(&store, "acct", "gw", &actor("d", NOW)))), wanted);
+        assert_eq!(result(block_on(delete(&store, "acct", "gw", &actor("d", NOW))).reply), wanted);
         assert_eq!(block_on(get(&store, "acct", "gw")).unwrap_err().status, 404);
     }
 
@@ -265,6 +289,7 @@ mod tests {
                     String::new(),
                     &crate::config::bounds::Bounds::default().gateways
                 ))
+                .reply
                 .unwrap_err()
                 .code,
                 7001
@@ -279,6 +304,7 @@ mod tests {
                 String::new(),
                 &crate::config::bounds::Bounds::default().gateways
             ))
+            .reply
             .unwrap_err()
             .path,
             ["body"]
@@ -291,8 +317,8 @@ mod tests {
         made(&store, "one", "gw").unwrap();
         for (account, id) in [("two", "gw"), ("one", "gw' OR '1'='1"), ("one' --", "gw"), ("one", "")] {
             assert_eq!(block_on(get(&store, account, id)).unwrap_err().status, 404);
-            assert_eq!(block_on(update(&store, account, id, b"{}", &actor("u", NOW))).unwrap_err().status, 404);
-            assert_eq!(block_on(delete(&store, account, id, &actor("d", NOW))).unwrap_err().status, 404);
+            assert_eq!(block_on(update(&store, account, id, b"{}", &actor("u", NOW))).reply.unwrap_err().status, 404);
+            assert_eq!(block_on(delete(&store, account, id, &actor("d", NOW))).reply.unwrap_err().status, 404);
         }
         assert!(block_on(get(&store, "one", "gw")).is_ok());
     }
@@ -332,7 +358,7 @@ mod tests {
                 .into_iter()
                 .enumerate()
         {
-            block_on(update(&store, "acct", "gw", body.as_bytes(), &actor(&n.to_string(), NOW))).unwrap();
+            block_on(update(&store, "acct", "gw", body.as_bytes(), &actor(&n.to_string(), NOW))).reply.unwrap();
             seen.push(block_on(find(&store, "acct", "gw")).unwrap().unwrap().cache.generation);
         }
         assert_eq!(seen, [0, 1, 2, 3, 3]);
@@ -347,7 +373,7 @@ mod tests {
             .map(|n| LogRecord::new(Call { gateway: old, ..call(&n.to_string()) }, answered(Facts::default())))
             .collect();
         block_on(group_commit::write(&store, records.into(), async |_| {}));
-        block_on(delete(&store, "acct", "gw", &actor("d", NOW))).unwrap();
+        block_on(delete(&store, "acct", "gw", &actor("d", NOW))).reply.unwrap();
         made(&store, "acct", "gw").unwrap();
         assert_ne!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().key, old);
         let rounds: Vec<bool> = (0..3).map(|_| block_on(delete_logs_slice(&store, old, 2)).unwrap()).collect();
@@ -361,7 +387,7 @@ mod tests {
     fn a_failing_database_leaves_nothing_half_done() {
         type Outcome = (bool, bool);
         let create = |store: &Faulty<Sqlite>| made(store, "acct", "gw").is_ok();
-        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", &actor("d", NOW))).is_ok();
+        let delete = |store: &Faulty<Sqlite>| block_on(delete(store, "acct", "gw", &actor("d", NOW))).reply.is_ok();
         let there = |store: &Faulty<Sqlite>| block_on(find(&store.inner, "acct", "gw")).unwrap().is_some();
         // (statement, fails before it took effect, fails after it took effect)
         let creating: [(u32, Outcome, Outcome); 2] =

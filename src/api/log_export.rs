@@ -272,6 +272,8 @@ async fn bodies(store: &impl Store, id: &str) -> Result<[Option<String>; 2], Sto
     bodies::whole(store, id, stored, [request, response]).await
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/export`
+///
 /// An export with a limit, as one answer. The header `x-next-cursor` says where the next one begins.
 pub async fn collected(store: &impl Store, mut export: Export) -> Result<Reply, ApiError> {
     let limit = export.limit.unwrap_or(MAX_LIMIT);

@@ -1,6 +1,7 @@
 //! `…/logs` as a whole: finding logs and deleting them.
 
 use crate::api::Place;
+use crate::api::effect::{Effect, Handled};
 use crate::base::id;
 use crate::db::audit::{Actor, Change};
 use crate::db::store::{Store, StoreError, row};
@@ -124,6 +125,7 @@ pub fn cursor(query: &Query) -> Result<Option<&str>, ApiError> {
     }
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs`
 pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let order = chosen(query, "order_by", ORDERS)?;
@@ -193,43 +195,45 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
 /// What a deletion may be asked with. Anything else is refused: a misspelt filter must not mean "all of them".
 const DELETE_PARAMETERS: &[&str] = &["limit", "order_by", "order_by_direction", "direction", "search", "feedback"];
 
+/// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}/logs`
+///
 /// Deletes the logs that the filters describe, the oldest first unless the caller says otherwise.
-pub async fn delete(
-    store: &impl Store,
-    place: &Place<'_>,
-    query: &Query,
-    body: &[u8],
-    actor: &Actor<'_>,
-) -> Result<Reply, ApiError> {
-    if !body.is_empty() {
-        return Err(ApiError::invalid(["body"], "Expected no body: what to delete is said in the query"));
-    }
-    for (name, value) in query.iter() {
-        if !DELETE_PARAMETERS.contains(&name) && !filter::is_parameter(name) {
-            let rule = format!("There is no such parameter. Expected filters, {}", DELETE_PARAMETERS.join(", "));
-            return Err(ApiError::invalid(["query", name], rule));
+pub async fn delete(store: &impl Store, place: &Place<'_>, query: &Query, body: &[u8], actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ClearObjects], async {
+        if !body.is_empty() {
+            return Err(ApiError::invalid(["body"], "Expected no body: what to delete is said in the query"));
         }
-        if value.is_empty() {
-            return Err(ApiError::invalid(
-                ["query", name],
-                "Expected a value; leave the parameter out to delete regardless of it",
-            ));
+        for (name, value) in query.iter() {
+            if !DELETE_PARAMETERS.contains(&name) && !filter::is_parameter(name) {
+                let rule = format!("There is no such parameter. Expected filters, {}", DELETE_PARAMETERS.join(", "));
+                return Err(ApiError::invalid(["query", name], rule));
+            }
+            if value.is_empty() {
+                return Err(ApiError::invalid(
+                    ["query", name],
+                    "Expected a value; leave the parameter out to delete regardless of it",
+                ));
+            }
         }
-    }
-    let limit = number(query, "limit", 1, MAX_DELETED)?.unwrap_or(MAX_DELETED);
-    let order = chosen(query, "order_by", DELETE_ORDERS)?;
-    let direction = direction(query, Direction::Ascending)?;
-    let selection = search::selection(place.key, query)?;
-    let ids = selection::choose(store, &selection, order, direction, limit as usize).await?;
-    let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
-    fields.dedup();
-    let row = actor.row(&Change {
-        action: "logs.delete",
-        account: place.account,
-        gateway: Some(place.gateway),
-        target: place.gateway,
-        fields,
-    });
-    let deleted = remove(store, &ids, Some(row)).await?;
-    Ok(Reply::json(200, &json!({ "success": true, "errors": [], "messages": [], "result": { "deleted": deleted } })))
+        let limit = number(query, "limit", 1, MAX_DELETED)?.unwrap_or(MAX_DELETED);
+        let order = chosen(query, "order_by", DELETE_ORDERS)?;
+        let direction = direction(query, Direction::Ascending)?;
+        let selection = search::selection(place.key, query)?;
+        let ids = selection::choose(store, &selection, order, direction, limit as usize).await?;
+        let mut fields: Vec<&str> = query.iter().map(|(name, _)| name).collect();
+        fields.dedup();
+        let row = actor.row(&Change {
+            action: "logs.delete",
+            account: place.account,
+            gateway: Some(place.gateway),
+            target: place.gateway,
+            fields,
+        });
+        let deleted = remove(store, &ids, Some(row)).await?;
+        Ok(Reply::json(
+            200,
+            &json!({ "success": true, "errors": [], "messages": [], "result": { "deleted": deleted } }),
+        ))
+    })
+    .await
 }

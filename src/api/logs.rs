@@ -1,6 +1,7 @@
 //! `…/logs/{id}`: what one request left behind.
 
 use super::{Place, feedback, object};
+use crate::api::effect::{Effect, Handled};
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::feedback::locate;
 use crate::feedback::model::{Feedback, MAX_METADATA};
@@ -37,6 +38,7 @@ pub enum Part {
     Response,
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}`
 pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, ApiError> {
     let row = Statement::new(
         format!("SELECT {COLUMNS} FROM logs WHERE logs.id = ?1 AND logs.gateway = ?2"),
@@ -65,6 +67,8 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
     Ok(Reply::result(shown))
 }
 
+/// `PATCH /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}`
+///
 /// Changes what people say about a log in one of the databases: thumbs, score and tags. A body that is wrong changes nothing.
 pub async fn patch<S: Store>(
     databases: &[(u32, &S)],
@@ -73,27 +77,32 @@ pub async fn patch<S: Store>(
     id: &str,
     body: &[u8],
     context: &locate::Context<'_>,
-) -> Result<Reply, ApiError> {
-    let feedback = Feedback::patch(&Value::Object(object(body)?))?;
-    if !exists(store, Some(place.key), id).await? {
-        return feedback::keep(databases, shard, id, &feedback, Some(place), context).await;
-    }
-    pending::settle(store, Some(id), context.now_ms).await?;
-    if let Feedback::Patch(patch) = &feedback
-        && !patch.metadata.is_empty()
-    {
-        let merged =
-            "SELECT length(CAST(json_patch(coalesce(metadata, '{}'), ?2) AS BLOB)) AS n FROM logs WHERE id = ?1";
-        let merged = Statement::new(merged, [id.into(), Value::Object(patch.metadata.clone()).to_string().into()]);
-        if store.row::<Count>(merged).await?.is_some_and(|size| size.n > MAX_METADATA) {
-            let rule = format!("The metadata of one log may have {MAX_METADATA} bytes in all");
-            return Err(ApiError::too_large(rule));
+) -> Handled {
+    let patched = Handled::always([], async {
+        let feedback = Feedback::patch(&Value::Object(object(body)?))?;
+        if !exists(store, Some(place.key), id).await? {
+            return feedback::keep(databases, shard, id, &feedback, Some(place), context).await;
         }
-    }
-    store.batch(feedback.statements(id, &context.author())).await?;
-    Ok(Reply::result(json!({})))
+        pending::settle(store, Some(id), context.now_ms).await?;
+        if let Feedback::Patch(patch) = &feedback
+            && !patch.metadata.is_empty()
+        {
+            let merged =
+                "SELECT length(CAST(json_patch(coalesce(metadata, '{}'), ?2) AS BLOB)) AS n FROM logs WHERE id = ?1";
+            let merged = Statement::new(merged, [id.into(), Value::Object(patch.metadata.clone()).to_string().into()]);
+            if store.row::<Count>(merged).await?.is_some_and(|size| size.n > MAX_METADATA) {
+                let rule = format!("The metadata of one log may have {MAX_METADATA} bytes in all");
+                return Err(ApiError::too_large(rule));
+            }
+        }
+        store.batch(feedback.statements(id, &context.author())).await?;
+        Ok(Reply::result(json!({})))
+    });
+    patched.await.on(feedback::KEPT, [Effect::SettleFeedback])
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request` and `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response`
+///
 /// A stored body as it was received, with its own content type and without an envelope.
 pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Result<Reply, ApiError> {
     row! {

@@ -8,20 +8,25 @@ pub mod control;
 pub mod costs;
 pub mod custom_providers;
 pub mod datasets;
+pub mod effect;
 pub mod evaluation_types;
 pub mod evaluations;
 pub mod feedback;
 pub mod gateways;
+pub mod log_arrival;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
 pub mod openapi;
 pub mod provider_configs;
 pub mod reprices;
+pub mod shell;
 pub mod storage;
 pub mod tokens;
 
+use crate::api::effect::Effect;
 use crate::db::audit::Change;
+use crate::db::whose::Whose;
 use crate::http::envelope::ApiError;
 use serde_json::{Map, Value};
 
@@ -40,6 +45,16 @@ impl Place<'_> {
     pub fn change<'a>(&'a self, action: &'static str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
         let fields = crate::db::audit::fields(body);
         Change { action, account: self.account, gateway: Some(self.gateway), target, fields }
+    }
+
+    /// The work of this gateway: a request does none of another's.
+    fn own(&self) -> Whose {
+        Whose::Gateway { account: self.account.to_owned(), id: self.gateway.to_owned() }
+    }
+
+    /// What isolates know of the gateway does not hold any more.
+    fn forget(&self) -> Effect {
+        Effect::ForgetSnapshot { account: self.account.to_owned(), gateway: self.gateway.to_owned() }
     }
 }
 

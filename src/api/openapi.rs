@@ -5,6 +5,7 @@ use crate::http::envelope::Reply;
 
 const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
+/// `GET /openapi.json`
 pub fn reply() -> Reply {
     Reply {
         status: 200,

@@ -2,6 +2,7 @@
 //! route gives one out.
 
 use super::{Place, custom_providers, object, only};
+use crate::api::effect::Handled;
 use crate::auth::caller::Caller;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
@@ -53,6 +54,7 @@ struct KeyProvider {
     upstream: Option<String>,
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs`
 pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![place.key.into()];
@@ -62,6 +64,7 @@ pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Resul
     Ok(Reply::list(shown, info))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}`
 pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::result(show(&existing(store, place, id).await?, place)))
 }
@@ -74,6 +77,8 @@ async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Row
     store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
 }
 
+/// `POST /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs`
+///
 /// Stores a key. One that becomes its provider's default takes that from the older one.
 pub async fn create<V: Vault>(
     store: &impl Store,
@@ -82,7 +87,8 @@ pub async fn create<V: Vault>(
     id: &str,
     actor: &Actor<'_>,
     key_context: &KeyContext<'_, V>,
-) -> Result<Reply, ApiError> {
+) -> Handled {
+    Handled::always([place.forget()], async {
     let body = object(body)?;
     let known = ["alias", "default_config", "provider_slug", "rate_limit", "rate_limit_period", "secret", "secret_id"];
     only(&body, &known, &["body"])?;
@@ -135,8 +141,12 @@ pub async fn create<V: Vault>(
         return Err(ApiError::invalid(["body", "alias"], rule));
     }
     get(store, place, id).await
+    })
+    .await
 }
 
+/// `PUT /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}`
+///
 /// Replaces the key. Whatever else is to change needs another row.
 pub async fn rotate<V: Vault>(
     store: &impl Store,
@@ -145,31 +155,40 @@ pub async fn rotate<V: Vault>(
     body: &[u8],
     actor: &Actor<'_>,
     key_context: &KeyContext<'_, V>,
-) -> Result<Reply, ApiError> {
-    let current = existing(store, place, id).await?;
-    let body = object(body)?;
-    only(&body, &["secret", "secret_id"], &["body"])?;
-    let key_provider = key_context.key_provider_of(store, place, &current.provider).await?;
-    let stored = key_context.stored(place, &body, &key_provider, &current.alias).await?;
-    let update = Statement::new(
-        "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
+) -> Handled {
+    Handled::always([place.forget()], async {
+        let current = existing(store, place, id).await?;
+        let body = object(body)?;
+        only(&body, &["secret", "secret_id"], &["body"])?;
+        let key_provider = key_context.key_provider_of(store, place, &current.provider).await?;
+        let stored = key_context.stored(place, &body, &key_provider, &current.alias).await?;
+        let update = Statement::new(
+            "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
          modified_at = ?8 WHERE id = ?1 AND gateway = ?2",
-        [id.into(), place.key.into()]
-            .into_iter()
-            .chain(stored.binds())
-            .chain([key_provider.upstream.into(), Bind::Int(actor.now_ms as i64)])
-            .collect::<Vec<Bind>>(),
-    );
-    store.batch(vec![update, actor.row(&place.change("provider_config.update", id, &body))]).await?;
-    get(store, place, id).await
+            [id.into(), place.key.into()]
+                .into_iter()
+                .chain(stored.binds())
+                .chain([key_provider.upstream.into(), Bind::Int(actor.now_ms as i64)])
+                .collect::<Vec<Bind>>(),
+        );
+        store.batch(vec![update, actor.row(&place.change("provider_config.update", id, &body))]).await?;
+        get(store, place, id).await
+    })
+    .await
 }
 
-pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
-    let row = existing(store, place, id).await?;
-    let delete =
-        Statement::new("DELETE FROM provider_configs WHERE id = ?1 AND gateway = ?2", [id.into(), place.key.into()]);
-    store.batch(vec![delete, actor.row(&place.change("provider_config.delete", id, &Map::new()))]).await?;
-    Ok(Reply::result(show(&row, place)))
+/// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}`
+pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Actor<'_>) -> Handled {
+    Handled::always([place.forget()], async {
+        let row = existing(store, place, id).await?;
+        let delete = Statement::new(
+            "DELETE FROM provider_configs WHERE id = ?1 AND gateway = ?2",
+            [id.into(), place.key.into()],
+        );
+        store.batch(vec![delete, actor.row(&place.change("provider_config.delete", id, &Map::new()))]).await?;
+        Ok(Reply::result(show(&row, place)))
+    })
+    .await
 }
 
 fn alias(body: &Map<String, Value>) -> Result<&str, ApiError> {

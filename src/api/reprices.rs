@@ -1,6 +1,7 @@
 //! `…/logs/reprice`: today's prices for logs of the past.
 
 use super::{Place, object, only};
+use crate::api::effect::{Effect, Handled};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::Actor;
@@ -33,6 +34,8 @@ row! {
     }
 }
 
+/// `POST /accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice`
+///
 /// Makes a job. It is carried out behind the answer.
 pub async fn create(
     store: &impl Store,
@@ -41,7 +44,8 @@ pub async fn create(
     id: &str,
     actor: &Actor<'_>,
     bound: &Most,
-) -> Result<Reply, ApiError> {
+) -> Handled {
+    Handled::always([Effect::Reprice(place.own())], async {
     let body = object(body)?;
     let query = selection(&body)?;
     let dry_run = match body.get("dry_run") {
@@ -64,16 +68,22 @@ pub async fn create(
     if changed.get(1) != Some(&1) {
         return Err(bound.reached());
     }
-    get(store, place, id).await
+    get(store, place, id).await.reply
+    })
+    .await
 }
 
-pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Reply, ApiError> {
-    let row = Statement::new(
-        format!("SELECT {COLUMNS} FROM reprices WHERE id = ?1 AND gateway = ?2"),
-        [id.into(), place.key.into()],
-    );
-    let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
-    Ok(Reply::result(row.show(place.gateway)))
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice/{id}`
+pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Handled {
+    Handled::always([Effect::Reprice(place.own())], async {
+        let row = Statement::new(
+            format!("SELECT {COLUMNS} FROM reprices WHERE id = ?1 AND gateway = ?2"),
+            [id.into(), place.key.into()],
+        );
+        let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
+        Ok(Reply::result(row.show(place.gateway)))
+    })
+    .await
 }
 
 /// Which logs a body means, in the terms of the list of logs: names and values in turn, as JSON.

@@ -1,7 +1,9 @@
 //! `…/gateways/{id}/storage`: how many logs a gateway has, how long they stay, and what retention has done.
 
+use crate::api::effect::{Effect, Handled};
 use crate::base::timestamp;
 use crate::db::store::{Statement, Store, row};
+use crate::db::whose::Whose;
 use crate::gateways::gateway::{self, Gateway};
 use crate::http::envelope::{ApiError, Reply};
 use serde_json::{Value, json};
@@ -25,8 +27,12 @@ row! {
     }
 }
 
-pub async fn get(store: &impl Store, gateway: &Gateway) -> Result<Reply, ApiError> {
-    let sql = "SELECT settings->>'log_management' AS log_management, \
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/storage`
+pub async fn get(store: &impl Store, gateway: &Gateway) -> Handled {
+    // Where there is no clock, looking moves it on.
+    let own = Whose::Gateway { account: gateway.account_id.clone(), id: gateway.id.clone() };
+    Handled::always([Effect::Retain(own), Effect::ClearObjects], async {
+        let sql = "SELECT settings->>'log_management' AS log_management, \
          coalesce(settings->>'log_management_strategy', 'STOP_INSERTING') AS strategy, \
          settings->>'log_retention_days' AS log_retention_days, \
          settings->>'log_body_retention_days' AS log_body_retention_days, \
@@ -35,11 +41,13 @@ pub async fn get(store: &impl Store, gateway: &Gateway) -> Result<Reply, ApiErro
          coalesce(logs_removed, 0) AS logs_removed, coalesce(bodies_removed, 0) AS bodies_removed, \
          run_at, coalesce(run_logs, 0) AS run_logs, coalesce(run_bodies, 0) AS run_bodies \
          FROM (SELECT ?2 AS settings) LEFT JOIN log_storage ON log_storage.gateway = ?1";
-    let row = store
-        .row::<Row>(Statement::new(sql, [gateway.key.into(), gateway::stored(&gateway.settings).into()]))
-        .await?
-        .ok_or_else(ApiError::not_found)?;
-    Ok(Reply::result(row.show()))
+        let row = store
+            .row::<Row>(Statement::new(sql, [gateway.key.into(), gateway::stored(&gateway.settings).into()]))
+            .await?
+            .ok_or_else(ApiError::not_found)?;
+        Ok(Reply::result(row.show()))
+    })
+    .await
 }
 
 // === impl Row ===

@@ -1,6 +1,7 @@
 //! `/accounts/{account}/ai-gateway/tokens`: tokens for applications and people, each with as much as it needs.
 
 use super::{name, object, only};
+use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Permission;
 use crate::auth::presented;
 use crate::auth::tokens::{COLUMNS, Row};
@@ -18,6 +19,7 @@ const MAX_PER_PAGE: u64 = 100;
 
 const MAX_GATEWAYS: usize = 100;
 
+/// `GET /accounts/{account}/ai-gateway/tokens`
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![account.into()];
@@ -26,6 +28,7 @@ pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Re
     Ok(Reply::list(shown, info))
 }
 
+/// `GET /accounts/{account}/ai-gateway/tokens/{id}`
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::result(show(&existing(store, account, id).await?)))
 }
@@ -38,6 +41,8 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, Ap
     store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
 }
 
+/// `POST /accounts/{account}/ai-gateway/tokens`
+///
 /// Makes a token and shows it, this once.
 pub async fn create(
     store: &impl Store,
@@ -78,29 +83,33 @@ pub async fn create(
     shown_once(store, account, id, value).await
 }
 
+/// `POST /accounts/{account}/ai-gateway/tokens/{id}/roll`
+///
 /// Replaces a token's value. The old one stops to work.
-pub async fn roll(
-    store: &impl Store,
-    account: &str,
-    id: &str,
-    entropy: &[u8; 32],
-    actor: &Actor<'_>,
-) -> Result<Reply, ApiError> {
-    existing(store, account, id).await?;
-    let value = presented::token(entropy);
-    let update = Statement::new(
-        "UPDATE tokens SET digest = ?3, modified_at = ?4 WHERE id = ?1 AND account_id = ?2",
-        [id.into(), account.into(), presented::digest_text(&value).into(), Bind::Int(actor.now_ms as i64)],
-    );
-    store.batch(vec![update, actor.row(&change("token.roll", account, id, &Map::new()))]).await?;
-    shown_once(store, account, id, value).await
+pub async fn roll(store: &impl Store, account: &str, id: &str, entropy: &[u8; 32], actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ForgetTokens], async {
+        existing(store, account, id).await?;
+        let value = presented::token(entropy);
+        let update = Statement::new(
+            "UPDATE tokens SET digest = ?3, modified_at = ?4 WHERE id = ?1 AND account_id = ?2",
+            [id.into(), account.into(), presented::digest_text(&value).into(), Bind::Int(actor.now_ms as i64)],
+        );
+        store.batch(vec![update, actor.row(&change("token.roll", account, id, &Map::new()))]).await?;
+        shown_once(store, account, id, value).await
+    })
+    .await
 }
 
-pub async fn revoke(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
-    let token = existing(store, account, id).await?;
-    let delete = Statement::new("DELETE FROM tokens WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
-    store.batch(vec![delete, actor.row(&change("token.revoke", account, id, &Map::new()))]).await?;
-    Ok(Reply::result(show(&token)))
+/// `DELETE /accounts/{account}/ai-gateway/tokens/{id}`
+pub async fn revoke(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ForgetTokens], async {
+        let token = existing(store, account, id).await?;
+        let delete =
+            Statement::new("DELETE FROM tokens WHERE id = ?1 AND account_id = ?2", [id.into(), account.into()]);
+        store.batch(vec![delete, actor.row(&change("token.revoke", account, id, &Map::new()))]).await?;
+        Ok(Reply::result(show(&token)))
+    })
+    .await
 }
 
 async fn shown_once(store: &impl Store, account: &str, id: &str, value: String) -> Result<Reply, ApiError> {

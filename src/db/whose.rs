@@ -3,7 +3,7 @@
 
 use crate::db::store::Bind;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
     All,
     Gateway {

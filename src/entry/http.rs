@@ -1,21 +1,20 @@
 //! From the runtime's request to one of the two planes.
 
 use crate::api::control;
-use crate::api::custom_providers::{self, Guard};
+use crate::api::custom_providers::Guard;
+use crate::api::effect::Handled;
 use crate::api::openapi;
 use crate::auth::caller::Caller;
 use crate::auth::presented;
 use crate::auth::tokens_worker::{self, Who};
 use crate::base::id;
 use crate::config::isolate_worker::config;
-use crate::credentials::vault_worker::EnvVault;
-use crate::db::whose::Whose;
 use crate::entry::cors;
-use crate::entry::cron::{self, Task};
+use crate::entry::cron;
+use crate::entry::effects;
 use crate::entry::reply;
+use crate::entry::shell::RuntimeShell;
 use crate::feedback::settle_worker;
-use crate::gateways::shards_worker;
-use crate::gateways::snapshot_worker;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::headers::Headers;
 use crate::http::message_worker;
@@ -27,12 +26,11 @@ use crate::logs::writer_worker;
 use crate::platform::blocks::{self, Untaken};
 use crate::platform::build;
 use crate::platform::js;
-use crate::platform::{Runtime, console, now, pause, random, within};
+use crate::platform::{Runtime, console, now, random, within};
 use crate::pricing::price;
 use crate::providers::resolver::Lookup;
-use crate::providers::resolver_worker;
 use crate::proxy::handle;
-use crate::proxy::{caller, limits, universal_worker, websocket_worker};
+use crate::proxy::{caller, universal_worker, websocket_worker};
 use futures_util::FutureExt;
 use serde_json::json;
 use std::rc::Rc;
@@ -109,6 +107,7 @@ fn split(url: &str) -> (&str, &str, &str) {
     (origin, if path.is_empty() { "/" } else { path }, query)
 }
 
+/// `GET /health`
 fn health(runtime: &Runtime) -> Reply {
     let (lost, cut) = writer_worker::lost();
     let aside = cron::aside();
@@ -215,97 +214,11 @@ fn asked<'a>(
     })
 }
 
-async fn carried_out(mut asked: control::Request<'_>, runtime: &Rc<Runtime>) -> Result<Reply, ApiError> {
-    let databases = runtime.databases();
-    let store = &databases.first;
-    let route = asked.route;
-    // Nobody gets a name looked up who may not store it.
-    if matches!(route.endpoint, Endpoint::CreateCustomProvider | Endpoint::UpdateCustomProvider)
-        && !asked.guard.internal_allowed
-        && asked.caller.admit(&route).is_ok()
-        && let Some(name) = custom_providers::name_to_look_up(asked.body)
-    {
-        asked.guard.found = resolver_worker::look_up(&name, &config(runtime).dns_over_https_url).await;
-    }
+async fn carried_out(asked: control::Request<'_>, runtime: &Rc<Runtime>) -> Result<Reply, ApiError> {
     // A caller finds what it has done, and of several logs with the same event id the newest is meant.
     writer_worker::settle(runtime, settle_worker::written).await;
-    let gone = match route.endpoint {
-        Endpoint::GetLimits => return limits::show(runtime, &control::gateway(store, &asked).await?).await,
-        Endpoint::DeleteGateway => control::gateway(store, &asked).await.ok(),
-        _ => None,
-    };
-    if route.endpoint == Endpoint::ListAudit && asked.caller.admit(&route).is_ok() {
-        shards_worker::tell(runtime).await;
-    }
-    let reply = match route.endpoint {
-        Endpoint::CreateProviderConfig | Endpoint::UpdateProviderConfig => {
-            let base_override = |slug: &str| config(runtime).base_url(slug).map(str::to_owned);
-            let vault = EnvVault { env: &runtime.env, keys: &config(runtime).encryption_keys };
-            control::keep(store, &asked, &vault, &base_override).await
-        }
-        _ => control::handle(&databases, &asked, pause).await,
-    };
-    let later = Rc::clone(runtime);
-    // What a request leaves to be done is done for its own gateway, and for nobody who may not ask for it.
-    let is_admitted = asked.caller.admit(&route).is_ok();
-    let own = Whose::Gateway { account: route.account.to_owned(), id: route.gateway.to_owned() };
-    if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
-        shards_worker::tell(runtime).await;
-    }
-    // Also after a failure, which may be reported of a change that took effect.
-    match route.endpoint {
-        Endpoint::CreateGateway
-        | Endpoint::CreateCost
-        | Endpoint::UpdateCost
-        | Endpoint::DeleteCost
-        | Endpoint::CreateCustomProvider
-        | Endpoint::UpdateCustomProvider
-        | Endpoint::DeleteCustomProvider => snapshot_worker::forget_all(),
-        // Whoever looks at new prices also moves them on, should nobody else.
-        Endpoint::RepriceLogs | Endpoint::GetReprice if is_admitted => {
-            runtime.context.wait_until(async move { cron::everywhere(&later, &[Task::Reprices], &own).await });
-        }
-        Endpoint::UpdateGateway
-        | Endpoint::PurgeCache
-        | Endpoint::CreateProviderConfig
-        | Endpoint::UpdateProviderConfig
-        | Endpoint::DeleteProviderConfig => snapshot_worker::forget(route.account, route.gateway),
-        Endpoint::DeleteGateway => {
-            snapshot_worker::forget(route.account, route.gateway);
-            let gone = gone.filter(|_| reply.is_ok());
-            runtime.context.wait_until(async move {
-                if let Some(gone) = gone {
-                    limits::forget(&later, gone.key).await;
-                    cron::everywhere(&later, &[Task::Sweep], &Whose::Key(gone.key)).await;
-                    cron::some_objects(&later).await;
-                }
-            });
-        }
-        // Where there is no clock, looking moves it on.
-        Endpoint::GetStorage if is_admitted => runtime.context.wait_until(async move {
-            cron::everywhere(&later, &[Task::Retention], &own).await;
-            cron::some_objects(&later).await;
-        }),
-        Endpoint::DeleteLogs if is_admitted => {
-            runtime.context.wait_until(async move { cron::some_objects(&later).await });
-        }
-        Endpoint::RollToken | Endpoint::RevokeToken => tokens_worker::forget_all(),
-        // Whoever looks at evaluations also moves them on, should nobody else.
-        Endpoint::CreateEvaluation
-        | Endpoint::GetEvaluation
-        | Endpoint::ListEvaluations
-        | Endpoint::CompareEvaluations
-            if is_admitted =>
-        {
-            runtime.context.wait_until(async move { cron::everywhere(&later, &[Task::Evaluations], &own).await });
-        }
-        Endpoint::PatchLog | Endpoint::GiveFeedback | Endpoint::GiveFeedbackInBulk
-            if reply.as_ref().is_ok_and(|reply| reply.status == 202) =>
-        {
-            runtime.context.wait_until(async move { settle_worker::settle(&later).await });
-        }
-        _ => {}
-    }
+    let Handled { reply, effects } = control::handle(&runtime.databases(), &RuntimeShell(runtime), &asked).await;
+    effects::perform(effects, runtime).await;
     reply
 }
 

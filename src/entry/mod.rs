@@ -3,6 +3,7 @@
 pub mod begin;
 pub mod cors;
 pub mod cron;
+pub mod effects;
 pub mod http;
 pub mod judge;
 pub mod limiter_object;
@@ -11,3 +12,4 @@ pub mod panicking;
 pub mod queue;
 pub mod reply;
 pub mod rpc;
+pub mod shell;

@@ -65,6 +65,7 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         "internal".to_owned(),
         &crate::config::bounds::Bounds::USUAL.gateways,
     ))
+    .reply
     .unwrap();
     let records: Vec<LogRecord> = (0..20)
         .map(|n| {
@@ -109,13 +110,14 @@ fn prepared_with(more: &Value) -> (Faulty<Sqlite>, String) {
         &actor("c"),
         &crate::config::bounds::Bounds::USUAL.evaluations,
     ))
+    .reply
     .unwrap();
     (store, "evaluation".to_owned())
 }
 
 fn shown(store: &Faulty<Sqlite>) -> Value {
     let place = Place { account: "acct", gateway: "gw", key: 1 };
-    let reply = block_on(evaluations::get(&store.inner, &place, "evaluation")).unwrap();
+    let reply = block_on(evaluations::get(&store.inner, &place, "evaluation")).reply.unwrap();
     serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone()
 }
 

@@ -31,84 +31,31 @@ pub enum Plane {
     Control,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    Health,
-    OpenApi,
-    Universal,
-    Socket,
-    Proxy,
-    ListGateways,
-    CreateGateway,
-    GetGateway,
-    UpdateGateway,
-    DeleteGateway,
-    GetUrl,
-    GetStorage,
-    GetAnalytics,
-    PurgeCache,
-    GetLimits,
-    ListLogs,
-    GetLog,
-    GetLogRequest,
-    GetLogResponse,
-    DeleteLogs,
-    ExportLogs,
-    PatchLog,
-    GiveFeedback,
-    GiveFeedbackInBulk,
-    GetFeedback,
-    TakeFeedbackBack,
-    ListDatasets,
-    CreateDataset,
-    GetDataset,
-    UpdateDataset,
-    DeleteDataset,
-    ListEvaluationTypes,
-    ListEvaluations,
-    CreateEvaluation,
-    CompareEvaluations,
-    GetEvaluation,
-    DeleteEvaluation,
-    ListVerdicts,
-    ListProviderConfigs,
-    CreateProviderConfig,
-    GetProviderConfig,
-    UpdateProviderConfig,
-    DeleteProviderConfig,
-    ListTokens,
-    CreateToken,
-    GetToken,
-    RollToken,
-    RevokeToken,
-    ListAudit,
-    ListCosts,
-    CreateCost,
-    GetCost,
-    UpdateCost,
-    DeleteCost,
-    ListCustomProviders,
-    CreateCustomProvider,
-    GetCustomProvider,
-    UpdateCustomProvider,
-    DeleteCustomProvider,
-    RepriceLogs,
-    GetReprice,
-    GetCreditBalance,
-    ListInvoices,
-    PreviewInvoice,
-    GetUsageHistory,
-    GetSpendingLimit,
-    GetTopupConfig,
-    GetTopupLimits,
-    RefuseBilling,
-}
-
 use Access::{Admin, Edit, Feedback, Gateway, Give, Open, Read, See};
 
-/// (endpoint, method, path, access). `{name}` takes one segment, `{rest...}` takes all that follows.
-/// `*` as a method takes any. Paths below `/accounts` are served under `/client/v4` as well.
-pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
+/// Makes [`Endpoint`] and [`ENDPOINTS`] of the rows: each row is an endpoint. A row after `also` is a further address of one.
+macro_rules! endpoints {
+    (
+        $( (Endpoint::$name:ident, $method:literal, $path:literal, $access:ident), )*
+        also
+        $( (Endpoint::$other:ident, $other_method:literal, $other_path:literal, $other_access:ident), )*
+    ) => {
+        /// What can be asked for. Its matches have an arm for each and no fallback, so that the compiler names what a new one lacks.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Endpoint {
+            $( $name, )*
+        }
+
+        /// (endpoint, method, path, access). `{name}` takes one segment, `{rest...}` takes all that follows.
+        /// `*` as a method takes any. Paths below `/accounts` are served under `/client/v4` as well.
+        pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
+            $( (Endpoint::$name, $method, $path, $access), )*
+            $( (Endpoint::$other, $other_method, $other_path, $other_access), )*
+        ];
+    };
+}
+
+endpoints! {
     // For operators.
     (Endpoint::Health, "GET", "/health", Open),
     (Endpoint::OpenApi, "GET", "/openapi.json", Open),
@@ -152,20 +99,10 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::ListEvaluationTypes, "GET", "/accounts/{account}/ai-gateway/evaluation-types", Read),
     (Endpoint::ListEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations", Read),
     (Endpoint::CreateEvaluation, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations", Edit),
-    (
-        Endpoint::CompareEvaluations,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare",
-        Read,
-    ),
+    (Endpoint::CompareEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare", Read),
     (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
     (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
-    (
-        Endpoint::ListVerdicts,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts",
-        Read,
-    ),
+    (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", Read),
     // The control plane: what an account adds to the providers and to their prices. It decides where everybody's prompts go
     // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
     (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),
@@ -180,30 +117,10 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::DeleteCustomProvider, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/{id}", Admin),
     // The control plane: stored keys.
     (Endpoint::ListProviderConfigs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs", Read),
-    (
-        Endpoint::CreateProviderConfig,
-        "POST",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs",
-        Edit,
-    ),
-    (
-        Endpoint::GetProviderConfig,
-        "GET",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
-        Read,
-    ),
-    (
-        Endpoint::UpdateProviderConfig,
-        "PUT",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
-        Edit,
-    ),
-    (
-        Endpoint::DeleteProviderConfig,
-        "DELETE",
-        "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}",
-        Edit,
-    ),
+    (Endpoint::CreateProviderConfig, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs", Edit),
+    (Endpoint::GetProviderConfig, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}", Read),
+    (Endpoint::UpdateProviderConfig, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}", Edit),
+    (Endpoint::DeleteProviderConfig, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}", Edit),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),
@@ -218,14 +135,15 @@ pub const ENDPOINTS: &[(Endpoint, &str, &str, Access)] = &[
     (Endpoint::GetUsageHistory, "GET", "/accounts/{account}/ai-gateway/billing/usage-history", Read),
     (Endpoint::GetSpendingLimit, "GET", "/accounts/{account}/ai-gateway/billing/spending-limit", Read),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/spending-limit", Edit),
+    (Endpoint::GetTopupLimits, "GET", "/accounts/{account}/ai-gateway/billing/topup/limits", Read),
+    (Endpoint::GetTopupConfig, "GET", "/accounts/{account}/ai-gateway/billing/topup/config", Read),
+    also
     (Endpoint::RefuseBilling, "DELETE", "/accounts/{account}/ai-gateway/billing/spending-limit", Edit),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup", Edit),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup/status", Edit),
-    (Endpoint::GetTopupLimits, "GET", "/accounts/{account}/ai-gateway/billing/topup/limits", Read),
-    (Endpoint::GetTopupConfig, "GET", "/accounts/{account}/ai-gateway/billing/topup/config", Read),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup/config", Edit),
     (Endpoint::RefuseBilling, "DELETE", "/accounts/{account}/ai-gateway/billing/topup/config", Edit),
-];
+}
 
 /// A matched request. Segments the path does not have are empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -403,5 +321,32 @@ mod tests {
         }
         let found = std::fs::read_to_string(file).unwrap_or_default();
         assert_eq!(found, wanted, "run `UPDATE_ROUTES=1 cargo test the_list` to renew tests/e2e/routes.json");
+    }
+
+    /// Who looks for a route finds its handler, because the handler's first line is the route.
+    #[test]
+    fn every_route_of_the_control_plane_is_named_by_its_handler() {
+        fn read(folder: &std::path::Path, all: &mut String) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    read(&path, all);
+                } else {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    all.extend(text.lines().filter(|line| line.starts_with("/// ")).flat_map(|line| [line, "\n"]));
+                }
+            }
+        }
+        let mut documents = String::new();
+        for room in ["src/api", "src/entry", "src/proxy"] {
+            read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(room), &mut documents);
+        }
+        for (endpoint, method, template, access) in ENDPOINTS {
+            let route = format!("`{method} {template}`");
+            assert!(
+                *access == Gateway || documents.contains(&route),
+                "no handler of {endpoint:?} begins with /// {route}"
+            );
+        }
     }
 }

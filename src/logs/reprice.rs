@@ -363,6 +363,7 @@ mod tests {
             &actor(),
             &crate::config::bounds::Bounds::USUAL.costs,
         ))
+        .reply
         .unwrap();
     }
 
@@ -376,7 +377,7 @@ mod tests {
             &actor(),
             &crate::config::bounds::Bounds::USUAL.reprices,
         ));
-        assert_eq!(made.unwrap().status, 200);
+        assert_eq!(made.reply.unwrap().status, 200);
         id
     }
 
@@ -393,7 +394,7 @@ mod tests {
     }
 
     fn state(store: &impl Store, id: &str) -> Value {
-        let reply = block_on(reprices::get(store, &PLACE, id)).unwrap();
+        let reply = block_on(reprices::get(store, &PLACE, id)).reply.unwrap();
         serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone()
     }
 
@@ -482,10 +483,11 @@ mod tests {
                 &actor(),
                 &crate::config::bounds::Bounds::USUAL.reprices,
             ))
+            .reply
             .unwrap_err();
             assert_eq!((refused.status, refused.path.first().map(String::as_str)), (400, Some("body")), "{wrong}");
         }
-        assert!(block_on(reprices::get(&store, &Place { key: 2, ..PLACE }, &id)).is_err());
+        assert!(block_on(reprices::get(&store, &Place { key: 2, ..PLACE }, &id)).reply.is_err());
     }
 
     #[test]

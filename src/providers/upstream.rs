@@ -1,8 +1,8 @@
 //! Where a proxied request goes: to one of the built-in providers, or to one that the account added.
 
 use crate::providers::address::{self, Origin};
-use crate::providers::paths;
 use crate::providers::fault::Fault;
+use crate::providers::paths;
 use crate::providers::resolver::Lookup;
 use crate::providers::table::{self, KeyForm, Provider, Target};
 use serde_json::{Map, Value};

@@ -6,12 +6,8 @@ use crate::limit::models::Models;
 use crate::limit::plan::{Asked, KeyLimit};
 use crate::limit::rules::{KEY, Limits};
 use crate::proxy::exchange::Exchange;
-<<<<<<< HEAD
-use crate::proxy::limits::admit;
-use futures_util::FutureExt;
-=======
 use crate::proxy::limits::{Refused, admit};
->>>>>>> 038b64b (Topics say what sort of error theirs are, and http alone knows the status)
+use futures_util::FutureExt;
 
 /// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
 /// request that an earlier one was counted for.

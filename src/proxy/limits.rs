@@ -141,6 +141,8 @@ pub async fn admit(
     }
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/limits`
+///
 /// Where the limits of a gateway stand.
 pub async fn show(runtime: &Runtime, gateway: &Gateway) -> Result<Reply, ApiError> {
     let demands = show::demands(&gateway.limits);

@@ -5,4 +5,5 @@ pub mod fixtures;
 #[cfg(test)]
 pub mod plans;
 #[cfg(test)]
+pub mod shell;
 pub mod sqlite;

@@ -138,7 +138,7 @@ fn a_log_and_its_bodies_are_found_by_its_id() {
         checked(&store, "a body");
     }
     let gateway = block_on(gateway::by_key(&store, 1)).unwrap().unwrap();
-    block_on(storage::get(&store, &gateway)).unwrap();
+    block_on(storage::get(&store, &gateway)).reply.unwrap();
     checked(&store, "the storage");
 }
 
@@ -150,14 +150,16 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
     let context = Context { caller: &Caller::Admin, query: &query, mark: &MARK, now_ms: NOW, entry: id::mint(NOW, 6) };
     let log_databases = [(0, &store)];
     let body = json!({ "feedback": 1, "score": 10, "metadata": { "team": "x", "user": null } });
-    block_on(logs::patch(&log_databases, (0, &store), &PLACE, &log(7), body.to_string().as_bytes(), &context)).unwrap();
+    block_on(logs::patch(&log_databases, (0, &store), &PLACE, &log(7), body.to_string().as_bytes(), &context))
+        .reply
+        .unwrap();
     checked(&store, "PATCH");
     for id in [log(8), "chatcmpl-9".to_owned(), "no-such-id".to_owned()] {
         let found = block_on(locate::locate(&log_databases, &id, &context)).unwrap();
         checked(&store, "finding a log");
         let Some(found) = found else { continue };
         let feedback = Feedback::merge(&json!({ "data": { "rating": 5 } })).unwrap();
-        block_on(feedback::give(&store, &log_databases, &id, Some(found.clone()), &feedback, &context)).unwrap();
+        block_on(feedback::give(&store, &log_databases, &id, Some(found.clone()), &feedback, &context)).reply.unwrap();
         checked(&store, "feedback");
         block_on(feedback::show(&store, &found)).unwrap();
         checked(&store, "what was said");
@@ -166,7 +168,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
     }
     let lines = r#"{"request_id": "chatcmpl-1", "data": {"rating": 1}}"#;
     let find = async |id: &str| Ok(locate::locate(&log_databases, id, &context).await?);
-    block_on(feedback::bulk(&store, &log_databases, lines.as_bytes(), &context, find)).unwrap();
+    block_on(feedback::bulk(&store, &log_databases, lines.as_bytes(), &context, find)).reply.unwrap();
     checked(&store, "bulk feedback");
     let early = id::mint_log(NOW, 9, &MARK);
     block_on(feedback::keep(
@@ -220,6 +222,7 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
             &actor(),
             &Bounds::USUAL.evaluations,
         ))
+        .reply
         .unwrap();
         checked(&store, "creating an evaluation");
         assert_eq!(block_on(run::waiting(&store, &Whose::All, NOW)).unwrap(), [id.as_str()]);
@@ -228,10 +231,12 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
         made.push(id);
     }
     for query in ["", "processed=true&name=a", "search=x"] {
-        block_on(evaluations::list(&store, &PLACE, &Query::parse(query))).unwrap();
+        block_on(evaluations::list(&store, &PLACE, &Query::parse(query))).reply.unwrap();
     }
-    block_on(evaluations::get(&store, &PLACE, &made[0])).unwrap();
-    block_on(evaluations::compare(&store, &PLACE, &Query::parse(&format!("ids={},{}", made[0], made[1])))).unwrap();
+    block_on(evaluations::get(&store, &PLACE, &made[0])).reply.unwrap();
+    block_on(evaluations::compare(&store, &PLACE, &Query::parse(&format!("ids={},{}", made[0], made[1]))))
+        .reply
+        .unwrap();
     block_on(evaluations::verdicts(&store, &PLACE, &made[0], &Query::parse(""))).unwrap();
     block_on(evaluations::verdicts(&store, &PLACE, &made[0], &Query::parse("evaluation_type_id=json_valid"))).unwrap();
     block_on(evaluations::delete(&store, &PLACE, &made[0], &actor())).unwrap();
@@ -245,10 +250,11 @@ fn retention_and_repricing_work_through_an_index() {
     let _ = store.plans.take();
     let body = json!({ "filters": [{ "key": "model", "operator": "eq", "value": ["model-3"] }] }).to_string();
     block_on(reprices::create(&store, &PLACE, body.as_bytes(), &id::mint(NOW, 1), &actor(), &Bounds::USUAL.reprices))
+        .reply
         .unwrap();
     let until = NOW + 1_000;
     block_on(crate::logs::reprice::run_all(&store, 0, &Whose::All, || NOW, until)).unwrap();
-    block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap();
+    block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).reply.unwrap();
     checked(&store, "re-pricing");
     for settings in [
         json!({ "log_body_retention_days": 0.001 }),
@@ -266,7 +272,7 @@ fn retention_and_repricing_work_through_an_index() {
 fn a_deleted_gateway_is_swept_through_an_index() {
     let store = filled();
     let _ = store.plans.take();
-    block_on(gateways::delete(&store, "a", "gw", &actor())).unwrap();
+    block_on(gateways::delete(&store, "a", "gw", &actor())).reply.unwrap();
     for _ in 0..3 {
         block_on(removal::sweep(&store, &Whose::All, NOW, 1_000)).unwrap();
     }
@@ -301,10 +307,11 @@ fn no_statement_looks_at_more_than_a_window() {
         &actor(),
         &Bounds::USUAL.reprices,
     ))
+    .reply
     .unwrap();
     let repricing = longest(&store, || {
         block_on(crate::logs::reprice::run_all(&store, 0, &Whose::All, || NOW, NOW + 1)).unwrap();
-        let reply = block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).unwrap().body;
+        let reply = block_on(reprices::get(&store, &PLACE, &id::mint(NOW, 1))).reply.unwrap().body;
         let reply: Value = serde_json::from_str(&reply).unwrap();
         assert_eq!((&reply["result"]["processed"], &reply["result"]["logs_seen"]), (&json!(true), &json!(3)));
     });
@@ -313,10 +320,11 @@ fn no_statement_looks_at_more_than_a_window() {
     let types = json!(["cost", "p95_duration", "json_valid"]);
     let body = json!({ "name": "e", "dataset_ids": ["rare"], "evaluation_type_ids": types }).to_string();
     block_on(evaluations::create(&store, &PLACE, body.as_bytes(), "evaluation", &actor(), &Bounds::USUAL.evaluations))
+        .reply
         .unwrap();
     let evaluating = longest(&store, || {
         block_on(run::run(&store, &Nobody, "evaluation", "me", u64::MAX, u64::MAX)).unwrap();
-        let reply = block_on(evaluations::get(&store, &PLACE, "evaluation")).unwrap().body;
+        let reply = block_on(evaluations::get(&store, &PLACE, "evaluation")).reply.unwrap().body;
         let reply: Value = serde_json::from_str(&reply).unwrap();
         let [processed, total] = ["processed", "total_logs"].map(|name| &reply["result"][name]);
         assert_eq!((processed, total), (&json!(true), &json!(3)), "{reply}");
@@ -351,14 +359,15 @@ fn no_statement_looks_at_more_than_a_window() {
         let mut deleted = Vec::new();
         for more in ["&order_by_direction=desc", "&order_by=cost&start_date=2023-11-14T21:50:00Z"] {
             let query = format!("filters={}&limit=2{more}", encoded(&filters.to_string()));
-            let reply = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &actor())).unwrap();
+            let reply = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &actor())).reply.unwrap();
             let reply: Value = serde_json::from_str(&reply.body).unwrap();
             deleted.push(reply["result"]["deleted"].as_u64().unwrap());
         }
         assert_eq!(deleted, [2, 1]);
         // Nothing is left that is meant, and it would take too long to know.
         let query = format!("filters={}", encoded(&filters.to_string()));
-        let refused = block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &actor())).unwrap_err();
+        let refused =
+            block_on(log_list::delete(&store, &PLACE, &Query::parse(&query), b"", &actor())).reply.unwrap_err();
         assert!(refused.status == 400 && refused.message.contains("start_date"), "{}", refused.message);
     });
     for (what, steps) in [

@@ -5,6 +5,7 @@ mod fields;
 mod tests;
 
 use super::{name, object, only};
+use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
 use crate::base::id;
 use crate::base::timestamp;
@@ -106,6 +107,7 @@ pub fn name_to_look_up(body: &[u8]) -> Option<String> {
     (!origin.is_internal()).then(|| origin.name().map(str::to_owned))?
 }
 
+/// `GET /accounts/{account}/ai-gateway/custom-providers`
 pub async fn list(store: &impl Store, account: &str, query: &Query, headers: Headers) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let order = order(query)?;
@@ -140,6 +142,7 @@ fn order(query: &Query) -> Result<&'static str, ApiError> {
     }
 }
 
+/// `GET /accounts/{account}/ai-gateway/custom-providers/{id}`
 pub async fn get(store: &impl Store, account: &str, id: &str, headers: Headers) -> Result<Reply, ApiError> {
     Ok(Reply::result(existing(store, account, id).await?.show(headers)))
 }
@@ -162,6 +165,7 @@ pub async fn base_url(store: &impl Store, account: &str, provider: &str) -> Resu
     Ok(base.map(|base| base.base_url))
 }
 
+/// `POST /accounts/{account}/ai-gateway/custom-providers`
 pub async fn create(
     store: &impl Store,
     account: &str,
@@ -170,7 +174,8 @@ pub async fn create(
     guard: &Guard,
     actor: &Actor<'_>,
     bound: &Most,
-) -> Result<Reply, ApiError> {
+) -> Handled {
+    Handled::always([Effect::ForgetSnapshots], async {
     let body = object(body)?;
     only(&body, FIELDS, &["body"])?;
     let fresh = Row {
@@ -211,8 +216,12 @@ pub async fn create(
         return Err(taken());
     }
     Err(bound.reached())
+    })
+    .await
 }
 
+/// `PATCH /accounts/{account}/ai-gateway/custom-providers/{id}`
+///
 /// Changes the fields that the body names; null resets one.
 pub async fn update(
     store: &impl Store,
@@ -221,7 +230,8 @@ pub async fn update(
     body: &[u8],
     guard: &Guard,
     actor: &Actor<'_>,
-) -> Result<Reply, ApiError> {
+) -> Handled {
+    Handled::always([Effect::ForgetSnapshots], async {
     let old = existing(store, account, id).await?;
     let mut body = object(body)?;
     body.retain(|name, _| !SHOWN.contains(&name.as_str()));
@@ -236,20 +246,27 @@ pub async fn update(
     }
     let changed = store.batch(statements).await?;
     if changed.first() == Some(&1) { Ok(Reply::result(new.show(Headers::Shown))) } else { Err(taken()) }
+    })
+    .await
 }
 
+/// `DELETE /accounts/{account}/ai-gateway/custom-providers/{id}`
+///
 /// Deletes a provider with its prices, and shows it once more.
-pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Result<Reply, ApiError> {
-    let row = existing(store, account, id).await?;
-    let binds = || [id.into(), account.into()];
-    let mut statements = vec![
-        Statement::new("DELETE FROM price_rules WHERE account_provider_id = ?1 AND account_id = ?2", binds()),
-        Statement::new("DELETE FROM custom_providers WHERE id = ?1 AND account_id = ?2", binds()),
-        actor.row(&change("custom_provider.delete", account, id, &Map::new())),
-    ];
-    statements.push(forget_keys(&row));
-    store.batch(statements).await?;
-    Ok(Reply::result(row.show(Headers::Shown)))
+pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ForgetSnapshots], async {
+        let row = existing(store, account, id).await?;
+        let binds = || [id.into(), account.into()];
+        let mut statements = vec![
+            Statement::new("DELETE FROM price_rules WHERE account_provider_id = ?1 AND account_id = ?2", binds()),
+            Statement::new("DELETE FROM custom_providers WHERE id = ?1 AND account_id = ?2", binds()),
+            actor.row(&change("custom_provider.delete", account, id, &Map::new())),
+        ];
+        statements.push(forget_keys(&row));
+        store.batch(statements).await?;
+        Ok(Reply::result(row.show(Headers::Shown)))
+    })
+    .await
 }
 
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {

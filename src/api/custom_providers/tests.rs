@@ -20,19 +20,22 @@ fn asked(reply: Result<Reply, ApiError>) -> Value {
 
 fn make(store: &Sqlite, n: u64, body: &Value) -> Value {
     let id = id::mint(n, u128::from(n) << 64);
-    asked(block_on(create(
-        store,
-        "a",
-        body.to_string().as_bytes(),
-        &id,
-        &guard(),
-        &actor(n),
-        &crate::config::bounds::Bounds::USUAL.custom_providers,
-    )))
+    asked(
+        block_on(create(
+            store,
+            "a",
+            body.to_string().as_bytes(),
+            &id,
+            &guard(),
+            &actor(n),
+            &crate::config::bounds::Bounds::USUAL.custom_providers,
+        ))
+        .reply,
+    )
 }
 
 fn patch(store: &Sqlite, id: &str, body: &Value, guard: &Guard) -> Value {
-    asked(block_on(update(store, "a", id, body.to_string().as_bytes(), guard, &actor(99))))
+    asked(block_on(update(store, "a", id, body.to_string().as_bytes(), guard, &actor(99))).reply)
 }
 
 fn valid() -> Value {
@@ -68,7 +71,7 @@ fn a_provider_is_disabled_until_somebody_enables_it() {
     // What is shown can be sent back.
     let again = patch(&store, id, &patched["result"], &guard());
     assert_eq!(again["result"], patched["result"]);
-    assert_eq!(asked(block_on(delete(&store, "a", id, &actor(3))))["result"], patched["result"]);
+    assert_eq!(asked(block_on(delete(&store, "a", id, &actor(3))).reply)["result"], patched["result"]);
     assert_eq!(asked(block_on(get(&store, "a", id, Headers::Shown)))["errors"][0]["code"], 1004);
 }
 
@@ -182,11 +185,11 @@ fn a_slug_is_there_once_in_an_account() {
         &actor(4),
         &crate::config::bounds::Bounds::USUAL.custom_providers,
     ));
-    assert_eq!(elsewhere.unwrap().status, 200);
+    assert_eq!(elsewhere.reply.unwrap().status, 200);
     // An id of another account is unknown.
     assert_eq!(block_on(get(&store, "b", id, Headers::Shown)).unwrap_err().code, 1004);
-    assert_eq!(block_on(update(&store, "b", id, b"{}", &guard(), &actor(5))).unwrap_err().code, 1004);
-    assert_eq!(block_on(delete(&store, "b", id, &actor(6))).unwrap_err().code, 1004);
+    assert_eq!(block_on(update(&store, "b", id, b"{}", &guard(), &actor(5))).reply.unwrap_err().code, 1004);
+    assert_eq!(block_on(delete(&store, "b", id, &actor(6))).reply.unwrap_err().code, 1004);
 }
 
 #[test]
@@ -291,19 +294,22 @@ fn prices_go_with_their_provider() {
     let store = Sqlite::new();
     let id = make(&store, 1, &valid())["result"]["id"].as_str().unwrap().to_owned();
     let body = json!({ "account_provider_id": id, "model": "m", "cost_in": 0 }).to_string();
-    let made = asked(block_on(costs::create(
-        &store,
-        "a",
-        body.as_bytes(),
-        &id::mint(5, 5),
-        &actor(5),
-        &crate::config::bounds::Bounds::USUAL.costs,
-    )));
+    let made = asked(
+        block_on(costs::create(
+            &store,
+            "a",
+            body.as_bytes(),
+            &id::mint(5, 5),
+            &actor(5),
+            &crate::config::bounds::Bounds::USUAL.costs,
+        ))
+        .reply,
+    );
     assert_eq!(made["result"]["provider"], "custom-acme");
     patch(&store, &id, &json!({ "slug": "renamed" }), &guard());
     let price = made["result"]["id"].as_str().unwrap();
     assert_eq!(asked(block_on(costs::get(&store, "a", price)))["result"]["provider"], "custom-renamed");
-    block_on(delete(&store, "a", &id, &actor(6))).unwrap();
+    block_on(delete(&store, "a", &id, &actor(6))).reply.unwrap();
     assert_eq!(block_on(costs::get(&store, "a", price)).unwrap_err().status, 404);
 }
 

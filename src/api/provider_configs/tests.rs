@@ -37,12 +37,13 @@ fn with_gateway() -> Sqlite {
         "i".to_owned(),
         &Bounds::USUAL.gateways,
     ))
+    .reply
     .unwrap();
     store
 }
 
 fn add(store: &impl Store, id: &str, body: Value) -> Result<Reply, ApiError> {
-    block_on(create(store, &PLACE, body.to_string().as_bytes(), id, &actor(id), &KEY_CONTEXT))
+    block_on(create(store, &PLACE, body.to_string().as_bytes(), id, &actor(id), &KEY_CONTEXT)).reply
 }
 
 fn result(reply: Result<Reply, ApiError>) -> Value {
@@ -82,19 +83,15 @@ fn a_key_is_stored_shown_without_itself_replaced_and_deleted() {
     });
     assert_eq!(shown, wanted);
     assert_eq!(opened(&read(&store, 1)[0], &PLAIN, None).unwrap(), "sk-CANARY-0123456789-last");
-    let rotated = result(block_on(rotate(
-        &store,
-        &PLACE,
-        "c1",
-        br#"{"secret":"sk-second-key-0123456789"}"#,
-        &actor("r"),
-        &KEY_CONTEXT,
-    )));
+    let rotated = result(
+        block_on(rotate(&store, &PLACE, "c1", br#"{"secret":"sk-second-key-0123456789"}"#, &actor("r"), &KEY_CONTEXT))
+            .reply,
+    );
     assert_eq!(rotated["secret_preview"], "…6789");
     assert_eq!(opened(&read(&store, 1)[0], &PLAIN, None).unwrap(), "sk-second-key-0123456789");
     let listed = block_on(list(&store, &PLACE, &Query::parse(""))).unwrap().body;
     assert!(!listed.contains("CANARY") && !listed.contains("sk-second") && listed.contains("\"total_count\":1"));
-    assert_eq!(result(block_on(delete(&store, &PLACE, "c1", &actor("d")))), rotated);
+    assert_eq!(result(block_on(delete(&store, &PLACE, "c1", &actor("d"))).reply), rotated);
     assert_eq!(block_on(get(&store, &PLACE, "c1")).unwrap_err().status, 404);
     row! {
         struct Entry {
@@ -211,7 +208,8 @@ fn only_the_admin_may_refer_to_the_workers_secrets() {
         expires_at: None,
     };
     let editor = KeyContext { caller: &Caller::Token(token), ..KEY_CONTEXT };
-    let refused = block_on(create(&store, &PLACE, body.to_string().as_bytes(), "c", &actor("c"), &editor)).unwrap_err();
+    let refused =
+        block_on(create(&store, &PLACE, body.to_string().as_bytes(), "c", &actor("c"), &editor)).reply.unwrap_err();
     assert_eq!(refused.status, 403);
     let shown = result(add(&store, "c", body));
     assert_eq!((&shown["secret_id"], &shown["secret_preview"]), (&json!("env:PROVIDER_KEY_OPENAI"), &json!("")));
@@ -254,7 +252,7 @@ fn a_key_is_bound_to_the_address_it_was_stored_for_and_goes_with_it() {
     let elsewhere =
         KeyContext { base_override: &|_| Some("http://localhost:9100/openai/v1".to_owned()), ..KEY_CONTEXT };
     let text = body("default", true).to_string();
-    block_on(create(&store, &PLACE, text.as_bytes(), "c1", &actor("c1"), &elsewhere)).unwrap();
+    block_on(create(&store, &PLACE, text.as_bytes(), "c1", &actor("c1"), &elsewhere)).reply.unwrap();
     let key = read(&store, 1).remove(0);
     assert_eq!(key.upstream.as_deref(), Some("http://localhost:9100"));
     assert!(opened(&key, &PLAIN, None).is_err() && opened(&key, &PLAIN, Some("http://localhost:9100")).is_ok());
@@ -264,7 +262,7 @@ fn a_key_is_bound_to_the_address_it_was_stored_for_and_goes_with_it() {
     assert_eq!(read(&store, 1)[0].held, Held::Nothing);
     let shown = result(block_on(get(&store, &PLACE, "c1")));
     assert_eq!((&shown["has_secret"], &shown["secret_preview"]), (&json!(false), &json!("")));
-    block_on(rotate(&store, &PLACE, "c1", br#"{"secret":"sk-0123456789"}"#, &actor("r"), &KEY_CONTEXT)).unwrap();
+    block_on(rotate(&store, &PLACE, "c1", br#"{"secret":"sk-0123456789"}"#, &actor("r"), &KEY_CONTEXT)).reply.unwrap();
     assert_eq!(opened(&read(&store, 1)[0], &PLAIN, None).unwrap(), "sk-0123456789");
 }
 
@@ -272,7 +270,7 @@ fn a_key_is_bound_to_the_address_it_was_stored_for_and_goes_with_it() {
 fn keys_go_with_their_gateway() {
     let store = with_gateway();
     add(&store, "c1", body("default", true)).unwrap();
-    block_on(gateways::delete(&store, "acct", "gw", &actor("d"))).unwrap();
+    block_on(gateways::delete(&store, "acct", "gw", &actor("d"))).reply.unwrap();
     assert!(read(&store, 1).is_empty());
 }
 

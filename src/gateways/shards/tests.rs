@@ -25,6 +25,7 @@ use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
 use crate::logs::removal;
 use crate::providers::resolver::Lookup;
+use crate::testing::shell::TestShell;
 use crate::testing::sqlite::{Faulty, Sqlite};
 use crate::wire::{Facts, Usage};
 use pollster::block_on;
@@ -70,10 +71,11 @@ fn ask_as(databases: &impl Databases, caller: &Caller, method: &str, path: &str,
         guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
         bounds: &crate::config::bounds::Bounds::USUAL,
     };
-    let reply = block_on(control::handle(databases, &request, async |_| {})).unwrap_or_else(|error| {
-        let cause = error.cause.clone().unwrap_or_default();
-        error.reply().with_header("cause", cause)
-    });
+    let reply =
+        block_on(control::handle(databases, &TestShell(async |_| {}), &request)).reply.unwrap_or_else(|error| {
+            let cause = error.cause.clone().unwrap_or_default();
+            error.reply().with_header("cause", cause)
+        });
     // As the shell does.
     if matches!(route.endpoint, Endpoint::CreateGateway | Endpoint::UpdateGateway | Endpoint::DeleteGateway) {
         block_on(tell(databases, now_ms, |_, _| {}));
@@ -277,7 +279,7 @@ fn two_changes_in_one_millisecond_are_told_apart() {
     let mut times = Vec::new();
     for limit in [20_000, 30_000] {
         let body = json!({ "log_management": limit }).to_string();
-        block_on(gateways::update(&databases.first, "a", "g", body.as_bytes(), &actor)).unwrap();
+        block_on(gateways::update(&databases.first, "a", "g", body.as_bytes(), &actor)).reply.unwrap();
         times.push(found(&databases, "g").modified_at);
     }
     assert!(times[0] < times[1]);

@@ -253,7 +253,7 @@ fn exports_and_deletions_read_in_order() {
             let place = Place { account: "acct", gateway: "gw", key: GATEWAY };
             let by = Actor { name: "admin", now_ms: 0, entry: String::new() };
             let query = if query.starts_with("cursor") { "" } else { query };
-            block_on(log_list::delete(&store, &place, &Query::parse(query), b"", &by)).unwrap();
+            block_on(log_list::delete(&store, &place, &Query::parse(query), b"", &by)).reply.unwrap();
         }
         for plan in plans(&store) {
             assert!(

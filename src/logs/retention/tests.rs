@@ -83,7 +83,7 @@ fn bodies(store: &impl Store) -> u64 {
 }
 
 fn shown(store: &impl Store) -> Value {
-    let reply = block_on(storage::get(store, &block_on(gateway::by_key(store, 1)).unwrap().unwrap())).unwrap();
+    let reply = block_on(storage::get(store, &block_on(gateway::by_key(store, 1)).unwrap().unwrap())).reply.unwrap();
     serde_json::from_str::<Value>(&reply.body).unwrap()["result"].take()
 }
 
