@@ -22,8 +22,10 @@ use crate::feedback::pending;
 use crate::gateways::gateway::{self, Gateway};
 use crate::gateways::shards::carry;
 use crate::http::envelope::ApiError;
-use crate::http::query::{Query, percent_decoded};
+use crate::http::query::Query;
 use crate::http::router::{Endpoint, Route};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// A request of the control plane whose caller is known.
 #[derive(Clone)]
@@ -352,7 +354,8 @@ impl<'a> Request<'a> {
 
     /// The id of a request for feedback. Providers' and callers' ids may have characters that paths escape.
     fn feedback_id(&self) -> Result<String, ApiError> {
-        String::from_utf8(percent_decoded(self.route.id)).map_err(|_| ApiError::not_found())
+        let decoded = percent_decode_str(self.route.id).decode_utf8();
+        decoded.map(Cow::into_owned).map_err(|_| ApiError::not_found())
     }
 
     fn actor(&self) -> Actor<'_> {

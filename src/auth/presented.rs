@@ -1,11 +1,12 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
+use crate::base::hex::hex;
 use crate::base::id::MarkKey;
 use crate::base::mask::{self, bare};
 use crate::http::headers::{self, Headers};
-use crate::http::query::percent_decoded;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -193,7 +194,7 @@ pub fn token(entropy: &[u8; 32]) -> String {
 /// What is stored of a token: its SHA-256 in hexadecimal. A token has 256 random bits, so nobody can guess their way
 /// from the one to the other.
 pub fn digest_text(token: &str) -> String {
-    TokenDigest::of(token).sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&TokenDigest::of(token).sha256)
 }
 
 /// Whether a credential is the admin token, or looks like one of those that the control plane makes.
@@ -213,7 +214,7 @@ pub fn holds_token(text: &str, admin: &TokenDigest) -> bool {
         if !decoded.contains('%') {
             return false;
         }
-        decoded = String::from_utf8_lossy(&percent_decoded(&decoded)).into_owned().into();
+        decoded = percent_decode_str(&decoded).decode_utf8_lossy().into_owned().into();
         if is_plain(decoded.as_bytes()) {
             return true;
         }

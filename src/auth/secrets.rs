@@ -2,7 +2,8 @@
 
 use crate::base::mask::{LEAST_BROUGHT, Secrets, basic};
 use crate::http::headers::Headers;
-use crate::http::query::{is_credential, percent_decoded};
+use crate::http::query::is_credential;
+use percent_encoding::percent_decode_str;
 
 /// Cookies tell many things that are no secret, and those are short.
 const LEAST_COOKIE: usize = 16;
@@ -30,7 +31,7 @@ pub fn brought(headers: &Headers, query: &str) -> Secrets {
         if let Some((name, value)) = pair.split_once('=')
             && is_credential(name)
         {
-            all.push(String::from_utf8_lossy(&percent_decoded(value)).into_owned());
+            all.push(percent_decode_str(value).decode_utf8_lossy().into_owned());
         }
     }
     Secrets::brought(all)

@@ -1,6 +1,8 @@
 //! What everything else is built of: ids, times, numbers. It imports nothing of ours.
 
 pub mod fault;
+pub mod hex;
+pub mod hmac;
 pub mod id;
 pub mod join_all;
 pub mod mask;

@@ -2,6 +2,7 @@
 //! caller's.
 
 use super::canonical;
+use crate::base::hex::hex;
 use crate::http::headers::Headers;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -119,10 +120,6 @@ pub fn digest(key: &str) -> String {
 
 fn has_meaning(name: &str) -> bool {
     !WITHOUT_MEANING.contains(&name) && !WITHOUT_MEANING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A list of values, each with its length, so that no two lists look the same when they are put together.

@@ -2,8 +2,8 @@
 //! host can never be right at AWS: the gateway has to sign such a request anew, or it says why it cannot.
 
 use crate::http::headers::Headers;
-use crate::http::query::percent_decoded;
 use crate::http::refusal::Refusal;
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// How the schemes of Signature Version 4 begin, with one region or with several.
@@ -97,7 +97,7 @@ fn name(pair: &str) -> String {
 }
 
 fn decoded(text: &str) -> String {
-    String::from_utf8_lossy(&percent_decoded(text)).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Why a request whose signature has to be replaced is not sent: there is nothing to sign it with.

@@ -5,10 +5,10 @@ use crate::base::mask;
 use crate::credentials::google_token::{self, Account};
 use crate::credentials::vault::{Reference, Sealed};
 use crate::http::headers::Headers;
-use crate::http::query::percent_decoded;
 use crate::http::refusal::Refusal;
 use crate::providers::paths;
 use crate::providers::table::KeyForm;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -221,7 +221,7 @@ fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
 
 /// The name and value of a parameter that is a key.
 fn key_parameter(pair: &str) -> Option<(String, String)> {
-    let decoded = |text: &str| String::from_utf8_lossy(&percent_decoded(text)).into_owned();
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let name = decoded(name).to_ascii_lowercase();
     KEY_PARAMETERS.contains(&name.as_str()).then(|| (name, decoded(value)))

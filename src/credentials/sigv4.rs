@@ -1,14 +1,18 @@
 //! AWS Signature Version 4, for requests to Bedrock with stored credentials.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
-use crate::http::query::percent_decoded;
+use crate::base::hex::hex;
+use crate::base::hmac::hmac_sha256;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// SHA-256's block, in bytes.
-const BLOCK: usize = 64;
+/// Everything but RFC 3986's unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+const ENCODED_IN_PATHS: &AsciiSet = &ENCODED.remove(b'/');
 
 /// What is signed of a request.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,7 @@ pub fn authorization(signed: &Signed<'_>, access_key_id: &str, secret_access_key
     let request = canonical(signed, &names);
     let text = format!("{ALGORITHM}\n{}\n{scope}\n{}", signed.time, hex(&Sha256::digest(request.as_bytes())));
     let key = signing_key(secret_access_key, day, signed.region, signed.service);
-    let signature = hex(&hmac(&key, text.as_bytes()));
+    let signature = hex(&hmac_sha256(&key, text.as_bytes()));
     format!("{ALGORITHM} Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}")
 }
 
@@ -46,7 +50,7 @@ pub fn sent_path(path: &str) -> String {
     let mut sent = String::with_capacity(path.len() + 16);
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         sent.push('/');
-        encode(&percent_decoded(segment), b"", &mut sent);
+        sent.push_str(&encoded_anew(segment));
     }
     if sent.is_empty() || path.ends_with('/') {
         sent.push('/');
@@ -54,20 +58,9 @@ pub fn sent_path(path: &str) -> String {
     sent
 }
 
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 fn canonical(signed: &Signed<'_>, names: &str) -> String {
-    let mut text = format!("{}\n", signed.method);
-    encode(signed.path.as_bytes(), b"/", &mut text);
-    text.push('\n');
-    text.push_str(&canonical_query(signed.query));
-    text.push('\n');
+    let path = utf8_percent_encode(signed.path, ENCODED_IN_PATHS);
+    let mut text = format!("{}\n{path}\n{}\n", signed.method, canonical_query(signed.query));
     for (name, value) in signed.headers {
         let _ = write!(text, "{name}:");
         for (index, word) in value.split_ascii_whitespace().enumerate() {
@@ -98,12 +91,7 @@ fn canonical_query(query: &str) -> String {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let part = |text: &str| {
-            let mut encoded = String::new();
-            encode(&percent_decoded(text), b"", &mut encoded);
-            encoded
-        };
-        let pair = (part(name), part(value));
+        let pair = (encoded_anew(name), encoded_anew(value));
         let at = pairs.partition_point(|known| *known <= pair);
         pairs.insert(at, pair);
     }
@@ -117,43 +105,18 @@ fn canonical_query(query: &str) -> String {
     text
 }
 
-/// Everything is encoded but RFC 3986's unreserved characters and those that are `kept`.
-fn encode(bytes: &[u8], kept: &[u8], text: &mut String) {
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') || kept.contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
+/// A text that may be encoded in part or where it need not be, in the one form that AWS signs.
+fn encoded_anew(text: &str) -> String {
+    let bytes: Vec<u8> = percent_decode_str(text).collect();
+    percent_encode(&bytes, ENCODED).to_string()
 }
 
 fn signing_key(secret_access_key: &str, day: &str, region: &str, service: &str) -> [u8; 32] {
-    let mut key = hmac(format!("AWS4{secret_access_key}").as_bytes(), day.as_bytes());
+    let mut key = hmac_sha256(format!("AWS4{secret_access_key}").as_bytes(), day.as_bytes());
     for part in [region, service, "aws4_request"] {
-        key = hmac(&key, part.as_bytes());
+        key = hmac_sha256(&key, part.as_bytes());
     }
     key
-}
-
-/// RFC 2104. The hmac crate would be a second implementation of digests in the Worker for these lines.
-pub fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let digest: [u8; 32];
-    let key = if key.len() > BLOCK {
-        digest = Sha256::digest(key).into();
-        &digest
-    } else {
-        key
-    };
-    let padded = |with: u8| {
-        let mut block = [with; BLOCK];
-        for (byte, key) in block.iter_mut().zip(key) {
-            *byte ^= key;
-        }
-        block
-    };
-    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().into()
 }
 
 #[cfg(test)]
@@ -163,26 +126,6 @@ mod tests {
 
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-
-    /// RFC 4231, test cases 1, 2 and 6 (a key longer than a block).
-    #[test]
-    fn hmac_is_that_of_the_rfc() {
-        for (key, message, wanted) in [
-            (&[0x0b; 20][..], &b"Hi There"[..], "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
-            (
-                b"Jefe",
-                b"what do ya want for nothing?",
-                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-            ),
-            (
-                &[0xaa; 131],
-                b"Test Using Larger Than Block-Size Key - Hash Key First",
-                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
-            ),
-        ] {
-            assert_eq!(hex(&hmac(key, message)), wanted);
-        }
-    }
 
     /// AWS's documentation: the key derived for 30 August 2015, and its worked example `ListUsers`.
     #[test]

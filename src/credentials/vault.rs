@@ -81,7 +81,7 @@ pub fn encryption_keys(value: Option<&str>) -> Result<EncryptionKeys, String> {
             return Err(wrong("lists more than 8 keys"));
         }
         let digest = Sha256::digest(bytes);
-        let id = crate::credentials::sigv4::hex(digest.get(..8).unwrap_or_default());
+        let id = crate::base::hex::hex(digest.get(..8).unwrap_or_default());
         keys.push(EncryptionKey { id, bytes });
     }
     Ok(keys)

@@ -45,7 +45,7 @@ const NONCE: usize = 12;
 /// SHA-256 of a body, hexadecimal. The body is not copied into wasm.
 pub async fn sha256(buffer: &JsValue) -> Result<String, String> {
     let hash = done(digest("SHA-256", buffer)).await?;
-    Ok(crate::credentials::sigv4::hex(&js::bytes(hash.unchecked_ref())))
+    Ok(crate::base::hex::hex(&js::bytes(hash.unchecked_ref())))
 }
 
 /// The RS256 signature of a text, by a key in PKCS #8.

@@ -3,6 +3,7 @@
 use super::answers::{Wrong, unfenced};
 use crate::base::number;
 use crate::conversation::Conversation;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -208,17 +209,13 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("workers-ai", "v1/chat/completions"),
 ];
 
+/// What a path could take for more than a name.
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
 /// The path of a chat request, with a model that is part of it made harmless.
 fn endpoint(provider: &str, model: &str) -> Option<String> {
     let (_, path) = ENDPOINTS.iter().find(|(slug, _)| *slug == provider)?;
-    let safe: String = model
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    Some(path.replace("{model}", &safe))
+    Some(path.replace("{model}", &utf8_percent_encode(model, UNSAFE).to_string()))
 }
 
 #[cfg(test)]

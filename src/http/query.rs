@@ -1,6 +1,7 @@
 //! The query string of a control-plane request.
 
 use crate::base::mask::patterns;
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// Names and values in the order they were sent, decoded. A name may occur several times.
@@ -41,28 +42,7 @@ impl Query {
 
 /// Percent-decoding with `+` as a space. What is no UTF-8 is replaced.
 fn decoded(text: &str) -> String {
-    String::from_utf8_lossy(&percent_decoded(&text.replace('+', " "))).into_owned()
-}
-
-/// The bytes behind `%XX`; a `%` that introduces nothing stays.
-pub fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-        let value = hex.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, value) {
-            (b'%', Some(value)) => {
-                bytes.push(value);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    bytes
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// Whether a parameter is one that must not be stored. Parts of its name decide: hiding one too many costs less than storing
@@ -87,7 +67,7 @@ pub fn understood(rest: &str) -> Cow<'_, str> {
 
 /// A name without its percent-encoding; what is no UTF-8 afterwards stays encoded.
 pub fn without_encoding(text: &str) -> String {
-    String::from_utf8(percent_decoded(text)).unwrap_or_else(|_| text.to_owned())
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@
 
 use crate::auth::presented;
 use crate::auth::presented::CapabilityKey;
-use crate::credentials::{select, sigv4};
-use crate::http::query::percent_decoded;
+use crate::base::hmac::hmac_sha256;
+use crate::credentials::select;
 use crate::providers::links::fields::Act;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use subtle::ConstantTimeEq;
 
@@ -90,7 +91,7 @@ pub fn read(key: &CapabilityKey, text: &str, bound: &Bound<'_>, method: &str, no
 
 /// A query without capabilities, and the first of them: it goes no further than here.
 pub fn taken(query: &str) -> (Cow<'_, str>, Option<String>) {
-    let decoded = |text: &str| String::from_utf8_lossy(&percent_decoded(text)).into_owned();
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let value = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         decoded(name).eq_ignore_ascii_case(PARAMETER).then(|| decoded(value))
@@ -124,7 +125,7 @@ fn mac(key: &CapabilityKey, bound: &Bound<'_>, payload: &[u8]) -> [u8; TAG] {
         text.extend_from_slice(&(part.len() as u64).to_be_bytes());
         text.extend_from_slice(part);
     }
-    sigv4::hmac(&key.0, &text)
+    hmac_sha256(&key.0, &text)
 }
 
 // === impl Grant ===

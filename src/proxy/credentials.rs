@@ -267,7 +267,7 @@ async fn signed(
     exchange: &mut Exchange,
 ) -> Result<String, Refusal> {
     let hash = match body {
-        Taken::Nothing => sigv4::hex(&Sha256::digest([])),
+        Taken::Nothing => crate::base::hex::hex(&Sha256::digest([])),
         Taken::Whole(buffer, _) => vault_worker::sha256(buffer)
             .await
             .map_err(|cause| Refusal::unavailable(format!("The request could not be signed: {cause}.")))?,

@@ -1,12 +1,12 @@
 //! Answers that are somebody's words as a whole and say nothing of themselves.
 
-use crate::http::query::percent_decoded;
+use percent_encoding::percent_decode_str;
 
 /// Whether an answer is the content of a file: what a user uploaded, what a model made, or the results of a batch, each line
 /// of which is about another request. Or the bare text of a transcript. All of it is theirs, whatever its members are
 /// called.
 pub fn is_words(rest: &str, content_type: &str) -> bool {
-    let path = String::from_utf8_lossy(&percent_decoded(rest)).into_owned();
+    let path = percent_decode_str(rest).decode_utf8_lossy().into_owned();
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
         [.., "files", _, "content" | "download"] | [.., "batches", _, "results"] => true,

@@ -1,6 +1,7 @@
 //! What a message of a WebSocket says, as far as it matters here. Messages come from strangers on both sides: one is read in
 //! a pass, whatever its length and depth, and only what stands at known places is kept.
 
+use crate::base::hex;
 use crate::proxy::session::terms::Dialect;
 use crate::wire::elide::Elider;
 use crate::wire::places::{self, Node, Take, shape};
@@ -136,13 +137,12 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
     while let Some((first, others)) = rest.split_first() {
         rest = others;
         let escaped = (*first == b'\\').then(|| others.strip_prefix(b"u00")?.split_at_checked(2)).flatten();
-        let digits = escaped.and_then(|(digits, _)| std::str::from_utf8(digits).ok());
-        match (digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()), escaped) {
-            (Some(byte), Some((_, behind))) => {
+        match escaped.and_then(|(digits, behind)| Some((hex::byte(digits)?, behind))) {
+            Some((byte, behind)) => {
                 plain.push(byte);
                 rest = behind;
             }
-            _ => plain.push(*first),
+            None => plain.push(*first),
         }
     }
     plain
