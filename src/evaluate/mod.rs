@@ -14,6 +14,8 @@ pub mod report;
 mod results;
 pub mod run;
 mod schema;
+#[cfg(test)]
+mod schema_suite;
 pub mod tally;
 #[cfg(test)]
 mod tests;
