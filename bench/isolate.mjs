@@ -10,7 +10,7 @@ export function limitHeap() {
 }
 
 export class Isolate {
-  /** What was thrown and nobody caught: the runtime tells nobody but an inspector. */
+  /** What was thrown and not caught: the runtime tells only an inspector. */
   thrown = [];
   #socket;
   #next = 0;

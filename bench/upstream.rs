@@ -1,5 +1,5 @@
 //! The stand-in for a provider: answers as fast as it can, or as slowly as it is asked to. A thread per connection, nothing
-//! but the standard library. Prints its address, and ends with its input: whoever started it may be killed.
+//! but the standard library. Prints its address, and ends with its input: the process that started it may be killed.
 //!
 //! What it answers stands in the request's body as `"bench-…"`, because a gateway may drop a header or rename a model:
 //! `json500` (so many bytes), `sse22` (so many events at once), `paced64x20` (so many events, one in so many ms, each with

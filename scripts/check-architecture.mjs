@@ -13,10 +13,10 @@ export const ROOMS = {
   platform: [["base", "db"], "it adapts the runtime; what is adapted for a topic stands with the topic, in a file that ends in _worker.rs"],
   http: [["base", "db", "platform"], "requests and answers are the same for all topics; of the database it knows pages of lists"],
   pattern: [["base"], "patterns are matched alike for evaluations and whatever else looks for them"],
-  wire: [["base", "http", "platform"], "an answer is read by its format, whoever asks"],
+  wire: [["base", "http", "platform"], "an answer is read by its format, for the proxy and for evaluations alike"],
   providers: [["base", "http", "platform", "db"], "where a request goes depends on no key, gateway or log"],
   cache: [["base", "http", "providers"], "what may be kept is decided from the request and the answer alone"],
-  conversation: [["base", "wire"], "one reader of questions and answers, whoever reads"],
+  conversation: [["base", "wire"], "one reader of questions and answers, for judges, filters and exports"],
   auth: [["base", "db", "http", "platform"], "who calls is found out before anything else is known"],
   credentials: [["base", "db", "http", "platform", "providers", "auth"], "a key is chosen by provider and caller"],
   pricing: [["base", "http", "wire", "providers"], "a price is a rate times what an answer used"],
@@ -27,7 +27,7 @@ export const ROOMS = {
   ],
   logs: [
     ["base", "db", "http", "platform", "wire", "providers", "cache", "conversation", "pricing", "limit", "gateways"],
-    "logs are written and read the same whoever gives feedback on them or evaluates them",
+    "logs are written and read the same with feedback and evaluations and without",
   ],
   config: [
     ["base", "db", "http", "platform", "providers", "auth", "credentials", "logs"],
@@ -64,6 +64,10 @@ const WITHOUT_STATUS = ["src/limit/", "src/logs/filter/", "src/logs/filter.rs", 
 const STATUS = /\b(?:ApiError|Refusal|Reply)\b|\bhttp::(?:envelope|refusal|kinds)\b|\bstatus\s*[:=]\s*[45]\d\d\b/g;
 
 const MOST_LINES = 400;
+
+/** Words that leave open which component, or which person, a comment is about. */
+const NAMES_NO_ONE = /\b(?:whoever|(?:some|any|every|no)body|(?:some|any|every)one)\b/gi;
+
 /** Raw strings, strings, characters and comments, where the name of a crate means nothing. */
 const NOT_CODE = /\br(#*)"[^]*?"\1|"(?:\\[^]|[^"\\])*"|'(?:\\[^']+|[^'\\])'|\/\/.*|\/\*[^]*?\*\//g;
 
@@ -71,10 +75,10 @@ function blank(text) {
   return text.replace(/[^\n]/g, " ");
 }
 
-function sourceFiles(directory) {
+function sourceFiles(directory, ending = /\.rs$/) {
   return fs.readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
     const path = join(directory, entry.name);
-    return entry.isDirectory() ? sourceFiles(path) : path.endsWith(".rs") ? [path] : [];
+    return entry.isDirectory() ? sourceFiles(path, ending) : ending.test(path) ? [path] : [];
   });
 }
 
@@ -227,10 +231,19 @@ function fileProblems(file, { code, shipped, lines }) {
   return problems;
 }
 
+function wordProblems(base) {
+  return sourceFiles(join(base, "src"), /\.(?:rs|js)$/).sort().flatMap((path) => {
+    const text = fs.readFileSync(path, "utf8");
+    const comments = [...text.matchAll(NOT_CODE)].filter(({ 0: part }) => /^\/[/*]/.test(part));
+    return comments.flatMap((comment) => [...comment[0].matchAll(NAMES_NO_ONE)].map(({ 0: word, index }) =>
+      `${path.slice(base.length + 1)}:${lineOf(text, comment.index + index)}: a comment says "${word}"; name the component, or the caller, client, operator or attacker`));
+  });
+}
+
 /** Everything in the `src` of a checkout that is against the plan, a line each. */
 export function problems(base) {
   const files = read(base);
-  return [...importProblems(files), ...circleProblems(files), ...[...files].flatMap(([file, entry]) => fileProblems(file, entry))];
+  return [...wordProblems(base), ...importProblems(files), ...circleProblems(files), ...[...files].flatMap(([file, entry]) => fileProblems(file, entry))];
 }
 
 await main(import.meta.url, () => {

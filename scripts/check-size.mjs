@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { Failure, main, root } from "./toolchain.mjs";
 
 const FILES = ["build/index.js", "build/index_bg.wasm"];
-// A third of what a free plan may upload, and a start that nobody waits for.
+// A third of what a free plan may upload, and a start that no client has to wait for.
 const LIMIT = 1_000_000;
 
 function compressedSize(path) {

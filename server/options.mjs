@@ -1,4 +1,4 @@
-// Where the state is, which port is opened, and every other choice of whoever starts the server: decided here and nowhere else.
+// Where the state is, which port is opened, and every other choice of the operator who starts the server: decided here and nowhere else.
 // docs/configuration.md has the same table, and a test compares the two.
 import * as fs from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -32,7 +32,7 @@ export function chosen(args, { home = process.cwd(), env = process.env } = {}) {
     return values[name] ?? (variable && env[variable] ? env[variable] : usual);
   };
   const isUsual = (name) => of(name) === OPTIONS.find((option) => option.name === name).usual;
-  // What is usual is beside the configuration; what somebody typed is where they stand.
+  // What is usual is beside the configuration; what the operator typed is where they stand.
   const path = (name, base = home) => (of(name) === "none" ? undefined : resolve(isUsual(name) ? base : process.cwd(), of(name)));
   const config = path("config");
   const front = positionals[0] === "example" ? EXAMPLE : path("front");

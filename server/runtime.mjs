@@ -37,10 +37,10 @@ const unguessable = () => randomBytes(16).toString("hex");
 /** What the Worker prints when it has said everything. */
 const LAST_WORD = unguessable();
 
-// Our socket takes what a header says for `request.cf`. Under a name that nobody outside can know, no client can say it.
+// Our socket takes what a header says for `request.cf`. Under a name that cannot be known outside, no client can say it.
 CoreHeaders.CF_BLOB = `x-${unguessable()}`;
 // Miniflare opens a socket of its own, on loopback, and talks to the runtime by it with a secret. The Worker behind it also serves
-// whoever does not know the secret, from bindings that it knows by name. Under other names it finds none and answers 404.
+// callers without the secret, from bindings that it knows by name. Under other names it finds none and answers 404.
 for (const door of DOORS) {
   if (!(door in CoreBindings)) throw new Failure(`this version of miniflare has no ${door} any more: see server/runtime.mjs.`);
   CoreBindings[door] = `${unguessable()}_`;
@@ -90,7 +90,7 @@ export function read(config) {
 function tollgate({ name, main, options }, variables, switches) {
   const folder = dirname(main);
   const bindings = { ...variables, ...options.bindings };
-  // Whoever is bound calls it under any name, and nobody else can.
+  // A bound Worker calls it under any name, and no other can.
   if (variables === null) delete bindings.ALLOWED_HOSTS;
   Object.assign(bindings, switches);
   return {

@@ -5,7 +5,7 @@ export * from "./index.js";
 
 let isStopping = false;
 
-/** A request that comes while the server is being stopped. Whoever sent it may try again at once, elsewhere or a little later. */
+/** A request that comes while the server is being stopped. Its client may try again at once, elsewhere or a little later. */
 function refused(request) {
   const isData = new URL(request.url).pathname.startsWith("/v1/");
   const description = "The server is being stopped and takes no more requests.";

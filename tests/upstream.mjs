@@ -39,7 +39,7 @@ export class Upstream {
   refuse;
   /** A function from a request to a behaviour, or to a promise of one, for whatever `next` says nothing about. */
   answer;
-  /** What names lead to, for whoever asks by DNS over HTTPS below `/dns-query`. Others do not exist; `down` is a resolver that fails. */
+  /** What names lead to, for resolvers that ask by DNS over HTTPS below `/dns-query`. Others do not exist; `down` is a resolver that fails. */
   names = {};
   /** The names that were asked for. */
   lookups = [];

@@ -1,4 +1,4 @@
-// Fills a database file with logs as the Worker would have written them in 30 days, while nobody else has it open.
+// Fills a database file with logs as the Worker would have written them in 30 days, while no other process has it open.
 import { DatabaseSync } from "node:sqlite";
 import { below, chance, hex, metadata, normal, one, pickModel, random, seed, ulid } from "./random.mjs";
 

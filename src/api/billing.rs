@@ -1,5 +1,5 @@
-//! `/accounts/{account}/ai-gateway/billing`: the routes by which Cloudflare's SDKs ask for credit and invoices. Nobody buys
-//! credit from a self-hosted gateway, so there is none to show, and nothing to pay.
+//! `/accounts/{account}/ai-gateway/billing`: the routes by which Cloudflare's SDKs ask for credit and invoices. A
+//! self-hosted gateway sells no credit, so there is none to show, and nothing to pay.
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/subresources/billing/>
 
 use crate::http::envelope::{ApiError, Reply};

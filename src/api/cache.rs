@@ -1,6 +1,6 @@
 //! `…/gateways/{id}/cache`: forgetting what was kept.
 //!
-//! Nothing is looked up to be deleted: callers' credentials are part of the keys, so that nobody could name them. The
+//! Nothing is looked up to be deleted: callers' credentials are part of the keys, so that no caller could name them. The
 //! gateway's row has a number that is part of the keys as well, and a time for every purged key; both are read together
 //! with its settings.
 

@@ -270,7 +270,7 @@ async fn dispatched(
             shell.sync_shards().await;
             audit::list(store, account, query).await.into()
         }
-        // Credit, which nobody buys here.
+        // Credit, which is not for sale here.
         Endpoint::GetCreditBalance => Ok(billing::credit_balance()).into(),
         Endpoint::ListInvoices => Ok(billing::invoices()).into(),
         Endpoint::PreviewInvoice => Ok(billing::invoice_preview()).into(),

@@ -30,7 +30,7 @@ const MAX_FACTOR: f64 = 100.0;
 const FIELDS: &[&str] =
     &["account_provider_id", "model", "model_rule", "cost_in", "cost_out", "cost_type", "enable", "token_pricing"];
 
-/// What answers show and nobody can change.
+/// What answers show and no request can change.
 const SHOWN: &[&str] = &["id", "provider", "weight", "changed_by", "created_at", "modified_at"];
 
 const COLUMNS: &str = "rule.id, rule.account_provider_id, coalesce('custom-' || own.slug, rule.account_provider_id) AS provider, \

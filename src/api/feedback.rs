@@ -65,7 +65,7 @@ async fn given<D: Databases>(
             check_feedback_size(store, &found.id, feedback).await?;
             store.batch(feedback.statements(&found.id, &context.author())).await?;
             if context.caller.only_gives_feedback() {
-                // What others said of the answer is not for whoever may not read.
+                // What others said of the answer is not for a caller who may not read.
                 let told =
                     json!({ "log_id": found.id, "matches": found.matches, "pending": false, "data": feedback.data() });
                 return Ok(Reply::result(told));
@@ -486,7 +486,7 @@ mod tests {
             pending("6", "6", "merge", r#"{"b":2}"#, ""),
         ];
         block_on(store.batch(rows)).unwrap();
-        // A log whose own metadata nobody can read takes no more of it.
+        // A log whose own metadata cannot be read takes no more of it.
         block_on(store.batch(vec![Statement::new("UPDATE logs SET metadata = '{'", [])])).unwrap();
         block_on(settle(&store, None, NOW)).unwrap();
         assert_eq!(block_on(waiting(&store)).unwrap(), 0);

@@ -55,7 +55,7 @@ const MIN_TOKEN_REST: usize = 20;
 /// How often a text may have been percent-encoded.
 const MAX_ENCODINGS: usize = 3;
 
-/// Values from tutorials and examples, which whoever scans for open gateways tries first.
+/// Values from tutorials and examples, which scanners for open gateways try first.
 const WELL_KNOWN: &[&str] = &[
     "changeme",
     "change-me",
@@ -78,7 +78,7 @@ const WELL_KNOWN: &[&str] = &[
     "abcdefgh",
 ];
 
-/// The identity of whoever has the admin's token. No token has this id.
+/// The identity of callers who have the admin's token. No token has this id.
 pub const ADMIN: &str = "admin";
 
 /// What it is signed with. It changes with the admin token.
@@ -158,7 +158,7 @@ pub fn presented(headers: &Headers, admin: &TokenDigest) -> Presented {
 }
 
 /// Whether a page on another site wants to open a WebSocket: browsers let it, and say whose it is. A gateway that asks for no
-/// token would answer whatever the page asks, on behalf of whoever looks at it.
+/// token would answer whatever the page asks, on behalf of the page's reader.
 pub fn is_of_another_site(headers: &Headers) -> bool {
     let is_socket = headers.get("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
     let Some(origin) = headers.get("origin").filter(|_| is_socket) else { return false };
@@ -191,7 +191,7 @@ pub fn token(entropy: &[u8; 32]) -> String {
     format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(entropy))
 }
 
-/// What is stored of a token: its SHA-256 in hexadecimal. A token has 256 random bits, so nobody can guess their way
+/// What is stored of a token: its SHA-256 in hexadecimal. A token has 256 random bits, so an attacker cannot guess the way
 /// from the one to the other.
 pub fn digest_text(token: &str) -> String {
     hex(&TokenDigest::of(token).sha256)
@@ -418,7 +418,7 @@ mod tests {
         let made = token(&[7; 32]);
         let found = presents("sec-websocket-protocol", &format!("realtime, openai-insecure-api-key.{made}"));
         assert_eq!((found.is_admin, found.token.as_deref()), (false, Some(made.as_str())));
-        // A provider's key is nobody's token, and no wrong one.
+        // A provider's key is no token of ours, and no wrong one.
         let theirs = presents("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-theirs");
         assert_eq!(theirs, Presented::default());
     }

@@ -19,7 +19,7 @@ const FRESH_MS: u64 = 5_000;
 const USED_MS: u64 = 60_000;
 
 /// So many tokens that are right are remembered, and so many that are not. Either starts anew rather than grow, and apart from
-/// the other: whoever makes tokens up must not have the right ones forgotten.
+/// the other: a caller who makes tokens up must not have the right ones forgotten.
 const MAX_ENTRIES: usize = 1_000;
 
 struct Entry {
@@ -42,7 +42,7 @@ pub enum Who {
     Known(Caller),
     /// Without a valid token.
     Stranger,
-    /// Nobody looked, because of the wrong tokens that came from there; for so many seconds more.
+    /// The token was not looked up, because of the wrong tokens that came from there; for so many seconds more.
     Barred(u64),
 }
 
@@ -98,7 +98,7 @@ async fn known(
     Ok(token.map_or(Who::Stranger, |token| Who::Known(Caller::Token(token))))
 }
 
-/// Of a caller who guesses, and whom nobody need ask the database about.
+/// Of a caller who guesses, and for whom the database need not be asked.
 fn wrong(headers: &Headers, address_header: Option<&str>) -> Who {
     let address = wrong_tokens::address(headers, address_header);
     if let Some(seconds) = barred(&address) {
@@ -121,7 +121,7 @@ pub async fn by_id(runtime: &Runtime, account: &str, id: &str) -> Result<Option<
     tokens::by_id(&runtime.database().within(d1::REQUEST_PATIENCE_MS), account, id).await
 }
 
-/// Has all read again, after a change of any. They stay known, so that nobody is barred for the sake of it.
+/// Has all read again, after a change of any. They stay known, so that no caller is barred for the sake of it.
 pub fn forget_all() {
     RIGHT.with_borrow_mut(|right| right.values_mut().for_each(|kept| kept.is_doubtful = true));
     WRONG.with_borrow_mut(HashMap::clear);

@@ -41,7 +41,7 @@ pub fn forwarded_address<'a>(headers: &'a Headers, header: Option<&str>) -> Opti
     }
 }
 
-/// The same as it is counted by: whoever has IPv6 has at least 64 bits of it. Without an address it is empty.
+/// The same as it is counted by: a client with IPv6 has at least 64 bits of it. Without an address it is empty.
 pub fn address(headers: &Headers, header: Option<&str>) -> String {
     match forwarded_address(headers, header).unwrap_or("").parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => address.to_string(),

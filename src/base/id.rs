@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
-/// What marks are made with. Ids of other things, which nobody has to recognise, are minted without one.
+/// What marks are made with. Ids of other things, which need not be recognised, are minted without one.
 #[derive(Clone, Copy)]
 pub struct MarkKey(pub [u8; 32]);
 

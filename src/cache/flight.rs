@@ -10,7 +10,7 @@ pub const LOOK_MS: u64 = 15;
 /// A question whose request was ended by the platform is forgotten after this, in milliseconds.
 const FORGOTTEN_MS: u64 = 120_000;
 
-/// With more on their way nobody waits for anybody.
+/// With more on their way no request waits for another.
 const MAX_QUESTIONS: usize = 512;
 
 struct Question {

@@ -1,4 +1,4 @@
-//! How many of each kind can be made. Whoever may edit fills no more of the database, and of every isolate's memory, than the
+//! How many of each kind can be made. An editor fills no more of the database, and of every isolate's memory, than the
 //! operator allows.
 
 use crate::db::store::Bind;
@@ -87,7 +87,7 @@ impl Bounds {
 // === impl Most ===
 
 impl Most {
-    /// For a statement that makes one only where there are fewer: it counts and writes at once, so that whoever makes many
+    /// For a statement that makes one only where there are fewer: it counts and writes at once, so that a caller who makes many
     /// side by side does not get past it.
     pub fn bind(&self) -> Bind {
         Bind::Int(self.most as i64)

@@ -43,9 +43,9 @@ pub struct ClientSignature {
 pub enum Use {
     /// It counts as one without a key.
     Void,
-    /// The client signed for AWS's host, as far as anybody can tell: it goes on as it came.
+    /// The client signed for AWS's host, as far as Tollgate can tell: it goes on as it came.
     Own,
-    /// It cannot be right at AWS, and nobody said that it may be replaced.
+    /// It cannot be right at AWS, and neither the gateway nor the caller said that it may be replaced.
     Misdirected,
 }
 
@@ -157,7 +157,7 @@ impl ClientSignature {
         match self {
             _ if resign => Use::Void,
             Self { is_placeholder: true, .. } => Use::Void,
-            // Whoever signs for AWS's host and sends elsewhere does both by hand: an SDK does not, and a caller whom the
+            // A client that signs for AWS's host and sends elsewhere does both by hand: an SDK does not, and a caller whom the
             // gateway has a key for has no reason to.
             Self { is_over_host: true, is_of_sdk, .. } if is_of_sdk || is_kept => Use::Misdirected,
             _ => Use::Own,

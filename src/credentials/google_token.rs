@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// Where tokens come from. Never what an account's own `token_uri` says, for whoever wrote that could have our signature
+/// Where tokens come from. Never what an account's own `token_uri` says, for its author could have our signature
 /// sent anywhere.
 pub const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 
@@ -109,7 +109,7 @@ impl Account {
         Ok(Self { client_email: client_email.to_owned(), key_id, private_key })
     }
 
-    /// What tokens of the account are remembered by: all of its address and key, so that nobody gets a token by knowing
+    /// What tokens of the account are remembered by: all of its address and key, so that no caller gets a token by knowing
     /// a part of them.
     pub fn digest(&self) -> [u8; 32] {
         let digest = Sha256::new().chain_update(&self.client_email).chain_update([0]).chain_update(&self.private_key);

@@ -109,7 +109,7 @@ pub fn choose<'a>(asked: &Asked<'_>, stored: &'a [StoredKey]) -> Result<Choice<'
         return Ok(Choice::Request);
     }
     if !asked.let_in {
-        // Whoever has not proved itself does not even learn which aliases there are.
+        // A caller who has not proved itself does not even learn which aliases there are.
         return match asked.alias {
             Some(_) => Err(Refusal::unauthorized(
                 "cf-aig-byok-alias names a stored key, and those are used for callers with a Tollgate token only: send \
@@ -141,7 +141,7 @@ pub fn choose<'a>(asked: &Asked<'_>, stored: &'a [StoredKey]) -> Result<Choice<'
     }
 }
 
-/// A key goes only where it was stored for: else whoever can change an address could have the key sent to it.
+/// A key goes only where it was stored for: else an editor who can change an address could have the key sent to it.
 fn usable<'a>(key: &'a StoredKey, asked: &Asked<'_>) -> Result<&'a StoredKey, Refusal> {
     if key.held != Held::Nothing && key.upstream.as_deref() == asked.upstream {
         return Ok(key);

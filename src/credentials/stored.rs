@@ -91,7 +91,7 @@ pub async fn reseal(store: &impl Store, vault: &impl Vault) -> Result<(), StoreE
             if let Ok(plain) = vault.open(&old, &bound).await
                 && let Ok(new) = vault.seal(&plain, &bound).await
             {
-                // Unless somebody has put in another key meanwhile.
+                // Unless another request has put in another key meanwhile.
                 let update = Statement::new(
                     "UPDATE provider_configs SET secret = ?3, key_id = ?4 WHERE id = ?1 AND secret = ?2",
                     [row.id.as_str().into(), row.secret.into(), new.text.into(), new.key_id.into()],

@@ -1,4 +1,4 @@
-//! Rows that cannot be read. They are put aside, whole, so that what one loop does for everybody goes on without them, and an
+//! Rows that cannot be read. They are put aside, whole, so that what one loop does for all gateways goes on without them, and an
 //! operator is told of each once.
 
 use crate::db::store::{Bind, Row, Statement, Store, StoreError, row};

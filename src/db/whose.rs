@@ -1,5 +1,5 @@
-//! Whose work is done: all that there is, once a minute, or that of one gateway, for whoever has asked about it. A request never
-//! does work of somebody else.
+//! Whose work is done: all that there is, once a minute, or that of one gateway, for the caller who asked about it. A request never
+//! does another gateway's work.
 
 use crate::db::store::Bind;
 

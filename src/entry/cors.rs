@@ -45,7 +45,7 @@ pub async fn let_read(asked: &Incoming, path: &str, response: &Response, runtime
         Some(Subject::Feedback) => add(response, origin.map(|_| Allowed::ByAny)),
         Some(Subject::Gateway { account, gateway }) => {
             let snapshot = match snapshot_worker::known(account, gateway) {
-                // What was refused before anybody looked.
+                // What was refused before a handler looked at it.
                 None if origin.is_some() => snapshot(account, gateway, runtime).boxed_local().await.ok().flatten(),
                 known => known.flatten(),
             };

@@ -83,7 +83,7 @@ pub fn aside() -> u64 {
 }
 
 /// Does some of it in all databases at once, so that one that hangs keeps nothing from the others. Feedback and rollups are few
-/// statements, whoever's they are; of all else a request does what is its gateway's.
+/// statements, of all gateways; of all else a request does what is its gateway's.
 pub async fn everywhere(runtime: &Rc<Runtime>, tasks: &[Task], whose: &Whose) {
     let databases = runtime.databases().unhurried();
     let slices = Cell::new(0);
@@ -113,7 +113,7 @@ pub async fn everywhere(runtime: &Rc<Runtime>, tasks: &[Task], whose: &Whose) {
     join_all(each).await;
 }
 
-/// Goes on with the evaluations of a database that nobody works on, each for a while in turn.
+/// Goes on with the evaluations of a database that no isolate works on, each for a while in turn.
 async fn evaluations(store: &D1Store, whose: &Whose, runtime: &Rc<Runtime>) {
     let until = now() + BUDGET_MS;
     let world = judge::Gateway::new(runtime);

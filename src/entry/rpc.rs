@@ -132,7 +132,7 @@ async fn controlled(
 }
 
 /// `settled(patience)`: waits until no request is being carried out, at most for the given milliseconds, and then until every
-/// log is written or lost. Whoever ends the process calls it first. What still is under way then, and thereby ends without its log,
+/// log is written or lost. The server that ends the process calls it first. What still is under way then, and thereby ends without its log,
 /// is reported like any other loss, and its number returned.
 #[wasm_bindgen]
 pub async fn settled(patience: f64) -> Result<f64, JsValue> {

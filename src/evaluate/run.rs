@@ -56,7 +56,7 @@ pub(super) struct Progress {
     /// How often the database failed since the last slice that was saved, and why it did so last.
     pub(super) failures: u32,
     pub(super) failure: Option<String>,
-    /// How often the next slice was begun without an end that anybody told: the Worker ended in it.
+    /// How often the next slice was begun without an end that was noted: the Worker ended in it.
     pub(super) begun: u32,
 }
 
@@ -121,7 +121,7 @@ pub(super) struct Run<'a, S, W> {
     pub(super) ahead: Ahead,
 }
 
-/// The ids of evaluations that wait for somebody to go on with them, those that have waited longest first.
+/// The ids of evaluations that wait for an isolate to go on with them, those that have waited longest first.
 pub async fn waiting(store: &impl Store, whose: &Whose, now_ms: u64) -> Result<Vec<String>, StoreError> {
     let sql = format!(
         "SELECT id FROM evaluations WHERE processed = 0 AND lease_until < ?1 AND {} ORDER BY lease_until LIMIT 100",
@@ -131,8 +131,8 @@ pub async fn waiting(store: &impl Store, whose: &Whose, now_ms: u64) -> Result<V
     store.ids(Statement::new(sql, binds)).await
 }
 
-/// Works on an evaluation until `turn_ms`; by `until_ms` everything that it began has to be done. Does nothing while somebody
-/// else works on it. True when it is done.
+/// Works on an evaluation until `turn_ms`; by `until_ms` everything that it began has to be done. Does nothing while another
+/// isolate works on it. True when it is done.
 pub async fn run(
     store: &impl Store,
     world: &impl World,
@@ -193,7 +193,7 @@ pub async fn run(
             }
         }
     }
-    // Whoever comes next need not wait for the lease to end, and begins with the evaluation that has waited longest.
+    // The next isolate need not wait for the lease to end, and begins with the evaluation that has waited longest.
     let release = "UPDATE evaluations SET lease_until = ?3, progress = json_set(progress, '$.begun', 0) WHERE id = ?1 AND runner = ?2";
     let released = Bind::Int(world.now().saturating_sub(1) as i64);
     store.batch(vec![Statement::new(release, [id.into(), runner.into(), released])]).await?;

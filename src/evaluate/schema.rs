@@ -78,7 +78,7 @@ enum Place<'a> {
 
 /// Why a check ends before it is through.
 enum Stop {
-    /// The value does not fit; how is told if anybody wants to know.
+    /// The value does not fit; and how, if the caller wants to know.
     Misfit(Option<String>),
     Exhausted,
 }
@@ -94,7 +94,7 @@ struct At<'a> {
     value: &'a Value,
     place: Place<'a>,
     depth: usize,
-    /// Whether anybody wants to know how it differs.
+    /// Whether the caller wants to know how it differs.
     reported: bool,
 }
 
@@ -115,7 +115,7 @@ pub async fn check(
 // === impl Schema ===
 
 impl Schema {
-    /// Reads a schema. What in it cannot be checked is told, so that nobody relies on it.
+    /// Reads a schema. What in it cannot be checked is refused, so that no operator relies on it.
     pub fn new(root: &Value) -> Result<Self, String> {
         let mut schema = Self { root: root.clone(), patterns: BTreeMap::new() };
         schema.admit(root, root)?;
@@ -337,7 +337,7 @@ impl<R: AsyncFn()> Checker<'_, R> {
 // === impl Place ===
 
 impl Place<'_> {
-    /// The place as a pointer, as far as somebody would read it.
+    /// The place as a pointer, as far as a person would read it.
     fn written(&self) -> String {
         let mut parts = Vec::new();
         let mut place = self;

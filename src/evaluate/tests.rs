@@ -268,7 +268,7 @@ fn no_judge_is_asked_who_could_not_be_heard_in_time() {
     assert_eq!(bench.asked.borrow().len(), 20);
 }
 
-/// As if the Worker had ended in a slice: nobody says anything more, and the lease runs out.
+/// As if the Worker had ended in a slice: nothing more is written, and the lease runs out.
 fn killed(store: &Faulty<Sqlite>, bench: &Bench) {
     let sql = "UPDATE evaluations SET lease_until = ?1 + 30000, runner = 'gone', \
          progress = json_set(coalesce(progress, '{}'), '$.begun', coalesce(progress ->> 'begun', 0) + 1)";

@@ -100,7 +100,7 @@ async fn locate_in(
     request_id: &str,
     context: &Context<'_>,
 ) -> Result<Vec<Found>, StoreError> {
-    // An id that was handed out for a log is nobody else's, also while the row is still to come.
+    // An id that was handed out for a log belongs to no other, also while the row is still to come.
     let is_of_a_log = id::is_ours(request_id, context.mark) || context.caller.only_gives_feedback();
     let arm = |rank: u8, condition: &str| {
         format!(

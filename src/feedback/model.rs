@@ -323,7 +323,7 @@ pub fn take_back(
     let mut statements = vec![history, delete, forget];
     if let Some(before) = figures(taken, false) {
         let now = figures(remaining, true).unwrap_or_default();
-        // A thumb that somebody has changed since is not that of this feedback any more.
+        // A thumb that a later request has changed is not that of this feedback any more.
         statements.push(Statement::new(
             "UPDATE logs SET feedback = iif(?2 AND feedback IS ?3, ?4, feedback), score = iif(?5 AND score IS ?6, ?7, score) WHERE id = ?1",
             [

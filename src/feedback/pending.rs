@@ -38,7 +38,7 @@ pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Resul
             data: String,
             /// Null while there is no row; 0 where it turned out to be of another account or gateway.
             allowed: Option<u8>,
-            /// 0 where nobody can read whom it is of.
+            /// 0 where its gateway cannot be read.
             sound: u8,
         }
     }

@@ -23,7 +23,7 @@ thread_local! {
 }
 
 /// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
-/// somebody reads them, or by the next run of the cron trigger.
+/// a caller reads them, or by the next run of the cron trigger.
 pub async fn settle(runtime: &Rc<Runtime>) {
     PENDING.set(true);
     let until = now() + BUDGET_MS;

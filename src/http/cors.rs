@@ -163,7 +163,7 @@ pub fn granted(asked: &Headers, allowed: Allowed<'_>, methods: &str, max_age: u6
     if let Some(names) = asked.get("access-control-request-headers").and_then(requested) {
         headers.push(("access-control-allow-headers", names));
     }
-    // Somebody who lets in all pages of the internet has not thought of those who would look around in his network.
+    // An operator who lets in all pages of the internet has not thought of pages that look around in the own network.
     let wants_private = asked.get("access-control-request-private-network").is_some_and(|asked| asked.trim() == "true");
     if wants_private && matches!(allowed, Allowed::ByName(_)) {
         headers.push(("access-control-allow-private-network", "true".to_owned()));

@@ -28,7 +28,7 @@ const OF_THE_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Headers that a provider never gets, whatever anybody sets: they are between a client and us.
+/// Headers that a provider never gets, whatever callers and operators set: they are between a client and us.
 const BETWEEN_CLIENT_AND_US: &[&str] = &["cdn-loop", "forwarded", "true-client-ip", "x-fal-target-url", "x-real-ip"];
 
 const OURS: &[&str] = &["cf-", "x-forwarded-"];

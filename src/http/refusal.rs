@@ -104,7 +104,7 @@ impl Refusal {
         refusal
     }
 
-    /// A page on another site, in somebody's browser, wants to use a gateway that asks for no token.
+    /// A page on another site, in a visitor's browser, wants to use a gateway that asks for no token.
     pub fn of_another_site() -> Self {
         let description = "Tollgate refused the WebSocket: its Origin is another site, and this gateway asks for no token. Send a \
              token, as the subprotocol cf-aig-authorization.<token>, or call from a server.";
@@ -154,7 +154,7 @@ impl Refusal {
         Self::new(404, 7002, "Not Found", description)
     }
 
-    /// A request that was meant for another host, as far as anybody can tell.
+    /// A request that was meant for another host, as far as Tollgate can tell.
     pub fn misdirected(host: &str) -> Self {
         let description = format!(
             "ALLOWED_HOSTS does not name the host '{}', so nothing is served under it. Use another address, or add the host.",

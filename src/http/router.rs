@@ -6,9 +6,9 @@
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody, even while the Worker has no usable admin token.
+    /// Every caller, even while the Worker has no usable admin token.
     Open,
-    /// Whoever the gateway's own `authentication` setting lets in.
+    /// The callers whom the gateway's own `authentication` setting lets in.
     Gateway,
     /// A token that may read or edit.
     Read,
@@ -103,7 +103,7 @@ endpoints! {
     (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
     (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
     (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", Read),
-    // The control plane: what an account adds to the providers and to their prices. It decides where everybody's prompts go
+    // The control plane: what an account adds to the providers and to their prices. It decides where all prompts go
     // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
     (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),
     (Endpoint::CreateCost, "POST", "/accounts/{account}/ai-gateway/custom-providers/costs", Admin),

@@ -111,7 +111,7 @@ mod tests {
         // What was set aside counts until more is known, and is corrected in both directions.
         assert_eq!(run(&[(charge(Some(1), None, 5), "a"), (poll(7), "b")]), [by("a", 5), by("a", 2)]);
         assert_eq!(run(&[(charge(Some(1), None, 5), "a"), (poll(3), "b")]), [by("a", 5), by("a", -2)]);
-        // Nobody saw it being made.
+        // No request of this gateway saw it being made.
         assert_eq!(run(&[(poll(7), "b"), (poll(7), "c")]), [by("b", 7)]);
         assert_eq!(run(&[(poll(7), "b"), (charge(Some(1), Some(7), 0), "a")]), [by("b", 7)]);
         // A server that gives all of them the same id is paid for each.

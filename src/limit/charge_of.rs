@@ -1,5 +1,5 @@
-//! What budgets are charged for a request. That is not always what its row says it cost: whoever has no token may say of their
-//! own row what they like, but not of a budget that many share.
+//! What budgets are charged for a request. That is not always what its row says it cost: a caller without a token may say of its
+//! own row what it likes, but not of a budget that many share.
 
 use crate::limit::spend;
 

@@ -6,7 +6,7 @@ use super::charge::Account;
 use super::ledger::{self, Ledger, Saved};
 use super::message::{self, Charge, Message, Shown};
 
-/// Where counters are kept while nobody needs them.
+/// Where counters are kept while no request needs them.
 pub trait CounterStore {
     fn load(&self, key: &str) -> Result<Option<String>, String>;
     /// Up to so many counters whose key begins with this and whose window has not passed, those used last first.

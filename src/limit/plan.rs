@@ -167,7 +167,7 @@ impl Plan {
     }
 }
 
-/// Rounded up, so that whoever waits so long waits long enough.
+/// Rounded up, so that a client that waits so long waits long enough.
 fn seconds(milliseconds: u64) -> u64 {
     milliseconds.div_ceil(1_000)
 }

@@ -67,7 +67,7 @@ fn counted(
     figures: impl Fn(&Reading) -> Vec<(&'static str, Value)>,
 ) -> (Value, bool) {
     let Some((mut all, unused)) = found else { return (json!([]), false) };
-    // The one counter of a rule without partitions is there even if nobody has used it yet.
+    // The one counter of a rule without partitions is there even if no request has used it yet.
     if all.is_empty() && partitions.is_empty() {
         all.push(unused);
     }

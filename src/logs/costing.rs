@@ -84,7 +84,7 @@ impl Costed {
     }
 }
 
-/// Why a cost is not known, with what to do about it where it is a stream that nobody asked for its usage.
+/// Why a cost is not known, with what to do about it where it is a stream that was not asked for its usage.
 fn explained(why: String, call: &Call, usage: &Usage, status: Option<u16>) -> String {
     let has_asked = call.usage_asked || call.body.as_ref().is_some_and(|body| body.contains("include_usage"));
     let is_custom = call.provider.starts_with(upstream::PREFIX);

@@ -1,5 +1,5 @@
 // What one instance of the Worker leaves to the next. An instance that has crashed can call nothing any more, so it leaves
-// a text in its memory, which stays for whoever holds it.
+// a text in its memory, which stays for the instance that holds it.
 
 /** The instance that runs: its memory, and where in it the three numbers are that it sets when it crashes. */
 let running;

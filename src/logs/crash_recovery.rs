@@ -1,5 +1,5 @@
 //! What is left when an instance of the Worker crashes. Its memory is gone with it, but not the isolate, so the next
-//! instance can write the logs that were on their way, and nobody forgets to count the others.
+//! instance can write the logs that were on their way, and counts the others.
 
 use crate::db::store::{Bind, Statement, Store};
 use crate::logs::group_commit::PAUSES_MS;

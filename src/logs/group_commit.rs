@@ -11,10 +11,10 @@ use crate::logs::record::LogRecord;
 use crate::logs::rollup::Tally;
 use crate::logs::rows::{self, MAX_JSON};
 
-/// How long the first record waits for company, in milliseconds. Whoever asks for logs does not wait that long.
+/// How long the first record waits for company, in milliseconds. A caller who asks for logs does not wait that long.
 pub const WINDOW_MS: u64 = 50;
 
-/// How long what is only counted waits, in milliseconds: nobody looks for a single request in a count.
+/// How long what is only counted waits, in milliseconds: no caller looks for a single request in a count.
 pub const COUNT_WINDOW_MS: u64 = 250;
 
 /// How much too soon a timer may wake its leader, in milliseconds.
@@ -69,7 +69,7 @@ impl Waiting {
     /// [`Waiting::take`] and write by then.
     pub fn push(&mut self, mut record: LogRecord, now_ms: u64, window_ms: u64) -> bool {
         if self.records.is_empty() && now_ms.saturating_sub(self.touched_at) > FORGOTTEN_MS {
-            // The platform ended whoever was writing; nobody is going to say that it is done.
+            // The platform ended the request that was writing; it is not going to say that it is done.
             self.weight = 0;
         }
         self.touched_at = now_ms;
@@ -266,7 +266,7 @@ mod tests {
         assert!(waiting.push(record("a"), 5_000, WINDOW_MS) && !waiting.push(record("b"), 5_900, WINDOW_MS));
         assert!(waiting.push(record("c"), 6_100, WINDOW_MS));
         assert_eq!(lengths(&mut waiting), [3]);
-        // Nobody said that these were written, and in the end nobody waits for it.
+        // D1 did not say that these were written, and in the end no request waits for it.
         assert!(!waiting.is_empty());
         waiting.push(record("d"), 100_000, WINDOW_MS);
         let weight = record("d").weight();

@@ -2,7 +2,7 @@
 //! used, and that is paid once.
 //!
 //! Which log counts is decided in the database, in the transaction that writes the log, because polls of one thing reach many
-//! isolates. Answers that nobody can ask for again take no part and cost no statement.
+//! isolates. Answers that cannot be asked for again take no part and cost no statement.
 
 use crate::db::store::{Bind, Statement};
 use crate::db::write_once::{Key, is_new};

@@ -1,7 +1,7 @@
 //! Logs that take the way through a queue: what its messages are, how they are sent, and how deliveries are written.
 //!
 //! A message is a group of its own, so that writing it twice does no harm, and it has the texts that the statements take, so
-//! that nobody has to read it but SQLite.
+//! that only SQLite has to read it.
 
 use crate::base::id;
 use crate::db::put_aside::{self, QUEUE};
@@ -13,8 +13,8 @@ use crate::logs::rollup::Tally;
 use crate::logs::row;
 use crate::logs::rows;
 
-/// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and nobody
-/// expects their rows at once.
+/// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and callers do not
+/// expect their rows at once.
 pub const WINDOW_MS: u64 = 100;
 
 /// Queues take 128 KB, of which they need about a hundred bytes themselves.
@@ -42,7 +42,7 @@ const MAX_TOGETHER: usize = 2_000_000;
 /// take others along.
 const DELIVERIES_TOGETHER: u32 = 3;
 
-/// After this many deliveries, a quarter of an hour, a message that nobody understands is put aside.
+/// After this many deliveries, a quarter of an hour, a message that cannot be understood is put aside.
 const STRANGE_DELIVERIES: u32 = 10;
 
 /// The longest time until a message is delivered again, in seconds.

@@ -1,5 +1,5 @@
 //! Prices past logs anew, a slice at a time. Each slice is one transaction: the new costs, what was counted, and how far the
-//! job is. It can end at any moment, and whoever goes on begins where the last slice ended.
+//! job is. It can end at any moment, and the isolate that goes on begins where the last slice ended.
 
 use crate::db::databases::Databases;
 use crate::db::put_aside::{self, REPRICES};
@@ -83,7 +83,7 @@ pub fn selection(gateway: i64, query: &Query) -> Result<Selection, ApiError> {
     Ok(search::selection(gateway, query)?)
 }
 
-/// Goes on with the jobs of a database that nobody works on, until it is time to end.
+/// Goes on with the jobs of a database that no isolate works on, until it is time to end.
 pub async fn run_all(
     databases: &impl Databases,
     shard: u32,
@@ -111,7 +111,7 @@ pub async fn run_all(
     outcome
 }
 
-/// Works on a job until it is done or `until_ms` has come. Does nothing while somebody else does.
+/// Works on a job until it is done or `until_ms` has come. Does nothing while another isolate does.
 async fn run<S: Store>(
     first: &S,
     store: &S,
@@ -130,13 +130,13 @@ async fn run<S: Store>(
             return Ok(());
         }
     }
-    // Whoever comes next need not wait for the lease to end, and begins with the job that has waited longest.
+    // The next isolate need not wait for the lease to end, and begins with the job that has waited longest.
     let released = Bind::Int(now().saturating_sub(1) as i64);
     let release = Statement::new("UPDATE reprices SET lease_until = ?2 WHERE id = ?1", [id.into(), released]);
     store.batch(vec![release]).await.map(drop)
 }
 
-/// Prices the next logs. True when there may be more, and nobody else has taken over.
+/// Prices the next logs. True when there may be more, and no other isolate has taken over.
 async fn slice<S: Store>(
     first: &S,
     store: &S,
@@ -529,7 +529,7 @@ mod tests {
                     faulty.fail_before(call)
                 }
                 let first = block_on(run_all(&faulty, 0, &Whose::All, clock(), u64::MAX));
-                // Whoever comes next waits for the lease of one who is gone to end.
+                // The next isolate waits for the lease of one that is gone to end.
                 let later = clock();
                 block_on(run_all(&faulty.inner, 0, &Whose::All, || later() + LEASE_MS + 1_000_000, u64::MAX)).unwrap();
                 let mut found = state(&faulty.inner, &id);
@@ -561,7 +561,7 @@ mod tests {
         };
         assert!(!block_on(job.commit(&store, &[], &Next::Nothing, &[], NOW)).unwrap());
         assert_eq!(state(&store, &id), before);
-        // While somebody holds the lease nobody else begins.
+        // While an isolate holds the lease no other begins.
         block_on(store.batch(vec![Statement::new("UPDATE reprices SET processed = 0, lease_until = 9e15", [])]))
             .unwrap();
         block_on(run_all(&store, 0, &Whose::All, clock(), u64::MAX)).unwrap();

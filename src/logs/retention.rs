@@ -1,4 +1,4 @@
-//! What is removed without anybody asking: logs above a gateway's limit, logs and bodies that are older than it keeps them.
+//! What is removed without a request for it: logs above a gateway's limit, logs and bodies that are older than it keeps them.
 //!
 //! A run works in slices, each one transaction that removes logs with all that belongs to them and notes what it did. It
 //! may end after any of them; the next one begins with the gateway that has waited longest. What is to go is read from the

@@ -189,7 +189,7 @@ pub fn lose(number: u64) {
     });
 }
 
-/// How many records are lost and what is still to be written, for whoever comes after a crash.
+/// How many records are lost and what is still to be written, for the instance that comes after a crash.
 pub fn unfinished(mint: impl Fn() -> String) -> (u64, Vec<Rc<Group>>) {
     let writing = WRITING.with(|writing| writing.try_borrow().map(|writing| writing.clone()).unwrap_or_default());
     let mut groups: Vec<Rc<Group>> = writing.into_iter().map(|(_, group)| group).collect();
@@ -207,7 +207,7 @@ fn mint() -> String {
     id::mint(now(), random())
 }
 
-/// Writes what this isolate has waiting, or sends it to the queue, before whoever asks for logs is answered. Waits for that
+/// Writes what this isolate has waiting, or sends it to the queue, before a caller who asks for logs is answered. Waits for that
 /// half a second at most.
 pub async fn settle(runtime: &Rc<Runtime>, then: Written) {
     let until = now() + SETTLE_MS;
@@ -219,7 +219,7 @@ pub async fn settle(runtime: &Rc<Runtime>, then: Written) {
     ended(&WRITING, until).await;
 }
 
-/// Writes everything there is, for somebody who is about to end the process: waits for as long as writing may take.
+/// Writes everything there is, for the server that is about to end the process: waits for as long as writing may take.
 pub async fn drain(runtime: &Rc<Runtime>, then: Written) {
     let until = now() + DRAIN_MS;
     loop {
@@ -244,7 +244,7 @@ fn write_now(runtime: &Rc<Runtime>, then: Written) {
 }
 
 /// Waits until what is under way has ended. What begins meanwhile is not waited for, as under load there is no end to it, nor
-/// is what takes longer than anybody waits.
+/// is what takes longer than any caller waits.
 async fn ended<T>(all: &'static LocalKey<Underway<T>>, until: u64) {
     let some = recent(all);
     let goes_on = |one: &Rc<T>| all.with_borrow(|all| all.iter().any(|(_, other)| Rc::ptr_eq(one, other)));

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-/// Steps between which nobody else gets a turn: a few milliseconds of work.
+/// Steps between which no other request gets a turn: a few milliseconds of work.
 const AT_ONCE: u64 = 250_000;
 
 /// Steps that may be taken without a word.

@@ -1,4 +1,4 @@
-//! Patterns that are looked for in texts, both of them written by whoever may use a gateway.
+//! Patterns that are looked for in texts, both of them written by callers of a gateway.
 //!
 //! A search takes as many steps as the pattern has states at each character, which can be millions where both are hostile. So it
 //! counts its steps, and can be left at any character to go on later. That is why this is no library's matcher: those run to

@@ -185,7 +185,7 @@ pub async fn beginning(
     let mut allotment = GrowingAllotment::default();
     let reader = reader_of(stream)?;
     let (mut pieces, mut length, mut size) = (Vec::new(), 0, FIRST_BLOCK);
-    // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
+    // A reader that waits for a whole block does not see half a one, which would pass for nothing.
     while let Some(piece) = block(&reader, if watch.is_on() { 1 } else { size }, size).await? {
         watch.came();
         let more = u64::from(piece.byte_length());

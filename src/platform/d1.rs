@@ -57,12 +57,12 @@ impl D1Store {
         !self.database.is_undefined()
     }
 
-    /// The same with less patience, for whoever can do without an answer or try again.
+    /// The same with less patience, for work that can do without an answer or try again.
     pub fn within(self, patience_ms: u64) -> Self {
         Self { patience_ms, ..self }
     }
 
-    /// The same for work that nobody waits for. Where D1 runs in the thread of the Worker, as it does locally, its answers are
+    /// The same for work that no caller waits for. Where D1 runs in the thread of the Worker, as it does locally, its answers are
     /// always there at once, and the runtime would get to nothing else, such as sending answers, until the work is done.
     pub fn unhurried(self) -> Self {
         Self { rests: true, ..self }

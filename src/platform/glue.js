@@ -59,7 +59,7 @@ export async function send(url, method, headers, edits, body, client, firstByte,
   watch?.answered();
   const fields = Object.fromEntries(answer.headers);
   const head = described(answer, fields);
-  // Nobody waits for the rest of an error when there may be another attempt.
+  // The rest of an error is not waited for when there may be another attempt.
   if (method === "HEAD" || !answer.ok || BODILESS.includes(answer.status) || !isShort(fields)) return [answer, head, watch];
   try {
     return [answer, head, watch, await taken(answer, Number(fields["content-length"]), watch)];
@@ -69,7 +69,7 @@ export async function send(url, method, headers, edits, body, client, firstByte,
 }
 
 /**
- * A timer keeps its request alive. Of one whose instance has crashed nobody takes the timer away, so none runs for longer than
+ * A timer keeps its request alive. Of one whose instance has crashed the timer stays, so none runs for longer than
  * this, in milliseconds, without a look whether the instance is still there.
  */
 const LOOK_MS = 2_000;
@@ -192,7 +192,7 @@ async function gathered(stream, watch) {
 const PUMPED = 131_072;
 
 /**
- * Moves a stream into a pipe as it comes, for the native pipe tells nobody that nothing comes any more. Gives how many bytes
+ * Moves a stream into a pipe as it comes, for the native pipe does not tell when nothing comes any more. Gives how many bytes
  * were moved, and what went wrong.
  */
 export async function pump(stream, writable, watch) {
@@ -206,7 +206,7 @@ export async function pump(stream, writable, watch) {
       await writer.write(value);
       watch?.hold(false);
       count += value.byteLength;
-      // Whoever reads the pipe has these bytes by now, so that their place can be used again.
+      // The pipe's reader has these bytes by now, so that their place can be used again.
       buffer = value.buffer;
     }
     watch?.end();
@@ -269,7 +269,7 @@ export function listen(socket, received, ended) {
 /**
  * Joins the two ends of a WebSocket. Messages of the client go to Rust, which sends them on; those of the provider go to the
  * client at once and to Rust behind that, but for short ones where `mayShowKey`: Rust gives back what is to go in their place.
- * The end is told once, with the code and the reason of whoever ended it.
+ * The end is told once, with the code and the reason of the side that ended it.
  */
 export function join(client, provider, mayShowKey, fromClient, fromProvider, ended) {
   const instance = current();
@@ -307,7 +307,7 @@ export function encoded(text) {
   return new TextEncoder().encode(text);
 }
 
-/** Sends to whoever may have left. */
+/** Sends to a side that may have left. */
 export function deliver(socket, data) {
   try {
     socket.send(data);

@@ -121,7 +121,7 @@ pub fn slice(buffer: &ArrayBuffer, from: u32, to: u32) -> Vec<u8> {
 }
 
 /// Moves a stream into a pipe and counts its bytes, without looking at any of them. A native pipe is cheaper where neither
-/// the number is wanted nor anybody has to notice that nothing comes any more.
+/// the number is wanted nor it has to be noticed that nothing comes any more.
 pub async fn pump(stream: &ReadableStream, pipe: &WritableStream, watch: &Watch) -> (u64, Result<(), JsValue>) {
     match JsFuture::from(pump_all(stream, pipe, &watch.as_js())).await {
         Ok(moved) => {

@@ -17,7 +17,7 @@ use worker::{Context, Env};
 pub struct Runtime {
     pub env: Env,
     pub context: Context,
-    /// What is to be done when the answer has been given; `None` when nobody is going to.
+    /// What is to be done when the answer has been given; `None` when nothing is going to do it.
     rest: RefCell<Option<Vec<Work<'static>>>>,
 }
 

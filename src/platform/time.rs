@@ -26,7 +26,7 @@ pub async fn within<T>(milliseconds: u64, work: impl Future<Output = T>) -> Opti
     }
 }
 
-/// A timer that is cleared when nobody waits for it any more. Not worker::Delay: it unwraps the number that setTimeout used
+/// A timer that is cleared when no future waits for it any more. Not worker::Delay: it unwraps the number that setTimeout used
 /// to return, which is an object by now.
 struct Timer {
     id: Rc<RefCell<JsValue>>,

@@ -7,10 +7,10 @@ use std::cell::Cell;
 /// How long requests have the isolate for themselves between two pieces, in milliseconds.
 const BETWEEN_MS: u64 = 5;
 
-/// A piece takes no longer than this, in milliseconds. Whoever has ended without a word does not hold up the others for longer.
+/// A piece takes no longer than this, in milliseconds. A piece that has ended without a word does not hold up the others for longer.
 const PIECE_MS: u64 = 100;
 
-/// Whoever waits looks again after so many milliseconds at most.
+/// A waiting piece looks again after so many milliseconds at most.
 const LOOK_MS: u64 = 20;
 
 thread_local! {

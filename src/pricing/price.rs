@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug)]
 pub struct Price(&'static str);
 
-/// A request costs at most so much, in US dollars. A figure beyond it is a fault of whoever stated a rate or a count, and added
+/// A request costs at most so much, in US dollars. A figure beyond it is a fault of the rate or the count that was stated, and added
 /// to others it would outweigh them all.
 pub const MAX_COST: f64 = 10_000.0;
 
@@ -260,7 +260,7 @@ impl Price {
     }
 }
 
-/// A cost as it may be stored and added up, or why it is none. Every cost comes by here, whoever stated it.
+/// A cost as it may be stored and added up, or why it is none. Every cost comes by here, be it computed or stated.
 pub fn bounded(cost: f64) -> Result<f64, &'static str> {
     // What is no number is in no range.
     if (0.0..=MAX_COST).contains(&cost) { Ok(cost) } else { Err(BEYOND) }

@@ -1,4 +1,4 @@
-//! Where a base URL that somebody configured leads: which host it names, and whether that host is inside a network that
+//! Where a base URL that an operator configured leads: which host it names, and whether that host is inside a network that
 //! the gateway must not be a way into.
 //!
 //! The runtime reads URLs as browsers do, where `https://0x7f.1`, `https://2130706433` and `https://127.0.0.1` are one
@@ -55,8 +55,8 @@ const INTERNAL_V6: &[(u128, u32)] = &[
 
 const PUBLIC_V6: (u128, u32) = (0x2000_0000_0000_0000_0000_0000_0000_0000, 3);
 
-/// What tells one network of clients from another: an IPv4 address, or the first 48 bits of an IPv6 one, of which everybody
-/// has as many addresses as they like.
+/// What tells one network of clients from another: an IPv4 address, or the first 48 bits of an IPv6 one, of which every client
+/// has as many addresses as it likes.
 pub fn network(text: &str) -> Option<String> {
     match text.trim().parse::<IpAddr>().ok()?.to_canonical() {
         IpAddr::V4(address) => Some(address.to_string()),

@@ -33,7 +33,7 @@ pub struct Below<'a> {
 const FOLLOWED: &[&str] =
     &["azure-asyncoperation", "operation-location", "x-goog-upload-control-url", "x-goog-upload-url"];
 
-/// Headers with an address that nobody asks: of a page, or of whoever may read the answer.
+/// Headers with an address that no client asks: of a page, or of the origin that may read the answer.
 const NOT_FOLLOWED: &[&str] = &[
     "access-control-allow-origin",
     "content-security-policy",
@@ -94,7 +94,7 @@ pub fn relinked(value: &str, mut to: impl FnMut(&str) -> Option<String>) -> Opti
     changed.then_some(out)
 }
 
-/// `(scheme and host, path without its first slash, query with its '?')`, of an address that everybody reads alike.
+/// `(scheme and host, path without its first slash, query with its '?')`, of an address that all readers understand alike.
 fn parts(address: &str) -> Option<(String, &str, &str)> {
     if !address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#') {
         return None;

@@ -121,7 +121,7 @@ pub fn stored_path(rest: &str, query: &str) -> String {
     clipped(&format!("{rest}?{}", masked.join("&")))
 }
 
-/// A path is for reading; nobody needs 16 KB of it in every row.
+/// A path is for reading; 16 KB of it in every row would be of no use.
 fn clipped(path: &str) -> String {
     path.chars().take(2_000).collect()
 }

@@ -3,7 +3,7 @@
 use crate::http::query;
 use crate::providers::fault::Fault;
 
-/// Fal's own hosts. Those below others of its names belong to whoever has an app there, so a key that the gateway keeps
+/// Fal's own hosts. Those below others of its names belong to the owners of apps there, so a key that the gateway keeps
 /// does not go to them.
 pub const FAL_HOSTS: &[&str] = &["fal.run", "queue.fal.run", "ws.fal.run", "rest.fal.ai", "rest.alpha.fal.ai"];
 
@@ -56,7 +56,7 @@ fn is_region(text: &str) -> bool {
     text.len() <= 32 && is_label(text) && text.bytes().all(|byte| !byte.is_ascii_uppercase())
 }
 
-/// A region of AWS, such as `us-gov-west-1`. `s3` is none: `bedrock-runtime.s3.amazonaws.com` is somebody's bucket.
+/// A region of AWS, such as `us-gov-west-1`. `s3` is none: `bedrock-runtime.s3.amazonaws.com` is a customer's bucket.
 fn is_aws_region(text: &str) -> bool {
     let mut parts = text.split('-');
     let letters = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());

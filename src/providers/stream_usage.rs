@@ -21,13 +21,13 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("openai", &["chat/completions", "completions"]),
 ];
 
-/// Custom providers that speak OpenAI's format mostly know it. Nobody can tell, so they are asked only where the setting says so.
+/// Custom providers that speak OpenAI's format mostly know it. Tollgate cannot tell, so they are asked only where the setting says so.
 const CUSTOM: &[&str] = &["chat/completions"];
 
 /// The first of Azure's dated versions that knows the option; older ones answer 400.
 const AZURE_SINCE: &str = "2024-09-01";
 
-/// What a row says whose stream told no usage, because nobody asked.
+/// What a row says whose stream told no usage, because it was not asked.
 pub const HINT: &str = "a stream tells them where it is asked to: send stream_options.include_usage, or set stream_usage of the \
                         gateway to ask";
 

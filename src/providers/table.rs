@@ -137,7 +137,7 @@ pub fn find(slug: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.slug == slug || provider.aliases.contains(&slug))
 }
 
-/// The slug somebody probably meant, if one is near enough to be worth saying.
+/// The slug that the caller probably meant, if one is near enough to be worth saying.
 pub fn nearest(slug: &str) -> Option<&'static str> {
     let slug: String = slug.chars().take(40).flat_map(char::to_lowercase).collect();
     let all = PROVIDERS.iter().map(|provider| provider.slug);

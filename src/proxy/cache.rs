@@ -22,7 +22,7 @@ use web_sys::{AbortSignal, Response};
 /// How long a request waits for the cache, in milliseconds.
 const PATIENCE_MS: u64 = 1_000;
 
-/// How long an answer may take to be kept, in milliseconds. Nobody waits for it but background work, which the platform
+/// How long an answer may take to be kept, in milliseconds. Only background work waits for it, which the platform
 /// ends after 30 s.
 const KEEP_PATIENCE_MS: u64 = 10_000;
 
@@ -104,7 +104,7 @@ impl Cache {
         self.miss.is_some()
     }
 
-    /// Whether an answer is to be kept, as far as its head tells. If not, nobody waits for it any longer.
+    /// Whether an answer is to be kept, as far as its head tells. If not, other requests wait for it no longer.
     pub fn keeps(&mut self, status: u16, headers: &Headers) -> bool {
         if !cache::may_keep(status, headers) {
             self.miss = None;
@@ -149,7 +149,7 @@ impl Cache {
             match FLIGHT.with_borrow_mut(|flight| flight.next(&key, looked_at, now())) {
                 Next::Ask => break true,
                 Next::LookAgain => {}
-                // Whoever wants a stream wants its first words soon, not its last.
+                // A client that wants a stream wants its first words soon, not its last.
                 Next::Wait if asked.stream || waited => break false,
                 Next::Wait => {
                     let until = now() + flight::PATIENCE_MS;

@@ -2,8 +2,8 @@
 //! provider gave out, such as that of an upload, and clients send no credentials there.
 //!
 //! A capability stands in the query of such an address. It is for one address of the provider and for some methods, holds
-//! for a day, and admits as whoever was given it, as long as that token is valid. Whoever has it can send the same again until
-//! then, because an upload comes in pieces and is taken up again after a break; what the provider makes of it is its own
+//! for a day, and admits as the caller who was given it, as long as that token is valid. A client that has it
+//! can send the same again until then, because an upload comes in pieces and is taken up again after a break; what the provider makes of it is its own
 //! matter. It begins like a token, so that all that keeps tokens out of rows and away from providers keeps it, too.
 
 use crate::auth::presented;

@@ -13,7 +13,7 @@ use crate::providers::upstream::Upstream;
 use crate::proxy::capability::{self, Bound, Grant};
 use std::rc::Rc;
 
-/// What a capability grants to the request that it came with. Whoever it was given to may have lost its token since.
+/// What a capability grants to the request that it came with. The caller it was given to may have lost its token since.
 pub async fn redeem(
     text: &str,
     route: &Route<'_>,

@@ -49,7 +49,7 @@ pub fn is_failure(status: u16) -> bool {
     status >= 500
 }
 
-/// What a circuit is for. Requests name the hosts of some providers, and nobody is to cut others off from a provider by
+/// What a circuit is for. Requests name the hosts of some providers, and no caller may cut others off from a provider by
 /// naming one that does not exist.
 pub fn name(provider: &str, origin: &str) -> String {
     format!("{provider} {origin}")
@@ -233,7 +233,7 @@ impl Circuit {
         self.is_on_trial = false;
     }
 
-    /// A trial that says nothing is followed by another at once: nobody is to keep a circuit open by making it.
+    /// A trial that says nothing is followed by another at once: no caller may keep a circuit open by making it.
     fn waive(&mut self, now: u64) {
         if std::mem::take(&mut self.is_on_trial) {
             self.open_until = self.open_until.map(|_| now);
@@ -377,7 +377,7 @@ mod tests {
         }
         assert_eq!(breaker.circuits.len(), MAX_CIRCUITS);
         assert!(breaker.find(1, "10").is_none() && breaker.find(1, "11").is_some());
-        // Whoever names many hosts makes nobody else's circuit be forgotten.
+        // A caller who names many hosts makes no other caller's circuit be forgotten.
         assert!(breaker.check(2, "openai", SETTINGS, 10).is_err());
         assert!(breaker.circuits.iter().all(|circuit| circuit.failures.len() < SETTINGS.failures));
         let mut crowded = Breaker::default();

@@ -114,7 +114,7 @@ impl Copied {
         Self { length, pieces: vec![Uint8Array::new(buffer)], allotment, ..Self::new(u64::MAX, None) }
     }
 
-    /// The room that the copy takes, for whoever goes on to hold it as a buffer.
+    /// The room that the copy takes, for a step that goes on to hold it as a buffer.
     pub fn allotment(&mut self) -> Allotment {
         std::mem::take(&mut self.allotment)
     }
@@ -200,7 +200,7 @@ impl Copied {
         if delivered.is_ok() || !has_left() {
             return Ok(self.read_on(&reader).await?);
         }
-        // Nobody pays for tokens that nobody reads: what has come is looked at, and the provider is told to stop.
+        // The caller does not pay for tokens that no client reads: what has come is looked at, and the provider is told to stop.
         if at_hand {
             let _ = within(AT_HAND_MS, self.look(&reader)).await;
         }
@@ -237,7 +237,7 @@ impl Copied {
         let mut size = FIRST_BLOCK;
         // Read ahead of the client, all of it is also kept by the runtime, until the client has it.
         let mut ahead = GrowingAllotment::default();
-        // Half a block is not seen by whoever waits for a whole one, and would pass for nothing.
+        // A reader that waits for a whole block does not see half a one, which would pass for nothing.
         while let Some(piece) = block(reader, if watch.is_on() { 1 } else { size }, size).await? {
             watch.came();
             let is_whole = piece.byte_length() == size;

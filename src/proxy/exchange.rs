@@ -199,7 +199,7 @@ impl Exchange {
         self.refuse(&refusal, Failure::Upstream(cause.to_owned()))
     }
 
-    /// Nobody is there to read an answer any more; the row still says what happened.
+    /// The client is not there to read an answer any more; the row still says what happened.
     pub fn abandon(self) -> Response {
         let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
         self.refuse(&refusal, Failure::ClientLeft)

@@ -52,7 +52,7 @@ pub struct Admission {
     charges: RefCell<Vec<Charge>>,
     /// The budgets of such rules that pay for it beside those that were asked.
     charged_by_answer: RefCell<Vec<Demand>>,
-    /// False where the gateway has no budgets: then nobody has to know of such things.
+    /// False where the gateway has no budgets: then such things need not be known.
     has_budgets: bool,
     /// False where the limiter has failed already, and has been complained of.
     complains: bool,
@@ -105,7 +105,7 @@ pub async fn admit(
         complains: true,
         gateway_headers: Vec::new(),
     };
-    // No budget is about this request; but if it makes something, whoever asks for that must not pay.
+    // No budget is about this request; but if it makes something, a request that asks for that must not pay.
     if plan.demands.is_empty() {
         return Ok(Some(Rc::new(admission)));
     }

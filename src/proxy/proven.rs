@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// How long a success counts, in milliseconds.
 const COUNTS_MS: u64 = 60 * 60 * 1_000;
 
-/// Where successes are kept: so many places, by provider and host, each with room for so many endpoints. Whoever asks for many
+/// Where successes are kept: so many places, by provider and host, each with room for so many endpoints. A caller who asks for many
 /// paths of one provider makes only others of that provider be forgotten.
 const PLACES: usize = 64;
 const ROOM: usize = 16;

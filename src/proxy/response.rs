@@ -97,7 +97,7 @@ async fn masked(
     mut reader: Reader,
     mut exchange: Exchange,
 ) -> Result<Response, Broken> {
-    // Nobody waits for an error to be kept.
+    // No other request waits for an error to be kept.
     exchange.cache.keeps(reader.status, &reader.headers);
     let broken =
         |exchange: Exchange, cause: String| Err((Box::new(exchange), format!("the answer broke off: {cause}")));
@@ -106,7 +106,7 @@ async fn masked(
         Some(Err(error)) => return broken(exchange, js::message(&error)),
         None => return broken(exchange, format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
     };
-    // Whoever reads a compressed body gets it unpacked.
+    // The runtime unpacks a compressed body for its reader.
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let mut edits = exchange.marks(reader.status, &reader.headers);
     edits.remove("content-encoding");

@@ -130,7 +130,7 @@ pub fn merged(outer: &Headers, element: &Element<'_>) -> Headers {
     Headers(all)
 }
 
-/// Our token is not passed on: whoever presented it has been let in.
+/// Our token is not passed on: the caller who presented it has been let in.
 fn is_inherited(name: &str) -> bool {
     (name.starts_with("cf-aig-") && name != "cf-aig-authorization") || matches!(name, "accept-encoding" | "user-agent")
 }

@@ -27,7 +27,7 @@ const MAX_BODY: u64 = 16 * 1024 * 1024;
 /// A universal request by HTTP.
 pub async fn request(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) -> Response {
     let Incoming { request, headers, .. } = asked;
-    // Before the body is looked at, so that nobody learns anything without the token.
+    // Before the body is looked at, so that no caller learns anything without the token.
     let presented = match authorization::authorised(headers, &route, false, runtime).await {
         Ok((_, presented)) => presented,
         Err(refusal) => return message_worker::response(&refusal.reply()),

@@ -51,7 +51,7 @@ pub struct NoAnswer {
 /// Longer bodies are not kept for another attempt, in bytes: the memory of an isolate is 128 MB.
 pub const MAX_KEPT: u64 = 25 * 1024 * 1024;
 
-/// How long a client that is refused may take to send the rest of a body that nobody keeps, in milliseconds.
+/// How long a client that is refused may take to send the rest of a body that is not kept, in milliseconds.
 const DISCARD_PATIENCE_MS: u64 = 30_000;
 
 /// What a caller is told whose body was to be kept and found no room.
@@ -255,7 +255,7 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut 
     Ok(Taken::Whole(buffer, allotment))
 }
 
-/// What is known of a body that is not looked at. Audio and images name no model, and nobody asks them.
+/// What is known of a body that is not looked at. Audio and images name no model, and are not looked at for one.
 fn unread(headers: &Headers, why: &'static str) -> RequestFacts {
     let content_type = headers.get("content-type").unwrap_or("application/json").to_ascii_lowercase();
     let is_media = ["audio/", "image/", "video/"].iter().any(|kind| content_type.starts_with(kind));

@@ -53,7 +53,7 @@ struct Session {
     account: String,
     gateway: String,
     origin: Rc<str>,
-    /// The headers it was opened with: whoever loses the right to run loses it at the next message.
+    /// The headers it was opened with: a caller who loses the right to run loses it at the next message.
     headers: Headers,
     /// Those of them that go with every request.
     outer: Headers,
@@ -232,7 +232,7 @@ impl Session {
         while let Some(chunk) = js::chunk(&reader).await.map_err(|error| broke_off(&error))? {
             let events = decoder.push(&chunk.to_vec());
             if events.is_none() || self.left.signal().aborted() {
-                // Ends the request upstream: nobody pays for what nobody reads.
+                // Ends the request upstream: the caller does not pay for what no client reads.
                 let _ = JsFuture::from(reader.cancel()).await;
                 return Err("an event of the stream was too long".to_owned());
             }

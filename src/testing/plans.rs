@@ -287,7 +287,7 @@ fn longest(store: &Planned, work: impl FnOnce()) -> i32 {
     store.inner.steps.get()
 }
 
-/// A database has one thread: whoever looks for a few logs among many does not hold it for others.
+/// A database has one thread: a request for a few logs among many does not hold it for others.
 #[test]
 fn no_statement_looks_at_more_than_a_window() {
     let store = filled();

@@ -59,7 +59,7 @@ pub enum Tier {
     Priority,
     Batch,
     Ultrafast,
-    /// Paid for beforehand, by a contract that nobody here knows.
+    /// Paid for beforehand, by a contract that Tollgate does not know.
     Reserved,
     Unknown,
 }

@@ -46,7 +46,7 @@ pub struct Usage {
     /// True where cached and cache-write tokens are counted beside `tokens_in` (Anthropic, Bedrock Converse),
     /// false where `tokens_in` contains them (OpenAI, Gemini).
     pub cached_outside: bool,
-    /// True where `tokens_out` does not contain the reasoning (Gemini). Whoever gets a usage from [`read`] finds it contained.
+    /// True where `tokens_out` does not contain the reasoning (Gemini). A caller of [`read`] finds it contained.
     pub reasoning_beside: bool,
     /// Input tokens that come on top of `tokens_in`, likewise (Gemini's tools).
     pub tool_input: Option<u64>,

@@ -1,4 +1,4 @@
-//! Answers that are somebody's words as a whole and say nothing of themselves.
+//! Answers that are a user's or a model's words as a whole and say nothing of themselves.
 
 use percent_encoding::percent_decode_str;
 

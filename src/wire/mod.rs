@@ -56,7 +56,7 @@ pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
     facts
 }
 
-/// A body as a log keeps it. Frames of bytes become lines of JSON: nobody could read them, and no evaluation either.
+/// A body as a log keeps it. Frames of bytes become lines of JSON: people could not read them, and evaluations neither.
 pub fn stored(framing: Framing, body: Vec<u8>) -> String {
     match framing {
         Framing::AwsEventStream => eventstream::lines(&body),

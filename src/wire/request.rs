@@ -52,7 +52,7 @@ const MAX_SHORT: usize = 4 * 1024 * 1024;
 /// So much of a body is looked through for names that stand deep inside, in bytes.
 const MAX_GUESSED: usize = 256 * 1024;
 
-/// Longer names are nobody's.
+/// Longer names are no model's.
 const MAX_NAME: usize = 1_024;
 
 /// More names than this are a riddle.
@@ -94,7 +94,7 @@ pub fn read_request(content_type: Option<&str>, body: &[u8]) -> RequestFacts {
     facts
 }
 
-/// Reads the beginning of a body that nobody keeps.
+/// Reads the beginning of a body that is not kept.
 pub fn read_beginning(content_type: Option<&str>, body: &[u8]) -> RequestFacts {
     let text = decoded(body);
     let mut facts = match content_type.and_then(form::boundary) {
@@ -186,7 +186,7 @@ fn json(text: &[u8]) -> RequestFacts {
     }
 }
 
-/// What a body seems to say that is no JSON as everybody reads it: with comments, or with a comma too many.
+/// What a body seems to say that is no JSON as all parsers read it: with comments, or with a comma too many.
 fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
     let mut others = guess::models(text);
     let model = if others.is_empty() { None } else { Some(others.remove(0)) };

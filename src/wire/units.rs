@@ -40,7 +40,7 @@ impl Facts {
 fn seconds(answer: &Node<'_>) -> Option<u64> {
     let read = |node: &Node<'_>, name: &str| Count::Seconds.read(node.json(name)?);
     let own = || read(answer, "duration").filter(|_| answer.has("text"));
-    // Deepgram's; whatever else has a `metadata` has somebody's words in it.
+    // Deepgram's; whatever else has a `metadata` has a user's words in it.
     let deepgram = || read(answer.get("metadata").filter(|_| answer.has("results"))?, "duration");
     read(answer, "audio_duration_secs").or_else(own).or_else(deepgram)
 }

@@ -125,7 +125,7 @@ async function check({ number, judged, wanted, refused }) {
   if (judged) assert.deepEqual(rows.find(({ id }) => id === judged)?.feedback_data, { rating: 5 }, "the feedback");
 }
 
-/** No client may reach another host than this one, and none shall tell anybody of its use. */
+/** No client may reach another host than this one, and none shall report its use elsewhere. */
 function environment() {
   const keep = Object.fromEntries(["PATH", "LANG", "LC_ALL", "TZ"].filter((name) => process.env[name]).map((name) => [name, process.env[name]]));
   const proxy = standIn.origin;
@@ -135,7 +135,7 @@ function environment() {
     TMPDIR: folder,
     STANDIN: standIn.origin,
     PYTHONUNBUFFERED: "1",
-    // Whoever tries another host all the same comes to the stand-in, which refuses and tells.
+    // A client that tries another host all the same comes to the stand-in, which refuses and tells.
     HTTP_PROXY: proxy, HTTPS_PROXY: proxy, http_proxy: proxy, https_proxy: proxy,
     NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost",
     LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_TELEMETRY: "False",

@@ -22,7 +22,7 @@ const run = promisify(execFile);
 const [ADDRESS, STANDIN] = [/(?:127\.0\.0\.1|localhost):8787/g, /127\.0\.0\.1:9100/g];
 /** The account of the documents, "a name that you choose". */
 const ACCOUNT = "my-account";
-/** Blocks of shell that nobody runs here. */
+/** Blocks of shell that are not run here. */
 const LOOKED_AT = ["account", "server", "long"];
 const WORDS = { sh: [...LOOKED_AT, "refused"], js: ["worker", "fragment"], json: ["answer", "shape"], text: ["answer"], dotenv: [], toml: [], python: [], ts: [], html: [], http: [], rust: [], sql: [] };
 const PATIENCE_MS = 60_000;
@@ -80,7 +80,7 @@ export class Page {
     return faults;
   }
 
-  /** Its commands of wrangler that nobody runs here. */
+  /** Its commands of wrangler that are not run here. */
   get wranglerCommands() {
     const blocks = this.blocks.filter(({ language, isRun }) => language === "sh" && !isRun);
     return blocks.flatMap(({ text }) => [...text.matchAll(/\bnpx wrangler ([^#|;&\n]+)/g)].map(([, words]) => words.trim()));
@@ -126,7 +126,7 @@ export class Page {
     }
   }
 
-  /** All that is run of the page, in one bash, as somebody would type it who stands in the folder of Tollgate. */
+  /** All that is run of the page, in one bash, as a person would type it in the folder of Tollgate. */
   async #session(gw, folder, before) {
     for (const name of ["node_modules", "clients", "scripts", "tests", "package.json"]) fs.symlinkSync(join(root, name), join(folder, name));
     const steps = [...before, ...this.blocks.filter(({ isRun, isWorker }) => isRun && !isWorker)];

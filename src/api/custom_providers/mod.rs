@@ -40,7 +40,7 @@ const FIELDS: &[&str] = &[
     "logo",
 ];
 
-/// What answers show and nobody can change.
+/// What answers show and no request can change.
 const SHOWN: &[&str] = &["id", "account_id", "account_tag", "created_at", "modified_at"];
 
 const COLUMNS: &str =
@@ -318,7 +318,7 @@ impl Row {
         }
         let mut old = upstream::headers(&self.headers);
         if !new.leads_where(self) {
-            // Whoever changes the host must not get credentials sent there that were meant for another.
+            // An editor who changes the host must not get credentials sent there that were meant for another.
             old.retain(|(name, value)| !upstream::is_secret(name, value));
             new.headers =
                 Value::Object(crate::base::object::of(old.iter().map(|(name, value)| (name.clone(), json!(value)))))

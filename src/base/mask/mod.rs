@@ -23,7 +23,7 @@ pub const MASK: &str = "***";
 /// A kept key is masked from this length on, in bytes. Shorter ones are words that stand everywhere.
 const LEAST_KEPT: usize = 6;
 
-/// What a caller brought has not been chosen as a secret by anybody we know, so it has to look more like one.
+/// The gateway's operator has not chosen what a caller brought as a secret, so it has to look more like one.
 pub const LEAST_BROUGHT: usize = 8;
 
 /// As much of the beginning of a credential is masked at the end of a text that may have been cut, in bytes.

@@ -1,4 +1,4 @@
-//! What looks like a key, whoever it belongs to.
+//! What looks like a key, be it the gateway's, a caller's or another's.
 
 use std::ops::Range;
 

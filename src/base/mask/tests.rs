@@ -222,7 +222,7 @@ fn what_looks_like_a_key_is_masked_where_people_write_and_bodies_stay() {
     assert_eq!((record.event_id.as_str(), record.user_agent.as_deref()), ("***", Some("***")));
     assert_eq!(record.metadata.as_deref(), Some(r#"{"***":1,"a":"***"}"#));
     assert_eq!(record.error.as_deref(), Some("provider: Incorrect: ***"));
-    // Nobody knows whose it is, and a prompt is kept as it was said.
+    // Tollgate cannot know whose it is, and a prompt is kept as it was said.
     assert!(record.request_body.unwrap().contains(key));
 }
 

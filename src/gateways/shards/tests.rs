@@ -226,7 +226,7 @@ fn whatever_fails_the_databases_agree_in_the_end() {
                     ask(&databases, method, path, body);
                 }
                 let when = format!("call {call} of database {faulty}, after: {after}");
-                // Whoever got an error tries again, until what was wanted is there.
+                // A caller who got an error tries again, until what was wanted is there.
                 while block_on(gateway::find(&databases.first.inner, "a", "a")).unwrap().is_none() {
                     ask(&databases, "POST", "/gateways", &json!({ "id": "a", "log_database": 1 }));
                 }

@@ -40,7 +40,7 @@ impl Bucket for Names {
     }
 }
 
-/// A queue that nobody empties.
+/// A queue that is not emptied.
 #[derive(Default)]
 struct Unsent(RefCell<Vec<String>>);
 

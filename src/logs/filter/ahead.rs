@@ -1,5 +1,5 @@
 //! Goes through the logs of a selection with statements of which none looks at more than a bounded number of logs: D1 has
-//! one thread, and a rare filter over millions of logs would hold it for everybody.
+//! one thread, and a rare filter over millions of logs would hold it for all other requests.
 
 use crate::db::store::{Store, StoreError, row};
 use crate::logs::filter::sql::{Direction, Selection};

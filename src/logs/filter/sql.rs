@@ -16,7 +16,7 @@ pub struct Selection {
     walked: bool,
     /// Whether an id tells which logs are meant.
     looked_up: bool,
-    /// Whether only logs that somebody judged are meant, which are few enough to be sorted.
+    /// Whether only logs with feedback are meant, which are few enough to be sorted.
     judged: bool,
     conditions: Vec<Condition>,
     /// Which of the conditions bound the time, and from which side.

@@ -309,7 +309,7 @@ fn a_refused_message_does_not_hold_the_others_up_and_in_the_end_stands_alone() {
     assert_eq!(parts.len(), 4);
     assert_eq!(received(&store, &outbox, &parts).0, [true, false, true, true]);
     assert_eq!((logs(&store), counted(&store)), (4, 4));
-    // Sent twice, because the first time nobody said that it had worked.
+    // Sent twice, because the first time the queue did not say that it had worked.
     received(&store, &outbox, &again);
     received(&store, &outbox, &outbox.delivered(1));
     assert_eq!((logs(&store), counted(&store), charted(&store)), (4, 4, 5));

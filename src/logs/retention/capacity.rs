@@ -62,7 +62,7 @@ const COUNT: &str = concat!(
        full_since = CASE WHEN excluded.not_stored > 0 THEN coalesce(full_since, excluded.full_since) END"
 );
 
-/// Notes which logs were left out, so that nobody waits for them. It is skipped where the isolate knows of no limit.
+/// Notes which logs were left out, so that no caller waits for them. It is skipped where the isolate knows of no limit.
 const TURN_AWAY: &str = concat!(
     "INSERT OR IGNORE INTO unstored_logs (id) SELECT value->>0 FROM json_each(?1) \
      WHERE value->>2 > (SELECT admitted FROM log_storage WHERE log_storage.gateway = value->>1) AND ",

@@ -1,6 +1,6 @@
 //! Adding up: what transactions left in `tallies` becomes rows of minutes, these become rows of hours, and these of days.
 //!
-//! Each step is one transaction that adds rows to others and removes them, so that whoever repeats it, or does it at the
+//! Each step is one transaction that adds rows to others and removes them, so that an isolate that repeats it, or does it at the
 //! same time, finds nothing more to add.
 
 use crate::db::store::{Bind, Statement, Store, StoreError};
@@ -67,11 +67,11 @@ async fn repeat(
 }
 
 /// All that is to be done: what transactions left is added to minutes, old minutes to hours, old hours to days, and days that
-/// are older than anybody can ask for are removed.
+/// are older than charts can ask for are removed.
 fn steps(at_once: u32, now_ms: u64) -> Vec<Vec<Statement>> {
     let before = |kept: u64, span: u64| Bind::Int((now_ms.saturating_sub(kept) / span * span) as i64);
     let removed = format!("DELETE FROM rollup WHERE {AGE} = 0 AND time < ?1");
-    // An hour, and a day, longer than they can be asked for: whoever asks for the oldest gets them whole.
+    // An hour, and a day, longer than they can be asked for: a chart of the oldest gets them whole.
     vec![
         left(at_once),
         coarser(2, HOUR_MS, before(MINUTES_MS + HOUR_MS, HOUR_MS)),

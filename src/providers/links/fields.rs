@@ -15,7 +15,7 @@ pub enum Act {
 /// Fields of some of a provider's answers.
 #[derive(Debug)]
 pub struct Fields {
-    /// A provider's slug, or nothing for whoever serves these paths.
+    /// A provider's slug, or nothing for every provider that serves these paths.
     pub provider: &'static str,
     /// What the path after the provider is, but for versions before it: `*` is any segment, and a `**` at the beginning any number.
     pub paths: &'static [&'static str],

@@ -107,7 +107,7 @@ pub fn of(asking: &Asking<'_>) -> Option<&'static str> {
     let words: Vec<&str> = words(asking.provider, &rest);
     let by_path =
         BY_PATH.iter().find(|(_, known)| words.iter().any(|word| known.contains(word))).map(|(kind, _)| *kind);
-    // Whoever looks at a batch, or ends it, has to do with one all the same.
+    // A request that looks at a batch, or ends it, has to do with one all the same.
     if by_path == Some("batch") && asking.method != "DELETE" {
         return by_path;
     }

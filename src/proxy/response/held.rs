@@ -19,7 +19,7 @@ use web_sys::Response;
 /// No more of an error is kept while another attempt is made, in bytes.
 const MAX_HELD: u64 = 1024 * 1024;
 
-/// The answer of an attempt that failed. It is taken in at once, because a body that nobody reads keeps its connection,
+/// The answer of an attempt that failed. It is taken in at once, because a body that is not read keeps its connection,
 /// and only then it is known whether the client gets it after all.
 pub struct Held {
     upstream: Response,
@@ -43,7 +43,7 @@ impl Held {
         let (upstream, reader, _) = Reader::of(upstream, exchange);
         let kept = Rc::new(RefCell::default());
         let (stream, keeping, watch) = (upstream.body(), Rc::clone(&kept), Rc::clone(&reader.watch));
-        // A promise is worked on although nobody waits for it yet.
+        // A promise is worked on although no future waits for it yet.
         let taken = future_to_promise(async move {
             let Some(stream) = stream else {
                 let nothing =
@@ -85,7 +85,7 @@ impl Held {
             exchange.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
         }
         let mut edits = exchange.marks(reader.status, &reader.headers);
-        // Whoever reads a compressed body gets it unpacked.
+        // The runtime unpacks a compressed body for its reader.
         edits.remove("content-encoding");
         edits.remove("content-length");
         let buffer = match reader.may_show_key(&exchange) || !kept.is_whole {

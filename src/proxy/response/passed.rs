@@ -129,7 +129,7 @@ impl Way {
             Self::Watched { ours, .. } => {
                 let (readable, copied) = copying(&ours);
                 let (copied, _) = join(copied, copy::ahead(&readable, (0, None), MAX_WATCHED, watch)).await;
-                // That nobody reads on behind the bound is no failure.
+                // That reading ends at the bound is no failure.
                 (None, copied.filter(|_| watch.reason().is_some()).map_or(Ok(()), Err), None)
             }
             Self::Untouched(_) => (None, Ok(()), None),

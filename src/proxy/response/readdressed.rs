@@ -32,7 +32,7 @@ pub async fn readdressed(
         }
         (None, None) => Ok(Ok(ArrayBuffer::new(0))),
     };
-    // Whoever reads a compressed body gets it unpacked.
+    // The runtime unpacks a compressed body for its reader.
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let other = match &taken {
         Ok(Ok(buffer)) => exchange.links().rewritten(fields, &js::bytes(buffer)),

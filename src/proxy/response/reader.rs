@@ -29,7 +29,7 @@ pub struct Reader {
     pub status: u16,
     pub headers: Headers,
     pub outcome: Outcome,
-    /// The body is somebody's words as a whole, which say nothing of the answer.
+    /// The body is a user's or a model's words as a whole, which say nothing of the answer.
     pub is_words: bool,
     pub watch: Rc<Watch>,
 }

@@ -114,7 +114,7 @@ impl Said {
         }
     }
 
-    /// What somebody said aloud.
+    /// What a user said aloud.
     pub fn heard(&mut self, transcript: &str) {
         let part = json!({ "type": "input_audio", "transcript": transcript });
         self.add(json!({ "type": "message", "role": "user", "content": [part] }).to_string());

@@ -13,7 +13,7 @@ use crate::wire::{self, Framing};
 // === impl Ledger ===
 
 impl<T> Ledger<T> {
-    /// Reads a provider's message. `make` makes what belongs to a response that nobody asked for.
+    /// Reads a provider's message. `make` makes what belongs to a response that the client did not ask for.
     pub fn server(&mut self, message: &[u8], now: u64, mut make: impl FnMut(&Begun) -> T) -> Vec<Ended<T>> {
         let bytes = &*frame::plain(message);
         let short = &*frame::short(bytes);

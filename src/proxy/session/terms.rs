@@ -70,7 +70,7 @@ pub fn kept(text: Option<&str>) -> Option<String> {
 // === impl Dialect ===
 
 impl Dialect {
-    /// By the path of the handshake, whoever's host it goes to: other providers speak like OpenAI, and below other prefixes.
+    /// By the path of the handshake, on any provider's host: other providers speak like OpenAI, and below other prefixes.
     pub fn of(rest: &str) -> Option<Self> {
         let rest = understood(rest);
         let last = rest.trim_end_matches('/').rsplit('/').next().unwrap_or("");

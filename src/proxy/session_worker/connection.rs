@@ -19,7 +19,7 @@ extern "C" {
     pub(super) fn shut(socket: &JsValue, code: u16, reason: &str);
 }
 
-/// Whoever opened the connection, and with what.
+/// The caller who opened the connection, and with what.
 pub struct Caller {
     pub headers: Headers,
     pub account: String,

@@ -53,7 +53,7 @@ impl Connection {
         deliver(&self.provider, data);
     }
 
-    /// Whoever loses the right to run loses it at the next response.
+    /// A caller who loses the right to run loses it at the next response.
     async fn authorised(&self) -> Result<(Rc<GatewaySnapshot>, Presented), Refusal> {
         let Caller { headers, account, gateway, trusted, identity } = &self.caller;
         let route = Route {

@@ -1,4 +1,4 @@
-//! The models that a body seems to name which is no JSON as everybody reads it, or which names them deep inside.
+//! The models that a body seems to name which is no JSON as all parsers read it, or which names them deep inside.
 
 use memchr::memmem;
 

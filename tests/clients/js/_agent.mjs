@@ -1,4 +1,4 @@
-// Runs a coding agent without anybody at the keyboard, in a home and a folder of its own.
+// Runs a coding agent without a person at the keyboard, in a home and a folder of its own.
 import { spawn } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";

@@ -67,7 +67,7 @@ if (!(process.env.CLIENTS_MISSING ?? "").includes("@openai/codex")) {
       assert.deepEqual([text, commands], [WEATHER, ["ramen from the shell"]]);
     },
     feedback: NO_HEADERS,
-    // What Tollgate says of a budget, Codex says in its own words. A response costs some 0.00025 dollars, and this one goes on for 40 of them if nobody stops it.
+    // What Tollgate says of a budget, Codex says in its own words. A response costs some 0.00025 dollars, and this one goes on for 40 of them if the budget does not stop it.
     budget: Object.assign(async (at) => {
       await assert.rejects(ask("Say ramen in the shell, again and again without end.", builtIn(at), { CODEX_API_KEY: at.token }), /Quota exceeded/);
       return { refused: true };

@@ -9,7 +9,7 @@ const of = (model, make) => (request) => {
   const { told, ...answer } = make(request, { model });
   return { ...answer, told: { ...told, model: request.match[1] } };
 };
-/** Where the body names the deployment, the answer does so as well, and nobody knows the price of that. */
+/** Where the body names the deployment, the answer does so as well, and no list has the price of that. */
 const unpriced = (make) => (request) => {
   const { told, ...answer } = make(request);
   return { ...answer, told: { ...told, priced: false } };

@@ -31,7 +31,7 @@ function embedMany({ json, match: [, model] }) {
 
 const shown = (made, origin) => ({ name: made.name, displayName: made.displayName, mimeType: made.type, sizeBytes: String(made.size), createTime: "2026-11-27T12:00:00Z", updateTime: "2026-11-27T12:00:00Z", expirationTime: "2026-11-29T12:00:00Z", sha256Hash: "", uri: `${origin}/v1beta/${made.name}`, state: "ACTIVE", source: "UPLOADED" });
 
-/** Begins an upload: the bytes are sent to another address, by whoever knows it. */
+/** Begins an upload: the bytes are sent to another address, by any client that knows it. */
 function begin({ json, headers, number, origin }) {
   const upload = id("upload");
   files.set(upload, { number, name: `files/${id("f")}`, displayName: json.file?.displayName ?? json.file?.display_name, type: headers["x-goog-upload-header-content-type"], size: Number(headers["x-goog-upload-header-content-length"]) });

@@ -11,7 +11,7 @@ MODEL = "gemini-2.5-flash"
 TOOL = types.Tool(function_declarations=[types.FunctionDeclaration(name="weather", parameters=types.Schema(type="OBJECT", properties={"city": types.Schema(type="STRING")}))])
 
 
-# A client that nobody holds any more closes its connections in the middle of its work.
+# A client that is not held any more closes its connections in the middle of its work.
 held = []
 
 

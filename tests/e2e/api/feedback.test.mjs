@@ -112,7 +112,7 @@ test("the operator's key is for callers who proved themselves and bring none of 
   assert.equal(await key("locked", token), "Bearer sk-operators-own");
   assert.equal(await key("gw", token), "Bearer sk-operators-own");
   assert.equal(await key("gw", { ...token, authorization: "Bearer sk-mine" }), "Bearer sk-mine");
-  // Nobody without a token has it, and no other provider gets it.
+  // No caller without a token has it, and no other provider gets it.
   assert.equal(await key("gw", {}), undefined);
   assert.equal(await key("gw", { authorization: "Bearer tgt_made-up" }), undefined);
   assert.equal(await key("gw", token, "openai/chat/completions"), undefined);

@@ -105,7 +105,7 @@ function ofType(type, schema) {
   }
 }
 
-/** What only somebody who knows the gateway can name. */
+/** What only a client that knows the gateway can name. */
 function known(name) {
   const types = fc.constantFrom("cost", "speed", "p99_first_byte", "feedback:rating", "json_valid", "score", "tokens_in");
   return {

@@ -6,7 +6,7 @@ import { Document } from "../document.mjs";
 import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
 const CHAT = { model: "gpt-4o", messages: [{ role: "user", content: "What should I eat for lunch?" }] };
-/** An id that was handed out long ago, so that nobody waits for its row. */
+/** An id that was handed out long ago, so that Tollgate does not wait for its row. */
 const OLD = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 let gw, document;
@@ -260,7 +260,7 @@ test("every operation refuses as the document says", async () => {
     // From one address a few guesses would be enough.
     await run(id, { status: 401, token: "wrong", body: content, headers: { "cf-connecting-ip": `10.0.0.${(guesses += 1)}` } });
     if (responses[403]) {
-      // Nobody but the admin may do what an editor may not; the rest needs one permission or the other.
+      // Only the admin may do what an editor may not; the rest needs one permission or the other.
       const admins = /\/(tokens|audit)/.test(template) || (template.includes("/custom-providers") && method !== "GET");
       const other = template.startsWith("/feedback") || method !== "GET" ? reader : runner;
       await run(id, { status: 403, token: admins ? editor : other, body: content });

@@ -1,4 +1,4 @@
-// Three D1 databases: gateways spread over them, each one's logs in its own, and one that is down hurts nobody else.
+// Three D1 databases: gateways spread over them, each one's logs in its own, and one that is down hurts no other gateway.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { databases } from "../../../server/databases.mjs";

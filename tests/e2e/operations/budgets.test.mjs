@@ -1,4 +1,4 @@
-// One tenant's work stops nobody, neither while it runs nor after a restart: what is computed has a budget of steps, and a request
+// One tenant's work stops no other tenant, neither while it runs nor after a restart: what is computed has a budget of steps, and a request
 // does no work of another account.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -47,7 +47,7 @@ const everything = async () => (await gw.result("/gateways/gw/datasets")).find((
 /** An evaluation of all logs by one evaluator. */
 const evaluate = async (name, type, settings) => post("/evaluations", { name, dataset_ids: [await everything()], evaluation_type_ids: [type], settings: { [type]: settings } });
 
-/** How it stands, from the database, so that nobody is asked to go on with it. */
+/** How it stands, from the database, so that no request is asked to go on with it. */
 const stands = async ({ id }) => (await gw.rows("SELECT processed, progress FROM evaluations WHERE id = ?", id))[0];
 
 async function done({ id }) {
@@ -80,7 +80,7 @@ for (const [what, type, settings] of [
     const made = await evaluate(what, type, settings);
     let times = 0;
     let longest = 0;
-    // Whoever looks at it moves it on, should it take longer than the platform leaves a work behind an answer.
+    // A request that looks at it moves it on, should it take longer than the platform leaves a work behind an answer.
     while (!(await gw.result(`/gateways/gw/evaluations/${made.id}`)).processed) {
       longest = Math.max(longest, await others());
       times += 1;
@@ -155,7 +155,7 @@ test("a token of another account moves nothing on", async () => {
   assert.equal((await gw.api("/gateways/theirs/evaluations", { account: OTHER })).status, 200);
   await others();
   assert.equal((await stands(made)).progress, null);
-  // The cron trigger does what there is, whoever's it is.
+  // The cron trigger does what there is, of all tenants.
   await (await gw.miniflare.getWorker("tollgate")).scheduled({ cron: "* * * * *" });
   await until(async () => (await stands(made)).processed === 1, "the cron trigger to do it");
 });

@@ -77,7 +77,7 @@ test("after twenty wrong tokens an address is not listened to, and the database 
   await gw.api(`/tokens/${later.id}`, { method: "DELETE" });
   assert.equal((await control(right.value, "192.0.2.1")).status, 200);
   assert.equal((await control(later.value, "192.0.2.2")).status, 401);
-  // Without a token nobody was wrong.
+  // Without a token no caller was wrong.
   assert.equal((await fetch(`${gw.url}/accounts/${ACCOUNT}/ai-gateway/gateways`, { headers: { "x-real-ip": "192.0.2.1" } })).status, 401);
   // Open gateways ask for none.
   const open = await gw.call("openai/chat/completions", { gateway: "open", json: CHAT, headers: { "cf-aig-authorization": `Bearer ${made(1)}`, "x-real-ip": "192.0.2.1" } });

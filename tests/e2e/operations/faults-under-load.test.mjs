@@ -13,7 +13,7 @@ const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 const event = (fields) => `data: ${JSON.stringify({ id: "chatcmpl-load", model: "gpt-4o", ...fields })}\n\n`;
 const EVENTS = [...Array.from({ length: 20 }, (_, n) => event({ choices: [{ index: 0, delta: { content: `${n}` } }] })), event({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 20 } }), "data: [DONE]\n\n"];
 
-/** Answers like a provider, streams to whoever wants one. */
+/** Answers like a provider, with a stream where one is asked for. */
 function provider({ body }) {
   if (body.includes('"stream":true')) return { events: EVENTS, pause: 10 };
   return { headers: { "content-type": "application/json" }, body: JSON.stringify({ id: "a", model: "gpt-4o", choices: [], usage: { prompt_tokens: 5, completion_tokens: 1 } }) };
@@ -42,7 +42,7 @@ function load(gw, { clients = 12, leaving = 0 } = {}) {
         onData: (_, request) => leaves && request.destroy(),
       });
       Object.assign(seen, { complete: !answer.broken, to: Date.now() });
-      // Whoever is refused does not ask again at once.
+      // A client that is refused does not ask again at once.
       if (!answer.status || answer.status >= 400) await sleep(20);
     }
   };

@@ -256,7 +256,7 @@ test("long requests that are to be kept share one bound, and what finds no room 
   const log = await gw.logOf(unkept[0]);
   assert.deepEqual([log.success, log.attempt, log.request_size], [true, 1, body.length]);
   assert.ok(more < 600 * MB, `${more} bytes more`);
-  // Whoever is alone finds room again.
+  // A request that is alone finds room again.
   gw.upstream.next({ status: 500, headers: { "content-type": "application/json" }, body: "{}" });
   const alone = await transfer("openai/chat/completions", { body, headers: { "content-length": body.length, "cf-aig-max-attempts": "2", "cf-aig-retry-delay": "1" } });
   assert.deepEqual([alone.status, alone.headers["cf-aig-attempt"], alone.headers["cf-aig-warning"]], [200, "2", undefined]);

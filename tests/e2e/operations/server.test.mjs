@@ -13,7 +13,7 @@ import { ACCOUNT, raw, until } from "../harness.mjs";
 import { ids, killedUnderLoad } from "../kills.mjs";
 import { root, Served } from "../served.mjs";
 
-// The certificate of these tests is signed by nobody.
+// The certificate of these tests is signed by no authority.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
 
 const CHAT = { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] };
@@ -289,7 +289,7 @@ for (const part of ["workerd", "serve.mjs", "start.mjs", "all of them"]) {
       await gw.stopped();
     } else {
       await gw.ended;
-      // A workerd that nobody is left to end is ended by the next start; the others end of themselves.
+      // A workerd that no server is left to end is ended by the next start; the others end of themselves.
       if (part !== "all of them") await until(() => !parts.some(({ pid }) => gw.isAlive(pid)), "the end of all processes", 60_000);
     }
     const { folder: used, port } = gw;

@@ -164,7 +164,7 @@ test("a capability is refused wherever it was not given out for", async () => {
     assert.ok(!description.includes(capability), what);
   }
   assert.equal(gw.upstream.requests.length, sent);
-  // It is good all the same, more than once, and whoever has a token of its own needs none.
+  // It is good all the same, more than once, and a caller with a token of its own needs none.
   assert.equal((await piece(address, { headers: { "x-goog-upload-command": "upload" }, body: "he" })).status, 200);
   assert.equal((await piece(address, { headers: { "x-goog-upload-offset": "2" }, body: "llo" })).status, 200);
   const own = with_((url) => url.searchParams.set("cf-aig-capability", tampered));

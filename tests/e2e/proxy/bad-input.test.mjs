@@ -39,7 +39,7 @@ test("paths that could be read in two ways are refused or arrive as they were se
     assert.equal(answer.status, 200, path);
     assert.equal(gw.upstream.last.url, arrives);
   }
-  // The runtime resolves dots before anybody sees them, so this is no longer a path of a provider.
+  // The runtime resolves dots before the Worker sees them, so this is no longer a path of a provider.
   const escaped = await line(`${base}/../../../../../health`);
   assert.equal(escaped.status, 200);
   assert.match(escaped.text, /"status":"ok"/);

@@ -74,7 +74,7 @@ test("a circuit that opens ends the attempts of the request that opened it", asy
   fail(500, 502, 503);
   const answer = await chat("attempts", { "cf-aig-max-attempts": "5", "cf-aig-retry-delay": "1" });
   assert.deepEqual([answer.status, answer.headers.get("cf-aig-attempt"), gw.upstream.requests.length], [502, "2", 2]);
-  // The third was for nobody.
+  // The third reached no client.
   assert.equal((await chat("attempts", {}, "groq")).status, 503);
 });
 

@@ -1,4 +1,4 @@
-// Opens a WebSocket with an origin of one's own, which Node's client does not let anybody choose.
+// Opens a WebSocket with an origin of one's own, which Node's client does not let a test choose.
 import { request } from "node:http";
 
 export class WebSocketClient {

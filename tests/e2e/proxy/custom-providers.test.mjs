@@ -65,7 +65,7 @@ test("a request goes to the base URL with what follows the provider, and is logg
   assert.deepEqual([last.method, last.url, last.headers["x-team"], JSON.parse(last.body)], ["POST", "/v1/chat/completions?api-version=1", "search", CHAT]);
   const log = await gw.logOf(answer);
   assert.deepEqual([log.provider, log.path, log.status_code, log.success, log.response_id, log.tokens_in], ["custom-acme", "chat/completions?api-version=1", 200, true, body.id, body.usage.prompt_tokens]);
-  // Nobody said what it costs.
+  // No rule says what it costs.
   assert.deepEqual([log.cost, log.price_rule], [null, null]);
   const streamed = await gw.call("custom-acme/chat/completions", { json: { ...CHAT, stream: true } });
   assert.match(await streamed.text(), /\[DONE\]/);

@@ -1,4 +1,4 @@
-// A provider that says back what it was sent: the key of somebody else reaches no caller, and no key reaches a row or a line.
+// A provider that says back what it was sent: another's key reaches no caller, and no key reaches a row or a line.
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { after, before, test } from "node:test";

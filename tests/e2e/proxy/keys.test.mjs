@@ -126,7 +126,7 @@ test("what SDKs put where a key has to be is no key, and does not reach the prov
   await call(`google-ai-studio/v1beta/models/gemini-2.5-flash:generateContent?key=unused&alt=json`);
   assert.deepEqual(sent(), { "x-goog-api-key": KEY("google") });
   assert.match(gw.upstream.last.url, /generateContent\?alt=json$/);
-  // A token of ours in the query goes to nobody, stored key or not.
+  // A token of ours in the query goes to no provider, stored key or not.
   await call(`mistral/v1/chat/completions?key=${TOKEN}&a=b`);
   assert.match(gw.upstream.last.url, /chat\/completions\?a=b$/);
   // A universal request, as ai-gateway-provider writes it.
@@ -586,7 +586,7 @@ test("an answer in the cache is for the key that it was got with", async () => {
     statuses.push(seen.headers.get("cf-aig-cache-status"));
   }
   assert.deepEqual(statuses, ["MISS", "HIT", "MISS"]);
-  // Under a name that was given away and given out anew there may be somebody else's key.
+  // Under a name that was given away and given out anew there may be another owner's key.
   const { id } = (await gw.result("/gateways/caching/provider_configs")).find(({ alias }) => alias === "a");
   assert.equal((await gw.api(`/gateways/caching/provider_configs/${id}`, { method: "DELETE" })).status, 200);
   await store("caching", { alias: "a", provider_slug: "openai", secret: KEY("another-a") });

@@ -404,7 +404,7 @@ test("answers from the cache are not limited, and cost nothing", async () => {
   await gw.logOf(hit, gateway);
   const state = await limits(gateway);
   assert.deepEqual([state.rate[0].counters[0].count, state.spend[0].counters[0].spent], [1, 0.2]);
-  // The same request at once, which nothing is kept for: whoever waited for the first is refused like it.
+  // The same request at once, which nothing is kept for: a request that waited for the first is refused like it.
   assert.deepEqual((await together(4, () => chat(gateway, {}, { ...CHAT, n: 2 }))).statuses, [429, 429, 429, 429]);
 });
 
@@ -455,7 +455,7 @@ test("counters are there after a restart", async () => {
     const first = await Gateway.start({ folder });
     await first.create("gw", settings);
     for (const dollars of [0.1, 0.2]) assert.equal((await call(first, costs(dollars))).status, 200);
-    // Nobody asks for them: they are stored by themselves.
+    // No request asks for them: they are stored by themselves.
     await until(() => contents(folder).includes('"current":300000000000'), "both costs to be stored");
     await first.stop();
     const second = await Gateway.start({ folder });

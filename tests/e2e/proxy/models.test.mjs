@@ -1,4 +1,4 @@
-// Which model a request is for, however it is written down: limits by model that nobody gets past by a spelling, compressed
+// Which model a request is for, however it is written down: limits by model that no caller gets past by a spelling, compressed
 // bodies, and what becomes of a request whose model cannot be told.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

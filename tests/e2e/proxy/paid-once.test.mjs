@@ -1,4 +1,4 @@
-// What a provider keeps and shows again is paid once: by whoever had it made, whoever asks for it, and however often.
+// What a provider keeps and shows again is paid once: by the request that had it made, however often and by what caller it is asked for.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Gateway, until } from "../harness.mjs";

@@ -36,7 +36,7 @@ test("whatever may pass is tried again, and each attempt leaves a row of its own
     assert.deepEqual([failed.status_code, failed.success, failed.answered, failed.error], [status, 0, 0, `provider: failed with ${status}`]);
     assert.deepEqual([done.status_code, done.success, done.answered, done.id], [200, 1, 1, answer.headers.get("cf-aig-log-id")]);
     assert.ok(failed.id === failed.event_id && done.event_id === failed.id && failed.cost === null && done.cost > 0);
-    // What the provider said the first time is in its log, although nobody got it.
+    // What the provider said the first time is in its log, although no client got it.
     assert.match(await (await gw.api(`/gateways/gw/logs/${failed.id}/response`)).text(), new RegExp(`failed with ${status}`));
   }
 });

@@ -122,7 +122,7 @@ test("what a caller without a token says it costs is about its own row and moves
   const inside = await gw.call("", { gateway, json: [{ provider: "openai", endpoint: "chat/completions", headers: { "content-type": "application/json", ...custom({ total_cost: 5_000 }) }, query: CHAT }] });
   assert.equal(inside.status, 200);
   await until(async () => near(await spent(gateway), 5 * whole.cost), "five prices to be counted");
-  // Whoever has a token is believed.
+  // A caller with a token is believed.
   assert.equal((await chat(gateway, { ...ADMIN, ...custom({ total_cost: 0.25 }) })).status, 200);
   await until(async () => near(await spent(gateway), 5 * whole.cost + 0.25), "what the caller says to be counted");
   await (await chat(gateway, { ...ADMIN, ...custom({ total_cost: 1e9 }) })).text();

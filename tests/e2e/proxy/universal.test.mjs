@@ -47,7 +47,7 @@ test("a failed element is followed by the next, and each leaves a row under one 
   assert.match(rows[0].error, /first/);
   const log = await gw.logOf(answer);
   assert.deepEqual([log.step, log.event_id], [2, rows[0].id]);
-  // The answer that nobody saw is in its log all the same.
+  // The answer that no client saw is in its log all the same.
   assert.match(await (await gw.api(`/gateways/gw/logs/${rows[0].id}/response`)).text(), /first/);
 });
 

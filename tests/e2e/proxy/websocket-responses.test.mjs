@@ -1,4 +1,4 @@
-// Responses over a WebSocket: each leaves a row, passes the limits and is charged, and nobody notices that anybody reads along.
+// Responses over a WebSocket: each leaves a row, passes the limits and is charged, and neither side notices that Tollgate reads along.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { WebSocket } from "ws";
@@ -248,7 +248,7 @@ test("messages go through untouched and in order, whatever they are", async () =
   await connection.until(1);
   await connection.close();
   const found = await rows(2, "garbage");
-  // The provider has claimed that a response began which nobody asked for, and that one is over.
+  // The provider has claimed that a response began which the client did not ask for, and that one is over.
   assert.deepEqual(found.map(({ response_id }) => response_id?.replace(/\d+/, "")).sort(), ["resp_", "x"]);
 });
 

@@ -69,7 +69,7 @@ fn a_database_that_is_down_hides_only_its_own_logs() {
     };
     assert_eq!(judge("log-0"), 200);
     assert_eq!(judge("log-2"), 200);
-    // It may well be there, so nobody is told that it is unknown.
+    // It may well be there, so no caller is told that it is unknown.
     assert_eq!(judge("log-1"), 500);
     assert_eq!(judge("log-1?account=a&gateway=g0"), 404);
     databases.others[0].1.fail_before(1);
@@ -309,7 +309,7 @@ fn an_object_is_missing_only_where_every_database_says_so() {
     }
     let ids = || ["log-0", "log-1", "log-2", "nowhere"].map(str::to_owned).to_vec();
     assert_eq!(block_on(bodies::missing(&databases, ids())).unwrap(), ["nowhere"]);
-    // Its objects would be taken for such that nobody knows.
+    // Its objects would be taken for such that no row names.
     databases.others.pop();
     let error = block_on(bodies::missing(&databases, ids())).unwrap_err();
     assert_eq!(error, unbound(2));
