@@ -1,6 +1,6 @@
 // The check of src/'s plan, with a broken example of each of its rules.
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -28,6 +28,47 @@ test("rooms import rooms that stand before them in the plan, so that none can be
     for (const other of may ?? []) assert.ok(before.includes(other), `${room} imports ${other}`);
     before.push(room);
   }
+});
+
+// === ARCHITECTURE.md, which is to lead to anything within a minute ===
+
+const plan = readFileSync(join(root, "ARCHITECTURE.md"), "utf8");
+const section = (title) => plan.split(/^## /m).find((part) => part.startsWith(title)) ?? "";
+
+test("ARCHITECTURE.md has at most 120 lines", () => assert.ok(plan.trimEnd().split("\n").length <= 120));
+
+test("ARCHITECTURE.md has the rooms that there are, in the order in which they may import each other", () => {
+  const tree = plan.split("```")[1];
+  const rooms = [...tree.matchAll(/^  (\w+)\//gm)].map(([, room]) => room);
+  assert.deepEqual(rooms.toSorted(), readdirSync(join(root, "src"), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name).sort());
+  for (const [at, room] of rooms.entries()) {
+    for (const other of ROOMS[room][0] ?? []) assert.ok(rooms.indexOf(other) < at, `${room} imports ${other}, which stands below it`);
+  }
+});
+
+/** Places that ARCHITECTURE.md names and that are not there, of files also by their bare name. */
+function missing(text) {
+  const sources = readdirSync(join(root, "src"), { recursive: true }).map((path) => path.replaceAll("\\", "/"));
+  const isThere = (place) => sources.some((path) => `/${path}`.endsWith(`/${place}`)) || ["", "src"].some((base) => existsSync(join(root, base, place)) || existsSync(join(root, base, `${place}.rs`)));
+  const places = [...text.matchAll(/`([\w./-]*(?:\/[\w.-]*|\.(?:rs|mjs|js|json|md|toml)))`/g)].map(([, place]) => place).filter((place) => !/^[/_]/.test(place));
+  const functions = [...text.matchAll(/`(\w+)` in `([\w/]+\.rs)`/g)].filter(([, name, file]) => !existsSync(join(root, "src", file)) || !readFileSync(join(root, "src", file), "utf8").includes(`fn ${name}(`));
+  return [...places.filter((place) => !isThere(place)), ...functions.map(([text]) => text)];
+}
+
+test("what ARCHITECTURE.md names is there", () => {
+  assert.deepEqual(missing(plan), []);
+  assert.deepEqual(missing("`cache/keys.rs` `attic/` `say` in `cache/key.rs` `/v1/x` `cache/key.rs` `key.rs`"), ["cache/keys.rs", "attic/", "`say` in `cache/key.rs`"]);
+});
+
+test("what people look for most often has its line", () => {
+  const table = section("Where is");
+  for (const wanted of ["a metadata filter's SQL", "a provider's base URL", "a cache key", "a judge's call", "the line that reports a lost log"]) assert.ok(table.includes(`| ${wanted} |`), wanted);
+});
+
+test("the glossary has its terms, one meaning each", () => {
+  const terms = [...section("Words").matchAll(/\*\*([^*]+)\*\*/g)].map(([, term]) => term.toLowerCase());
+  assert.ok(terms.length >= 20 && terms.length <= 40, `${terms.length} terms`);
+  assert.equal(new Set(terms).size, terms.length);
 });
 
 const ROOM = { "src/base/mod.rs": "pub mod id;\n", "src/base/id.rs": "pub fn of() {}\n", "src/logs/row.rs": "pub fn of() {}\n", "src/api/logs.rs": "pub fn of() {}\n", "src/proxy/handle.rs": "pub fn of() {}\n" };
