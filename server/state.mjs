@@ -99,8 +99,10 @@ function noted(file) {
 
 /** A workerd whose server was killed together with what would have ended it. It still answers, and has our port. */
 function endOrphan(pid) {
-  const command = spawnSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" }).stdout ?? "";
-  if (!/workerd/.test(command)) return;
+  const is = (column) => (spawnSync("ps", ["-o", `${column}=`, "-p", String(pid)], { encoding: "utf8" }).stdout ?? "").trim();
+  if (!/workerd/.test(is("command"))) return;
   process.kill(pid, "SIGKILL");
+  // Its port is free when it is gone, or waits for init to notice.
+  for (let n = 0; n < 100 && /^[^Z]/.test(is("stat")); n += 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
   say(`ended process ${pid}, a workerd that an earlier server left behind.`);
 }
