@@ -2,15 +2,14 @@
 
 use super::log_list::{cursor, direction};
 use crate::conversation::Conversation;
-use crate::db::store::{Statement, Store, StoreError, row};
+use crate::db::store::{Store, StoreError};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::{chosen, flag, number};
 use crate::http::query::Query;
-use crate::logs::bodies;
 use crate::logs::filter::search::searched;
 use crate::logs::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
+use crate::logs::pieces::read;
 use crate::logs::row::{COLUMNS, Row};
-use crate::logs::stored::Stored;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 
@@ -201,7 +200,7 @@ impl Export {
     }
 
     async fn line(&self, store: &impl Store, row: &Row) -> Result<Option<String>, StoreError> {
-        let [request, response] = if self.bodies { bodies(store, &row.id).await? } else { [None, None] };
+        let [request, response] = if self.bodies { read::whole(store, &row.id).await? } else { [None, None] };
         if self.format == Format::FineTune {
             if [&request, &response].into_iter().flatten().any(|body| body.len() > MAX_EXAMPLE) {
                 return Ok(None);
@@ -242,34 +241,6 @@ fn cell(value: &Value) -> String {
         other => other.to_string(),
     };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
-async fn bodies(store: &impl Store, id: &str) -> Result<[Option<String>; 2], StoreError> {
-    row! {
-        struct Piece {
-            request: Option<String>,
-            response: Option<String>,
-            request_bytes: Option<u64>,
-            response_bytes: Option<u64>,
-            cut: Option<u8>,
-        }
-    }
-    let sql =
-        "SELECT request, response, request_bytes, response_bytes, cut FROM log_bodies WHERE log_id = ?1 ORDER BY seq";
-    let pieces = Statement::new(sql, [id.into()]);
-    let (mut request, mut response): (Option<String>, Option<String>) = (None, None);
-    let mut stored = Stored::default();
-    for piece in store.rows::<Piece>(pieces).await? {
-        if piece.request_bytes.or(piece.response_bytes).is_some() {
-            stored = Stored { request: piece.request_bytes, response: piece.response_bytes, cut: piece.cut == Some(1) };
-        }
-        for (whole, part) in [(&mut request, piece.request), (&mut response, piece.response)] {
-            if let Some(part) = part {
-                whole.get_or_insert_default().push_str(&part);
-            }
-        }
-    }
-    bodies::whole(store, id, stored, [request, response]).await
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/export`

@@ -2,28 +2,18 @@
 
 use super::{Place, feedback, object};
 use crate::api::effect::{Effect, Handled};
-use crate::db::store::{Bind, Statement, Store, row};
+use crate::db::store::{Statement, Store, row};
 use crate::feedback::locate;
 use crate::feedback::model::{Feedback, MAX_METADATA};
 use crate::feedback::pending;
 use crate::http::envelope::{ApiError, Reply, Span};
+use crate::logs::pieces::read;
 use crate::logs::row::exists;
 use crate::logs::row::{COLUMNS, Row};
 use serde_json::{Value, json};
 
 /// How many characters of a body its log shows.
 const HEAD: usize = 2_000;
-
-row! {
-    /// The beginning of a log's two bodies.
-    #[derive(Debug, Default)]
-    struct Heads {
-        request: Option<String>,
-        request_complete: Option<u8>,
-        response: Option<String>,
-        response_complete: Option<u8>,
-    }
-}
 
 row! {
     struct Count {
@@ -45,26 +35,31 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
         [id.into(), gateway.into()],
     );
     let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
-    // SQLite's substr and length end at a NUL character, comparison does not: a head cut there is not called complete.
-    let heads = Statement::new(
-        "SELECT substr(request, 1, ?2) AS request, request_bytes IS NULL AND substr(request, 1, ?2) = request AS request_complete, \
-         substr(response, 1, ?2) AS response, response_bytes IS NULL AND substr(response, 1, ?2) = response AS response_complete FROM log_bodies WHERE log_id = ?1 AND seq = 0",
-        [id.into(), Bind::Int(HEAD as i64)],
-    );
-    let heads = store.row::<Heads>(heads).await?.unwrap_or_default();
+    let bodies = read::rows(store, &[id]).await?.0.pop().unwrap_or_default();
     let mut shown = row.show();
     shown.extend([
         ("request_size".to_owned(), json!(row.request_size)),
         ("response_size".to_owned(), json!(row.response_size)),
-        ("request_head_complete".to_owned(), json!(heads.request_complete == Some(1))),
-        ("response_head_complete".to_owned(), json!(heads.response_complete == Some(1))),
     ]);
-    for (name, head) in [("request_head", heads.request), ("response_head", heads.response)] {
-        if let Some(head) = head {
-            shown.insert(name.to_owned(), json!(head));
+    for (name, body, stored) in
+        [("request", bodies.request, bodies.stored.request), ("response", bodies.response, bodies.stored.response)]
+    {
+        let head = body.map(|body| head(&body));
+        let is_complete = stored.is_none() && head.as_ref().is_some_and(|(_, is_complete)| *is_complete);
+        shown.insert(format!("{name}_head_complete"), json!(is_complete));
+        if let Some((head, _)) = head {
+            shown.insert(format!("{name}_head"), json!(head));
         }
     }
     Ok(Reply::result(shown))
+}
+
+/// The beginning of a body, and whether that is all of it.
+fn head(body: &str) -> (String, bool) {
+    match body.char_indices().nth(HEAD) {
+        None => (body.to_owned(), true),
+        Some((end, _)) => (body.get(..end).unwrap_or_default().to_owned(), false),
+    }
 }
 
 /// `PATCH /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}`
@@ -106,43 +101,29 @@ pub async fn patch<S: Store>(
 /// A stored body as it was received, with its own content type and without an envelope.
 pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Result<Reply, ApiError> {
     row! {
-        struct Piece {
-            content_type: Option<String>,
-            data: String,
-            /// Where it is in the log's object, and how long, when it is there.
-            offset: u64,
-            bytes: Option<u64>,
-            cut: Option<u8>,
+        struct Kinds {
+            request: Option<String>,
+            response: Option<String>,
         }
     }
-    let sql = match part {
-        Part::Request => {
-            "SELECT logs.request_content_type AS content_type, log_bodies.request AS data, 0 AS offset, request_bytes AS bytes, cut FROM logs \
-             JOIN log_bodies ON log_bodies.log_id = logs.id \
-             WHERE logs.id = ?1 AND logs.gateway = ?2 AND log_bodies.request IS NOT NULL ORDER BY log_bodies.seq"
-        }
-        Part::Response => {
-            "SELECT logs.response_content_type AS content_type, log_bodies.response AS data, coalesce(request_bytes, 0) AS offset, response_bytes AS bytes, cut FROM logs \
-             JOIN log_bodies ON log_bodies.log_id = logs.id \
-             WHERE logs.id = ?1 AND logs.gateway = ?2 AND log_bodies.response IS NOT NULL ORDER BY log_bodies.seq"
-        }
+    let sql = "SELECT request_content_type AS request, response_content_type AS response FROM logs \
+         WHERE id = ?1 AND gateway = ?2";
+    let kinds = store.row::<Kinds>(Statement::new(sql, [id.into(), gateway.into()])).await?;
+    let kinds = kinds.ok_or_else(ApiError::not_found)?;
+    let bodies = read::rows(store, &[id]).await?.0.pop().unwrap_or_default();
+    let stored = bodies.stored;
+    let (kind, body, offset, length) = match part {
+        Part::Request => (kinds.request, bodies.request, 0, stored.request),
+        Part::Response => (kinds.response, bodies.response, stored.request.unwrap_or(0), stored.response),
     };
-    let pieces: Vec<Piece> = store.rows(Statement::new(sql, [id.into(), gateway.into()])).await?;
-    let content_type = match pieces.first() {
-        None => return Err(ApiError::not_found()),
-        Some(piece) => shown_as(piece.content_type.as_deref()),
-    };
-    let object = match pieces.first() {
-        Some(Piece { bytes: Some(_), cut: Some(1), .. }) => {
-            let message = "The bucket did not take this body. Its beginning is in the log".to_owned();
-            return Err(ApiError { message, ..ApiError::not_found() });
-        }
-        Some(Piece { bytes: Some(length), offset, .. }) => {
-            Some(Span { id: id.to_owned(), offset: *offset, length: *length })
-        }
-        _ => None,
-    };
-    let body = if object.is_some() { String::new() } else { pieces.into_iter().map(|piece| piece.data).collect() };
+    let body = body.ok_or_else(ApiError::not_found)?;
+    let content_type = shown_as(kind.as_deref());
+    if length.is_some() && stored.cut {
+        let message = "The bucket did not take this body. Its beginning is in the log".to_owned();
+        return Err(ApiError { message, ..ApiError::not_found() });
+    }
+    let object = length.map(|length| Span { id: id.to_owned(), offset, length });
+    let body = if object.is_some() { String::new() } else { body };
     // The text comes from outside: no browser may take it for a page of ours.
     let headers = vec![("x-content-type-options", "nosniff".to_owned())];
     Ok(Reply { status: 200, content_type, headers, body, object })

@@ -11,6 +11,7 @@ use crate::credentials::google_token;
 use crate::credentials::vault::{self, EncryptionKeys};
 use crate::http::hosts::AllowedHosts;
 use crate::logs::metadata;
+use crate::logs::pieces::name::NamingKey;
 use crate::providers::address;
 use crate::providers::resolver;
 use serde_json::Value;
@@ -97,6 +98,11 @@ impl Config {
             Some(mark) if will_be_logged => id::mint_log(now_ms, random, mark),
             _ => id::mint(now_ms, random),
         }
+    }
+
+    /// What pieces of bodies are named with.
+    pub fn naming_key(&self) -> NamingKey {
+        self.mark.as_ref().map(NamingKey::new).unwrap_or_default()
     }
 
     /// Whether a text has a token of ours in it.

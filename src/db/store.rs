@@ -130,6 +130,10 @@ impl StoreError {
     /// Whether the reason is in the rows: then the same statement fails again, however often it is tried. These are SQLite's
     /// own words, which D1 repeats.
     pub fn is_of_the_rows(&self) -> bool {
+        // These two say that what was looked up has changed meanwhile.
+        if self.0.contains("piece_refs.refs") || self.0.contains("body_pieces.key") {
+            return false;
+        }
         ["malformed JSON", "constraint failed", "integer overflow", "is missing or of another type"]
             .iter()
             .any(|words| self.0.contains(words))

@@ -1,6 +1,8 @@
 //! What each call begins with.
 
+use crate::config::isolate_worker::config;
 use crate::logs::crash_worker;
+use crate::logs::writer_worker;
 use crate::platform::Runtime;
 use std::cell::Cell;
 use worker::{Context, Env};
@@ -13,6 +15,9 @@ thread_local! {
 pub fn runtime(env: Env, context: Context) -> Runtime {
     if !BEGUN.replace(true) {
         crash_worker::begin(&env, &context);
+        let runtime = Runtime::new(env, context);
+        writer_worker::begin_naming(config(&runtime).naming_key());
+        return runtime;
     }
     Runtime::new(env, context)
 }

@@ -13,10 +13,12 @@ use crate::evaluate::run;
 use crate::feedback::pending;
 use crate::gateways::shards_worker;
 use crate::logs::bodies;
+use crate::logs::pieces::{moves, release};
 use crate::logs::removal;
 use crate::logs::reprice;
 use crate::logs::retention;
 use crate::logs::rollup::merge;
+use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
 use crate::platform::{Runtime, console, now, random};
@@ -32,6 +34,12 @@ const TURN_MS: u64 = 5_000;
 
 /// How many logs of a deleted gateway go in one transaction; D1 ends a statement after 30 s.
 const DELETED_AT_ONCE: u32 = 2_000;
+
+/// Slices of old bodies that one invocation moves: it may send D1 a thousand statements.
+const MOVES_AT_ONCE: u32 = 200;
+
+/// Slices of pieces that are removed behind one request.
+const RELEASED_BEHIND: u32 = 20;
 
 thread_local! {
     /// How many rows are put aside because they could not be read, as far as this isolate knows.
@@ -55,6 +63,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     shards_worker::tell(runtime).await;
     let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(runtime, &all, &Whose::All).await;
+    pieces(runtime).await;
     objects(runtime).await;
     unread(runtime).await;
 }
@@ -143,6 +152,17 @@ async fn evaluations(store: &D1Store, whose: &Whose, runtime: &Rc<Runtime>) {
     console::failed("evaluation_failed", worked.await);
 }
 
+/// Removes the pieces of bodies that nothing refers to, and moves bodies of older versions to where long ones are now.
+async fn pieces(runtime: &Runtime) {
+    let until = now() + BUDGET_MS;
+    let moved = Cell::new(0);
+    let is_over = || moved.replace(moved.get() + 1) >= MOVES_AT_ONCE || now() > until;
+    for (_, store) in runtime.databases().unhurried().all() {
+        console::failed("pieces_failed", release::run(store, release::SLICE, || now() > until).await);
+        console::failed("moves_failed", moves::run(store, &writer_worker::naming(), moves::SLICE, is_over).await);
+    }
+}
+
 /// Removes the bodies in the bucket that no log has any more.
 pub async fn objects(runtime: &Rc<Runtime>) {
     let bucket = Bodies::new(&runtime.env);
@@ -162,6 +182,11 @@ pub async fn objects(runtime: &Rc<Runtime>) {
 /// Removes some of them, behind a request that may have made some. Notes of objects do not tell whose they are, so this is
 /// bounded instead: one slice of each.
 pub async fn some_objects(runtime: &Runtime) {
+    for (_, store) in runtime.databases().all() {
+        let slices = Cell::new(0);
+        let is_over = || slices.replace(slices.get() + 1) >= RELEASED_BEHIND;
+        console::failed("pieces_failed", release::run(store, release::SLICE, is_over).await);
+    }
     let bucket = Bodies::new(&runtime.env);
     if !bucket.is_bound() {
         return;

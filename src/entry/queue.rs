@@ -40,7 +40,7 @@ pub async fn receive(delivery: &Delivery, runtime: &Runtime) {
     for one in delivery.messages() {
         let one: Delivered = one.unchecked_into();
         let attempts = one.attempts() as u32;
-        match one.body().as_string().and_then(|text| Message::read(&text, attempts)) {
+        match one.body().as_string().and_then(|text| Message::read(&text, writer_worker::naming(), attempts)) {
             Some(message) => {
                 delivered.push(one);
                 messages.push(message);

@@ -10,9 +10,8 @@ use crate::conversation::Conversation;
 use crate::db::store::{Statement, Store, row};
 use crate::logs::bodies;
 use crate::logs::filter::{Ahead, Direction, Next};
-use crate::logs::stored::Stored;
+use crate::logs::pieces::read;
 use crate::pattern::budget::{Exhausted, Meter};
-use serde_json::Value;
 use std::cell::Cell;
 
 /// Bytes of bodies that are read at once, unless one log alone has more.
@@ -55,18 +54,6 @@ row! {
     }
 }
 
-row! {
-    struct Bodies {
-        id: String,
-        request: Option<String>,
-        response: Option<String>,
-        /// What of them is in the log's object.
-        request_bytes: Option<u64>,
-        response_bytes: Option<u64>,
-        cut: Option<u8>,
-    }
-}
-
 impl<S: Store, W: World> Run<'_, S, W> {
     /// The next logs of a pass, with their bodies, and where to go on behind them.
     pub(super) async fn answered(
@@ -85,16 +72,19 @@ impl<S: Store, W: World> Run<'_, S, W> {
         let group = self.group(|key| logs.bind(key));
         let (evaluation, evaluator) = (logs.bind(self.row.id.as_str()), logs.bind(id));
         let long = format!(
-            "(seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ} OR request_bytes > {MAX_READ} OR response_bytes > {MAX_READ})"
+            "(seq = 1 OR length(request) > {MAX_READ} OR length(response) > {MAX_READ} OR request_bytes > {MAX_READ} OR response_bytes > {MAX_READ} \
+             OR layout->>0 > {MAX_READ} OR layout->>1 > {MAX_READ})"
         );
-        let length = |body: &str| format!("coalesce({body}_bytes, length(CAST({body} AS BLOB)), 0)");
+        let length = |body: &str, place: u8| {
+            format!("coalesce({body}_bytes, layout->>{place}, length(CAST({body} AS BLOB)), 0)")
+        };
         let columns = format!(
             "logs.id AS id, {group} AS grp, EXISTS (SELECT 1 FROM log_bodies WHERE log_id = logs.id AND {long}) AS longer, \
              coalesce((SELECT {} + {} FROM log_bodies WHERE log_id = logs.id AND seq = 0), 0) AS bytes, \
              EXISTS (SELECT 1 FROM verdicts WHERE evaluation_id = {evaluation} AND evaluation_type_id = {evaluator} AND log_id = logs.id) AS judged, \
              NULL AS request, NULL AS response",
-            length("request"),
-            length("response")
+            length("request", 0),
+            length("response", 1)
         );
         let rest = format!("ORDER BY {} LIMIT {limit}", logs.in_time(Direction::Descending));
         let mut rows: Vec<Answered> = self.counted(logs.select(&columns, &rest)).await?;
@@ -112,12 +102,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
         if ids.is_empty() {
             return Ok(());
         }
-        let sql = "SELECT log_id AS id, request, response, request_bytes, response_bytes, cut FROM log_bodies \
-             WHERE log_id IN (SELECT value FROM json_each(?1)) AND seq = 0";
-        let bodies = Statement::new(sql, [Value::from(ids).to_string().into()]);
-        for Bodies { id, request, response, request_bytes, response_bytes, cut } in self.counted(bodies).await? {
+        let (all, read) = read::rows(self.store, &ids).await?;
+        self.progress.rows_read += read;
+        for read::Rows { id, request, response, stored } in all {
             let Some(row) = rows.iter_mut().find(|row| row.id == id) else { continue };
-            let stored = Stored { request: request_bytes, response: response_bytes, cut: cut == Some(1) };
             [row.request, row.response] = bodies::whole(self.store, &id, stored, [request, response]).await?;
         }
         Ok(())

@@ -118,6 +118,8 @@ mod tests {
     use super::*;
     use crate::db::store::row;
     use crate::logs::part::{Group, Part};
+    use crate::logs::pieces::name::NamingKey;
+    use crate::logs::pieces::plan::Plan;
     use crate::logs::record::LogRecord;
     use crate::logs::record::tests::{answered, call};
     use crate::logs::rows::statements;
@@ -130,7 +132,8 @@ mod tests {
         outcome.body = Some("{\"a\":\"ü\n\"}".to_owned());
         let records = vec![LogRecord::new(call("a"), outcome), LogRecord::new(call("b"), answered(Facts::default()))];
         let logs = records.iter().map(|record| record.id.clone()).collect();
-        Unfinished { logs, shard: 2, statements: statements(&Part::of(&Group::from(records))) }
+        let part = Part::of(&Group::from(records), NamingKey::default());
+        Unfinished { logs, shard: 2, statements: statements(&part, Plan::alone(&part)) }
     }
 
     fn logs(store: &impl Store) -> u64 {

@@ -4,6 +4,8 @@
 use crate::base::id;
 use crate::logs::crash_recovery::{self, Underway, Unfinished};
 use crate::logs::part::{Lost, Part};
+use crate::logs::pieces::name::NamingKey;
+use crate::logs::pieces::plan::Plan;
 use crate::logs::rows::statements;
 use crate::logs::writer_worker;
 use crate::platform::d1::D1Store;
@@ -85,7 +87,12 @@ fn hand_over() {
     let mut all = first.to_owned();
     for group in groups {
         let logs = group.records.iter().map(|record| record.id.clone()).collect();
-        let statements = statements(&Part::of(&group));
+        let statements = {
+            // In rows of their own: there is nobody to ask what is there.
+            let part = Part::of(&group, NamingKey::default());
+            let plan = Plan::alone(&part);
+            statements(&part, plan)
+        };
         all.push('\n');
         all.push_str(&Unfinished { logs, shard: group.shard, statements }.to_text());
     }

@@ -3,10 +3,13 @@
 //! A statement per request would cut the Worker's throughput to a fifth. This module holds what is waiting and how it
 //! is written; the timer and the database come from the shell.
 
-use crate::db::store::Store;
+use crate::db::store::{Store, StoreError};
 #[cfg(test)]
 use crate::logs::part::Lost;
 use crate::logs::part::{Group, Part};
+#[cfg(test)]
+use crate::logs::pieces::name::NamingKey;
+use crate::logs::pieces::plan::Plan;
 use crate::logs::record::LogRecord;
 use crate::logs::rollup::Tally;
 use crate::logs::rows::{self, MAX_JSON};
@@ -162,7 +165,11 @@ impl Waiting {
 /// Writes a group, for tests.
 #[cfg(test)]
 pub async fn write(store: &impl Store, group: Group, pause: impl AsyncFn(u64)) -> Vec<Lost> {
-    write_parts(store, vec![Part::of(&group)], &pause).await.err().map(Unwritten::lost).unwrap_or_default()
+    write_parts(store, vec![Part::of(&group, NamingKey::default())], &pause)
+        .await
+        .err()
+        .map(Unwritten::lost)
+        .unwrap_or_default()
 }
 
 /// Writes groups, or parts of them, trying again while time allows. `pause` waits so many milliseconds. A write that took
@@ -174,7 +181,7 @@ pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl 
         let mut failed = Vec::new();
         let mut reason = String::new();
         for part in parts {
-            if let Err(error) = store.batch(rows::statements(&part)).await {
+            if let Err(error) = write_part(store, &part, failures < FAILURES_TOGETHER).await {
                 reason = error.0;
                 failed.push(part);
             }
@@ -187,6 +194,12 @@ pub async fn write_parts(store: &impl Store, mut parts: Vec<Part>, pause: &impl 
         pause(*wait).await;
         parts = if failures == FAILURES_TOGETHER { failed.into_iter().flat_map(Part::apart).collect() } else { failed };
     }
+}
+
+/// Writes a part. What it shares with other logs is looked up anew each time: between a look and the write it may have changed.
+async fn write_part(store: &impl Store, part: &Part, shares: bool) -> Result<(), StoreError> {
+    let plan = if shares { Plan::shared(store, part).await? } else { Plan::alone(part) };
+    store.batch(rows::statements(part, plan)).await.map(drop)
 }
 
 // === impl Unwritten ===
@@ -204,6 +217,7 @@ mod tests {
     use crate::db::store::{Bind, Statement, row};
     use crate::logs::call::Call;
     use crate::logs::metadata;
+    use crate::logs::pieces::read;
     use crate::logs::record::tests::{answered, call};
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
@@ -342,15 +356,9 @@ mod tests {
         let text = "aü€😀".repeat(300_000);
         long.response_body = Some(text.clone());
         block_on(write(&store, vec![long].into(), async |_| {}));
-        row! {
-            struct Piece {
-                response: Option<String>,
-            }
-        }
-        let pieces: Vec<Piece> =
-            block_on(store.rows(Statement::new("SELECT response FROM log_bodies ORDER BY seq", []))).unwrap();
-        assert!(pieces.len() > 3);
-        assert_eq!(pieces.into_iter().filter_map(|piece| piece.response).collect::<String>(), text);
+        assert_eq!(count(&store, "SELECT count(*) AS n FROM body_pieces"), 4);
+        let [request, response] = block_on(read::whole(&store, "a")).unwrap();
+        assert!(request.as_deref() == Some("{}") && response == Some(text));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod page;
 pub mod paid_once;
 pub mod part;
+pub mod pieces;
 pub mod queue;
 pub mod queue_worker;
 pub mod record;

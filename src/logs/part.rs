@@ -1,8 +1,9 @@
 //! What is written in one transaction, as plain values: a group of records, and the parts that the statements take.
 
-use crate::db::store::Bind;
+use crate::logs::pieces::name::NamingKey;
 use crate::logs::record::LogRecord;
 use crate::logs::rollup::Tally;
+use crate::logs::stored::Stored;
 
 /// What is written in one transaction.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Group {
 pub struct Part {
     /// What it is known by: see [`Key`].
     pub id: String,
+    /// What pieces of its bodies are named with.
+    pub naming: NamingKey,
     pub entries: Vec<Entry>,
     /// What its requests add up to, as `tallies` has it; empty for nothing.
     pub tally: String,
@@ -41,20 +44,20 @@ pub struct Entry {
     pub log: String,
     /// The rows of `log_metadata`: JSON arrays with commas between them.
     pub metadata: String,
-    pub bodies: Vec<Body>,
+    pub bodies: Bodies,
     /// Whether there is an object of it in the bucket.
     pub object: bool,
     /// Whether there is a limit to how many logs the gateway has.
     pub has_log_limit: bool,
 }
 
-/// A row of `log_bodies`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    /// A JSON array, written together with others.
-    Short(String),
-    /// The values themselves: a long text is not worth escaping.
-    Long(Vec<Bind>),
+/// What was asked and answered, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Bodies {
+    pub request: Option<String>,
+    pub response: Option<String>,
+    /// Which of them are only the beginnings.
+    pub stored: Stored,
 }
 
 /// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,
@@ -74,13 +77,14 @@ impl Part {
     pub fn apart(self) -> Vec<Self> {
         let mut parts: Vec<Self> = Vec::new();
         for (number, entry) in self.entries.into_iter().enumerate() {
-            parts.push(Self { id: format!("{}/{number}", self.id), entries: vec![entry], ..Self::default() });
+            let id = format!("{}/{number}", self.id);
+            parts.push(Self { id, naming: self.naming, entries: vec![entry], ..Self::default() });
         }
         if !self.tally.is_empty() || !self.claims.is_empty() {
             // Behind the logs, which the claims are about.
             let id = format!("{}/{}", self.id, parts.len());
             let (tally, unlogged, claims) = (self.tally, self.unlogged, self.claims);
-            parts.push(Self { id, tally, unlogged, claims, entries: Vec::new() });
+            parts.push(Self { id, tally, unlogged, claims, ..Self::default() });
         }
         parts
     }

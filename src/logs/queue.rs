@@ -7,11 +7,15 @@ use crate::base::id;
 use crate::db::put_aside::{self, QUEUE};
 use crate::db::store::{Statement, Store, StoreError};
 use crate::logs::group_commit::{self, Unwritten};
-use crate::logs::part::{Body, Entry, Group, Lost, Part};
+use crate::logs::part::{Bodies, Entry, Group, Lost, Part};
+use crate::logs::pieces::name::NamingKey;
+use crate::logs::pieces::plan::{self, Plan};
 use crate::logs::retention::WRITTEN_MS;
 use crate::logs::rollup::Tally;
 use crate::logs::row;
 use crate::logs::rows;
+
+mod body;
 
 /// How long records wait for company where a queue is bound, in milliseconds: messages are paid for by number, and callers do not
 /// expect their rows at once.
@@ -88,18 +92,19 @@ pub async fn send(
     outbox: &impl Outbox,
     store: &impl Store,
     group: &Group,
+    naming: NamingKey,
     mint: impl Fn() -> String,
     pause: &impl AsyncFn(u64),
 ) -> Losses {
-    let (messages, mut parts) = packed(group, outbox.is_bound(), &mint);
+    let (messages, mut parts) = packed(group, naming, outbox.is_bound(), &mint);
     let unsent = sent(outbox, messages, pause).await;
     // By the same ids: a message that arrives although an error came back is known by then.
-    parts.extend(unsent.iter().filter_map(|message| Message::read(message, 0)).map(|message| message.part));
+    parts.extend(unsent.iter().filter_map(|message| Message::read(message, naming, 0)).map(|message| message.part));
     let mut losses = Losses::default();
     let Err(Unwritten { parts, reason }) = group_commit::write_parts(store, parts, pause).await else { return losses };
     for mut part in parts {
         // The database refused to the end: better the rows alone than nothing.
-        part.entries.iter_mut().for_each(|entry| entry.bodies.clear());
+        part.entries.iter_mut().for_each(|entry| entry.bodies = Bodies::default());
         let message = text(&part, group.shard).filter(|_| unsent.is_empty() && outbox.is_bound());
         let is_sent = match message {
             Some(message) => outbox.send(&[message]).await.is_ok(),
@@ -146,7 +151,7 @@ struct Draft {
 }
 
 /// A group as messages, and as what is to be written at once.
-fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<Part>) {
+fn packed(group: &Group, naming: NamingKey, sends: bool, mint: &impl Fn() -> String) -> (Vec<String>, Vec<Part>) {
     let (mut drafts, mut long): (Vec<Draft>, Draft) = (Vec::new(), Draft::default());
     long.part.unlogged = group.unlogged.attempts();
     long.tally = group.unlogged.clone();
@@ -176,6 +181,7 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
             continue;
         }
         part.id = id.take().unwrap_or_else(mint);
+        part.naming = naming;
         part.tally = tally.json();
         part.claims = tally.claims().to_vec();
         let is_short = sends && (length <= MAX_ENTRIES || part.entries.len() == 1);
@@ -189,7 +195,7 @@ fn packed(group: &Group, sends: bool, mint: &impl Fn() -> String) -> (Vec<String
 
 /// A part as a message for a database; `None` if no message has room for it. JSON has no line breaks of its own.
 fn text(part: &Part, shard: u32) -> Option<String> {
-    let Part { id, entries, tally, unlogged, claims } = part;
+    let Part { id, naming: _, entries, tally, unlogged, claims } = part;
     let mut text = format!("{MARK} {id} {shard}\n");
     if !tally.is_empty() {
         text.push_str(&format!("tally {unlogged} {tally}\n"));
@@ -207,11 +213,11 @@ fn text(part: &Part, shard: u32) -> Option<String> {
         if !metadata.is_empty() {
             text.push_str(&format!("metadata {metadata}\n"));
         }
-        for body in bodies {
-            match body {
-                Body::Short(row) => text.push_str(&format!("body {row}\n")),
-                Body::Long(_) => return None,
-            }
+        if bodies.length() > MAX_MESSAGE {
+            return None;
+        }
+        if let Some(row) = bodies.row(id) {
+            text.push_str(&format!("body {row}\n"));
         }
     }
     (text.len() <= MAX_MESSAGE).then_some(text)
@@ -234,20 +240,29 @@ pub async fn receive(
     for alone in [false, true] {
         let mut end = 0;
         while end < messages.len() && !is_over() {
-            let (begin, mut length, mut statements) = (end, 0, Vec::new());
+            let (begin, mut length) = (end, 0);
             while let Some(message) = messages.get(end) {
                 length += message.length;
                 if end > begin && (alone || length > MAX_TOGETHER) {
                     break;
                 }
-                if message.waits_for(shard) {
-                    statements.extend(rows::statements(&message.part));
-                }
                 end += 1;
             }
-            if statements.is_empty() {
+            let together = messages.get(begin..end).unwrap_or_default();
+            let parts: Vec<&Part> = together.iter().filter(|one| one.waits_for(shard)).map(|one| &one.part).collect();
+            if parts.is_empty() {
                 continue;
             }
+            let statements = match plan::look_up(store, &parts).await {
+                Ok((drafts, mut known)) => {
+                    let each = parts.iter().zip(&drafts);
+                    each.flat_map(|(part, drafts)| rows::statements(part, Plan::of(part, drafts, &mut known))).collect()
+                }
+                Err(error) => {
+                    cause = Some(error.0);
+                    continue;
+                }
+            };
             match store.batch(statements).await {
                 Ok(_) => {
                     for message in messages.get_mut(begin..end).unwrap_or_default() {
@@ -327,13 +342,13 @@ pub fn delay(attempts: u32) -> u32 {
 
 impl Message {
     /// Reads a message; `None` if it is not one of ours, or one of another version.
-    pub fn read(text: &str, attempts: u32) -> Option<Self> {
+    pub fn read(text: &str, naming: NamingKey, attempts: u32) -> Option<Self> {
         let mut lines = text.split_terminator('\n');
         let mut head = lines.next()?.split(' ');
         let (Some(MARK), Some(id), Some(shard), None) = (head.next(), head.next(), head.next(), head.next()) else {
             return None;
         };
-        let mut part = Part { id: id.to_owned(), ..Part::default() };
+        let mut part = Part { id: id.to_owned(), naming, ..Part::default() };
         for line in lines {
             let (kind, value) = line.split_once(' ')?;
             if kind == "tally" {
@@ -354,7 +369,7 @@ impl Message {
                     created_at: values.next()?.parse().ok()?,
                     log: values.next()?.to_owned(),
                     metadata: String::new(),
-                    bodies: Vec::new(),
+                    bodies: Bodies::default(),
                     object: false,
                     has_log_limit: false,
                 });
@@ -365,7 +380,7 @@ impl Message {
                 "metadata" => entry.metadata = value.to_owned(),
                 "object" => entry.object = true,
                 "limited" => entry.has_log_limit = true,
-                "body" => entry.bodies.push(Body::Short(value.to_owned())),
+                "body" => entry.bodies.add(value)?,
                 // What a newer version has to say must not be left out: that version will get it.
                 _ => return None,
             }
@@ -375,19 +390,6 @@ impl Message {
 
     fn waits_for(&self, shard: u32) -> bool {
         !self.done && self.shard == shard
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// About how long it is in a message; without end, if it cannot be in any.
-    fn length(&self) -> usize {
-        let body = |body: &Body| match body {
-            Body::Short(row) => row.len() + 10,
-            Body::Long(_) => MAX_MESSAGE,
-        };
-        150 + self.log.len() + self.metadata.len() + self.bodies.iter().map(body).sum::<usize>()
     }
 }
 

@@ -5,25 +5,26 @@ use crate::db::write_once::{Key, is_new};
 use crate::logs::bodies;
 use crate::logs::metadata;
 use crate::logs::paid_once;
-use crate::logs::part::{Body, Entry, Group, Part};
+use crate::logs::part::{Bodies, Entry, Group, Part};
+use crate::logs::pieces::name::NamingKey;
+use crate::logs::pieces::plan::{Piece, Plan};
 use crate::logs::record::LogRecord;
 use crate::logs::retention::capacity::{self, Arrival};
 use crate::logs::rollup;
-use crate::logs::stored::Stored;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
 pub const MAX_JSON: usize = 1_000_000;
 
-/// The longest piece of a body. Request and response share a row, and D1 limits a row to 2 MB.
-const PIECE: usize = 900_000;
+/// A piece of so many bytes is a value of its own, because a long text is not worth escaping.
+const LONG: usize = 8_000;
 
 /// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
 /// their gateway has no room.
-pub fn statements(part: &Part) -> Vec<Statement> {
+pub fn statements(part: &Part, plan: Plan) -> Vec<Statement> {
     let key = &Key::of(&part.id);
-    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries) };
+    let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries, plan) };
     if !part.tally.is_empty() {
         statements.push(rollup::leave(key, &part.tally));
     }
@@ -34,7 +35,7 @@ pub fn statements(part: &Part) -> Vec<Statement> {
     statements
 }
 
-fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
+fn rows(key: &Key<'_>, entries: &[Entry], plan: Plan) -> Vec<Statement> {
     let arrivals: Vec<Arrival<'_>> = entries.iter().map(Entry::arrival).collect();
     let (mut statements, places) = capacity::admit(key, &arrivals);
     let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
@@ -46,31 +47,48 @@ fn rows(key: &Key<'_>, entries: &[Entry]) -> Vec<Statement> {
     if metadata.len() > EMPTY_ARRAY {
         statements.push(Statement::new(INSERT_METADATA, key.binds([Bind::Text(metadata)])));
     }
-    let mut together: Vec<&str> = Vec::new();
-    let mut length = 0;
-    for body in entries.iter().flat_map(|entry| &entry.bodies) {
-        let row = match body {
-            Body::Short(row) => row,
-            Body::Long(row) => {
-                statements.push(Statement::new(INSERT_BODY, key.binds(row.clone())));
-                continue;
-            }
-        };
-        if length + row.len() > MAX_JSON && !together.is_empty() {
-            statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together.drain(..)))])));
-            length = 0;
+    let Plan { rows, pieces, refs } = plan;
+    if !refs.is_empty() {
+        let rows: Vec<Value> = refs
+            .iter()
+            .map(|one| json!([one.to.key.to_string(), one.to.digest(), u8::from(one.brought), one.log]))
+            .collect();
+        statements.push(Statement::new(COUNT_REFERENCES, key.binds([Value::from(rows).to_string().into()])));
+    }
+    let mut short = Vec::new();
+    for Piece { key: row, digest, before, content, log } in pieces {
+        if content.len() < LONG && digest.is_empty() {
+            short.push(json!([row.to_string(), before.map(|key| key.to_string()), content, log]).to_string());
+            continue;
         }
-        length += row.len();
-        together.push(row);
+        let sql = if digest.is_empty() { INSERT_OWN_PIECE } else { INSERT_PIECE };
+        let before = before.map(|key| key.to_string());
+        let binds = [row.to_string().into(), digest.into(), before.into(), content.into(), log.into()];
+        statements.push(Statement::new(sql, key.binds(binds)));
     }
-    if !together.is_empty() {
-        statements.push(Statement::new(INSERT_BODIES, key.binds([Bind::Text(json_array(together))])));
-    }
+    insert(&mut statements, key, INSERT_OWN_PIECES, &short);
+    insert(&mut statements, key, INSERT_BODIES, &rows);
     let objects: Vec<&str> = entries.iter().filter(|entry| entry.object).map(|entry| entry.id.as_str()).collect();
     if !objects.is_empty() {
         statements.push(bodies::turned_away(key, &objects));
     }
     statements
+}
+
+/// Adds the statements that insert rows, each of them with as many as D1 takes.
+fn insert(statements: &mut Vec<Statement>, key: &Key<'_>, sql: &'static str, rows: &[String]) {
+    let (mut together, mut length) = (Vec::new(), 0);
+    for row in rows {
+        if length + row.len() > MAX_JSON && !together.is_empty() {
+            statements.push(Statement::new(sql, key.binds([Bind::Text(json_array(together.drain(..)))])));
+            length = 0;
+        }
+        length += row.len();
+        together.push(row.as_str());
+    }
+    if !together.is_empty() {
+        statements.push(Statement::new(sql, key.binds([Bind::Text(json_array(together))])));
+    }
 }
 
 /// The last statement of a transaction, because those before it ask whether it was carried out already.
@@ -80,13 +98,13 @@ const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)"
 
 impl Part {
     /// A group as a whole.
-    pub fn of(group: &Group) -> Self {
+    pub fn of(group: &Group, naming: NamingKey) -> Self {
         let mut tally = group.unlogged.clone();
         group.records.iter().for_each(|record| tally.count(record));
         let entries = group.records.iter().map(Entry::of).collect();
         let rows = if tally.is_empty() { String::new() } else { tally.json() };
         let claims = tally.claims().to_vec();
-        Self { id: group.id.clone(), entries, tally: rows, unlogged: group.unlogged.attempts(), claims }
+        Self { id: group.id.clone(), naming, entries, tally: rows, unlogged: group.unlogged.attempts(), claims }
     }
 }
 
@@ -106,7 +124,11 @@ impl Entry {
             created_at: record.created_at,
             log: log_values(record),
             metadata: metadata.join(","),
-            bodies: body_rows(record),
+            bodies: Bodies {
+                request: record.request_body.clone(),
+                response: record.response_body.clone(),
+                stored: record.stored,
+            },
             object: !record.stored.is_empty(),
             has_log_limit: record.has_log_limit,
         }
@@ -206,17 +228,45 @@ const INSERT_METADATA: &str = concat!(
 );
 
 const INSERT_BODIES: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut) ",
+    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response, request_bytes, response_bytes, cut, own, messages, members, layout) ",
     rows!(),
-    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6 FROM rows \
+    "SELECT v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, v->>6, v->>7, v->>8, v->>9, v->>10 FROM rows \
      WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>0) AND ",
     is_new!()
 );
 
-const INSERT_BODY: &str = concat!(
-    "INSERT OR IGNORE INTO log_bodies (log_id, seq, request, response) \
-     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?1) AND ",
-    is_new!("?5, ?6")
+/// Counts references to pieces. A piece that is not there as planned makes the whole transaction fail, by a count that is null:
+/// one that should be there has been removed, or another transaction has brought the one that should be new.
+const COUNT_REFERENCES: &str = concat!(
+    "INSERT INTO piece_refs (key, refs) ",
+    rows!(),
+    "SELECT key, iif(there = brought, NULL, n - brought) FROM (SELECT CAST(v->>0 AS INTEGER) AS key, max(v->>2) AS brought, count(*) AS n, \
+       EXISTS (SELECT 1 FROM body_pieces WHERE body_pieces.key = CAST(v->>0 AS INTEGER) AND body_pieces.digest = v->>1) AS there \
+       FROM rows WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>3) GROUP BY v->>0, v->>1) \
+     WHERE (there = brought OR n > brought) AND ",
+    is_new!(),
+    " ON CONFLICT (key) DO UPDATE SET refs = refs + excluded.refs"
+);
+
+/// A piece that may be shared. That another transaction has brought it makes this one fail: its references would not be counted.
+const INSERT_PIECE: &str = concat!(
+    "INSERT INTO body_pieces (key, digest, before, content) SELECT CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), ?4 \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?5) AND ",
+    is_new!("?6, ?7")
+);
+
+const INSERT_OWN_PIECE: &str = concat!(
+    "INSERT OR IGNORE INTO body_pieces (key, digest, before, content) SELECT CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), ?4 \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = ?5) AND ",
+    is_new!("?6, ?7")
+);
+
+const INSERT_OWN_PIECES: &str = concat!(
+    "INSERT OR IGNORE INTO body_pieces (key, digest, before, content) ",
+    rows!(),
+    "SELECT CAST(v->>0 AS INTEGER), '', CAST(v->>1 AS INTEGER), v->>2 FROM rows \
+     WHERE EXISTS (SELECT 1 FROM logs WHERE logs.id = v->>3) AND ",
+    is_new!()
 );
 
 fn insert_logs() -> String {
@@ -235,50 +285,6 @@ fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
         .metadata_entries
         .iter()
         .map(|(key, value)| json!([record.id, key, metadata::searchable(value), record.gateway, record.created_at]))
-}
-
-fn body_rows(record: &LogRecord) -> Vec<Body> {
-    let Stored { request, response, cut } = record.stored;
-    if !record.stored.is_empty() {
-        let row = json!([record.id, 0, record.request_body, record.response_body, request, response, cut.then_some(1)]);
-        return vec![Body::Short(row.to_string())];
-    }
-    let mut requests = pieces(record.request_body.as_deref().unwrap_or(""));
-    let mut responses = pieces(record.response_body.as_deref().unwrap_or(""));
-    // An empty body that was kept differs from one that was not: it has a row with an empty text.
-    if record.request_body.is_some() && requests.is_empty() {
-        requests.push("");
-    }
-    if record.response_body.is_some() && responses.is_empty() {
-        responses.push("");
-    }
-    let rows = requests.len().max(responses.len());
-    (0..rows)
-        .map(|seq| {
-            let (request, response) = (requests.get(seq).copied(), responses.get(seq).copied());
-            if request.map_or(0, str::len) + response.map_or(0, str::len) > MAX_JSON / 4 {
-                let row = [Bind::from(record.id.as_str()), Bind::Int(seq as i64), request.into(), response.into()];
-                return Body::Long(row.into());
-            }
-            Body::Short(json!([record.id, seq, request, response]).to_string())
-        })
-        .collect()
-}
-
-/// A text in pieces of at most [`PIECE`] bytes, none of which ends within a character.
-fn pieces(text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut end = rest.len().min(PIECE);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let (piece, after) = rest.split_at(end);
-        pieces.push(piece);
-        rest = after;
-    }
-    pieces
 }
 
 /// The length of an array without anything in it.

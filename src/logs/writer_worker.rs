@@ -5,6 +5,7 @@ use crate::base::join_all::{Work, join_all};
 use crate::logs::bodies;
 use crate::logs::group_commit::{self, Waiting};
 use crate::logs::part::{Group, Lost};
+use crate::logs::pieces::name::NamingKey;
 use crate::logs::queue::{self, Outbox};
 use crate::logs::queue_worker::Queue;
 use crate::logs::record::LogRecord;
@@ -12,7 +13,7 @@ use crate::platform::bodies::{self as bucket, Bodies};
 use crate::platform::{Runtime, console, now, pause, random};
 use futures_util::FutureExt;
 use serde_json::json;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::LocalKey;
 
@@ -41,6 +42,8 @@ pub type Written = fn(Rc<Runtime>) -> Work<'static>;
 type Underway<T> = RefCell<Vec<(u64, Rc<T>)>>;
 
 thread_local! {
+    /// What pieces of bodies are named with. Nothing is shared before it is known.
+    static NAMING: Cell<NamingKey> = Cell::new(NamingKey::default());
     static WAITING: RefCell<Waiting> = RefCell::new(Waiting::default());
     /// What is on its way to the database.
     static WRITING: Underway<Group> = const { RefCell::new(Vec::new()) };
@@ -48,6 +51,16 @@ thread_local! {
     static PUTTING: Underway<String> = const { RefCell::new(Vec::new()) };
     /// The databases that logs were lost to, and when; what was lost with an instance that crashed has no database.
     static LOSING: RefCell<Vec<(Option<u32>, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Says what pieces of bodies are named with; once in each instance.
+pub fn begin_naming(key: NamingKey) {
+    NAMING.set(key);
+}
+
+/// What pieces of bodies are named with.
+pub fn naming() -> NamingKey {
+    NAMING.get()
 }
 
 /// Hands in a record, of which nothing but its figures is kept where `is_logged` is false. The first one after a quiet
@@ -136,7 +149,7 @@ async fn put_apart(record: &mut LogRecord, bodies: &Bodies) {
 async fn deliver(group: Rc<Group>, queue: &Queue, runtime: &Runtime) {
     let store = runtime.database_of(group.shard).within(PATIENCE_MS);
     let weight = group.records.iter().map(LogRecord::weight).sum();
-    let lost = queue::send(queue, &store, &group, mint, &pause).await;
+    let lost = queue::send(queue, &store, &group, naming(), mint, &pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|(_, other)| !Rc::ptr_eq(other, &group)));
     WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
     losing(Some(group.shard), !lost.logs.is_empty());

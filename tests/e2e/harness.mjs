@@ -224,5 +224,6 @@ export function compatibility() {
 function migrations() {
   const folder = join(root, "migrations");
   const sql = readdirSync(folder).filter((file) => file.endsWith(".sql")).sort().map((file) => readFileSync(join(folder, file), "utf8").replace(/^\s*--.*$/gm, ""));
-  return sql.join("\n").split(";").map((statement) => statement.replace(/\s+/g, " ").trim()).filter(Boolean);
+  // A trigger has statements inside.
+  return sql.join("\n").match(/\s*CREATE TRIGGER[^]*?\bEND\b|[^;]+/g).map((statement) => statement.replace(/\s+/g, " ").trim()).filter(Boolean);
 }

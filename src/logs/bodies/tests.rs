@@ -8,6 +8,7 @@ use crate::logs::bodies::*;
 use crate::logs::call::Call;
 use crate::logs::group_commit;
 use crate::logs::part::{Entry, Group};
+use crate::logs::pieces::name::NamingKey;
 use crate::logs::queue::{self, Message, Outbox};
 use crate::logs::record::tests::{answered, call};
 use crate::logs::removal;
@@ -226,8 +227,8 @@ fn a_message_says_that_there_is_an_object() {
     detach(&mut long);
     let outbox = Unsent::default();
     let group = Group { id: "g".to_owned(), shard: 0, records: vec![long.clone()], unlogged: Tally::default() };
-    block_on(queue::send(&outbox, &Sqlite::new(), &group, String::new, &async |_| {}));
+    block_on(queue::send(&outbox, &Sqlite::new(), &group, NamingKey::default(), String::new, &async |_| {}));
     let text = outbox.0.into_inner().pop().unwrap();
-    assert_eq!(Message::read(&text, 1).unwrap().part.entries, [Entry::of(&long)]);
+    assert_eq!(Message::read(&text, NamingKey::default(), 1).unwrap().part.entries, [Entry::of(&long)]);
     assert!(text.len() < 12_000 && text.contains("\nobject -\n"));
 }

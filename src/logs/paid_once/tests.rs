@@ -5,6 +5,8 @@ use crate::logs::claim::OPEN;
 use crate::logs::group_commit;
 use crate::logs::paid_once::*;
 use crate::logs::part::{Group, Part};
+use crate::logs::pieces::name::NamingKey;
+use crate::logs::pieces::plan::Plan;
 use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
 use crate::logs::rollup::merge;
@@ -240,7 +242,10 @@ fn ordinary_requests_cost_no_statement() {
     for record in [&ordinary, &unkept, &failed] {
         assert_eq!(record.claim, None);
     }
-    let statements = |records: Vec<LogRecord>| rows::statements(&Part::of(&group(records))).len();
+    let statements = |records: Vec<LogRecord>| {
+        let part = Part::of(&group(records), NamingKey::default());
+        rows::statements(&part, Plan::alone(&part)).len()
+    };
     assert_eq!(statements(vec![ordinary.clone(), unkept]), statements(vec![ordinary.clone()]));
     // A chat that its provider keeps is known by its log.
     let store = Sqlite::new();

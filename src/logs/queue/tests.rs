@@ -40,7 +40,7 @@ impl Outbox for Queue {
 impl Queue {
     fn delivered(&self, attempts: u32) -> Vec<Message> {
         let sent = self.sent.take().into_iter().flatten();
-        sent.map(|message| Message::read(&message, attempts).unwrap()).collect()
+        sent.map(|message| Message::read(&message, NamingKey::default(), attempts).unwrap()).collect()
     }
 }
 
@@ -86,7 +86,7 @@ fn minted() -> impl Fn() -> String {
 }
 
 fn sent(outbox: &Queue, store: &impl Store, group: Group) -> Losses {
-    block_on(send(outbox, store, &group, minted(), &async |_| {}))
+    block_on(send(outbox, store, &group, NamingKey::default(), minted(), &async |_| {}))
 }
 
 fn received(store: &impl Store, outbox: &Queue, messages: &[Message]) -> (Vec<bool>, Option<String>) {
@@ -336,7 +336,7 @@ fn a_message_that_no_database_can_read_is_put_aside_and_the_others_are_written()
     // Whole, so that it can be delivered again by hand.
     let kept = Statement::new("SELECT content AS id FROM put_aside", []);
     let kept = block_on(store.ids(kept)).unwrap().remove(0);
-    assert_eq!(Message::read(&kept, 1).unwrap().part, messages[1].part);
+    assert_eq!(Message::read(&kept, NamingKey::default(), 1).unwrap().part, messages[1].part);
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn what_is_no_message_of_ours_is_not_read() {
     let outbox = Queue::default();
     sent(&outbox, &Sqlite::new(), group(&[10]));
     let good = outbox.sent.borrow()[0][0].clone();
-    assert!(Message::read(&good, 1).is_some());
+    assert!(Message::read(&good, NamingKey::default(), 1).is_some());
     for bad in [
         "",
         "{}",
@@ -377,7 +377,7 @@ fn what_is_no_message_of_ours_is_not_read() {
         &format!("{good}novelty []\n"),
         &good.replace("\nlog ", "\nlog"),
     ] {
-        assert_eq!(Message::read(bad, 1), None, "{bad}");
+        assert_eq!(Message::read(bad, NamingKey::default(), 1), None, "{bad}");
     }
 }
 
@@ -403,7 +403,7 @@ fn a_message_is_for_one_database() {
     assert_eq!(stores.each_ref().map(logs), [0, 1, 1]);
     // What is taken apart stays with its database.
     let mut several = Message { shard: 2, attempts: 9, ..messages.remove(2) };
-    several.part = Part::of(&Group { shard: 2, ..group(&[10, 10]) });
+    several.part = Part::of(&Group { shard: 2, ..group(&[10, 10]) }, NamingKey::default());
     assert!(block_on(divided(&outbox, &several)));
     assert!(outbox.delivered(1).iter().all(|message| message.shard == 2));
 }

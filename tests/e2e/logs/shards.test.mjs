@@ -44,7 +44,7 @@ before(async () => {
   gw = await Gateway.start({ databases: 3, around: AROUND, others: [caller], bindings: { PROVIDER_KEYS: '{"openai":"sk-judge"}' } });
   for (const id of GATEWAYS) await gw.create(id);
 });
-after(() => gw.stop(/"event":"(request_failed|log_lost|gateways_untold|deletion_untold|audit_undelivered|settle_failed|feedback_undelivered|sweep_failed|retention)"/));
+after(() => gw.stop(/"event":"(request_failed|log_lost|gateways_untold|deletion_untold|audit_undelivered|settle_failed|feedback_undelivered|sweep_failed|pieces_failed|moves_failed|retention)"/));
 
 const plan = (now) => fetch(`${gw.url}/__plan`, { method: "POST", body: JSON.stringify({ down: [], unbound: [], ...now }) });
 const chat = (gateway, headers) => gw.call("openai/chat/completions", { gateway, json: CHAT, headers });

@@ -162,6 +162,6 @@ test("what looks like a token of ours goes to no provider, however it is spelled
     await raw(`${gw.url}/v1/acct/gw`, { method: "POST", body: JSON.stringify(elements), headers: OURS });
     assert.ok(!JSON.stringify(gw.upstream.last.headers).includes(token) && gw.upstream.last.url === "/v1/x");
   }
-  const rows = JSON.stringify([await gw.rows("SELECT * FROM logs"), await gw.rows("SELECT * FROM log_bodies")]);
+  const rows = JSON.stringify([await gw.rows("SELECT * FROM logs"), await gw.rows("SELECT * FROM log_bodies"), await gw.rows("SELECT content FROM body_pieces")]);
   assert.ok(!rows.includes(own) && !rows.includes(TOKEN));
 });

@@ -32,7 +32,7 @@ async function ask({ path = "openai/chat/completions", gateway = "gw", headers =
   return got;
 }
 
-const stored = async () => JSON.stringify([await gw.rows("SELECT * FROM logs"), await gw.rows("SELECT * FROM log_bodies"), await gw.rows("SELECT * FROM log_metadata")]);
+const stored = async () => JSON.stringify([await gw.rows("SELECT * FROM logs"), await gw.rows("SELECT * FROM log_bodies"), await gw.rows("SELECT content FROM body_pieces"), await gw.rows("SELECT * FROM log_metadata")]);
 const clean = (text) => assert.ok(!text.includes("CANARY") && !text.includes(Buffer.from("CANARY").toString("base64").slice(0, 7)), text);
 
 test("a kept key that is echoed reaches neither the caller nor the row, in any spelling", async () => {

@@ -54,7 +54,7 @@ test("a key in a subprotocol reaches the provider and no row", async () => {
   socket.close();
   assert.equal(gw.upstream.last.headers["sec-websocket-protocol"], "realtime, openai-insecure-api-key.sk-CANARY");
   await gw.logOf(await gw.call("openai/models", { headers: { "cf-aig-authorization": TOKEN } }));
-  const stored = JSON.stringify([await gw.rows("SELECT * FROM logs"), await gw.rows("SELECT * FROM log_bodies")]);
+  const stored = JSON.stringify([await gw.rows("SELECT * FROM logs"), await gw.rows("SELECT * FROM log_bodies"), await gw.rows("SELECT content FROM body_pieces")]);
   assert.ok(stored.includes("realtime") && !stored.includes("CANARY") && !stored.includes(TOKEN));
 });
 
