@@ -7,7 +7,7 @@ use super::run::{Run, Stop, World, known, lease};
 use super::tally::Sums;
 use super::verdicts::verdict;
 use crate::conversation::Conversation;
-use crate::db::store::{Statement, Store, row};
+use crate::db::store::{Store, row};
 use crate::logs::bodies;
 use crate::logs::filter::{Ahead, Direction, Next};
 use crate::logs::pieces::read;
