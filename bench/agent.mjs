@@ -20,16 +20,22 @@ function output(seed, length) {
   return text.slice(0, length);
 }
 
-/** The body of the n-th turn, counted from 0. `session` makes another session of it. */
-export function turn(n, session = 0, { model = "claude-sonnet-4-5", turns = TURNS } = {}) {
+/** The body of the n-th turn, counted from 0. `session` makes another session of it; `first` are members that come first. */
+export function turn(n, session = 0, { first = { model: "claude-sonnet-4-5" }, turns = TURNS } = {}) {
   const size = (LAST - JSON.stringify([TOOLS, SYSTEM]).length) / turns / 1.12;
-  const messages = [{ role: "user", content: [{ type: "text", text: output(session * 1_000, size) }] }];
+  const messages = [{ role: "user", content: [{ type: "text", text: `Session ${String(session).padStart(8, "0")}\n${output(session * 1_000, size)}` }] }];
   for (let past = 1; past <= n; past += 1) {
-    const id = `toolu_${session}_${past}`;
+    const id = `toolu_${past}`;
     messages.push({ role: "assistant", content: [{ type: "text", text: "I look at the next file." }, { type: "tool_use", id, name: "tool_1", input: { path: `src/file_${past}.rs` } }] });
     messages.push({ role: "user", content: [{ type: "tool_result", tool_use_id: id, content: output(session * 1_000 + past, size) }] });
   }
   const users = messages.filter(({ role }) => role === "user");
   for (const { content } of users.slice(-2)) content.at(-1).cache_control = { type: "ephemeral" };
-  return JSON.stringify({ model, max_tokens: 8_192, messages, system: SYSTEM, tools: TOOLS });
+  return JSON.stringify({ ...first, max_tokens: 8_192, messages, system: SYSTEM, tools: TOOLS });
+}
+
+/** A turn for a load that counts its sessions: what stands before and behind the session's number. */
+export function counted(n, first) {
+  const [before, behind] = turn(n, 0, { first }).split("Session 00000000");
+  return [`${before}Session `, behind];
 }

@@ -22,12 +22,23 @@ export function compiled(folder, name) {
 }
 
 /** wrk reads its request from a Lua file and ends with what `done` writes. */
-function script(headers, body) {
+function script(headers, { body, turns }) {
   const text = (value) => `[==[${value}]==]`;
+  // Each run begins with sessions that no run before had.
+  const session = Math.floor(Date.now() / 100) % 10_000_000;
+  const sent = turns && `local turns = {${turns().map((parts) => `{${parts.map(text).join(", ")}}`).join(",\n")}}
+local sent = 0
+function request()
+  local turn = turns[sent % #turns + 1]
+  local session = string.format("%08d", ${session} + math.floor(sent / #turns))
+  sent = sent + 1
+  return wrk.format(nil, nil, nil, turn[1] .. session .. turn[2])
+end`;
   const lines = Object.entries(headers).map(([name, value]) => `wrk.headers[ ${text(name)} ] = ${text(value)}`);
   return `wrk.method = "POST"
 wrk.body = ${text(body)}
 ${lines.join("\n")}
+${sent ?? ""}
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format("RESULT %d %d %d %d %d %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(90),
@@ -53,7 +64,7 @@ export async function load(folder, lane, work, connections, seconds) {
 async function flatOut(folder, lane, work, connections, seconds) {
   const { url, headers } = lane.request;
   const file = join(folder, `${lane.name}-${work}.lua`);
-  fs.writeFileSync(file, script(headers, WORK[work].body));
+  fs.writeFileSync(file, script(headers, WORK[work]));
   const { stdout, stderr } = await run("wrk", ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "30s", "-s", file, url]);
   const result = /^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$/m.exec(stdout);
   if (!result || stderr) throw new Failure(`wrk did not say what it measured:\n${stdout}${stderr}`);
@@ -97,7 +108,7 @@ export function background(folder, lane, work, { connections, rate }) {
     child = spawn(compiled(folder, "client"), ["rate", url, "--body", body, ...args, "--clients", connections, "--rate", rate, "--seconds", 120].map(String), { stdio: "ignore" });
   } else {
     const file = join(folder, `${lane.name}-${work}.lua`);
-    fs.writeFileSync(file, script(headers, WORK[work].body));
+    fs.writeFileSync(file, script(headers, WORK[work]));
     child = spawn("wrk", ["-t1", `-c${connections}`, "-d120s", "--timeout", "30s", "-s", file, url], { stdio: "ignore" });
   }
   const ended = new Promise((resolve) => child.once("exit", resolve));

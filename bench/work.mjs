@@ -1,6 +1,7 @@
 // What is asked of the stand-in, and which lanes are asked over how many connections. Its answer is named in the request's
 // `user`, which every gateway passes on.
 import { Failure } from "../scripts/toolchain.mjs";
+import { counted, turn, TURNS } from "./agent.mjs";
 
 const MEGABYTE = 1_000_000;
 
@@ -17,11 +18,14 @@ const question = (mark, { stream = false, size = 0 } = {}) => {
   });
 };
 
-/** `heavy` is so few a second that a load must not be cut off by the clock; of `paced` every event is looked at. */
+const agent = { model: "gpt-4o", user: "bench-json500" };
+
+/** `turns` are sent one after the other, again and again, each time as another session. `heavy` is so few a second that a load must not be cut off by the clock; of `paced` every event is looked at. */
 export const WORK = {
   json: { title: "0.5 KB of JSON", body: question("json500") },
   json50: { title: "50 KB of JSON", body: question("json50000") },
   upload: { title: "a request of 1 MB", body: question("json500", { size: MEGABYTE }) },
+  agent: { title: "an agent's 40 turns, to 400 KB", body: turn(TURNS - 1, 0, { first: agent }), turns: () => Array.from({ length: TURNS }, (_, n) => counted(n, agent)) },
   sse22: { title: "22 events at once", body: question("sse22", { stream: true }), events: 22 },
   sse2000: { title: "2,000 events at once", body: question("sse2000", { stream: true }), events: 2_000, heavy: true },
   paced: { title: "64 events, one in 20 ms", body: question("paced64x20", { stream: true }), events: 64, paced: true },
@@ -38,6 +42,7 @@ export const CELLS = [
   { work: "json50", connections: 1, lanes: ["bare", "tollgate", "served"] },
   { work: "json50", connections: 16, lanes: MAIN },
   { work: "upload", connections: 16, lanes: MAIN },
+  { work: "agent", connections: 1, lanes: ["bare", "tollgate-no-log", "tollgate"], long: true },
   { work: "sse22", connections: 16, lanes: MAIN },
   { work: "sse2000", connections: 16, lanes: MAIN, long: true },
   { work: "paced", connections: 16, lanes: [...MAIN, "litellm"] },
