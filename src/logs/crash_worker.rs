@@ -88,7 +88,7 @@ fn hand_over() {
     for group in groups {
         let logs = group.records.iter().map(|record| record.id.clone()).collect();
         let statements = {
-            // In rows of their own: there is nobody to ask what is there.
+            // In rows of their own: the database cannot be asked now what it has.
             let part = Part::of(&group, NamingKey::default());
             let plan = Plan::alone(&part);
             statements(&part, plan)

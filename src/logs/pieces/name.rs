@@ -1,6 +1,6 @@
 //! Names of pieces: keyed hashes of their content and all that stands before it in the chain.
 //!
-//! The key is made of the admin token and the gateway. Without it nobody can make two texts with one name, nor find out by a name
+//! The key is made of the admin token and the gateway. Without it no caller can make two texts with one name, nor find out by a name
 //! what is stored. A faster hash than SHA-256 is enough for that: SipHash is made to keep its key.
 
 use crate::base::id::MarkKey;
