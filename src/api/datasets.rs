@@ -10,6 +10,7 @@ use crate::http::page::Page;
 use crate::http::params::flag;
 use crate::http::query::Query;
 use crate::logs::filter::{self, Filters};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -33,6 +34,20 @@ struct Draft {
     name: String,
     enable: bool,
     filters: Value,
+}
+
+/// A dataset as answers show it, and as evaluations keep it.
+#[derive(Serialize)]
+pub struct Shown<'a> {
+    id: &'a str,
+    gateway_id: &'a str,
+    account_id: &'a str,
+    account_tag: &'a str,
+    name: &'a str,
+    enable: bool,
+    filters: Value,
+    created_at: String,
+    modified_at: String,
 }
 
 pub async fn find(store: &impl Store, gateway: i64, id: &str) -> Result<Option<Dataset>, StoreError> {
@@ -60,7 +75,7 @@ pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Resul
         query.get("search").map(str::to_ascii_lowercase).into(),
     ];
     let (rows, info) = page.read::<Dataset>(store, COLUMNS, matching, "created_at DESC, id DESC", binds).await?;
-    let shown: Vec<Value> = rows.iter().map(|row| row.show(place)).collect();
+    let shown: Vec<Shown<'_>> = rows.iter().map(|row| row.show(place)).collect();
     Ok(Reply::list(shown, info))
 }
 
@@ -158,18 +173,18 @@ impl Dataset {
         filter::from_json(&filters, &[]).map_or(0, |filters| filters.count())
     }
 
-    pub fn show(&self, place: &Place<'_>) -> Value {
-        json!({
-            "id": self.id,
-            "gateway_id": place.gateway,
-            "account_id": place.account,
-            "account_tag": place.account,
-            "name": self.name,
-            "enable": self.enable == 1,
-            "filters": serde_json::from_str::<Value>(&self.filters).unwrap_or(Value::Null),
-            "created_at": timestamp::format(self.created_at),
-            "modified_at": timestamp::format(self.modified_at),
-        })
+    pub fn show<'a>(&'a self, place: &Place<'a>) -> Shown<'a> {
+        Shown {
+            id: &self.id,
+            gateway_id: place.gateway,
+            account_id: place.account,
+            account_tag: place.account,
+            name: &self.name,
+            enable: self.is_enabled(),
+            filters: serde_json::from_str(&self.filters).unwrap_or_default(),
+            created_at: timestamp::format(self.created_at),
+            modified_at: timestamp::format(self.modified_at),
+        }
     }
 }
 

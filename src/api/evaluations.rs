@@ -220,7 +220,7 @@ async fn chosen(
             );
             return Err(wrong(&rule));
         }
-        found.push(dataset.show(place));
+        found.push(json!(dataset.show(place)));
     }
     Ok(found)
 }

@@ -16,9 +16,25 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
 use crate::providers::table;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
+
+/// A gateway as answers show it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    settings: &'a GatewaySettings,
+    id: &'a str,
+    account_id: &'a str,
+    account_tag: &'a str,
+    internal_id: &'a str,
+    is_default: bool,
+    log_database: u32,
+    created_at: String,
+    modified_at: String,
+}
 
 /// `GET /accounts/{account}/ai-gateway/gateways`
 ///
@@ -30,9 +46,9 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Cal
          AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))";
     let binds = vec![account.into(), search.into(), caller.gateways().into()];
     let (rows, info) = page.read::<Row>(store, COLUMNS, matching, "created_at, key", binds).await?;
-    let gateways =
-        rows.into_iter().map(|row| Ok(show(&Gateway::read(row)?))).collect::<Result<Vec<Value>, StoreError>>()?;
-    Ok(Reply::list(gateways, info))
+    let gateways = rows.into_iter().map(Gateway::read).collect::<Result<Vec<Gateway>, StoreError>>()?;
+    let shown: Vec<Shown<'_>> = gateways.iter().map(show).collect();
+    Ok(Reply::list(shown, info))
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}`
@@ -182,22 +198,18 @@ async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Gateway
     find(store, account, id).await?.ok_or_else(ApiError::not_found)
 }
 
-/// A gateway as the API shows it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
-fn show(gateway: &Gateway) -> Value {
-    let mut shown = serde_json::to_value(&gateway.settings).unwrap_or_default();
-    if let Some(fields) = shown.as_object_mut() {
-        fields.extend([
-            ("id".to_owned(), json!(gateway.id)),
-            ("account_id".to_owned(), json!(gateway.account_id)),
-            ("account_tag".to_owned(), json!(gateway.account_id)),
-            ("internal_id".to_owned(), json!(gateway.internal_id)),
-            ("is_default".to_owned(), json!(gateway.id == DEFAULT)),
-            ("log_database".to_owned(), json!(gateway.shard)),
-            ("created_at".to_owned(), json!(timestamp::format(gateway.created_at))),
-            ("modified_at".to_owned(), json!(timestamp::format(gateway.modified_at))),
-        ]);
+fn show(gateway: &Gateway) -> Shown<'_> {
+    Shown {
+        settings: &gateway.settings,
+        id: &gateway.id,
+        account_id: &gateway.account_id,
+        account_tag: &gateway.account_id,
+        internal_id: &gateway.internal_id,
+        is_default: gateway.id == DEFAULT,
+        log_database: gateway.shard,
+        created_at: timestamp::format(gateway.created_at),
+        modified_at: timestamp::format(gateway.modified_at),
     }
-    shown
 }
 
 #[cfg(test)]
@@ -214,6 +226,7 @@ mod tests {
     use crate::testing::sqlite::{Faulty, Sqlite};
     use crate::wire::Facts;
     use pollster::block_on;
+    use serde_json::json;
 
     const NOW: u64 = 1_700_000_000_000;
 

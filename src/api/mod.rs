@@ -5,6 +5,7 @@ pub mod audit;
 pub mod billing;
 pub mod cache;
 pub mod control;
+mod cost_rates;
 pub mod costs;
 pub mod custom_providers;
 pub mod datasets;

@@ -16,7 +16,8 @@ use crate::http::page::Page;
 use crate::http::query::Query;
 use crate::providers::address;
 use crate::providers::table::{self, KeyForm};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -54,13 +55,31 @@ struct KeyProvider {
     upstream: Option<String>,
 }
 
+/// A key as answers show it: without itself.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    gateway_id: &'a str,
+    provider_slug: &'a str,
+    alias: &'a str,
+    default_config: bool,
+    secret_id: &'a str,
+    secret_preview: &'a str,
+    has_secret: bool,
+    encryption_key_id: Option<&'a str>,
+    rate_limit: Option<u64>,
+    rate_limit_period: u64,
+    created_at: String,
+    modified_at: String,
+}
+
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs`
 pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![place.key.into()];
     let order = "created_at, id";
     let (rows, info) = page.read::<Row>(store, COLUMNS, "provider_configs WHERE gateway = ?1", order, binds).await?;
-    let shown: Vec<Value> = rows.iter().map(|row| show(row, place)).collect();
+    let shown: Vec<Shown<'_>> = rows.iter().map(|row| show(row, place)).collect();
     Ok(Reply::list(shown, info))
 }
 
@@ -349,22 +368,22 @@ impl Stored {
     }
 }
 
-fn show(row: &Row, place: &Place<'_>) -> Value {
-    json!({
-        "id": row.id,
-        "gateway_id": place.gateway,
-        "provider_slug": row.provider,
-        "alias": row.alias,
-        "default_config": row.default_config == 1,
-        "secret_id": row.reference.as_ref().unwrap_or(&row.id),
-        "secret_preview": row.preview,
-        "has_secret": row.secret.is_some() || row.reference.is_some(),
-        "encryption_key_id": row.key_id,
-        "rate_limit": row.rate_limit,
-        "rate_limit_period": row.rate_limit_period,
-        "created_at": timestamp::format(row.created_at),
-        "modified_at": timestamp::format(row.modified_at),
-    })
+fn show<'a>(row: &'a Row, place: &Place<'a>) -> Shown<'a> {
+    Shown {
+        id: &row.id,
+        gateway_id: place.gateway,
+        provider_slug: &row.provider,
+        alias: &row.alias,
+        default_config: row.default_config == 1,
+        secret_id: row.reference.as_ref().unwrap_or(&row.id),
+        secret_preview: &row.preview,
+        has_secret: row.secret.is_some() || row.reference.is_some(),
+        encryption_key_id: row.key_id.as_deref(),
+        rate_limit: row.rate_limit,
+        rate_limit_period: row.rate_limit_period,
+        created_at: timestamp::format(row.created_at),
+        modified_at: timestamp::format(row.modified_at),
+    }
 }
 
 #[cfg(test)]

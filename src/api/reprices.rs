@@ -10,6 +10,7 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
 use crate::logs::filter;
 use crate::logs::reprice;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// How long a finished job can be looked at, in milliseconds.
@@ -32,6 +33,23 @@ row! {
         created_at: u64,
         modified_at: u64,
     }
+}
+
+/// A job as answers show it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    gateway_id: &'a str,
+    dry_run: bool,
+    selection: Value,
+    processed: bool,
+    error: Option<&'a str>,
+    logs_seen: u64,
+    logs_changed: u64,
+    cost_before: f64,
+    cost_after: f64,
+    created_at: String,
+    modified_at: String,
 }
 
 /// `POST /accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice`
@@ -120,21 +138,21 @@ fn in_body(error: ApiError) -> ApiError {
 // === impl Row ===
 
 impl Row {
-    fn show(&self, gateway: &str) -> Value {
-        json!({
-            "id": self.id,
-            "gateway_id": gateway,
-            "dry_run": self.dry_run == 1,
-            "selection": shown(&reprice::query(&self.query)),
-            "processed": self.processed == 1,
-            "error": self.error,
-            "logs_seen": self.logs_seen,
-            "logs_changed": self.logs_changed,
-            "cost_before": self.cost_before,
-            "cost_after": self.cost_after,
-            "created_at": timestamp::format(self.created_at),
-            "modified_at": timestamp::format(self.modified_at),
-        })
+    fn show<'a>(&'a self, gateway: &'a str) -> Shown<'a> {
+        Shown {
+            id: &self.id,
+            gateway_id: gateway,
+            dry_run: self.dry_run == 1,
+            selection: shown(&reprice::query(&self.query)),
+            processed: self.processed == 1,
+            error: self.error.as_deref(),
+            logs_seen: self.logs_seen,
+            logs_changed: self.logs_changed,
+            cost_before: self.cost_before,
+            cost_after: self.cost_after,
+            created_at: timestamp::format(self.created_at),
+            modified_at: timestamp::format(self.modified_at),
+        }
     }
 }
 

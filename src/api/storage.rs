@@ -6,7 +6,7 @@ use crate::db::store::{Statement, Store, row};
 use crate::db::whose::Whose;
 use crate::gateways::gateway::{self, Gateway};
 use crate::http::envelope::{ApiError, Reply};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 row! {
     struct Row {
@@ -25,6 +25,30 @@ row! {
         run_logs: u64,
         run_bodies: u64,
     }
+}
+
+/// What answers show.
+#[derive(Serialize)]
+struct Shown<'a> {
+    logs: u64,
+    oldest: Option<String>,
+    log_management: Option<u64>,
+    log_management_strategy: Option<&'a str>,
+    log_retention_days: Option<u64>,
+    log_body_retention_days: Option<u64>,
+    not_stored: u64,
+    full_since: Option<String>,
+    bodies_removed_before: Option<String>,
+    logs_removed: u64,
+    bodies_removed: u64,
+    last_run: Option<LastRun>,
+}
+
+#[derive(Serialize)]
+struct LastRun {
+    at: String,
+    logs_removed: u64,
+    bodies_removed: u64,
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/storage`
@@ -53,26 +77,27 @@ pub async fn get(store: &impl Store, gateway: &Gateway) -> Handled {
 // === impl Row ===
 
 impl Row {
-    fn show(&self) -> Value {
+    fn show(&self) -> Shown<'_> {
         let time = |at: Option<u64>| at.map(timestamp::format);
         // What made room since the last log was turned away has written nothing here.
         let is_full = self.strategy == "STOP_INSERTING" && self.log_management.is_some_and(|most| self.logs >= most);
-        let run = self.run_at.map(|at| {
-            json!({ "at": timestamp::format(at), "logs_removed": self.run_logs, "bodies_removed": self.run_bodies })
-        });
-        json!({
-            "logs": self.logs,
-            "oldest": time(self.oldest),
-            "log_management": self.log_management,
-            "log_management_strategy": self.log_management.map(|_| &self.strategy),
-            "log_retention_days": self.log_retention_days,
-            "log_body_retention_days": self.log_body_retention_days,
-            "not_stored": self.not_stored,
-            "full_since": time(self.full_since.filter(|_| is_full)),
-            "bodies_removed_before": time((self.bodies_at > 0).then_some(self.bodies_at)),
-            "logs_removed": self.logs_removed,
-            "bodies_removed": self.bodies_removed,
-            "last_run": run,
-        })
+        Shown {
+            logs: self.logs,
+            oldest: time(self.oldest),
+            log_management: self.log_management,
+            log_management_strategy: self.log_management.map(|_| self.strategy.as_str()),
+            log_retention_days: self.log_retention_days,
+            log_body_retention_days: self.log_body_retention_days,
+            not_stored: self.not_stored,
+            full_since: time(self.full_since.filter(|_| is_full)),
+            bodies_removed_before: time((self.bodies_at > 0).then_some(self.bodies_at)),
+            logs_removed: self.logs_removed,
+            bodies_removed: self.bodies_removed,
+            last_run: self.run_at.map(|at| LastRun {
+                at: timestamp::format(at),
+                logs_removed: self.run_logs,
+                bodies_removed: self.run_bodies,
+            }),
+        }
     }
 }

@@ -13,18 +13,35 @@ use crate::gateways::gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 
 const MAX_GATEWAYS: usize = 100;
+
+/// A token as answers show it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    name: &'a str,
+    gateways: Option<Value>,
+    permissions: Value,
+    /// The token itself, in the one answer that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    created_at: String,
+    modified_at: String,
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+}
 
 /// `GET /accounts/{account}/ai-gateway/tokens`
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![account.into()];
     let (rows, info) = page.read::<Row>(store, COLUMNS, "tokens WHERE account_id = ?1", "id DESC", binds).await?;
-    let shown: Vec<Value> = rows.iter().map(show).collect();
+    let shown: Vec<Shown<'_>> = rows.iter().map(show).collect();
     Ok(Reply::list(shown, info))
 }
 
@@ -113,11 +130,8 @@ pub async fn revoke(store: &impl Store, account: &str, id: &str, actor: &Actor<'
 }
 
 async fn shown_once(store: &impl Store, account: &str, id: &str, value: String) -> Result<Reply, ApiError> {
-    let mut shown = show(&existing(store, account, id).await?);
-    if let Some(shown) = shown.as_object_mut() {
-        shown.insert("value".to_owned(), json!(value));
-    }
-    Ok(Reply::result(shown))
+    let token = existing(store, account, id).await?;
+    Ok(Reply::result(Shown { value: Some(value), ..show(&token) }))
 }
 
 fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
@@ -177,15 +191,16 @@ fn expiry(body: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, ApiErro
     }
 }
 
-fn show(row: &Row) -> Value {
-    json!({
-        "id": row.id,
-        "name": row.name,
-        "gateways": row.gateways.as_deref().and_then(|all| serde_json::from_str::<Value>(all).ok()),
-        "permissions": serde_json::from_str::<Value>(&row.permissions).unwrap_or_default(),
-        "created_at": timestamp::format(row.created_at),
-        "modified_at": timestamp::format(row.modified_at),
-        "expires_at": row.expires_at.map(timestamp::format),
-        "last_used_at": row.last_used_at.map(timestamp::format),
-    })
+fn show(row: &Row) -> Shown<'_> {
+    Shown {
+        id: &row.id,
+        name: &row.name,
+        gateways: row.gateways.as_deref().and_then(|all| serde_json::from_str(all).ok()),
+        permissions: serde_json::from_str(&row.permissions).unwrap_or_default(),
+        value: None,
+        created_at: timestamp::format(row.created_at),
+        modified_at: timestamp::format(row.modified_at),
+        expires_at: row.expires_at.map(timestamp::format),
+        last_used_at: row.last_used_at.map(timestamp::format),
+    }
 }

@@ -21,6 +21,7 @@ use crate::providers::address::{self, Origin};
 use crate::providers::resolver::Lookup;
 use crate::providers::upstream::{self, PREFIX};
 use fields::MASK;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
@@ -107,6 +108,27 @@ pub fn name_to_look_up(body: &[u8]) -> Option<String> {
     (!origin.is_internal()).then(|| origin.name().map(str::to_owned))?
 }
 
+/// A provider as answers show it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    account_id: &'a str,
+    account_tag: &'a str,
+    slug: &'a str,
+    name: &'a str,
+    base_url: &'a str,
+    headers: String,
+    enable: bool,
+    beta: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<i64>,
+    /// Texts and links that tell people of the provider.
+    #[serde(flatten)]
+    about: Map<String, Value>,
+    created_at: String,
+    modified_at: String,
+}
+
 /// `GET /accounts/{account}/ai-gateway/custom-providers`
 pub async fn list(store: &impl Store, account: &str, query: &Query, headers: Headers) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
@@ -116,7 +138,7 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, headers: Hea
     let search = query.get("search").unwrap_or("");
     let binds = vec![account.into(), flag(query, "enable")?.into(), flag(query, "beta")?.into(), search.into()];
     let (rows, info) = page.read::<Row>(store, COLUMNS, matching, order, binds).await?;
-    let shown: Vec<Value> = rows.iter().map(|row| row.show(headers)).collect();
+    let shown: Vec<Shown<'_>> = rows.iter().map(|row| row.show(headers)).collect();
     let info = json!({
         "count": info.count,
         "page": info.page,
@@ -370,30 +392,27 @@ impl Row {
         ]
     }
 
-    fn show(&self, headers: Headers) -> Value {
+    fn show(&self, headers: Headers) -> Shown<'_> {
         let mut masked = Map::new();
         for (name, value) in upstream::headers(&self.headers) {
             let shown =
                 if headers == Headers::Named || upstream::is_secret(&name, &value) { MASK.to_owned() } else { value };
             masked.insert(name, Value::String(shown));
         }
-        let mut shown = json!({
-            "id": self.id,
-            "account_id": self.account_id,
-            "account_tag": self.account_id,
-            "slug": self.slug,
-            "name": self.name,
-            "base_url": self.base_url,
-            "headers": Value::Object(masked).to_string(),
-            "enable": self.enable == 1,
-            "beta": self.beta == 1,
-            "created_at": timestamp::format(self.created_at),
-            "modified_at": timestamp::format(self.modified_at),
-        });
-        if let Some(fields) = shown.as_object_mut() {
-            fields.extend(serde_json::from_str::<Map<String, Value>>(&self.about).unwrap_or_default());
-            fields.extend(self.position.map(|position| ("position".to_owned(), json!(position))));
+        Shown {
+            id: &self.id,
+            account_id: &self.account_id,
+            account_tag: &self.account_id,
+            slug: &self.slug,
+            name: &self.name,
+            base_url: &self.base_url,
+            headers: Value::Object(masked).to_string(),
+            enable: self.enable == 1,
+            beta: self.beta == 1,
+            position: self.position,
+            about: serde_json::from_str(&self.about).unwrap_or_default(),
+            created_at: timestamp::format(self.created_at),
+            modified_at: timestamp::format(self.modified_at),
         }
-        shown
     }
 }

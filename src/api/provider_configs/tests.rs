@@ -11,6 +11,7 @@ use crate::credentials::vault::tests::{PLAIN, Plain};
 use crate::db::store::row;
 use crate::testing::sqlite::{Faulty, Sqlite};
 use pollster::block_on;
+use serde_json::json;
 
 const NOW: u64 = 1_700_000_000_000;
 
