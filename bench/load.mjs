@@ -138,6 +138,14 @@ export function cpu(pid) {
   });
 }
 
+/** The same in nanoseconds, for what takes less than a tick of that clock. */
+export function scheduled(pid) {
+  return ofFamily(pid, (one) => {
+    const threads = fs.readdirSync(`/proc/${one}/task`).map((thread) => fs.readFileSync(`/proc/${one}/task/${thread}/schedstat`, "utf8"));
+    return threads.reduce((sum, text) => sum + Number(text.split(" ")[0]), 0);
+  });
+}
+
 /** Lets the kernel forget the peak so far, where it may be told. */
 export function resetPeak(pid) {
   try {

@@ -52,12 +52,13 @@ export function bars({ cells, delays, starts, size }) {
   const ms = (micros) => (micros === undefined ? null : micros / 1_000);
   const [ours, theirs] = ["tollgate", "portkey"].map((name) => added(cells, "firstP50", name, "direct"));
   const list = [
-    ["16 connections: requests/s, of the bare Worker's", "least", 0.8, ratio("json-16", "perSecond"), "×"],
-    ["16 connections: CPU for a request, of the bare Worker's", "most", 1.35, ratio("json-16", "cpu"), "×"],
-    ["1 connection: p50, of the bare Worker's", "most", 1.25, ratio("json-1", "p50"), "×"],
+    ["16 connections: requests/s, of the bare Worker's", "least", 0.85, ratio("json-16", "perSecond"), "×"],
+    ["1 connection: p50, of the bare Worker's", "most", 1.2, ratio("json-1", "p50"), "×"],
     ["as npm start serves it: requests/s at 16, of the lane \"tollgate\"", "least", 0.95, compared(cells, "json-16", "perSecond", "served", "tollgate"), "×"],
     ["as npm start serves it: requests/s at 16, of a bare Worker served so", "least", 0.85, compared(cells, "json-16", "perSecond", "served", "served-bare"), "×"],
-    ["2,000 events: CPU, of the bare Worker's", "most", 1.25, ratio("sse2000-16", "cpu"), "×"],
+    ["an answer of 50 KB: CPU, of the bare Worker's", "most", 2, ratio("json50-16", "cpu"), "×"],
+    ["a request of 1 MB: CPU, of the bare Worker's", "most", 5, ratio("upload-16", "cpu"), "×"],
+    ["2,000 events: CPU, of the bare Worker's", "most", 1.5, ratio("sse2000-16", "cpu"), "×"],
     ["paced events: time to the first, p50, more than direct", "most", 1, ours, "ms"],
     ["… more than the bare Worker's", "most", 1, added(cells, "firstP50", "tollgate", "bare"), "ms"],
     ["paced events: gap between two, p50, more than direct", "most", 1, added(cells, "gapP50", "tollgate", "direct"), "ms"],
@@ -66,8 +67,8 @@ export function bars({ cells, delays, starts, size }) {
     ["a log can be read, p99, on an idle Worker", "most", 100, ms(delay("idle")), "ms"],
     ["a log can be read, p99, beside 200 requests/s", "most", 100, ms(delay("steady")), "ms"],
     ["a log can be read, p99, beside 16 connections that never pause", "most", 100, ms(delay("saturated")), "ms"],
-    ["first request on a fresh runtime, more than the bare Worker's", "most", 25, starts?.added.first ?? null, "ms"],
-    ["wasm and js, compressed", "most", 400, size ? size.sum / 1_000 : null, "KB"],
+    ["first request on a fresh runtime, more than the bare Worker's", "most", 20, starts?.added.first ?? null, "ms"],
+    ["wasm and js, compressed", "most", 1_000, size ? size.sum / 1_000 : null, "KB"],
   ];
   return list.map(([name, kind, bar, measured, unit]) => ({ name, kind, bar, measured, unit, ...verdict(kind, bar, measured) }));
 }
@@ -118,8 +119,8 @@ export function markdown(result) {
   if (priceOfLogs.length > 0) parts.push("", ...table(["logging on, of logging off", "requests/s", "CPU", "p50", "p99"], priceOfLogs));
   if (delays) parts.push("", ...table(["from an answer's end until `GET /logs/{id}` is 200, ms", "p50", "p90", "p99", "most", "samples", "asked again"], delays.map((one) => [one.title, milliseconds(one.p50), milliseconds(one.p90), milliseconds(one.p99), milliseconds(one.max), one.samples, one.again])));
   if (starts) {
-    const line = (title, { first, second, listening }) => [title, shown(first, 1), shown(second, 1), shown(listening)];
-    parts.push("", ...table([`a fresh runtime, ms, median of ${starts.times}`, "first request", "second", "until it listens"], [line("bare Worker", starts.bare), line("Tollgate", starts.tollgate), line("Tollgate adds", starts.added)]));
+    const line = (title, { first, cpu, second, listening }) => [title, shown(first, 1), shown(cpu, 1), shown(second, 1), shown(listening)];
+    parts.push("", ...table([`a fresh runtime, ms, median of ${starts.times}`, "first request", "its CPU", "second", "until it listens"], [line("bare Worker", starts.bare), line("Tollgate", starts.tollgate), line("Tollgate adds", starts.added)]));
   }
   if (size) parts.push("", `Compressed: wasm ${shown(size.wasm / 1_000, 1)} KB, js ${shown(size.js / 1_000, 1)} KB, together ${shown(size.sum / 1_000, 1)} KB.`);
   for (const { name, reason } of missing) parts.push("", `Left out: ${name} (${reason}).`);
