@@ -3,7 +3,24 @@
 import Worker from "./index.js";
 export * from "./index.js";
 
+/** How long a queue may take to be read to its end, in milliseconds. */
+const QUEUE_MS = 20_000;
+/** How often it is looked whether it was, in milliseconds. */
+const LOOK_MS = 20;
+
 let isStopping = false;
+/** How many deliveries of a queue are being read. */
+let delivered = 0;
+
+/** Waits until a queue is empty: on one's own machine it is in memory, and what is in it at the end is lost. */
+async function read(queue) {
+  let looks = 0;
+  for (const end = Date.now() + QUEUE_MS; looks < 3 && Date.now() < end; await scheduler.wait(LOOK_MS)) {
+    const { backlogCount = 0 } = (await queue.metrics()) ?? {};
+    // Between the queue and its reader a message is in neither count for a moment.
+    looks = backlogCount === 0 && delivered === 0 ? looks + 1 : 0;
+  }
+}
 
 /** A request that comes while the server is being stopped. Its client may try again at once, elsewhere or a little later. */
 function refused(request) {
@@ -48,10 +65,20 @@ export default class extends Worker {
     return new Response(null, { status: 404 });
   }
 
+  async queue(batch) {
+    delivered += 1;
+    try {
+      return await super.queue(batch);
+    } finally {
+      delivered -= 1;
+    }
+  }
+
   /** Takes no more requests, and waits for those that are under way and for their logs. */
   async stop(patience, word) {
     isStopping = true;
     const left = await super.settled(patience);
+    if (this.env.LOG_QUEUE?.metrics) await read(this.env.LOG_QUEUE);
     // What was printed before comes out of the pipe before this.
     console.error(word);
     return left;

@@ -12,6 +12,12 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A start runs wrangler for the migrations, which takes its time on a machine that is busy. */
 const PATIENCE = 400_000;
 
+/** Everything that wrangler.toml has a comment for. */
+export const EVERYTHING = (text) => {
+  const tables = /^# (\[\[(?:kv_namespaces|queues\.producers|queues\.consumers|r2_buckets)\]\])\n((?:# ?.*\n?)*)/gm;
+  return text.replace(tables, (whole) => whole.replace(/^# ?(?=\[\[|\w+ = )/gm, ""));
+};
+
 /** A Worker in the gateway's place that says what the runtime gave it, and counts what it was asked to do. */
 export const ECHO = `
 import { WorkerEntrypoint } from "cloudflare:workers";

@@ -7,13 +7,7 @@ import { after, before, test } from "node:test";
 import * as miniflare from "miniflare";
 import { WebSocket } from "undici";
 import { ACCOUNT, TOKEN, raw, until } from "../harness.mjs";
-import { ECHO, Served, root } from "../served.mjs";
-
-/** Everything that wrangler.toml has a comment for. */
-const EVERYTHING = (text) => {
-  const tables = /^# (\[\[(?:kv_namespaces|queues\.producers|queues\.consumers|r2_buckets)\]\])\n((?:# ?.*\n?)*)/gm;
-  return text.replace(tables, (whole) => whole.replace(/^# ?(?=\[\[|\w+ = )/gm, ""));
-};
+import { ECHO, EVERYTHING, Served, root } from "../served.mjs";
 
 let gw;
 let echo;

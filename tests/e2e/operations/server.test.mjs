@@ -11,7 +11,7 @@ import { jsonLine } from "../../../server/runtime.mjs";
 import { Upstream } from "../../upstream.mjs";
 import { ACCOUNT, raw, until } from "../harness.mjs";
 import { ids, killedUnderLoad } from "../kills.mjs";
-import { root, Served } from "../served.mjs";
+import { EVERYTHING, root, Served } from "../served.mjs";
 
 // The certificate of these tests is signed by no authority.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
@@ -275,6 +275,20 @@ test("a state that a newer version has used, and one that wrangler made, go on w
   await answered(old);
   await old.stopped();
   fs.rmSync(old.folder, { recursive: true, force: true });
+});
+
+test("a queue on this machine is read to its end before the server ends", async () => {
+  // Long enough that a stop which did not wait would come first.
+  const config = (text) => EVERYTHING(text).replace("max_batch_timeout = 1 ", "max_batch_timeout = 8 ");
+  const served = await Served.start({ upstream, config });
+  await served.create("gw");
+  const all = await Promise.all(Array.from({ length: 20 }, () => answered(served)));
+  assert.equal(await served.stopped(), 0, served.text);
+  const again = await Served.start({ upstream, folder: served.folder, config });
+  const kept = await ids(again);
+  assert.deepEqual(all.filter((id) => !kept.has(id)), []);
+  await again.stopped();
+  fs.rmSync(served.folder, { recursive: true, force: true });
 });
 
 for (const part of ["workerd", "serve.mjs", "start.mjs", "all of them"]) {
