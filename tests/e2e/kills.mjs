@@ -1,5 +1,5 @@
 // A server that is killed while it answers: which of the answers have their row after the next start.
-import { ACCOUNT, TOKEN, until } from "./harness.mjs";
+import { ACCOUNT, TOKEN, raw, until } from "./harness.mjs";
 
 const CHAT = JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] });
 
@@ -32,7 +32,7 @@ export async function killedUnderLoad(served, kill, { connections = 16, before =
 
 /** The ids of all logs. */
 export async function ids(served) {
-  const answer = await fetch(`${served.url}/accounts/${ACCOUNT}/ai-gateway/gateways/gw/logs/export?format=jsonl`, { headers: { authorization: `Bearer ${TOKEN}` } });
-  const text = await answer.text();
-  return new Set(text.split("\n").filter(Boolean).map((line) => JSON.parse(line).id));
+  // By a connection of its own: those of fetch may lead to the server that was killed.
+  const { body } = await raw(`${served.url}/accounts/${ACCOUNT}/ai-gateway/gateways/gw/logs/export?format=jsonl`, { headers: { authorization: `Bearer ${TOKEN}` } });
+  return new Set(String(body).split("\n").filter(Boolean).map((line) => JSON.parse(line).id));
 }

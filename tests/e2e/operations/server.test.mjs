@@ -308,6 +308,7 @@ for (const part of ["workerd", "serve.mjs", "start.mjs", "all of them"]) {
     }
     const { folder: used, port } = gw;
     gw = await Served.start({ upstream, folder: used, args: part === "all of them" ? ["--port", String(port)] : [] });
+    if (part === "all of them") Object.assign(gw, { port, url: `http://127.0.0.1:${port}` });
     if (part === "all of them") assert.match(gw.text, /ended process \d+, a workerd that an earlier server left behind/);
     const kept = await ids(gw);
     assert.deepEqual([...written].filter((id) => !kept.has(id)), []);
