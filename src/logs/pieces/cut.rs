@@ -124,7 +124,9 @@ impl Scanner<'_> {
         let mut depth = 0;
         loop {
             match self.text.get(self.at)? {
-                b'"' => drop(self.string()?),
+                b'"' => {
+                    self.string()?;
+                }
                 b'{' | b'[' if depth < MAX_DEPTH => {
                     depth += 1;
                     self.at += 1;

@@ -134,7 +134,7 @@ impl Draft {
 
     fn keys(&self) -> impl Iterator<Item = i64> {
         let late = self.messages.len().saturating_sub(LOOKED_UP);
-        let is_asked = move |number: &usize| *number >= late || number % LOOKED_UP_EVERY == 0;
+        let is_asked = move |number: &usize| *number >= late || number.is_multiple_of(LOOKED_UP_EVERY);
         let messages =
             self.messages.iter().enumerate().filter(move |(number, _)| is_asked(number)).map(|(_, name)| name);
         messages.chain(&self.members).map(|name| name.key)
