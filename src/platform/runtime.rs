@@ -4,11 +4,9 @@ use crate::base::join_all::{Work, join_all};
 use crate::db::databases::{self, Bound};
 use crate::platform::d1::D1Store;
 use crate::platform::js;
-use crate::platform::time::pause;
 use js_sys::Reflect;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
-use std::thread::LocalKey;
 use wasm_bindgen::prelude::*;
 use web_sys::Response;
 use worker::{Context, Env};
@@ -24,8 +22,6 @@ pub struct Runtime {
 thread_local! {
     /// How many requests are being answered, or have something left to do behind the answer.
     static CARRIED: Cell<usize> = const { Cell::new(0) };
-    /// How many requests wait for their answers.
-    static UNANSWERED: Cell<usize> = const { Cell::new(0) };
     /// The numbers of the databases that are bound beside the first.
     static SHARDS: OnceCell<Vec<u32>> = const { OnceCell::new() };
 }
@@ -41,17 +37,9 @@ impl Runtime {
         let release = js::hold();
         let carried = Carried::begin();
         self.rest.replace(Some(Vec::new()));
-        let unanswered = Counted::begin(&UNANSWERED);
         let answer = answering.await;
-        drop(unanswered);
         let rest = self.rest.take().unwrap_or_default();
-        // The runtime sends the answer when nothing is left to do at once, so the rest would come before it. With other requests
-        // waiting, the timer costs them more than this client gains.
-        let is_alone = UNANSWERED.with(Cell::get) == 0 && !rest.is_empty();
         wasm_bindgen_futures::spawn_local(async move {
-            if is_alone {
-                pause(0).await;
-            }
             join_all(rest).await;
             drop(carried);
             let _ = release.call0(&JsValue::UNDEFINED);
@@ -91,11 +79,12 @@ impl Runtime {
 }
 
 /// A request that is being carried out.
-pub struct Carried(#[expect(dead_code, reason = "it counts as long as it is there")] Counted);
+pub struct Carried(());
 
 impl Carried {
     pub fn begin() -> Self {
-        Self(Counted::begin(&CARRIED))
+        CARRIED.with(|carried| carried.set(carried.get() + 1));
+        Self(())
     }
 
     pub fn number() -> usize {
@@ -103,19 +92,9 @@ impl Carried {
     }
 }
 
-/// One of a number, for as long as it is kept: a client that leaves ends its request without another word.
-struct Counted(&'static LocalKey<Cell<usize>>);
-
-impl Counted {
-    fn begin(number: &'static LocalKey<Cell<usize>>) -> Self {
-        number.set(number.get() + 1);
-        Self(number)
-    }
-}
-
-impl Drop for Counted {
+impl Drop for Carried {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        CARRIED.with(|carried| carried.set(carried.get().saturating_sub(1)));
     }
 }
 
