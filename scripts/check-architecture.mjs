@@ -68,6 +68,9 @@ const MOST_LINES = 400;
 /** Words that leave open which component, or which person, a comment is about. */
 const NAMES_NO_ONE = /\b(?:whoever|(?:some|any|every|no)body|(?:some|any|every)one)\b/gi;
 
+/** Lines of a module of tests that stands behind what it tests. */
+const MOST_TEST_LINES = 150;
+
 /** Raw strings, strings, characters and comments, where the name of a crate means nothing. */
 const NOT_CODE = /\br(#*)"[^]*?"\1|"(?:\\[^]|[^"\\])*"|'(?:\\[^']+|[^'\\])'|\/\/.*|\/\*[^]*?\*\//g;
 
@@ -215,10 +218,21 @@ function circleProblems(files) {
   return circles(files).map((group) => `these import each other in a circle, so that none can be read without the others: ${group.join(", ")}`);
 }
 
+/** Where tests stand: short ones behind what they test, others in a file beside it whose name says what it is. */
+function testProblems(file, code) {
+  if (roomOf(file) === undefined || roomOf(file) === "testing") return [];
+  return [...code.matchAll(/#\[cfg\(test\)\]\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*[;{]/g)].flatMap(({ index, 0: head, 1: name }) => {
+    const length = lineOf(code, endOfItem(code, index + head.length - 1)) - lineOf(code, index) + 1;
+    if (head.endsWith("{") && length > MOST_TEST_LINES) return [`${file}:${lineOf(code, index)}: has ${length} lines of tests, and may have ${MOST_TEST_LINES}: they stand in tests.rs beside it`];
+    if (head.endsWith(";") && !/^(?:tests|\w+_tests)$/.test(name)) return [`${file}:${lineOf(code, index)}: the module ${name} is tests, so its name is tests or ends in _tests`];
+    return [];
+  });
+}
+
 function fileProblems(file, { code, shipped, lines }) {
   const room = roomOf(file);
   const inShell = file === "src/lib.rs" || SHELL.includes(room) || WORKER_HALF.test(file);
-  const problems = [];
+  const problems = testProblems(file, code);
   const at = (pattern, say) => [...code.matchAll(pattern)].forEach((match) => problems.push(`${file}:${lineOf(code, match.index)}: ${say(match)}`));
   if (!inShell) at(USE_OF_CRATE, (match) => `uses the crate ${match[1] ?? match[2]}; it must run on the host, so the runtime is for ${SHELL.join(", ")} and files that end in _worker.rs or _do.rs`);
   if (WITHOUT_STATUS.some((topic) => file.startsWith(topic))) {

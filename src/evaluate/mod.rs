@@ -15,7 +15,7 @@ mod results;
 pub mod run;
 mod schema;
 #[cfg(test)]
-mod schema_suite;
+mod schema_suite_tests;
 pub mod tally;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use crate::feedback::model::Feedback;
 use crate::feedback::pending;
 use crate::gateways::gateway;
 use crate::http::query::Query;
-use crate::logs::filter::plans::encoded;
+use crate::logs::filter::plan_tests::encoded;
 use crate::logs::group_commit;
 use crate::logs::metadata;
 use crate::logs::record::LogRecord;
@@ -381,7 +381,7 @@ fn no_statement_looks_at_more_than_a_window() {
     }
 }
 
-/// The plans of lists are those of `filter::plans`; here, that pages found window by window are the same as if all were read.
+/// The plans of lists are those of `filter::plan_tests`; here, that pages found window by window are the same as if all were read.
 #[test]
 fn a_list_is_exact_however_many_windows_it_takes() {
     let store = filled();

@@ -138,4 +138,4 @@ impl Reader {
 }
 
 #[cfg(test)]
-mod words;
+mod word_tests;

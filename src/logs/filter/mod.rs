@@ -9,10 +9,10 @@ mod ahead;
 mod conditions;
 mod index_choice;
 #[cfg(test)]
-mod model;
+mod model_tests;
 mod parse;
 #[cfg(test)]
-pub mod plans;
+pub mod plan_tests;
 mod probe;
 pub mod search;
 mod sql;

@@ -87,6 +87,8 @@ for (const [rule, files, said] of [
   ["topics leave the status of an answer to http", { "src/http/envelope.rs": "pub struct ApiError;\n", "src/feedback/model.rs": "use crate::base::id;\nuse crate::http::envelope::ApiError;\n" }, /^src\/feedback\/model\.rs:2: knows of answers of HTTP \(http::envelope\); .*http\/kinds\.rs/],
   ["so does a filter, by whatever way", { "src/logs/filter/parse.rs": "fn a() -> Refusal {}\n" }, /knows of answers of HTTP \(Refusal\)/],
   ["tests run what ships", { "src/logs/row.rs": "const A: u32 = if cfg!(test) { 1 } else { 2 };\n" }, /cfg!\(test\)/],
+  ["long tests stand in a file of their own", { "src/logs/row.rs": `#[cfg(test)]\nmod tests {\n${"    // one\n".repeat(149)}}\n` }, /^src\/logs\/row\.rs:1: has 152 lines of tests, and may have 150/],
+  ["a file of tests says that it is one", { "src/logs/mod.rs": "pub mod row;\n#[cfg(test)]\nmod plans;\n", "src/logs/plans.rs": "" }, /^src\/logs\/mod\.rs:2: the module plans is tests/],
   ["a file is short", { "src/logs/row.rs": "// one\n".repeat(401) }, /has 401 lines before its tests, and may have 400/],
 ]) {
   test(`the check sees where it does not hold that ${rule}`, () => {
@@ -101,8 +103,8 @@ test("the check lets stand what the rules allow", () => {
     "src/logs/row.rs": 'use crate::base::id;\n// worker::Env in a comment\nconst A: &str = "use worker::Env;";\n#[cfg(test)]\nmod tests {\n    use crate::api::logs;\n}\n',
     "src/limit/plan.rs": "// Refusal\nfn is_error(status: u16) -> bool {\n    status >= 400\n}\n#[cfg(test)]\nmod tests {\n    use crate::http::refusal::Refusal;\n}\n",
     "src/logs/row_worker.rs": "use worker::Env;\n",
-    "src/logs/mod.rs": "pub mod row;\n#[cfg(test)]\nmod plans;\n",
-    "src/logs/plans.rs": "use crate::api::logs;\n",
+    "src/logs/mod.rs": "pub mod row;\n#[cfg(test)]\nmod plan_tests;\n",
+    "src/logs/plan_tests.rs": "use crate::api::logs;\n",
     "src/proxy/handle.rs": "use worker::Env;\nuse crate::logs::row;\n",
     "src/long.rs": `${"// one\n".repeat(400)}#[cfg(test)]\n${"// one\n".repeat(400)}`,
   };

@@ -6,7 +6,7 @@ use crate::base::timestamp;
 use crate::db::store::{Bind, Statement, Store};
 use crate::http::query::Query;
 use crate::logs::call::Call;
-use crate::logs::filter::plans::encoded;
+use crate::logs::filter::plan_tests::encoded;
 use crate::logs::filter::terms::Kind;
 use crate::logs::filter::{Ahead, Direction, Filter, Filters, Key, Next, Operator, Selection, from_json};
 use crate::logs::group_commit;
