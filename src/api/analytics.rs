@@ -28,7 +28,7 @@ pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -
     let granularity = chosen(query, "granularity", GRANULARITIES)?;
     let group_by = chosen(query, "group_by", GROUPS)?;
     let range = Range::parse(query, granularity, now_ms)?;
-    merge::settle(store, now_ms).await?;
+    merge::merge_tallies(store, now_ms).await?;
     let most = store.pace().answer;
     let (rows, _) = store.select(statement(gateway, query, &range, group_by, most)).await?;
     if rows.len() > most {

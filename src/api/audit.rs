@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const MAX_PER_PAGE: u64 = 100;
 
 row! {
-    struct Row {
+    struct AuditRow {
         id: String,
         at: u64,
         actor: String,
@@ -34,7 +34,7 @@ pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Re
         query.get("target").into(),
     ];
     let columns = "id, at, actor, action, gateway_id, target, fields";
-    let (rows, info) = page.read::<Row>(store, columns, matching, "at DESC, id DESC", binds).await?;
+    let (rows, info) = page.read::<AuditRow>(store, columns, matching, "at DESC, id DESC", binds).await?;
     let shown: Vec<Value> = rows
         .into_iter()
         .map(|row| {

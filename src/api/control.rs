@@ -4,7 +4,7 @@ use crate::api::custom_providers::{self, Guard};
 use crate::api::effect::Handled;
 use crate::api::log_arrival::{self, Finder};
 use crate::api::log_export::{self, Export};
-use crate::api::logs::Part;
+use crate::api::logs::WhichBody;
 use crate::api::provider_configs::KeyContext;
 use crate::api::shell::Shell;
 use crate::api::{
@@ -135,17 +135,17 @@ async fn dispatched(
         Endpoint::GetLog => {
             let (store, place, _) = subject.log().await?;
             if log_arrival::is_recent(id, request.now_ms) {
-                pending::settle(store, Some(id), request.now_ms).await?;
+                pending::attach(store, Some(id), request.now_ms).await?;
             }
             logs::get(store, place.key, id).await.into()
         }
         Endpoint::GetLogRequest => {
             let (store, place, _) = subject.log().await?;
-            logs::body(store, place.key, id, Part::Request).await.into()
+            logs::body(store, place.key, id, WhichBody::Request).await.into()
         }
         Endpoint::GetLogResponse => {
             let (store, place, _) = subject.log().await?;
-            logs::body(store, place.key, id, Part::Response).await.into()
+            logs::body(store, place.key, id, WhichBody::Response).await.into()
         }
         Endpoint::PatchLog => {
             let (store, place, shard) = subject.log().await?;

@@ -32,7 +32,7 @@ const COLUMNS: &str = "rule.id, rule.account_provider_id, coalesce('custom-' || 
 
 row! {
     #[derive(Clone, Debug)]
-    struct Row {
+    struct CostRow {
         id: String,
         account_provider_id: String,
         provider: String,
@@ -97,8 +97,8 @@ pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Re
         query.get("cost_type").into(),
         query.get("search").unwrap_or("").into(),
     ];
-    let (rows, info) = page.read::<Row>(store, COLUMNS, &matching, "rule.id DESC", binds).await?;
-    let shown: Vec<Shown<'_>> = rows.iter().map(Row::show).collect();
+    let (rows, info) = page.read::<CostRow>(store, COLUMNS, &matching, "rule.id DESC", binds).await?;
+    let shown: Vec<Shown<'_>> = rows.iter().map(CostRow::show).collect();
     Ok(Reply::list(shown, info))
 }
 
@@ -123,7 +123,7 @@ pub async fn create(
     if !body.contains_key("model") {
         return Err(ApiError::invalid(["body", "model"], "Required"));
     }
-    let fresh = Row {
+    let fresh = CostRow {
         id: id::uuid(new_id),
         account_provider_id: provider.id,
         provider: provider.provider,
@@ -166,7 +166,7 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], ac
             let rule = "A price stays with its provider: delete it, and make another";
             return Err(ApiError::invalid(["body", "account_provider_id"], rule));
         }
-        let new = Row { modified_at: actor.now_ms, ..old.changed(&body)? };
+        let new = CostRow { modified_at: actor.now_ms, ..old.changed(&body)? };
         let sql = "UPDATE price_rules SET model = ?3, model_rule = ?4, weight = ?5, cost_in = ?6, cost_out = ?7, \
          token_pricing = ?8, enable = ?9, modified_at = ?10 WHERE id = ?1 AND account_id = ?2";
         let audit = actor.row(&change("cost.update", account, id, &body));
@@ -188,9 +188,9 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
     .await
 }
 
-async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<CostRow, ApiError> {
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE rule.id = ?1 AND rule.account_id = ?2");
-    store.row::<Row>(Statement::new(sql, [id.into(), account.into()])).await?.ok_or_else(ApiError::not_found)
+    store.row::<CostRow>(Statement::new(sql, [id.into(), account.into()])).await?.ok_or_else(ApiError::not_found)
 }
 
 /// The provider of a body: a built-in one by its slug, one of the account's own by its id, or by its slug with `custom-`.
@@ -219,7 +219,7 @@ fn rules() -> String {
 
 // === impl Row ===
 
-impl Row {
+impl CostRow {
     /// The row with what a body changes in it.
     fn changed(&self, body: &Map<String, Value>) -> Result<Self, ApiError> {
         let mut new = self.clone();

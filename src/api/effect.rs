@@ -28,7 +28,7 @@ pub enum Effect {
     /// Bodies in the bucket go that no log has any more.
     ClearObjects,
     /// Feedback that waits for its log becomes part of it when the log is there.
-    SettleFeedback,
+    AttachFeedback,
 }
 
 /// What a handler answers, and what is to be done.
@@ -51,7 +51,7 @@ impl Effect {
             | Self::Retain(_)
             | Self::Evaluate(_)
             | Self::ClearObjects
-            | Self::SettleFeedback => false,
+            | Self::AttachFeedback => false,
         }
     }
 }
@@ -158,9 +158,9 @@ mod tests {
             ("POST", "/accounts/a/ai-gateway/custom-providers/costs", cost, (200, vec![Effect::ForgetSnapshots])),
             ("POST", &format!("{token}/roll"), "", (404, vec![Effect::ForgetTokens])),
             ("DELETE", token, "", (404, vec![Effect::ForgetTokens])),
-            ("POST", &early, r#"{"data":{"a":1}}"#, (202, vec![Effect::SettleFeedback])),
+            ("POST", &early, r#"{"data":{"a":1}}"#, (202, vec![Effect::AttachFeedback])),
             ("POST", "/feedback/stranger", r#"{"data":{"a":1}}"#, (404, vec![])),
-            ("PATCH", &patched, r#"{"score":1}"#, (202, vec![Effect::SettleFeedback])),
+            ("PATCH", &patched, r#"{"score":1}"#, (202, vec![Effect::AttachFeedback])),
         ] {
             assert_eq!(asked(&store, &Caller::Admin, method, path, body), wanted, "{method} {path}");
         }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_awaited_effects_are_those_that_the_next_request_has_to_find() {
         let awaited = [Effect::SyncShards, forget(), Effect::ForgetSnapshots, Effect::ForgetTokens];
-        let behind = [Effect::Evaluate(own()), Effect::SettleFeedback, Effect::ClearObjects, Effect::ForgetCounters(1)];
+        let behind = [Effect::Evaluate(own()), Effect::AttachFeedback, Effect::ClearObjects, Effect::ForgetCounters(1)];
         assert!(awaited.iter().all(Effect::is_awaited) && !behind.iter().any(Effect::is_awaited));
     }
 }

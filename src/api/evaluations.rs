@@ -246,7 +246,7 @@ pub async fn delete(store: &impl Store, place: &Place<'_>, id: &str, actor: &Act
 /// What judges and tests said of single logs: those of one evaluator with `?evaluation_type_id=`.
 pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Query) -> Result<Reply, ApiError> {
     row! {
-        struct Row {
+        struct EvaluationRow {
             evaluation_type_id: String,
             log_id: String,
             value: Option<f64>,
@@ -262,7 +262,7 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
     let binds = vec![id.into(), query.get("evaluation_type_id").into()];
     let columns = "evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at";
     let order = "evaluation_type_id, log_id DESC";
-    let (rows, info) = page.read::<Row>(store, columns, matching, order, binds).await?;
+    let (rows, info) = page.read::<EvaluationRow>(store, columns, matching, order, binds).await?;
     let shown: Vec<Value> = rows
         .into_iter()
         .map(|row| {

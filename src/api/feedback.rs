@@ -47,7 +47,7 @@ pub async fn give<D: Databases>(
     context: &Context<'_>,
 ) -> Handled {
     let given = given(databases, log_databases, request_id, found, feedback, context).await;
-    Handled::from(given).on(KEPT, [Effect::SettleFeedback])
+    Handled::from(given).on(KEPT, [Effect::AttachFeedback])
 }
 
 async fn given<D: Databases>(
@@ -387,7 +387,7 @@ pub async fn bulk<D: Databases>(
             object: None,
         })
     });
-    taken.await.on(KEPT, [Effect::SettleFeedback])
+    taken.await.on(KEPT, [Effect::AttachFeedback])
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::db::audit::{self, Actor, Change};
 use crate::db::databases::Databases;
 use crate::db::store::{Bind, Statement, Store, StoreError};
 use crate::db::whose::Whose;
-use crate::gateways::gateway::{COLUMNS, DEFAULT, Gateway, Row, find, insert, is_gateway_id, stored, time};
+use crate::gateways::gateway::{COLUMNS, DEFAULT, Gateway, GatewayRow, find, insert, is_gateway_id, stored, time};
 use crate::gateways::settings::GatewaySettings;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
@@ -45,7 +45,7 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Cal
     let matching = "gateways WHERE account_id = ?1 AND instr(id, lower(?2)) > 0 \
          AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))";
     let binds = vec![account.into(), search.into(), caller.gateways().into()];
-    let (rows, info) = page.read::<Row>(store, COLUMNS, matching, "created_at, key", binds).await?;
+    let (rows, info) = page.read::<GatewayRow>(store, COLUMNS, matching, "created_at, key", binds).await?;
     let gateways = rows.into_iter().map(Gateway::read).collect::<Result<Vec<Gateway>, StoreError>>()?;
     let shown: Vec<Shown<'_>> = gateways.iter().map(show).collect();
     Ok(Reply::list(shown, info))

@@ -7,9 +7,9 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::{chosen, flag, number};
 use crate::http::query::Query;
 use crate::logs::filter::search::searched;
-use crate::logs::filter::{self, Ahead, Direction, Filter, Key, Next, Operator, Selection};
+use crate::logs::filter::{self, Ahead, Direction, Filter, FilterKey, Next, Operator, Selection};
 use crate::logs::pieces::read;
-use crate::logs::row::{COLUMNS, Row};
+use crate::logs::row::{COLUMNS, LogRow};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ pub struct Export {
     direction: Direction,
     selection: Selection,
     /// Logs that are read and not written yet.
-    rows: VecDeque<Row>,
+    rows: VecDeque<LogRow>,
     last: Option<String>,
     ahead: Ahead,
     /// The log to go on behind when `rows` are written, where it is none of them.
@@ -95,7 +95,7 @@ impl Export {
         };
         let mut filters = filter::from_query(query)?;
         // Without a word on judgements, only what people liked is worth learning from.
-        if let Some(key) = Key::field("feedback").filter(|_| format == Format::FineTune && !filters.judge()) {
+        if let Some(key) = FilterKey::field("feedback").filter(|_| format == Format::FineTune && !filters.judge()) {
             filters.and(Filter { key, operator: Operator::Eq, values: vec![json!(1)] });
         }
         let mut selection = searched(gateway, &filters, query);
@@ -186,7 +186,7 @@ impl Export {
         }
         self.ahead.bound(store, &mut selection, self.direction).await?;
         let rest = format!("ORDER BY {} LIMIT {ROWS_AT_ONCE}", selection.in_time(self.direction));
-        let rows: Vec<Row> = store.rows(selection.select(COLUMNS, &rest)).await?;
+        let rows: Vec<LogRow> = store.rows(selection.select(COLUMNS, &rest)).await?;
         let next = self.ahead.next(rows.len() == ROWS_AT_ONCE);
         self.ended = next == Next::Nothing;
         if let Next::Behind(log) = next {
@@ -199,7 +199,7 @@ impl Export {
         Ok(())
     }
 
-    async fn line(&self, store: &impl Store, row: &Row) -> Result<Option<String>, StoreError> {
+    async fn line(&self, store: &impl Store, row: &LogRow) -> Result<Option<String>, StoreError> {
         let [request, response] = if self.bodies { read::whole(store, &row.id).await? } else { [None, None] };
         if self.format == Format::FineTune {
             if [&request, &response].into_iter().flatten().any(|body| body.len() > MAX_EXAMPLE) {

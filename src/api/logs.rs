@@ -9,7 +9,7 @@ use crate::feedback::pending;
 use crate::http::envelope::{ApiError, Reply, Span};
 use crate::logs::pieces::read;
 use crate::logs::row::exists;
-use crate::logs::row::{COLUMNS, Row};
+use crate::logs::row::{COLUMNS, LogRow};
 use serde_json::{Value, json};
 
 /// How many characters of a body its log shows.
@@ -23,7 +23,7 @@ row! {
 
 /// Which of the two bodies of a log.
 #[derive(Clone, Copy)]
-pub enum Part {
+pub enum WhichBody {
     Request,
     Response,
 }
@@ -34,7 +34,7 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, Ap
         format!("SELECT {COLUMNS} FROM logs WHERE logs.id = ?1 AND logs.gateway = ?2"),
         [id.into(), gateway.into()],
     );
-    let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
+    let row = store.row::<LogRow>(row).await?.ok_or_else(ApiError::not_found)?;
     let bodies = read::rows(store, &[id]).await?.0.pop().unwrap_or_default();
     let mut shown = row.show();
     shown.extend([
@@ -78,7 +78,7 @@ pub async fn patch<S: Store>(
         if !exists(store, Some(place.key), id).await? {
             return feedback::keep(databases, shard, id, &feedback, Some(place), context).await;
         }
-        pending::settle(store, Some(id), context.now_ms).await?;
+        pending::attach(store, Some(id), context.now_ms).await?;
         if let Feedback::Patch(patch) = &feedback
             && !patch.metadata.is_empty()
         {
@@ -93,13 +93,13 @@ pub async fn patch<S: Store>(
         store.batch(feedback.statements(id, &context.author())).await?;
         Ok(Reply::result(json!({})))
     });
-    patched.await.on(feedback::KEPT, [Effect::SettleFeedback])
+    patched.await.on(feedback::KEPT, [Effect::AttachFeedback])
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request` and `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response`
 ///
 /// A stored body as it was received, with its own content type and without an envelope.
-pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Result<Reply, ApiError> {
+pub async fn body(store: &impl Store, gateway: i64, id: &str, part: WhichBody) -> Result<Reply, ApiError> {
     row! {
         struct Kinds {
             request: Option<String>,
@@ -113,8 +113,8 @@ pub async fn body(store: &impl Store, gateway: i64, id: &str, part: Part) -> Res
     let bodies = read::rows(store, &[id]).await?.0.pop().unwrap_or_default();
     let stored = bodies.stored;
     let (kind, body, offset, length) = match part {
-        Part::Request => (kinds.request, bodies.request, 0, stored.request),
-        Part::Response => (kinds.response, bodies.response, stored.request.unwrap_or(0), stored.response),
+        WhichBody::Request => (kinds.request, bodies.request, 0, stored.request),
+        WhichBody::Response => (kinds.response, bodies.response, stored.request.unwrap_or(0), stored.response),
     };
     let body = body.ok_or_else(ApiError::not_found)?;
     let content_type = shown_as(kind.as_deref());
@@ -212,7 +212,7 @@ mod tests {
         let store = with_logs(vec![at("a", 1)]);
         for id in ["a", "a' OR 1=1 --", ""] {
             assert_eq!(block_on(get(&store, 2, id)).unwrap_err().status, 404);
-            assert_eq!(block_on(body(&store, 2, id, Part::Request)).unwrap_err().status, 404);
+            assert_eq!(block_on(body(&store, 2, id, WhichBody::Request)).unwrap_err().status, 404);
             assert!(!block_on(exists(&store, Some(2), id)).unwrap());
         }
         assert!(block_on(exists(&store, Some(GATEWAY), "a")).unwrap());
@@ -226,7 +226,7 @@ mod tests {
         let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
         assert_eq!((&log["request_head_complete"], &log["response_head_complete"]), (&json!(true), &json!(true)));
         assert_eq!(log["response_head"], "data: a\0b");
-        assert_eq!(block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap().body, "data: a\0b");
+        assert_eq!(block_on(body(&store, GATEWAY, "a", WhichBody::Response)).unwrap().body, "data: a\0b");
     }
 
     #[test]
@@ -236,10 +236,10 @@ mod tests {
         outcome.body = Some(stream.clone());
         outcome.content_type = Some("text/event-stream".to_owned());
         let store = with_logs(vec![LogRecord::new(call("a"), outcome), at("b", 1)]);
-        let reply = block_on(body(&store, GATEWAY, "a", Part::Response)).unwrap();
+        let reply = block_on(body(&store, GATEWAY, "a", WhichBody::Response)).unwrap();
         assert_eq!((reply.body == stream, reply.content_type), (true, "text/event-stream; charset=utf-8"));
-        assert_eq!(block_on(body(&store, GATEWAY, "a", Part::Request)).unwrap().body, "{}");
-        assert_eq!(block_on(body(&store, GATEWAY, "b", Part::Response)).unwrap_err().status, 404);
+        assert_eq!(block_on(body(&store, GATEWAY, "a", WhichBody::Request)).unwrap().body, "{}");
+        assert_eq!(block_on(body(&store, GATEWAY, "b", WhichBody::Response)).unwrap_err().status, 404);
         assert_eq!(shown_as(Some("text/html")), "text/plain; charset=utf-8");
     }
 }

@@ -7,7 +7,7 @@ use crate::auth::caller::Caller;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::credentials::select::{self};
-use crate::credentials::stored::{COLUMNS, Row};
+use crate::credentials::stored::{COLUMNS, StoredKeyRow};
 use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
 use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store};
@@ -78,7 +78,8 @@ pub async fn list(store: &impl Store, place: &Place<'_>, query: &Query) -> Resul
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![place.key.into()];
     let order = "created_at, id";
-    let (rows, info) = page.read::<Row>(store, COLUMNS, "provider_configs WHERE gateway = ?1", order, binds).await?;
+    let (rows, info) =
+        page.read::<StoredKeyRow>(store, COLUMNS, "provider_configs WHERE gateway = ?1", order, binds).await?;
     let shown: Vec<Shown<'_>> = rows.iter().map(|row| show(row, place)).collect();
     Ok(Reply::list(shown, info))
 }
@@ -88,12 +89,12 @@ pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Repl
     Ok(Reply::result(show(&existing(store, place, id).await?, place)))
 }
 
-async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<Row, ApiError> {
+async fn existing(store: &impl Store, place: &Place<'_>, id: &str) -> Result<StoredKeyRow, ApiError> {
     let row = Statement::new(
         format!("SELECT {COLUMNS} FROM provider_configs WHERE id = ?1 AND gateway = ?2"),
         [id.into(), place.key.into()],
     );
-    store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
+    store.row::<StoredKeyRow>(row).await?.ok_or_else(ApiError::not_found)
 }
 
 /// `POST /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs`
@@ -368,7 +369,7 @@ impl Stored {
     }
 }
 
-fn show<'a>(row: &'a Row, place: &Place<'a>) -> Shown<'a> {
+fn show<'a>(row: &'a StoredKeyRow, place: &Place<'a>) -> Shown<'a> {
     Shown {
         id: &row.id,
         gateway_id: place.gateway,

@@ -20,7 +20,7 @@ const COLUMNS: &str =
     "id, dry_run, query, processed, error, logs_seen, logs_changed, cost_before, cost_after, created_at, modified_at";
 
 row! {
-    struct Row {
+    struct RepriceRow {
         id: String,
         dry_run: u8,
         query: String,
@@ -98,7 +98,7 @@ pub async fn get(store: &impl Store, place: &Place<'_>, id: &str) -> Handled {
             format!("SELECT {COLUMNS} FROM reprices WHERE id = ?1 AND gateway = ?2"),
             [id.into(), place.key.into()],
         );
-        let row = store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)?;
+        let row = store.row::<RepriceRow>(row).await?.ok_or_else(ApiError::not_found)?;
         Ok(Reply::result(row.show(place.gateway)))
     })
     .await
@@ -137,7 +137,7 @@ fn in_body(error: ApiError) -> ApiError {
 
 // === impl Row ===
 
-impl Row {
+impl RepriceRow {
     fn show<'a>(&'a self, gateway: &'a str) -> Shown<'a> {
         Shown {
             id: &self.id,

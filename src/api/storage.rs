@@ -9,7 +9,7 @@ use crate::http::envelope::{ApiError, Reply};
 use serde::Serialize;
 
 row! {
-    struct Row {
+    struct StorageRow {
         log_management: Option<u64>,
         strategy: String,
         log_retention_days: Option<u64>,
@@ -66,7 +66,7 @@ pub async fn get(store: &impl Store, gateway: &Gateway) -> Handled {
          run_at, coalesce(run_logs, 0) AS run_logs, coalesce(run_bodies, 0) AS run_bodies \
          FROM (SELECT ?2 AS settings) LEFT JOIN log_storage ON log_storage.gateway = ?1";
         let row = store
-            .row::<Row>(Statement::new(sql, [gateway.key.into(), gateway::stored(&gateway.settings).into()]))
+            .row::<StorageRow>(Statement::new(sql, [gateway.key.into(), gateway::stored(&gateway.settings).into()]))
             .await?
             .ok_or_else(ApiError::not_found)?;
         Ok(Reply::result(row.show()))
@@ -76,7 +76,7 @@ pub async fn get(store: &impl Store, gateway: &Gateway) -> Handled {
 
 // === impl Row ===
 
-impl Row {
+impl StorageRow {
     fn show(&self) -> Shown<'_> {
         let time = |at: Option<u64>| at.map(timestamp::format);
         // What made room since the last log was turned away has written nothing here.

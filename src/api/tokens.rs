@@ -4,7 +4,7 @@ use super::{name, object, only};
 use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Permission;
 use crate::auth::presented;
-use crate::auth::tokens::{COLUMNS, Row};
+use crate::auth::tokens::{COLUMNS, TokenRow};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::{self, Actor, Change};
@@ -40,7 +40,7 @@ struct Shown<'a> {
 pub async fn list(store: &impl Store, account: &str, query: &Query) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let binds = vec![account.into()];
-    let (rows, info) = page.read::<Row>(store, COLUMNS, "tokens WHERE account_id = ?1", "id DESC", binds).await?;
+    let (rows, info) = page.read::<TokenRow>(store, COLUMNS, "tokens WHERE account_id = ?1", "id DESC", binds).await?;
     let shown: Vec<Shown<'_>> = rows.iter().map(show).collect();
     Ok(Reply::list(shown, info))
 }
@@ -50,12 +50,12 @@ pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, A
     Ok(Reply::result(show(&existing(store, account, id).await?)))
 }
 
-async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<TokenRow, ApiError> {
     let row = Statement::new(
         format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND account_id = ?2"),
         [id.into(), account.into()],
     );
-    store.row::<Row>(row).await?.ok_or_else(ApiError::not_found)
+    store.row::<TokenRow>(row).await?.ok_or_else(ApiError::not_found)
 }
 
 /// `POST /accounts/{account}/ai-gateway/tokens`
@@ -191,7 +191,7 @@ fn expiry(body: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, ApiErro
     }
 }
 
-fn show(row: &Row) -> Shown<'_> {
+fn show(row: &TokenRow) -> Shown<'_> {
     Shown {
         id: &row.id,
         name: &row.name,

@@ -7,7 +7,7 @@ pub const COLUMNS: &str =
     "id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at";
 
 row! {
-    pub struct Row {
+    pub struct TokenRow {
         pub id: String,
         pub account_id: String,
         pub name: String,
@@ -23,14 +23,14 @@ row! {
 /// Finds the token of a digest, whether or not it is still valid.
 pub async fn find(store: &impl Store, digest: &str) -> Result<Option<Token>, StoreError> {
     let row = Statement::new(format!("SELECT {COLUMNS} FROM tokens WHERE digest = ?1"), [digest.into()]);
-    Ok(store.row::<Row>(row).await?.map(Row::token))
+    Ok(store.row::<TokenRow>(row).await?.map(TokenRow::token))
 }
 
 /// Finds a token of an account by its id, whether or not it is still valid.
 pub async fn by_id(store: &impl Store, account: &str, id: &str) -> Result<Option<Token>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND account_id = ?2");
-    let row = store.row::<Row>(Statement::new(sql, [id.into(), account.into()])).await?;
-    Ok(row.map(Row::token))
+    let row = store.row::<TokenRow>(Statement::new(sql, [id.into(), account.into()])).await?;
+    Ok(row.map(TokenRow::token))
 }
 
 /// Notes that a token was used.
@@ -41,7 +41,7 @@ pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), Store
 
 // === impl Row ===
 
-impl Row {
+impl TokenRow {
     fn token(self) -> Token {
         let names: Vec<String> = serde_json::from_str(&self.permissions).unwrap_or_default();
         Token {

@@ -35,7 +35,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::retry::Plan;
+    use crate::proxy::retry::RetryPolicy;
 
     #[test]
     fn a_caller_makes_the_first_byte_come_sooner_and_never_later() {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_last_attempt_has_all_the_time_that_the_gateway_gives() {
-        let plan = Plan { attempts: 2, timeout_ms: Some(100), ..Plan::default() };
+        let plan = RetryPolicy { attempts: 2, timeout_ms: Some(100), ..RetryPolicy::default() };
         let times = [1, 2].map(|attempt| Patience::of(5, IDLE_SECONDS, plan.timeout(attempt, false)).first_byte_ms);
         assert_eq!(times, [100, 5_000]);
     }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// A request as far as it tells its answer from others.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct KeyInput<'a> {
     pub account: &'a str,
     /// The `key` of the gateway's row.
     pub gateway: i64,
@@ -74,7 +74,7 @@ const WITHOUT_MEANING: &[&str] = &[
 const WITHOUT_MEANING_PREFIXES: &[&str] = &["sec-ch-", "sec-fetch-", "x-b3-", "x-datadog-", "x-stainless-"];
 
 /// The key, in hexadecimal.
-pub fn key(asked: &Asked<'_>, body: &Body<'_>) -> String {
+pub fn key(asked: &KeyInput<'_>, body: &Body<'_>) -> String {
     let mut parts = Parts(Sha256::new());
     parts.add(VERSION);
     parts.add(asked.account.as_bytes());
@@ -161,8 +161,8 @@ mod tests {
         Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
-    fn asked(headers: &Headers) -> Asked<'_> {
-        Asked {
+    fn asked(headers: &Headers) -> KeyInput<'_> {
+        KeyInput {
             account: "acct",
             gateway: 1,
             generation: 0,
@@ -191,27 +191,27 @@ mod tests {
         let mut keys = vec![key(&same, &BODY)];
         let other = |pairs| headers(pairs);
         let variants = [
-            Asked { account: "acct2", ..same },
-            Asked { gateway: 2, ..same },
-            Asked { generation: 1, ..same },
-            Asked { caller: "token:a", ..same },
-            Asked { credential: "stored:default", ..same },
-            Asked { provider: "custom-x", ..same },
-            Asked { provider_version: 7, ..same },
-            Asked { method: "GET", ..same },
-            Asked { url: "https://api.openai.com/v1/responses", ..same },
-            Asked { query: "?key=secret", ..same },
-            Asked { stream: true, ..same },
-            Asked { usage_asked: true, ..same },
-            Asked { stream: true, usage_asked: true, ..same },
-            Asked { custom: Some(("mine", 0)), usage_asked: true, ..same },
-            Asked { custom: Some(("mine", 0)), ..same },
-            Asked { custom: Some(("mine", 1)), ..same },
-            Asked { custom: Some(("mine2", 0)), ..same },
-            Asked { custom: Some(("mine", 0)), caller: "token:a", ..same },
-            Asked { custom: Some(("mine", 0)), account: "acct2", ..same },
-            Asked { custom: Some(("mine", 0)), gateway: 2, ..same },
-            Asked { custom: Some(("mine", 0)), query: "?key=secret", ..same },
+            KeyInput { account: "acct2", ..same },
+            KeyInput { gateway: 2, ..same },
+            KeyInput { generation: 1, ..same },
+            KeyInput { caller: "token:a", ..same },
+            KeyInput { credential: "stored:default", ..same },
+            KeyInput { provider: "custom-x", ..same },
+            KeyInput { provider_version: 7, ..same },
+            KeyInput { method: "GET", ..same },
+            KeyInput { url: "https://api.openai.com/v1/responses", ..same },
+            KeyInput { query: "?key=secret", ..same },
+            KeyInput { stream: true, ..same },
+            KeyInput { usage_asked: true, ..same },
+            KeyInput { stream: true, usage_asked: true, ..same },
+            KeyInput { custom: Some(("mine", 0)), usage_asked: true, ..same },
+            KeyInput { custom: Some(("mine", 0)), ..same },
+            KeyInput { custom: Some(("mine", 1)), ..same },
+            KeyInput { custom: Some(("mine2", 0)), ..same },
+            KeyInput { custom: Some(("mine", 0)), caller: "token:a", ..same },
+            KeyInput { custom: Some(("mine", 0)), account: "acct2", ..same },
+            KeyInput { custom: Some(("mine", 0)), gateway: 2, ..same },
+            KeyInput { custom: Some(("mine", 0)), query: "?key=secret", ..same },
         ];
         keys.extend(variants.iter().map(|variant| key(variant, &BODY)));
         for sent in [
@@ -227,7 +227,7 @@ mod tests {
             ]),
         ] {
             keys.push(key(&asked(&sent), &BODY));
-            keys.push(key(&Asked { custom: Some(("mine", 0)), ..asked(&sent) }, &BODY));
+            keys.push(key(&KeyInput { custom: Some(("mine", 0)), ..asked(&sent) }, &BODY));
         }
         for body in [Body::Whole(b"{}"), Body::Whole(b""), Body::Digest(&[0; 32]), Body::Whole(&[0; 32])] {
             keys.push(key(&same, &body));
@@ -261,7 +261,7 @@ mod tests {
         ]);
         assert_eq!(
             key(&asked(&plain), &BODY),
-            key(&Asked { carriers: &["x-api-key".into()], ..asked(&with_token) }, &BODY)
+            key(&KeyInput { carriers: &["x-api-key".into()], ..asked(&with_token) }, &BODY)
         );
     }
 
@@ -270,8 +270,8 @@ mod tests {
         let text = headers(&[("content-type", "text/plain")]);
         let spaced = Body::Whole(b"{ \"n\": 1, \"model\": \"m\" }");
         assert_ne!(key(&asked(&text), &BODY), key(&asked(&text), &spaced));
-        let custom = Asked { custom: Some(("mine", 0)), ..asked(&text) };
-        assert_eq!(key(&custom, &BODY), key(&Asked { url: "https://other", ..custom }, &spaced));
+        let custom = KeyInput { custom: Some(("mine", 0)), ..asked(&text) };
+        assert_eq!(key(&custom, &BODY), key(&KeyInput { url: "https://other", ..custom }, &spaced));
     }
 
     #[test]

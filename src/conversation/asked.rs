@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// The messages of a request and the functions that it offers.
 pub fn read(request: &Value) -> (Vec<Value>, Vec<Value>) {
-    let mut asked = Asked::default();
+    let mut asked = RequestReader::default();
     asked.take(request);
     // Replicate's, which has a model's own names.
     if let Some(input) = request.get("input").filter(|input| input.is_object()) {
@@ -15,7 +15,7 @@ pub fn read(request: &Value) -> (Vec<Value>, Vec<Value>) {
 }
 
 #[derive(Default)]
-struct Asked {
+struct RequestReader {
     messages: Vec<Value>,
     /// Ids and names of the calls so far. Gemini gives its calls no ids: the results follow in the same order.
     calls: Vec<(String, String)>,
@@ -25,7 +25,7 @@ struct Asked {
 
 // === impl Asked ===
 
-impl Asked {
+impl RequestReader {
     fn take(&mut self, request: &Value) {
         for system in ["system", "system_prompt", "instructions", "system_instruction", "systemInstruction", "preamble"]
         {

@@ -60,7 +60,7 @@ pub struct KeyLimit {
 
 /// What decides about the credential of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct KeyRequest<'a> {
     pub provider: &'a str,
     /// Scheme and host of the upstream, where these are not Tollgate's own for the provider.
     pub upstream: Option<&'a str>,
@@ -104,7 +104,7 @@ struct AzureKey {
 }
 
 /// Chooses the credential of a request: the caller's own, else a stored one, else the operator's.
-pub fn choose<'a>(asked: &Asked<'_>, stored: &'a [StoredKey]) -> Result<Choice<'a>, Refusal> {
+pub fn choose<'a>(asked: &KeyRequest<'_>, stored: &'a [StoredKey]) -> Result<Choice<'a>, Refusal> {
     if asked.brings_key {
         return Ok(Choice::Request);
     }
@@ -142,7 +142,7 @@ pub fn choose<'a>(asked: &Asked<'_>, stored: &'a [StoredKey]) -> Result<Choice<'
 }
 
 /// A key goes only where it was stored for: else an editor who can change an address could have the key sent to it.
-fn usable<'a>(key: &'a StoredKey, asked: &Asked<'_>) -> Result<&'a StoredKey, Refusal> {
+fn usable<'a>(key: &'a StoredKey, asked: &KeyRequest<'_>) -> Result<&'a StoredKey, Refusal> {
     if key.held != Held::Nothing && key.upstream.as_deref() == asked.upstream {
         return Ok(key);
     }
@@ -154,7 +154,7 @@ fn usable<'a>(key: &'a StoredKey, asked: &Asked<'_>) -> Result<&'a StoredKey, Re
 }
 
 /// What may only be sent with a key of the caller's or the gateway's has none. Workers AI is Cloudflare's own.
-fn without<'a>(asked: &Asked<'_>) -> Result<Choice<'a>, Refusal> {
+fn without<'a>(asked: &KeyRequest<'_>) -> Result<Choice<'a>, Refusal> {
     if asked.provider == "workers-ai" {
         return Ok(Choice::None);
     }

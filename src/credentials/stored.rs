@@ -12,7 +12,7 @@ pub const COLUMNS: &str = "id, provider, alias, default_config, secret, key_id, 
 
 row! {
     #[derive(Debug)]
-    pub struct Row {
+    pub struct StoredKeyRow {
         pub id: String,
         pub provider: String,
         pub alias: String,
@@ -40,7 +40,7 @@ pub const OF_GATEWAY: &str = "(SELECT json_group_array(json_object('id', id, 'pr
 pub fn keys(json: &str) -> Result<Vec<StoredKey>, StoreError> {
     let rows: Vec<Columns> =
         serde_json::from_str(json).map_err(|error| StoreError(format!("the stored keys cannot be read: {error}")))?;
-    rows.into_iter().map(|row| Row::from_row(row).map(Row::key)).collect()
+    rows.into_iter().map(|row| StoredKeyRow::from_row(row).map(StoredKeyRow::key)).collect()
 }
 
 /// Throws the keys of a custom provider away, unless an account's provider of that slug leads to `base` as it did.
@@ -108,7 +108,7 @@ pub async fn reseal(store: &impl Store, vault: &impl Vault) -> Result<(), StoreE
 
 // === impl Row ===
 
-impl Row {
+impl StoredKeyRow {
     fn key(self) -> StoredKey {
         let reference = self.reference.as_deref().and_then(Reference::parse).and_then(Result::ok);
         let held = match (self.secret, self.key_id, reference) {

@@ -4,12 +4,12 @@ use crate::db::store::Bind;
 
 /// What a transaction is known by in `written_groups`. When a group is written in parts, each of them looks for the whole
 /// as well, which may have been written although an error came back.
-pub struct Key<'a> {
+pub struct WriteKey<'a> {
     pub group: &'a str,
     pub part: &'a str,
 }
 
-/// SQL for: the transaction was not carried out before. Its statements have [`Key::binds`] as their last values.
+/// SQL for: the transaction was not carried out before. Its statements have [`WriteKey::binds`] as their last values.
 macro_rules! is_new {
     () => {
         is_new!("?2, ?3")
@@ -22,7 +22,7 @@ pub(crate) use is_new;
 
 // === impl Key ===
 
-impl<'a> Key<'a> {
+impl<'a> WriteKey<'a> {
     /// A group's id, or that of a part of it, which begins with the group's and a slash.
     pub fn of(id: &'a str) -> Self {
         Self { group: id.split_once('/').map_or(id, |(group, _)| group), part: id }

@@ -49,7 +49,7 @@ thread_local! {
 /// What there is to do in each database.
 #[derive(Clone, Copy)]
 pub enum Task {
-    Settle,
+    AttachFeedback,
     Sweep,
     Reprices,
     Rollup,
@@ -61,7 +61,7 @@ pub enum Task {
 pub async fn everything(runtime: &Rc<Runtime>) {
     vault_worker::reseal(runtime, &config(runtime).encryption_keys).await;
     shards_worker::tell(runtime).await;
-    let all = [Task::Settle, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
+    let all = [Task::AttachFeedback, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(runtime, &all, &Whose::All).await;
     pieces(runtime).await;
     objects(runtime).await;
@@ -102,7 +102,7 @@ pub async fn everywhere(runtime: &Rc<Runtime>, tasks: &[Task], whose: &Whose) {
         each.push(Box::pin(async move {
             for task in tasks {
                 match task {
-                    Task::Settle => console::failed("settle_failed", pending::settle(store, None, now()).await),
+                    Task::AttachFeedback => console::failed("settle_failed", pending::attach(store, None, now()).await),
                     Task::Sweep => {
                         console::failed("sweep_failed", removal::sweep(store, whose, now(), DELETED_AT_ONCE).await)
                     }

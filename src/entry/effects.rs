@@ -3,7 +3,7 @@
 use crate::api::effect::Effect;
 use crate::auth::tokens_worker;
 use crate::entry::cron::{self, Task};
-use crate::feedback::settle_worker;
+use crate::feedback::attach_worker;
 use crate::gateways::{shards_worker, snapshot_worker};
 use crate::platform::Runtime;
 use crate::proxy::limits;
@@ -41,6 +41,6 @@ async fn done(effect: Effect, runtime: &Rc<Runtime>) {
         Effect::Retain(whose) => cron::everywhere(runtime, &[Task::Retention], &whose).await,
         Effect::Evaluate(whose) => cron::everywhere(runtime, &[Task::Evaluations], &whose).await,
         Effect::ClearObjects => cron::some_objects(runtime).await,
-        Effect::SettleFeedback => settle_worker::settle(runtime).await,
+        Effect::AttachFeedback => attach_worker::attach(runtime).await,
     }
 }

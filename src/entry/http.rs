@@ -14,7 +14,7 @@ use crate::entry::cron;
 use crate::entry::effects;
 use crate::entry::reply;
 use crate::entry::shell::RuntimeShell;
-use crate::feedback::settle_worker;
+use crate::feedback::attach_worker;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::headers::Headers;
 use crate::http::message_worker;
@@ -144,7 +144,7 @@ async fn controlled(
         let caller = identified(&incoming.headers, runtime).await?;
         let asked = asked(&caller, route, origin, query, runtime)?;
         if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            writer_worker::settle(runtime, settle_worker::written).await;
+            writer_worker::flush(runtime, attach_worker::written).await;
             let (export, shard) = control::export(&runtime.database(), &asked).await?;
             return Ok(reply::exported(export, shard, Rc::clone(runtime)));
         }
@@ -216,7 +216,7 @@ fn asked<'a>(
 
 async fn carried_out(asked: control::Request<'_>, runtime: &Rc<Runtime>) -> Result<Reply, ApiError> {
     // A caller finds what it has done, and of several logs with the same event id the newest is meant.
-    writer_worker::settle(runtime, settle_worker::written).await;
+    writer_worker::flush(runtime, attach_worker::written).await;
     let Handled { reply, effects } = control::handle(&runtime.databases(), &RuntimeShell(runtime), &asked).await;
     effects::perform(effects, runtime).await;
     reply

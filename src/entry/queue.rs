@@ -1,6 +1,6 @@
 //! What a queue delivers: logs that other isolates sent.
 
-use crate::feedback::settle_worker;
+use crate::feedback::attach_worker;
 use crate::logs::queue::{self, Message};
 use crate::logs::queue_worker::Queue;
 use crate::logs::writer_worker;
@@ -68,7 +68,7 @@ pub async fn receive(delivery: &Delivery, runtime: &Runtime) {
         let store = runtime.database_of(shard).within(writer_worker::PATIENCE_MS);
         let failed = queue::receive(&store, shard, &queue, &mut messages, now(), || now() > until).await;
         cause = failed.or(cause);
-        settle_worker::settle_now(&store, runtime).await;
+        attach_worker::attach_now(&store, runtime).await;
     }
     let mut failed = 0;
     for (one, message) in delivered.iter().zip(&messages) {

@@ -5,7 +5,7 @@
 
 use crate::entry::begin;
 use crate::entry::http;
-use crate::feedback::settle_worker;
+use crate::feedback::attach_worker;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::part::Lost;
 use crate::logs::{crash_worker, writer_worker};
@@ -141,7 +141,7 @@ pub async fn settled(patience: f64) -> Result<f64, JsValue> {
     while (Carried::number() > 0 || !crash_worker::underway().is_empty()) && now() < until {
         pause(SETTLE_LOOK_MS).await;
     }
-    writer_worker::drain(&runtime, settle_worker::written).await;
+    writer_worker::drain(&runtime, attach_worker::written).await;
     let left = crash_worker::underway();
     let reason = "the Worker was stopped while the request was under way";
     let lost: Vec<Lost> =

@@ -14,10 +14,10 @@ const PENDING_MS: u64 = 60 * 60 * 1_000;
 /// How long feedback waits for a row, in milliseconds. A row that has not come by then was lost.
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// [`settle`] of one log, wherever its judgements wait.
+/// [`attach`] of one log, wherever its judgements wait.
 pub async fn settle_in(databases: &impl Databases, found: &Found, now_ms: u64) -> Result<(), StoreError> {
     carry::pending(databases, found.shard, &found.id).await?;
-    settle(databases.of(found.shard)?, Some(&found.id), now_ms).await
+    attach(databases.of(found.shard)?, Some(&found.id), now_ms).await
 }
 
 /// Whether the row of an id can still come.
@@ -27,7 +27,7 @@ pub fn may_come(log: &str, mark: &MarkKey, now_ms: u64) -> bool {
 
 /// Makes kept judgements part of their logs, where these are there by now: of one log, or of all. Those of logs that will
 /// not come are given up.
-pub async fn settle(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<(), StoreError> {
+pub async fn attach(store: &impl Store, log: Option<&str>, now_ms: u64) -> Result<(), StoreError> {
     row! {
         struct Pending {
             id: String,

@@ -33,7 +33,7 @@ pub struct Gateway {
 pub const DEFAULT: &str = "default";
 
 row! {
-    pub struct Row {
+    pub struct GatewayRow {
         key: i64,
         account_id: String,
         id: String,
@@ -68,12 +68,12 @@ pub async fn find(store: &impl Store, account: &str, id: &str) -> Result<Option<
         format!("SELECT {COLUMNS} FROM gateways WHERE account_id = ?1 AND id = ?2"),
         [account.into(), id.into()],
     );
-    store.row::<Row>(statement).await?.map(Gateway::read).transpose()
+    store.row::<GatewayRow>(statement).await?.map(Gateway::read).transpose()
 }
 
 pub async fn by_key(store: &impl Store, key: i64) -> Result<Option<Gateway>, StoreError> {
     let statement = Statement::new(format!("SELECT {COLUMNS} FROM gateways WHERE key = ?1"), [key.into()]);
-    store.row::<Row>(statement).await?.map(Gateway::read).transpose()
+    store.row::<GatewayRow>(statement).await?.map(Gateway::read).transpose()
 }
 
 /// Makes the account's `default` gateway, or finds the one that another request made meanwhile.
@@ -134,16 +134,16 @@ pub fn time(now_ms: u64) -> Bind {
 
 impl FromRow for Gateway {
     fn from_row(row: crate::db::store::Row) -> Result<Self, StoreError> {
-        Self::read(Row::from_row(row)?)
+        Self::read(GatewayRow::from_row(row)?)
     }
 }
 
 impl Gateway {
-    pub fn read(row: Row) -> Result<Self, StoreError> {
+    pub fn read(row: GatewayRow) -> Result<Self, StoreError> {
         let settings: GatewaySettings = serde_json::from_str(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
-        let Row { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
+        let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));
         Ok(Self { key, account_id, id, internal_id, created_at, modified_at, shard, settings, cache, limits, cors })
     }

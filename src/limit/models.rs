@@ -119,24 +119,28 @@ impl ByAnswer {
 mod tests {
     use super::*;
     use crate::http::refusal::Refusal;
-    use crate::limit::plan::{Asked, Plan};
+    use crate::limit::plan::{LimitCheck, LimitSubject};
     use crate::limit::rules::UnknownModel;
     use crate::limit::rules::tests::limits;
     use serde_json::{Value, json};
 
-    fn plan(rule: &Value, setting: Option<UnknownModel>, models: &Models) -> Plan {
+    fn plan(rule: &Value, setting: Option<UnknownModel>, models: &Models) -> LimitCheck {
         let mut whole = json!({ "id": "s", "limit": 0.5, "limitType": "cost", "window": 60 });
         whole.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
         let mut limits = limits(None, &Value::Null, &json!({ "rules": [whole] }));
         limits.unknown_model = setting;
-        Plan::new(&limits, &Asked { provider: "openai", models: models.clone(), ..Asked::default() }, || 7)
+        LimitCheck::new(
+            &limits,
+            &LimitSubject { provider: "openai", models: models.clone(), ..LimitSubject::default() },
+            || 7,
+        )
     }
 
-    fn keys(plan: &Plan) -> Vec<String> {
+    fn keys(plan: &LimitCheck) -> Vec<String> {
         plan.demands.iter().map(Demand::key).collect()
     }
 
-    fn later(plan: &Plan, model: &str) -> Vec<String> {
+    fn later(plan: &LimitCheck, model: &str) -> Vec<String> {
         plan.later.iter().filter_map(|later| later.demand(model)).map(|demand| demand.key()).collect()
     }
 

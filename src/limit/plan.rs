@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// What a request says that limits are about.
 #[derive(Clone, Debug, Default)]
-pub struct Asked<'a> {
+pub struct LimitSubject<'a> {
     /// The id of the caller's token; the admin and anonymous callers have none.
     pub token: Option<&'a str>,
     pub metadata: &'a [(String, Value)],
@@ -41,7 +41,7 @@ pub struct KeyLimit<'a> {
 
 /// What a request needs, and what each of it is about.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub struct LimitCheck {
     pub demands: Vec<Demand>,
     about: Vec<About>,
     /// Rules that have to be told of the cost if the answer is of a model that they are about.
@@ -62,9 +62,9 @@ struct About {
 
 // === impl Plan ===
 
-impl Plan {
+impl LimitCheck {
     /// `estimate` is asked only if something is to be set aside.
-    pub fn new(limits: &Limits, asked: &Asked<'_>, estimate: impl Fn() -> u64) -> Self {
+    pub fn new(limits: &Limits, asked: &LimitSubject<'_>, estimate: impl Fn() -> u64) -> Self {
         let mut plan = Self::default();
         for rule in limits.rate.iter().filter(|_| !asked.is_counted) {
             let part = match &rule.key {
@@ -99,7 +99,12 @@ impl Plan {
     }
 
     /// The budgets of a rule that the request is for, each as the values that tell it from others.
-    fn budgets(&mut self, rule: &SpendRule, asked: &Asked<'_>, unknown: Option<UnknownModel>) -> Vec<Vec<String>> {
+    fn budgets(
+        &mut self,
+        rule: &SpendRule,
+        asked: &LimitSubject<'_>,
+        unknown: Option<UnknownModel>,
+    ) -> Vec<Vec<String>> {
         let Some([before, behind]) = rule.applies(asked) else { return Vec::new() };
         let Some(dimension) = &rule.model else { return vec![[before, behind].concat()] };
         let Budgets { parts, later, is_doubtful } = rule.budgets(&asked.models, dimension, [before, behind]);
@@ -181,14 +186,14 @@ fn integer(number: u64) -> u64 {
 
 impl Limits {
     /// Whether there is a budget that the request may be charged to, whichever model it turns out to be of.
-    pub fn have_budget_for(&self, asked: &Asked<'_>) -> bool {
+    pub fn have_budget_for(&self, asked: &LimitSubject<'_>) -> bool {
         self.spend.iter().any(|rule| rule.enabled && rule.applies(asked).is_some())
     }
 }
 
 // === impl Asked ===
 
-impl Asked<'_> {
+impl LimitSubject<'_> {
     /// A metadata value as a text, so that 5 and "5" are the same.
     fn value(&self, key: &str) -> Option<String> {
         let (_, value) = self.metadata.iter().find(|(name, _)| name == key)?;
@@ -201,7 +206,7 @@ impl Asked<'_> {
 impl SpendRule {
     /// The values that tell the request's budget from others of this rule, or `None` if the rule is not about it. A model
     /// comes between the two lists, and is not looked at here.
-    fn applies(&self, asked: &Asked<'_>) -> Option<[Vec<String>; 2]> {
+    fn applies(&self, asked: &LimitSubject<'_>) -> Option<[Vec<String>; 2]> {
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         match &self.provider {
             None => {}
@@ -221,7 +226,7 @@ impl SpendRule {
         Some([before, behind])
     }
 
-    fn exceeded(&self, asked: &Asked<'_>) -> String {
+    fn exceeded(&self, asked: &LimitSubject<'_>) -> String {
         let model: String = asked.model.unwrap_or("").chars().take(64).collect();
         let text = format!(
             "Spend limit exceeded: rule '{}' (cost limit {} per {}s, {}) for {} {model}",

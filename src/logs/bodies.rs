@@ -7,7 +7,7 @@ use crate::base::id;
 use crate::db::bucket::{AT_ONCE, Bucket};
 use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError};
-use crate::db::write_once::{Key, is_new};
+use crate::db::write_once::{WriteKey, is_new};
 use crate::logs::record::LogRecord;
 use crate::logs::stored::Stored;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn beheaded(body: &mut Option<String>) -> Option<String> {
 }
 
 /// Notes the objects of logs that found no room. Comes after the statement that writes logs.
-pub fn turned_away(key: &Key<'_>, ids: &[&str]) -> Statement {
+pub fn turned_away(key: &WriteKey<'_>, ids: &[&str]) -> Statement {
     let sql = concat!(
         "INSERT OR IGNORE INTO removed_objects (log_id) SELECT value FROM json_each(?1) WHERE ",
         "NOT EXISTS (SELECT 1 FROM logs WHERE logs.id = value) AND ",

@@ -4,7 +4,7 @@
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::http::page::Page;
 use crate::logs::filter::{Direction, Selection};
-use crate::logs::row::{COLUMNS, Row};
+use crate::logs::row::{COLUMNS, LogRow};
 
 /// Counting reads every match, so lists count no further than this.
 pub const MAX_COUNT: u64 = 10_000;
@@ -28,7 +28,7 @@ row! {
 
 /// A page, and what is known of the whole.
 pub struct Found {
-    pub rows: Vec<Row>,
+    pub rows: Vec<LogRow>,
     pub total: u64,
     /// Whether there may be more than `total`.
     pub capped: bool,
@@ -66,7 +66,7 @@ pub async fn read(
     by: &str,
     direction: Direction,
     [limit, offset]: [u64; 2],
-) -> Result<Vec<Row>, StoreError> {
+) -> Result<Vec<LogRow>, StoreError> {
     if let Some(merged) = selection.merged(COLUMNS, by, direction, limit, offset) {
         return store.rows(merged).await;
     }

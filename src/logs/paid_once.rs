@@ -5,7 +5,7 @@
 //! isolates. Answers that cannot be asked for again take no part and cost no statement.
 
 use crate::db::store::{Bind, Statement};
-use crate::db::write_once::{Key, is_new};
+use crate::db::write_once::{WriteKey, is_new};
 use crate::limit::charge::KNOWN_MS;
 use crate::logs::claim::Claim;
 use serde_json::Value;
@@ -97,7 +97,7 @@ const REFER: &str = concat!(
 );
 
 /// The statements that settle claims. They come behind those that write the logs.
-pub fn statements(key: &Key<'_>, claims: &[String]) -> Vec<Statement> {
+pub fn statements(key: &WriteKey<'_>, claims: &[String]) -> Vec<Statement> {
     let claims = format!("[{}]", claims.join(","));
     let settle = |sql: &'static str| Statement::new(sql, key.binds([Bind::Text(claims.clone())]));
     [MADE, FOUND, SHOWN, COUNT, MOVE, REFER].map(settle).into()

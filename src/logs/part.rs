@@ -8,7 +8,7 @@ use crate::logs::stored::Stored;
 /// What is written in one transaction.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Stays the same when the group is written again: see [`Key`].
+    /// Stays the same when the group is written again: see [`WriteKey`].
     pub id: String,
     /// Which database it is written to.
     pub shard: u32,
@@ -21,7 +21,7 @@ pub struct Group {
 /// as text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Part {
-    /// What it is known by: see [`Key`].
+    /// What it is known by: see [`WriteKey`].
     pub id: String,
     /// What pieces of its bodies are named with.
     pub naming: NamingKey,

@@ -9,7 +9,7 @@ mod mend;
 pub mod merge;
 
 use crate::db::store::{Bind, Statement};
-use crate::db::write_once::{Key, is_new};
+use crate::db::write_once::{WriteKey, is_new};
 use crate::logs::claim;
 use crate::logs::paid_once;
 use crate::logs::record::LogRecord;
@@ -27,7 +27,7 @@ const MAX_ROWS: usize = 40;
 
 /// Requests of a gateway, a minute, a provider and a model, added up.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct RollupRow {
     gateway: i64,
     time: u64,
     provider: String,
@@ -37,7 +37,7 @@ pub struct Row {
 
 /// The requests of some records, added up, and the claims of those whose usage may have been counted before.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally(Vec<Row>, Vec<String>);
+pub struct Tally(Vec<RollupRow>, Vec<String>);
 
 // === impl Tally ===
 
@@ -77,7 +77,7 @@ impl Tally {
 
     /// The figures of a row, which is made if there is none.
     fn figures(&mut self, gateway: i64, time: u64, provider: &str, model: &str) -> Option<&mut Figures> {
-        let place = |rows: &[Row], provider: &str, model: &str| {
+        let place = |rows: &[RollupRow], provider: &str, model: &str| {
             let wanted = (gateway, time, provider, model);
             rows.iter().position(|row| (row.gateway, row.time, row.provider.as_str(), row.model.as_str()) == wanted)
         };
@@ -92,7 +92,7 @@ impl Tally {
         let place = found.unwrap_or(self.0.len());
         if found.is_none() {
             let (provider, model) = (provider.to_owned(), model.to_owned());
-            self.0.push(Row { gateway, time, provider, model, figures: Figures::default() });
+            self.0.push(RollupRow { gateway, time, provider, model, figures: Figures::default() });
         }
         self.0.get_mut(place).map(|row| &mut row.figures)
     }
@@ -125,7 +125,7 @@ impl Tally {
 }
 
 /// The statement that leaves what the requests of a transaction add up to.
-pub fn leave(key: &Key<'_>, tally: &str) -> Statement {
+pub fn leave(key: &WriteKey<'_>, tally: &str) -> Statement {
     Statement::new(LEAVE, key.binds([Bind::from(tally)]))
 }
 

@@ -4,7 +4,7 @@ use crate::base::timestamp;
 use crate::db::store::{Statement, Store, StoreError, row};
 use serde_json::{Map, Value, json};
 
-/// The columns of [`Row`].
+/// The columns of [`LogRow`].
 pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.model_type, logs.path, logs.request_type, \
      logs.status_code, logs.success, logs.cached, logs.step, logs.error, logs.duration, logs.first_byte, logs.tokens_in, \
      logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, logs.tokens_reasoning, logs.cost, \
@@ -18,7 +18,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
 row! {
     /// A row of `logs`, as the database gives it: booleans are numbers there.
     #[derive(Debug)]
-    pub struct Row {
+    pub struct LogRow {
         pub id: String,
         pub created_at: u64,
         pub provider: String,
@@ -70,7 +70,7 @@ row! {
     }
 }
 
-impl Row {
+impl LogRow {
     /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
     /// stand beside them.
     pub fn show(&self) -> Map<String, Value> {

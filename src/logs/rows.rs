@@ -1,7 +1,7 @@
 //! A part as SQL: the rows of its records, one statement for each table.
 
 use crate::db::store::{Bind, Statement};
-use crate::db::write_once::{Key, is_new};
+use crate::db::write_once::{WriteKey, is_new};
 use crate::logs::bodies;
 use crate::logs::metadata;
 use crate::logs::paid_once;
@@ -23,7 +23,7 @@ const LONG: usize = 8_000;
 /// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
 /// their gateway has no room.
 pub fn statements(part: &Part, plan: Plan) -> Vec<Statement> {
-    let key = &Key::of(&part.id);
+    let key = &WriteKey::of(&part.id);
     let mut statements = if part.entries.is_empty() { Vec::new() } else { rows(key, &part.entries, plan) };
     if !part.tally.is_empty() {
         statements.push(rollup::leave(key, &part.tally));
@@ -35,7 +35,7 @@ pub fn statements(part: &Part, plan: Plan) -> Vec<Statement> {
     statements
 }
 
-fn rows(key: &Key<'_>, entries: &[Entry], plan: Plan) -> Vec<Statement> {
+fn rows(key: &WriteKey<'_>, entries: &[Entry], plan: Plan) -> Vec<Statement> {
     let arrivals: Vec<Arrival<'_>> = entries.iter().map(Entry::arrival).collect();
     let (mut statements, places) = capacity::admit(key, &arrivals);
     let logs = entries.iter().zip(places).map(|(entry, place)| format!("[{place},{}]", entry.log));
@@ -76,7 +76,7 @@ fn rows(key: &Key<'_>, entries: &[Entry], plan: Plan) -> Vec<Statement> {
 }
 
 /// Adds the statements that insert rows, each of them with as many as D1 takes.
-fn insert(statements: &mut Vec<Statement>, key: &Key<'_>, sql: &'static str, rows: &[String]) {
+fn insert(statements: &mut Vec<Statement>, key: &WriteKey<'_>, sql: &'static str, rows: &[String]) {
     let (mut together, mut length) = (Vec::new(), 0);
     for row in rows {
         if length + row.len() > MAX_JSON && !together.is_empty() {

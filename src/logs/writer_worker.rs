@@ -27,7 +27,7 @@ const PUT_PAUSES_MS: &[u64] = &[100, 250, 500, 1_000, 2_000, 4_000];
 const PUT_BUDGET_MS: u64 = 12_000;
 
 /// How long a request waits for what is to be written before it, and how often it looks, in milliseconds.
-const SETTLE_MS: u64 = 500;
+const FLUSH_MS: u64 = 500;
 const LOOK_MS: u64 = 5;
 
 /// How long the last logs may take before the process ends, in milliseconds.
@@ -222,8 +222,8 @@ fn mint() -> String {
 
 /// Writes what this isolate has waiting, or sends it to the queue, before a caller who asks for logs is answered. Waits for that
 /// half a second at most.
-pub async fn settle(runtime: &Rc<Runtime>, then: Written) {
-    let until = now() + SETTLE_MS;
+pub async fn flush(runtime: &Rc<Runtime>, then: Written) {
+    let until = now() + FLUSH_MS;
     write_now(runtime, then);
     if !recent(&PUTTING).is_empty() {
         ended(&PUTTING, until).await;
@@ -267,7 +267,7 @@ async fn ended<T>(all: &'static LocalKey<Underway<T>>, until: u64) {
 }
 
 fn recent<T>(all: &'static LocalKey<Underway<T>>) -> Vec<Rc<T>> {
-    let since = now().saturating_sub(SETTLE_MS);
+    let since = now().saturating_sub(FLUSH_MS);
     all.with_borrow(|all| all.iter().filter(|(begun, _)| *begun >= since).map(|(_, one)| Rc::clone(one)).collect())
 }
 

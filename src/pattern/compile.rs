@@ -26,7 +26,7 @@ enum Side {
 }
 
 /// A part of a program: where it begins, and what is to lead to whatever follows.
-struct Part {
+struct Fragment {
     start: u32,
     ends: Loose,
 }
@@ -86,18 +86,18 @@ impl Compiler {
     }
 
     /// A part that is one state.
-    fn single(&mut self, state: State) -> Result<Part, String> {
+    fn single(&mut self, state: State) -> Result<Fragment, String> {
         let start = self.add(state)?;
-        Ok(Part { start, ends: vec![(start, Side::First)] })
+        Ok(Fragment { start, ends: vec![(start, Side::First)] })
     }
 
     /// A part that is there without any character.
-    fn empty(&mut self) -> Result<Part, String> {
+    fn empty(&mut self) -> Result<Fragment, String> {
         let start = self.add(State::Split(0, 0))?;
-        Ok(Part { start, ends: vec![(start, Side::First), (start, Side::Second)] })
+        Ok(Fragment { start, ends: vec![(start, Side::First), (start, Side::Second)] })
     }
 
-    fn part(&mut self, ast: &Ast) -> Result<Part, String> {
+    fn part(&mut self, ast: &Ast) -> Result<Fragment, String> {
         self.parts += 1;
         if self.parts > 4 * MAX_STATES {
             return Err(format!("it is too large: written out, it has more than {MAX_STATES} parts"));
@@ -171,14 +171,14 @@ impl Compiler {
                     });
                 }
                 match start {
-                    Some(start) => Ok(Part { start, ends }),
+                    Some(start) => Ok(Fragment { start, ends }),
                     None => self.empty(),
                 }
             }
         }
     }
 
-    fn literal(&mut self, char: char) -> Result<Part, String> {
+    fn literal(&mut self, char: char) -> Result<Fragment, String> {
         if self.flags.case_insensitive && char.is_ascii_alphabetic() {
             let code = u32::from(char);
             return self.set(Set::new(vec![(code, code)]).folded());
@@ -186,7 +186,7 @@ impl Compiler {
         self.single(State::One(char, 0))
     }
 
-    fn set(&mut self, set: Set) -> Result<Part, String> {
+    fn set(&mut self, set: Set) -> Result<Fragment, String> {
         let known = self.program.sets.iter().rposition(|known| *known == set);
         let at = known.unwrap_or_else(|| {
             self.program.sets.push(set);
@@ -195,9 +195,9 @@ impl Compiler {
         self.single(State::Any(at as u32, 0))
     }
 
-    fn repeated(&mut self, ast: &Ast, least: u32, most: Option<u32>) -> Result<Part, String> {
+    fn repeated(&mut self, ast: &Ast, least: u32, most: Option<u32>) -> Result<Fragment, String> {
         let flags = self.flags;
-        let mut whole: Option<Part> = None;
+        let mut whole: Option<Fragment> = None;
         let mut last = None;
         for _ in 0..least {
             self.flags = flags;
@@ -207,7 +207,7 @@ impl Compiler {
                 None => next,
                 Some(before) => {
                     self.join(&before.ends, next.start);
-                    Part { start: before.start, ends: next.ends }
+                    Fragment { start: before.start, ends: next.ends }
                 }
             });
         }
@@ -215,7 +215,7 @@ impl Compiler {
             // The last time leads back to itself.
             let split = self.add(State::Split(last, 0))?;
             self.join(&before.ends, split);
-            return Ok(Part { start: before.start, ends: vec![(split, Side::Second)] });
+            return Ok(Fragment { start: before.start, ends: vec![(split, Side::Second)] });
         }
         let mut ends = Vec::new();
         for _ in 0..most.map_or(1, |most| most.saturating_sub(least)) {
@@ -227,15 +227,15 @@ impl Compiler {
             let (start, before) = whole.map_or((split, Vec::new()), |whole| (whole.start, whole.ends));
             self.join(&before, split);
             whole = Some(match most {
-                Some(_) => Part { start, ends: next.ends },
+                Some(_) => Fragment { start, ends: next.ends },
                 None => {
                     self.join(&next.ends, split);
-                    Part { start, ends: Vec::new() }
+                    Fragment { start, ends: Vec::new() }
                 }
             });
         }
         match whole {
-            Some(whole) => Ok(Part { start: whole.start, ends: [ends, whole.ends].concat() }),
+            Some(whole) => Ok(Fragment { start: whole.start, ends: [ends, whole.ends].concat() }),
             None => self.empty(),
         }
     }

@@ -128,7 +128,7 @@ fn members(whole: &str, object: &str, name: &str) -> Option<(Vec<Range<usize>>, 
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let (mut found, mut is_empty) = (Vec::new(), true);
-            while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+            while let Some((key, value)) = map.next_entry::<MemberName<'de>, &'de RawValue>()? {
                 is_empty = false;
                 if key.0 == self.name {
                     // A raw value is a part of the text that is read, so the difference is where it stands.
@@ -147,7 +147,7 @@ fn members(whole: &str, object: &str, name: &str) -> Option<(Vec<Range<usize>>, 
 
 /// A key, which is copied only where it is escaped.
 #[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -207,7 +207,7 @@ impl Arrival<'_> {
         let Self { route, snapshot, presented, .. } = self;
         let (url, query) = prepared.url.split_once('?').unwrap_or((&prepared.url, ""));
         let key = options.cache.as_ref().and_then(|policy| policy.key.as_deref());
-        let asked = key::Asked {
+        let asked = key::KeyInput {
             account: route.account,
             gateway: snapshot.gateway.key,
             generation: snapshot.gateway.cache.generation,

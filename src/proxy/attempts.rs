@@ -11,7 +11,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::failures::{End, Failed};
 use crate::proxy::limits::Refused;
 use crate::proxy::response::{self, Held};
-use crate::proxy::retry::Plan;
+use crate::proxy::retry::RetryPolicy;
 use crate::proxy::session::Dialect;
 use crate::proxy::upstream_request::{NoAnswer, Prepared, Unsent, retry_after};
 use crate::proxy::{circuit_breaker, circuits, limit_checks, retry, session_worker};
@@ -21,7 +21,7 @@ pub struct Attempts<'a> {
     pub arrival: &'a Arrival<'a>,
     pub caller: &'a Caller,
     pub prepared: &'a Prepared,
-    pub plan: Plan,
+    pub plan: RetryPolicy,
     /// Where the messages of a WebSocket are understood.
     pub dialect: Option<Dialect>,
 }

@@ -3,7 +3,7 @@
 //! The cache is no reason to fail. If it does not answer, the provider is asked, and one line says so.
 
 use crate::cache::flight::{self, Flight, Next};
-use crate::cache::key::{self, Asked, Body};
+use crate::cache::key::{self, Body, KeyInput};
 use crate::cache::{self, Policy, canonical};
 use crate::http::headers::Headers;
 use crate::http::message_worker;
@@ -115,7 +115,7 @@ impl Cache {
     /// Looks for the answer to a request. It is not looked for any longer than `client` waits.
     pub async fn look_up(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &KeyInput<'_>,
         body: &Taken,
         client: &AbortSignal,
         runtime: &Runtime,
@@ -213,7 +213,7 @@ fn is_complete(headers: &Headers, outcome: &Outcome, body: &ArrayBuffer) -> bool
     complete::is_complete(framing, &js::bytes(body), &outcome.facts)
 }
 
-async fn key_of(asked: &Asked<'_>, body: &Taken) -> Option<String> {
+async fn key_of(asked: &KeyInput<'_>, body: &Taken) -> Option<String> {
     let buffer = match body {
         Taken::Nothing => return Some(key::key(asked, &Body::Whole(&[]))),
         Taken::Whole(buffer, _) => buffer,

@@ -7,7 +7,7 @@ use crate::config::isolate_worker::config;
 use crate::credentials::client_signature::{self, Use};
 use crate::credentials::google_token::{self, Account};
 use crate::credentials::select::{
-    self, AWS_HEADERS, Asked, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, Material, StoredKey,
+    self, AWS_HEADERS, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, KeyRequest, Material, StoredKey,
 };
 use crate::credentials::sigv4::{self, Signed};
 use crate::credentials::vault::{Bound, Vault};
@@ -85,7 +85,7 @@ pub async fn resolve(
     let has_secrets = upstream.has_secrets();
     let signature =
         (upstream.key_form() == KeyForm::Aws).then(|| client_signature::of(headers, &exchange.call.query)).flatten();
-    let mut asked = Asked {
+    let mut asked = KeyRequest {
         provider: slug,
         upstream: upstream.origin(config.base_url(slug)),
         brings_key: false,

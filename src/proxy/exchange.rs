@@ -2,7 +2,7 @@
 
 use crate::config::isolate_worker::config;
 use crate::credentials::select::KeyLimit;
-use crate::feedback::settle_worker;
+use crate::feedback::attach_worker;
 use crate::http::headers::{Edits, Headers};
 use crate::http::refusal::Refusal;
 use crate::http::{message_worker, response_headers};
@@ -179,7 +179,7 @@ impl Exchange {
         }
         drop(admission);
         drop(allotment);
-        writer_worker::submit(record, self.collect_log, mark, &runtime, settle_worker::written).await;
+        writer_worker::submit(record, self.collect_log, mark, &runtime, attach_worker::written).await;
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {

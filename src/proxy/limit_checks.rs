@@ -3,7 +3,7 @@
 use crate::auth::presented::Presented;
 use crate::gateways::gateway::Gateway;
 use crate::limit::models::Models;
-use crate::limit::plan::{Asked, KeyLimit};
+use crate::limit::plan::{KeyLimit, LimitSubject};
 use crate::limit::rules::{KEY, Limits};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::limits::{Refused, admit};
@@ -31,7 +31,7 @@ async fn pass_limits(
 ) -> Result<(), Refused> {
     let by_model = gateway.limits.are_by_model();
     let model = exchange.call.model();
-    let asked = Asked {
+    let asked = LimitSubject {
         token: presented.token_id(),
         metadata: &exchange.call.metadata.entries,
         provider: &exchange.call.provider,
@@ -54,7 +54,7 @@ async fn pass_limits(
 /// Has the budgets of a gateway learn of a response that a provider began by itself, and that they would have stopped.
 pub async fn count(exchange: &mut Exchange, gateway: &Gateway, presented: &Presented) {
     let model = exchange.call.model();
-    let asked = Asked {
+    let asked = LimitSubject {
         token: presented.token_id(),
         metadata: &exchange.call.metadata.entries,
         provider: &exchange.call.provider,
@@ -72,8 +72,10 @@ pub async fn count(exchange: &mut Exchange, gateway: &Gateway, presented: &Prese
 /// Asks whether another attempt may be sent with the stored key of a request, if that has a limit: it counts what is sent.
 pub async fn pass_again(exchange: &mut Exchange, gateway: &Gateway) -> Result<(), Refused> {
     let Some(key) = &exchange.key_limit else { return Ok(()) };
-    let asked =
-        Asked { key: Some(KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }), ..Asked::default() };
+    let asked = LimitSubject {
+        key: Some(KeyLimit { name: &key.key_id, limit: key.limit, interval: key.period }),
+        ..LimitSubject::default()
+    };
     let admission = admit(&exchange.runtime, gateway.key, &Limits::default(), &asked, || 0).await?;
     for (name, text) in admission.iter().flat_map(|admission| &admission.gateway_headers) {
         exchange.note_anew(name, KEY, text);

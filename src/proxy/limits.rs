@@ -6,7 +6,7 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::refusal::Refusal;
 use crate::limit::message::{self, Charge, Message};
 use crate::limit::models::ByAnswer;
-use crate::limit::plan::{Asked, Plan};
+use crate::limit::plan::{LimitCheck, LimitSubject};
 use crate::limit::refused::{self, Reason};
 use crate::limit::rules::Limits;
 use crate::limit::{Demand, show};
@@ -79,10 +79,10 @@ pub async fn admit(
     runtime: &Rc<Runtime>,
     gateway: i64,
     limits: &Limits,
-    asked: &Asked<'_>,
+    asked: &LimitSubject<'_>,
     estimate: impl Fn() -> u64,
 ) -> Result<Option<Rc<Admission>>, refused::Refused> {
-    let mut plan = Plan::new(limits, asked, estimate);
+    let mut plan = LimitCheck::new(limits, asked, estimate);
     if let Some(refused) = plan.unknown.take() {
         return Err(refused);
     }

@@ -6,7 +6,7 @@ use crate::gateways::settings::GatewaySettings;
 use crate::http::headers::{Headers, boolean};
 use crate::logs::metadata::{self, Metadata};
 use crate::pricing::price::{self, CustomCost};
-use crate::proxy::retry::{self, Backoff, Plan};
+use crate::proxy::retry::{self, Backoff, RetryPolicy};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -22,7 +22,7 @@ pub struct Options {
     pub byok_alias: Option<String>,
     /// True when the operator's key must not be used.
     pub no_wholesale: bool,
-    pub retry: Plan,
+    pub retry: RetryPolicy,
     /// What the cache is to do; `None` when caching is off.
     pub cache: Option<Policy>,
     /// What could not be understood, for the response header `cf-aig-warning`; empty when all could.
@@ -100,7 +100,7 @@ impl Options {
     }
 }
 
-fn plan(headers: &Headers, settings: &GatewaySettings, warnings: &mut Vec<String>) -> Plan {
+fn plan(headers: &Headers, settings: &GatewaySettings, warnings: &mut Vec<String>) -> RetryPolicy {
     let attempts = integer(headers, "cf-aig-max-attempts", 1, retry::MAX_ATTEMPTS, warnings);
     let delay = integer(headers, "cf-aig-retry-delay", 0, MAX_RETRY_DELAY_MS, warnings);
     let timeout_ms = integer(headers, "cf-aig-request-timeout", 1, MAX_TIMEOUT_MS, warnings);
@@ -111,7 +111,7 @@ fn plan(headers: &Headers, settings: &GatewaySettings, warnings: &mut Vec<String
         }
         known
     });
-    Plan {
+    RetryPolicy {
         attempts: attempts.or(settings.retry_max_attempts).unwrap_or(1) as u32,
         delay_ms: delay.or(settings.retry_delay).unwrap_or(retry::DELAY_MS),
         backoff: backoff.or_else(|| Backoff::parse(settings.retry_backoff.as_deref()?)).unwrap_or(Backoff::Constant),
@@ -166,8 +166,8 @@ mod tests {
             retry_backoff: Some("linear".to_owned()),
             ..GatewaySettings::default()
         };
-        let of_gateway = Plan { attempts: 4, delay_ms: 30_000, backoff: Backoff::Linear, timeout_ms: None };
-        assert_eq!(parse(&[]).retry, Plan::default());
+        let of_gateway = RetryPolicy { attempts: 4, delay_ms: 30_000, backoff: Backoff::Linear, timeout_ms: None };
+        assert_eq!(parse(&[]).retry, RetryPolicy::default());
         assert_eq!(parse_with(&[], &settings).retry, of_gateway);
         let given = [
             ("cf-aig-max-attempts", "2"),
@@ -175,7 +175,7 @@ mod tests {
             ("cf-aig-backoff", "Exponential"),
             ("cf-aig-request-timeout", "250"),
         ];
-        let wanted = Plan { attempts: 2, delay_ms: 0, backoff: Backoff::Exponential, timeout_ms: Some(250) };
+        let wanted = RetryPolicy { attempts: 2, delay_ms: 0, backoff: Backoff::Exponential, timeout_ms: Some(250) };
         assert_eq!(parse_with(&given, &settings).retry, wanted);
         for (name, wrong) in [
             ("cf-aig-max-attempts", "0"),

@@ -5,7 +5,7 @@ use time::{Date, Month, OffsetDateTime, Time};
 
 /// How often and with which pauses a request is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct RetryPolicy {
     /// Attempts in total, the first included.
     pub attempts: u32,
     /// Milliseconds before the second attempt.
@@ -63,13 +63,13 @@ fn http_date(value: &str) -> Option<u64> {
 
 // === impl Plan ===
 
-impl Default for Plan {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self { attempts: 1, delay_ms: DELAY_MS, backoff: Backoff::Constant, timeout_ms: None }
     }
 }
 
-impl Plan {
+impl RetryPolicy {
     /// Milliseconds to wait after the failure of an attempt, counted from 1; `None` when there is no other. `random` is
     /// any number: up to a quarter is added by it, so that many callers who failed together do not return together.
     pub fn pause(&self, attempt: u32, retry_after: Option<u64>, random: u64) -> Option<u64> {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_as_asked() {
-        let plan = |backoff| Plan { attempts: 5, delay_ms: 100, backoff, timeout_ms: None };
+        let plan = |backoff| RetryPolicy { attempts: 5, delay_ms: 100, backoff, timeout_ms: None };
         for (backoff, wanted) in [
             (Backoff::Constant, [100, 100, 100, 100]),
             (Backoff::Linear, [100, 200, 300, 400]),
@@ -139,13 +139,13 @@ mod tests {
             }
             assert_eq!(plan(backoff).pause(5, None, 0), None);
         }
-        let long = Plan { delay_ms: 60_000, ..plan(Backoff::Exponential) };
+        let long = RetryPolicy { delay_ms: 60_000, ..plan(Backoff::Exponential) };
         assert_eq!(long.pause(4, None, 0), Some(60_000));
     }
 
     #[test]
     fn a_provider_that_says_when_is_not_asked_earlier() {
-        let plan = Plan { attempts: 2, delay_ms: 100, ..Plan::default() };
+        let plan = RetryPolicy { attempts: 2, delay_ms: 100, ..RetryPolicy::default() };
         assert_eq!(plan.pause(1, Some(2_000), 0), Some(2_000));
         assert_eq!(plan.pause(1, Some(50), 0), Some(100));
         assert_eq!(plan.pause(1, Some(60_001), 0), None);
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn the_last_of_several_attempts_has_all_the_time_it_needs() {
-        let plan = Plan { attempts: 3, timeout_ms: Some(500), ..Plan::default() };
+        let plan = RetryPolicy { attempts: 3, timeout_ms: Some(500), ..RetryPolicy::default() };
         assert_eq!([1, 2, 3].map(|attempt| plan.timeout(attempt, false)), [Some(500), Some(500), None]);
         assert_eq!(plan.timeout(3, true), Some(500));
-        assert_eq!(Plan { attempts: 1, ..plan }.timeout(1, false), Some(500));
+        assert_eq!(RetryPolicy { attempts: 1, ..plan }.timeout(1, false), Some(500));
     }
 }

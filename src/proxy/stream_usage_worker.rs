@@ -70,10 +70,10 @@ fn with_option(body: Taken, headers: &Headers, exchange: &mut Exchange) -> Taken
 
 /// Whether the setting says so, or a budget is about the request: without usage, a stream would pass it.
 fn is_wanted(target: &Target<'_>, snapshot: &GatewaySnapshot, exchange: &Exchange) -> bool {
-    let asked = plan::Asked {
+    let asked = plan::LimitSubject {
         metadata: &exchange.call.metadata.entries,
         provider: &exchange.call.provider,
-        ..plan::Asked::default()
+        ..plan::LimitSubject::default()
     };
     snapshot.gateway.settings.stream_usage == ASK
         || (!target.is_custom && snapshot.gateway.limits.have_budget_for(&asked))

@@ -3,7 +3,7 @@
 
 use crate::api::feedback;
 use crate::api::log_export::{self, Export};
-use crate::api::logs::{self, Part};
+use crate::api::logs::{self, WhichBody};
 use crate::api::{Place, datasets, evaluations, gateways, log_list, reprices, storage};
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
@@ -133,7 +133,7 @@ fn a_log_and_its_bodies_are_found_by_its_id() {
     let _ = store.plans.take();
     block_on(logs::get(&store, 1, &log(5))).unwrap();
     checked(&store, "a log");
-    for part in [Part::Request, Part::Response] {
+    for part in [WhichBody::Request, WhichBody::Response] {
         block_on(logs::body(&store, 1, &log(5), part)).ok();
         checked(&store, "a body");
     }
@@ -180,7 +180,7 @@ fn feedback_is_given_shown_and_taken_back_by_ids() {
         &context,
     ))
     .unwrap();
-    block_on(pending::settle(&store, None, NOW + 1)).unwrap();
+    block_on(pending::attach(&store, None, NOW + 1)).unwrap();
     checked(&store, "feedback before its log");
 }
 

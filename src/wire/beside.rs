@@ -85,7 +85,7 @@ impl Facts {
     pub(super) fn add_of_batch(&mut self, message: Option<&Node<'_>>) {
         let Some(counts) = message.and_then(|message| message.json("usage")) else { return };
         let mut line: Usage = usage::read(counts);
-        usage::settle(&mut line);
+        usage::add_up(&mut line);
         usage::add(&mut self.usage, line);
         self.usage.is_sum = true;
         self.usage.details.tier = Some(Tier::Batch);

@@ -51,7 +51,7 @@ pub fn read(framing: Framing, status: u16, body: &[u8]) -> Facts {
         Framing::AwsEventStream => eventstream::Frames::new(body).for_each(|frame| reader.frame(&frame)),
     }
     let mut facts = reader.facts;
-    usage::settle(&mut facts.usage);
+    usage::add_up(&mut facts.usage);
     facts.usage.total_tokens = facts.usage.total_tokens.or_else(|| total(&facts.usage));
     facts
 }

@@ -5,7 +5,7 @@ mod asked;
 mod guess;
 mod named;
 
-pub use asked::Asked;
+pub use asked::Pieces;
 
 use super::elide::Elider;
 use super::form;
@@ -25,7 +25,7 @@ pub struct RequestFacts {
     pub stream: bool,
     /// How long the answer may become.
     pub max_tokens: Option<u64>,
-    pub asked: Asked,
+    pub asked: Pieces,
 }
 
 /// Reads a body that comes in pieces.
@@ -213,13 +213,13 @@ fn of_form(fields: form::Fields) -> RequestFacts {
 fn of_fields(all: Vec<(String, String)>, is_doubtful: bool) -> RequestFacts {
     let stream = all.iter().any(|(name, value)| name == "stream" && value.trim().eq_ignore_ascii_case("true"));
     let field = |wanted: &str| all.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    let asked = Asked {
+    let asked = Pieces {
         picture: Picture {
             size: field("size").and_then(|size| picture::size(&size.into())),
             quality: field("quality").and_then(Quality::parse),
         },
         images: field("n").and_then(|number| number.trim().parse().ok()),
-        ..Asked::default()
+        ..Pieces::default()
     };
     let is_model = |(name, _): &(String, String)| name.starts_with("model");
     let mut models: Vec<String> = all.into_iter().filter(is_model).map(|(_, value)| value).collect();
@@ -258,7 +258,7 @@ fn with(first: RequestFacts, second: RequestFacts) -> RequestFacts {
         unread: first.unread.or(second.unread),
         stream: first.stream || second.stream,
         max_tokens: first.max_tokens.or(second.max_tokens),
-        asked: if first.asked == Asked::default() { second.asked } else { first.asked },
+        asked: if first.asked == Pieces::default() { second.asked } else { first.asked },
     })
 }
 

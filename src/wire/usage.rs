@@ -96,7 +96,7 @@ pub fn add(into: &mut Usage, other: Usage) {
 }
 
 /// Makes the sums that could not be made event by event, because a figure may be in an earlier one than its fellow.
-pub fn settle(usage: &mut Usage) {
+pub fn add_up(usage: &mut Usage) {
     if std::mem::take(&mut usage.reasoning_beside) {
         usage.tokens_out = sum(usage.tokens_out, usage.reasoning);
     }
@@ -380,7 +380,7 @@ mod tests {
         let within = json!({ "prompt_tokens": 12, "completion_tokens": 300, "total_tokens": 312, "completion_tokens_details": { "reasoning_tokens": 228 } });
         let out = |usage: &Value| {
             let mut usage = read(usage);
-            settle(&mut usage);
+            add_up(&mut usage);
             usage.tokens_out
         };
         assert_eq!((out(&beside), out(&within)), (Some(229), Some(300)));

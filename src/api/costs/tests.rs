@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::gateways::snapshot;
 use crate::testing::sqlite::Sqlite;

@@ -49,7 +49,7 @@ const COLUMNS: &str =
 
 row! {
     #[derive(Clone, Debug)]
-    struct Row {
+    struct ProviderRow {
         id: String,
         account_id: String,
         slug: String,
@@ -137,7 +137,7 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, headers: Hea
          AND (instr(lower(name), lower(?4)) > 0 OR instr(lower(slug), lower(?4)) > 0 OR instr(id, lower(?4)) > 0)";
     let search = query.get("search").unwrap_or("");
     let binds = vec![account.into(), flag(query, "enable")?.into(), flag(query, "beta")?.into(), search.into()];
-    let (rows, info) = page.read::<Row>(store, COLUMNS, matching, order, binds).await?;
+    let (rows, info) = page.read::<ProviderRow>(store, COLUMNS, matching, order, binds).await?;
     let shown: Vec<Shown<'_>> = rows.iter().map(|row| row.show(headers)).collect();
     let info = json!({
         "count": info.count,
@@ -200,7 +200,7 @@ pub async fn create(
     Handled::always([Effect::ForgetSnapshots], async {
     let body = object(body)?;
     only(&body, FIELDS, &["body"])?;
-    let fresh = Row {
+    let fresh = ProviderRow {
         id: id::uuid(new_id),
         account_id: account.to_owned(),
         slug: String::new(),
@@ -258,7 +258,7 @@ pub async fn update(
     let mut body = object(body)?;
     body.retain(|name, _| !SHOWN.contains(&name.as_str()));
     only(&body, FIELDS, &["body"])?;
-    let new = Row { modified_at: actor.now_ms, ..old.changed(&body, guard)? };
+    let new = ProviderRow { modified_at: actor.now_ms, ..old.changed(&body, guard)? };
     let sql = "UPDATE OR IGNORE custom_providers SET slug = ?3, name = ?4, base_url = ?5, headers = ?6, checked = ?7, \
          enable = ?8, beta = ?9, position = ?10, about = ?11, modified_at = ?12 WHERE id = ?1 AND account_id = ?2";
     let audit = actor.row(&change("custom_provider.update", account, id, &body));
@@ -291,9 +291,9 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
     .await
 }
 
-async fn existing(store: &impl Store, account: &str, id: &str) -> Result<Row, ApiError> {
+async fn existing(store: &impl Store, account: &str, id: &str) -> Result<ProviderRow, ApiError> {
     let sql = format!("SELECT {COLUMNS} FROM custom_providers WHERE id = ?1 AND account_id = ?2");
-    let row = store.row::<Row>(Statement::new(sql, [id.into(), account.into()])).await?;
+    let row = store.row::<ProviderRow>(Statement::new(sql, [id.into(), account.into()])).await?;
     row.ok_or_else(|| ApiError { code: 1004, message: "Custom Provider not found".to_owned(), ..ApiError::not_found() })
 }
 
@@ -308,13 +308,13 @@ fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a
 
 /// Takes the stored keys of a provider away that leads elsewhere, or is no more: a key is for the host that it was stored
 /// for, and the next provider of that slug may have another.
-fn forget_keys(old: &Row) -> Statement {
+fn forget_keys(old: &ProviderRow) -> Statement {
     stored::clear_statement(&old.account_id, &format!("{PREFIX}{}", old.slug), &old.base_url)
 }
 
 // === impl Row ===
 
-impl Row {
+impl ProviderRow {
     /// The row with what a body changes in it.
     fn changed(&self, body: &Map<String, Value>, guard: &Guard) -> Result<Self, ApiError> {
         let mut new = self.clone();

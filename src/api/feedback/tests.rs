@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::api::gateways;
 use crate::base::id::{self, MarkKey};
@@ -6,7 +5,7 @@ use crate::db::audit::Actor;
 use crate::db::put_aside::{self, PENDING};
 use crate::feedback::locate::locate;
 use crate::feedback::model::FeedbackAuthor;
-use crate::feedback::pending::{KEPT_MS, settle, waiting};
+use crate::feedback::pending::{KEPT_MS, attach, waiting};
 use crate::gateways::gateway;
 use crate::http::query::Query;
 use crate::logs::group_commit;
@@ -67,12 +66,12 @@ fn feedback_for_logs_that_never_come_holds_nobody_up() {
     let mut rows: Vec<Statement> = (0..300).map(|n| pending(n, format!("never {n}"))).collect();
     rows.push(pending(300, "log".to_owned()));
     block_on(store.batch(rows)).unwrap();
-    block_on(settle(&store, None, NOW + 1_000)).unwrap();
+    block_on(attach(&store, None, NOW + 1_000)).unwrap();
     assert_eq!(block_on(judged(&store, "log")).unwrap().said, r#"{"a":1}"#);
     assert_eq!(block_on(waiting(&store)).unwrap(), 300);
     // A day later they are given up, some at a time.
     for _ in 0..15 {
-        block_on(settle(&store, None, NOW + KEPT_MS + 1_000)).unwrap();
+        block_on(attach(&store, None, NOW + KEPT_MS + 1_000)).unwrap();
     }
     assert_eq!(block_on(waiting(&store)).unwrap(), 0);
 }
@@ -95,7 +94,7 @@ fn kept_feedback_that_cannot_be_read_holds_nobody_up() {
     block_on(store.batch(rows)).unwrap();
     // A log whose own metadata cannot be read takes no more of it.
     block_on(store.batch(vec![Statement::new("UPDATE logs SET metadata = '{'", [])])).unwrap();
-    block_on(settle(&store, None, NOW)).unwrap();
+    block_on(attach(&store, None, NOW)).unwrap();
     assert_eq!(block_on(waiting(&store)).unwrap(), 0);
     assert_eq!(block_on(judged(&store, "log")).unwrap().said, r#"{"b":2}"#);
     let (told, n) = block_on(put_aside::report(&store, NOW)).unwrap();
@@ -175,7 +174,7 @@ fn kept_feedback_of_a_stranger_is_dropped() {
     let store = with_log("log");
     let sql = "INSERT INTO pending_feedback (id, log_id, account, given_at, given_by, kind, data) VALUES ('p', 'log', 'other', 1, 'x', 'merge', '{\"a\":1}')";
     block_on(store.batch(vec![Statement::new(sql, [])])).unwrap();
-    block_on(settle(&store, Some("log"), NOW)).unwrap();
+    block_on(attach(&store, Some("log"), NOW)).unwrap();
     assert_eq!(block_on(judged(&store, "log")).unwrap().said, "{}");
     assert_eq!(block_on(waiting(&store)).unwrap(), 0);
 }

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::db::store::row;
 use crate::gateways::gateway::create_default;

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::providers::table;
 use proptest::prelude::*;
@@ -16,7 +15,7 @@ fn key(alias: &str, is_default: bool) -> StoredKey {
     }
 }
 
-const ASKED: Asked<'static> = Asked {
+const ASKED: KeyRequest<'static> = KeyRequest {
     provider: "openai",
     upstream: None,
     brings_key: false,
@@ -41,23 +40,26 @@ fn holds(text: &str) -> bool {
 #[test]
 fn the_callers_key_comes_first_then_a_stored_one_then_the_operators() {
     let stored = [key("a", false), key("b", true)];
-    let chosen = |asked: Asked<'_>| choose(&asked, &stored).unwrap();
-    assert_eq!(chosen(Asked { brings_key: true, alias: Some("a"), own_keys_only: true, ..ASKED }), Choice::Request);
+    let chosen = |asked: KeyRequest<'_>| choose(&asked, &stored).unwrap();
+    assert_eq!(
+        chosen(KeyRequest { brings_key: true, alias: Some("a"), own_keys_only: true, ..ASKED }),
+        Choice::Request
+    );
     assert_eq!(chosen(ASKED), Choice::Stored(&stored[1]));
-    assert_eq!(chosen(Asked { alias: Some("a"), ..ASKED }), Choice::Stored(&stored[0]));
+    assert_eq!(chosen(KeyRequest { alias: Some("a"), ..ASKED }), Choice::Stored(&stored[0]));
     assert_eq!(choose(&ASKED, &[key("a", false)]).unwrap(), Choice::Operator);
     assert_eq!(choose(&ASKED, &[key("default", false)]).unwrap(), Choice::Stored(&key("default", false)));
-    assert_eq!(chosen(Asked { provider: "groq", ..ASKED }), Choice::Operator);
-    assert_eq!(chosen(Asked { provider: "groq", operator_has_key: false, ..ASKED }), Choice::None);
+    assert_eq!(chosen(KeyRequest { provider: "groq", ..ASKED }), Choice::Operator);
+    assert_eq!(chosen(KeyRequest { provider: "groq", operator_has_key: false, ..ASKED }), Choice::None);
 }
 
 #[test]
 fn a_caller_who_did_not_prove_itself_gets_no_key_and_learns_nothing() {
     let stored = [key("default", true)];
-    let stranger = Asked { let_in: false, ..ASKED };
+    let stranger = KeyRequest { let_in: false, ..ASKED };
     assert_eq!(choose(&stranger, &stored).unwrap(), Choice::None);
     for alias in ["default", "unknown"] {
-        let refused = choose(&Asked { alias: Some(alias), ..stranger }, &stored).unwrap_err();
+        let refused = choose(&KeyRequest { alias: Some(alias), ..stranger }, &stored).unwrap_err();
         assert_eq!((refused.status, refused.code), (401, 2009));
         assert!(!refused.description.contains("default"));
     }
@@ -65,20 +67,20 @@ fn a_caller_who_did_not_prove_itself_gets_no_key_and_learns_nothing() {
 
 #[test]
 fn an_unknown_alias_names_those_there_are() {
-    let refused = choose(&Asked { alias: Some("x"), ..ASKED }, &[key("a", false), key("b", true)]).unwrap_err();
+    let refused = choose(&KeyRequest { alias: Some("x"), ..ASKED }, &[key("a", false), key("b", true)]).unwrap_err();
     assert_eq!((refused.status, refused.code), (400, 2040));
     assert_eq!(refused.message, "Provider 'openai' has no BYOK credential named 'x'. Configured aliases: 'a', 'b'");
-    let refused = choose(&Asked { alias: Some("x\"\n"), ..ASKED }, &[]).unwrap_err();
+    let refused = choose(&KeyRequest { alias: Some("x\"\n"), ..ASKED }, &[]).unwrap_err();
     assert_eq!(refused.message, "Provider 'openai' has no BYOK credential named 'x??'. Configured aliases: none");
 }
 
 #[test]
 fn the_operators_key_can_be_forbidden() {
-    let asked = Asked { own_keys_only: true, ..ASKED };
+    let asked = KeyRequest { own_keys_only: true, ..ASKED };
     for let_in in [true, false] {
-        assert_eq!(choose(&Asked { let_in, ..asked }, &[]).unwrap_err().status, 400);
+        assert_eq!(choose(&KeyRequest { let_in, ..asked }, &[]).unwrap_err().status, 400);
     }
-    assert_eq!(choose(&Asked { provider: "workers-ai", ..asked }, &[]).unwrap(), Choice::None);
+    assert_eq!(choose(&KeyRequest { provider: "workers-ai", ..asked }, &[]).unwrap(), Choice::None);
     assert!(matches!(choose(&asked, &[key("default", true)]), Ok(Choice::Stored(_))));
 }
 
@@ -86,9 +88,9 @@ fn the_operators_key_can_be_forbidden() {
 fn a_key_goes_only_where_it_was_stored_for() {
     let there = Some("https://one.example");
     let stored = [StoredKey { upstream: there.map(str::to_owned), ..key("default", true) }];
-    assert!(choose(&Asked { upstream: there, ..ASKED }, &stored).is_ok());
+    assert!(choose(&KeyRequest { upstream: there, ..ASKED }, &stored).is_ok());
     for upstream in [None, Some("https://two.example"), Some("http://one.example")] {
-        let refused = choose(&Asked { upstream, ..ASKED }, &stored).unwrap_err();
+        let refused = choose(&KeyRequest { upstream, ..ASKED }, &stored).unwrap_err();
         assert!(refused.status == 400 && refused.description.contains("Store it again"));
     }
     let cleared = [StoredKey { held: Held::Nothing, ..key("default", true) }];

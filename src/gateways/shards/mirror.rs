@@ -12,7 +12,7 @@ use crate::gateways::gateway::{self, Gateway};
 const COMPARED: usize = 1_000;
 
 row! {
-    struct Key {
+    struct GatewayKey {
         key: i64,
     }
 }
@@ -61,7 +61,7 @@ pub async fn heal(databases: &impl Databases, shard: u32) -> Result<(), StoreErr
         return Ok(());
     }
     let strange = "SELECT shard AS key FROM gateways WHERE shard <> ?1 LIMIT 1";
-    if let Some(Key { key }) = store.row::<Key>(Statement::new(strange, [number()])).await? {
+    if let Some(GatewayKey { key }) = store.row::<GatewayKey>(Statement::new(strange, [number()])).await? {
         let (here, other) = (binding(shard), binding(key.try_into().unwrap_or(0)));
         return Err(StoreError(format!(
             "the database bound as {here} has the gateways of {other}: the bindings were swapped"
@@ -84,7 +84,7 @@ pub async fn heal(databases: &impl Databases, shard: u32) -> Result<(), StoreErr
         let sql = "SELECT value->>0 AS key FROM json_each(?1) LEFT JOIN gateways ON gateways.key = value->>0 \
              WHERE coalesce(gateways.modified_at, 0) < value->>1";
         let old: Vec<i64> =
-            store.rows::<Key>(Statement::new(sql, [rows.into()])).await?.iter().map(|row| row.key).collect();
+            store.rows::<GatewayKey>(Statement::new(sql, [rows.into()])).await?.iter().map(|row| row.key).collect();
         for key in old {
             // Read one by one, because their settings may be long.
             if let Some(gateway) = gateway::by_key(first, key).await? {

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::limit::message::{readings, shown};
 use crate::limit::window::{Technique, Window};

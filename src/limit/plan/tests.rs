@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::http::refusal::Refusal;
 use crate::limit::rules::RateRule;
@@ -13,9 +12,9 @@ fn gateway() -> RateRule {
     RateRule { id: "gateway".into(), key: RateKey::Everyone, limit: 10, interval: 60, technique: Technique::Fixed }
 }
 
-fn counters(limits: &Limits, asked: &Asked<'_>) -> Vec<String> {
-    let asked = &Asked { models: Models::new(asked.model, None), ..asked.clone() };
-    Plan::new(limits, asked, || 7).demands.iter().map(Demand::key).collect()
+fn counters(limits: &Limits, asked: &LimitSubject<'_>) -> Vec<String> {
+    let asked = &LimitSubject { models: Models::new(asked.model, None), ..asked.clone() };
+    LimitCheck::new(limits, asked, || 7).demands.iter().map(Demand::key).collect()
 }
 
 #[test]
@@ -27,14 +26,14 @@ fn a_request_is_counted_where_it_belongs() {
         &Value::Null,
     );
     let (five, text) = (metadata(&json!({ "user": 5 })), metadata(&json!({ "user": "5" })));
-    let asked = Asked { token: Some("tok"), metadata: &five, ..Asked::default() };
+    let asked = LimitSubject { token: Some("tok"), metadata: &five, ..LimitSubject::default() };
     assert_eq!(counters(&limits, &asked), ["gateway ", "rate/t [\"tok\"]", "rate/m [\"5\"]"]);
-    assert_eq!(counters(&limits, &asked), counters(&limits, &Asked { metadata: &text, ..asked.clone() }));
-    assert_eq!(counters(&limits, &Asked::default()), ["gateway "]);
-    assert!(counters(&limits, &Asked { is_counted: true, ..asked.clone() }).is_empty());
+    assert_eq!(counters(&limits, &asked), counters(&limits, &LimitSubject { metadata: &text, ..asked.clone() }));
+    assert_eq!(counters(&limits, &LimitSubject::default()), ["gateway "]);
+    assert!(counters(&limits, &LimitSubject { is_counted: true, ..asked.clone() }).is_empty());
     let key = KeyLimit { name: "openai/default", limit: 3, interval: 60 };
     assert_eq!(
-        counters(&limits, &Asked { key: Some(key), ..Asked::default() }),
+        counters(&limits, &LimitSubject { key: Some(key), ..LimitSubject::default() }),
         ["gateway ", "key [\"openai/default\"]"]
     );
     assert!(counters(&Limits::default(), &asked).is_empty());
@@ -43,8 +42,9 @@ fn a_request_is_counted_where_it_belongs() {
 #[test]
 fn values_that_begin_alike_never_share_a_counter() {
     let limits = limits(None, &json!([{ "id": "m", "key": "metadata.user", "limit": 1, "interval": 1 }]), &Value::Null);
-    let of =
-        |user: String| counters(&limits, &Asked { metadata: &metadata(&json!({ "user": user })), ..Asked::default() });
+    let of = |user: String| {
+        counters(&limits, &LimitSubject { metadata: &metadata(&json!({ "user": user })), ..LimitSubject::default() })
+    };
     let (one, other) = (of("x".repeat(5_000) + "1"), of("x".repeat(5_000) + "2"));
     assert!(one != other && one[0].len() < 100);
     assert_ne!(of("a\",\"b".into()), of("a".into()));
@@ -59,8 +59,8 @@ fn spend_limits(rule: &Value) -> Limits {
 #[test]
 fn a_spend_rule_is_about_what_its_dimensions_say() {
     let team = metadata(&json!({ "team": "a", "env": true }));
-    let asked = Asked { provider: "openai", model: Some("gpt-4o"), metadata: &team, ..Asked::default() };
-    let bare = Asked { metadata: &[], model: None, ..asked.clone() };
+    let asked = LimitSubject { provider: "openai", model: Some("gpt-4o"), metadata: &team, ..LimitSubject::default() };
+    let bare = LimitSubject { metadata: &[], model: None, ..asked.clone() };
     let partition = json!({ "mode": "partition" });
     let filter = |values: Value| json!({ "mode": "filter", "values": values });
     for (rule, wanted, without) in [
@@ -76,17 +76,17 @@ fn a_spend_rule_is_about_what_its_dimensions_say() {
         (json!({ "enabled": false }), None, None),
     ] {
         let limits = spend_limits(&rule);
-        let found = |asked: &Asked<'_>| counters(&limits, asked).first().cloned();
+        let found = |asked: &LimitSubject<'_>| counters(&limits, asked).first().cloned();
         assert_eq!((found(&asked).as_deref(), found(&bare).as_deref()), (wanted, without), "{rule}");
     }
 }
 
 #[test]
 fn an_estimate_is_taken_only_where_money_is_set_aside() {
-    let asked = Asked { provider: "openai", ..Asked::default() };
-    let plan = Plan::new(&spend_limits(&json!({})), &asked, || panic!("not asked for"));
+    let asked = LimitSubject { provider: "openai", ..LimitSubject::default() };
+    let plan = LimitCheck::new(&spend_limits(&json!({})), &asked, || panic!("not asked for"));
     assert!(!plan.reserves() && plan.spends().len() == 1);
-    let plan = Plan::new(&spend_limits(&json!({ "reserve": true })), &asked, || 7);
+    let plan = LimitCheck::new(&spend_limits(&json!({ "reserve": true })), &asked, || 7);
     assert!(plan.reserves() && plan.demands[0].takes == Takes::Reserve(7));
 }
 
@@ -97,7 +97,11 @@ fn the_headers_follow_the_draft() {
         &json!([{ "id": "t", "key": "token", "limit": 5, "interval": 3600 }]),
         &json!({ "rules": [{ "id": "daily", "limit": 1, "limitType": "cost", "window": 86400 }] }),
     );
-    let plan = Plan::new(&limits, &Asked { token: Some("x"), provider: "openai", ..Asked::default() }, || 0);
+    let plan = LimitCheck::new(
+        &limits,
+        &LimitSubject { token: Some("x"), provider: "openai", ..LimitSubject::default() },
+        || 0,
+    );
     let reading =
         |remaining, resets_in_ms, retry_in_ms| Reading { remaining, resets_in_ms, retry_in_ms, ..Reading::default() };
     let passed = [reading(3, 11_001, 0), reading(4, 60_000, 0), reading(1_250_000_000, 500, 0)];
@@ -121,7 +125,7 @@ fn the_headers_follow_the_draft() {
 #[test]
 fn a_refusal_says_when_the_limit_is_a_stored_keys() {
     let key = KeyLimit { name: "openai prod", limit: 2, interval: 60 };
-    let plan = Plan::new(&Limits::default(), &Asked { key: Some(key), ..Asked::default() }, || 0);
+    let plan = LimitCheck::new(&Limits::default(), &LimitSubject { key: Some(key), ..LimitSubject::default() }, || 0);
     let refused = plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap();
     let (is_final, refusal) = (refused.is_final, Refusal::from(refused));
     assert!(!is_final && refusal.description.contains("the stored key"), "{}", refusal.description);
@@ -129,8 +133,8 @@ fn a_refusal_says_when_the_limit_is_a_stored_keys() {
 
 #[test]
 fn a_spend_refusal_reads_as_the_originals() {
-    let asked = Asked { provider: "openai", model: Some("gpt-4o"), ..Asked::default() };
-    let plan = Plan::new(&spend_limits(&json!({})), &asked, || 0);
+    let asked = LimitSubject { provider: "openai", model: Some("gpt-4o"), ..LimitSubject::default() };
+    let plan = LimitCheck::new(&spend_limits(&json!({})), &asked, || 0);
     let refused = Refusal::from(plan.refused(&[Reading { retry_in_ms: 1, ..Reading::default() }]).unwrap());
     assert_eq!((refused.status, refused.code), (429, 2045));
     assert_eq!(refused.message, "Spend limit exceeded: rule 's' (cost limit 0.5 per 60s, sliding) for openai gpt-4o");

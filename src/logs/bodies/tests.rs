@@ -1,6 +1,6 @@
 //! Bodies that are apart from their rows, over SQLite and a bucket in memory.
 
-use crate::api::logs::{self, Part};
+use crate::api::logs::{self, WhichBody};
 use crate::db::whose::Whose;
 use crate::http::envelope::Reply;
 use crate::http::envelope::Span;
@@ -90,7 +90,7 @@ fn removed_ones(store: &Sqlite) -> Vec<String> {
     block_on(store.ids(Statement::new("SELECT log_id AS id FROM removed_objects ORDER BY 1", []))).unwrap()
 }
 
-fn body(store: &Sqlite, id: &str, part: Part) -> Result<Reply, u16> {
+fn body(store: &Sqlite, id: &str, part: WhichBody) -> Result<Reply, u16> {
     block_on(logs::body(store, 1, id, part)).map_err(|error| error.status)
 }
 
@@ -115,9 +115,9 @@ fn a_log_shows_where_its_bodies_are() {
     let store = gateway(&json!({}));
     let (request, response) = ("ü".repeat(5_000), "\u{feff}{}".repeat(5_000));
     let id = kept(&store, record(1, &request, &response), true);
-    let reply = body(&store, &id, Part::Request).unwrap();
+    let reply = body(&store, &id, WhichBody::Request).unwrap();
     assert_eq!((reply.object, reply.body.as_str()), (Some(Span { id: id.clone(), offset: 0, length: 10_000 }), ""));
-    let reply = body(&store, &id, Part::Response).unwrap();
+    let reply = body(&store, &id, WhichBody::Response).unwrap();
     assert_eq!(reply.object, Some(Span { id: id.clone(), offset: 10_000, length: 25_000 }));
     let shown: Value = serde_json::from_str(&block_on(logs::get(&store, 1, &id)).unwrap().body).unwrap();
     let shown = &shown["result"];
@@ -128,11 +128,11 @@ fn a_log_shows_where_its_bodies_are() {
 
     // One short body stays where it is, and logs from before the bucket are as they were.
     let id = kept(&store, record(2, "short", &response), true);
-    assert_eq!(body(&store, &id, Part::Request).unwrap().body, "short");
-    assert_eq!(body(&store, &id, Part::Response).unwrap().object, Some(Span { id, offset: 0, length: 25_000 }));
+    assert_eq!(body(&store, &id, WhichBody::Request).unwrap().body, "short");
+    assert_eq!(body(&store, &id, WhichBody::Response).unwrap().object, Some(Span { id, offset: 0, length: 25_000 }));
     let old = record(3, &request, &response);
     block_on(group_commit::write(&store, vec![old.clone()].into(), async |_| {}));
-    assert_eq!(body(&store, &old.id, Part::Response).unwrap().body, response);
+    assert_eq!(body(&store, &old.id, WhichBody::Response).unwrap().body, response);
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn a_body_that_the_bucket_did_not_take_says_so() {
     let store = gateway(&json!({}));
     let long = "x".repeat(9_000);
     let id = kept(&store, record(1, &long, "{}"), false);
-    assert_eq!(body(&store, &id, Part::Request).unwrap_err(), 404);
-    assert_eq!(body(&store, &id, Part::Response).unwrap().body, "{}");
+    assert_eq!(body(&store, &id, WhichBody::Request).unwrap_err(), 404);
+    assert_eq!(body(&store, &id, WhichBody::Response).unwrap().body, "{}");
     let cut = Stored { request: Some(9_000), response: None, cut: true };
     let read = block_on(whole(&store, &id, cut, [Some("x".to_owned()), Some("{}".to_owned())])).unwrap();
     assert_eq!(read, [None, Some("{}".to_owned())]);

@@ -2,7 +2,7 @@
 
 use crate::db::store::Bind;
 use crate::logs::filter::index_choice::LOOKED_UP;
-use crate::logs::filter::terms::{Field, Filter, Key, Kind, Operator, bound};
+use crate::logs::filter::terms::{Field, Filter, FilterKey, Kind, Operator, bound};
 use serde_json::Value;
 
 /// The values that a statement binds.
@@ -34,22 +34,22 @@ impl Binds {
         };
         // Without a value of its own to compare, an entry is compared by being there.
         let (table, column, given) = match &filter.key {
-            Key::Field(Field { name: "event_id", .. }) if filter.looks_up() => {
+            FilterKey::Field(Field { name: "event_id", .. }) if filter.looks_up() => {
                 // Logs without an event id of their own are not in the index of event ids, but found by the id they repeat.
                 let [own, events] = ["logs.id", "logs.event_id"].map(|column| self.any_of(column, &filter.values));
                 return format!("({own} AND logs.event_id = logs.id OR {events} AND logs.event_id <> logs.id)");
             }
-            Key::Field(field) => {
+            FilterKey::Field(field) => {
                 let column = if field.name == "created_at" { time } else { field.sql };
                 return self.compared(column, field.kind, filter);
             }
-            Key::AnyName => ("log_metadata", "entry.key", String::new()),
-            Key::AnyValue => ("log_metadata", "entry.value", String::new()),
-            Key::Metadata(key) => {
+            FilterKey::AnyName => ("log_metadata", "entry.key", String::new()),
+            FilterKey::AnyValue => ("log_metadata", "entry.value", String::new()),
+            FilterKey::Metadata(key) => {
                 let key = self.bind(key.as_str());
                 ("log_metadata", "entry.value", format!(" AND entry.key = {key}"))
             }
-            Key::Feedback(key) => {
+            FilterKey::Feedback(key) => {
                 let key = self.bind(key.as_str());
                 ("log_feedback", "entry.value", format!(" AND entry.key = {key}"))
             }

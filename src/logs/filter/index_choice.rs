@@ -1,7 +1,7 @@
 //! Which index a list begins with. SQLite has no statistics on D1, and would take a range of time for more telling than
 //! any value.
 
-use crate::logs::filter::terms::{Filter, Filters, Key, Operator};
+use crate::logs::filter::terms::{Filter, FilterKey, Filters, Operator};
 use serde_json::Value;
 
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +103,8 @@ impl Filter {
     pub(super) fn pair(&self) -> Option<(&'static str, &str, &Value)> {
         match (&self.key, self.operator, self.values.as_slice()) {
             (_, _, [Value::Null]) => None,
-            (Key::Metadata(key), Operator::Eq, [value]) => Some(("log_metadata", key, value)),
-            (Key::Feedback(key), Operator::Eq, [value]) => Some(("log_feedback", key, value)),
+            (FilterKey::Metadata(key), Operator::Eq, [value]) => Some(("log_metadata", key, value)),
+            (FilterKey::Feedback(key), Operator::Eq, [value]) => Some(("log_feedback", key, value)),
             _ => None,
         }
     }
@@ -124,7 +124,7 @@ impl Filter {
     /// Whether it asks for one value of a field, and for this one if it says which; for a kind of model, one that is in its
     /// index.
     fn is_one(&self, name: &str, wanted: Option<bool>) -> bool {
-        matches!(self.key, Key::Field(field) if field.name == name)
+        matches!(self.key, FilterKey::Field(field) if field.name == name)
             && self.operator == Operator::Eq
             && matches!(self.values.as_slice(), [value] if !value.is_null() && (wanted.is_none() || value.as_bool() == wanted)
                 && (name != "model_type" || value != "chat"))
@@ -132,18 +132,18 @@ impl Filter {
 
     /// Whether an index tells which logs it describes, without the table, although not in order of time.
     pub(super) fn is_covered(&self) -> bool {
-        self.is_of_judged() || matches!(self.key, Key::Field(field) if matches!(field.name, "model" | "provider"))
+        self.is_of_judged() || matches!(self.key, FilterKey::Field(field) if matches!(field.name, "model" | "provider"))
     }
 
     /// Whether it describes logs with a score or a thumb in some range.
     pub(super) fn is_of_judged(&self) -> bool {
-        matches!(self.key, Key::Field(field) if matches!(field.name, "score" | "feedback"))
+        matches!(self.key, FilterKey::Field(field) if matches!(field.name, "score" | "feedback"))
             && matches!(self.operator, Operator::Lt | Operator::Gt)
     }
 
     /// Whether it asks for the logs of certain ids.
     pub(super) fn looks_up(&self) -> bool {
-        matches!(self.key, Key::Field(field) if LOOKED_UP.iter().any(|(name, _)| *name == field.name))
+        matches!(self.key, FilterKey::Field(field) if LOOKED_UP.iter().any(|(name, _)| *name == field.name))
             && self.operator == Operator::Eq
             && !self.values.iter().any(Value::is_null)
     }

@@ -23,4 +23,4 @@ pub use index_choice::candidates;
 pub use parse::{MAX_FILTERS, from_json, from_query, is_parameter};
 pub use probe::probe;
 pub use sql::{Direction, Selection};
-pub use terms::{Filter, Filters, Key, Operator};
+pub use terms::{Filter, FilterKey, Filters, Operator};

@@ -8,7 +8,7 @@ use crate::http::query::Query;
 use crate::logs::call::Call;
 use crate::logs::filter::plan_tests::encoded;
 use crate::logs::filter::terms::Kind;
-use crate::logs::filter::{Ahead, Direction, Filter, Filters, Key, Next, Operator, Selection, from_json};
+use crate::logs::filter::{Ahead, Direction, Filter, FilterKey, Filters, Next, Operator, Selection, from_json};
 use crate::logs::group_commit;
 use crate::logs::metadata::{self, Metadata};
 use crate::logs::record::LogRecord;
@@ -74,24 +74,24 @@ impl Log {
     }
 
     /// The values that a filter on entries may meet.
-    fn entries(&self, key: &Key) -> Vec<Value> {
+    fn entries(&self, key: &FilterKey) -> Vec<Value> {
         let own = &self.record.metadata_entries;
         let of = |entries: &[(String, Value)], wanted: &str| {
             let found = entries.iter().filter(|(key, _)| key == wanted);
             found.map(|(_, value)| metadata::searchable(value)).collect()
         };
         match key {
-            Key::AnyName => own.iter().map(|(key, _)| json!(key)).collect(),
-            Key::AnyValue => own.iter().map(|(_, value)| metadata::searchable(value)).collect(),
-            Key::Metadata(key) => of(own, key),
-            Key::Feedback(key) => of(&self.said, key),
-            Key::Field(_) => Vec::new(),
+            FilterKey::AnyName => own.iter().map(|(key, _)| json!(key)).collect(),
+            FilterKey::AnyValue => own.iter().map(|(_, value)| metadata::searchable(value)).collect(),
+            FilterKey::Metadata(key) => of(own, key),
+            FilterKey::Feedback(key) => of(&self.said, key),
+            FilterKey::Field(_) => Vec::new(),
         }
     }
 
     fn meets(&self, filter: &Filter) -> bool {
         let Filter { key, operator, values } = filter;
-        if let Key::Field(field) = key {
+        if let FilterKey::Field(field) = key {
             let own = self.field(field.name);
             return match operator {
                 Operator::Present => !own.is_null(),

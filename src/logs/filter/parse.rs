@@ -4,7 +4,7 @@ use crate::base::fault::Invalid;
 use crate::base::number;
 use crate::base::timestamp;
 use crate::http::query::Query;
-use crate::logs::filter::terms::{Filter, Filters, Key, Kind, Operator};
+use crate::logs::filter::terms::{Filter, FilterKey, Filters, Kind, Operator};
 use crate::logs::metadata;
 use serde_json::{Map, Value, json};
 
@@ -105,7 +105,7 @@ fn invalid(path: &[&str], more: &[&str], message: &str) -> Invalid {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Part {
+enum Segment {
     Key,
     Operator,
     Value,
@@ -113,7 +113,7 @@ enum Part {
 
 /// The filters of the dotted and bracketed encodings.
 fn drafts(query: &Query) -> Result<Vec<Draft>, Invalid> {
-    let mut dotted: Vec<(Part, &str)> = Vec::new();
+    let mut dotted: Vec<(Segment, &str)> = Vec::new();
     let mut indexed: Vec<(&str, Draft)> = Vec::new();
     for (name, value) in query.iter() {
         let Some((index, part)) = part(name) else { continue };
@@ -130,9 +130,9 @@ fn drafts(query: &Query) -> Result<Vec<Draft>, Invalid> {
             }
         }
     }
-    let grouped = dotted
-        .windows(2)
-        .any(|pair| matches!(pair, [(Part::Key, _), (Part::Key, _)] | [(Part::Operator, _), (Part::Operator, _)]));
+    let grouped = dotted.windows(2).any(|pair| {
+        matches!(pair, [(Segment::Key, _), (Segment::Key, _)] | [(Segment::Operator, _), (Segment::Operator, _)])
+    });
     let mut found = if grouped { zipped(&dotted)? } else { sequential(&dotted) };
     found.extend(indexed.into_iter().map(|(_, draft)| draft));
     Ok(found)
@@ -140,7 +140,7 @@ fn drafts(query: &Query) -> Result<Vec<Draft>, Invalid> {
 
 /// The index (empty without one) and the part that a parameter's name means: `filters.key`, `filters[key]`,
 /// `filters[0][value][]`, `filters.0.value`.
-fn part(name: &str) -> Option<(&str, Part)> {
+fn part(name: &str) -> Option<(&str, Segment)> {
     let rest = name.strip_prefix("filters")?;
     let mut words = rest.split(['.', '[', ']']).filter(|word| !word.is_empty());
     let mut word = words.next()?;
@@ -150,9 +150,9 @@ fn part(name: &str) -> Option<(&str, Part)> {
         word = words.next()?;
     }
     let part = match word {
-        "key" => Part::Key,
-        "operator" => Part::Operator,
-        "value" => Part::Value,
+        "key" => Segment::Key,
+        "operator" => Segment::Operator,
+        "value" => Segment::Value,
         _ => return None,
     };
     Some((index, part))
@@ -164,15 +164,15 @@ pub fn is_parameter(name: &str) -> bool {
 }
 
 /// Filter by filter: whatever the current one already has begins the next.
-fn sequential(parts: &[(Part, &str)]) -> Vec<Draft> {
+fn sequential(parts: &[(Segment, &str)]) -> Vec<Draft> {
     let mut found: Vec<Draft> = Vec::new();
     let mut last = None;
     for (part, value) in parts {
         let begins = match (found.last(), part) {
             (None, _) => true,
-            (Some(draft), Part::Key) => draft.key.is_some(),
-            (Some(draft), Part::Operator) => draft.operator.is_some(),
-            (Some(draft), Part::Value) => !draft.values.is_empty() && last != Some(Part::Value),
+            (Some(draft), Segment::Key) => draft.key.is_some(),
+            (Some(draft), Segment::Operator) => draft.operator.is_some(),
+            (Some(draft), Segment::Value) => !draft.values.is_empty() && last != Some(Segment::Value),
         };
         if begins {
             found.push(Draft::default());
@@ -187,10 +187,10 @@ fn sequential(parts: &[(Part, &str)]) -> Vec<Draft> {
 
 /// All keys, all operators, all values. Nothing in this encoding tells where a filter's values end, so each filter has to
 /// have one; a guess could choose, or delete, the wrong logs.
-fn zipped(parts: &[(Part, &str)]) -> Result<Vec<Draft>, Invalid> {
-    let of = |wanted: Part| parts.iter().filter(move |(part, _)| *part == wanted).map(|(_, value)| *value);
-    let mut operators = of(Part::Operator);
-    let mut found: Vec<Draft> = of(Part::Key)
+fn zipped(parts: &[(Segment, &str)]) -> Result<Vec<Draft>, Invalid> {
+    let of = |wanted: Segment| parts.iter().filter(move |(part, _)| *part == wanted).map(|(_, value)| *value);
+    let mut operators = of(Segment::Operator);
+    let mut found: Vec<Draft> = of(Segment::Key)
         .map(|key| Draft {
             key: Some(json!(key)),
             operator: operators.next().map(|operator| json!(operator)),
@@ -198,12 +198,12 @@ fn zipped(parts: &[(Part, &str)]) -> Result<Vec<Draft>, Invalid> {
         })
         .collect();
     let valued = |draft: &Draft| !matches!(draft.operator.as_ref().and_then(Value::as_str), Some("present" | "absent"));
-    if found.iter().filter(|draft| valued(draft)).count() != of(Part::Value).count() {
+    if found.iter().filter(|draft| valued(draft)).count() != of(Segment::Value).count() {
         let rule = "Several filters with several values cannot be told apart in this form (all keys, then all operators, \
                     then all values). Send filters=[{\"key\":…,\"operator\":…,\"value\":[…]}] as JSON";
         return Err(Invalid::at(["query", "filters"], rule));
     }
-    for (draft, value) in found.iter_mut().filter(|draft| valued(draft)).zip(of(Part::Value)) {
+    for (draft, value) in found.iter_mut().filter(|draft| valued(draft)).zip(of(Segment::Value)) {
         draft.values.push(json!(value));
     }
     Ok(found)
@@ -234,14 +234,14 @@ const DEPRECATED: &[(&str, &str, Operator)] = &[
 
 fn deprecated(query: &Query, filters: &mut Filters) -> Result<(), Invalid> {
     for (name, key, operator) in DEPRECATED {
-        let (Some(text), Some(key)) = (query.get(name), Key::field(key)) else { continue };
+        let (Some(text), Some(key)) = (query.get(name), FilterKey::field(key)) else { continue };
         let value = typed(&json!(text), key.kind()).map_err(|rule| Invalid::at(["query", name], rule))?;
         if value.is_null() && *operator != Operator::Eq {
             return Err(Invalid::at(["query", name], "Expected a value"));
         }
         filters.and(Filter { key, operator: *operator, values: vec![value] });
     }
-    if let (Some(text), Some(key)) = (query.get("feedback"), Key::field("feedback")) {
+    if let (Some(text), Some(key)) = (query.get("feedback"), FilterKey::field("feedback")) {
         // 0 meant "no thumbs-up" when this parameter had only 0 and 1.
         let (operator, value) = match text {
             "1" => (Operator::Eq, 1),
@@ -304,18 +304,18 @@ impl Draft {
         Self { key: object.get("key").cloned(), operator: object.get("operator").cloned(), values }
     }
 
-    fn take(&mut self, part: Part, value: &str) {
+    fn take(&mut self, part: Segment, value: &str) {
         match part {
-            Part::Key => self.key = Some(json!(value)),
-            Part::Operator => self.operator = Some(json!(value)),
-            Part::Value => self.values.push(json!(value)),
+            Segment::Key => self.key = Some(json!(value)),
+            Segment::Operator => self.operator = Some(json!(value)),
+            Segment::Value => self.values.push(json!(value)),
         }
     }
 
     fn checked(self, path: &[&str]) -> Result<Filter, Invalid> {
         let expected = |allowed: String| format!("Invalid enum value. Expected {allowed}");
-        let key = self.key.as_ref().and_then(Value::as_str).and_then(Key::parse);
-        let key = key.ok_or_else(|| invalid(path, &["key"], &expected(Key::allowed())))?;
+        let key = self.key.as_ref().and_then(Value::as_str).and_then(FilterKey::parse);
+        let key = key.ok_or_else(|| invalid(path, &["key"], &expected(FilterKey::allowed())))?;
         let kind = key.kind();
         let operator = self.operator.as_ref().and_then(Value::as_str).and_then(Operator::parse);
         let operator = operator
@@ -351,7 +351,7 @@ mod tests {
     }
 
     fn filter(key: &str, operator: Operator, values: &[Value]) -> Vec<Filter> {
-        vec![Filter { key: Key::parse(key).unwrap(), operator, values: values.to_vec() }]
+        vec![Filter { key: FilterKey::parse(key).unwrap(), operator, values: values.to_vec() }]
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::db::store::Statement;
 use crate::logs::filter::sql::Selection;
-use crate::logs::filter::terms::{Field, Filters, Key, bound};
+use crate::logs::filter::terms::{Field, FilterKey, Filters, bound};
 use serde_json::Value;
 
 /// How far the logs of a value are counted to find the rarest of several.
@@ -23,7 +23,7 @@ pub fn probe(gateway: i64, filters: &Filters, candidates: &[usize]) -> Statement
                     format!("{table} WHERE gateway = {own} AND key = {key} AND value = {value}")
                 }
                 None => {
-                    let Key::Field(Field { sql, .. }) = filter.key else { return None };
+                    let FilterKey::Field(Field { sql, .. }) = filter.key else { return None };
                     let is = match filter.values.first()? {
                         Value::Bool(is) => u8::from(*is).to_string(),
                         value => probe.bind(bound(value)),

@@ -4,7 +4,7 @@ use crate::base::id;
 use crate::db::store::{Bind, Statement};
 use crate::logs::filter::conditions::Binds;
 use crate::logs::filter::index_choice::{self, BY_TIME, LOGS, Source};
-use crate::logs::filter::terms::{Field, Filter, Filters, Key, Operator, bound};
+use crate::logs::filter::terms::{Field, Filter, FilterKey, Filters, Operator, bound};
 
 /// Which logs are meant, as the `FROM` and `WHERE` of a statement on `logs`.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl Selection {
     /// Requires one of the filters.
     pub fn require(&mut self, clause: &[Filter]) {
         let condition = self.binds.any_of_filters(clause, self.source.time);
-        if let [Filter { key: Key::Field(Field { name: "created_at", .. }), operator, .. }] = clause {
+        if let [Filter { key: FilterKey::Field(Field { name: "created_at", .. }), operator, .. }] = clause {
             let from = match operator {
                 Operator::Lt | Operator::AtMost => Some(Direction::Descending),
                 Operator::Gt | Operator::AtLeast => Some(Direction::Ascending),

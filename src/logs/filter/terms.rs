@@ -9,14 +9,14 @@ pub struct Filters(pub Vec<Vec<Filter>>);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    pub key: Key,
+    pub key: FilterKey,
     pub operator: Operator,
     /// Of the type that the key's [`Kind`] wants, or null.
     pub values: Vec<Value>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Key {
+pub enum FilterKey {
     Field(&'static Field),
     /// Any metadata entry's key, and any entry's value: two such filters need not meet in one entry.
     AnyName,
@@ -126,8 +126,8 @@ impl Filters {
     /// Whether any filter is about what people said.
     pub fn judge(&self) -> bool {
         self.0.iter().flatten().any(|filter| match &filter.key {
-            Key::Field(field) => matches!(field.name, "feedback" | "score"),
-            Key::Feedback(_) => true,
+            FilterKey::Field(field) => matches!(field.name, "feedback" | "score"),
+            FilterKey::Feedback(_) => true,
             _ => false,
         })
     }
@@ -135,7 +135,7 @@ impl Filters {
 
 // === impl Key ===
 
-impl Key {
+impl FilterKey {
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "metadata.key" => return Some(Self::AnyName),

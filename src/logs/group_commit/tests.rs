@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::db::store::{Bind, Statement, row};
 use crate::logs::call::Call;

@@ -73,7 +73,7 @@ fn shown(store: &impl Store) -> Vec<Shown> {
 
 /// What charts say.
 fn charted(store: &impl Store) -> (f64, u64, u64) {
-    block_on(merge::settle(store, AT)).unwrap();
+    block_on(merge::merge_tallies(store, AT)).unwrap();
     let sql = "SELECT sum(cost) AS cost, sum(tokens_in) AS tokens, sum(attempts) AS attempts FROM rollup";
     let sums = block_on(store.row::<Sums>(Statement::new(sql, []))).unwrap().unwrap();
     (crate::pricing::rates::rounded(sums.cost.unwrap_or(0.0)), sums.tokens.unwrap_or(0), sums.attempts.unwrap_or(0))

@@ -119,7 +119,7 @@ fn counted(store: &impl Store) -> u64 {
 
 /// How many requests were counted for charts.
 fn charted(store: &impl Store) -> u64 {
-    block_on(crate::logs::rollup::merge::settle(store, 0)).unwrap();
+    block_on(crate::logs::rollup::merge::merge_tallies(store, 0)).unwrap();
     number(store, "SELECT coalesce(sum(attempts), 0) AS n FROM rollup")
 }
 

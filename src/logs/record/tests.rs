@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::base::mask::Secrets;
 use crate::limit::models::Models;

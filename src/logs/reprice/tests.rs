@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::api::{Place, costs, reprices};
 use crate::base::id;
@@ -76,7 +75,7 @@ fn charted(store: &impl Store) -> f64 {
             cost: f64,
         }
     }
-    block_on(crate::logs::rollup::merge::settle(store, NOW)).unwrap();
+    block_on(crate::logs::rollup::merge::merge_tallies(store, NOW)).unwrap();
     let sum = Statement::new("SELECT sum(cost) AS cost FROM rollup", []);
     rates::rounded(block_on(store.row::<Charted>(sum)).unwrap().unwrap().cost)
 }

@@ -4,7 +4,7 @@
 //! concurrency. A transaction that is repeated counts nothing.
 
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
-use crate::db::write_once::{Key, is_new};
+use crate::db::write_once::{WriteKey, is_new};
 use serde_json::json;
 
 /// A log that is about to be written.
@@ -20,7 +20,7 @@ pub struct Arrival<'a> {
 /// Counts what is about to be written, and finds out how many logs there is room for where a gateway has reached its limit
 /// and is not to delete older ones. Also says of each log which of its gateway's it is: those that come later than there is
 /// room for are left out by the statements that follow these.
-pub fn admit(key: &Key<'_>, entries: &[Arrival<'_>]) -> (Vec<Statement>, Vec<usize>) {
+pub fn admit(key: &WriteKey<'_>, entries: &[Arrival<'_>]) -> (Vec<Statement>, Vec<usize>) {
     let mut gateways: Vec<(i64, usize, u64)> = Vec::new();
     let mut places = Vec::new();
     for entry in entries {

@@ -393,7 +393,7 @@ fn feedback_does_not_wait_for_a_log_that_was_not_stored() {
     let kept = block_on(feedback::keep(&[(0, &store)], 0, &id, &feedback, None, &context)).unwrap();
     assert_eq!((kept.status, block_on(pending::waiting(&store)).unwrap()), (202, 1));
     written(&store, vec![LogRecord { id: id.clone(), ..record(1, 1_000) }]);
-    block_on(pending::settle(&store, None, NOW)).unwrap();
+    block_on(pending::attach(&store, None, NOW)).unwrap();
     assert_eq!(block_on(pending::waiting(&store)).unwrap(), 0);
     // And afterwards.
     let refused = block_on(feedback::keep(&[(0, &store)], 0, &id, &feedback, None, &context)).unwrap_err();

@@ -33,7 +33,7 @@ pub async fn run(store: &impl Store, now_ms: u64, is_over: &dyn Fn() -> bool) ->
 }
 
 /// Adds what transactions left, so that nothing is missing.
-pub async fn settle(store: &impl Store, now_ms: u64) -> Result<(), StoreError> {
+pub async fn merge_tallies(store: &impl Store, now_ms: u64) -> Result<(), StoreError> {
     repeat(store, vec![left(store.pace().merged)], now_ms, &|| false).await
 }
 

@@ -4,7 +4,7 @@ use crate::logs::call::{Call, Failure, Outcome};
 use crate::logs::group_commit;
 use crate::logs::part::Group;
 use crate::logs::record::tests::{answered, call};
-use crate::logs::rollup::merge::{DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS, run, settle};
+use crate::logs::rollup::merge::{DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS, merge_tallies, run};
 use crate::logs::rollup::*;
 use crate::testing::sqlite::{Faulty, Planned, Sqlite};
 use crate::wire::{Facts, Usage};
@@ -40,7 +40,7 @@ fn written(store: &impl Store, group: Group) {
 }
 
 fn settled(store: &impl Store) {
-    block_on(settle(store, NOW)).unwrap();
+    block_on(merge_tallies(store, NOW)).unwrap();
 }
 
 fn summed(store: &impl Store, condition: &str) -> (u64, u64) {
@@ -262,7 +262,7 @@ fn adding_up_can_be_broken_off_anywhere() {
             } else {
                 store.fail_before(n)
             }
-            let _ = block_on(settle(&store, NOW));
+            let _ = block_on(merge_tallies(&store, NOW));
             settled(&store.inner);
             assert_eq!(summed(&store.inner, "true"), (1, 20), "{n} {after}");
         }

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::providers::upstream::CustomProvider;
 use proptest::prelude::*;

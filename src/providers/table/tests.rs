@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::providers::paths::{azure_deployment, hugging_face_model};
 use proptest::prelude::*;

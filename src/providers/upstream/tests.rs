@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::http::refusal::Refusal;
 use proptest::prelude::*;

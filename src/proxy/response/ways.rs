@@ -35,7 +35,7 @@ pub fn short(
         Err(cause) => return Err((Box::new(exchange), cause)),
     };
     exchange.later(|exchange| async move {
-        settle(reader, Copied::of(&buffer, allotment), None, exchange).await;
+        keep_and_log(reader, Copied::of(&buffer, allotment), None, exchange).await;
     });
     Ok(response)
 }
@@ -81,7 +81,7 @@ pub fn teed(
             Some(Ended::Broken(error)) => Some(reader.broken(&error)),
             None => None,
         };
-        settle(reader, copied, failure, exchange).await;
+        keep_and_log(reader, copied, failure, exchange).await;
     });
     response
 }
@@ -103,7 +103,7 @@ pub fn copying(stream: &ReadableStream) -> (ReadableStream, impl Future<Output =
 }
 
 /// Does with the copy of an answer what it was made for: keeps it in the cache, and leaves the row.
-pub async fn settle(reader: Reader, copy: Copied, failure: Option<Failure>, exchange: Exchange) {
+pub async fn keep_and_log(reader: Reader, copy: Copied, failure: Option<Failure>, exchange: Exchange) {
     let headers = reader.headers.clone();
     let (mut copy, packed) = plain(copy, &headers).await;
     let body = if exchange.cache.is_to_keep() && packed.is_none() { copy.buffer().await } else { None };

@@ -4,7 +4,7 @@ use crate::wire::picture::Picture;
 
 /// What a request asks for that may be paid for by its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct Pieces {
     /// What kind of images.
     pub picture: Picture,
     /// How many of them.

@@ -2,7 +2,7 @@
 //! the first and by others as the last.
 
 use crate::wire::picture::{self, Quality};
-use crate::wire::request::asked::Asked;
+use crate::wire::request::asked::Pieces;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Named {
     pub is_odd: bool,
     pub stream: bool,
     pub max_tokens: Option<u64>,
-    pub asked: Asked,
+    pub asked: Pieces,
 }
 
 /// More are not kept; it is enough to know that there were more than a request may have.
@@ -30,7 +30,7 @@ pub fn read(text: &[u8]) -> Option<(Named, &[u8])> {
 }
 
 /// What a member is.
-enum Key {
+enum Member {
     Model,
     /// Named so by few.
     ModelId,
@@ -67,50 +67,50 @@ struct Texts {
 // === impl Named ===
 
 impl Named {
-    fn take<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+    fn take<'de, A: MapAccess<'de>>(&mut self, key: Member, map: &mut A) -> Result<(), A::Error> {
         match key {
-            Key::Model => self.models_of(0, map.next_value()?),
-            Key::ModelId => self.models_of(1, map.next_value()?),
-            Key::Folded => self.models_of(2, map.next_value()?),
-            Key::Version => {
+            Member::Model => self.models_of(0, map.next_value()?),
+            Member::ModelId => self.models_of(1, map.next_value()?),
+            Member::Folded => self.models_of(2, map.next_value()?),
+            Member::Version => {
                 let version: Texts = map.next_value()?;
                 let version = version.all.into_iter().filter(|_| version.is_text);
                 self.models.extend(version.map(|version| (3, version)));
             }
-            Key::Models => {
+            Member::Models => {
                 let models: Texts = map.next_value()?;
                 self.models.extend(models.all.into_iter().map(|model| (4, model)));
             }
-            Key::Stream => self.stream = map.next_value::<Value>()? == Value::Bool(true),
-            Key::MaxTokens => self.max_tokens = map.next_value::<Value>()?.as_u64().or(self.max_tokens),
-            Key::Size => {
+            Member::Stream => self.stream = map.next_value::<Value>()? == Value::Bool(true),
+            Member::MaxTokens => self.max_tokens = map.next_value::<Value>()?.as_u64().or(self.max_tokens),
+            Member::Size => {
                 let size: Value = map.next_value()?;
                 self.asked.picture.size = picture::size(&size).or(self.asked.picture.size);
             }
-            Key::Quality => {
+            Member::Quality => {
                 let quality: Value = map.next_value()?;
                 self.asked.picture.quality = quality.as_str().and_then(Quality::parse).or(self.asked.picture.quality);
             }
-            Key::Number => self.asked.images = map.next_value::<Value>()?.as_u64().or(self.asked.images),
-            Key::Speech => {
+            Member::Number => self.asked.images = map.next_value::<Value>()?.as_u64().or(self.asked.images),
+            Member::Speech => {
                 let Characters(characters) = map.next_value()?;
                 self.asked.characters = characters.or(self.asked.characters);
             }
-            Key::Messages => {
+            Member::Messages => {
                 map.next_value::<IgnoredAny>()?;
                 self.asked.has_messages = true;
             }
-            Key::Config => {
+            Member::Config => {
                 let Inner(inner) = map.next_value()?;
                 self.max_tokens = self.max_tokens.or(inner.and_then(|inner| inner.max_tokens));
             }
-            Key::Request => {
+            Member::Request => {
                 let Inner(inner) = map.next_value()?;
                 let Named { models, max_tokens, .. } = inner.unwrap_or_default();
                 self.models.extend(models.into_iter().map(|(rank, model)| (rank + 5, model)));
                 self.max_tokens = self.max_tokens.or(max_tokens);
             }
-            Key::Other => {
+            Member::Other => {
                 map.next_value::<IgnoredAny>()?;
             }
         }
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Named {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
                 let mut named = Named::default();
-                while let Some(key) = map.next_key::<Key>()? {
+                while let Some(key) = map.next_key::<Member>()? {
                     named.take(key, &mut map)?;
                 }
                 Ok(named)
@@ -161,10 +161,10 @@ impl<'de> Deserialize<'de> for Inner {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inner, A::Error> {
                 let mut named = Named::default();
-                while let Some(key) = map.next_key::<Key>()? {
+                while let Some(key) = map.next_key::<Member>()? {
                     // One step down is enough, and a limit for what is hostile.
                     match key {
-                        Key::Config | Key::Request => {
+                        Member::Config | Member::Request => {
                             map.next_value::<IgnoredAny>()?;
                         }
                         key => named.take(key, &mut map)?,
@@ -212,7 +212,7 @@ impl<'de> Deserialize<'de> for Inner {
 
 // === impl Key ===
 
-impl Key {
+impl Member {
     fn of(name: &str) -> Self {
         match name {
             "model" => Self::Model,
@@ -240,18 +240,18 @@ impl Key {
     }
 }
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for Member {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Name;
         impl Visitor<'_> for Name {
-            type Value = Key;
+            type Value = Member;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a name")
             }
 
-            fn visit_str<E: Error>(self, name: &str) -> Result<Key, E> {
-                Ok(Key::of(name))
+            fn visit_str<E: Error>(self, name: &str) -> Result<Member, E> {
+                Ok(Member::of(name))
             }
         }
         deserializer.deserialize_identifier(Name)

@@ -14,7 +14,7 @@ fn the_model_of_a_json_body_is_found() {
     let facts = json(
         r#"{"messages":[{"role":"user","content":"\"model\":\"x\"","model":"y"}],"model":"gpt-4o","stream":true}"#,
     );
-    let asked = Asked { has_messages: true, ..Asked::default() };
+    let asked = Pieces { has_messages: true, ..Pieces::default() };
     let wanted = RequestFacts { model: Some("gpt-4o".to_owned()), stream: true, asked, ..RequestFacts::default() };
     assert_eq!(facts, wanted);
     assert_eq!(json(r#"{"model_id":"eleven_v3"}"#).model.as_deref(), Some("eleven_v3"));
@@ -153,7 +153,7 @@ fn a_long_body_is_read_piece_by_piece() {
     let text = format!(r#"{{"messages":[{{"content":"{image}"}}],"model":"gpt-4o","stream":true,"max_tokens":7}}"#);
     let mut scanner = Scanner::new(None);
     text.as_bytes().chunks(100_000).for_each(|piece| scanner.push(piece));
-    let asked = Asked { has_messages: true, ..Asked::default() };
+    let asked = Pieces { has_messages: true, ..Pieces::default() };
     let wanted = RequestFacts {
         model: Some("gpt-4o".to_owned()),
         stream: true,
@@ -196,7 +196,7 @@ proptest! {
 #[test]
 fn what_is_asked_for_by_number_is_found_in_json_and_forms() {
     let picture = Picture { size: Some((1024, 1792)), quality: Some(Quality::Hd) };
-    let wanted = Asked { picture, images: Some(2), ..Asked::default() };
+    let wanted = Pieces { picture, images: Some(2), ..Pieces::default() };
     let body = r#"{"model":"dall-e-3","prompt":"x","n":2,"size":"1024x1792","quality":"hd"}"#;
     assert_eq!(json(body).asked, wanted);
     let field =
@@ -210,6 +210,6 @@ fn what_is_asked_for_by_number_is_found_in_json_and_forms() {
     assert_eq!(json(r#"{"model":"tts-1","input":"Zwölf 🥚"}"#).asked.characters, Some(7));
     assert_eq!(json(r#"{"model_id":"eleven_v3","text":"h\u00e9"}"#).asked.characters, Some(2));
     for odd in [r#"{"input":["a"],"n":-1,"size":5,"quality":{}}"#, r#"{"input":null,"size":"auto","quality":"auto"}"#] {
-        assert_eq!(json(odd).asked, Asked::default(), "{odd}");
+        assert_eq!(json(odd).asked, Pieces::default(), "{odd}");
     }
 }

@@ -138,7 +138,7 @@ fn feedback_that_comes_before_its_log_finds_it_in_the_end() {
             }
             block_on(carry::all_pending(&databases)).unwrap();
             assert_eq!(numbers(&databases, "SELECT count(*) AS n FROM pending_feedback"), [0, 1, 0]);
-            block_on(pending::settle(&databases.others[0].1, None, NOW)).unwrap();
+            block_on(pending::attach(&databases.others[0].1, None, NOW)).unwrap();
             let shown = result(&ask(&databases, "GET", &format!("/feedback/{id}"), &Value::Null));
             assert_eq!((&shown["data"], shown["history"].as_array().unwrap().len()), (&json!({ "rating": 5 }), 1));
         }
@@ -172,10 +172,10 @@ fn feedback_is_not_given_up_while_the_gateway_is_not_known_yet() {
     let judged = ask(&databases, "PATCH", &format!("/gateways/g/logs/{id}"), &json!({ "score": 50 }));
     assert_eq!(judged.status, 202);
     log(&databases, &gateway, &id, |_| {});
-    block_on(pending::settle(store, None, NOW)).unwrap();
+    block_on(pending::attach(store, None, NOW)).unwrap();
     assert_eq!(number(&store.inner, "SELECT count(*) AS n FROM pending_feedback"), 1);
     heal(&databases);
-    block_on(pending::settle(store, None, NOW)).unwrap();
+    block_on(pending::attach(store, None, NOW)).unwrap();
     assert_eq!(number(&store.inner, "SELECT count(*) AS n FROM pending_feedback"), 0);
     assert_eq!(result(&ask(&databases, "GET", &format!("/gateways/g/logs/{id}"), &Value::Null))["score"], 50.0);
 }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 const BUDGET_MS: u64 = 25_000;
 
 /// How often kept feedback looks for its log, in milliseconds.
-const SETTLE_EVERY_MS: u64 = 250;
+const ATTACH_EVERY_MS: u64 = 250;
 
 thread_local! {
     /// True while this isolate has kept feedback for a log that is not written yet.
@@ -24,11 +24,11 @@ thread_local! {
 
 /// Waits for the logs that feedback was kept for. Those that do not come in time are settled by [`written`], when
 /// a caller reads them, or by the next run of the cron trigger.
-pub async fn settle(runtime: &Rc<Runtime>) {
+pub async fn attach(runtime: &Rc<Runtime>) {
     PENDING.set(true);
     let until = now() + BUDGET_MS;
     while now() < until {
-        pause(SETTLE_EVERY_MS).await;
+        pause(ATTACH_EVERY_MS).await;
         match settled(runtime).await {
             Ok(0) => return PENDING.set(false),
             Ok(_) => {}
@@ -49,12 +49,12 @@ pub fn written(runtime: Rc<Runtime>) -> Work<'static> {
 }
 
 /// Logs were written that had been handed in elsewhere: feedback for them may be there.
-pub async fn settle_now(store: &D1Store, runtime: &Runtime) {
+pub async fn attach_now(store: &D1Store, runtime: &Runtime) {
     console::failed(
         "feedback_undelivered",
         carry::all_pending(&runtime.databases().within(shards_worker::TELLING_MS)).await,
     );
-    console::failed("settle_failed", pending::settle(store, None, now()).await);
+    console::failed("settle_failed", pending::attach(store, None, now()).await);
 }
 
 /// Settles what can be, and says how much cannot yet.
@@ -63,7 +63,7 @@ async fn settled(runtime: &Runtime) -> Result<u64, StoreError> {
     let mut sum = carry::all_pending(&databases).await.map(|()| 0);
     for (_, store) in databases.all() {
         let left = async {
-            pending::settle(store, None, now()).await?;
+            pending::attach(store, None, now()).await?;
             pending::waiting(store).await
         };
         // One that does not answer keeps nothing from the others.
