@@ -369,7 +369,7 @@ proptest! {
                 Step::Remove { which, killed_after } => {
                     let Some(id) = there.keys().nth(which % there.len().max(1)).cloned() else { continue };
                     store.after.set(killed_after);
-                    if block_on(removal::remove(&store, &[id.clone()], None)).is_ok() {
+                    if block_on(removal::remove(&store, std::slice::from_ref(&id), None)).is_ok() {
                         there.remove(&id);
                     }
                     store.after.set(None);
