@@ -36,7 +36,7 @@ test("every setting, variable and code of an error has its line", () => {
   assert.ok(settings.length > 30 && variables.length > 15);
   const told = rows("docs/configuration.md").flatMap(([names]) => [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
   assert.deepEqual([...settings, ...new Set(variables)].filter((name) => !told.includes(name)), [], "docs/configuration.md does not have these");
-  const codes = [...source("src/http").matchAll(/Self::new\((\d{3}), (\d{4,5}),/g)].map(([, status, code]) => `${code} ${status}`);
+  const codes = [...source("src/http").matchAll(/(?:Self::new|=> )\((\d{3}), (\d{4,5})[,)]/g)].map(([, status, code]) => `${code} ${status}`);
   assert.ok(codes.length > 30);
   const explained = rows("docs/errors.md").flatMap(([code, statuses, what]) => [...`${statuses} ${what}`.matchAll(/\b[45]\d\d\b/g)].map(([status]) => `${code} ${status}`));
   assert.deepEqual([...new Set(codes)].filter((one) => !explained.includes(one)), [], "docs/errors.md does not have these");
