@@ -20,12 +20,26 @@ const LAST_LOGS_MS = 25_000;
 /** How long `/health` may take at first, in milliseconds. */
 const HEALTH_MS = 60_000;
 
-export async function checkPortIsFree({ host, port }) {
+/** How long a process that was killed may hold its port, in milliseconds: the last of its threads gives it back. */
+const PORT_MS = 10_000;
+
+async function triedPort(host, port) {
   const server = createServer();
   const error = await new Promise((resolve) => {
     server.once("error", resolve).listen(port, host, () => resolve(null));
   });
-  if (!error) return new Promise((resolve) => server.close(resolve));
+  if (!error) await new Promise((resolve) => server.close(resolve));
+  return error;
+}
+
+export async function checkPortIsFree({ host, port }, mayBeHeld = false) {
+  let error = await triedPort(host, port);
+  const until = Date.now() + (mayBeHeld ? PORT_MS : 0);
+  while (error?.code === "EADDRINUSE" && Date.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    error = await triedPort(host, port);
+  }
+  if (!error) return;
   const reasons = { EADDRINUSE: `port ${port} of ${host} is in use. Choose another: PORT=8788`, EACCES: `port ${port} of ${host} may not be opened by this user. Choose one from 1024 on: PORT=8788`, EADDRNOTAVAIL: `${host} is no address of this machine. Choose another HOST`, ENOTFOUND: `${host} is no address. Choose another HOST` };
   throw new Failure(`${reasons[error.code] ?? `port ${port} of ${host} cannot be opened (${error.code}). Choose another: PORT=8788`}.`);
 }
@@ -81,7 +95,7 @@ async function begun(options, tell) {
   if (tls) credentials(tls);
   checkFolder(state);
   const claimed = claim(state);
-  await checkPortIsFree(options);
+  await checkPortIsFree(options, claimed.hadOrphans);
   databases(readText(config), dirname(config));
   const { main: built, options: bound } = read(config);
   const sealed = await migrate({ d1Databases: bound.d1Databases, state });

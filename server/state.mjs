@@ -55,7 +55,7 @@ export function watchDisk(state) {
 
 /**
  * Takes the state for this process until it ends, however it ends: the kernel gives the lock of the file back. Returns what notes the
- * processes that belong to the server, so that the next one can end those that a kill has left.
+ * processes that belong to the server, so that the next one can end those that a kill has left; and whether there were such.
  */
 export function claim(state) {
   const file = join(state, "server.lock");
@@ -69,10 +69,10 @@ export function claim(state) {
     const where = pid ? ` (process ${pid}${address ? `, ${address}` : ""})` : "";
     throw new Failure(`another server${where} has the state in ${state}. Stop it, or choose another folder with --state.`);
   }
-  for (const pid of noted(notes).runtime ?? []) endOrphan(pid);
+  const hadOrphans = (noted(notes).runtime ?? []).map(endOrphan).includes(true);
   const note = (facts) => fs.writeFileSync(notes, JSON.stringify({ pid: process.pid, ...facts }));
   note({});
-  return { note, release: () => (lock.close(), fs.rmSync(notes, { force: true })) };
+  return { note, hadOrphans, release: () => (lock.close(), fs.rmSync(notes, { force: true })) };
 }
 
 /** Whether a server has that state now. */
@@ -97,12 +97,12 @@ function noted(file) {
   }
 }
 
-/** A workerd whose server was killed together with what would have ended it. It still answers, and has our port. */
+/** Ends a workerd whose server was killed together with what would have ended it: it still answers, and has our port. */
 function endOrphan(pid) {
   const is = (column) => (spawnSync("ps", ["-o", `${column}=`, "-p", String(pid)], { encoding: "utf8" }).stdout ?? "").trim();
-  if (!/workerd/.test(is("command"))) return;
+  if (!/workerd/.test(is("command"))) return false;
   process.kill(pid, "SIGKILL");
-  // Its port is free when it is gone, or waits for init to notice.
   for (let n = 0; n < 100 && /^[^Z]/.test(is("stat")); n += 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
   say(`ended process ${pid}, a workerd that an earlier server left behind.`);
+  return true;
 }
