@@ -19,11 +19,11 @@ import { credentials } from "./tls.mjs";
 const LAST_LOGS_MS = 25_000;
 /** How long `/health` may take at first, in milliseconds. */
 const HEALTH_MS = 60_000;
-
 /** How long a process that was killed may hold its port, in milliseconds: the last of its threads gives it back. */
 const PORT_MS = 10_000;
 
-async function triedPort(host, port) {
+/** Why a port cannot be opened; null where it can. */
+async function portError(host, port) {
   const server = createServer();
   const error = await new Promise((resolve) => {
     server.once("error", resolve).listen(port, host, () => resolve(null));
@@ -32,12 +32,13 @@ async function triedPort(host, port) {
   return error;
 }
 
+/** `mayBeHeld` says that a process was killed just now which may still hold the port. */
 export async function checkPortIsFree({ host, port }, mayBeHeld = false) {
-  let error = await triedPort(host, port);
+  let error = await portError(host, port);
   const until = Date.now() + (mayBeHeld ? PORT_MS : 0);
   while (error?.code === "EADDRINUSE" && Date.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    error = await triedPort(host, port);
+    await sleep(50);
+    error = await portError(host, port);
   }
   if (!error) return;
   const reasons = { EADDRINUSE: `port ${port} of ${host} is in use. Choose another: PORT=8788`, EACCES: `port ${port} of ${host} may not be opened by this user. Choose one from 1024 on: PORT=8788`, EADDRNOTAVAIL: `${host} is no address of this machine. Choose another HOST`, ENOTFOUND: `${host} is no address. Choose another HOST` };

@@ -2,12 +2,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
+import { createServer } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { WebSocket } from "undici";
 import { OPTIONS, chosen, helpOf } from "../../../server/options.mjs";
 import { jsonLine } from "../../../server/runtime.mjs";
+import { checkPortIsFree } from "../../../server/serve.mjs";
 import { Upstream } from "../../upstream.mjs";
 import { ACCOUNT, raw, until } from "../harness.mjs";
 import { ids, killedUnderLoad } from "../kills.mjs";
@@ -194,6 +196,20 @@ test("TLS: files that are none, or do not belong together, are one error", async
   const { folder: used } = await refused({ environment: { ...a, TLS_KEY: b.TLS_KEY } }, /error: .*a\.pem and .*b\.key make no certificate with its key/);
   await refused({ folder: used, environment: { ...a, TLS_KEY: join(made, "none") } }, /error: TLS_KEY cannot be read: ENOENT/);
   fs.rmSync(used, { recursive: true, force: true });
+});
+
+test("the port of a process that was killed just now is awaited, and any other is an error at once", async () => {
+  const holder = createServer();
+  await new Promise((resolve) => holder.listen(0, "127.0.0.1", resolve));
+  const place = { host: "127.0.0.1", port: holder.address().port };
+  await assert.rejects(checkPortIsFree(place), /is in use/);
+  let isHeld = true;
+  const awaited = checkPortIsFree(place, true).then(() => assert.ok(!isHeld));
+  setTimeout(() => {
+    isHeld = false;
+    holder.close();
+  }, 300);
+  await awaited;
 });
 
 test("a second start on the same state, a variable that makes no sense, and a main that is not there are one error each", async () => {
