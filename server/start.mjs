@@ -6,6 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, newNode, root, say, version, wranglerEnv } from "./base.mjs";
 import { ensureConfig } from "./config.mjs";
 import { addressOf, chosen, OPTIONS } from "./options.mjs";
+import { variable } from "./secrets.mjs";
+import { signInLink } from "./sign-in.mjs";
 
 export const HELP = OPTIONS.filter(({ name }) => !["no-build", "front"].includes(name));
 export const MORE = "The first start writes wrangler.toml, and .dev.vars with two secrets, and makes the databases.\ndocs/self-hosting.md has a unit for systemd, a proxy with TLS, backup and update.";
@@ -34,6 +36,9 @@ function announce(options, wasm) {
   say(`ready on ${address}. Ctrl-C stops it; the data stays in ${state}.`);
   say(`the admin token is in ${vars} (ADMIN_TOKEN). Try:`);
   console.error(`\n  curl -s${tls ? "k" : ""} ${address}/accounts/local/ai-gateway/gateways -H ${token}\n`);
+  if (variable(vars, "DASHBOARD") === "off") return;
+  say(`the dashboard is on ${address}/dashboard/. This link signs you in once, within ten minutes:`);
+  console.error(`\n  ${signInLink(address, variable(vars, "ADMIN_TOKEN"))}\n`);
 }
 
 /** npm hands a SIGTERM to the shell between us, which dies without passing it on. */

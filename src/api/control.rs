@@ -85,7 +85,17 @@ async fn dispatched(
     let subject = Subject { databases, shell, request };
     Ok(match route.endpoint {
         // The shell answers these before a caller is asked for.
-        Endpoint::Health | Endpoint::OpenApi | Endpoint::Universal | Endpoint::Socket | Endpoint::Proxy => {
+        Endpoint::Health
+        | Endpoint::OpenApi
+        | Endpoint::Root
+        | Endpoint::Dashboard
+        | Endpoint::SignIn
+        | Endpoint::SignOut
+        | Endpoint::GetMe
+        | Endpoint::Playground
+        | Endpoint::Universal
+        | Endpoint::Socket
+        | Endpoint::Proxy => {
             return Err(ApiError::not_found());
         }
         // Gateways.
@@ -122,7 +132,7 @@ async fn dispatched(
         }
         Endpoint::ExportLogs => {
             let (store, place) = subject.logs().await?;
-            log_export::collected(store, Export::parse(place.key, query)?).await.into()
+            log_export::collected(store, export_for(caller, place.key, query)?).await.into()
         }
         Endpoint::RepriceLogs => {
             let (store, place) = subject.logs().await?;
@@ -137,7 +147,7 @@ async fn dispatched(
             if log_arrival::is_recent(id, request.now_ms) {
                 pending::attach(store, Some(id), request.now_ms).await?;
             }
-            logs::get(store, place.key, id).await.into()
+            logs::get(store, place.key, id, caller.sees_bodies()).await.into()
         }
         Endpoint::GetLogRequest => {
             let (store, place, _) = subject.log().await?;
@@ -287,7 +297,18 @@ async fn dispatched(
 pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export, u32), ApiError> {
     admitted(request)?;
     let found = found(store, &request.route).await?;
-    Ok((Export::parse(found.key, &request.query)?, found.shard))
+    Ok((export_for(request.caller, found.key, &request.query)?, found.shard))
+}
+
+/// An export with nothing in it that its caller may not see.
+fn export_for(caller: &Caller, gateway: i64, query: &Query) -> Result<Export, ApiError> {
+    let export = Export::parse(gateway, query)?;
+    if export.has_bodies() && !caller.sees_bodies() {
+        return Err(ApiError::forbidden(
+            "The token lacks the permission read or edit, without which it sees no bodies",
+        ));
+    }
+    Ok(export)
 }
 
 /// The gateway of a route, if it exists.

@@ -87,6 +87,11 @@ const CSV_COLUMNS: &[&str] = &[
 // === impl Export ===
 
 impl Export {
+    /// Whether it says what was asked and answered.
+    pub fn has_bodies(&self) -> bool {
+        self.bodies
+    }
+
     pub fn parse(gateway: i64, query: &Query) -> Result<Self, ApiError> {
         let format = match chosen(query, "format", &["jsonl", "csv", "openai-finetune"])? {
             "csv" => Format::Csv,

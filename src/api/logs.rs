@@ -28,14 +28,15 @@ pub enum WhichBody {
     Response,
 }
 
-/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}`
-pub async fn get(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, ApiError> {
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}`: the beginnings of its bodies only where the caller may see those.
+pub async fn get(store: &impl Store, gateway: i64, id: &str, with_bodies: bool) -> Result<Reply, ApiError> {
     let row = Statement::new(
         format!("SELECT {COLUMNS} FROM logs WHERE logs.id = ?1 AND logs.gateway = ?2"),
         [id.into(), gateway.into()],
     );
     let row = store.row::<LogRow>(row).await?.ok_or_else(ApiError::not_found)?;
-    let bodies = read::rows(store, &[id]).await?.0.pop().unwrap_or_default();
+    let mut bodies = if with_bodies { read::rows(store, &[id]).await?.0 } else { Vec::new() };
+    let bodies = bodies.pop().unwrap_or_default();
     let mut shown = row.show();
     shown.extend([
         ("request_size".to_owned(), json!(row.request_size)),
@@ -178,7 +179,7 @@ mod tests {
         outcome.size = Some(3_000);
         let tagged = Call { metadata: metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5), ..call("a") };
         let store = with_logs(vec![LogRecord::new(tagged, outcome)]);
-        let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
+        let log = &read(block_on(get(&store, GATEWAY, "a", true)))["result"];
         assert_eq!(log["metadata"], json!({ "team": "AI", "user": 12345, "test": true }));
         assert_eq!(
             (&log["success"], &log["cached"], &log["custom_cost"]),
@@ -199,7 +200,7 @@ mod tests {
     fn what_is_unknown_is_null_and_never_zero() {
         let unknown = Call { facts: Default::default(), body: None, ..call("a") };
         let store = with_logs(vec![LogRecord::new(unknown, answered(Facts::default()))]);
-        let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
+        let log = &read(block_on(get(&store, GATEWAY, "a", true)))["result"];
         for field in ["tokens_in", "tokens_out", "cost", "metadata", "response_id", "error", "response_size"] {
             assert!(log[field].is_null(), "{field}");
         }
@@ -211,7 +212,7 @@ mod tests {
     fn logs_of_another_gateway_are_not_found() {
         let store = with_logs(vec![at("a", 1)]);
         for id in ["a", "a' OR 1=1 --", ""] {
-            assert_eq!(block_on(get(&store, 2, id)).unwrap_err().status, 404);
+            assert_eq!(block_on(get(&store, 2, id, true)).unwrap_err().status, 404);
             assert_eq!(block_on(body(&store, 2, id, WhichBody::Request)).unwrap_err().status, 404);
             assert!(!block_on(exists(&store, Some(2), id)).unwrap());
         }
@@ -223,7 +224,7 @@ mod tests {
         let mut outcome = answered(Facts::default());
         outcome.body = Some("data: a\0b".to_owned());
         let store = with_logs(vec![LogRecord::new(call("a"), outcome)]);
-        let log = &read(block_on(get(&store, GATEWAY, "a")))["result"];
+        let log = &read(block_on(get(&store, GATEWAY, "a", true)))["result"];
         assert_eq!((&log["request_head_complete"], &log["response_head_complete"]), (&json!(true), &json!(true)));
         assert_eq!(log["response_head"], "data: a\0b");
         assert_eq!(block_on(body(&store, GATEWAY, "a", WhichBody::Response)).unwrap().body, "data: a\0b");

@@ -346,7 +346,7 @@ impl<V: Vault> KeyContext<'_, V> {
             }
             (None, Some(reference)) => {
                 // The Worker's secrets are the operator's, and meant for every account or for one of them only.
-                if *self.caller != Caller::Admin {
+                if !self.caller.is_admin() {
                     return Err(ApiError::forbidden("Only the admin token may refer to secrets of the Worker"));
                 }
                 let found = self.vault.look_up(&reference).await.map_err(|fault| wrong(&fault))?;

@@ -140,7 +140,7 @@ fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a
 
 fn permissions(body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
     let wrong = || {
-        let what = "Expected an array of at least one of 'read', 'edit', 'run', 'feedback'";
+        let what = "Expected an array of at least one of 'read', 'read_metadata', 'edit', 'run', 'feedback'";
         ApiError::invalid(["body", "permissions"], what)
     };
     let list = body.get("permissions").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(wrong)?;

@@ -8,6 +8,8 @@ use serde_json::Value;
 pub enum Permission {
     /// See everything in scope.
     Read,
+    /// See everything in scope but what was asked and answered.
+    ReadMetadata,
     /// See and change everything in scope.
     Edit,
     /// Send requests through authenticated gateways, and give feedback.
@@ -30,14 +32,21 @@ pub struct Token {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Caller {
     Admin,
+    /// A person who may do what the admin token may, and is known by a name.
+    Operator(String),
     Token(Token),
 }
 
 // === impl Permission ===
 
 impl Permission {
-    pub const ALL: &[(&str, Self)] =
-        &[("read", Self::Read), ("edit", Self::Edit), ("run", Self::Run), ("feedback", Self::Feedback)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("read", Self::Read),
+        ("read_metadata", Self::ReadMetadata),
+        ("edit", Self::Edit),
+        ("run", Self::Run),
+        ("feedback", Self::Feedback),
+    ];
 
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, permission)| *permission)
@@ -67,6 +76,7 @@ impl Caller {
     pub fn actor(&self) -> &str {
         match self {
             Self::Admin => "admin",
+            Self::Operator(name) => name,
             Self::Token(token) => &token.id,
         }
     }
@@ -74,7 +84,7 @@ impl Caller {
     /// The account a caller is bound to.
     pub fn account(&self) -> Option<&str> {
         match self {
-            Self::Admin => None,
+            Self::Admin | Self::Operator(_) => None,
             Self::Token(token) => Some(&token.account),
         }
     }
@@ -82,15 +92,37 @@ impl Caller {
     /// The gateways a caller is bound to, as a JSON array.
     pub fn gateways(&self) -> Option<String> {
         match self {
-            Self::Admin => None,
+            Self::Admin | Self::Operator(_) => None,
             Self::Token(token) => token.gateways.as_ref().map(|all| Value::from(all.as_slice()).to_string()),
         }
+    }
+
+    /// Whether a caller may do everything.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::Admin | Self::Operator(_))
+    }
+
+    pub fn has(&self, permission: Permission) -> bool {
+        match self {
+            Self::Admin | Self::Operator(_) => true,
+            Self::Token(token) => token.has(permission),
+        }
+    }
+
+    /// Whether a caller may see what was asked and answered.
+    pub fn sees_bodies(&self) -> bool {
+        self.has(Permission::Read) || self.has(Permission::Edit)
+    }
+
+    /// Whether there is anything that a caller may see.
+    pub fn sees_anything(&self) -> bool {
+        self.sees_bodies() || self.has(Permission::ReadMetadata)
     }
 
     /// Whether a caller knows logs only by their own ids: what others call an answer can be guessed.
     pub fn only_gives_feedback(&self) -> bool {
         match self {
-            Self::Admin => false,
+            Self::Admin | Self::Operator(_) => false,
             Self::Token(token) => !token.has(Permission::Run) && !token.has(Permission::Edit),
         }
     }
@@ -105,12 +137,14 @@ impl Caller {
             return Err(ApiError::not_found());
         }
         let wanted: &[Permission] = match route.access {
-            Access::Open | Access::Gateway => return Ok(()),
-            Access::Read => &[Permission::Read, Permission::Edit],
+            Access::Open | Access::Gateway | Access::SignedIn => return Ok(()),
+            Access::Read => &[Permission::Read, Permission::ReadMetadata, Permission::Edit],
+            Access::ReadBodies => &[Permission::Read, Permission::Edit],
+            Access::Run => &[Permission::Run],
             Access::Edit => &[Permission::Edit],
             Access::Feedback => &[Permission::Run, Permission::Edit, Permission::Feedback],
             Access::Give => &[Permission::Run, Permission::Edit],
-            Access::See => &[Permission::Read, Permission::Run, Permission::Edit],
+            Access::See => &[Permission::Read, Permission::ReadMetadata, Permission::Run, Permission::Edit],
             Access::Admin => return Err(ApiError::forbidden("Only the admin token may do this")),
         };
         if !wanted.iter().any(|permission| token.has(*permission)) {

@@ -1,5 +1,6 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
+use crate::auth::session::SessionKey;
 use crate::base::hex::hex;
 use crate::base::id::MarkKey;
 use crate::base::mask::{self, bare};
@@ -297,6 +298,11 @@ impl TokenDigest {
     /// What capabilities are signed with. With the admin token all of them end.
     pub fn capability_key(&self) -> CapabilityKey {
         CapabilityKey(Sha256::new().chain_update(self.sha256).chain_update(b"capabilities").finalize().into())
+    }
+
+    /// What the dashboard's sessions are signed with. With the admin token all of them end.
+    pub fn session_key(&self) -> SessionKey {
+        SessionKey::of(&self.sha256)
     }
 
     fn of(token: &str) -> Self {

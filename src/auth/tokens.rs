@@ -33,6 +33,12 @@ pub async fn by_id(store: &impl Store, account: &str, id: &str) -> Result<Option
     Ok(row.map(TokenRow::token))
 }
 
+/// What people call a token of an account.
+pub async fn named(store: &impl Store, account: &str, id: &str) -> Result<Option<String>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tokens WHERE id = ?1 AND account_id = ?2");
+    Ok(store.row::<TokenRow>(Statement::new(sql, [id.into(), account.into()])).await?.map(|row| row.name))
+}
+
 /// Notes that a token was used.
 pub async fn used(store: &impl Store, id: &str, now_ms: u64) -> Result<(), StoreError> {
     let sql = "UPDATE tokens SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2";

@@ -98,6 +98,21 @@ async fn known(
     Ok(token.map_or(Who::Stranger, |token| Who::Known(Caller::Token(token))))
 }
 
+/// The token of a digest that a session holds, if it is still valid.
+pub async fn of_digest(runtime: &Rc<Runtime>, digest: &str) -> Result<Option<Token>, StoreError> {
+    let kept =
+        RIGHT.with_borrow(|right| right.get(digest).map(|kept| (kept.token.clone(), kept.read_at, kept.is_doubtful)));
+    let token = match kept {
+        Some((token, read_at, false)) if now().saturating_sub(read_at) < FRESH_MS => Some(token),
+        kept => read(runtime, digest, kept).await?,
+    };
+    let token = token.filter(|token| token.is_valid(now()));
+    if let Some(token) = &token {
+        note(runtime, digest, &token.id);
+    }
+    Ok(token)
+}
+
 /// Of a caller who guesses, and for whom the database need not be asked.
 fn wrong(headers: &Headers, address_header: Option<&str>) -> Who {
     let address = wrong_tokens::address(headers, address_header);

@@ -18,8 +18,9 @@ const MAX_ADDRESSES: usize = 4_096;
 pub const DEFAULT_HEADER: &str = "cf-connecting-ip";
 
 /// How many wrong tokens came from where.
-#[derive(Default)]
 pub struct WrongTokens {
+    /// How many are answered.
+    allowed: u32,
     of_addresses: HashMap<String, Window>,
     of_others: Window,
 }
@@ -52,11 +53,21 @@ pub fn address(headers: &Headers, header: Option<&str>) -> String {
 
 // === impl WrongTokens ===
 
+impl Default for WrongTokens {
+    fn default() -> Self {
+        Self::of(ALLOWED)
+    }
+}
+
 impl WrongTokens {
+    pub fn of(allowed: u32) -> Self {
+        Self { allowed, of_addresses: HashMap::new(), of_others: Window::default() }
+    }
+
     /// For how many seconds unknown tokens from an address are not looked at.
     pub fn barred(&self, address: &str, now_ms: u64) -> Option<u64> {
         let window = self.of_addresses.get(address).unwrap_or(&self.of_others);
-        let is_over = window.is_open(now_ms) && window.count >= ALLOWED;
+        let is_over = window.is_open(now_ms) && window.count >= self.allowed;
         is_over.then(|| (window.from + WINDOW_MS).saturating_sub(now_ms).div_ceil(1_000).max(1))
     }
 

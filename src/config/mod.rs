@@ -3,6 +3,7 @@
 pub mod bounds;
 pub mod isolate_worker;
 
+use crate::auth::access::Access;
 use crate::auth::presented::{self, TokenDigest};
 use crate::auth::wrong_tokens;
 use crate::base::id::{self, MarkKey};
@@ -47,6 +48,10 @@ pub struct Config {
     public_url: Option<String>,
     /// `DNS_OVER_HTTPS_URL`: who is asked which addresses a custom provider's name leads to.
     pub dns_over_https_url: String,
+    /// `DASHBOARD`: false where the operator wants none.
+    pub dashboard: bool,
+    /// `ACCESS_TEAM`, `ACCESS_AUD` and `ACCESS_ROLES`: people that Cloudflare Access vouches for.
+    pub access: Option<Access>,
 }
 
 /// An operator may raise the number of metadata entries this far: each is a row in D1.
@@ -73,6 +78,8 @@ impl Config {
         let (bounds, address) = (Bounds::read(&get), address_header(get("CLIENT_ADDRESS_HEADER").as_deref()));
         let fault = fault.or(bounds.as_ref().err()).or(address.as_ref().err());
         let fault = fault.or(encryption_keys.as_ref().err().filter(|_| encryption_key.is_some()));
+        let (dashboard, access) = (dashboard(get("DASHBOARD").as_deref()), Access::read(&get));
+        let fault = fault.or(dashboard.as_ref().err()).or(access.as_ref().err());
         let fault = fault.cloned();
         let admin = fault.map_or(admin, Err);
         Self {
@@ -89,6 +96,8 @@ impl Config {
             public_url: public_url.unwrap_or_default(),
             allow_internal_upstreams: internal.unwrap_or(false),
             dns_over_https_url: resolver.unwrap_or_default(),
+            dashboard: dashboard.unwrap_or(false),
+            access: access.unwrap_or_default(),
         }
     }
 
@@ -126,6 +135,14 @@ impl Config {
 
     pub fn base_url(&self, slug: &str) -> Option<&str> {
         self.base_urls.iter().find(|(known, _)| known == slug).map(|(_, url)| url.as_str())
+    }
+}
+
+fn dashboard(value: Option<&str>) -> Result<bool, String> {
+    match value.map(str::trim) {
+        None | Some("" | "on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(_) => Err("DASHBOARD must be on or off.".to_owned()),
     }
 }
 
@@ -268,6 +285,8 @@ mod tests {
             ("ALLOW_INTERNAL_UPSTREAMS", "yes", "true or false"),
             ("DNS_OVER_HTTPS_URL", "8.8.8.8", "http://"),
             ("PUBLIC_URL", "gateway.example.com", "http://"),
+            ("DASHBOARD", "no", "on or off"),
+            ("ACCESS_TEAM", "team", "ACCESS_AUD is missing"),
             ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "http://"),
             ("ENCRYPTION_KEY", "not base64 of 32 bytes", "ENCRYPTION_KEY is not the base64"),
             ("ENCRYPTION_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "one byte 32 times"),

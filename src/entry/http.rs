@@ -5,18 +5,16 @@ use crate::api::custom_providers::Guard;
 use crate::api::effect::Handled;
 use crate::api::openapi;
 use crate::auth::caller::Caller;
-use crate::auth::presented;
-use crate::auth::tokens_worker::{self, Who};
 use crate::base::id;
 use crate::config::isolate_worker::config;
 use crate::entry::cors;
 use crate::entry::cron;
+use crate::entry::dashboard;
 use crate::entry::effects;
 use crate::entry::reply;
 use crate::entry::shell::RuntimeShell;
 use crate::feedback::attach_worker;
 use crate::http::envelope::{ApiError, Reply};
-use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
 use crate::http::query::Query;
@@ -64,7 +62,14 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
     {
         return message_worker::response(&unconfigured(path, reason));
     }
+    if let Ok(route) = &route
+        && dashboard::is_off(route, runtime)
+    {
+        return message_worker::response(&ApiError::not_found().reply());
+    }
     match route {
+        Ok(Route { endpoint: Endpoint::Root, .. }) => dashboard::root(asked, runtime),
+        Ok(route @ Route { endpoint: Endpoint::Dashboard, .. }) => dashboard::page(asked, &route),
         Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(runtime)),
         Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
@@ -141,21 +146,56 @@ async fn controlled(
     runtime: &Rc<Runtime>,
 ) -> Response {
     let answered = async {
-        let caller = identified(&incoming.headers, runtime).await?;
-        let asked = asked(&caller, route, origin, query, runtime)?;
-        if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
-            writer_worker::flush(runtime, attach_worker::written).await;
-            let (export, shard) = control::export(&runtime.database(), &asked).await?;
-            return Ok(reply::exported(export, shard, Rc::clone(runtime)));
+        match route.endpoint {
+            Endpoint::SignIn => {
+                let body = body(&incoming.request, BODY_SECONDS).await?;
+                return Ok(message_worker::response(&dashboard::sign_in(incoming, &body, runtime).await?));
+            }
+            Endpoint::SignOut => return Ok(message_worker::response(&dashboard::sign_out(incoming, runtime).await?)),
+            _ => {}
         }
-        let body = body(&incoming.request, BODY_SECONDS).await?;
-        let reply = carried_out(control::Request { body: &body, ..asked }, runtime).await?;
-        match &reply.object {
-            Some(span) => reply::streamed(&reply, span, runtime).await,
-            None => Ok(message_worker::response(&reply)),
+        let identified = dashboard::identified(incoming, runtime).await?;
+        let response = carried(incoming, route, origin, query, &identified, runtime).await?;
+        if let Some(cookie) = dashboard::renewal(incoming, &identified, runtime) {
+            let _ = response.headers().append("set-cookie", &cookie);
         }
+        Ok(response)
     };
-    answered.await.unwrap_or_else(|error| message_worker::response(&refused(error)))
+    let response = answered.await.unwrap_or_else(|error| message_worker::response(&refused(error)));
+    if response.status() != 101 && route.endpoint != Endpoint::Playground {
+        // What is answered is for this caller and this moment.
+        let _ = response.headers().set("cache-control", "no-store");
+    }
+    response
+}
+
+/// A request of the control plane whose caller is known.
+async fn carried(
+    incoming: &Incoming,
+    route: Route<'_>,
+    origin: &str,
+    query: &str,
+    identified: &dashboard::Identified,
+    runtime: &Rc<Runtime>,
+) -> Result<Response, ApiError> {
+    let caller = &identified.caller;
+    match route.endpoint {
+        Endpoint::GetMe => return Ok(message_worker::response(&dashboard::show_me(identified, runtime).await?)),
+        Endpoint::Playground => return dashboard::play(incoming, route, query, caller, runtime).await,
+        _ => {}
+    }
+    let asked = asked(caller, route, origin, query, runtime)?;
+    if route.endpoint == Endpoint::ExportLogs && asked.query.get("limit").is_none() {
+        writer_worker::flush(runtime, attach_worker::written).await;
+        let (export, shard) = control::export(&runtime.database(), &asked).await?;
+        return Ok(reply::exported(export, shard, Rc::clone(runtime)));
+    }
+    let body = body(&incoming.request, BODY_SECONDS).await?;
+    let reply = carried_out(control::Request { body: &body, ..asked }, runtime).await?;
+    match &reply.object {
+        Some(span) => reply::streamed(&reply, span, runtime).await,
+        None => Ok(message_worker::response(&reply)),
+    }
 }
 
 /// A request of the control plane by a Worker that the operator bound to this one: it needs no token.
@@ -174,18 +214,6 @@ fn refused(error: ApiError) -> Reply {
         console::error(&json!({ "level": "error", "event": "request_failed", "cause": cause }));
     }
     error.reply()
-}
-
-async fn identified(headers: &Headers, runtime: &Rc<Runtime>) -> Result<Caller, ApiError> {
-    let admin = config(runtime).admin.as_ref().map_err(|reason| ApiError::unavailable(reason.clone()))?;
-    let presented = presented::control(headers, admin);
-    match tokens_worker::identify(runtime, headers, &presented, config(runtime).client_address_header.as_deref())
-        .await?
-    {
-        Who::Known(caller) => Ok(caller),
-        Who::Barred(seconds) => Err(ApiError::barred(seconds)),
-        Who::Stranger => Err(ApiError::unauthenticated()),
-    }
 }
 
 /// A request as the control plane takes it, still without its body.

@@ -3,6 +3,7 @@
 pub mod begin;
 pub mod cors;
 pub mod cron;
+pub mod dashboard;
 pub mod effects;
 pub mod http;
 pub mod judge;

@@ -76,6 +76,15 @@ pub async fn by_key(store: &impl Store, key: i64) -> Result<Option<Gateway>, Sto
     store.row::<GatewayRow>(statement).await?.map(Gateway::read).transpose()
 }
 
+/// The accounts that have gateways.
+pub async fn accounts(store: &impl Store) -> Result<Vec<String>, StoreError> {
+    // The database has few gateways, but one account may have all of them: the next account is looked up and not walked to.
+    let sql = "WITH RECURSIVE known (id) AS (SELECT min(account_id) FROM gateways UNION ALL \
+         SELECT (SELECT min(account_id) FROM gateways WHERE account_id > known.id) FROM known WHERE known.id IS NOT NULL) \
+         SELECT id FROM known WHERE id IS NOT NULL LIMIT 200";
+    store.ids(Statement::new(sql, [])).await
+}
+
 /// Makes the account's `default` gateway, or finds the one that another request made meanwhile.
 pub async fn create_default(
     databases: &impl Databases,

@@ -1,5 +1,6 @@
 //! What a request and an answer of HTTP are made of: routes, headers, queries, pages, errors.
 
+pub mod bundle;
 pub mod cors;
 pub mod envelope;
 pub mod headers;

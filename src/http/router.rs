@@ -10,8 +10,14 @@ pub enum Access {
     Open,
     /// The callers whom the gateway's own `authentication` setting lets in.
     Gateway,
-    /// A token that may read or edit.
+    /// Every caller who is known, whatever it may do.
+    SignedIn,
+    /// A token that may read, also one that sees no bodies, or edit.
     Read,
+    /// A token that may read or edit, and sees what was asked and answered.
+    ReadBodies,
+    /// A token that may run.
+    Run,
     /// A token that may edit.
     Edit,
     /// A token that may run or edit: who sends requests may say what came of them.
@@ -31,7 +37,7 @@ pub enum Plane {
     Control,
 }
 
-use Access::{Admin, Edit, Feedback, Gateway, Give, Open, Read, See};
+use Access::{Admin, Edit, Feedback, Gateway, Give, Open, Read, ReadBodies, Run, See, SignedIn};
 
 /// Makes [`Endpoint`] and [`ENDPOINTS`] of the rows: each row is an endpoint. A row after `also` is a further address of one.
 macro_rules! endpoints {
@@ -59,6 +65,13 @@ endpoints! {
     // For operators.
     (Endpoint::Health, "GET", "/health", Open),
     (Endpoint::OpenApi, "GET", "/openapi.json", Open),
+    (Endpoint::Root, "GET", "/", Open),
+    // The dashboard: its session, its way to run requests, and the page, which is the same at all other addresses.
+    (Endpoint::SignIn, "POST", "/dashboard/session", Open),
+    (Endpoint::SignOut, "DELETE", "/dashboard/session", Open),
+    (Endpoint::GetMe, "GET", "/dashboard/me", SignedIn),
+    (Endpoint::Playground, "POST", "/dashboard/playground/{account}/{gateway}/{provider}/{rest...}", Run),
+    (Endpoint::Dashboard, "GET", "/dashboard", Open),
     // The data plane: what applications call.
     (Endpoint::Universal, "POST", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Socket, "GET", "/v1/{account}/{gateway}", Gateway),
@@ -82,8 +95,8 @@ endpoints! {
     (Endpoint::RepriceLogs, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice", Edit),
     (Endpoint::GetReprice, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/reprice/{id}", Read),
     (Endpoint::GetLog, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Read),
-    (Endpoint::GetLogRequest, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request", Read),
-    (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", Read),
+    (Endpoint::GetLogRequest, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/request", ReadBodies),
+    (Endpoint::GetLogResponse, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/response", ReadBodies),
     (Endpoint::PatchLog, "PATCH", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}", Edit),
     // The control plane: feedback, under whatever id the application knows an answer by.
     (Endpoint::GiveFeedback, "POST", "/feedback/{id}", Feedback),
@@ -102,7 +115,7 @@ endpoints! {
     (Endpoint::CompareEvaluations, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/compare", Read),
     (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
     (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
-    (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", Read),
+    (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", ReadBodies),
     // The control plane: what an account adds to the providers and to their prices. It decides where all prompts go
     // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
     (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),
@@ -138,6 +151,7 @@ endpoints! {
     (Endpoint::GetTopupLimits, "GET", "/accounts/{account}/ai-gateway/billing/topup/limits", Read),
     (Endpoint::GetTopupConfig, "GET", "/accounts/{account}/ai-gateway/billing/topup/config", Read),
     also
+    (Endpoint::Dashboard, "GET", "/dashboard/{rest...}", Open),
     (Endpoint::RefuseBilling, "DELETE", "/accounts/{account}/ai-gateway/billing/spending-limit", Edit),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup", Edit),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup/status", Edit),
@@ -174,7 +188,7 @@ const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 /// Finds the endpoint of a method and a raw path (without query).
 pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
     let path = path.strip_prefix("/client/v4").filter(|rest| rest.starts_with("/accounts/")).unwrap_or(path);
-    let control = ["/accounts/", "/feedback"].iter().any(|start| path.starts_with(start));
+    let control = ["/accounts/", "/feedback", "/dashboard"].iter().any(|start| path.starts_with(start));
     let plane = if control { Plane::Control } else { Plane::Data };
     let (mut allowed, mut is_asked) = (Vec::new(), false);
     for (endpoint, wanted, template, access) in ENDPOINTS {
@@ -189,7 +203,9 @@ pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
         if *wanted == "*" || *wanted == method || (*wanted == "GET" && method == "HEAD") {
             return Ok(route);
         }
-        allowed.push(*wanted);
+        if !allowed.contains(wanted) {
+            allowed.push(*wanted);
+        }
     }
     if method == "OPTIONS" && is_asked && !allowed.is_empty() {
         allowed.push("OPTIONS");
@@ -205,6 +221,9 @@ fn is_for_pages(access: Access, path: &str) -> bool {
 
 fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str) -> Option<Route<'a>> {
     let mut route = Route { endpoint, access, account: "", gateway: "", provider: "", id: "", rest: "" };
+    if template == "/" {
+        return (path == "/").then_some(route);
+    }
     let mut remaining = path.strip_prefix('/');
     for wanted in template.split('/').skip(1) {
         let text = remaining?;
@@ -267,7 +286,7 @@ mod tests {
 
     #[test]
     fn empty_segments_match_nothing() {
-        for path in ["", "/", "//", "/v1//gw/openai/x", "/v1/acct//openai/x", "/accounts//ai-gateway/gateways"] {
+        for path in ["", "//", "/v1//gw/openai/x", "/v1/acct//openai/x", "/accounts//ai-gateway/gateways"] {
             assert!(route("GET", path).is_err(), "{path}");
         }
         assert!(route("POST", "/v1/a/").is_err());
@@ -298,6 +317,10 @@ mod tests {
     #[test]
     fn every_endpoint_is_reached_by_its_own_template() {
         for (endpoint, method, template, access) in ENDPOINTS {
+            // The page is at all addresses that are not taken.
+            if *template == "/dashboard/{rest...}" {
+                continue;
+            }
             let path = template.replace("{id}", "1").replace(['{', '}'], "").replace("...", "");
             let method = if *method == "*" { "POST" } else { method };
             let found = route(method, &path).unwrap();

@@ -83,7 +83,7 @@ pub async fn authorised(
     let who =
         tokens_worker::identify(runtime, headers, &presented, config(runtime).client_address_header.as_deref()).await;
     let proven = match &who {
-        Ok(Who::Known(Identity::Admin)) => Some(presented::ADMIN.to_owned()),
+        Ok(Who::Known(Identity::Admin | Identity::Operator(_))) => Some(presented::ADMIN.to_owned()),
         Ok(Who::Known(Identity::Token(token)))
             if token.has(Permission::Run) && token.reaches(route.account, route.gateway) =>
         {

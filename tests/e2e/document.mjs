@@ -56,7 +56,7 @@ export class Operation {
     this.body = requestBody && Object.entries(requestBody.content).map(([type, { schema }]) => ({ type, schema }))[0];
     this.responses = responses;
     this.open = security?.length === 0;
-    this.proxied = template.startsWith("/v1/");
+    this.proxied = template.startsWith("/v1/") || template.startsWith("/dashboard/playground/");
   }
 
   /** The path with values in place of its parameters, which are sent as they are, and whatever query there is. */
@@ -71,6 +71,7 @@ export class Operation {
     const name = [String(status), `${String(status)[0]}XX`, "default"].find((name) => this.responses[name]);
     if (!name) return `status ${status} is not documented`;
     const { value: response, pointer } = this.document.at(`${this.pointer}/responses/${name}`);
+    if (!response.content) return text === "" ? null : `no body is documented for ${status}`;
     const type = (contentType ?? "").split(";")[0].trim();
     const media = [type, "*/*"].find((media) => response.content[media]);
     if (!media) return `content type '${type}' is not documented for ${status}`;

@@ -119,7 +119,7 @@ fn a_log_shows_where_its_bodies_are() {
     assert_eq!((reply.object, reply.body.as_str()), (Some(Span { id: id.clone(), offset: 0, length: 10_000 }), ""));
     let reply = body(&store, &id, WhichBody::Response).unwrap();
     assert_eq!(reply.object, Some(Span { id: id.clone(), offset: 10_000, length: 25_000 }));
-    let shown: Value = serde_json::from_str(&block_on(logs::get(&store, 1, &id)).unwrap().body).unwrap();
+    let shown: Value = serde_json::from_str(&block_on(logs::get(&store, 1, &id, true)).unwrap().body).unwrap();
     let shown = &shown["result"];
     assert_eq!(
         (shown["request_head"].as_str().unwrap().len(), &shown["request_head_complete"]),

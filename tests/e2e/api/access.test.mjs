@@ -47,8 +47,8 @@ function idFor(template) {
 
 const bearer = (token) => ({ authorization: `Bearer ${token}` });
 
-test("only /health and the document are open", () => {
-  assert.deepEqual(routes.filter(([, , , access]) => access === "Open").map(([, , path]) => path), ["/health", "/openapi.json"]);
+test("only /health, the document, and the way to the dashboard are open", () => {
+  assert.deepEqual(routes.filter(([, , , access]) => access === "Open").map(([, , path]) => path), ["/health", "/openapi.json", "/", "/dashboard/session", "/dashboard/session", "/dashboard", "/dashboard/{rest...}"]);
 });
 
 test("every other route wants the token, under both prefixes", async () => {
@@ -99,12 +99,12 @@ test("ids of another gateway or account are not found", async () => {
 });
 
 /** Which permissions open which kind of route. */
-const OPENS = { Read: ["read", "edit"], Edit: ["edit"], Feedback: ["run", "edit", "feedback"], Give: ["run", "edit"], See: ["read", "edit", "run"], Gateway: ["run"], Admin: [] };
+const OPENS = { SignedIn: ["read", "read_metadata", "edit", "run", "feedback"], Run: ["run"], ReadBodies: ["read", "edit"], Read: ["read", "read_metadata", "edit"], Edit: ["edit"], Feedback: ["run", "edit", "feedback"], Give: ["run", "edit"], See: ["read", "read_metadata", "edit", "run"], Gateway: ["run"], Admin: [] };
 
 test("every route opens for the permissions it names, within the token's account and gateways, and for no others", async () => {
   await gw.create("beside", { authentication: true });
   const tokens = {};
-  for (const permission of ["read", "edit", "run", "feedback"]) {
+  for (const permission of ["read", "read_metadata", "edit", "run", "feedback"]) {
     tokens[permission] = await post("/tokens", { name: permission, permissions: [permission] });
     tokens[`${permission} beside`] = await post("/tokens", { name: `${permission} beside`, permissions: [permission], gateways: ["beside"] });
   }

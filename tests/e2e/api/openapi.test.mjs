@@ -91,6 +91,24 @@ test("analytics", async () => {
   await run("GetAnalytics", { query: { granularity: "day", start: "2020-01-01" }, status: 400 });
 });
 
+test("the dashboard's session", async () => {
+  await run("Root", { token: null });
+  for (const [id, path] of [["Dashboard", {}], ["DashboardPage", { rest: "any/page" }]]) {
+    const { template } = document.operation(id);
+    // A Worker that was built without the dashboard says so.
+    const built = (await fetch(gw.url + template.replace("{rest}", "x"))).status;
+    await run(id, { path, token: null, status: built });
+  }
+  const { answer } = await run("SignIn", { token: null, json: { token: TOKEN } });
+  for (const [status, json] of [[400, {}], [401, { token: "wrong" }]]) await run("SignIn", { token: null, json, status });
+  await run("SignIn", { token: null, json: { token: TOKEN }, headers: { "sec-fetch-site": "cross-site" }, status: 403 });
+  const cookie = answer.headers.get("set-cookie").split(";")[0];
+  await run("GetMe", { token: null, headers: { cookie } });
+  await run("GetMe");
+  await run("SignOut", { token: null, status: 204, headers: { cookie, "sec-fetch-site": "same-origin" } });
+  await run("Playground", { json: CHAT, headers: { "content-type": "application/json" } });
+});
+
 test("proxied requests", async () => {
   await run("ProxyGet", { path: { rest: "models" } });
   const element = { provider: "openai", endpoint: "chat/completions", headers: { "Content-Type": "application/json" }, query: CHAT };
