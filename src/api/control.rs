@@ -124,7 +124,7 @@ async fn dispatched(
         // Logs, and feedback on them.
         Endpoint::ListLogs => {
             let (store, place) = subject.logs().await?;
-            log_list::list(store, place.key, query).await.into()
+            log_list::list(store, place.key, query, caller.sees_bodies()).await.into()
         }
         Endpoint::DeleteLogs => {
             let (store, place) = subject.logs().await?;
@@ -302,8 +302,9 @@ pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export
 
 /// An export with nothing in it that its caller may not see.
 fn export_for(caller: &Caller, gateway: i64, query: &Query) -> Result<Export, ApiError> {
-    let export = Export::parse(gateway, query)?;
-    if export.has_bodies() && !caller.sees_bodies() {
+    let mut export = Export::parse(gateway, query)?;
+    export.with_text = caller.sees_bodies();
+    if export.has_bodies() && !export.with_text {
         return Err(ApiError::forbidden(
             "The token lacks the permission read or edit, without which it sees no bodies",
         ));

@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 pub struct Export {
     format: Format,
     bodies: bool,
+    /// False for callers who may not see what was asked and answered.
+    pub with_text: bool,
     direction: Direction,
     selection: Selection,
     /// Logs that are read and not written yet.
@@ -110,6 +112,7 @@ impl Export {
         Ok(Self {
             format,
             bodies: format == Format::FineTune || flag(query, "bodies")?.unwrap_or(false),
+            with_text: true,
             direction: direction(query, Direction::Ascending)?,
             selection,
             rows: VecDeque::new(),
@@ -213,7 +216,7 @@ impl Export {
             let conversation = Conversation::read(request.as_deref(), response.as_deref());
             return Ok(conversation.example().map(|example| example.to_string()));
         }
-        let mut shown = row.show();
+        let mut shown = row.show(self.with_text);
         for (name, body) in [("request", request), ("response", response)] {
             shown.remove(name);
             if self.bodies {

@@ -125,8 +125,9 @@ pub fn cursor(query: &Query) -> Result<Option<&str>, ApiError> {
     }
 }
 
-/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs`
-pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Reply, ApiError> {
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs`. `with_text` is false for callers who may not see what was asked and
+/// answered.
+pub async fn list(store: &impl Store, gateway: i64, query: &Query, with_text: bool) -> Result<Reply, ApiError> {
     let page = Page::parse(query, MAX_PER_PAGE)?;
     let order = chosen(query, "order_by", ORDERS)?;
     let direction = direction(query, Direction::Descending)?;
@@ -188,7 +189,7 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
         meta,
         rows_read,
     };
-    let shown: Vec<Value> = rows.iter().map(|row| Value::Object(row.show())).collect();
+    let shown: Vec<Value> = rows.iter().map(|row| Value::Object(row.show(with_text))).collect();
     Ok(Reply::list(shown, info))
 }
 

@@ -37,7 +37,7 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str, with_bodies: bool) 
     let row = store.row::<LogRow>(row).await?.ok_or_else(ApiError::not_found)?;
     let mut bodies = if with_bodies { read::rows(store, &[id]).await?.0 } else { Vec::new() };
     let bodies = bodies.pop().unwrap_or_default();
-    let mut shown = row.show();
+    let mut shown = row.show(with_bodies);
     shown.extend([
         ("request_size".to_owned(), json!(row.request_size)),
         ("response_size".to_owned(), json!(row.response_size)),

@@ -8,6 +8,7 @@ use crate::gateways::settings::GatewaySettings;
 use crate::http::cors::Cors;
 use crate::limit::rules::Limits;
 use serde_json::Map;
+use std::rc::Rc;
 
 /// A gateway: the settings under which an application's requests run.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Gateway {
     pub cache: Epoch,
     /// What the settings say of limits, read once.
     pub limits: Limits,
+    /// Which more places a session is taken from, read once.
+    pub session_from: Rc<[String]>,
     /// Which pages may use it, read once.
     pub cors: Option<Cors>,
 }
@@ -154,6 +157,21 @@ impl Gateway {
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));
-        Ok(Self { key, account_id, id, internal_id, created_at, modified_at, shard, settings, cache, limits, cors })
+        let session_from = settings.session_from.as_array().into_iter().flatten();
+        let session_from = session_from.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+        Ok(Self {
+            key,
+            account_id,
+            id,
+            internal_id,
+            created_at,
+            modified_at,
+            shard,
+            settings,
+            cache,
+            limits,
+            session_from,
+            cors,
+        })
     }
 }

@@ -69,6 +69,8 @@ pub struct GatewaySettings {
     pub retry_backoff: Option<String>,
     pub retry_delay: Option<u64>,
     pub retry_max_attempts: Option<u64>,
+    /// Which more places a request's session is taken from: Tollgate's own. See `logs/session.rs`.
+    pub session_from: Value,
     pub spend_limits: Value,
     pub store_id: Option<String>,
     /// Whether streams are asked for their usage whose clients did not: Tollgate's own. See `providers/stream_usage.rs`.
@@ -79,6 +81,9 @@ pub struct GatewaySettings {
     pub workers_ai_billing_mode: String,
     pub zdr: bool,
 }
+
+/// What `session_from` may name: often one for a whole application, or one for each request.
+pub const SESSION_FROM: &[&str] = &["prompt_cache_key", "traceparent"];
 
 /// Ten years.
 const MAX_DAYS: u64 = 3_650;
@@ -116,6 +121,7 @@ impl Default for GatewaySettings {
             retry_backoff: None,
             retry_delay: None,
             retry_max_attempts: None,
+            session_from: Value::Null,
             spend_limits: Value::Null,
             store_id: None,
             stream_usage: AS_SENT.to_owned(),
@@ -175,6 +181,11 @@ impl GatewaySettings {
             retry_backoff: fields.one_of("retry_backoff", &["constant", "linear", "exponential"])?,
             retry_delay: fields.integer("retry_delay", 0, 60_000)?,
             retry_max_attempts: fields.integer("retry_max_attempts", 1, 5)?,
+            session_from: fields.json(
+                "session_from",
+                names_sessions,
+                "an array of prompt_cache_key and traceparent",
+            )?,
             spend_limits: fields.checked("spend_limits", rules::check_spend_limits)?,
             store_id: fields.text("store_id", 1, 1_024)?,
             stream_usage: fields.one_of("stream_usage", &[AS_SENT, ASK])?.unwrap_or(defaults.stream_usage),
@@ -318,6 +329,11 @@ impl Fields<'_> {
             Some(value) => Ok(check(value).map(|()| value.clone())?),
         }
     }
+}
+
+fn names_sessions(value: &Value) -> bool {
+    let is_known = |name: &Value| name.as_str().is_some_and(|name| SESSION_FROM.contains(&name));
+    value.as_array().is_some_and(|all| all.iter().all(is_known) && all.len() <= SESSION_FROM.len())
 }
 
 fn expected(name: &str, what: &str) -> ApiError {

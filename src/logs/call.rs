@@ -43,6 +43,12 @@ pub struct Call {
     /// The evaluation that asks a judge by this call.
     pub evaluation_id: Option<String>,
     pub event_id: String,
+    /// The session that the headers name, and the one that counts where the body names none.
+    pub session: [Option<String>; 2],
+    /// Which more places the gateway takes a session from.
+    pub session_from: Rc<[String]>,
+    /// Who called: a token's id, or `admin`; empty for anybody else.
+    pub caller: String,
     pub metadata: Metadata,
     pub custom_cost: Option<CustomCost>,
     /// The prices that the account set.

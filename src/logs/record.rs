@@ -10,6 +10,7 @@ use crate::logs::claim::Claim;
 use crate::logs::costing::Costed;
 use crate::logs::metadata::Metadata;
 use crate::logs::stored::Stored;
+use crate::logs::{preview, session};
 use crate::providers::model::{self, names};
 use crate::wire::Usage;
 use serde_json::Value;
@@ -66,6 +67,11 @@ pub struct LogRecord {
     pub custom_cost: bool,
     pub finish_reason: Option<String>,
     pub event_id: String,
+    pub input_preview: Option<String>,
+    pub output_preview: Option<String>,
+    pub session_id: Option<String>,
+    pub previous_response_id: Option<String>,
+    pub caller: String,
     pub response_id: Option<String>,
     pub provider_request_id: Option<String>,
     pub user_agent: Option<String>,
@@ -114,6 +120,17 @@ impl LogRecord {
         };
         let cost_unknown = cost_unknown.filter(|_| cost.is_none());
         let model_type = call.kind();
+        let request_body = call.body.map(|body| masker.body(body));
+        let response_body = outcome.body.map(|body| masker.body(body));
+        let said = call.facts.said;
+        let [own, trace] = call.session;
+        let session = own.or_else(|| session::of_user(&said));
+        let previous = said.previous_response_id.clone().map(|id| field(clipped(&id)));
+        // The chain is followed where the row is written, and comes before what is often shared.
+        let shared = || session::of_cache_key(&said, &call.session_from).or(trace);
+        let session = if session.is_none() && previous.is_none() { shared() } else { session };
+        let input = said.last_user.filter(|_| request_body.is_some());
+        let is_text = !matches!(model_type, Some("embedding" | "audio" | "image"));
         let metadata = masked(call.metadata, &masker);
         Self {
             id: call.id,
@@ -158,6 +175,11 @@ impl LogRecord {
             custom_cost: call.custom_cost.is_some(),
             finish_reason: facts.finish_reason.map(|reason| field(clipped(&reason))),
             event_id: masker.said(call.event_id),
+            input_preview: input.and_then(|text| preview::of(&masker.field(text))),
+            output_preview: response_body.as_deref().filter(|_| is_text).and_then(preview::of_answer).map(field),
+            session_id: session.map(|session| masker.said(session)),
+            previous_response_id: previous,
+            caller: call.caller,
             // Feedback is given by it.
             response_id: facts.response_id.map(|id| field(id.chars().take(MAX_RESPONSE_ID).collect())),
             provider_request_id: outcome.provider_request_id.map(|id| field(clipped(&id))),
@@ -170,8 +192,8 @@ impl LogRecord {
             metadata: metadata.to_json(),
             has_log_limit: call.has_log_limit,
             metadata_entries: metadata.entries,
-            request_body: call.body.map(|body| masker.body(body)),
-            response_body: outcome.body.map(|body| masker.body(body)),
+            request_body,
+            response_body,
             stored: Stored::default(),
             charge,
         }

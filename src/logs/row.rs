@@ -12,7 +12,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.authentication, logs.request_content_type, logs.response_content_type, logs.request_size, logs.response_size, \
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
      logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, logs.usage_unread, \
-     logs.usage_details, logs.usage_of, \
+     logs.usage_details, logs.usage_of, logs.input_preview, logs.output_preview, logs.session_id, logs.previous_response_id, logs.caller, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -65,6 +65,11 @@ row! {
         pub usage_unread: Option<String>,
         pub usage_details: Option<String>,
         pub usage_of: Option<String>,
+        pub input_preview: Option<String>,
+        pub output_preview: Option<String>,
+        pub session_id: Option<String>,
+        pub previous_response_id: Option<String>,
+        pub caller: Option<String>,
         /// The merged feedback, a JSON object.
         pub said: String,
     }
@@ -73,7 +78,8 @@ row! {
 impl LogRow {
     /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
     /// stand beside them.
-    pub fn show(&self) -> Map<String, Value> {
+    /// `with_text` is false for callers who may not see what was asked and answered.
+    pub fn show(&self, with_text: bool) -> Map<String, Value> {
         let metadata: Value =
             self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
         let mut shown = json!({
@@ -135,7 +141,16 @@ impl LogRow {
         match shown {
             Value::Object(mut fields) => {
                 // The macro takes no more members than there are.
-                fields.insert("usage_unread".to_owned(), self.usage_unread.clone().into());
+                for (name, value) in [
+                    ("usage_unread", &self.usage_unread),
+                    ("input_preview", if with_text { &self.input_preview } else { &None }),
+                    ("output_preview", if with_text { &self.output_preview } else { &None }),
+                    ("session_id", &self.session_id),
+                    ("previous_response_id", &self.previous_response_id),
+                    ("caller", &self.caller),
+                ] {
+                    fields.insert(name.to_owned(), value.clone().into());
+                }
                 fields
             }
             _ => Map::new(),

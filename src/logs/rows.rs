@@ -209,6 +209,11 @@ columns! {
     usage_unread,
     usage_details,
     usage_of,
+    input_preview,
+    output_preview,
+    session_id,
+    previous_response_id,
+    caller,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for
@@ -271,7 +276,21 @@ const INSERT_OWN_PIECES: &str = concat!(
 
 fn insert_logs() -> String {
     // First comes which of its gateway's logs in this transaction it is, counted from 1.
-    let values: Vec<String> = (1..=COLUMNS.len()).map(|place| format!("v->>{place}")).collect();
+    let place = |name: &str| COLUMNS.iter().position(|column| *column == name).map_or(0, |at| at + 1);
+    let (previous, caller, gateway) = (place("previous_response_id"), place("caller"), place("gateway"));
+    // A request that goes on with a response belongs to the session of that one, or makes one with it. Looked up only for those.
+    let chained = |own: &str| {
+        format!(
+            "coalesce({own}, iif(v->>{previous} IS NULL, NULL, coalesce((SELECT coalesce(before.session_id, before.response_id) \
+             FROM logs AS before WHERE before.response_id = v->>{previous} AND before.gateway = v->>{gateway} \
+             AND before.caller = v->>{caller} LIMIT 1), v->>{previous})))"
+        )
+    };
+    let value = |(at, name): (usize, &&str)| {
+        let own = format!("v->>{}", at + 1);
+        if *name == "session_id" { chained(&own) } else { own }
+    };
+    let values: Vec<String> = COLUMNS.iter().enumerate().map(value).collect();
     let (columns, values) = (COLUMNS.join(", "), values.join(", "));
     let (rows, new) = (rows!(), is_new!());
     format!(

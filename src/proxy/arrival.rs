@@ -11,6 +11,7 @@ use crate::http::response_headers;
 use crate::http::router::Route;
 use crate::logs::call::{Call, Credential, RequestType};
 use crate::logs::crash_worker::Mark;
+use crate::logs::session;
 use crate::platform::{Runtime, random};
 use crate::providers::model::{self, endpoint};
 use crate::providers::resolver_worker;
@@ -118,6 +119,9 @@ impl Arrival<'_> {
             credential: Credential::None,
             evaluation_id: None,
             event_id: options.event_id.clone().unwrap_or_else(|| id.clone()),
+            session: [session::of_headers(headers), session::of_trace(headers, &self.snapshot.gateway.session_from)],
+            session_from: Rc::clone(&self.snapshot.gateway.session_from),
+            caller: self.presented.identity.to_string(),
             id,
             gateway: self.snapshot.gateway.key,
             shard: self.snapshot.gateway.shard,

@@ -392,7 +392,7 @@ fn a_list_is_exact_however_many_windows_it_takes() {
         )
     };
     let asked = |query: &str| -> Value {
-        serde_json::from_str(&block_on(log_list::list(&store, 1, &Query::parse(query))).unwrap().body).unwrap()
+        serde_json::from_str(&block_on(log_list::list(&store, 1, &Query::parse(query), true)).unwrap().body).unwrap()
     };
     let ids = |reply: &Value| -> Vec<String> {
         reply["result"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()

@@ -4,6 +4,7 @@
 mod asked;
 mod guess;
 mod named;
+mod turns;
 
 pub use asked::Pieces;
 
@@ -26,6 +27,18 @@ pub struct RequestFacts {
     /// How long the answer may become.
     pub max_tokens: Option<u64>,
     pub asked: Pieces,
+    pub said: Said,
+}
+
+/// What a request says that its log is found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The beginning of the last text of its user.
+    pub last_user: Option<String>,
+    /// Anthropic's `metadata.user_id`.
+    pub user_id: Option<String>,
+    pub previous_response_id: Option<String>,
+    pub prompt_cache_key: Option<String>,
 }
 
 /// Reads a body that comes in pieces.
@@ -194,7 +207,7 @@ fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
 }
 
 fn of_json(named: Named) -> RequestFacts {
-    let Named { mut models, is_odd, stream, max_tokens, asked } = named;
+    let Named { mut models, is_odd, stream, max_tokens, asked, said } = named;
     // Of a key that is there twice most readers take the last one; those of its kind that are more telling come first.
     models.sort_by_key(|(rank, _)| *rank);
     let best = models.first().map(|(rank, _)| *rank);
@@ -202,7 +215,7 @@ fn of_json(named: Named) -> RequestFacts {
     let model = at.map(|at| models.remove(at).1);
     let others = models.into_iter().map(|(_, name)| name);
     let unread = is_odd.then_some(NO_TEXT);
-    checked(RequestFacts { model, others: others.collect(), unread, stream, max_tokens, asked })
+    checked(RequestFacts { model, others: others.collect(), unread, stream, max_tokens, asked, said })
 }
 
 fn of_form(fields: form::Fields) -> RequestFacts {
@@ -225,12 +238,12 @@ fn of_fields(all: Vec<(String, String)>, is_doubtful: bool) -> RequestFacts {
     let mut models: Vec<String> = all.into_iter().filter(is_model).map(|(_, value)| value).collect();
     let model = models.pop();
     let unread = is_doubtful.then_some(DOUBTFUL_FIELD);
-    checked(RequestFacts { model, others: models, unread, stream, max_tokens: None, asked })
+    checked(RequestFacts { model, others: models, unread, stream, asked, ..RequestFacts::default() })
 }
 
 /// Names without the blanks around them, each of them once, and as many as a request may have.
 fn checked(facts: RequestFacts) -> RequestFacts {
-    let RequestFacts { model, others, mut unread, stream, max_tokens, asked } = facts;
+    let RequestFacts { model, others, mut unread, stream, max_tokens, asked, said } = facts;
     let mut all: Vec<String> = Vec::new();
     for name in model.into_iter().chain(others) {
         let name =
@@ -246,7 +259,7 @@ fn checked(facts: RequestFacts) -> RequestFacts {
         unread = Some(TOO_MANY);
     }
     let mut all = all.into_iter();
-    RequestFacts { model: all.next(), others: all.collect(), unread, stream, max_tokens, asked }
+    RequestFacts { model: all.next(), others: all.collect(), unread, stream, max_tokens, asked, said }
 }
 
 /// Two readings of one body.
@@ -259,6 +272,7 @@ fn with(first: RequestFacts, second: RequestFacts) -> RequestFacts {
         stream: first.stream || second.stream,
         max_tokens: first.max_tokens.or(second.max_tokens),
         asked: if first.asked == Pieces::default() { second.asked } else { first.asked },
+        said: if first.said == Said::default() { second.said } else { first.said },
     })
 }
 

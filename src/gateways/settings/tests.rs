@@ -39,7 +39,7 @@ fn every_field_is_kept_as_given() {
         "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "otel": [{"url": "x"}], "provider_cookies": true,
         "rate_limiting_interval": 60, "rate_limiting_limit": 10,
         "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "resign": true, "retry_backoff": "linear",
-        "retry_delay": 60_000, "retry_max_attempts": 5, "spend_limits": {"enabled": true, "rules": []}, "store_id": "s", "stream_usage": "ask",
+        "retry_delay": 60_000, "retry_max_attempts": 5, "session_from": ["traceparent"], "spend_limits": {"enabled": true, "rules": []}, "store_id": "s", "stream_usage": "ask",
         "stripe": {"authorization": "a"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
     });
     assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
@@ -98,6 +98,8 @@ fn wrong_types_and_bounds_name_the_field() {
         ("rate_limiting_limit", json!([1])),
         ("rate_limiting_technique", json!("leaky")),
         ("resign", json!("yes")),
+        ("session_from", json!("traceparent")),
+        ("session_from", json!(["user"])),
         ("retry_backoff", json!(1)),
         ("unknown_model", json!("deny")),
         ("retry_delay", json!(60_001)),

@@ -43,6 +43,7 @@ const FEEDBACK: Source = Source {
 /// with few logs to a value come first. Without statistics SQLite takes a range of time for more telling than a value, and
 /// would walk through all providers to find the logs of one.
 const INDEXED: &[(&str, Option<bool>, &str)] = &[
+    ("session_id", None, "logs INDEXED BY logs_by_session"),
     ("score", None, "logs INDEXED BY logs_by_score"),
     ("feedback", None, "logs INDEXED BY logs_by_feedback"),
     ("success", Some(false), FAILED),

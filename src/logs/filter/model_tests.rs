@@ -310,7 +310,7 @@ fn sorted<'a>(logs: impl Iterator<Item = &'a Log>) -> Vec<String> {
 
 /// The ids and the cursor of a page.
 fn page(store: &Sqlite, query: &str) -> (Vec<String>, Value) {
-    let reply = block_on(log_list::list(store, GATEWAY, &Query::parse(query))).unwrap();
+    let reply = block_on(log_list::list(store, GATEWAY, &Query::parse(query), true)).unwrap();
     let reply: Value = serde_json::from_str(&reply.body).unwrap();
     let rows = reply["result"].as_array().unwrap();
     let ids: Vec<String> = rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();

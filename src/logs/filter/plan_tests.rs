@@ -48,7 +48,7 @@ fn eq(key: &str, value: impl Into<Value>) -> Value {
 /// Asserts that the count and the page of a list are found by an index, and that the page is not sorted.
 fn listed(query: &str, by: &str) {
     let store = store();
-    block_on(log_list::list(&store, GATEWAY, &Query::parse(query))).unwrap();
+    block_on(log_list::list(&store, GATEWAY, &Query::parse(query), true)).unwrap();
     for plan in plans(&store) {
         assert!(plan.contains(by), "{query}\nwants {by}\n{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{query}\n{plan}");
@@ -131,7 +131,7 @@ fn lists_by_other_fields_are_read_in_order_too() {
         [("order_by=model", "logs_by_model"), ("order_by=provider&order_by_direction=asc", "logs_by_provider")]
     {
         let store = store();
-        block_on(log_list::list(&store, GATEWAY, &Query::parse(query))).unwrap();
+        block_on(log_list::list(&store, GATEWAY, &Query::parse(query), true)).unwrap();
         let plan = plans(&store).pop().unwrap();
         assert!(plan.contains(index) && !plan.contains("TEMP"), "{query}\n{plan}");
     }
@@ -139,7 +139,7 @@ fn lists_by_other_fields_are_read_in_order_too() {
         for direction in ["asc", "desc"] {
             let store = store();
             let query = format!("order_by={field}&order_by_direction={direction}");
-            block_on(log_list::list(&store, GATEWAY, &Query::parse(&query))).unwrap();
+            block_on(log_list::list(&store, GATEWAY, &Query::parse(&query), true)).unwrap();
             let plan = plans(&store).pop().unwrap();
             let merged = plan.split_once("SCAN page").unwrap().0;
             assert!(merged.contains("MERGE (UNION ALL)") && merged.contains(index), "{query}\n{plan}");
@@ -154,7 +154,7 @@ fn fields_that_no_log_has_match_accordingly() {
     for (key, operator) in [("wholesale", "absent"), ("dlp_action", "present"), ("prompts.prompt_id", "present")] {
         for more in ["success=false", "cached=true", "order_by=success", "order_by=model_type", "feedback=1"] {
             let query = format!("{}&{more}", filters(json!([{ "key": key, "operator": operator }])));
-            let reply = block_on(log_list::list(&store(), GATEWAY, &Query::parse(&query))).unwrap();
+            let reply = block_on(log_list::list(&store(), GATEWAY, &Query::parse(&query), true)).unwrap();
             assert_eq!(reply.status, 200, "{query}");
         }
     }
@@ -165,7 +165,7 @@ fn fields_that_no_log_has_match_accordingly() {
 fn two_pairs_need_no_log() {
     let store = store();
     let query = filters(json!([eq("metadata.env", "dev"), eq("metadata.team", "AI")]));
-    block_on(log_list::list(&store, GATEWAY, &Query::parse(&query))).unwrap();
+    block_on(log_list::list(&store, GATEWAY, &Query::parse(&query), true)).unwrap();
     let window = &plans(&store)[1];
     assert!(window.contains(BY_METADATA) && window.contains("SEARCH entry USING PRIMARY KEY"), "{window}");
     assert!(!window.contains("SEARCH logs"), "{window}");
@@ -185,7 +185,7 @@ fn the_rarest_filter_leads() {
         (eq("metadata.env", "dev"), eq("success", false), "logs_failed"),
         (eq("metadata.env", "dev"), eq("feedback.rating", 5), "log_feedback_by_value"),
     ] {
-        block_on(log_list::list(&store, GATEWAY, &Query::parse(&filters(json!([first, second]))))).unwrap();
+        block_on(log_list::list(&store, GATEWAY, &Query::parse(&filters(json!([first, second]))), true)).unwrap();
         let plans = plans(&store);
         assert!(plans.len() >= 2 && plans.last().unwrap().contains(by), "{first} {second}\n{plans:#?}");
     }
@@ -231,7 +231,7 @@ fn ids_are_looked_up() {
         ),
     ] {
         let store = store();
-        block_on(log_list::list(&store, GATEWAY, &Query::parse(&query))).unwrap();
+        block_on(log_list::list(&store, GATEWAY, &Query::parse(&query), true)).unwrap();
         for plan in plans(&store) {
             assert!(by.iter().all(|by| plan.contains(by)), "{query}\n{plan}");
         }
@@ -349,6 +349,6 @@ fn the_most_that_can_be_asked_stays_within_what_d1_binds() {
     let last = id::mint(1_700_000_000_000, 7);
     let query = format!("{}&search=x&cursor={last}&meta_info=true", filters(json!(hardest)));
     // The store refuses more than a hundred binds, as D1 does.
-    let reply = block_on(log_list::list(&store, 1, &Query::parse(&query))).unwrap();
+    let reply = block_on(log_list::list(&store, 1, &Query::parse(&query), true)).unwrap();
     assert_eq!(reply.status, 200);
 }

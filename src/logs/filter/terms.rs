@@ -109,6 +109,8 @@ pub static FIELDS: &[Field] = &[
     field("price_rule", "logs.price_rule", Kind::Text),
     field("cost_unknown", "logs.cost_unknown", Kind::Text),
     field("usage_of", "logs.usage_of", Kind::Text),
+    field("session_id", "logs.session_id", Kind::Text),
+    field("caller", "logs.caller", Kind::Text),
 ];
 
 // === impl Filters ===

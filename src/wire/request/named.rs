@@ -2,7 +2,9 @@
 //! the first and by others as the last.
 
 use crate::wire::picture::{self, Quality};
+use crate::wire::request::Said;
 use crate::wire::request::asked::Pieces;
+use crate::wire::request::turns::{self, Head};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -16,6 +18,7 @@ pub struct Named {
     pub stream: bool,
     pub max_tokens: Option<u64>,
     pub asked: Pieces,
+    pub said: Said,
 }
 
 /// More are not kept; it is enough to know that there were more than a request may have.
@@ -51,6 +54,12 @@ enum Member {
     /// A text that is to be spoken.
     Speech,
     Messages,
+    /// The turns of other formats, or one text.
+    Contents,
+    /// What a client tells its provider of the user.
+    Metadata,
+    PreviousResponse,
+    CacheKey,
     /// What holds a request in some APIs.
     Request,
     Other,
@@ -93,13 +102,20 @@ impl Named {
             }
             Member::Number => self.asked.images = map.next_value::<Value>()?.as_u64().or(self.asked.images),
             Member::Speech => {
-                let Characters(characters) = map.next_value()?;
-                self.asked.characters = characters.or(self.asked.characters);
+                let head: Head = map.next_value()?;
+                self.asked.characters = head.characters.or(self.asked.characters);
+                self.says(head);
             }
             Member::Messages => {
-                map.next_value::<IgnoredAny>()?;
+                self.says(map.next_value()?);
                 self.asked.has_messages = true;
             }
+            Member::Contents => self.says(map.next_value()?),
+            Member::Metadata => {
+                self.said.user_id = map.next_value::<turns::Named>()?.user_id.or(self.said.user_id.take())
+            }
+            Member::PreviousResponse => self.said.previous_response_id = map.next_value::<Head>()?.text,
+            Member::CacheKey => self.said.prompt_cache_key = map.next_value::<Head>()?.text,
             Member::Config => {
                 let Inner(inner) = map.next_value()?;
                 self.max_tokens = self.max_tokens.or(inner.and_then(|inner| inner.max_tokens));
@@ -116,6 +132,10 @@ impl Named {
         }
         self.models.truncate(MAX_MODELS);
         Ok(())
+    }
+
+    fn says(&mut self, head: Head) {
+        self.said.last_user = head.last_user.or(head.text).or(self.said.last_user.take());
     }
 
     fn models_of(&mut self, rank: u8, texts: Texts) {
@@ -228,6 +248,10 @@ impl Member {
             "n" | "num_images" | "numberOfImages" | "sampleCount" => Self::Number,
             "input" | "text" | "transcript" => Self::Speech,
             "messages" => Self::Messages,
+            "contents" | "prompt" | "message" | "inputText" | "inputs" => Self::Contents,
+            "metadata" => Self::Metadata,
+            "previous_response_id" => Self::PreviousResponse,
+            "prompt_cache_key" => Self::CacheKey,
             "generationConfig" | "generation_config" | "inferenceConfig" => Self::Config,
             "session" | "request" | "requests" | "image_request" | "generateContentRequest" => Self::Request,
             name if name.len() < 16
@@ -255,57 +279,6 @@ impl<'de> Deserialize<'de> for Member {
             }
         }
         deserializer.deserialize_identifier(Name)
-    }
-}
-
-/// How many characters a text has, which is not kept; of anything else nothing.
-struct Characters(Option<u64>);
-
-impl<'de> Deserialize<'de> for Characters {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Anything;
-        impl<'de> Visitor<'de> for Anything {
-            type Value = Characters;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("any JSON")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Characters, E> {
-                Ok(Characters(Some(text.chars().count() as u64)))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Characters, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Characters(None))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Characters, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Characters(None))
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Characters, E> {
-                Ok(Characters(None))
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Characters, E> {
-                Ok(Characters(None))
-            }
-
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Characters, E> {
-                Ok(Characters(None))
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Characters, E> {
-                Ok(Characters(None))
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Characters, E> {
-                Ok(Characters(None))
-            }
-        }
-        deserializer.deserialize_any(Anything)
     }
 }
 
