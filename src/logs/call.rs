@@ -47,7 +47,7 @@ pub struct Call {
     pub session: [Option<String>; 2],
     /// Which more places the gateway takes a session from.
     pub session_from: Rc<[String]>,
-    /// Who called: a token's id, or `admin`; empty for anybody else.
+    /// Who called: a token's id, or `admin`; empty for every other caller.
     pub caller: String,
     pub metadata: Metadata,
     pub custom_cost: Option<CustomCost>,

@@ -6,7 +6,7 @@ mod guess;
 mod named;
 mod turns;
 
-pub use asked::Pieces;
+pub use asked::{Pieces, Said};
 
 use super::elide::Elider;
 use super::form;
@@ -28,17 +28,6 @@ pub struct RequestFacts {
     pub max_tokens: Option<u64>,
     pub asked: Pieces,
     pub said: Said,
-}
-
-/// What a request says that its log is found by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    /// The beginning of the last text of its user.
-    pub last_user: Option<String>,
-    /// Anthropic's `metadata.user_id`.
-    pub user_id: Option<String>,
-    pub previous_response_id: Option<String>,
-    pub prompt_cache_key: Option<String>,
 }
 
 /// Reads a body that comes in pieces.

@@ -14,3 +14,14 @@ pub struct Pieces {
     /// True where it brings the messages of a chat.
     pub has_messages: bool,
 }
+
+/// What a request says that its log is found by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The beginning of the last text of its user.
+    pub last_user: Option<String>,
+    /// Anthropic's `metadata.user_id`.
+    pub user_id: Option<String>,
+    pub previous_response_id: Option<String>,
+    pub prompt_cache_key: Option<String>,
+}

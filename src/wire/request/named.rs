@@ -2,8 +2,7 @@
 //! the first and by others as the last.
 
 use crate::wire::picture::{self, Quality};
-use crate::wire::request::Said;
-use crate::wire::request::asked::Pieces;
+use crate::wire::request::asked::{Pieces, Said};
 use crate::wire::request::turns::{self, Head};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
