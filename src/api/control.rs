@@ -6,48 +6,22 @@ use crate::api::log_arrival::{self, Finder};
 use crate::api::log_export::{self, Export};
 use crate::api::logs::WhichBody;
 use crate::api::provider_configs::KeyContext;
+pub use crate::api::request::Request;
 use crate::api::shell::Shell;
 use crate::api::{
-    Place, analytics, audit, billing, cache, costs, datasets, evaluation_types, evaluations, feedback, gateways,
-    log_list, logs, provider_configs, reprices, storage, tokens,
+    Place, analytics, audit, billing, cache, conversation, costs, datasets, evaluation_types, evaluations, facets,
+    feedback, gateways, log_list, logs, provider_configs, reprices, sessions, storage, tokens, views,
 };
 use crate::auth::caller::Caller;
-use crate::base::id::MarkKey;
-use crate::config::bounds::Bounds;
-use crate::db::audit::Actor;
 use crate::db::databases::Databases;
 use crate::db::store::Store;
-use crate::feedback::locate::{self, Found};
+use crate::feedback::locate::Found;
 use crate::feedback::pending;
 use crate::gateways::gateway::{self, Gateway};
 use crate::gateways::shards::carry;
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use crate::http::router::{Endpoint, Route};
-use percent_encoding::percent_decode_str;
-use std::borrow::Cow;
-
-/// A request of the control plane whose caller is known.
-#[derive(Clone)]
-pub struct Request<'a> {
-    pub route: Route<'a>,
-    pub query: Query,
-    pub body: &'a [u8],
-    pub caller: &'a Caller,
-    /// Scheme and host the caller used, for URLs in answers.
-    pub origin: &'a str,
-    pub now_ms: u64,
-    /// An id for whatever the request creates.
-    pub new_id: String,
-    /// Randomness for a token.
-    pub entropy: [u8; 32],
-    /// What log ids are marked with.
-    pub mark: MarkKey,
-    /// What decides where a custom provider may lead.
-    pub guard: Guard,
-    /// How many of each kind can be made.
-    pub bounds: &'a Bounds,
-}
 
 /// What the arms of [`dispatched`] are about.
 struct Subject<'c, 'r, D, S> {
@@ -148,6 +122,38 @@ async fn dispatched(
                 pending::attach(store, Some(id), request.now_ms).await?;
             }
             logs::get(store, place.key, id, caller.sees_bodies()).await.into()
+        }
+        Endpoint::GetConversation => {
+            let (store, place, _) = subject.log().await?;
+            conversation::get(store, place.key, id, query).await.into()
+        }
+        Endpoint::GetAttempts => {
+            let (store, place, _) = subject.log().await?;
+            conversation::attempts(store, place.key, id).await.into()
+        }
+        Endpoint::GetFacets => {
+            let (store, place) = subject.logs().await?;
+            facets::get(store, place.key, query).await.into()
+        }
+        Endpoint::ListSessions => {
+            let (store, place) = subject.logs().await?;
+            sessions::list(store, place.key, query).await.into()
+        }
+        Endpoint::GetSession => {
+            let (store, place) = subject.logs().await?;
+            sessions::get(store, place.key, id, query, caller.sees_bodies()).await.into()
+        }
+        Endpoint::ListViews => {
+            let (store, place) = subject.logs().await?;
+            views::list(store, place.key).await.into()
+        }
+        Endpoint::CreateView => {
+            let (store, place) = subject.logs().await?;
+            views::create(store, &place, body, new_id, actor).await.into()
+        }
+        Endpoint::DeleteView => {
+            let (store, place) = subject.logs().await?;
+            views::delete(store, &place, id, actor).await.into()
         }
         Endpoint::GetLogRequest => {
             let (store, place, _) = subject.log().await?;
@@ -367,39 +373,12 @@ impl<'c, 'r, D: Databases, S: Shell> Subject<'c, 'r, D, S> {
     }
 }
 
-// === impl Request ===
-
-impl<'a> Request<'a> {
-    fn place(&self, found: &Gateway) -> Place<'a> {
-        Place { account: self.route.account, gateway: self.route.gateway, key: found.key }
-    }
-
-    /// The id of a request for feedback. Providers' and callers' ids may have characters that paths escape.
-    fn feedback_id(&self) -> Result<String, ApiError> {
-        let decoded = percent_decode_str(self.route.id).decode_utf8();
-        decoded.map(Cow::into_owned).map_err(|_| ApiError::not_found())
-    }
-
-    fn actor(&self) -> Actor<'_> {
-        Actor { name: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
-    }
-
-    fn feedback_context(&self) -> locate::Context<'_> {
-        locate::Context {
-            caller: self.caller,
-            query: &self.query,
-            mark: &self.mark,
-            now_ms: self.now_ms,
-            entry: self.new_id.clone(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::log_arrival::AGE_MS;
-    use crate::base::id;
+    use crate::base::id::{self, MarkKey};
+    use crate::config::bounds::Bounds;
     use crate::http::envelope::Reply;
     use crate::http::router;
     use crate::logs::group_commit;

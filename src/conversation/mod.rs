@@ -7,8 +7,11 @@
 
 mod answered;
 mod asked;
+mod format;
+pub mod part;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,65 @@
+//! A request of the control plane, as handlers are given what they need of it.
+
+use crate::api::Place;
+use crate::api::custom_providers::Guard;
+use crate::auth::caller::Caller;
+use crate::base::id::MarkKey;
+use crate::config::bounds::Bounds;
+use crate::db::audit::Actor;
+use crate::feedback::locate;
+use crate::gateways::gateway::Gateway;
+use crate::http::envelope::ApiError;
+use crate::http::query::Query;
+use crate::http::router::Route;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+/// A request of the control plane whose caller is known.
+#[derive(Clone)]
+pub struct Request<'a> {
+    pub route: Route<'a>,
+    pub query: Query,
+    pub body: &'a [u8],
+    pub caller: &'a Caller,
+    /// Scheme and host the caller used, for URLs in answers.
+    pub origin: &'a str,
+    pub now_ms: u64,
+    /// An id for whatever the request creates.
+    pub new_id: String,
+    /// Randomness for a token.
+    pub entropy: [u8; 32],
+    /// What log ids are marked with.
+    pub mark: MarkKey,
+    /// What decides where a custom provider may lead.
+    pub guard: Guard,
+    /// How many of each kind can be made.
+    pub bounds: &'a Bounds,
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    pub(super) fn place(&self, found: &Gateway) -> Place<'a> {
+        Place { account: self.route.account, gateway: self.route.gateway, key: found.key }
+    }
+
+    /// The id of a request for feedback. Providers' and callers' ids may have characters that paths escape.
+    pub(super) fn feedback_id(&self) -> Result<String, ApiError> {
+        let decoded = percent_decode_str(self.route.id).decode_utf8();
+        decoded.map(Cow::into_owned).map_err(|_| ApiError::not_found())
+    }
+
+    pub(super) fn actor(&self) -> Actor<'_> {
+        Actor { name: self.caller.actor(), now_ms: self.now_ms, entry: self.new_id.clone() }
+    }
+
+    pub(super) fn feedback_context(&self) -> locate::Context<'_> {
+        locate::Context {
+            caller: self.caller,
+            query: &self.query,
+            mark: &self.mark,
+            now_ms: self.now_ms,
+            entry: self.new_id.clone(),
+        }
+    }
+}
