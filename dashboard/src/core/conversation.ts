@@ -1,0 +1,85 @@
+// A conversation as the API gives it, put in the order in which it is drawn: a tool's result belongs to its call.
+
+export type Part =
+  | { type: "text"; text: string; truncated?: boolean; chars?: number }
+  | { type: "thinking"; text: string; signed?: boolean; truncated?: boolean; chars?: number }
+  | { type: "tool_call"; id: string | null; name: string; arguments: unknown }
+  | { type: "tool_result"; id: string | null; parts?: Part[]; text?: string; error?: boolean }
+  | { type: "image" | "audio" | "document"; media_type?: string; bytes?: number; data?: string; url?: string; name?: string }
+  | { type: "refusal"; text: string }
+  | { type: "citation"; text?: string; url?: string }
+  | { type: "unknown"; json: unknown };
+
+export interface Turn {
+  role: string;
+  index: number;
+  parts: Part[];
+}
+
+export interface Conversation {
+  format: string;
+  turns: Turn[];
+  total: number;
+  tools: { name: string; description?: string | null; parameters?: unknown }[];
+  params: Record<string, unknown>;
+  finish: string | null;
+  usage?: Record<string, unknown> | null;
+  warnings: string[];
+}
+
+export type ToolCall = Extract<Part, { type: "tool_call" }>;
+export type ToolResult = Extract<Part, { type: "tool_result" }>;
+
+export type Shown = { part: Exclude<Part, ToolCall> } | { call: ToolCall; result: ToolResult | null };
+
+export interface ShownTurn {
+  role: string;
+  index: number;
+  parts: Shown[];
+}
+
+/** Puts each tool's result beside its call. A turn of which nothing is left is not drawn; a result without a call stays. */
+export function paired(turns: Turn[]): ShownTurn[] {
+  const cards: { call: ToolCall; result: ToolResult | null }[] = [];
+  const shown: ShownTurn[] = [];
+  for (const { role, index, parts } of turns) {
+    const kept: Shown[] = [];
+    for (const part of parts) {
+      if (part.type === "tool_call") {
+        const card = { call: part, result: null };
+        cards.push(card);
+        kept.push(card);
+      } else if (part.type === "tool_result") {
+        // The last open call of that id: some clients count their ids anew in each turn. Gemini has names instead of ids.
+        const card = cards.findLast(({ call, result }) => result === null && (part.id === null || call.id === part.id || (call.id === null && call.name === part.id)));
+        if (card) card.result = part;
+        else kept.push({ part });
+      } else {
+        kept.push({ part });
+      }
+    }
+    if (kept.length > 0 || parts.length === 0) shown.push({ role, index, parts: kept });
+  }
+  return shown;
+}
+
+export function isCard(shown: Shown): shown is { call: ToolCall; result: ToolResult | null } {
+  return "call" in shown;
+}
+
+/** JSON that was sent as a text, as tool arguments are, read where it can be. */
+export function readJson(value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  const text = value.trim();
+  if (!/^[[{]/.test(text)) return value;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return value;
+  }
+}
+
+/** About so many tokens, for text whose tokens nobody counted. */
+export function roughTokens(text: string): number {
+  return Math.max(1, Math.round(text.length / 4));
+}
