@@ -1,5 +1,4 @@
 // The dashboard's beginning: whoever comes with a one-time code is signed in by it, everybody else by their cookie.
-import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import { render } from "preact";
 import { App } from "./app.tsx";

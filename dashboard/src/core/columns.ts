@@ -10,19 +10,19 @@ export interface ColumnInfo {
 }
 
 export const COLUMNS: ColumnInfo[] = [
-  { id: "status", label: "Status", width: 64 },
-  { id: "time", label: "Time", width: 128 },
-  { id: "model", label: "Model", width: 180 },
-  { id: "provider", label: "Provider", width: 104 },
-  { id: "input", label: "Input", width: 260, grows: true },
-  { id: "output", label: "Answer", width: 220, grows: true },
-  { id: "tokens", label: "Tokens in / out", width: 120, align: "right" },
-  { id: "cost", label: "Cost", width: 92, align: "right" },
-  { id: "duration", label: "Duration", width: 82, align: "right" },
-  { id: "ttft", label: "First byte", width: 82, align: "right" },
-  { id: "cache", label: "Cache", width: 56 },
-  { id: "feedback", label: "Thumb", width: 60 },
-  { id: "metadata", label: "Metadata", width: 200 },
+  { id: "status", label: "Status", width: 62 },
+  { id: "time", label: "Time", width: 108 },
+  { id: "model", label: "Model", width: 144 },
+  { id: "provider", label: "Provider", width: 86 },
+  { id: "input", label: "Input", width: 150, grows: true },
+  { id: "output", label: "Answer", width: 150, grows: true },
+  { id: "tokens", label: "Tokens in / out", width: 100, align: "right" },
+  { id: "cost", label: "Cost", width: 94, align: "right" },
+  { id: "duration", label: "Duration", width: 74, align: "right" },
+  { id: "ttft", label: "First byte", width: 74, align: "right" },
+  { id: "cache", label: "Cache", width: 52 },
+  { id: "feedback", label: "Thumb", width: 52 },
+  { id: "metadata", label: "Metadata", width: 136 },
   { id: "session", label: "Session", width: 120 },
   { id: "id", label: "Log id", width: 220 },
   { id: "event", label: "Event id", width: 160 },
@@ -40,6 +40,14 @@ export const COLUMNS: ColumnInfo[] = [
 export const DEFAULT_COLUMNS = ["status", "time", "model", "provider", "input", "output", "tokens", "cost", "duration", "ttft", "feedback", "metadata"];
 
 const KNOWN = new Map(COLUMNS.map((column) => [column.id, column]));
+
+/** What is shown while a log is open beside the list. */
+export const NARROW_COLUMNS = ["status", "time", "model", "input", "cost"];
+
+/** How wide a table has to be for its columns; narrower ones are scrolled. */
+export function leastWidth(columns: ColumnInfo[], widths: Record<string, number>): number {
+  return columns.reduce((sum, { id, width }) => sum + (widths[id] ?? width), 0);
+}
 
 /** The columns that a text names, in its order; null where it names none that exist. */
 export function readColumns(text: string | null): string[] | null {

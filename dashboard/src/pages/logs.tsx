@@ -1,7 +1,7 @@
 // The list of logs: what people look at all day.
 import { useSignal } from "@preact/signals";
 import { useCallback, useEffect, useMemo, useRef } from "preact/hooks";
-import { columnsOf, COLUMNS, DEFAULT_COLUMNS, isDefault, moved, readColumns, type ColumnInfo } from "../core/columns.ts";
+import { columnsOf, COLUMNS, DEFAULT_COLUMNS, isDefault, leastWidth, moved, NARROW_COLUMNS, readColumns, type ColumnInfo } from "../core/columns.ts";
 import { describe, type Filter } from "../core/filters.ts";
 import { compact, duration, integer, plural } from "../core/format.ts";
 import { gatewayPath, queryOf } from "../state/api.ts";
@@ -160,7 +160,7 @@ export function LogsPage() {
         {rows.length > 0 && (
           <>
             <div class="table-box">
-              <table class={`log-table ${list.isLoading && list.isOld ? "stale" : ""}`} role="grid" aria-label="Logs" aria-busy={list.isLoading}>
+              <table class={`log-table ${list.isLoading && list.isOld ? "stale" : ""}`} style={{ minWidth: `${leastWidth(columns.infos, columns.widths)}px` }} role="grid" aria-label="Logs" aria-busy={list.isLoading}>
                 <colgroup>
                   {columns.infos.map(({ id, width, grows }) => (
                     <col key={id} style={grows && !columns.widths[id] ? {} : { width: `${columns.widths[id] ?? width}px` }} />
@@ -305,7 +305,8 @@ function useColumns(): Columns {
   const ids = readColumns(query.value.get("cols")) ?? readColumns(kept.value) ?? DEFAULT_COLUMNS;
   return {
     ids,
-    infos: columnsOf(ids),
+    // Beside an open log there is room for a few, unless somebody has chosen otherwise.
+    infos: columnsOf(query.value.has("log") && isDefault(ids) ? NARROW_COLUMNS : ids),
     widths: widths.value,
     resize: (id, width) => {
       widths.value = { ...widths.value, [id]: width };
