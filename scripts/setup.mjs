@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
+import { buildDashboard } from "../dashboard/build.mjs";
 import { wasmHash, wrangler, wranglerEnv } from "../server/base.mjs";
 import { complaint, ensureToolchain, Failure, main, quietly, readText, root, say, withLock } from "./toolchain.mjs";
 
@@ -28,6 +29,7 @@ export const INPUTS = [
   "src",
   "data",
   "migrations",
+  "dashboard/dist",
   "scripts/setup.mjs",
   "scripts/toolchain.mjs",
 ];
@@ -110,6 +112,7 @@ function isBuilt(profile, wanted) {
 /** Builds index.js and index_bg.wasm in the profile's folder, unless they are made from exactly these sources already. */
 export function build(profile = "release") {
   ensurePackages();
+  buildDashboard(nodeProgram);
   if (isBuilt(profile, fingerprint(profile))) return;
   const toolchain = ensureToolchain();
   withLock(SETUP_LOCK, () => {

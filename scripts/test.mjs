@@ -1,9 +1,10 @@
 // `npm test`: the host tests, then the end-to-end tests against the built Worker.
-// `npm test -- host` and `npm test -- e2e [part of a path]` run one of the two. Then come official clients, `npm run clients`,
+// `npm test -- host`, `npm test -- e2e [part of a path]` and `npm test -- dashboard [part of a name]` run one of them. Then come official clients, `npm run clients`,
 // and schemathesis, where they can be had.
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
+import { ensureChromium } from "./chromium.mjs";
 import { clients, ensurePython } from "./clients.mjs";
 import { fuzz } from "./fuzz.mjs";
 import { build, nodeProgram, wranglerEnv } from "./setup.mjs";
@@ -36,11 +37,25 @@ function testEndToEnd(part = "", python = process.env.CLIENTS_PYTHON) {
   return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...files], { ...wranglerEnv(), ...(python && { CLIENTS_PYTHON: python }) });
 }
 
+/** The dashboard's pure parts, its types, and its pages in a real browser against the built Worker. */
+function testDashboard(part = "") {
+  build();
+  say("the dashboard (tsc, node --test, Chromium)");
+  const pages = fs.readdirSync(join(root, "tests/dashboard")).filter((name) => name.endsWith(".test.mjs") && name.includes(part)).map((name) => join("tests/dashboard", name));
+  const pure = part === "" ? fs.readdirSync(join(root, "dashboard/tests")).map((name) => join("dashboard/tests", name)) : [];
+  if (pages.length + pure.length === 0) throw new Failure(`no test of the dashboard has "${part}" in its name`);
+  const env = { ...wranglerEnv(), CHROMIUM: ensureChromium() };
+  const isTyped = succeeds(nodeProgram, ["node_modules/typescript/bin/tsc", "-p", "dashboard"], env);
+  // A browser is heavy: one file at a time.
+  return succeeds(nodeProgram, ["--test", "--test-concurrency=1", ...pure, ...pages], env) && isTyped;
+}
+
 await main(import.meta.url, ([suite, part]) => {
-  if (![undefined, "host", "e2e"].includes(suite)) throw new Failure("usage: npm test -- [host | e2e [part of a path]]");
+  if (![undefined, "host", "e2e", "dashboard"].includes(suite)) throw new Failure("usage: npm test -- [host | e2e [part of a path] | dashboard [part of a name]]");
   const failed = [];
-  if (suite !== "e2e" && !testHost()) failed.push("host");
-  if (suite !== "host" && !testEndToEnd(part, suite === undefined ? (ensurePython() ?? undefined) : undefined)) failed.push("end-to-end");
+  if ([undefined, "host"].includes(suite) && !testHost()) failed.push("host");
+  if ([undefined, "e2e"].includes(suite) && !testEndToEnd(part, suite === undefined ? (ensurePython() ?? undefined) : undefined)) failed.push("end-to-end");
+  if ([undefined, "dashboard"].includes(suite) && !testDashboard(part)) failed.push("dashboard");
   if (suite === undefined && !clients()) failed.push("clients");
   if (suite === undefined && !fuzz()) failed.push("fuzz");
   if (failed.length > 0) throw new Failure(`these tests failed: ${failed.join(", ")}`);

@@ -9,16 +9,7 @@ import { SignIn, SignInAgain } from "./pages/sign_in.tsx";
 import { ChoosePlace } from "./pages/choose_place.tsx";
 import { LogsPage } from "./pages/logs.tsx";
 import { LogPage } from "./pages/log_page.tsx";
-import { OverviewPage } from "./pages/overview.tsx";
-import { SessionsPage } from "./pages/sessions.tsx";
-import { EvaluationsPage } from "./pages/evaluations.tsx";
-import { DatasetsPage } from "./pages/datasets.tsx";
-import { ReviewPage } from "./pages/review.tsx";
-import { LimitsPage } from "./pages/limits.tsx";
-import { KeysPage } from "./pages/keys.tsx";
-import { SettingsPage } from "./pages/settings.tsx";
-import { AuditPage } from "./pages/audit.tsx";
-import { PlaygroundPage } from "./pages/playground.tsx";
+import { Lazy } from "./ui/lazy.tsx";
 import { StartPage } from "./pages/start.tsx";
 
 function Page() {
@@ -29,25 +20,25 @@ function Page() {
     case "logs":
       return id ? <LogPage key={`${key}/${id}`} id={id} /> : <LogsPage key={key} />;
     case "overview":
-      return <OverviewPage key={key} />;
+      return <Lazy key={key} name="overview" load={() => import("./pages/overview.tsx").then(({ OverviewPage }) => OverviewPage)} />;
     case "sessions":
-      return <SessionsPage key={key} />;
+      return <Lazy key={key} name="sessions" load={() => import("./pages/rest.ts").then(({ SessionsPage }) => SessionsPage)} />;
     case "evaluations":
-      return <EvaluationsPage key={key} />;
+      return <Lazy key={key} name="evaluations" load={() => import("./pages/rest.ts").then(({ EvaluationsPage }) => EvaluationsPage)} />;
     case "datasets":
-      return <DatasetsPage key={key} />;
+      return <Lazy key={key} name="datasets" load={() => import("./pages/rest.ts").then(({ DatasetsPage }) => DatasetsPage)} />;
     case "review":
-      return <ReviewPage key={key} />;
+      return <Lazy key={key} name="review" load={() => import("./pages/rest.ts").then(({ ReviewPage }) => ReviewPage)} />;
     case "limits":
-      return <LimitsPage key={key} />;
+      return <Lazy key={key} name="limits" load={() => import("./pages/rest.ts").then(({ LimitsPage }) => LimitsPage)} />;
     case "keys":
-      return <KeysPage key={key} />;
+      return <Lazy key={key} name="keys" load={() => import("./pages/rest.ts").then(({ KeysPage }) => KeysPage)} />;
     case "settings":
-      return <SettingsPage key={key} />;
+      return <Lazy key={key} name="settings" load={() => import("./pages/rest.ts").then(({ SettingsPage }) => SettingsPage)} />;
     case "audit":
-      return <AuditPage key={key} />;
+      return <Lazy key={key} name="audit" load={() => import("./pages/rest.ts").then(({ AuditPage }) => AuditPage)} />;
     case "playground":
-      return <PlaygroundPage key={key} />;
+      return <Lazy key={key} name="playground" load={() => import("./pages/rest.ts").then(({ PlaygroundPage }) => PlaygroundPage)} />;
     case "start":
       return <StartPage key={key} />;
   }

@@ -1,3 +1,60 @@
+// What the gateway's limits are, and how much of each is used.
+import { useEffect } from "preact/hooks";
+import { ago, cost, integer, seconds, visible } from "../core/format.ts";
+import { gatewayPath, result } from "../state/api.ts";
+import { useResource } from "../state/resource.ts";
+import { linkTo, place } from "../state/router.ts";
+import type { Counter, Limits } from "../state/types.ts";
+import { Empty, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
+
 export function LimitsPage() {
-  return null;
+  const { account, gateway } = place.value;
+  useEffect(() => void (document.title = `Limits · ${account}/${gateway} · Tollgate`), []);
+  const limits = useResource("limits", (signal) => result<Limits>(gatewayPath("/limits"), { signal }));
+  return (
+    <>
+      <PageHead title="Limits"><a class="button plain" href={linkTo("settings", { group: "Limits" })}>Change</a></PageHead>
+      <div class="page">
+        <Loaded of={limits} lines={5}>
+          {({ rate, spend }) => (
+            <>
+              {rate.length + spend.length === 0 && <Empty title="This gateway has no limits"><p><a href={linkTo("settings", { group: "Limits" })}>Settings</a> sets limits of requests and of money, for the gateway, a token or a metadata value.</p></Empty>}
+              {rate.map((rule) => (
+                <Panel key={rule.id} title={<>{integer(rule.limit)} requests in {seconds(rule.interval)}{rule.key && rule.key !== "gateway" ? ` for each ${rule.key.replace("metadata.", "")}` : ""}</>} actions={<span class="note">{rule.technique} · {rule.id}</span>}>
+                  <Counters counters={rule.counters} more={rule.more_counters} limit={rule.limit} used={(counter) => counter.count ?? rule.limit - counter.remaining} show={integer} />
+                </Panel>
+              ))}
+              {spend.map((rule) => (
+                <Panel key={rule.id} title={<>{cost(rule.limit)} in {seconds(rule.window)}{rule.enabled ? "" : " (off)"}</>} actions={<span class="note">{rule.technique}{rule.reserve ? " · reserves before a call" : ""} · {rule.id}</span>}>
+                  <Counters counters={rule.counters} more={rule.more_counters} limit={rule.limit} used={(counter) => (counter.spent ?? 0) + (counter.reserved ?? 0)} show={cost} />
+                </Panel>
+              ))}
+            </>
+          )}
+        </Loaded>
+      </div>
+    </>
+  );
+}
+
+function Counters({ counters, more, limit, used, show }: { counters: Counter[]; more: boolean; limit: number; used: (counter: Counter) => number; show: (value: number) => string }) {
+  if (counters.length === 0) return <p class="panel-body note">Nothing was counted in this window yet.</p>;
+  return (
+    <ul class="counters">
+      {counters.map((counter, at) => {
+        const value = used(counter);
+        const share = Math.min(1, value / limit);
+        const name = Object.entries(counter.partition).map(([key, part]) => `${key.replace("metadata.", "")} ${part}`).join(", ") || "all";
+        return (
+          <li key={at}>
+            <span class="counter-name">{visible(name)}</span>
+            <span class={`meter ${share >= 1 ? "full" : share >= 0.8 ? "high" : ""}`} role="meter" aria-label={name} aria-valuemin={0} aria-valuemax={limit} aria-valuenow={Math.min(value, limit)}><i style={{ width: `${share * 100}%` }} /></span>
+            <span class="counter-value">{show(value)} <span class="note">of {show(limit)}</span></span>
+            <span class="note" title={counter.resets_at}>resets {ago(new Date(counter.resets_at))} (<Time at={counter.resets_at} />)</span>
+          </li>
+        );
+      })}
+      {more && <li class="note">There are more; these are the fullest.</li>}
+    </ul>
+  );
 }
