@@ -129,12 +129,12 @@ export function LogsPage() {
                 Live
               </Button>
             )}
-            <ColumnsMenu {...columns} />
+            <span class="wide-only"><ColumnsMenu {...columns} /></span>
             <ExportMenu />
             {may("edit") && <DatasetFromFilters filters={apiFilters(wanted)} isSearch={wanted.search !== ""} />}
           </div>
         </div>
-        <FilterBar />
+        {!isUnused && <FilterBar />}
         {list.error ? <Trouble error={list.error} retry={list.reload} compact={rows.length > 0} /> : null}
         {tail.waiting > 0 && (
           <button type="button" class="new-logs" onClick={tail.show}>
