@@ -2,7 +2,7 @@
 // dashboard in a minute and without a key. It has a folder of its own, and touches nothing of yours.
 //
 //   --port N        8790
-//   --requests N    how many chats there are: 3000
+//   --requests N    how many chats there are: 2400
 //   --new           makes the requests anew
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
@@ -125,7 +125,7 @@ async function filled(used, { requests, isNew }) {
   if (isGood && !isNew) return known;
   fs.rmSync(FOLDER, { recursive: true, force: true });
   fs.mkdirSync(FOLDER, { recursive: true });
-  say(`making ${requests} requests of the last two weeks (about a minute)`);
+  say(`making ${requests} requests of the last two weeks (a minute or two)`);
   const token = randomBytes(32).toString("hex");
   const made = await fill(used, token, requests);
   const next = { requests, made, token, migrations: migrations(), madeAt: Date.now() };
@@ -134,7 +134,7 @@ async function filled(used, { requests, isNew }) {
 }
 
 /** Starts the demonstration. `used` by the screenshots as well. */
-export async function startDemo({ port = 0, requests = 3000, isNew = false } = {}) {
+export async function startDemo({ port = 0, requests = 2400, isNew = false } = {}) {
   const used = await tools();
   const { token } = await filled(used, { requests, isNew });
   const { answerOf } = await import("./demo/provider.mjs");
@@ -164,7 +164,7 @@ await main(import.meta.url, async (args) => {
     if (!Number.isInteger(value) || value < 1) throw new Failure(`"${text}" is not a number that can be used here.`);
     return value;
   };
-  const { gateway, token } = await startDemo({ port: number(values.port, 8790), requests: number(values.requests, 3000), isNew: values.new === true });
+  const { gateway, token } = await startDemo({ port: number(values.port, 8790), requests: number(values.requests, 2400), isNew: values.new === true });
   say(`the demonstration is on ${gateway.url}/dashboard/ until Ctrl-C. This link signs you in, once and within ten minutes:`);
   console.error(`\n  ${signInLink(gateway.url, token)}\n`);
   await new Promise((resolve) => ["SIGINT", "SIGTERM", "SIGHUP"].forEach((signal) => process.once(signal, resolve)));

@@ -32,7 +32,10 @@ export function LogsPage() {
   const list = useResource(`logs ${key}`, (signal) => listLogs(wantedOf(query.peek()), signal));
   const open = params.get("log");
   const isFirstPage = wanted.after === null && wanted.before === null;
-  const tail = useTail(list, isFirstPage && wanted.range.to === null, key, open);
+  const isNarrowed = wanted.filters.length > 0 || wanted.search !== "";
+  // A gateway without any log waits for its first in its own words.
+  const isUnused = list.value !== undefined && !list.isOld && list.value.result.length === 0 && !isNarrowed && isFirstPage && wanted.range.from === null && wanted.range.to === null;
+  const tail = useTail(list, isFirstPage && wanted.range.to === null && !isUnused, key, open);
   const rows = (list.value?.result ?? []).filter(({ id }) => !removed.value.has(id)).map(withChanges);
   const columns = useColumns();
   const selected = useSignal<string | null>(open);
@@ -106,7 +109,6 @@ export function LogsPage() {
   const cursor = list.value?.result_info?.cursor ?? null;
   const full = (list.value?.result.length ?? 0) >= PER_PAGE;
   const hasNext = wanted.before !== null || cursor !== null;
-  const isNarrowed = wanted.filters.length > 0 || wanted.search !== "";
   const nextPage = () => setQuery({ after: wanted.before !== null ? (rows.at(-1)?.id ?? null) : cursor, before: null });
   const previousPage = () => setQuery({ before: rows[0]?.id ?? null, after: null });
   const backAtFirst = wanted.before !== null && !full;
@@ -116,7 +118,6 @@ export function LogsPage() {
   }, [backAtFirst, list.isLoading, list.isOld]);
 
   const isEmpty = list.value !== undefined && rows.length === 0 && !list.isLoading;
-  const isUnused = isEmpty && !isNarrowed && isFirstPage && wanted.range.from === null && wanted.range.to === null;
   return (
     <div class={`logs ${open ? "with-drawer" : ""}`}>
       <div class="list">

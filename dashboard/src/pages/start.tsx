@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { clientsFor } from "../core/clients.ts";
 import { api } from "../state/api.ts";
+import { refreshes } from "../state/refresh.ts";
 import { go, pathTo, place } from "../state/router.ts";
 import type { Log } from "../state/types.ts";
 import { Icon } from "../ui/icons.tsx";
@@ -40,7 +41,7 @@ export function FirstRun({ account, gateway }: { account: string; gateway: strin
         <i aria-hidden="true" />
         {first ? "The first request has arrived." : "Waiting for the first request…"}
         {first && (
-          <button type="button" class="button main" onClick={() => go(`${pathTo("logs", null, { account: name.value, gateway })}?log=${first.id}`)}>
+          <button type="button" class="button main" onClick={() => (go(`${pathTo("logs", null, { account: name.value, gateway })}?log=${first.id}`), (refreshes.value += 1))}>
             Open it
           </button>
         )}
