@@ -2,6 +2,8 @@
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
+/** Requests that are sent at a time. */
+const PART = 8;
 
 /** A generator of numbers between 0 and 1 that gives the same ones for the same seed (mulberry32). */
 export function random(seed) {
@@ -84,7 +86,8 @@ export function* batches(now, count, seed = 17) {
     // What a caller asks twice comes from the cache.
     if (requests.length > 6) requests.push({ ...requests[0], cached: true });
     // Some at a time, so that an hour's requests are not all of its first minute.
-    for (let part = 0; part * 5 < requests.length; part += 1) yield { at: hour + (part + next() * 0.9) * (HOUR / Math.ceil(requests.length / 5)), requests: requests.slice(part * 5, part * 5 + 5) };
+    const parts = Math.ceil(requests.length / PART);
+    for (let part = 0; part < parts; part += 1) yield { at: hour + (part + next() * 0.9) * (HOUR / parts), requests: requests.slice(part * PART, (part + 1) * PART) };
   }
 }
 

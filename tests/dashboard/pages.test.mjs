@@ -142,7 +142,7 @@ test("limits show how much is used", async () => {
 
 test("the playground sends with the stored keys, and its answer is a log", async () => {
   const page = await dashboard.open({ path: "gw/playground" });
-  await page.getByLabel("Message 2").fill("What should I eat?");
+  await page.getByRole("textbox", { name: "Message 2" }).fill("What should I eat?");
   await page.getByRole("button", { name: "Run" }).click();
   const log = page.locator(".run").getByRole("link", { name: "log" });
   await log.waitFor();

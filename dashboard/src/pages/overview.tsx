@@ -24,7 +24,12 @@ export function OverviewPage() {
   const ask = (groupBy: string, compare: boolean) => async (signal: AbortSignal) => {
     const { from, to } = bounded();
     const path = queryOf({ start: new Date(from).toISOString(), end: new Date(to).toISOString(), granularity: granularityOf(from, to), group_by: groupBy, compare: compare ? "previous" : null });
-    return result<Analytics>(gatewayPath(`/analytics${path}`), { signal });
+    const found = await result<Analytics>(gatewayPath(`/analytics${path}`), { signal });
+    if (!compare || found.previous !== undefined) return found;
+    // A server that does not compare is asked for the period before as well.
+    const before = queryOf({ start: new Date(from - (to - from)).toISOString(), end: new Date(from).toISOString(), granularity: granularityOf(from - (to - from), from) });
+    const previous = await result<Analytics>(gatewayPath(`/analytics${before}`), { signal }).catch(() => null);
+    return { ...found, previous };
   };
   const totals = useResource(`totals ${rangeKey}`, ask("none", true));
   const groups = useResource(`groups ${by} ${rangeKey}`, ask(by, false));
@@ -51,7 +56,7 @@ export function OverviewPage() {
         </Loaded>
         <div class="columns">
           <Loaded of={groups} lines={4}>{(value) => <GroupTable value={value} by={by} />}</Loaded>
-          <Errors />
+          <Errors totals={totals.value?.totals} />
         </div>
       </div>
     </>
@@ -206,33 +211,37 @@ function GroupTable({ value, by }: { value: Analytics; by: string }) {
   );
 }
 
-function Errors() {
+function Errors({ totals }: { totals: Figures | undefined }) {
   const key = ["since", "from", "to"].map((name) => query.value.get(name)).join(" ");
   const failed: Filter = { key: "success", operator: "eq", values: ["false"] };
   const facets = useResource(`errors ${key}`, async (signal) => {
     const wanted = { filters: [failed], range: readRange(query.peek(), "24h"), search: "" };
     return (await api<Facets>(gatewayPath(`/logs/facets${queryOf({ fields: "status_code,error", ...filterQuery(wanted) })}`), { signal })).result;
   });
+  const layers = LAYERS.map(([layer, name]) => ({ name, count: totals?.errors_by_layer[layer] ?? 0 })).filter(({ count }) => count > 0);
+  const isMissing = (facets.error as { status?: number } | null)?.status === 404;
   return (
-    <Panel title="Errors">
-      <Loaded of={facets} lines={4}>
-        {({ fields }) => {
-          const errors = fields.error ?? [];
-          if (errors.length === 0) return <Empty title="No errors" />;
-          return (
-            <table class="plain-table fixed">
-              <tbody>
-                {errors.slice(0, 10).map(({ value, count }) => (
-                  <tr key={String(value)}>
-                    <td><a href={linkTo("logs", { f: [encode(failed), encode({ key: "error", operator: "eq", values: [String(value)] })] })} title={String(value)}>{String(value).slice(0, 200)}</a></td>
-                    <td class="right count">{integer(count)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          );
-        }}
-      </Loaded>
+    <Panel title="Errors" actions={<span class="note">{layers.map(({ name, count }) => `${name} ${integer(count)}`).join(" · ")}</span>}>
+      {isMissing ? <p class="panel-body"><a href={linkTo("logs", { f: encode(failed) })}>All that failed</a></p> : (
+        <Loaded of={facets} lines={4}>
+          {({ fields }) => {
+            const errors = fields.error ?? [];
+            if (errors.length === 0) return <Empty title="No errors" />;
+            return (
+              <table class="plain-table fixed">
+                <tbody>
+                  {errors.slice(0, 10).map(({ value, count }) => (
+                    <tr key={String(value)}>
+                      <td><a href={linkTo("logs", { f: [encode(failed), encode({ key: "error", operator: "eq", values: [String(value)] })] })} title={String(value)}>{String(value).slice(0, 200)}</a></td>
+                      <td class="right count">{integer(count)}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            );
+          }}
+        </Loaded>
+      )}
     </Panel>
   );
 }

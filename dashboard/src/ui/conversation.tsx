@@ -37,7 +37,17 @@ export function ConversationView({ id, from = 0 }: { id: string; from?: number }
   }, { keep: false });
   if (first.error) {
     const { status } = first.error as { status?: number };
-    if (status === 404) return <Empty title="Nothing was stored of this"><p>The bodies of this log were not kept, were removed since, or are not text.</p></Empty>;
+    if (status === 404) {
+      return (
+        <Empty title="There is no conversation to show">
+          <p>The bodies of this log were not kept, were removed since, or are not text.</p>
+          <p>
+            <Button onClick={() => setQuery({ tab: "request" }, { replace: true })}>The request as it is</Button>
+            <Button onClick={() => setQuery({ tab: "response" }, { replace: true })}>The response as it is</Button>
+          </p>
+        </Empty>
+      );
+    }
     return (
       <>
         <Trouble error={first.error} retry={first.reload} />

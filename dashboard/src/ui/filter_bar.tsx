@@ -161,7 +161,6 @@ function ValueForm({ name, start, done, back }: { name: string; start?: Filter; 
           {field.kind !== "boolean" && (
             <input type="text" inputMode={field.kind === "number" ? "decimal" : "text"} aria-label="Value" placeholder={field.unit ? `Value in ${field.unit}` : "Value"} value={typed.value} onInput={(event) => (typed.value = event.currentTarget.value)} />
           )}
-          {field.kind === "boolean" && !field.facet ? null : null}
           {(operator.value === "eq" || operator.value === "neq") && field.facet && <FacetValues name={name} chosen={values.value} toggle={toggle} words={typed.value} isBoolean={field.kind === "boolean"} />}
         </>
       )}
@@ -180,7 +179,7 @@ function FacetValues({ name, chosen, toggle, words, isBoolean }: { name: string;
     <fieldset class="facet">
       <legend class="read-only">Values</legend>
       {facet.isLoading && facet.value === undefined && !isBoolean && <p class="note">Counting…</p>}
-      {facet.error && counted.length === 0 ? <p class="note">{explain(facet.error).title}</p> : null}
+      {facet.error && counted.length === 0 && (facet.error as { status?: number }).status !== 404 ? <p class="note">{explain(facet.error).title}</p> : null}
       <div class="scrolls">
         {shown.slice(0, 20).map(({ value, count }) => (
           <label key={value}>
@@ -249,7 +248,7 @@ function Views() {
               </li>
             ))}
           </ul>
-          {may("edit") && (
+          {may("edit") && !stored.error && (
             <form class="inline-form" onSubmit={(event) => void save(event, close)}>
               <input type="text" required maxLength={100} aria-label="Name of the view" placeholder="Name of this view" value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />
               <Button type="submit">Store</Button>
