@@ -173,3 +173,28 @@ test("D27 a database that fails has words and a retry of its own; what was typed
   await page.getByText("Tollgate cannot answer now").waitFor({ state: "detached" });
   await page.context().close();
 });
+
+test("D24 D28 times are in the browser's zone or UTC, rows are the same; a cost that is not known is a dash with its reason", async () => {
+  const answer = await gateway.call("openai/chat/completions", { gateway: "live", json: { model: "acme-own-model", messages: [{ role: "user", content: "x" }] } });
+  await answer.text();
+  const log = await gateway.logOf(answer, "live");
+  for (const [timezoneId, offset] of [["Asia/Kolkata", 330], ["America/St_Johns", null]]) {
+    const page = await dashboard.open({ timezoneId, path: `live/logs?f=id:eq:${log.id}` });
+    const time = page.locator(".log-table td.c-time time");
+    await time.waitFor();
+    const local = await time.textContent();
+    const before = await rowIds(page);
+    if (offset !== null) assert.ok(local.endsWith(new Date(Date.parse(log.created_at) + offset * 60_000).toISOString().slice(11, 19)), local);
+    await page.getByTitle("Times are shown in this zone").click();
+    await until(async () => (await time.textContent()) !== local, "the time in UTC");
+    assert.ok((await time.textContent()).endsWith(log.created_at.slice(11, 19)));
+    assert.ok((await time.getAttribute("title")).startsWith(log.created_at));
+    assert.deepEqual(await rowIds(page), before);
+    if (log.cost === null) {
+      const cost = page.locator(".log-table td.c-cost .faint");
+      assert.equal(await cost.textContent(), "–");
+      assert.ok((await cost.getAttribute("title")).includes(log.cost_unknown));
+    }
+    await page.context().close();
+  }
+});
