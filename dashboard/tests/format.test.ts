@@ -13,7 +13,7 @@ test("D28: a cost below a cent has six significant digits, an unknown one is a d
 test("D28: tokens have thin separators, durations a unit that fits", () => {
   assert.equal(integer(1234567), "1\u2009234\u2009567");
   assert.deepEqual([0, 999, 1000, 999_700, 1_234_567, 12.3456].map(compact), ["0", "999", "1k", "1M", "1.23M", "12.3"]);
-  assert.deepEqual([12, 999, 1234, 12_340, 61_000, 3_720_000, 90 * 3_600_000].map((ms) => plain(duration(ms))), ["12 ms", "999 ms", "1.23 s", "12.3 s", "1 min 1 s", "1 h 2 min", "4 days"]);
+  assert.deepEqual([12, 999, 1234, 12_340, 61_000, 119_900, 3_720_000, 86_400_000, 90 * 3_600_000].map((ms) => plain(duration(ms))), ["12 ms", "999 ms", "1.23 s", "12.3 s", "1 min 1 s", "2 min", "1 h 2 min", "24 h", "4 days"]);
   assert.deepEqual([0, 999, 1500, 2_000_000].map((size) => plain(bytes(size))), ["0 B", "999 B", "1.5 KB", "2 MB"]);
 });
 

@@ -54,9 +54,17 @@ export function duration(ms: number | null | undefined): string {
   if (ms < SECOND) return `${Math.round(ms)}${THIN}ms`;
   if (ms < 10 * SECOND) return `${(ms / SECOND).toFixed(2)}${THIN}s`;
   if (ms < MINUTE) return `${(ms / SECOND).toFixed(1)}${THIN}s`;
-  if (ms < HOUR) return `${Math.floor(ms / MINUTE)}${THIN}min ${Math.round((ms % MINUTE) / SECOND)}${THIN}s`;
-  if (ms < 48 * HOUR) return `${Math.floor(ms / HOUR)}${THIN}h ${Math.round((ms % HOUR) / MINUTE)}${THIN}min`;
+  if (ms < HOUR) return twoUnits(ms, MINUTE, "min", SECOND, "s");
+  if (ms < 48 * HOUR) return twoUnits(ms, HOUR, "h", MINUTE, "min");
   return `${Math.round(ms / (24 * HOUR))}${THIN}days`;
+}
+
+/** A length in two units, the smaller one only where it is not zero. */
+function twoUnits(ms: number, large: number, largeName: string, small: number, smallName: string): string {
+  const whole = Math.round(ms / small);
+  const rest = whole % (large / small);
+  const head = `${Math.floor(whole / (large / small))}${THIN}${largeName}`;
+  return rest === 0 ? head : `${head} ${rest}${THIN}${smallName}`;
 }
 
 export function seconds(value: number): string {

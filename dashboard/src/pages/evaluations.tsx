@@ -1,7 +1,7 @@
 // Evaluations: what was measured, of which logs, and how two of them compare.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { integer, plural, UNKNOWN, visible } from "../core/format.ts";
+import { cost, duration, integer, plural, UNKNOWN, visible } from "../core/format.ts";
 import { explain, messageFor } from "../core/words.ts";
 import { accountPath, api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
@@ -25,9 +25,11 @@ export function EvaluationsPage() {
 export function measured({ result: value, unit }: { result: string; unit: string | null }): string {
   if (value === "" || value === null) return UNKNOWN;
   const number = Number(value);
-  const text = Number.isFinite(number) ? String(Number(number.toPrecision(6))) : value;
-  if (unit === "USD" || unit === "usd" || unit === "$") return `$${text}`;
-  return unit ? `${text} ${unit}` : text;
+  if (!Number.isFinite(number)) return visible(value);
+  if (unit === "US dollars") return cost(number);
+  if (unit === "milliseconds") return duration(number);
+  const text = String(Number(number.toPrecision(4)));
+  return unit === "percent" ? `${text}%` : unit ? `${text} ${unit}` : text;
 }
 
 function interval(bounds: [number, number] | null): string {

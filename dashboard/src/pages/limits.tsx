@@ -1,4 +1,5 @@
 // What the gateway's limits are, and how much of each is used.
+import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { ago, cost, integer, seconds, visible } from "../core/format.ts";
 import { gatewayPath, result } from "../state/api.ts";
@@ -37,11 +38,16 @@ export function LimitsPage() {
   );
 }
 
+/** The fullest counters of a limit are what one looks for. */
+const SHOWN = 8;
+
 function Counters({ counters, more, limit, used, show }: { counters: Counter[]; more: boolean; limit: number; used: (counter: Counter) => number; show: (value: number) => string }) {
+  const shown = useSignal(SHOWN);
+  const sorted = counters.toSorted((a, b) => used(b) - used(a));
   if (counters.length === 0) return <p class="panel-body note">Nothing was counted in this window yet.</p>;
   return (
     <ul class="counters">
-      {counters.map((counter, at) => {
+      {sorted.slice(0, shown.value).map((counter, at) => {
         const value = used(counter);
         const share = Math.min(1, value / limit);
         const name = Object.entries(counter.partition).map(([key, part]) => `${key.replace("metadata.", "")} ${part}`).join(", ") || "all";
@@ -54,7 +60,8 @@ function Counters({ counters, more, limit, used, show }: { counters: Counter[]; 
           </li>
         );
       })}
-      {more && <li class="note">There are more; these are the fullest.</li>}
+      {sorted.length > shown.value && <li><button type="button" class="link" onClick={() => (shown.value = sorted.length)}>Show all {sorted.length}</button></li>}
+      {more && <li class="note">There are more than these.</li>}
     </ul>
   );
 }
