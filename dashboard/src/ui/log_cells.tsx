@@ -124,7 +124,7 @@ function MetadataChips({ metadata }: { metadata: Log["metadata"] }) {
     <>
       {all.slice(0, 2).map(([key, value]) => (
         <span key={key} class="tag" title={`${key}: ${String(value)}`}>
-          <b>{visible(key)}</b> {visible(String(value))}
+          {typeof value === "string" ? visible(value) : <><b>{visible(key)}</b> {String(value)}</>}
         </span>
       ))}
       {all.length > 2 && <span class="faint" title={all.slice(2).map(([key, value]) => `${key}: ${String(value)}`).join("\n")}>+{all.length - 2}</span>}
