@@ -29,6 +29,8 @@ test("D10: a tool's result is in the card of its call, also of parallel ones and
   const cards = shown.flatMap(({ parts }) => parts).filter(isCard);
   assert.deepEqual(cards.map(({ result }) => result?.text), ["one", "two", "again"]);
   assert.equal(shown.at(-1)?.parts.length, 1, "a result without a call is shown all the same");
+  const unnamed = paired([{ role: "model", index: 0, parts: [call(""), call("", "g")] }, { role: "tool", index: 1, parts: [result("", "first"), result("", "second")] }]);
+  assert.deepEqual(unnamed.flatMap(({ parts }) => parts).filter(isCard).map(({ call, result }) => [call.name, result?.text]), [["f", "first"], ["g", "second"]]);
 });
 
 test("D11: Markdown is text, its links lead to web pages only, and images stay as they are written", () => {

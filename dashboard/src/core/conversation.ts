@@ -50,8 +50,9 @@ export function paired(turns: Turn[]): ShownTurn[] {
         cards.push(card);
         kept.push(card);
       } else if (part.type === "tool_result") {
-        // The last open call of that id: some clients count their ids anew in each turn. Gemini has names instead of ids.
-        const card = cards.findLast(({ call, result }) => result === null && (part.id === null || call.id === part.id || (call.id === null && call.name === part.id)));
+        // The last open call of that id: some clients count their ids anew in each turn. Without ids results come in the order of calls.
+        const open = cards.filter(({ result }) => result === null);
+        const card = part.id ? open.findLast(({ call }) => call.id === part.id || (!call.id && call.name === part.id)) : open.find(({ call }) => !call.id);
         if (card) card.result = part;
         else kept.push({ part });
       } else {

@@ -5,7 +5,7 @@ import { columnsOf, COLUMNS, DEFAULT_COLUMNS, isDefault, leastWidth, moved, NARR
 import { describe, type Filter } from "../core/filters.ts";
 import { compact, duration, integer, plural } from "../core/format.ts";
 import { gatewayPath, queryOf } from "../state/api.ts";
-import { changed, EXAMINE, filterQuery, judge, listLogs, PER_PAGE, removed, wantedOf, withChanges, apiFilters } from "../state/logs.ts";
+import { changed, EXAMINE, filterQuery, judge, listed, listLogs, PER_PAGE, removed, wantedOf, withChanges, apiFilters } from "../state/logs.ts";
 import { recall, remember } from "../state/preferences.ts";
 import { refreshes } from "../state/refresh.ts";
 import { useResource } from "../state/resource.ts";
@@ -54,7 +54,10 @@ export function LogsPage() {
     const what = [...wanted.filters.map(describe), ...(wanted.search ? [`“${wanted.search}”`] : [])].join(", ");
     document.title = `${what || "Logs"} · ${account}/${gateway} · Tollgate`;
   }, [key]);
-  useEffect(() => void (changed.value = new Map()), [list.value]);
+  useEffect(() => {
+    changed.value = new Map();
+    listed.value = list.value?.result ?? [];
+  }, [list.value]);
 
   const openLog = (id: string | null) => setQuery({ log: id }, { replace: id !== null && query.value.get("log") !== null });
   const select = (id: string) => {

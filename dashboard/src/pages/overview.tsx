@@ -10,7 +10,7 @@ import { filterQuery } from "../state/logs.ts";
 import { zone } from "../state/preferences.ts";
 import { useResource } from "../state/resource.ts";
 import { go, linkTo, place, query, setQuery } from "../state/router.ts";
-import type { Analytics, Facets, Figures } from "../state/types.ts";
+import type { Analytics, Facets, Figures, Log } from "../state/types.ts";
 import { Chart } from "../ui/chart.tsx";
 import { Empty, Loaded, PageHead, Panel } from "../ui/kit.tsx";
 
@@ -72,9 +72,12 @@ function bounded(): { from: number; to: number } {
 }
 
 function GroupChoice({ by }: { by: string }) {
-  const facet = useResource("metadata keys", (signal) => result<Facets>(gatewayPath(`/logs/facets${queryOf({ fields: "metadata.key" })}`), { signal }));
-  const keys = (facet.value?.fields["metadata.key"] ?? []).map(({ value }) => `metadata.${String(value)}`).slice(0, 20);
-  const all = [...new Set(["model", "provider", ...keys, by])];
+  // The keys of metadata that the newest logs have. A server that cannot group by them says so in the panels.
+  const keys = useResource("metadata keys", async (signal) => {
+    const { result: logs } = await api<Log[]>(gatewayPath("/logs?per_page=50"), { signal });
+    return [...new Set(logs.flatMap(({ metadata }) => Object.keys(metadata ?? {})))].sort().slice(0, 20);
+  });
+  const all = [...new Set(["model", "provider", ...(keys.value ?? []).map((key) => `metadata.${key}`), by])];
   return (
     <label class="group-choice">
       <span class="note">by</span>
@@ -216,7 +219,7 @@ function Errors({ totals }: { totals: Figures | undefined }) {
   const failed: Filter = { key: "success", operator: "eq", values: ["false"] };
   const facets = useResource(`errors ${key}`, async (signal) => {
     const wanted = { filters: [failed], range: readRange(query.peek(), "24h"), search: "" };
-    return (await api<Facets>(gatewayPath(`/logs/facets${queryOf({ fields: "status_code,error", ...filterQuery(wanted) })}`), { signal })).result;
+    return (await api<Facets>(gatewayPath(`/logs/facets${queryOf({ fields: "status_code", ...filterQuery(wanted) })}`), { signal })).result;
   });
   const layers = LAYERS.map(([layer, name]) => ({ name, count: totals?.errors_by_layer[layer] ?? 0 })).filter(({ count }) => count > 0);
   const isMissing = (facets.error as { status?: number } | null)?.status === 404;
@@ -225,14 +228,14 @@ function Errors({ totals }: { totals: Figures | undefined }) {
       {isMissing ? <p class="panel-body"><a href={linkTo("logs", { f: encode(failed) })}>All that failed</a></p> : (
         <Loaded of={facets} lines={4}>
           {({ fields }) => {
-            const errors = fields.error ?? [];
+            const errors = fields.status_code ?? [];
             if (errors.length === 0) return <Empty title="No errors" />;
             return (
               <table class="plain-table fixed">
                 <tbody>
                   {errors.slice(0, 10).map(({ value, count }) => (
                     <tr key={String(value)}>
-                      <td><a href={linkTo("logs", { f: [encode(failed), encode({ key: "error", operator: "eq", values: [String(value)] })] })} title={String(value)}>{String(value).slice(0, 200)}</a></td>
+                      <td><a href={linkTo("logs", { f: [encode(failed), encode({ key: "status_code", operator: "eq", values: [String(value)] })] })}>{value === null ? "no status" : `status ${String(value)}`}</a></td>
                       <td class="right count">{integer(count)}</td>
                     </tr>
                   ))}

@@ -24,9 +24,9 @@ export function SessionsPage() {
 
 function SessionList() {
   const range = readRange(query.value, "7d");
-  const page = Math.max(1, Number(query.value.get("page")) || 1);
-  const key = ["since", "from", "to", "page"].map((name) => query.value.get(name)).join(" ");
-  const sessions = useResource(`sessions ${key}`, (signal) => api<Session[]>(gatewayPath(`/sessions${queryOf({ ...bounds(readRange(query.peek(), "7d")), page, per_page: PER_PAGE })}`), { signal }));
+  const until = query.value.get("until");
+  const key = ["since", "from", "to", "until"].map((name) => query.value.get(name)).join(" ");
+  const sessions = useResource(`sessions ${key}`, (signal) => api<Session[]>(gatewayPath(`/sessions${queryOf({ ...bounds(readRange(query.peek(), "7d")), ...(until && { end: until }), limit: PER_PAGE })}`), { signal }));
   return (
     <>
       <PageHead title="Sessions" note={rangeLabel(range, (time) => dateTime(new Date(time), zone.value))} />
@@ -55,15 +55,15 @@ function SessionList() {
                   </thead>
                   <tbody>
                     {all.map((session) => (
-                      <tr key={session.id}>
-                        <td><a href={linkTo("sessions", { id: session.id })} title={session.id}>{visible(session.id.length > 36 ? `${session.id.slice(0, 34)}…` : session.id)}</a></td>
+                      <tr key={`${session.id} ${session.caller}`}>
+                        <td><a href={linkTo("sessions", { id: session.id, caller: session.caller || null })} title={session.id}>{visible(session.id.length > 36 ? `${session.id.slice(0, 34)}…` : session.id)}</a></td>
                         <td class="nowrap"><Time at={session.last_at} /></td>
                         <td class="right">{duration(Date.parse(session.last_at) - Date.parse(session.first_at))}</td>
                         <td class="right">{integer(session.turns)}</td>
                         <td>{session.models.slice(0, 3).map(visible).join(", ")}{session.models.length > 3 && ` +${session.models.length - 3}`}</td>
                         <td class="right">{compact(session.tokens_in)} / {compact(session.tokens_out)}</td>
                         <td class="right">{percent(session.cached_tokens, session.tokens_in ?? 0)}</td>
-                        <td class="right">{cost(session.cost)}</td>
+                        <td class="right"><SessionCost session={session} /></td>
                         <td class="right">{session.errors > 0 ? <span class="error-text">{integer(session.errors)}</span> : <span class="faint">0</span>}</td>
                       </tr>
                     ))}
@@ -73,10 +73,10 @@ function SessionList() {
             )
           }
         </Loaded>
-        {((sessions.value?.result.length ?? 0) === PER_PAGE || page > 1) && (
+        {((sessions.value?.result.length ?? 0) === PER_PAGE || until) && (
           <div class="pager">
-            <Button icon="left" disabled={page === 1} onClick={() => setQuery({ page: page === 2 ? null : String(page - 1) })}>Newer</Button>
-            <Button disabled={(sessions.value?.result.length ?? 0) < PER_PAGE} onClick={() => setQuery({ page: String(page + 1) })}>Older <Icon name="right" /></Button>
+            {until && <Button onClick={() => setQuery({ until: null })}>Newest</Button>}
+            <Button disabled={(sessions.value?.result.length ?? 0) < PER_PAGE} onClick={() => setQuery({ until: sessions.value?.result.at(-1)?.last_at ?? null })}>Older <Icon name="right" /></Button>
           </div>
         )}
       </div>
@@ -84,8 +84,15 @@ function SessionList() {
   );
 }
 
+/** A sum that lacks something says so. */
+function SessionCost({ session: { cost: sum, unpriced = 0 } }: { session: Session }) {
+  if (unpriced === 0) return <>{cost(sum)}</>;
+  return <span title={`The cost of ${plural(unpriced, "turn")} is not known`}>{sum ? `${cost(sum)} + ${UNKNOWN}` : UNKNOWN}</span>;
+}
+
 function OneSession({ id }: { id: string }) {
-  const session = useResource(`session ${id}`, (signal) => result<Session & { logs: SessionLog[] }>(gatewayPath(`/sessions/${encodeURIComponent(id)}`), { signal }));
+  const caller = query.value.get("caller");
+  const session = useResource(`session ${id} ${caller}`, (signal) => result<Session & { logs: SessionLog[] }>(gatewayPath(`/sessions/${encodeURIComponent(id)}${queryOf({ caller })}`), { signal }));
   return (
     <>
       <div class="page-head">
@@ -102,7 +109,7 @@ function OneSession({ id }: { id: string }) {
                 <div><dt>First</dt><dd><Time at={value.first_at} full /></dd></div>
                 <div><dt>Lasted</dt><dd>{duration(Date.parse(value.last_at) - Date.parse(value.first_at))}</dd></div>
                 <div><dt>Turns</dt><dd>{integer(value.turns)}</dd></div>
-                <div><dt>Cost</dt><dd>{cost(value.cost)}</dd></div>
+                <div><dt>Cost</dt><dd><SessionCost session={value} /></dd></div>
                 <div><dt>Tokens in / out</dt><dd>{integer(value.tokens_in)} / {integer(value.tokens_out)}</dd></div>
                 <div><dt>From the provider's cache</dt><dd>{percent(value.cached_tokens, value.tokens_in ?? 0)}</dd></div>
                 <div><dt>Errors</dt><dd>{integer(value.errors)}</dd></div>

@@ -58,6 +58,21 @@ export async function listLogs(wanted: Wanted, signal?: AbortSignal): Promise<An
   return isBackwards ? { ...answer, result: answer.result.toReversed() } : answer;
 }
 
+/** The logs that the list showed last: what metadata has is offered from them, because nothing counts it over many logs. */
+export const listed = signal<readonly Log[]>([]);
+
+/** How often each key of metadata, or each value of one key, is among the listed logs; the most frequent first. */
+export function metadataCounts(key: string | null): { value: string; count: number }[] {
+  const counts = new Map<string, number>();
+  for (const { metadata } of listed.value) {
+    for (const [name, value] of Object.entries(metadata ?? {})) {
+      const counted = key === null ? name : name === key ? String(value) : null;
+      if (counted !== null) counts.set(counted, (counts.get(counted) ?? 0) + 1);
+    }
+  }
+  return [...counts].map(([value, count]) => ({ value, count })).sort((a, b) => b.count - a.count);
+}
+
 /** What was changed here and may not be in the list yet. */
 export const changed = signal<ReadonlyMap<string, Partial<Log>>>(new Map());
 export const removed = signal<ReadonlySet<string>>(new Set());

@@ -155,6 +155,9 @@ export interface Session {
   cached_tokens: number | null;
   cost: number | null;
   errors: number;
+  caller?: string;
+  /** Turns whose cost is not known. */
+  unpriced?: number;
 }
 
 export interface SessionLog {

@@ -5,7 +5,7 @@ import { added, decode, describe, encode, FIELDS, fieldOf, isSame, operatorsOf, 
 import { integer } from "../core/format.ts";
 import { explain } from "../core/words.ts";
 import { api, gatewayPath, queryOf, result } from "../state/api.ts";
-import { filterQuery, wantedOf } from "../state/logs.ts";
+import { filterQuery, metadataCounts, wantedOf } from "../state/logs.ts";
 import { useResource } from "../state/resource.ts";
 import { go, pathTo, query, setQuery } from "../state/router.ts";
 import { may } from "../state/session.ts";
@@ -110,22 +110,22 @@ function FilterForm({ start, done }: { start?: Filter; done: (filter: Filter) =>
 }
 
 function useFacet(fields: string) {
+  // Metadata is counted among the logs on the page.
+  const isCounted = !fields.startsWith("metadata.");
   const wanted = wantedOf(query.value);
   // What the field itself is filtered by would hide its other values.
   const others = { ...wanted, filters: wanted.filters.filter(({ key }) => key !== fields) };
-  return useResource(`facets ${fields} ${query.value.toString()}`, (signal) => result<Facets>(gatewayPath(`/logs/facets${queryOf({ fields, ...filterQuery(others) })}`), { signal }));
+  return useResource(isCounted ? `facets ${fields} ${query.value.toString()}` : null, (signal) => result<Facets>(gatewayPath(`/logs/facets${queryOf({ fields, ...filterQuery(others) })}`), { signal }));
 }
 
 function MetadataKeys({ words, choose }: { words: string; choose: (name: string) => void }) {
-  const facet = useFacet("metadata.key");
-  const keys = (facet.value?.fields["metadata.key"] ?? []).map(({ value }) => String(value)).filter((key) => `metadata.${key}`.toLowerCase().includes(words));
+  const keys = metadataCounts(null).map(({ value }) => value).filter((key) => `metadata.${key}`.toLowerCase().includes(words));
   return (
     <>
-      {keys.map((key) => (
+      {keys.slice(0, 50).map((key) => (
         <li key={key}>
           <button type="button" onClick={() => choose(`metadata.${key}`)}>
-            <span class="faint">metadata.</span>
-            {key}
+            <span><span class="faint">metadata.</span>{key}</span>
           </button>
         </li>
       ))}
@@ -171,7 +171,7 @@ function ValueForm({ name, start, done, back }: { name: string; start?: Filter; 
 
 function FacetValues({ name, chosen, toggle, words, isBoolean }: { name: string; chosen: string[]; toggle: (value: string) => void; words: string; isBoolean: boolean }) {
   const facet = useFacet(name);
-  const fallback = isBoolean ? ["true", "false"].map((value) => ({ value, count: null })) : [];
+  const fallback: { value: string; count: number | null }[] = name.startsWith("metadata.") ? metadataCounts(name.slice("metadata.".length)) : isBoolean ? ["true", "false"].map((value) => ({ value, count: null })) : [];
   const counted: { value: string; count: number | null }[] = facet.value?.fields[name]?.map(({ value, count }) => ({ value: isBoolean ? String(value === 1 || value === true || value === "true") : String(value), count })) ?? fallback;
   const found = [...counted, ...chosen.filter((value) => !counted.some((other) => other.value === value)).map((value) => ({ value, count: null }))];
   const shown = found.filter(({ value }) => valueWord(name, value).toLowerCase().includes(words.toLowerCase()));
@@ -189,6 +189,7 @@ function FacetValues({ name, chosen, toggle, words, isBoolean }: { name: string;
           </label>
         ))}
       </div>
+      {name.startsWith("metadata.") && counted.length > 0 && <p class="note">of the logs on this page</p>}
       {facet.value && <p class="note">of the newest {integer(facet.value.examined)} logs here</p>}
     </fieldset>
   );
