@@ -8,7 +8,7 @@ import { isCard, paired, type Turn } from "../src/core/conversation.ts";
 import { EventReader, readEvents, textOf } from "../src/core/events.ts";
 import { blocks, inline, safeUrl } from "../src/core/markdown.ts";
 import { bodyFor, endpointOf, readAnswer } from "../src/core/playground.ts";
-import { runningCost } from "../src/core/sessions.ts";
+import { cachedShare, runningCost } from "../src/core/sessions.ts";
 import { changesOf, conflicts, fieldsOf } from "../src/core/settings.ts";
 import { snippet } from "../src/core/snippets.ts";
 import { explain, messageFor } from "../src/core/words.ts";
@@ -132,4 +132,9 @@ test("the playground speaks each provider's own format", () => {
 test("a breakdown is what the server says, or nothing", () => {
   assert.deepEqual(breakdownOf({}), []);
   assert.deepEqual(breakdownOf({ cost_breakdown: [{ kind: "cached_input", quantity: 3, rate: 1e-6, cost: 3e-6 }, null, { kind: 1 }] }), [{ kind: "cached input", quantity: 3, rate: 1e-6, cost: 3e-6 }]);
+});
+
+test("the cached share of a prompt, whether the provider counts it within its input or beside", () => {
+  const share = (tokens_in: number | null, cached_tokens: number | null, rest = {}) => cachedShare({ tokens_in, cached_tokens, ...rest });
+  assert.deepEqual([share(100, 80, { provider: "openai" }), share(100, 300, { provider: "anthropic" }), share(100, 100, { models: ["claude-x"] }), share(10, 30), share(10, null), share(null, 5), share(0, 0)], [0.8, 0.75, 0.5, 0.75, 0, null, null]);
 });

@@ -103,7 +103,7 @@ test("a token is shown once", async () => {
 
 test("a dataset from the current filter, an evaluation of it, and its values", async () => {
   const page = await dashboard.open({ path: "gw/logs?f=model:eq:gpt-4o" });
-  await page.getByRole("button", { name: "Store these filters as a dataset" }).click();
+  await page.getByRole("button", { name: "Save as dataset" }).click();
   await page.getByLabel("Name of the dataset").fill("large");
   await page.getByRole("button", { name: "Store", exact: true }).click();
   await page.getByText("stored").first().waitFor();

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { compact, cost, dateTime, duration, integer, percent, plural, UNKNOWN, visible } from "../core/format.ts";
 import { bounds, rangeLabel, readRange } from "../core/range.ts";
-import { runningCost } from "../core/sessions.ts";
+import { cachedShare, runningCost } from "../core/sessions.ts";
 import { api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { zone } from "../state/preferences.ts";
 import { useResource } from "../state/resource.ts";
@@ -62,7 +62,7 @@ function SessionList() {
                         <td class="right">{integer(session.turns)}</td>
                         <td>{session.models.slice(0, 3).map(visible).join(", ")}{session.models.length > 3 && ` +${session.models.length - 3}`}</td>
                         <td class="right">{compact(session.tokens_in)} / {compact(session.tokens_out)}</td>
-                        <td class="right">{percent(session.cached_tokens, session.tokens_in ?? 0)}</td>
+                        <td class="right">{percent(cachedShare(session))}</td>
                         <td class="right"><SessionCost session={session} /></td>
                         <td class="right">{session.errors > 0 ? <span class="error-text">{integer(session.errors)}</span> : <span class="faint">0</span>}</td>
                       </tr>
@@ -111,7 +111,7 @@ function OneSession({ id }: { id: string }) {
                 <div><dt>Turns</dt><dd>{integer(value.turns)}</dd></div>
                 <div><dt>Cost</dt><dd><SessionCost session={value} /></dd></div>
                 <div><dt>Tokens in / out</dt><dd>{integer(value.tokens_in)} / {integer(value.tokens_out)}</dd></div>
-                <div><dt>From the provider's cache</dt><dd>{percent(value.cached_tokens, value.tokens_in ?? 0)}</dd></div>
+                <div><dt>From the provider's cache</dt><dd>{percent(cachedShare(value))}</dd></div>
                 <div><dt>Errors</dt><dd>{integer(value.errors)}</dd></div>
                 <div><dt>Models</dt><dd>{value.models.map(visible).join(", ")}</dd></div>
               </dl>
@@ -131,7 +131,7 @@ function OneSession({ id }: { id: string }) {
 function Turn({ log, sum, number }: { log: SessionLog; sum: number | null; number: number }) {
   const isOpen = useSignal(false);
   const isGood = log.success ?? (log.status ?? 500) < 400;
-  const cached = log.tokens_in ? (log.cached_tokens ?? 0) / log.tokens_in : null;
+  const cached = cachedShare(log);
   return (
     <li class="session-turn panel">
       <div class="turn-head">

@@ -60,7 +60,7 @@ export function Menu({ label, title, children, align = "left", class: name = "",
   }, [isOpen.value]);
   return (
     <div class={`menu ${name}`} ref={root} onKeyDown={(event) => event.key === "Escape" && isOpen.value && (event.stopPropagation(), close())}>
-      <button type="button" class="button plain" aria-expanded={isOpen.value} title={title} {...(title && { "aria-label": title })} onClick={() => (isOpen.value = !isOpen.value)}>
+      <button type="button" class="button plain" aria-expanded={isOpen.value} title={title} onClick={() => (isOpen.value = !isOpen.value)}>
         {label}
       </button>
       {isOpen.value && <Popover align={align} wide={wide}>{children(close)}</Popover>}

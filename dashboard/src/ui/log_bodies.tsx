@@ -96,7 +96,7 @@ export function RequestTab({ log }: { log: Log }) {
   return (
     <>
       <BodyBar log={log} part="request" body={body.value} mode={mode} modes={isJson ? [["tree", "Tree"], ["raw", "Text"]] : [["raw", "Text"]]} choose={(next) => (chosen.value = next)} />
-      {mode === "tree" ? <div class="tree"><JsonTree value={json} /></div> : <Raw body={body.value} size={log.request_size} />}
+      {mode === "tree" ? <div class="tree"><JsonTree value={json} openTo={4} /></div> : <Raw body={body.value} size={log.request_size} />}
     </>
   );
 }

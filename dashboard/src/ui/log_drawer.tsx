@@ -44,7 +44,7 @@ export function LogDrawer({ id, listed, close, step }: { id: string; listed: Log
         <IconButton icon="close" label="Close (Esc)" onClick={close} />
         <IconButton icon="left" label="Previous log (k)" onClick={() => step(-1)} />
         <IconButton icon="right" label="Next log (j)" onClick={() => step(1)} />
-        <a class="icon-button" href={pathTo("logs", id)} aria-label="Open as a page" title="Open as a page">
+        <a class="icon-button" href={pathTo("logs", id)} title="Open as a page">
           <code>{id}</code>
         </a>
       </div>
