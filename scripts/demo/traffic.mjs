@@ -113,7 +113,7 @@ function chat(next, { isBadHour }) {
 function* session(next, begun) {
   const id = `acme-agent-${Math.floor(next() * 0xffffffff).toString(16).padStart(8, "0")}`;
   const model = next() < 0.75 ? "claude-sonnet-4-5" : "claude-opus-4-1";
-  const messages = [{ role: "user", content: QUESTIONS[0][0].replace("Our export", "The export").replace(" Is that a limit, or a fault?", ". Find out why, and mend it.") }];
+  const messages = [{ role: "user", content: "The export to CSV stops at 10,000 rows. Find out why, and mend it." }];
   const system = `You are a careful engineer. Read before you write, keep changes small, run the tests.\n${"Conventions: names are the field's own; errors say what to do.\n".repeat(60)}`;
   const turns = 3 + Math.floor(next() * 4);
   const loses = next() < 0.35 ? 2 + Math.floor(next() * 2) : -1;

@@ -11,11 +11,11 @@ export interface ColumnInfo {
 
 export const COLUMNS: ColumnInfo[] = [
   { id: "status", label: "Status", width: 62 },
-  { id: "time", label: "Time", width: 104 },
+  { id: "time", label: "Time", width: 120 },
   { id: "model", label: "Model", width: 140 },
   { id: "provider", label: "Provider", width: 84 },
-  { id: "input", label: "Input", width: 150, grows: true },
-  { id: "output", label: "Answer", width: 150, grows: true },
+  { id: "input", label: "Input", width: 140, grows: true },
+  { id: "output", label: "Answer", width: 140, grows: true },
   { id: "tokens", label: "Tokens", width: 92, align: "right" },
   { id: "cost", label: "Cost", width: 112, align: "right" },
   { id: "duration", label: "Duration", width: 72, align: "right" },

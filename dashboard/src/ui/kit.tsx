@@ -159,7 +159,7 @@ export function Loaded<T>({ of, children, lines, empty }: { of: Resource<T>; chi
   return (
     <>
       {of.error ? <Trouble error={of.error} retry={of.reload} compact /> : null}
-      <div class={of.isOld ? "stale" : ""}>{children(of.value)}</div>
+      <div class={`loaded ${of.isOld ? "stale" : ""}`}>{children(of.value)}</div>
     </>
   );
 }
