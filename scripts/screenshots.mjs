@@ -48,7 +48,8 @@ await main(import.meta.url, async (args) => {
   /** A turn of an agent's session, which shows more of a conversation than most. */
   const openLog = async (page) => {
     await page.goto(`${place}/logs?f=session_id:present`);
-    await page.locator(".log-table tbody tr").nth(2).click();
+    const id = await page.locator(".log-table tbody tr").nth(1).getAttribute("data-id");
+    await page.goto(`${place}/logs?f=session_id:present&log=${id}`);
     await page.locator(".drawer .turn").first().waitFor();
     await settled(page);
   };
