@@ -1,4 +1,4 @@
-// `npm run demo`: Tollgate with a stand-in for the providers and two weeks of plausible requests, so that somebody sees the
+// `npm run demo`: Tollgate with a stand-in for the providers and two weeks of plausible requests, so that a new user sees the
 // dashboard in a minute and without a key. It has a folder of its own, and touches nothing of yours.
 //
 //   --port N        8790
@@ -18,7 +18,7 @@ const STATE = join(FOLDER, "state");
 const KNOWN = join(FOLDER, "known.json");
 const ACCOUNT = "acme";
 const GATEWAY = "production";
-/** A second at the providers of the demonstration is that much faster than it says: nobody waits for two weeks of answers. */
+/** A second at the providers of the demonstration is that much shorter: two weeks of answers would take too long. */
 const FASTER = 60;
 
 /**
@@ -139,7 +139,7 @@ export async function startDemo({ port = 0, requests = 2400, isNew = false } = {
   const { token } = await filled(used, { requests, isNew });
   const { answerOf } = await import("./demo/provider.mjs");
   const upstream = await used.Upstream.start();
-  // For whoever tries the playground, or the README's curl.
+  // For requests from the playground, and for the README's curl.
   upstream.answer = ({ provider, body }) => {
     const asked = body.toString("utf8");
     const streams = /"stream"\s*:\s*true/.test(asked);

@@ -55,7 +55,7 @@ export function App() {
 
 function Shown() {
   useEffect(() => {
-    // Whoever comes back to the tab after hours sees at once that the session has ended.
+    // A person who comes back to the tab after hours sees at once that the session has ended.
     const seen = () => document.visibilityState === "visible" && me.value && void loadMeQuietly();
     document.addEventListener("visibilitychange", seen);
     return () => document.removeEventListener("visibilitychange", seen);

@@ -1,4 +1,4 @@
-// The dashboard's beginning: whoever comes with a one-time code is signed in by it, everybody else by their cookie.
+// The dashboard's beginning: a one-time code in the address signs in; else the cookie does.
 import "./style.css";
 import { render } from "preact";
 import { App } from "./app.tsx";

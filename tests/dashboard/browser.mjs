@@ -75,7 +75,7 @@ export class Dashboard {
 }
 
 /**
- * While somebody works on the page: with DASHBOARD_DIST=1 its files come from dashboard/dist, and only the rest from the built Worker,
+ * For work on the page: with DASHBOARD_DIST=1 its files come from dashboard/dist, and only the rest from the built Worker,
  * which then need not be built anew for each change. The headers are the Worker's.
  */
 export async function withNewFiles(context) {

@@ -120,7 +120,7 @@ test("D21 a thumb shows at once, is stored, and is taken back where the server r
   await page.context().close();
 });
 
-test("D22 new logs appear by themselves, those that match and each once; whoever reads keeps the place", async () => {
+test("D22 new logs appear by themselves, those that match and each once; a reader keeps the place", async () => {
   const page = await dashboard.open({ path: "live/logs" });
   await page.getByText("Waiting for the first request").first().waitFor();
   await seeded(gateway, 1, "live");

@@ -27,7 +27,7 @@ export interface Binary {
   url: string | null;
 }
 
-/** Base64, with or without `data:` in front, which nobody wants to read. */
+/** Base64, with or without `data:` in front, which is not for reading. */
 export function binaryOf(text: string): Binary | null {
   if (/^data:[^,]{0,200};base64,/.test(text.slice(0, 300))) {
     const type = mediaTypeOf(text);

@@ -80,7 +80,7 @@ export function readJson(value: unknown): unknown {
   }
 }
 
-/** About so many tokens, for text whose tokens nobody counted. */
+/** About so many tokens, for text whose tokens the provider did not count. */
 export function roughTokens(text: string): number {
   return Math.max(1, Math.round(text.length / 4));
 }

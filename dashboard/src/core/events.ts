@@ -44,7 +44,7 @@ export class EventReader {
   }
 }
 
-/** The text that an event adds to an answer, whoever streams it. */
+/** The text that an event adds to an answer, in any provider's format. */
 export function textOf(event: unknown): string {
   const value = event as {
     choices?: { delta?: { content?: unknown }; text?: unknown }[];

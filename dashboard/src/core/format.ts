@@ -148,7 +148,7 @@ function rough(ms: number): string {
 }
 
 /**
- * Text from outside as it may be shown: characters that turn the direction of what follows, or that nobody sees, become
+ * Text from outside as it may be shown: characters that turn the direction of what follows, or that are not seen, become
  * visible names. Otherwise a log could be made to read as something that it does not say.
  */
 export function visible(text: string): string {

@@ -111,7 +111,7 @@ export function changesOf(fields: SettingField[], gateway: Record<string, unknow
   return { changes, wrong };
 }
 
-/** Fields that somebody else has changed since the form was opened, among those that are to be stored. */
+/** Fields that another person has changed since the form was opened, among those that are to be stored. */
 export function conflicts(opened: Record<string, unknown>, now: Record<string, unknown>, changes: Record<string, unknown>): string[] {
   return Object.keys(changes).filter((key) => JSON.stringify(opened[key] ?? null) !== JSON.stringify(now[key] ?? null));
 }

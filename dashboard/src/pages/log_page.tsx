@@ -1,4 +1,4 @@
-// One log as a page of its own, for a link that one sends to somebody.
+// One log as a page of its own, for a link that one sends to a colleague.
 import { useEffect } from "preact/hooks";
 import { go, linkTo, pathTo, query } from "../state/router.ts";
 import { copy } from "../state/toasts.ts";

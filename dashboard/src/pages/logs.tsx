@@ -1,28 +1,26 @@
 // The list of logs: what people look at all day.
 import { useSignal } from "@preact/signals";
 import { useCallback, useEffect, useMemo, useRef } from "preact/hooks";
-import { columnsOf, COLUMNS, DEFAULT_COLUMNS, isDefault, leastWidth, moved, NARROW_COLUMNS, readColumns, type ColumnInfo } from "../core/columns.ts";
+import { leastWidth, type ColumnInfo } from "../core/columns.ts";
 import { describe, type Filter } from "../core/filters.ts";
 import { compact, duration, integer, plural } from "../core/format.ts";
 import { gatewayPath, queryOf } from "../state/api.ts";
 import { changed, EXAMINE, filterQuery, judge, listed, listLogs, PER_PAGE, removed, wantedOf, withChanges, apiFilters } from "../state/logs.ts";
-import { recall, remember } from "../state/preferences.ts";
-import { refreshes } from "../state/refresh.ts";
+import { useTail } from "../state/live.ts";
 import { useResource } from "../state/resource.ts";
 import { pathTo, place, query, setQuery } from "../state/router.ts";
-import { may, ofGateway } from "../state/session.ts";
+import { may } from "../state/session.ts";
 import { copy } from "../state/toasts.ts";
 import type { Log } from "../state/types.ts";
 import { addFilter, FilterBar } from "../ui/filter_bar.tsx";
 import { Icon } from "../ui/icons.tsx";
 import { useKeys } from "../ui/keyboard.ts";
-import { Button, Empty, IconButton, Menu, Skeleton, Time, Trouble } from "../ui/kit.tsx";
+import { Button, Empty, Menu, Skeleton, Time, Trouble } from "../ui/kit.tsx";
 import { cellOf, isError, rowName, Status, Cost } from "../ui/log_cells.tsx";
+import { ColumnsMenu, Resizer, useColumns } from "../ui/log_columns.tsx";
 import { LogDrawer, TABS } from "../ui/log_drawer.tsx";
 import { DatasetFromFilters } from "../ui/dataset_form.tsx";
 import { FirstRun } from "./start.tsx";
-
-const TAIL_MS = 2000;
 
 export function LogsPage() {
   const params = query.value;
@@ -292,96 +290,6 @@ function CellMenu({ filter }: { filter: Filter }) {
   );
 }
 
-// === columns ===
-
-interface Columns {
-  ids: string[];
-  infos: ColumnInfo[];
-  widths: Record<string, number>;
-  resize: (id: string, width: number) => void;
-  choose: (ids: string[]) => void;
-}
-
-function useColumns(): Columns {
-  const name = ofGateway("columns");
-  const kept = useSignal(recall(name));
-  const widths = useSignal<Record<string, number>>(readWidths(recall(ofGateway("widths"))));
-  const ids = readColumns(query.value.get("cols")) ?? readColumns(kept.value) ?? DEFAULT_COLUMNS;
-  return {
-    ids,
-    // Beside an open log there is room for a few, unless somebody has chosen otherwise.
-    infos: columnsOf(query.value.has("log") && isDefault(ids) ? NARROW_COLUMNS : ids),
-    widths: widths.value,
-    resize: (id, width) => {
-      widths.value = { ...widths.value, [id]: width };
-      remember(ofGateway("widths"), JSON.stringify(widths.value));
-    },
-    choose: (next) => {
-      const text = isDefault(next) ? null : next.join(",");
-      remember(name, text);
-      kept.value = text;
-      if (query.value.has("cols")) setQuery({ cols: text }, { replace: true });
-    },
-  };
-}
-
-function readWidths(text: string | null): Record<string, number> {
-  try {
-    const read: unknown = JSON.parse(text ?? "{}");
-    const entries = Object.entries(read ?? {}).filter(([, width]) => typeof width === "number" && width >= 40 && width <= 1200);
-    return Object.fromEntries(entries);
-  } catch {
-    return {};
-  }
-}
-
-function Resizer({ column, resize }: { column: ColumnInfo; resize: (id: string, width: number) => void }) {
-  const begin = (event: PointerEvent) => {
-    event.preventDefault();
-    const handle = event.currentTarget as HTMLElement;
-    const width = handle.parentElement?.getBoundingClientRect().width ?? column.width;
-    const from = event.clientX;
-    const move = (now: PointerEvent) => resize(column.id, Math.round(Math.min(1200, Math.max(40, width + now.clientX - from))));
-    handle.setPointerCapture(event.pointerId);
-    handle.addEventListener("pointermove", move);
-    handle.addEventListener("pointerup", () => handle.removeEventListener("pointermove", move), { once: true });
-  };
-  return <span class="resizer" onPointerDown={begin} aria-hidden="true" />;
-}
-
-function ColumnsMenu({ ids, choose }: Columns) {
-  const others = COLUMNS.filter(({ id }) => !ids.includes(id));
-  return (
-    <Menu label={<><Icon name="columns" /> Columns</>} title="Choose columns" align="right">
-      {() => (
-        <div class="column-choice scrolls">
-          {columnsOf(ids).map(({ id, label }, at) => (
-            <div key={id} class="with-action">
-              <label>
-                <input type="checkbox" checked disabled={ids.length === 1} onChange={() => choose(ids.filter((other) => other !== id))} />
-                {label}
-              </label>
-              <IconButton icon="left" label={`Move ${label} to the left`} disabled={at === 0} onClick={() => choose(moved(ids, id, -1))} />
-              <IconButton icon="right" label={`Move ${label} to the right`} disabled={at === ids.length - 1} onClick={() => choose(moved(ids, id, 1))} />
-            </div>
-          ))}
-          {others.map(({ id, label }) => (
-            <div key={id} class="with-action">
-              <label>
-                <input type="checkbox" checked={false} onChange={() => choose([...ids, id])} />
-                {label}
-              </label>
-            </div>
-          ))}
-          <p>
-            <Button kind="quiet" onClick={() => choose(DEFAULT_COLUMNS)}>As at first</Button>
-          </p>
-        </div>
-      )}
-    </Menu>
-  );
-}
-
 function ExportMenu() {
   const wanted = wantedOf(query.value);
   const href = (format: string, bodies: boolean) => gatewayPath(`/logs/export${queryOf({ format, bodies: bodies || null, ...filterQuery(wanted) })}`);
@@ -404,78 +312,3 @@ function ExportMenu() {
     </Menu>
   );
 }
-
-// === live ===
-
-interface Tail {
-  isOn: boolean;
-  toggle: () => void;
-  waiting: number;
-  show: () => void;
-  fresh: ReadonlySet<string>;
-}
-
-/**
- * Asks for the first page again and again, with the same filters as the list. The server decides what matches; a log that was
- * written late stands where its request began, so whatever of the page is not known yet is new.
- */
-function useTail(list: { value: Awaited<ReturnType<typeof listLogs>> | undefined; isLoading: boolean; isOld: boolean; set: (value: Awaited<ReturnType<typeof listLogs>>) => void }, isPossible: boolean, key: string, open: string | null): Tail {
-  const name = "tollgate:live";
-  const isWanted = useSignal(recall(name) !== "off");
-  const arrived = useSignal<Awaited<ReturnType<typeof listLogs>> | null>(null);
-  const waiting = useSignal(0);
-  const fresh = useSignal<ReadonlySet<string>>(new Set());
-  const isOn = isWanted.value && isPossible;
-  const now = useRef({ list, open });
-  now.current = { list, open };
-  const take = (answer: Awaited<ReturnType<typeof listLogs>>) => {
-    const known = new Set(now.current.list.value?.result.map(({ id }) => id));
-    fresh.value = new Set(answer.result.map(({ id }) => id).filter((id) => !known.has(id)));
-    arrived.value = null;
-    waiting.value = 0;
-    now.current.list.set(answer);
-  };
-  useEffect(() => {
-    arrived.value = null;
-    waiting.value = 0;
-    fresh.value = new Set();
-  }, [key, refreshes.value]);
-  useEffect(() => {
-    if (!isOn) return;
-    const abort = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const ask = async () => {
-      if (document.visibilityState !== "visible" || now.current.list.isLoading || now.current.list.value === undefined) return;
-      const answer = await listLogs(wantedOf(query.peek()), abort.signal).catch(() => null);
-      if (!answer || abort.signal.aborted) return;
-      const known = new Set(now.current.list.value?.result.map(({ id }) => id));
-      const news = answer.result.filter(({ id }) => !known.has(id));
-      if (news.length === 0) return;
-      // Whoever reads further down, or has a log open, keeps the place.
-      const isReading = now.current.open !== null || (document.querySelector(".table-box")?.scrollTop ?? 0) > 4 || window.scrollY > 4;
-      if (isReading) {
-        arrived.value = answer;
-        waiting.value = news.length;
-      } else {
-        take(answer);
-      }
-    };
-    const round = () => void ask().finally(() => !abort.signal.aborted && (timer = setTimeout(round, TAIL_MS)));
-    timer = setTimeout(round, TAIL_MS);
-    return () => {
-      abort.abort();
-      clearTimeout(timer);
-    };
-  }, [isOn, key]);
-  return {
-    isOn,
-    toggle: () => {
-      isWanted.value = !isWanted.value;
-      remember(name, isWanted.value ? null : "off");
-    },
-    waiting: waiting.value,
-    show: () => arrived.value && take(arrived.value),
-    fresh: fresh.value,
-  };
-}
-

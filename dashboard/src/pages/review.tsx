@@ -1,4 +1,4 @@
-// The queue of answers that nobody has judged: one at a time, a key for each judgement.
+// The queue of answers without a judgement: one at a time, a key for each judgement.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { integer } from "../core/format.ts";

@@ -21,7 +21,7 @@ export interface Me {
   features: Record<string, boolean>;
 }
 
-/** `undefined` until the first answer, null where nobody is signed in. */
+/** `undefined` until the first answer, null where there is no session. */
 export const me = signal<Me | null | undefined>(undefined);
 export const meError = signal<unknown>(null);
 
@@ -51,7 +51,7 @@ export async function signIn(proof: { token: string } | { code: string }): Promi
   await send("/dashboard/session", { json: proof });
   const before = me.value;
   await loadMe();
-  // Somebody else must not find the page of the one before.
+  // Another person must not find the page of the one before.
   if (before && before.actor.name !== me.value?.actor.name) return window.location.reload();
   expired.value = false;
   signIns.value += 1;
