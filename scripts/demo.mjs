@@ -9,7 +9,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { build, ensurePackages, nodeProgram, wranglerEnv } from "./setup.mjs";
-import { signInLink } from "./sign-in.mjs";
+import { signInLink } from "../server/sign-in.mjs";
 import { Failure, main, root, say } from "./toolchain.mjs";
 import { spawnSync } from "node:child_process";
 

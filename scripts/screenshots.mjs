@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { CHROMIUM_ARGS, ensureChromium } from "./chromium.mjs";
 import { startDemo } from "./demo.mjs";
 import { build, ensurePackages, nodeProgram, wranglerEnv } from "./setup.mjs";
-import { signInLink } from "./sign-in.mjs";
+import { signInLink } from "../server/sign-in.mjs";
 import { main, root, say } from "./toolchain.mjs";
 
 const PAGES = ["overview?since=7d", "logs", "sessions", "evaluations", "datasets", "review", "limits", "keys", "settings", "audit", "playground", "start"];

@@ -29,7 +29,12 @@ export const INPUTS = [
   "src",
   "data",
   "migrations",
+  "dashboard/build.mjs",
   "dashboard/dist",
+  "dashboard/icon.svg",
+  "dashboard/index.html",
+  "dashboard/src",
+  "dashboard/vite.config.mjs",
   "scripts/setup.mjs",
   "scripts/toolchain.mjs",
 ];

@@ -1,7 +1,7 @@
 // Signing in, and what becomes of a page whose session ends.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { signInCode } from "../../scripts/sign-in.mjs";
+import { signInCode } from "../../server/sign-in.mjs";
 import { ACCOUNT, TOKEN, until } from "../e2e/harness.mjs";
 import { Dashboard, seeded } from "./browser.mjs";
 
