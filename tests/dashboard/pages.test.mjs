@@ -31,6 +31,8 @@ test("D5 dragging over a chart sets the range for all, and Back takes it back", 
   const page = await dashboard.open({ path: "gw/overview?since=1h" });
   const canvas = page.locator(".u-over").first();
   await canvas.waitFor();
+  // The charts are drawn anew when the last figures have come.
+  await page.waitForLoadState("networkidle");
   const box = await canvas.boundingBox();
   await page.mouse.move(box.x + box.width * 0.7, box.y + 50);
   await page.mouse.down();
