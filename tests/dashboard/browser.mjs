@@ -93,6 +93,12 @@ export async function withNewFiles(context) {
   });
 }
 
+/** Options of a test that needs a route which this version of the API may not have; it is then skipped, and says why. */
+export function needs(path) {
+  const { paths } = JSON.parse(readFileSync(new URL("../../src/openapi.json", import.meta.url), "utf8"));
+  return Object.keys(paths).some((known) => known.endsWith(path)) ? {} : { skip: `the API has no …${path} yet` };
+}
+
 /** Requests with metadata, of two models and a few errors; gives the answers' log ids, the oldest first. */
 export async function seeded(gateway, count = 60, name = "gw") {
   const ids = [];

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { until } from "../e2e/harness.mjs";
-import { Dashboard, rowIds, seeded } from "./browser.mjs";
+import { Dashboard, needs, rowIds, seeded } from "./browser.mjs";
 
 let dashboard;
 let gateway;
@@ -88,7 +88,7 @@ test("J and K walk exactly the list, over the end of a page; the drawer follows"
   await page.context().close();
 });
 
-test("the drawer shows what was said, sent and answered, and its cost", async () => {
+test("the drawer shows what was said, sent and answered, and its cost", needs("/logs/{id}/conversation"), async () => {
   const id = ids[0];
   const page = await dashboard.open({ path: `gw/logs?log=${id}` });
   const drawer = page.locator(".drawer");
@@ -151,7 +151,7 @@ test("D25 D26 no width scrolls sideways, and axe finds nothing serious, light an
       await page.setViewportSize({ width, height: 900 });
       for (const path of ["gw/logs", `gw/logs?log=${ids[2]}`]) {
         await page.goto(dashboard.url(path));
-        await page.locator(path.includes("log=") ? ".drawer .turn" : ".log-table tbody tr").first().waitFor();
+        await page.locator(path.includes("log=") ? ".drawer .turn, .drawer .empty" : ".log-table tbody tr").first().waitFor();
         const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
         assert.ok(over <= 0, `${path} at ${width} is ${over} px too wide`);
       }

@@ -40,7 +40,7 @@ export function ConversationView({ id, from = 0 }: { id: string; from?: number }
     if (status === 404) {
       return (
         <Empty title="There is no conversation to show">
-          <p>The bodies of this log were not kept, were removed since, or are not text.</p>
+          <p>The bodies of this log were not kept or were removed since, or this server does not read them as a conversation.</p>
           <p>
             <Button onClick={() => setQuery({ tab: "request" }, { replace: true })}>The request as it is</Button>
             <Button onClick={() => setQuery({ tab: "response" }, { replace: true })}>The response as it is</Button>
