@@ -1,0 +1,298 @@
+//! Answers of Anthropic's Messages API, whole and streamed. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
+
+use crate::members;
+use crate::translate::answer::{Answer, Kind, Reader, State, Writer, named};
+use crate::translate::failure;
+use crate::translate::json::Json;
+use crate::translate::model::{Content, Event, Failure, Finish, Opened, Opening, Usage};
+use crate::translate::names::{id_and_signature, with_signature};
+use crate::translate::turns;
+
+#[derive(Debug, Default)]
+pub struct MessagesReader {
+    state: State,
+    usage: Usage,
+    /// The open call has had arguments.
+    has_arguments: bool,
+    in_call: bool,
+}
+
+// === impl MessagesReader ===
+
+impl Reader for MessagesReader {
+    fn event(&mut self, name: &str, data: &Json, out: &mut Vec<Event>) {
+        let kind = if data.kind().is_empty() { name } else { data.kind() };
+        match kind {
+            "message_start" => {
+                let message = data.get("message").unwrap_or(&Json::Null);
+                if self.state.is_started() {
+                    let message = "The provider began a second answer in the same stream.".to_owned();
+                    return self.state.fail(Failure { status: 502, kind: None, message }, out);
+                }
+                let text = |name: &str| message.text(name).unwrap_or_default();
+                self.state.start(text("id"), text("model"), out);
+                self.use_up(message.get("usage"), out);
+            }
+            "content_block_start" => self.open(data.get("content_block").unwrap_or(&Json::Null), out),
+            "content_block_delta" => {
+                let delta = data.get("delta").unwrap_or(&Json::Null);
+                let text = |name: &str| delta.text(name).unwrap_or_default();
+                match delta.kind() {
+                    "text_delta" => self.state.more(Kind::Text, text("text"), out),
+                    "thinking_delta" => self.state.more(Kind::Thinking, text("thinking"), out),
+                    "signature_delta" => self.state.signature(text("signature"), out),
+                    "input_json_delta" => {
+                        self.has_arguments |= !text("partial_json").is_empty();
+                        self.state.arguments(text("partial_json"), out);
+                    }
+                    _ => {}
+                }
+            }
+            "content_block_stop" => self.close(out),
+            "message_delta" => {
+                if let Some(reason) = data.at(&["delta", "stop_reason"]).and_then(Json::as_str) {
+                    let sequence = data.at(&["delta", "stop_sequence"]).and_then(Json::as_str).map(str::to_owned);
+                    self.state.finish = Some((finish(reason), sequence));
+                }
+                self.use_up(data.get("usage"), out);
+            }
+            "message_stop" => self.end(out),
+            "error" => {
+                let failure = failure::read(data).unwrap_or_else(|| failure::of_body(500, &data.to_string()));
+                self.state.fail(failure, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn whole(&mut self, answer: &Json, out: &mut Vec<Event>) {
+        if answer.kind() == "error" {
+            return self.event("error", answer, out);
+        }
+        let text = |name: &str| answer.text(name).unwrap_or_default();
+        self.state.start(text("id"), text("model"), out);
+        for block in answer.list("content") {
+            self.open(block, out);
+            self.close(out);
+        }
+        let reason = answer.text("stop_reason").unwrap_or("end_turn");
+        self.state.finish = Some((finish(reason), answer.text("stop_sequence").map(str::to_owned)));
+        self.use_up(answer.get("usage"), out);
+        self.state.end(out);
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) {
+        self.close(out);
+        self.state.end(out);
+    }
+}
+
+impl MessagesReader {
+    /// Opens a block with what it begins with: in a whole answer that is all of it.
+    fn open(&mut self, block: &Json, out: &mut Vec<Event>) {
+        self.close(out);
+        let text = |name: &str| block.text(name).unwrap_or_default();
+        match block.kind() {
+            "text" => self.state.more(Kind::Text, text("text"), out),
+            "thinking" => {
+                self.state.open_thought(out);
+                self.state.more(Kind::Thinking, text("thinking"), out);
+                self.state.signature(text("signature"), out);
+            }
+            "redacted_thinking" => self.state.redacted(text("data"), out),
+            "tool_use" => {
+                let (id, signature) = id_and_signature(text("id"));
+                let opened = Opened {
+                    id: id.to_owned(),
+                    name: text("name").to_owned(),
+                    signature: signature.map(str::to_owned),
+                    is_custom: false,
+                };
+                self.state.open_call(opened, out);
+                (self.in_call, self.has_arguments) = (true, false);
+                // In a stream the input is empty here, and comes in pieces.
+                if let Some(input) =
+                    block.get("input").filter(|input| input.members().is_some_and(|all| !all.is_empty()))
+                {
+                    self.has_arguments = true;
+                    self.state.arguments(&input.to_string(), out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<Event>) {
+        if std::mem::take(&mut self.in_call) && !self.has_arguments {
+            self.state.arguments("{}", out);
+        }
+        self.state.close(out);
+    }
+
+    /// What a later event says replaces what an earlier one said, field by field.
+    fn use_up(&mut self, usage: Option<&Json>, out: &mut Vec<Event>) {
+        let Some(usage) = usage else { return };
+        let replace = |own: &mut u64, name: &str| *own = usage.count(name).unwrap_or(*own);
+        replace(&mut self.usage.input, "input_tokens");
+        replace(&mut self.usage.cache_read, "cache_read_input_tokens");
+        replace(&mut self.usage.output, "output_tokens");
+        let within = |name: &str| usage.at(&["cache_creation", name]).and_then(Json::as_u64);
+        match (within("ephemeral_5m_input_tokens"), within("ephemeral_1h_input_tokens")) {
+            (None, None) => replace(&mut self.usage.cache_write_5m, "cache_creation_input_tokens"),
+            (short, long) => {
+                self.usage.cache_write_5m = short.unwrap_or(0);
+                self.usage.cache_write_1h = long.unwrap_or(0);
+            }
+        }
+        self.state.use_up(self.usage, out);
+    }
+}
+
+fn finish(reason: &str) -> Finish {
+    match reason {
+        "stop_sequence" => Finish::StopSequence,
+        "tool_use" => Finish::ToolUse,
+        "max_tokens" | "model_context_window_exceeded" => Finish::Length,
+        "refusal" => Finish::Refused,
+        "pause_turn" => Finish::Pause,
+        _ => Finish::Stop,
+    }
+}
+
+fn word(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "end_turn",
+        Finish::StopSequence => "stop_sequence",
+        Finish::ToolUse => "tool_use",
+        Finish::Length => "max_tokens",
+        Finish::Refused => "refusal",
+        Finish::Pause => "pause_turn",
+    }
+}
+
+fn write_usage(usage: &Usage) -> Json {
+    members! {
+        "input_tokens": usage.input,
+        "cache_creation_input_tokens": usage.cache_write(),
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output,
+    }
+}
+
+fn call_id(id: &str, signature: Option<&String>) -> String {
+    signature.map_or_else(|| id.to_owned(), |signature| with_signature(id, signature))
+}
+
+/// A whole answer.
+pub fn write(answer: &Answer) -> Json {
+    let mut content = Vec::new();
+    for block in &answer.blocks {
+        content.extend(match &block.content {
+            Content::Text(text) | Content::Refusal(text) => Some(members! { "type": "text", "text": text }),
+            Content::Thinking(thought) => Some(members! {
+                "type": "thinking",
+                "thinking": &thought.text,
+                "signature": thought.signature.as_deref().unwrap_or(""),
+            }),
+            Content::Redacted(data) => Some(members! { "type": "redacted_thinking", "data": data }),
+            Content::ToolUse(call) => Some(members! {
+                "type": "tool_use",
+                "id": call_id(&call.id, call.signature.as_ref()),
+                "name": &call.name,
+                "input": turns::arguments(&call.arguments),
+            }),
+            _ => None,
+        });
+    }
+    members! {
+        "id": &answer.id,
+        "type": "message",
+        "role": "assistant",
+        "model": &answer.model,
+        "content": content,
+        "stop_reason": word(answer.finish.unwrap_or(Finish::Stop)),
+        "stop_sequence": answer.stop_sequence.as_deref(),
+        "usage": write_usage(&answer.usage),
+    }
+}
+
+/// A streamed answer.
+#[derive(Debug, Default)]
+pub struct MessagesWriter {
+    blocks: u64,
+    open: &'static str,
+    usage: Usage,
+}
+
+// === impl MessagesWriter ===
+
+impl MessagesWriter {
+    fn delta(&self, delta: Json, out: &mut String) {
+        let index = self.blocks.saturating_sub(1);
+        named("content_block_delta", &members! { "type": "content_block_delta", "index": index, "delta": delta }, out);
+    }
+}
+
+impl Writer for MessagesWriter {
+    fn event(&mut self, event: &Event, out: &mut String) {
+        match event {
+            Event::Start { id, model } => {
+                let message = members! {
+                    "id": id,
+                    "type": "message",
+                    "role": "assistant",
+                    "model": model,
+                    "content": Vec::<Json>::new(),
+                    "stop_reason": Json::Null,
+                    "stop_sequence": Json::Null,
+                    "usage": write_usage(&Usage::default()),
+                };
+                named("message_start", &members! { "type": "message_start", "message": message }, out);
+            }
+            Event::Open(opening) => {
+                let block = match opening {
+                    Opening::Text | Opening::Refusal => members! { "type": "text", "text": "" },
+                    Opening::Thinking => members! { "type": "thinking", "thinking": "", "signature": "" },
+                    Opening::Redacted(data) => members! { "type": "redacted_thinking", "data": data },
+                    Opening::ToolUse(call) => members! {
+                        "type": "tool_use",
+                        "id": call_id(&call.id, call.signature.as_ref()),
+                        "name": &call.name,
+                        "input": Json::object(),
+                    },
+                };
+                self.open = match opening {
+                    Opening::Thinking => "thinking",
+                    Opening::ToolUse(_) => "input",
+                    _ => "text",
+                };
+                let data = members! { "type": "content_block_start", "index": self.blocks, "content_block": block };
+                self.blocks += 1;
+                named("content_block_start", &data, out);
+            }
+            Event::More(text) => self.delta(
+                match self.open {
+                    "thinking" => members! { "type": "thinking_delta", "thinking": text },
+                    "input" => members! { "type": "input_json_delta", "partial_json": text },
+                    _ => members! { "type": "text_delta", "text": text },
+                },
+                out,
+            ),
+            Event::Signature(signature) => {
+                self.delta(members! { "type": "signature_delta", "signature": signature }, out);
+            }
+            Event::Close => {
+                let index = self.blocks.saturating_sub(1);
+                named("content_block_stop", &members! { "type": "content_block_stop", "index": index }, out);
+            }
+            Event::Usage(usage) => self.usage = *usage,
+            Event::Finish { reason, stop_sequence } => {
+                let delta = members! { "stop_reason": word(*reason), "stop_sequence": stop_sequence.as_deref() };
+                let data = members! { "type": "message_delta", "delta": delta, "usage": write_usage(&self.usage) };
+                named("message_delta", &data, out);
+            }
+            Event::Error(failure) => named("error", &failure::messages(failure), out),
+            Event::End => named("message_stop", &members! { "type": "message_stop" }, out),
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Requests of Anthropic's Messages API. <https://docs.anthropic.com/en/api/messages>
+
+use crate::members;
+use crate::translate::capability::{Capabilities, ThinkingForm};
+use crate::translate::json::Json;
+use crate::translate::model::{
+    Block, Cache, Choice, Content, Effort, Media, MediaKind, Output, Request, Role, Source, Thinking, Thought, Tool,
+    ToolResult, ToolUse, Turn, Untranslatable,
+};
+use crate::translate::names::{id_and_signature, safe_id, standard};
+use crate::translate::{Notes, turns};
+
+/// What a request that gives no bound may answer where the model is not known: Anthropic wants a bound.
+const DEFAULT_MAX_TOKENS: u64 = 4_096;
+
+/// The smallest budget for thinking.
+const LEAST_BUDGET: u64 = 1_024;
+
+/// The tool whose input is the answer where a model takes no schema.
+pub const JSON_TOOL: &str = "json_tool";
+
+const KNOWN: &[&str] = &[
+    "model",
+    "messages",
+    "system",
+    "max_tokens",
+    "stream",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "output_format",
+    "metadata",
+    "service_tier",
+    "anthropic_version",
+    "anthropic_beta",
+    "betas",
+];
+
+/// Members that mean something which other formats cannot say.
+const MEANINGFUL: &[&str] = &["mcp_servers", "container"];
+
+pub fn decode(body: &Json, notes: &mut Notes) -> Result<Request, Untranslatable> {
+    let mut request = Request {
+        model: body.text("model").unwrap_or_default().to_owned(),
+        stream: body.flag("stream").unwrap_or(false),
+        usage_in_stream: true,
+        max_tokens: body.count("max_tokens"),
+        thoughts_shown: true,
+        ..Request::default()
+    };
+    for (name, value) in body.members().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let is_empty = value.as_array().is_some_and(<[Json]>::is_empty);
+        if MEANINGFUL.contains(&name.as_str()) && !is_empty {
+            return Err(Untranslatable::new(name, "the model's provider has nothing of the kind"));
+        }
+        notes.dropped.note_if(!KNOWN.contains(&name.as_str()) && !is_empty, name);
+    }
+    request.system = match body.get("system") {
+        Some(Json::String(text)) => vec![Block::text(text)],
+        Some(Json::Array(blocks)) => blocks.iter().filter_map(|block| text_block(block, notes)).collect(),
+        _ => Vec::new(),
+    };
+    for (n, message) in body.list("messages").iter().enumerate() {
+        let role = match message.text("role") {
+            Some("assistant") => Role::Assistant,
+            Some("system") => {
+                request.system.extend(content(message, &format!("messages[{n}]"), notes)?);
+                continue;
+            }
+            _ => Role::User,
+        };
+        request.turns.push(Turn { role, blocks: content(message, &format!("messages[{n}]"), notes)? });
+    }
+    for tool in body.list("tools") {
+        request.tools.extend(decode_tool(tool)?);
+    }
+    if let Some(choice) = body.get("tool_choice") {
+        request.choice = match choice.kind() {
+            "auto" => Some(Choice::Auto),
+            "none" => Some(Choice::None),
+            "any" => Some(Choice::Any),
+            "tool" => Some(Choice::One(choice.text("name").unwrap_or_default().to_owned())),
+            _ => None,
+        };
+        request.parallel = choice.flag("disable_parallel_tool_use").map(|off| !off);
+    }
+    request.sampling.temperature = body.get("temperature").and_then(Json::as_f64);
+    request.sampling.top_p = body.get("top_p").and_then(Json::as_f64);
+    request.sampling.top_k = body.count("top_k");
+    request.stop = body.list("stop_sequences").iter().filter_map(Json::as_str).map(str::to_owned).collect();
+    let effort = body.at(&["output_config", "effort"]).and_then(Json::as_str).and_then(Effort::parse);
+    request.thinking = match body.get("thinking").map(Json::kind) {
+        Some("disabled") => Some(Thinking::Off),
+        Some("enabled") => body.at(&["thinking", "budget_tokens"]).and_then(Json::as_u64).map(Thinking::Budget),
+        Some("adaptive") => Some(effort.map_or(Thinking::Adaptive, Thinking::Effort)),
+        _ => effort.map(Thinking::Effort),
+    };
+    let format = body.at(&["output_config", "format"]).or_else(|| body.get("output_format"));
+    request.output = format.and_then(|format| format.get("schema")).map(|schema| Output::Schema {
+        name: None,
+        description: None,
+        schema: schema.clone(),
+        strict: None,
+    });
+    request.user = body.at(&["metadata", "user_id"]).and_then(Json::as_str).map(str::to_owned);
+    Ok(request)
+}
+
+fn cache(block: &Json) -> Option<Cache> {
+    let mark = block.get("cache_control")?;
+    Some(Cache { ttl: mark.text("ttl").map(str::to_owned) })
+}
+
+fn text_block(block: &Json, notes: &mut Notes) -> Option<Block> {
+    notes.dropped.note_if(block.flag("citations.enabled").is_some(), "citations");
+    Some(Block { content: Content::Text(block.text("text")?.to_owned()), cache: cache(block) })
+}
+
+fn content(message: &Json, place: &str, notes: &mut Notes) -> Result<Vec<Block>, Untranslatable> {
+    match message.get("content") {
+        Some(Json::String(text)) => Ok(vec![Block::text(text)]),
+        Some(Json::Array(blocks)) => {
+            let mut all = Vec::new();
+            for (n, block) in blocks.iter().enumerate() {
+                all.extend(decode_block(block, &format!("{place}.content[{n}]"), notes)?);
+            }
+            Ok(all)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn decode_block(block: &Json, place: &str, notes: &mut Notes) -> Result<Option<Block>, Untranslatable> {
+    let text = |name: &str| block.text(name).unwrap_or_default().to_owned();
+    let content = match block.kind() {
+        "text" => Content::Text(text("text")),
+        "thinking" => {
+            Content::Thinking(Thought { text: text("thinking"), signature: block.said("signature").map(str::to_owned) })
+        }
+        "redacted_thinking" => Content::Redacted(text("data")),
+        "image" => Content::Media(decode_media(block, MediaKind::Image, place)?),
+        "document" => {
+            notes.dropped.note_if(block.at(&["citations", "enabled"]) == Some(&Json::Bool(true)), "citations");
+            Content::Media(decode_media(block, MediaKind::Document, place)?)
+        }
+        "tool_use" => {
+            let (id, signature) = id_and_signature(block.text("id").unwrap_or_default());
+            Content::ToolUse(ToolUse {
+                id: id.to_owned(),
+                name: text("name"),
+                arguments: block.get("input").map_or_else(|| "{}".to_owned(), Json::to_string),
+                signature: signature.map(standard),
+                is_custom: false,
+            })
+        }
+        "tool_result" => Content::ToolResult(ToolResult {
+            id: id_and_signature(block.text("tool_use_id").unwrap_or_default()).0.to_owned(),
+            content: self::content(block, place, notes)?,
+            is_error: block.flag("is_error").unwrap_or(false),
+        }),
+        other => {
+            notes.dropped.note(format!("{place} ({other:.40})"));
+            return Ok(None);
+        }
+    };
+    Ok(Some(Block { content, cache: cache(block) }))
+}
+
+fn decode_media(block: &Json, kind: MediaKind, place: &str) -> Result<Media, Untranslatable> {
+    let source = block.get("source").unwrap_or(&Json::Null);
+    let text = |name: &str| source.text(name).unwrap_or_default().to_owned();
+    let source = match source.kind() {
+        "base64" => Source::Inline { media_type: text("media_type"), data: text("data") },
+        "url" => Source::Url(text("url")),
+        "file" => Source::File(text("file_id")),
+        "text" => Source::Text(text("data")),
+        "content" => Source::Text(source.list("content").iter().filter_map(|part| part.text("text")).collect()),
+        _ => return Err(Untranslatable::new(place, "its source is of a kind that Tollgate does not know")),
+    };
+    Ok(Media { kind, source, name: block.text("title").map(str::to_owned), detail: None })
+}
+
+fn decode_tool(tool: &Json) -> Result<Option<Tool>, Untranslatable> {
+    match tool.kind() {
+        "" | "custom" => Ok(Some(Tool {
+            name: tool.text("name").unwrap_or_default().to_owned(),
+            description: tool.text("description").map(str::to_owned),
+            parameters: tool.get("input_schema").cloned(),
+            strict: tool.flag("strict"),
+            cache: cache(tool),
+            is_custom: false,
+        })),
+        other => Err(Untranslatable::new(
+            format!("tools ({other:.60})"),
+            "Anthropic runs this tool itself, and the model's provider does not have it",
+        )),
+    }
+}
+
+pub fn encode(request: &Request, model: &str, can: &Capabilities, notes: &mut Notes) -> Result<Json, Untranslatable> {
+    let mut body = Json::object().with("model", model);
+    let bound = can.max_output.unwrap_or(DEFAULT_MAX_TOKENS);
+    let max_tokens = match (request.max_tokens, can.max_output) {
+        (Some(asked), Some(most)) if asked > most => {
+            notes.dropped.note(format!("max_tokens above {most}"));
+            most
+        }
+        (asked, _) => asked.unwrap_or(bound),
+    };
+    body.set("max_tokens", max_tokens.max(1));
+    let system: Vec<Json> = request.system.iter().filter_map(encode_system).collect();
+    if !system.is_empty() {
+        body.set("system", system);
+    }
+    let keeps = |content: &Content| match content {
+        Content::Thinking(thought) => thought.signature.is_some(),
+        Content::Redacted(data) => !data.is_empty(),
+        _ => true,
+    };
+    let turns = turns::alternating(&request.turns, keeps);
+    let mut messages = Vec::new();
+    for (n, turn) in turns.iter().enumerate() {
+        let mut blocks = Vec::new();
+        for block in &turn.blocks {
+            blocks.push(encode_block(block, &format!("messages[{n}]"), notes)?);
+        }
+        let role = if turn.role == Role::User { "user" } else { "assistant" };
+        messages.push(members! { "role": role, "content": blocks });
+    }
+    body.set("messages", messages);
+    let json_tool = encode_output(request, can, &mut body, notes);
+    let forced = encode_tools(request, json_tool, &mut body, notes);
+    let thinks = encode_thinking(request, can, max_tokens, forced || starts_unthought(&turns), &mut body, notes);
+    encode_sampling(request, can, thinks, &mut body, notes);
+    if !request.stop.is_empty() {
+        let stop: Vec<Json> =
+            request.stop.iter().filter(|text| !text.trim().is_empty()).map(|text| Json::from(text)).collect();
+        notes.dropped.note_if(stop.len() < request.stop.len(), "stop of white space");
+        body.set("stop_sequences", stop);
+    }
+    if let Some(user) = &request.user {
+        body.set("metadata", members! { "user_id": user });
+    }
+    if request.stream {
+        body.set("stream", true);
+    }
+    Ok(body)
+}
+
+/// Whether the last turn of the model calls tools and begins with no signed thought: then it cannot go on thinking.
+fn starts_unthought(turns: &[Turn]) -> bool {
+    let last = turns.iter().rev().find(|turn| turn.role == Role::Assistant);
+    last.is_some_and(|turn| {
+        turn.blocks.iter().any(|block| matches!(block.content, Content::ToolUse(_)))
+            && !matches!(
+                turn.blocks.first().map(|block| &block.content),
+                Some(Content::Thinking(_) | Content::Redacted(_))
+            )
+    })
+}
+
+fn marked(mut block: Json, cache: Option<&Cache>) -> Json {
+    if let Some(cache) = cache {
+        let mut mark = members! { "type": "ephemeral" };
+        mark.set_some("ttl", cache.ttl.as_ref());
+        block.set("cache_control", mark);
+    }
+    block
+}
+
+fn encode_system(block: &Block) -> Option<Json> {
+    let Content::Text(text) = &block.content else { return None };
+    (!text.trim().is_empty()).then(|| marked(members! { "type": "text", "text": text }, block.cache.as_ref()))
+}
+
+fn encode_block(block: &Block, place: &str, notes: &mut Notes) -> Result<Json, Untranslatable> {
+    let encoded = match &block.content {
+        Content::Text(text) | Content::Refusal(text) => members! { "type": "text", "text": text },
+        Content::Thinking(thought) => {
+            members! { "type": "thinking", "thinking": &thought.text, "signature": thought.signature.as_deref() }
+        }
+        Content::Redacted(data) => members! { "type": "redacted_thinking", "data": data },
+        Content::Media(media) => encode_media(media, place)?,
+        Content::ToolUse(call) => members! {
+            "type": "tool_use",
+            "id": safe_id(&call.id),
+            "name": notes.names.safe(&call.name),
+            "input": if call.is_custom { members! { "input": &call.arguments } } else { turns::arguments(&call.arguments) },
+        },
+        Content::ToolResult(result) => {
+            let mut content = Vec::new();
+            for block in &result.content {
+                content.push(encode_block(block, place, notes)?);
+            }
+            let mut encoded =
+                members! { "type": "tool_result", "tool_use_id": safe_id(&result.id), "content": content };
+            if result.is_error {
+                encoded.set("is_error", true);
+            }
+            encoded
+        }
+    };
+    Ok(marked(encoded, block.cache.as_ref()))
+}
+
+fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
+    let kind = match media.kind {
+        MediaKind::Image => "image",
+        MediaKind::Document => "document",
+        MediaKind::Audio => return Err(Untranslatable::new(place, "Anthropic's models take no audio")),
+    };
+    let source = match &media.source {
+        Source::Inline { media_type, data } => {
+            let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
+            members! { "type": "base64", "media_type": media_type, "data": data }
+        }
+        Source::Url(url) => members! { "type": "url", "url": url },
+        Source::File(id) => members! { "type": "file", "file_id": id },
+        Source::Text(text) => members! { "type": "text", "media_type": "text/plain", "data": text },
+    };
+    let mut encoded = members! { "type": kind, "source": source };
+    if media.kind == MediaKind::Document {
+        encoded.set_some("title", media.name.as_ref());
+    }
+    Ok(encoded)
+}
+
+/// The schema of the answer. Returns the tool that stands for it where the model takes none.
+fn encode_output(request: &Request, can: &Capabilities, body: &mut Json, notes: &mut Notes) -> Option<Json> {
+    let (schema, description) = match request.output.as_ref()? {
+        Output::Schema { schema, .. } if can.has_schemas => {
+            let format =
+                members! { "type": "json_schema", "schema": super::schema::closed(schema, &mut notes.dropped) };
+            body.set("output_config", members! { "format": format });
+            return None;
+        }
+        Output::Schema { schema, description, .. } => (schema.clone(), description.clone()),
+        Output::Json => (members! { "type": "object" }, None),
+    };
+    notes.json_tool = true;
+    let description =
+        description.unwrap_or_else(|| "Answer by calling this tool with the answer as its input.".to_owned());
+    Some(members! { "name": JSON_TOOL, "description": description, "input_schema": schema })
+}
+
+/// Returns whether a tool must be called.
+fn encode_tools(request: &Request, json_tool: Option<Json>, body: &mut Json, notes: &mut Notes) -> bool {
+    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
+    let mut tools: Vec<Json> = Vec::new();
+    for tool in request.tools.iter().filter(allowed) {
+        let empty = || members! { "type": "object", "properties": Json::object() };
+        let schema = if tool.is_custom {
+            members! {
+                "type": "object",
+                "properties": members! { "input": members! { "type": "string" } },
+                "required": vec![Json::from("input")],
+            }
+        } else {
+            tool.parameters.clone().filter(Json::is_object).unwrap_or_else(empty)
+        };
+        let mut encoded = members! { "name": notes.names.safe(&tool.name) };
+        encoded.set_some("description", tool.description.as_ref().filter(|text| !text.is_empty()));
+        encoded.set("input_schema", schema);
+        tools.push(marked(encoded, tool.cache.as_ref()));
+    }
+    let has_own = !tools.is_empty();
+    let is_json = json_tool.is_some();
+    tools.extend(json_tool);
+    if tools.is_empty() {
+        return false;
+    }
+    body.set("tools", tools);
+    let mut choice = match (&request.choice, is_json) {
+        (_, true) if has_own => Some(members! { "type": "any" }),
+        (_, true) => Some(members! { "type": "tool", "name": JSON_TOOL }),
+        (Some(Choice::Auto), _) => Some(members! { "type": "auto" }),
+        (Some(Choice::None), _) => Some(members! { "type": "none" }),
+        (Some(Choice::Any), _) => Some(members! { "type": "any" }),
+        (Some(Choice::One(name)), _) => Some(members! { "type": "tool", "name": notes.names.safe(name) }),
+        (None, _) => None,
+    };
+    if request.parallel == Some(false) || is_json {
+        let choice = choice.get_or_insert_with(|| members! { "type": "auto" });
+        if choice.kind() != "none" {
+            choice.set("disable_parallel_tool_use", true);
+        }
+    }
+    let forced = choice.as_ref().is_some_and(|choice| matches!(choice.kind(), "any" | "tool"));
+    body.set_some("tool_choice", choice);
+    forced
+}
+
+/// Returns whether the model is told to think.
+fn encode_thinking(
+    request: &Request,
+    can: &Capabilities,
+    max_tokens: u64,
+    cannot: bool,
+    body: &mut Json,
+    notes: &mut Notes,
+) -> bool {
+    let Some(wanted) = request.thinking else { return false };
+    if wanted == Thinking::Off {
+        if can.thinking == ThinkingForm::Adaptive {
+            body.set("thinking", members! { "type": "disabled" });
+        }
+        return false;
+    }
+    if cannot || matches!(can.thinking, ThinkingForm::None | ThinkingForm::Level) {
+        notes.dropped.note("thinking");
+        return false;
+    }
+    if can.thinking == ThinkingForm::Adaptive {
+        let effort = match wanted {
+            Thinking::Effort(effort) => Some(effort),
+            Thinking::Budget(tokens) => Some(Effort::of_budget(tokens)),
+            _ => None,
+        };
+        body.set("thinking", members! { "type": "adaptive" });
+        if let Some(effort) = effort {
+            let effort = if effort == Effort::Minimal { Effort::Low } else { effort };
+            let mut config = body.get("output_config").cloned().unwrap_or_else(Json::object);
+            config.set("effort", effort.word());
+            body.set("output_config", config);
+        }
+        return true;
+    }
+    let budget = match wanted {
+        Thinking::Budget(tokens) => tokens,
+        Thinking::Effort(effort) => effort.budget(),
+        _ => Effort::High.budget(),
+    };
+    if max_tokens <= LEAST_BUDGET {
+        notes.dropped.note("thinking");
+        return false;
+    }
+    body.set("thinking", members! { "type": "enabled", "budget_tokens": budget.max(LEAST_BUDGET).min(max_tokens - 1) });
+    true
+}
+
+fn encode_sampling(request: &Request, can: &Capabilities, thinks: bool, body: &mut Json, notes: &mut Notes) {
+    let sampling = &request.sampling;
+    for (given, name) in [
+        (sampling.seed.is_some(), "seed"),
+        (sampling.frequency_penalty.is_some(), "frequency_penalty"),
+        (sampling.presence_penalty.is_some(), "presence_penalty"),
+    ] {
+        notes.dropped.note_if(given, name);
+    }
+    if can.refuses_sampling || thinks {
+        notes.dropped.note_if(sampling.temperature.is_some_and(|t| !thinks || t != 1.0), "temperature");
+        notes.dropped.note_if(sampling.top_p.is_some(), "top_p");
+        notes.dropped.note_if(sampling.top_k.is_some(), "top_k");
+        return;
+    }
+    if let Some(temperature) = sampling.temperature {
+        notes.dropped.note_if(temperature > 1.0, "temperature above 1");
+        body.set("temperature", temperature.clamp(0.0, 1.0));
+        notes.dropped.note_if(sampling.top_p.is_some(), "top_p");
+    } else {
+        body.set_some("top_p", sampling.top_p);
+    }
+    body.set_some("top_k", sampling.top_k);
+}
