@@ -56,43 +56,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(Path::new(&out).join("prices.rs"), code)?;
     let document: Value = serde_json::from_str(&fs::read_to_string("src/openapi.json")?)?;
     fs::write(Path::new(&out).join("openapi.json"), document.to_string())?;
-    dashboard(Path::new(&out))
-}
-
-/// The dashboard's files as a table, from the folder that `TOLLGATE_DASHBOARD` names. Without it the table is empty, so that
-/// `cargo test` needs no npm. The runtime compresses what it sends, and the Worker is compressed as a whole.
-fn dashboard(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo::rerun-if-env-changed=TOLLGATE_DASHBOARD");
-    let mut rows = String::new();
-    if let Some(folder) = env::var_os("TOLLGATE_DASHBOARD").filter(|folder| !folder.is_empty()) {
-        let folder = fs::canonicalize(folder)?;
-        println!("cargo::rerun-if-changed={}", folder.display());
-        let mut left = vec![folder.clone()];
-        let mut files = Vec::new();
-        while let Some(next) = left.pop() {
-            for entry in fs::read_dir(next)? {
-                let path = entry?.path();
-                if path.is_dir() { left.push(path) } else { files.push(path) }
-            }
-        }
-        files.sort();
-        for file in files {
-            let name = file.strip_prefix(&folder)?.to_string_lossy().replace('\\', "/");
-            let kind = match file.extension().and_then(|kind| kind.to_str()) {
-                Some("html") => "text/html; charset=utf-8",
-                Some("js") => "text/javascript; charset=utf-8",
-                Some("css") => "text/css; charset=utf-8",
-                Some("svg") => "image/svg+xml",
-                Some("png") => "image/png",
-                Some("ico") => "image/x-icon",
-                Some("woff2") => "font/woff2",
-                Some("json" | "webmanifest") => "application/json",
-                _ => return Err(format!("no content type is known for {name} of the dashboard").into()),
-            };
-            writeln!(rows, "    File {{ path: {name:?}, content_type: {kind:?}, bytes: include_bytes!({file:?}) }},")?;
-        }
-    }
-    fs::write(out.join("dashboard.rs"), format!("static FILES: &[File] = &[\n{rows}];\n"))?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 // `node dashboard/build.mjs` builds the dashboard into dashboard/dist, unless that is made from exactly these sources already,
-// and prints how large it is. `setup.mjs build` does so before it builds the Worker, which the dashboard travels in.
+// and prints how large it is. `setup.mjs build` does so before it builds the Worker.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";

@@ -9,7 +9,7 @@ import { build, INPUTS } from "./setup.mjs";
 import { Failure, main, root, say } from "./toolchain.mjs";
 
 /** Read by the build besides its inputs. */
-const BESIDE = ["package.json", "server", "scripts"];
+const BESIDE = ["package.json", "package-lock.json", "dashboard", "server", "scripts"];
 
 await main(import.meta.url, () => {
   build();

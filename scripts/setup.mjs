@@ -17,8 +17,6 @@ export const nodeProgram = join(root, "node_modules/.bin/node");
 const FOLDERS = { release: "build", dev: "build", panicking: "target/panicking" };
 const WASM_TARGET = join(root, "target/wasm");
 const SETUP_LOCK = join(root, "target/.setup-lock");
-/** The built dashboard, which travels in the Worker. Another folder may be named in its place. */
-const DASHBOARD = process.env.TOLLGATE_DASHBOARD || join(root, "dashboard/dist");
 export const INPUTS = [
   "Cargo.toml",
   "Cargo.lock",
@@ -29,12 +27,6 @@ export const INPUTS = [
   "src",
   "data",
   "migrations",
-  "dashboard/build.mjs",
-  "dashboard/dist",
-  "dashboard/icon.svg",
-  "dashboard/index.html",
-  "dashboard/src",
-  "dashboard/vite.config.mjs",
   "scripts/setup.mjs",
   "scripts/toolchain.mjs",
 ];
@@ -97,7 +89,7 @@ function filesUnder(path) {
 /** Identifies what a build is made from, so that an unchanged one need not even start cargo. */
 function fingerprint(profile) {
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([profile, process.env.RUSTFLAGS ?? null, process.env.TOLLGATE_DASHBOARD ?? null]));
+  hash.update(JSON.stringify([profile, process.env.RUSTFLAGS ?? null]));
   for (const path of INPUTS.flatMap(filesUnder)) {
     const content = fs.readFileSync(join(root, path));
     hash.update(`\0${path}\0${content.length}\0`).update(content);
@@ -137,7 +129,7 @@ function compile(profile, wanted, { env, library, workerBuild }) {
     cwd: root,
     // Apart from ./target, where the host's cargo may be another version and would wait for the same lock.
     // Without backtraces, which would bury the compiler's messages under worker-build's own frames.
-    env: { ...env, CARGO_TARGET_DIR: WASM_TARGET, RUST_BACKTRACE: "0", RUSTFLAGS: rustflags(), TOLLGATE_DASHBOARD: fs.existsSync(DASHBOARD) ? DASHBOARD : "" },
+    env: { ...env, CARGO_TARGET_DIR: WASM_TARGET, RUST_BACKTRACE: "0", RUSTFLAGS: rustflags() },
     stdio: ["ignore", "inherit", "inherit"],
   });
   if (result.error) {

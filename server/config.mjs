@@ -17,6 +17,7 @@ export function ownConfig(folder) {
   return text
     .replace(/^\[build\]\n(?:.+\n)*\n?/m, "")
     .replace(/^main = .*$/m, `main = "${pathFrom(folder, "build/index.js")}"`)
+    .replace(/^directory = .*$/m, `directory = "${pathFrom(folder, "dashboard/dist")}"`)
     .replace(/^(#? ?)migrations_dir = .*$/gm, `$1migrations_dir = "${pathFrom(folder, "migrations")}"`);
 }
 

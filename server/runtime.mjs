@@ -87,7 +87,7 @@ export function read(config) {
 }
 
 /** Tollgate, as it was built. */
-function tollgate({ name, main, options }, variables, switches) {
+function tollgate({ name, main, options: { assets, ...options } }, variables, switches) {
   const folder = dirname(main);
   const bindings = { ...variables, ...options.bindings };
   // A bound Worker calls it under any name, and no other can.
@@ -97,13 +97,14 @@ function tollgate({ name, main, options }, variables, switches) {
     ...options,
     name,
     modulesRoot: folder,
-    // dashboard/dist is to come here, if the page is not part of the module.
     modules: [
       { type: "ESModule", path: join(folder, "served.js"), contents: beside("served.js") },
       { type: "ESModule", path: main },
       { type: "CompiledWasm", path: join(folder, "index_bg.wasm") },
     ],
     bindings,
+    // Cloudflare's router of assets, two Workers more, has nothing to do where the Worker is asked first.
+    serviceBindings: { ...options.serviceBindings, ...(assets && { [assets.binding]: { disk: { path: assets.directory } } }) },
   };
 }
 

@@ -8,15 +8,14 @@ use crate::auth::tokens_worker::{self, Who};
 use crate::auth::{access, session_worker, wrong_tokens};
 use crate::config::isolate_worker::config;
 use crate::gateways::gateway;
-use crate::http::bundle::{self, Found, PAGE_HEADERS};
+use crate::http::bundle::{self, Asked, PAGE_HEADERS};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::headers::Headers;
 use crate::http::message_worker::{self, Incoming};
 use crate::http::query;
 use crate::http::router::{Endpoint, Route};
-use crate::platform::{Runtime, now};
+use crate::platform::{Runtime, assets, now};
 use crate::proxy::{caller, handle};
-use js_sys::Uint8Array;
 use serde_json::{Map, Value, json};
 use std::rc::Rc;
 use web_sys::{Request, RequestInit, Response, ResponseInit};
@@ -60,33 +59,44 @@ pub fn root(asked: &Incoming, runtime: &Runtime) -> Response {
 }
 
 /// The page, or one of its files.
-pub fn page(asked: &Incoming, route: &Route<'_>) -> Response {
-    let found = bundle::find(route.rest);
-    let file = match found {
-        Found::Page(file) | Found::Hashed(file) | Found::Other(file) => file,
-        Found::Missing => {
-            let reply = ApiError::not_found().reply().with_header("cache-control", found.cache_control());
-            return message_worker::response(&reply);
+pub async fn page(asked: &Incoming, route: &Route<'_>, runtime: &Runtime) -> Response {
+    let wanted = bundle::asked(route.rest);
+    let (name, content_type) = match wanted {
+        Asked::Page => (bundle::PAGE, bundle::PAGE_TYPE),
+        Asked::File { name, content_type } => (name, content_type),
+        Asked::Missing => return no_file(),
+    };
+    let file = match assets::fetch(&runtime.env, name).await {
+        Ok(Some(file)) => file,
+        Ok(None) if wanted != Asked::Page => return no_file(),
+        Ok(None) => {
+            return not_there("it has not been built. `node scripts/setup.mjs build` builds it with the Worker");
         }
-        Found::NotBuilt => {
-            let what = "The dashboard is not built into this Worker. `node scripts/setup.mjs build` builds both";
-            return message_worker::response(&ApiError::unavailable(what).reply());
-        }
+        Err(reason) => return not_there(&reason),
     };
     let mut others: Vec<(&'static str, String)> =
         PAGE_HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    others.push(("cache-control", found.cache_control().to_owned()));
+    others.push(("cache-control", wanted.cache_control().to_owned()));
     others.push(("vary", "accept-encoding".to_owned()));
     // The runtime compresses what says that it is compressed.
     if asked.headers.get("accept-encoding").is_some_and(|accepted| accepted.contains("gzip")) {
         others.push(("content-encoding", "gzip".to_owned()));
     }
     let init = ResponseInit::new();
-    if let Ok(headers) = message_worker::made_headers(file.content_type, &others) {
+    if let Ok(headers) = message_worker::made_headers(content_type, &others) {
         init.set_headers(&headers);
     }
-    let body = (asked.method != "HEAD").then(|| Uint8Array::from(file.bytes));
-    Response::new_with_opt_js_u8_array_and_init(body.as_ref(), &init).unwrap_or_else(|_| Response::error())
+    let body = file.body().filter(|_| asked.method != "HEAD");
+    Response::new_with_opt_readable_stream_and_init(body.as_ref(), &init).unwrap_or_else(|_| Response::error())
+}
+
+fn no_file() -> Response {
+    let reply = ApiError::not_found().reply().with_header("cache-control", Asked::Missing.cache_control());
+    message_worker::response(&reply)
+}
+
+fn not_there(reason: &str) -> Response {
+    message_worker::response(&ApiError::unavailable(format!("The dashboard's page is not there: {reason}")).reply())
 }
 
 /// Whether a request for the dashboard is one to answer at all.

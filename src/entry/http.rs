@@ -69,7 +69,9 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
     }
     match route {
         Ok(Route { endpoint: Endpoint::Root, .. }) => dashboard::root(asked, runtime),
-        Ok(route @ Route { endpoint: Endpoint::Dashboard, .. }) => dashboard::page(asked, &route),
+        Ok(route @ Route { endpoint: Endpoint::Dashboard, .. }) => {
+            dashboard::page(asked, &route, runtime).boxed_local().await
+        }
         Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(runtime)),
         Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {

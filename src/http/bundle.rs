@@ -1,29 +1,19 @@
-//! The dashboard's files, which travel in the Worker itself: no asset router stands before the proxy, and no path of the API
-//! can become a page.
+//! The dashboard's files, which stand beside the Worker and are asked for by its binding `ASSETS`: no asset router stands before the
+//! proxy, and no path of the API can become a page.
 
-include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
-
-/// A file of the built dashboard, by its path below `/dashboard/`.
+/// What is served at a path below `/dashboard/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct File {
-    pub path: &'static str,
-    pub content_type: &'static str,
-    pub bytes: &'static [u8],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Asked<'a> {
     /// The page, which is the same at every address below `/dashboard/`.
-    Page(File),
+    Page,
     /// A file whose name changes with its content.
-    Hashed(File),
-    Other(File),
+    File { name: &'a str, content_type: &'static str },
+    /// No file has such a name.
     Missing,
-    /// The Worker was built without the dashboard.
-    NotBuilt,
 }
 
-const PAGE: &str = "index.html";
+pub const PAGE: &str = "index.html";
+pub const PAGE_TYPE: &str = "text/html; charset=utf-8";
 
 /// What the names of files begin with that have a hash in them.
 const HASHED: &str = "assets/";
@@ -44,31 +34,36 @@ pub const PAGE_HEADERS: &[(&str, &str)] = &[
     ("x-frame-options", "DENY"),
 ];
 
-/// What is served at a path below `/dashboard/`.
-pub fn find(path: &str) -> Found {
-    find_in(FILES, path)
+/// What is asked for by a path below `/dashboard/`.
+pub fn asked(path: &str) -> Asked<'_> {
+    let Some(name) = path.strip_prefix(HASHED) else { return Asked::Page };
+    // Nothing else is a name that the dashboard's build gives, and no other path leaves the folder.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let content_type = content_type(name).filter(|_| name.bytes().all(is_plain) && !name.starts_with('.'));
+    content_type.map_or(Asked::Missing, |content_type| Asked::File { name: path, content_type })
 }
 
-fn find_in(files: &[File], path: &str) -> Found {
-    let named = |name: &str| files.iter().find(|file| file.path == name).copied();
-    let Some(page) = named(PAGE) else { return Found::NotBuilt };
-    match named(path) {
-        Some(file) if path.starts_with(HASHED) => Found::Hashed(file),
-        Some(file) if path != PAGE => Found::Other(file),
-        None if path.starts_with(HASHED) => Found::Missing,
-        _ => Found::Page(page),
-    }
+fn content_type(name: &str) -> Option<&'static str> {
+    Some(match name.rsplit_once('.')?.1 {
+        "js" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "woff2" => "font/woff2",
+        "json" => "application/json",
+        _ => return None,
+    })
 }
 
-// === impl Found ===
+// === impl Asked ===
 
-impl Found {
+impl Asked<'_> {
     /// How long a browser may keep it. A page is asked for again, so that it names the files of the running version.
     pub fn cache_control(&self) -> &'static str {
         match self {
-            Self::Hashed(_) => "public, max-age=31536000, immutable",
-            Self::Page(_) | Self::Other(_) => "no-cache",
-            Self::Missing | Self::NotBuilt => "no-store",
+            Self::File { .. } => "public, max-age=31536000, immutable",
+            Self::Page => "no-cache",
+            Self::Missing => "no-store",
         }
     }
 }
@@ -77,22 +72,26 @@ impl Found {
 mod tests {
     use super::*;
 
-    const fn file(path: &'static str) -> File {
-        File { path, content_type: "text/plain", bytes: b"" }
-    }
-
     #[test]
     fn every_address_is_the_page_but_those_of_files() {
-        let files = [file("index.html"), file("assets/app-1.js"), file("favicon.svg")];
-        for path in ["", "index.html", "acct/gw/logs", "assets", "../etc", "sign-in", "app-1.js"] {
-            assert_eq!(find_in(&files, path), Found::Page(files[0]), "{path}");
+        for path in ["", "index.html", "acct/gw/logs", "assets", "../etc", "sign-in", "app-1.js", "favicon.svg"] {
+            assert_eq!(asked(path), Asked::Page, "{path}");
         }
-        assert_eq!(find_in(&files, "assets/app-1.js"), Found::Hashed(files[1]));
-        assert_eq!(find_in(&files, "favicon.svg"), Found::Other(files[2]));
-        // A browser would keep the page for a year as that script.
-        for path in ["assets/app-2.js", "assets/", "assets/app-1.js/x"] {
-            assert_eq!((find_in(&files, path), find_in(&files, path).cache_control()), (Found::Missing, "no-store"));
+        let script = Asked::File { name: "assets/app-1_x.js", content_type: "text/javascript; charset=utf-8" };
+        assert_eq!(asked("assets/app-1_x.js"), script);
+        assert_eq!(script.cache_control(), "public, max-age=31536000, immutable");
+        // A browser would keep what is answered for a year as that script.
+        for path in [
+            "assets/",
+            "assets/app",
+            "assets/app-1.js/x",
+            "assets/../index.html",
+            "assets/..%2findex.js",
+            "assets/.js",
+            "assets/a.html",
+            "assets/a.js?x",
+        ] {
+            assert_eq!((asked(path), asked(path).cache_control()), (Asked::Missing, "no-store"), "{path}");
         }
-        assert_eq!(find_in(&[], ""), Found::NotBuilt);
     }
 }

@@ -1,6 +1,7 @@
 //! The Workers platform: everything that only exists inside the runtime.
 
 pub mod allotment;
+pub mod assets;
 pub mod blocks;
 pub mod bodies;
 pub mod build;

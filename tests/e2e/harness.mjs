@@ -77,6 +77,7 @@ export class Gateway {
           compatibilityFlags: flags,
           d1Databases: bound,
           kvNamespaces: kv ? ["CACHE"] : [],
+          serviceBindings: { ASSETS: { disk: { path: join(root, "dashboard/dist") } } },
           durableObjects: { LIMITER: { className: "Limiter", useSQLite: true } },
           ...(outbound && { outboundService: outbound }),
           ...worker,
