@@ -15,18 +15,19 @@ export const ROOMS = {
   pattern: [["base"], "patterns are matched alike for evaluations and whatever else looks for them"],
   wire: [["base", "http", "platform"], "an answer is read by its format, for the proxy and for evaluations alike"],
   providers: [["base", "http", "platform", "db"], "where a request goes depends on no key, gateway or log"],
+  catalogue: [["base", "providers"], "what is known of a model, and what its name means, is the same for prices, translation and lists"],
   cache: [["base", "http", "providers"], "what may be kept is decided from the request and the answer alone"],
   conversation: [["base", "wire"], "one reader of questions and answers, for judges, filters and exports"],
   auth: [["base", "db", "http", "platform"], "who calls is found out before anything else is known"],
   credentials: [["base", "db", "http", "platform", "providers", "auth"], "a key is chosen by provider and caller"],
-  pricing: [["base", "http", "wire", "providers"], "a price is a rate times what an answer used"],
+  pricing: [["base", "http", "wire", "providers", "catalogue"], "a price is a rate times what an answer used"],
   limit: [["base", "http", "wire", "providers", "pricing"], "a limit counts what it is told; it reads no log"],
   gateways: [
-    ["base", "db", "http", "platform", "providers", "cache", "auth", "credentials", "pricing", "limit"],
+    ["base", "db", "http", "platform", "providers", "catalogue", "cache", "auth", "credentials", "pricing", "limit"],
     "a gateway is what a request runs under, before there is a log",
   ],
   logs: [
-    ["base", "db", "http", "platform", "wire", "providers", "cache", "conversation", "pricing", "limit", "gateways"],
+    ["base", "db", "http", "platform", "wire", "providers", "catalogue", "cache", "conversation", "pricing", "limit", "gateways"],
     "logs are written and read the same with feedback and evaluations and without",
   ],
   config: [

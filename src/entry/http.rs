@@ -6,6 +6,7 @@ use crate::api::effect::Handled;
 use crate::api::openapi;
 use crate::auth::caller::Caller;
 use crate::base::id;
+use crate::catalogue::table;
 use crate::config::isolate_worker::config;
 use crate::entry::cors;
 use crate::entry::cron;
@@ -25,7 +26,6 @@ use crate::platform::blocks::{self, Untaken};
 use crate::platform::build;
 use crate::platform::js;
 use crate::platform::{Runtime, console, now, random, within};
-use crate::pricing::price;
 use crate::providers::resolver::Lookup;
 use crate::proxy::handle;
 use crate::proxy::{caller, universal_worker, websocket_worker};
@@ -122,7 +122,7 @@ fn health(runtime: &Runtime) -> Reply {
     match &config(runtime).admin {
         Ok(_) => Reply::json(
             200,
-            &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "wasm_sha256": build::wasm_sha256(), "prices_as_of": price::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
+            &json!({ "status": if writer_worker::is_losing() { "degraded" } else { "ok" }, "version": version, "wasm_sha256": build::wasm_sha256(), "prices_as_of": table::AS_OF, "logs_lost": lost, "bodies_lost": cut, "rows_put_aside": aside }),
         ),
         Err(reason) => Reply::json(
             200,

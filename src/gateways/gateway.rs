@@ -1,6 +1,7 @@
 //! A gateway: its row in the database, and how it is found and made.
 
 use crate::cache::epoch::Epoch;
+use crate::catalogue::aliases::Aliases;
 use crate::db::audit::{self, Actor, Change};
 use crate::db::databases::Databases;
 use crate::db::store::{Bind, FromRow, Statement, Store, StoreError, row};
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub session_from: Rc<[String]>,
     /// Which pages may use it, read once.
     pub cors: Option<Cors>,
+    /// What names of models mean, read once.
+    pub aliases: Rc<Aliases>,
 }
 
 /// The gateway that authenticated requests bring into being.
@@ -157,6 +160,7 @@ impl Gateway {
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));
+        let aliases = Rc::new(Aliases::of(&settings.model_aliases));
         let session_from = settings.session_from.as_array().into_iter().flatten();
         let session_from = session_from.filter_map(|name| name.as_str().map(str::to_owned)).collect();
         Ok(Self {
@@ -172,6 +176,7 @@ impl Gateway {
             limits,
             session_from,
             cors,
+            aliases,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::base::fault::Invalid;
 use crate::base::patience;
+use crate::catalogue::aliases;
 use crate::http::cors;
 use crate::http::envelope::ApiError;
 use crate::limit::rules::UnknownModel;
@@ -56,6 +57,8 @@ pub struct GatewaySettings {
     pub logpush_public_key: Option<String>,
     /// Calls of providers that one request may cause, all its steps and attempts together.
     pub max_calls: u64,
+    /// What names of models mean; null for no others than they say: Tollgate's own. See `catalogue/aliases.rs`.
+    pub model_aliases: Value,
     pub otel: Value,
     /// Whether cookies go to providers and come back from them: Tollgate's own.
     pub provider_cookies: bool,
@@ -111,6 +114,7 @@ impl Default for GatewaySettings {
             logpush: false,
             logpush_public_key: None,
             max_calls: MAX_CALLS,
+            model_aliases: Value::Null,
             otel: Value::Null,
             provider_cookies: false,
             rate_limiting_interval: 0,
@@ -169,6 +173,7 @@ impl GatewaySettings {
             logpush: fields.boolean("logpush", defaults.logpush)?,
             logpush_public_key: fields.text("logpush_public_key", 16, 1_024)?,
             max_calls: fields.integer("max_calls", 1, 100)?.unwrap_or(defaults.max_calls),
+            model_aliases: fields.checked("model_aliases", aliases::check)?,
             otel: fields.json("otel", Value::is_array, "an array")?,
             provider_cookies: fields.boolean("provider_cookies", defaults.provider_cookies)?,
             rate_limiting_interval: fields.integer("rate_limiting_interval", 0, MAX_INTEGER)?.unwrap_or(0),

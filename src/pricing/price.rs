@@ -1,17 +1,19 @@
 //! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
 
+use crate::catalogue::table::{self, Catalogue};
 use crate::pricing::rates::{Bill, Rate, Rates};
-use crate::providers::model::names;
 use crate::wire::Usage;
 use crate::wire::details::Count;
 use crate::wire::picture::{Picture, Quality};
 use serde_json::Value;
-use std::cell::RefCell;
-use std::cmp::Ordering;
 
-/// A model's price: its line in the table, without provider and model.
+/// A model's price: what its line in the list says of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Price(&'static str);
+pub struct Price<'a> {
+    rates: &'a str,
+    /// Where fees are looked up that are the same for all of a provider's models; `None` for the built-in list.
+    own: Option<&'a Catalogue>,
+}
 
 /// A request costs at most so much, in US dollars. A figure beyond it is a fault of the rate or the count that was stated, and added
 /// to others it would outweigh them all.
@@ -30,138 +32,19 @@ pub enum CustomCost {
     Total(f64),
 }
 
-include!(concat!(env!("OUT_DIR"), "/prices.rs"));
-
-/// Platforms that serve other vendors' models under their names and prices, and where to look for these.
-const SAME_PRICES: &[(&str, &[&str])] = &[
-    ("azure-openai", &["openai"]),
-    ("google-vertex-ai", &["google-ai-studio", "anthropic"]),
-    ("google-ai-studio", &["google-vertex-ai"]),
-];
-
-/// Bedrock's inference profiles are named by where they run.
-const BEDROCK_REGIONS: &[&str] = &["us.", "us-gov.", "eu.", "apac.", "global.", "jp.", "au.", "ca."];
-
-/// What was looked for lately, and its price.
-type Known = Vec<(String, String, Option<Price>)>;
-
-/// So many names are kept, none longer than so many bytes: they come from providers' answers.
-const MAX_KNOWN: usize = 32;
-const MAX_NAME: usize = 128;
-
-thread_local! {
-    static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+/// Finds a model's price in the built-in list. Names may carry a prefix or a date that the list does not have.
+pub fn find(provider: &str, model: &str) -> Option<Price<'static>> {
+    table::built_in(provider, model).map(|line| Price { rates: line.rates, own: None })
 }
 
-/// Finds a model's price. Names may carry a prefix or a date that the table does not have; but a name is never taken
-/// for that of a different model: only what is known to be no part of a model's name is left out.
-pub fn find(provider: &str, model: &str) -> Option<Price> {
-    KNOWN.with_borrow_mut(|known| {
-        if let Some((.., price)) = known.iter().find(|(of, name, _)| of == provider && name == model) {
-            return *price;
-        }
-        let price = resolved(provider, model).and_then(Price::parse);
-        if provider.len().max(model.len()) <= MAX_NAME {
-            if known.len() == MAX_KNOWN {
-                known.clear();
-            }
-            known.push((provider.to_owned(), model.to_owned(), price));
-        }
-        price
-    })
-}
-
-/// The line of the table that a name means.
-fn resolved(provider: &str, model: &str) -> Option<&'static str> {
-    let model = model.to_ascii_lowercase();
-    let name = bare(provider, &model);
-    // Where a model is served may be part of its price; where the table does not know the place, it is none.
-    let region = BEDROCK_REGIONS.iter().filter(|_| provider == "aws-bedrock");
-    let elsewhere = region.filter_map(|region| name.strip_prefix(region));
-    std::iter::once(name).chain(elsewhere).find_map(|name| dated(provider, name))
-}
-
-/// The line of a name, with or without what dates it.
-fn dated(provider: &str, mut name: &str) -> Option<&'static str> {
-    loop {
-        let elsewhere =
-            SAME_PRICES.iter().find(|(platform, _)| *platform == provider).map_or(&[][..], |(_, others)| others);
-        let found =
-            std::iter::once(provider).chain(elsewhere.iter().copied()).find_map(|provider| line(provider, name));
-        if found.is_some() {
-            return found;
-        }
-        name = undated(name)?;
-    }
-}
-
-/// Searches the sorted lines of [`TABLE`] by halves.
-fn line(provider: &str, model: &str) -> Option<&'static str> {
-    let (mut from, mut to) = (0, TABLE.len());
-    while from < to {
-        let middle = from + (to - from) / 2;
-        let start = TABLE.get(from..middle)?.rfind('\n').map_or(from, |at| from + at + 1);
-        let end = TABLE.get(middle..to)?.find('\n').map_or(to, |at| middle + at);
-        let line = TABLE.get(start..end)?;
-        let mut fields = line.split('\t');
-        match (fields.next()?, fields.next()?).cmp(&(provider, model)) {
-            Ordering::Equal => return Some(line),
-            Ordering::Less => from = (end + 1).min(to),
-            Ordering::Greater => to = start,
-        }
-    }
-    None
-}
-
-/// A name without what only says where a model is served.
-fn bare<'a>(provider: &str, model: &'a str) -> &'a str {
-    match provider {
-        "google-ai-studio" | "google-vertex-ai" => {
-            let name = names::own(provider, model);
-            // Vertex names vendors where it speaks OpenAI's language.
-            name.strip_prefix("google/").unwrap_or(name)
-        }
-        // arn:aws:bedrock:eu-west-1:…:inference-profile/eu.anthropic.claude-…; others name no model.
-        "aws-bedrock" if model.starts_with("arn:") => {
-            let named = ["foundation-model", "inference-profile"];
-            let part =
-                model.rsplit_once('/').filter(|(kind, _)| named.iter().any(|of| kind.ends_with(&format!(":{of}"))));
-            part.map_or(model, |(_, name)| name)
-        }
-        // The voices of Deepgram's generations.
-        "deepgram" if model.starts_with("aura-2-") => "aura-2",
-        "deepgram" if model.starts_with("aura-") && model != "aura-2" => "aura",
-        _ => model.strip_prefix(provider).and_then(|name| name.strip_prefix('/')).unwrap_or(model),
-    }
-}
-
-/// A name without the last part that dates it: `-2024-08-06`, `-20250929`, `@20250929`, `-001`, `-latest`, `-v1:0`.
-fn undated(name: &str) -> Option<&str> {
-    if let Some(shorter) = name.strip_suffix("-latest").or_else(|| name.strip_suffix("@default")) {
-        return Some(shorter);
-    }
-    if let Some((before, version)) = name.rsplit_once(':')
-        && version.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return Some(before);
-    }
-    let digits = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (before, last) = name.rsplit_once(['-', '@'])?;
-    if digits(last, 8) || digits(last, 3) {
-        return Some(before);
-    }
-    let (rest, month) = before.rsplit_once('-')?;
-    let (rest, year) = rest.rsplit_once('-')?;
-    (digits(last, 2) && digits(month, 2) && digits(year, 4)).then_some(rest)
+/// Finds a model's price in an account's list.
+pub fn find_in<'a>(catalogue: &'a Catalogue, provider: &str, model: &str) -> Option<Price<'a>> {
+    catalogue.find(provider, model).map(|line| Price { rates: line.rates, own: Some(catalogue) })
 }
 
 // === impl Price ===
 
-impl Price {
-    fn parse(line: &'static str) -> Option<Self> {
-        line.splitn(3, '\t').nth(2).map(Self)
-    }
-
+impl Price<'_> {
     /// The cost of an answer, or `None` where a figure that it depends on is unknown: a cost that leaves something out
     /// would look like a low one.
     #[cfg(test)]
@@ -182,7 +65,11 @@ impl Price {
             return lacks(format!("there is no price for this model in the service tier '{named}'"));
         };
         if usage.details.number(Count::Containers) > 0 {
-            rates.set(Rate::Container, find(provider, "container").and_then(|fees| fees.base().get(Rate::Container)));
+            let fees = match self.own {
+                Some(catalogue) => find_in(catalogue, provider, "container"),
+                None => find(provider, "container"),
+            };
+            rates.set(Rate::Container, fees.and_then(|fees| fees.base().get(Rate::Container)));
         }
         if usage.details.number(Count::Images) > 0
             && let Some(image) = self.image(&usage.details.picture)
@@ -203,10 +90,11 @@ impl Price {
     /// The price of an image, for a model of which the list has prices by size and quality.
     fn image(&self, picture: &Picture) -> Option<Result<f64, String>> {
         let sized = |name: &str| {
-            let mut groups = self.0.split('\t').skip(1).filter_map(|group| group.strip_prefix('#')?.split_once(':'));
+            let mut groups =
+                self.rates.split('\t').skip(1).filter_map(|group| group.strip_prefix('#')?.split_once(':'));
             groups.find(|(of, _)| *of == name).and_then(|(_, rates)| Rates::parse(rates).get(Rate::Image))
         };
-        if !self.0.contains("\t#") {
+        if !self.rates.contains("\t#") {
             return None;
         }
         let own = self.base().get(Rate::Image);
@@ -224,7 +112,7 @@ impl Price {
     }
 
     fn base(&self) -> Rates {
-        Rates::parse(self.0.split('\t').next().unwrap_or(""))
+        Rates::parse(self.rates.split('\t').next().unwrap_or(""))
     }
 
     /// The rates of a class of service, for an input of this length: above some length a whole request has others. Fees and
@@ -239,7 +127,7 @@ impl Price {
         let base = self.base();
         let mut found = tier.is_empty().then_some((0, base, ""));
         let mut longest = 0;
-        for group in self.0.split('\t').skip(1) {
+        for group in self.rates.split('\t').skip(1) {
             let (name, rates) = group.split_once(':')?;
             let (of, tokens) = name.split_once('>').unwrap_or((name, "0"));
             let tokens: u64 = tokens.parse().ok()?;
@@ -335,10 +223,6 @@ mod tests {
         Usage { tokens_in: Some(tokens_in), tokens_out: Some(tokens_out), ..Usage::default() }
     }
 
-    fn named(provider: &str, model: &str) -> Option<&'static str> {
-        resolved(provider, model)?.split('\t').nth(1)
-    }
-
     #[test]
     fn cached_tokens_are_inside_the_input_or_beside_it() {
         let inside = Usage { cached: Some(600), ..usage(1_000, 100) };
@@ -379,54 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn dated_and_prefixed_names_are_resolved() {
-        for (provider, model, wanted) in [
-            ("openai", "gpt-4o", "gpt-4o"),
-            ("openai", "GPT-4o", "gpt-4o"),
-            ("openai", "openai/gpt-4o", "gpt-4o"),
-            ("openai", "gpt-4o-2031-01-31", "gpt-4o"),
-            ("openai", "gpt-4o-latest", "gpt-4o"),
-            ("anthropic", "claude-sonnet-4-5-20310131", "claude-sonnet-4-5"),
-            ("google-ai-studio", "models/gemini-2.5-flash", "gemini-2.5-flash"),
-            ("google-ai-studio", "gemini-2.5-flash-001", "gemini-2.5-flash"),
-            ("google-vertex-ai", "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
-            ("google-vertex-ai", "claude-sonnet-4-5@20310131", "claude-sonnet-4-5"),
-            ("azure-openai", "gpt-4o-2031-01-31", "gpt-4o"),
-        ] {
-            assert_eq!(named(provider, model), Some(wanted), "{provider} {model}");
-        }
-        let profile = named("aws-bedrock", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0").unwrap();
-        assert!(profile.ends_with("anthropic.claude-sonnet-4-5-20250929-v1:0"));
-    }
-
-    #[test]
-    fn a_name_is_never_taken_for_another_model() {
-        for (provider, model) in [
-            ("openai", "gpt-4o-unheard-of"),
-            ("openai", "gpt-4"),
-            ("openai", "gpt-4o-mini"),
-            ("openai", "gpt-4o-audio-preview"),
-            ("openai", "gpt-5-pro"),
-        ] {
-            assert!(named(provider, model).is_none_or(|found| found == model), "{model}");
-        }
-        for nothing in ["", "-", "unheard-of", "-2024-08-06", ":0", "gpt"] {
-            assert_eq!(named("openai", nothing), None, "{nothing}");
-        }
-        assert_eq!(named("unheard-of", "gpt-4o"), None);
-    }
-
-    #[test]
-    fn the_table_is_sorted_and_sane() {
-        let key = |line: &'static str| line.split('\t').take(2).collect::<Vec<_>>();
-        let lines: Vec<&str> = TABLE.lines().collect();
-        assert!(lines.windows(2).all(|pair| key(pair[0]) < key(pair[1])));
-        assert!(lines.len() > 300 && AS_OF.len() == 10);
-        for line in lines {
-            let [provider, model] = key(line)[..] else { panic!("{line}") };
-            assert!(crate::providers::table::find(provider).is_some(), "{provider}");
-            let price = Price::parse(line).unwrap();
-            for group in price.0.split('\t') {
+    fn every_price_of_the_list_is_sane() {
+        for line in Catalogue::default().lines() {
+            let model = line.model;
+            let price = Price { rates: line.rates, own: None };
+            for group in price.rates.split('\t') {
                 let rates = Rates::parse(group.split_once(':').map_or(group, |(_, rates)| rates));
                 assert!(rates.iter().all(|rate| rate.is_finite() && (0.0..100_000.0).contains(&rate)), "{model}");
             }
@@ -440,7 +281,7 @@ mod tests {
                 Rate::Image,
                 Rate::Character,
             ];
-            let is_by_size = price.0.contains("\t#");
+            let is_by_size = price.rates.contains("\t#");
             assert!(is_by_size || paid.iter().any(|rate| price.base().get(*rate).is_some()), "{model}");
         }
     }

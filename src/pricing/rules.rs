@@ -1,5 +1,6 @@
 //! Prices that an account sets: which of its rules fits a model, and what an answer costs by it.
 
+use crate::catalogue::table::AS_OF;
 use crate::pricing::price;
 use crate::pricing::rates;
 use crate::pricing::rates::{Bill, Rate, Rates, tier_name};
@@ -120,7 +121,7 @@ pub fn quote(rules: &[PriceRule], provider: &str, models: [Option<&str>; 2], usa
     match models.into_iter().flatten().find_map(|model| price::find(provider, model)) {
         Some(listed) => {
             let (bill, which) = listed.bill(provider, usage);
-            Quote { bill, from: Some(format!("list:{}{which}", price::AS_OF)) }
+            Quote { bill, from: Some(format!("list:{}{which}", AS_OF)) }
         }
         None => Quote { bill: Bill::lacking(0.0, "there is no price for this model".to_owned()), from: None },
     }
@@ -305,7 +306,7 @@ mod tests {
         let (cost, from) = quoted(&[], &usage(100, 10)).unwrap();
         assert_eq!(
             (Some(cost), from),
-            (price::find("openai", "gpt-4o").unwrap().cost(&usage(100, 10)), format!("list:{}", price::AS_OF))
+            (price::find("openai", "gpt-4o").unwrap().cost(&usage(100, 10)), format!("list:{}", AS_OF))
         );
         // A rule that lacks a rate hides the list: half a price would look like a low one.
         let half = from_json(&json!([["half", "openai", "gpt-4o", "equals", 1e-6, null, null]]).to_string());

@@ -10,6 +10,8 @@ pub enum Fault {
     UnknownCustom(String),
     /// A custom provider that is switched off.
     Disabled(String),
+    /// A model whose provider cannot be told, and why.
+    Model(String),
     /// A path, or a header that stands for one, that cannot be sent upstream, and why.
     Path(String),
 }
@@ -43,7 +45,7 @@ impl fault::Fault for Fault {
                  /accounts/<account>/ai-gateway/custom-providers/<id> and {{\"enable\": true}}.",
                 shortened(name)
             ),
-            Self::Path(why) => why.clone(),
+            Self::Model(why) | Self::Path(why) => why.clone(),
         }
     }
 }

@@ -94,7 +94,7 @@ pub const PROVIDERS: &[Provider] = &[
         key: Header("x-goog-api-key"),
     },
     row("google-vertex-ai", "https://{region-}aiplatform.googleapis.com", Vertex, Google),
-    row("grok", "https://api.x.ai/v1", Optional(&["v1/"]), Bearer),
+    Provider { slug: "grok", aliases: &["xai"], base: "https://api.x.ai/v1", paths: Optional(&["v1/"]), key: Bearer },
     row("groq", "https://api.groq.com/openai/v1", Optional(&["openai/v1/", "v1/"]), Bearer),
     row("huggingface", "https://router.huggingface.co", HuggingFace, Bearer),
     row("ideogram", "https://api.ideogram.ai", Plain, Header("api-key")),
@@ -151,7 +151,7 @@ pub fn nearest(slug: &str) -> Option<&'static str> {
 }
 
 /// Levenshtein's edit distance.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut previous: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

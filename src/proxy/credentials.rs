@@ -180,7 +180,7 @@ async fn opened(key: &StoredKey, snapshot: &GatewaySnapshot, runtime: &Rc<Runtim
     })
 }
 
-fn is_ours(runtime: &Runtime, text: &str) -> bool {
+pub fn is_ours(runtime: &Runtime, text: &str) -> bool {
     config(runtime).admin.as_ref().is_ok_and(|admin| presented::is_ours(text, admin))
 }
 

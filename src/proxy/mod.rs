@@ -21,6 +21,8 @@ pub mod limit_checks;
 pub mod limits;
 pub mod options;
 pub mod proven;
+#[cfg_attr(not(test), allow(dead_code, reason = "the routes that take names of models come next"))]
+pub mod reach;
 pub mod request_body;
 pub mod response;
 pub mod retry;

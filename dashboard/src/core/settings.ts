@@ -28,6 +28,7 @@ export const GROUPS: { name: string; keys: string[] }[] = [
   { name: "Cache", keys: ["cache_ttl", "cache_invalidate_on_update"] },
   { name: "Limits", keys: ["rate_limiting_limit", "rate_limiting_interval", "rate_limiting_technique", "rate_limiting_rules", "spend_limits", "unknown_model", "custom_cost"] },
   { name: "Retries and time", keys: ["retry_max_attempts", "retry_delay", "retry_backoff", "max_calls", "circuit_breaker", "first_byte_timeout", "idle_timeout"] },
+  { name: "Models", keys: ["model_aliases"] },
 ];
 
 /** Fields that older or other clients send and Tollgate keeps without acting on them. */
@@ -58,6 +59,7 @@ const HELP: Record<string, string> = {
   cors: "Which pages may call this gateway from a browser.",
   session_from: "What else a session is taken from.",
   max_calls: "How many calls one request may cause.",
+  model_aliases: "What names of models mean, such as {\"claude-*\": \"openai/gpt-5\"}.",
 };
 
 export function helpOf(key: string): string | undefined {

@@ -404,7 +404,7 @@ fn a_row_says_which_price_it_was_and_why_there_is_none() {
     let answer =
         |tier: &str| response(tier, json!([]), json!({ "input_tokens": 1_000, "output_tokens": 1_000 })).to_string();
     let flex = row("openai", Some("gpt-5"), "responses", &[], Framing::Json, &answer("flex"));
-    assert_eq!(flex.price_rule, Some(format!("list:{}+flex", crate::pricing::price::AS_OF)));
+    assert_eq!(flex.price_rule, Some(format!("list:{}+flex", crate::catalogue::table::AS_OF)));
     assert_eq!(flex.usage_details.as_deref(), Some(r#"{"service_tier":"flex"}"#));
     let scale = row("openai", Some("gpt-5"), "responses", &[], Framing::Json, &answer("scale"));
     assert!(scale.cost_unknown.as_ref().unwrap().contains("reserved"));
