@@ -3,6 +3,8 @@
 #[cfg(test)]
 pub mod fixtures;
 #[cfg(test)]
+pub mod grammar;
+#[cfg(test)]
 pub mod plans;
 #[cfg(test)]
 pub mod shell;

@@ -1,9 +1,8 @@
 //! An answer on its way from one format to another: the blocks that are open, and what is put right between reader and writer.
 
 use crate::translate::json::Json;
-use crate::translate::messages_request::JSON_TOOL;
 use crate::translate::model::{Block, Content, Event, Failure, Finish, Opened, Opening, Thought, ToolUse, Usage};
-use crate::translate::names::Names;
+use crate::translate::names::{JSON_TOOL, Names, safe_id};
 
 /// Reads the answer of a provider: whole, or event by event.
 pub trait Reader {
@@ -27,6 +26,8 @@ pub trait Writer {
 pub struct State {
     started: bool,
     open: Option<Kind>,
+    /// The open thought has its signature, and so is whole.
+    is_signed: bool,
     called: bool,
     pub finish: Option<(Finish, Option<String>)>,
     usage: Option<Usage>,
@@ -64,7 +65,7 @@ impl State {
         if text.is_empty() {
             return;
         }
-        if self.open != Some(kind) {
+        if self.open != Some(kind) || self.is_signed {
             self.close(out);
             self.open = Some(kind);
             out.push(Event::Open(match kind {
@@ -77,7 +78,7 @@ impl State {
     }
 
     pub fn open_thought(&mut self, out: &mut Vec<Event>) {
-        if self.open != Some(Kind::Thinking) {
+        if self.open != Some(Kind::Thinking) || self.is_signed {
             self.close(out);
             self.open = Some(Kind::Thinking);
             out.push(Event::Open(Opening::Thinking));
@@ -87,6 +88,7 @@ impl State {
     pub fn signature(&mut self, signature: &str, out: &mut Vec<Event>) {
         if !signature.is_empty() {
             self.open_thought(out);
+            self.is_signed = true;
             out.push(Event::Signature(signature.to_owned()));
         }
     }
@@ -119,6 +121,7 @@ impl State {
     }
 
     pub fn close(&mut self, out: &mut Vec<Event>) {
+        self.is_signed = false;
         if self.open.take().is_some() {
             out.push(Event::Close);
         }
@@ -150,6 +153,8 @@ impl State {
         // Some providers say that they stopped where they called a tool.
         let reason = match reason {
             Finish::Stop if self.called => Finish::ToolUse,
+            // A call of a tool that the provider runs itself is none for the caller.
+            Finish::ToolUse if !self.called => Finish::Stop,
             other => other,
         };
         out.push(Event::Finish { reason, stop_sequence });
@@ -168,14 +173,17 @@ pub struct Corrections {
     /// The open call whose arguments are kept together: they are wrapped text.
     wrapped: Option<String>,
     in_json: bool,
-    other_calls: bool,
+    /// Calls that the caller gets to see.
+    calls: usize,
+    /// What ids are made of where the provider gives a call none. They must not come again in the next turn.
+    seed: String,
 }
 
 // === impl Corrections ===
 
 impl Corrections {
-    pub fn new(names: Names, json_tool: bool, custom: Vec<String>) -> Self {
-        Self { names, json_tool, custom, ..Self::default() }
+    pub fn new(names: Names, json_tool: bool, custom: Vec<String>, seed: &str) -> Self {
+        Self { names, json_tool, custom, seed: seed.to_owned(), ..Self::default() }
     }
 
     pub fn apply(&mut self, event: Event, out: &mut Vec<Event>) {
@@ -185,11 +193,13 @@ impl Corrections {
                 out.push(Event::Open(Opening::Text));
             }
             Event::Open(Opening::ToolUse(call)) => {
-                self.other_calls = true;
+                let made = || safe_id(&format!("call_{}_{}", self.seed, self.calls));
+                let id = if call.id.is_empty() { made() } else { call.id };
+                self.calls += 1;
                 let name = self.names.back(&call.name).to_owned();
-                let is_custom = self.custom.contains(&name);
-                self.wrapped = is_custom.then(String::new);
-                out.push(Event::Open(Opening::ToolUse(Opened { name, is_custom, ..call })));
+                self.wrapped = (self.custom.contains(&name) && !call.is_custom).then(String::new);
+                let is_custom = call.is_custom || self.wrapped.is_some();
+                out.push(Event::Open(Opening::ToolUse(Opened { id, name, is_custom, signature: call.signature })));
             }
             Event::More(text) => match &mut self.wrapped {
                 Some(all) => all.push_str(&text),
@@ -202,7 +212,7 @@ impl Corrections {
                 }
                 out.push(Event::Close);
             }
-            Event::Finish { reason: Finish::ToolUse, stop_sequence } if self.in_json && !self.other_calls => {
+            Event::Finish { reason: Finish::ToolUse, stop_sequence } if self.in_json && self.calls == 0 => {
                 out.push(Event::Finish { reason: Finish::Stop, stop_sequence });
             }
             other => out.push(other),

@@ -1,6 +1,11 @@
 //! What models can do, as far as a request has to be made for it. The longest prefix of a model's name decides; a model that is not
 //! listed gets what does no harm.
 
+use crate::translate::model::{Effort, Thinking};
+
+/// The smallest budget for thinking that Anthropic's models take.
+pub const LEAST_BUDGET: u64 = 1_024;
+
 /// How a model is told to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ThinkingForm {
@@ -56,7 +61,21 @@ const MODELS: &[(&str, Capabilities)] = &[
     row("gemini-3", 65_536, Level, false, true),
     row("gemini-2.5", 65_536, Budget, false, true),
     row("gemini-2.0", 8_192, No, false, true),
+    row("gpt-4.1", 32_768, No, false, true),
+    row("gpt-4o", 16_384, No, false, true),
+    row("gpt-4-turbo", 4_096, No, false, false),
+    row("gpt-3.5", 4_096, No, false, false),
+    row("gpt-5", 128_000, Level, true, true),
+    row("o1", 100_000, Level, true, true),
+    row("o3", 100_000, Level, true, true),
+    row("o4", 100_000, Level, true, true),
 ];
+
+/// Families whose servers take `reasoning_effort` beside OpenAI's own.
+const TAKE_EFFORT: &[&str] = &["gpt-oss", "gpt-6", "grok-3-mini", "gemini-2.5", "gemini-3"];
+
+/// Families that want to see in a later turn what they thought before a call.
+const WANT_THOUGHTS: &[&str] = &["deepseek", "kimi", "glm", "minimax"];
 
 /// What is assumed of a model that the table does not know.
 const UNKNOWN: Capabilities =
@@ -65,9 +84,62 @@ const UNKNOWN: Capabilities =
 /// What a model can do, by its name with or without what Bedrock and routers put before it.
 pub fn of(model: &str) -> Capabilities {
     let name = ["claude-", "gemini-"].iter().find_map(|family| model.find(family).and_then(|at| model.get(at..)));
-    let name = name.unwrap_or(model).replace("4.", "4-").replace("3.7", "3-7").replace("3.5", "3-5");
+    let name = match name {
+        Some(name) if name.starts_with("claude-") => {
+            name.replace("4.", "4-").replace("3.7", "3-7").replace("3.5", "3-5")
+        }
+        Some(name) => name.to_owned(),
+        None => bare(model).to_owned(),
+    };
     let known = MODELS.iter().filter(|(prefix, _)| name.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
     known.map_or(UNKNOWN, |(_, capabilities)| *capabilities)
+}
+
+/// A model's name without what routers put before it.
+fn bare(model: &str) -> &str {
+    model.rsplit('/').next().unwrap_or(model)
+}
+
+fn is_of(model: &str, families: &[&str]) -> bool {
+    let name = bare(model).to_ascii_lowercase();
+    families.iter().any(|family| name.starts_with(family))
+}
+
+/// OpenAI's models that think take no sampling parameters, no stop sequences, and another name for the bound.
+pub fn is_openai_reasoning(model: &str) -> bool {
+    is_of(model, &["o1", "o3", "o4", "gpt-5", "gpt-6"])
+}
+
+/// Mistral's servers refuse members that they do not know, and ids that are not nine letters and digits.
+pub fn is_mistral(model: &str) -> bool {
+    is_of(model, &["mistral", "magistral", "ministral", "codestral", "devstral", "pixtral", "open-mi"])
+}
+
+pub fn wants_thoughts(model: &str) -> bool {
+    is_of(model, WANT_THOUGHTS)
+}
+
+/// The word for how much a model of OpenAI's API is to think. `None` for a model that does not take one, or that cannot do without.
+pub fn openai_effort(model: &str, thinking: Thinking) -> Option<&'static str> {
+    if !is_openai_reasoning(model) && !is_of(model, TAKE_EFFORT) {
+        return None;
+    }
+    let (first, later) = (is_of(model, &["gpt-5"]) && !is_of(model, &["gpt-5."]), is_of(model, &["gpt-5.", "gpt-6"]));
+    let effort = match thinking {
+        Thinking::Off if later => return Some("none"),
+        Thinking::Off if first => return Some("minimal"),
+        Thinking::Off => return None,
+        // A number of tokens says less than a word: it never asks for more than all these models know.
+        Thinking::Budget(tokens) => Effort::of_budget(tokens).min(Effort::High),
+        Thinking::Adaptive => Effort::High,
+        Thinking::Effort(effort) => effort,
+    };
+    Some(match effort {
+        Effort::Minimal if !first => "low",
+        Effort::Xhigh | Effort::Max if !later || is_of(model, &["gpt-5.1"]) => "high",
+        Effort::Max if !is_of(model, &["gpt-6"]) => "xhigh",
+        effort => effort.word(),
+    })
 }
 
 #[cfg(test)]
@@ -82,6 +154,26 @@ mod tests {
         }
         assert_eq!(of("gemini-2.5-flash").thinking, Budget);
         assert_eq!(of("claude-opus-5").thinking, Adaptive);
-        assert_eq!(of("gpt-5"), UNKNOWN);
+        assert_eq!(of("openai/gpt-4.1-mini").max_output, Some(32_768));
+        assert_eq!(of("llama-3"), UNKNOWN);
+    }
+
+    #[test]
+    fn models_of_openais_api_get_a_word_that_they_know() {
+        use Thinking::{Adaptive, Budget, Effort as Word, Off};
+        for (model, thinking, word) in [
+            ("gpt-4o", Adaptive, None),
+            ("llama-3.3", Word(Effort::High), None),
+            ("openai/gpt-oss-120b", Word(Effort::Medium), Some("medium")),
+            ("o3", Off, None),
+            ("o3", Word(Effort::Minimal), Some("low")),
+            ("gpt-5-mini", Off, Some("minimal")),
+            ("gpt-5-mini", Word(Effort::Max), Some("high")),
+            ("gpt-5.1", Off, Some("none")),
+            ("gpt-5.2", Word(Effort::Max), Some("xhigh")),
+            ("gpt-5.2", Budget(31_999), Some("high")),
+        ] {
+            assert_eq!(openai_effort(model, thinking), word, "{model} {thinking:?}");
+        }
     }
 }

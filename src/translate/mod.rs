@@ -3,29 +3,27 @@
 
 pub mod answer;
 pub mod capability;
-pub mod chat_answer;
-pub mod chat_request;
-pub mod converse_answer;
-pub mod converse_request;
+pub mod chat;
+pub mod converse;
 pub mod failure;
-pub mod gemini_answer;
-pub mod gemini_request;
+pub mod gemini;
 pub mod json;
-pub mod messages_answer;
-pub mod messages_request;
+pub mod messages;
 pub mod model;
 pub mod names;
-pub mod responses_answer;
-pub mod responses_request;
+#[cfg(test)]
+mod property_tests;
+pub mod responses;
 pub mod schema;
+pub mod signatures;
 #[cfg(test)]
 mod tests;
 pub mod turns;
 
 use answer::{Answer, Corrections, Reader, Writer};
 use json::Json;
-use model::{Dropped, Event, Request, Untranslatable};
-use names::Names;
+pub use model::Notes;
+use model::{Event, Failure, Opening, Request, Untranslatable};
 
 /// The language of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +40,24 @@ pub enum Format {
     Converse,
 }
 
-/// What a translation leaves for the answer and for the caller to know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    pub dropped: Dropped,
-    pub names: Names,
-    /// The answer's schema stands in the request as a tool.
-    pub json_tool: bool,
+// === impl Format ===
+
+impl Format {
+    const ALL: [(&'static str, Self); 5] = [
+        ("chat", Self::Chat),
+        ("responses", Self::Responses),
+        ("messages", Self::Messages),
+        ("gemini", Self::Gemini),
+        ("converse", Self::Converse),
+    ];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, format)| *format)
+    }
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// A request in the provider's language, and what its answer has to be read with.
@@ -70,19 +79,19 @@ pub fn request(
 ) -> Result<Translated, Untranslatable> {
     let mut notes = Notes::default();
     let request = match from {
-        Format::Chat => chat_request::decode(body, &mut notes)?,
-        Format::Responses => responses_request::decode(body, &mut notes)?,
-        Format::Messages => messages_request::decode(body, &mut notes)?,
-        Format::Gemini => gemini_request::decode(body, path_model, stream, &mut notes)?,
-        Format::Converse => converse_request::decode(body, path_model, stream, &mut notes)?,
+        Format::Chat => chat::decode::decode(body, &mut notes)?,
+        Format::Responses => responses::decode::decode(body, &mut notes)?,
+        Format::Messages => messages::decode::decode(body, &mut notes)?,
+        Format::Gemini => gemini::decode::decode(body, path_model, stream, &mut notes)?,
+        Format::Converse => converse::decode::decode(body, path_model, stream, &mut notes)?,
     };
     let can = capability::of(model);
     let body = match to {
-        Format::Chat => chat_request::encode(&request, model, &mut notes)?,
-        Format::Responses => responses_request::encode(&request, model, &mut notes)?,
-        Format::Messages => messages_request::encode(&request, model, &can, &mut notes)?,
-        Format::Gemini => gemini_request::encode(&request, model, &can, &mut notes)?,
-        Format::Converse => converse_request::encode(&request, &can, &mut notes)?,
+        Format::Chat => chat::encode::encode(&request, model, &mut notes)?,
+        Format::Responses => responses::encode::encode(&request, model, &mut notes)?,
+        Format::Messages => messages::encode::encode(&request, model, &can, &mut notes)?,
+        Format::Gemini => gemini::encode::encode(&request, model, &can, &mut notes)?,
+        Format::Converse => converse::encode::encode(&request, &can, &mut notes)?,
     };
     Ok(Translated { body, request, notes })
 }
@@ -93,9 +102,14 @@ pub struct Return {
     corrections: Corrections,
     caller: Format,
     writer: Box<dyn Writer>,
-    echo: responses_answer::Echo,
+    echo: responses::write::Echo,
     created: u64,
     with_thoughts: bool,
+    /// What stands for the names that the provider does not give.
+    id: String,
+    model: String,
+    is_started: bool,
+    is_over: bool,
     read: Vec<Event>,
     right: Vec<Event>,
 }
@@ -114,24 +128,24 @@ impl Return {
         created: u64,
     ) -> Self {
         let reader: Box<dyn Reader> = match to {
-            Format::Chat => Box::new(chat_answer::ChatReader::default()),
-            Format::Responses => Box::new(responses_answer::ResponsesReader::default()),
-            Format::Messages => Box::new(messages_answer::MessagesReader::default()),
-            Format::Gemini => Box::new(gemini_answer::GeminiReader::default()),
-            Format::Converse => Box::new(converse_answer::ConverseReader::new(id.to_owned(), model.to_owned())),
+            Format::Chat => Box::new(chat::read::ChatReader::default()),
+            Format::Responses => Box::new(responses::read::ResponsesReader::default()),
+            Format::Messages => Box::new(messages::read::MessagesReader::default()),
+            Format::Gemini => Box::new(gemini::read::GeminiReader::default()),
+            Format::Converse => Box::new(converse::read::ConverseReader::default()),
         };
         let request = &translated.request;
         let echo =
-            if from == Format::Responses { responses_answer::echo(asked) } else { responses_answer::Echo::default() };
+            if from == Format::Responses { responses::write::echo(asked) } else { responses::write::Echo::default() };
         let writer: Box<dyn Writer> = match from {
-            Format::Responses => Box::new(responses_answer::ResponsesWriter::new(created, echo.clone())),
-            Format::Messages => Box::new(messages_answer::MessagesWriter::default()),
-            Format::Gemini => Box::new(gemini_answer::GeminiWriter::new(request.thoughts_shown)),
-            Format::Chat | Format::Converse => Box::new(chat_answer::ChatWriter::new(created, request.usage_in_stream)),
+            Format::Responses => Box::new(responses::write::ResponsesWriter::new(created, echo.clone())),
+            Format::Messages => Box::new(messages::write::MessagesWriter::default()),
+            Format::Gemini => Box::new(gemini::write::GeminiWriter::new(request.thoughts_shown)),
+            Format::Chat | Format::Converse => Box::new(chat::write::ChatWriter::new(created, request.usage_in_stream)),
         };
         let custom = request.tools.iter().filter(|tool| tool.is_custom).map(|tool| tool.name.clone()).collect();
         let notes = &translated.notes;
-        let corrections = Corrections::new(notes.names.clone(), notes.json_tool, custom);
+        let corrections = Corrections::new(notes.names.clone(), notes.json_tool, custom, id);
         Self {
             reader,
             corrections,
@@ -140,6 +154,10 @@ impl Return {
             echo,
             created,
             with_thoughts: request.thoughts_shown,
+            id: id.to_owned(),
+            model: model.to_owned(),
+            is_started: false,
+            is_over: false,
             read: Vec::new(),
             right: Vec::new(),
         }
@@ -157,30 +175,91 @@ impl Return {
         self.write(out);
     }
 
+    /// Whether the answer has come to its end, or to an error. What follows is not passed on.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     fn write(&mut self, out: &mut String) {
-        for event in self.read.drain(..) {
-            self.corrections.apply(event, &mut self.right);
-        }
+        self.correct();
         for event in self.right.drain(..) {
             self.writer.event(&event, out);
         }
     }
 
-    /// Translates a whole answer; an error in it, too.
-    pub fn whole(mut self, answer: &Json) -> Json {
-        self.reader.whole(answer, &mut self.read);
-        for event in self.read.drain(..) {
+    /// Puts right what was read: an answer begins with its names and has one end, whatever the provider sends.
+    fn correct(&mut self) {
+        for mut event in self.read.drain(..) {
+            if self.is_over {
+                continue;
+            }
+            match &mut event {
+                Event::Start { .. } if self.is_started => continue,
+                Event::Start { id, model } => {
+                    if id.is_empty() {
+                        id.clone_from(&self.id);
+                    }
+                    if model.is_empty() {
+                        model.clone_from(&self.model);
+                    }
+                    self.is_started = true;
+                }
+                Event::Open(Opening::ToolUse(call)) if call.name.is_empty() => {
+                    let message = "The provider's answer calls a tool and does not say which.".to_owned();
+                    event = Event::Error(Failure { status: 502, kind: None, message });
+                    self.is_over = true;
+                }
+                Event::Error(_) | Event::End => self.is_over = true,
+                _ => {}
+            }
+            if !self.is_started && !matches!(event, Event::Error(_)) {
+                self.is_started = true;
+                self.right.push(Event::Start { id: self.id.clone(), model: self.model.clone() });
+            }
             self.corrections.apply(event, &mut self.right);
         }
+    }
+
+    /// Translates a whole answer, and says with which status it is to be given where it is none.
+    pub fn answered(mut self, answer: &Json) -> (Json, Option<u16>) {
+        self.read_whole(answer);
         let whole = Answer::of(&self.right);
-        match (&whole.failure, self.caller) {
-            (Some(failure), Format::Messages) => failure::messages(failure),
-            (Some(failure), Format::Gemini) => failure::gemini(failure),
-            (Some(failure), _) => failure::chat(failure),
-            (None, Format::Responses) => responses_answer::write(&whole, &self.echo, self.created),
-            (None, Format::Messages) => messages_answer::write(&whole),
-            (None, Format::Gemini) => gemini_answer::write(&whole, self.with_thoughts),
-            (None, Format::Chat | Format::Converse) => chat_answer::write(&whole, self.created),
+        if let Some(failure) = &whole.failure {
+            return (error(self.caller, failure), Some(failure.status));
         }
+        let written = match self.caller {
+            Format::Responses => responses::write::write(&whole, &self.echo, self.created),
+            Format::Messages => messages::write::write(&whole),
+            Format::Gemini => gemini::write::write(&whole, self.with_thoughts),
+            Format::Chat | Format::Converse => chat::write::write(&whole, self.created),
+        };
+        (written, None)
+    }
+
+    #[cfg(test)]
+    pub fn whole(self, answer: &Json) -> Json {
+        self.answered(answer).0
+    }
+
+    /// Translates a whole answer for a caller who wants a stream.
+    pub fn whole_as_stream(mut self, answer: &Json, out: &mut String) {
+        self.read_whole(answer);
+        for event in self.right.drain(..) {
+            self.writer.event(&event, out);
+        }
+    }
+
+    fn read_whole(&mut self, answer: &Json) {
+        self.reader.whole(answer, &mut self.read);
+        self.correct();
+    }
+}
+
+/// An error as a caller of a format expects it.
+pub fn error(format: Format, failure: &Failure) -> Json {
+    match format {
+        Format::Messages => failure::messages(failure),
+        Format::Gemini => failure::gemini(failure),
+        Format::Chat | Format::Responses | Format::Converse => failure::chat(failure),
     }
 }

@@ -2,6 +2,7 @@
 //! reads into these and writes out of them, so that five formats need five readers and five writers.
 
 use crate::translate::json::Json;
+use crate::translate::names::Names;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
@@ -267,6 +268,15 @@ pub struct Untranslatable {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dropped(Vec<String>);
 
+/// What a translation leaves for the answer and for the caller to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub dropped: Dropped,
+    pub names: Names,
+    /// The answer's schema stands in the request as a tool.
+    pub json_tool: bool,
+}
+
 // === impl Dropped ===
 
 impl Dropped {
@@ -303,6 +313,24 @@ impl Block {
 impl From<Content> for Block {
     fn from(content: Content) -> Self {
         Self { content, cache: None }
+    }
+}
+
+// === impl Thought ===
+
+impl Thought {
+    /// Whether Anthropic signed it. The signatures of others stand behind their names and a colon, which base64 does not have.
+    pub fn is_anthropics(&self) -> bool {
+        self.signature.as_deref().is_some_and(|own| !own.is_empty() && !own.contains(':'))
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    pub fn inline(media_type: &str, data: &str) -> Self {
+        let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
+        Self::Inline { media_type: media_type.to_owned(), data: data.to_owned() }
     }
 }
 

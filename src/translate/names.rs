@@ -8,6 +8,9 @@ const THOUGHT: &str = "__thought__";
 /// How many characters ids and names may have where a provider says so.
 pub const LONGEST: usize = 64;
 
+/// The tool whose input is the answer where a model takes no schema.
+pub const JSON_TOOL: &str = "json_tool";
+
 /// Names that were changed, with what they were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(Vec<(String, String)>);
@@ -22,6 +25,21 @@ pub fn id_and_signature(id: &str) -> (&str, Option<&str>) {
 
 pub fn with_signature(id: &str, signature: &str) -> String {
     format!("{id}{THOUGHT}{}", url_safe(signature))
+}
+
+/// An id of nine letters and digits, the same for the same id.
+pub fn nine(id: &str) -> String {
+    if id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) { id.to_owned() } else { digest(id, 5, 9) }
+}
+
+/// A caller's own name of something in as many characters as OpenAI takes, the same for the same name.
+pub fn short(name: &str) -> String {
+    if name.chars().count() <= LONGEST { name.to_owned() } else { digest(name, 32, LONGEST) }
+}
+
+fn digest(text: &str, bytes: usize, characters: usize) -> String {
+    let hex: String = Sha256::digest(text.as_bytes()).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect();
+    hex.chars().take(characters).collect()
 }
 
 /// An id in letters, digits, `_` and `-`, the same for the same id: of a call and of its result.
@@ -46,7 +64,7 @@ fn safe(name: &str) -> String {
     if !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_plain) {
         return name.to_owned();
     }
-    let digest: String = Sha256::digest(name.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(name, 4, 8);
     let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(LONGEST - 9).collect();
     format!("{plain}_{digest}")
 }
@@ -54,9 +72,10 @@ fn safe(name: &str) -> String {
 // === impl Names ===
 
 impl Names {
-    /// A name that every provider takes.
+    /// A name that every provider takes. It begins with a letter or an underscore.
     pub fn safe(&mut self, name: &str) -> String {
-        let safe = safe(name);
+        let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        let safe = if starts_well { safe(name) } else { safe(&format!("_{name}")) };
         if safe != name && !self.0.iter().any(|(own, _)| *own == safe) {
             self.0.push((safe.clone(), name.to_owned()));
         }

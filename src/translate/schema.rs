@@ -128,7 +128,7 @@ impl Reduction<'_> {
         reduced
     }
 
-    fn all_of(&mut self, schema: &Json, path: &mut Vec<String>) -> Json {
+    fn all_of(&mut self, schema: &Json, path: &[String]) -> Json {
         let mut out = schema.clone();
         for part in schema.list("allOf") {
             let part = match part.text("$ref") {

@@ -131,6 +131,15 @@ fn made(id: &str, arguments: &str) -> Value {
 }
 
 #[test]
+fn formats_have_names() {
+    for word in ["chat", "responses", "messages", "gemini", "converse"] {
+        assert_eq!(Format::parse(word).map(Format::name), Some(word));
+    }
+    assert_eq!(Format::parse("grpc"), None);
+    assert!(model::Dropped::default().is_empty());
+}
+
+#[test]
 fn case_01_arguments_that_come_only_when_they_are_done() {
     let events = streamed(
         Format::Messages,
@@ -464,7 +473,7 @@ fn case_21_to_23_images_reach_the_model() {
         { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "BBBB" } }] }] },
     ] });
     let chat = sent(Format::Messages, Format::Chat, "gpt-4o", &body);
-    assert_eq!(chat["messages"][0]["content"][0]["image_url"]["url"], "data:image/jpg;base64,AAAA");
+    assert_eq!(chat["messages"][0]["content"][0]["image_url"]["url"], "data:image/jpeg;base64,AAAA");
     assert_eq!(chat["messages"][2], json!({ "role": "tool", "tool_call_id": "t", "content": "[image]" }));
     assert_eq!(chat["messages"][3]["content"][0]["image_url"]["url"], "data:image/png;base64,BBBB");
     let gemini = sent(Format::Messages, Format::Gemini, GEMINI, &body);
@@ -701,8 +710,14 @@ fn case_44_to_46_tools_and_thinking_as_anthropic_takes_them() {
 
 #[test]
 fn case_50_a_second_answer_in_a_stream_is_an_error() {
-    let events = streamed(Format::Chat, Format::Messages, &[start(json!({})), start(json!({}))]);
+    let mut second = start(json!({}));
+    second["message"]["id"] = "msg_2".into();
+    let [last, end] = ending("end_turn", json!({}));
+    let events = streamed(Format::Chat, Format::Messages, &[start(json!({})), second, last.clone(), end.clone()]);
     assert!(events.last().unwrap().1["error"]["message"].as_str().unwrap().contains("second answer"));
+    // Some servers say the same twice.
+    let events = streamed(Format::Chat, Format::Messages, &[start(json!({})), start(json!({})), last, end]);
+    assert_eq!(events.last().unwrap().1, "[DONE]");
 }
 
 #[test]

@@ -1,143 +1,23 @@
-//! Requests of Bedrock's Converse. <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>
+//! Requests as Bedrock's Converse takes them.
 
 use crate::members;
-use crate::translate::capability::{Capabilities, ThinkingForm};
-use crate::translate::chat_request::parameters;
+use crate::translate::capability::{Capabilities, LEAST_BUDGET, ThinkingForm};
+use crate::translate::chat::encode::parameters;
 use crate::translate::json::Json;
-use crate::translate::messages_request::JSON_TOOL;
 use crate::translate::model::{
-    Block, Cache, Choice, Content, Effort, Media, MediaKind, Output, Request, Role, Source, Thinking, Thought, Tool,
-    ToolResult, ToolUse, Turn, Untranslatable,
+    Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool,
+    Turn, Untranslatable,
 };
-use crate::translate::names::safe_id;
-use crate::translate::{Notes, schema, turns};
-
-const LEAST_BUDGET: u64 = 1_024;
+use crate::translate::names::{JSON_TOOL, safe_id};
+use crate::translate::schema;
+use crate::translate::turns;
 
 /// Documents in a request.
 const MAX_DOCUMENTS: usize = 5;
 
-const KNOWN: &[&str] =
-    &["messages", "system", "inferenceConfig", "toolConfig", "additionalModelRequestFields", "requestMetadata"];
-
-pub fn decode(body: &Json, model: &str, stream: bool, notes: &mut Notes) -> Result<Request, Untranslatable> {
-    if body.get("guardrailConfig").is_some() {
-        return Err(Untranslatable::new("guardrailConfig", "only Bedrock has these guardrails"));
-    }
-    let mut request =
-        Request { model: model.to_owned(), stream, usage_in_stream: true, thoughts_shown: true, ..Request::default() };
-    for (name, _) in body.members().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-        notes.dropped.note_if(!KNOWN.contains(&name.as_str()), name);
-    }
-    request.system = decode_blocks(body.list("system"), "system", notes)?;
-    for (n, message) in body.list("messages").iter().enumerate() {
-        let role = if message.text("role") == Some("assistant") { Role::Assistant } else { Role::User };
-        let blocks = decode_blocks(message.list("content"), &format!("messages[{n}]"), notes)?;
-        request.turns.push(Turn { role, blocks });
-    }
-    let none = Json::Null;
-    let config = body.get("inferenceConfig").unwrap_or(&none);
-    request.max_tokens = config.count("maxTokens");
-    request.sampling.temperature = config.get("temperature").and_then(Json::as_f64);
-    request.sampling.top_p = config.get("topP").and_then(Json::as_f64);
-    request.stop = config.list("stopSequences").iter().filter_map(Json::as_str).map(str::to_owned).collect();
-    let more = body.get("additionalModelRequestFields").unwrap_or(&none);
-    request.sampling.top_k = more.count("top_k");
-    request.thinking = match more.get("thinking").map(Json::kind) {
-        Some("enabled") => more.at(&["thinking", "budget_tokens"]).and_then(Json::as_u64).map(Thinking::Budget),
-        Some("adaptive") => Some(Thinking::Adaptive),
-        Some("disabled") => Some(Thinking::Off),
-        _ => None,
-    };
-    let tools = body.get("toolConfig").unwrap_or(&none);
-    for tool in tools.list("tools") {
-        if let (Some(_), Some(last)) = (tool.get("cachePoint"), request.tools.last_mut()) {
-            last.cache = Some(Cache { ttl: tool.at(&["cachePoint", "ttl"]).and_then(Json::as_str).map(str::to_owned) });
-        }
-        let Some(spec) = tool.get("toolSpec") else { continue };
-        request.tools.push(Tool {
-            name: spec.text("name").unwrap_or_default().to_owned(),
-            description: spec.text("description").map(str::to_owned),
-            parameters: spec.at(&["inputSchema", "json"]).cloned(),
-            ..Tool::default()
-        });
-    }
-    if let Some(choice) = tools.get("toolChoice") {
-        request.choice = match choice.members().and_then(|members| members.first()).map(|(name, _)| name.as_str()) {
-            Some("any") => Some(Choice::Any),
-            Some("tool") => {
-                choice.at(&["tool", "name"]).and_then(Json::as_str).map(|name| Choice::One(name.to_owned()))
-            }
-            _ => Some(Choice::Auto),
-        };
-    }
-    Ok(request)
-}
-
-fn decode_blocks(all: &[Json], place: &str, notes: &mut Notes) -> Result<Vec<Block>, Untranslatable> {
-    let mut blocks: Vec<Block> = Vec::new();
-    for (n, block) in all.iter().enumerate() {
-        let place = format!("{place}.content[{n}]");
-        if let Some(point) = block.get("cachePoint") {
-            if let Some(last) = blocks.last_mut() {
-                last.cache = Some(Cache { ttl: point.text("ttl").map(str::to_owned) });
-            }
-            continue;
-        }
-        let content = if let Some(text) = block.text("text") {
-            Content::Text(text.to_owned())
-        } else if let Some(call) = block.get("toolUse") {
-            Content::ToolUse(ToolUse {
-                id: call.text("toolUseId").unwrap_or_default().to_owned(),
-                name: call.text("name").unwrap_or_default().to_owned(),
-                arguments: call.get("input").map_or_else(|| "{}".to_owned(), Json::to_string),
-                ..ToolUse::default()
-            })
-        } else if let Some(result) = block.get("toolResult") {
-            let mut content = decode_blocks(result.list("content"), &place, notes)?;
-            for inner in result.list("content").iter().filter_map(|inner| inner.get("json")) {
-                content.push(Block::text(inner.to_string()));
-            }
-            Content::ToolResult(ToolResult {
-                id: result.text("toolUseId").unwrap_or_default().to_owned(),
-                content,
-                is_error: result.text("status") == Some("error"),
-            })
-        } else if let Some(reasoning) = block.at(&["reasoningContent", "reasoningText"]) {
-            Content::Thinking(Thought {
-                text: reasoning.text("text").unwrap_or_default().to_owned(),
-                signature: reasoning.said("signature").map(str::to_owned),
-            })
-        } else if let Some(data) = block.at(&["reasoningContent", "redactedContent"]).and_then(Json::as_str) {
-            Content::Redacted(data.to_owned())
-        } else if let Some(image) = block.get("image") {
-            let format = image.text("format").unwrap_or("png");
-            let data = image.at(&["source", "bytes"]).and_then(Json::as_str).unwrap_or_default().to_owned();
-            let source = Source::Inline { media_type: format!("image/{format}"), data };
-            Content::Media(Media { kind: MediaKind::Image, source, name: None, detail: None })
-        } else if let Some(document) = block.get("document") {
-            let format = document.text("format").unwrap_or("pdf");
-            let data = document.at(&["source", "bytes"]).and_then(Json::as_str).unwrap_or_default().to_owned();
-            let source = match document.at(&["source", "text"]).and_then(Json::as_str) {
-                Some(text) => Source::Text(text.to_owned()),
-                None => Source::Inline { media_type: media_type(format).to_owned(), data },
-            };
-            let name = document.text("name").map(str::to_owned);
-            Content::Media(Media { kind: MediaKind::Document, source, name, detail: None })
-        } else {
-            if block.get("json").is_none() {
-                notes.dropped.note(place);
-            }
-            continue;
-        };
-        blocks.push(content.into());
-    }
-    Ok(blocks)
-}
-
 pub fn encode(request: &Request, can: &Capabilities, notes: &mut Notes) -> Result<Json, Untranslatable> {
     let keeps = |content: &Content| match content {
-        Content::Thinking(thought) => thought.signature.as_deref().is_some_and(|own| !own.contains(':')),
+        Content::Thinking(thought) => thought.is_anthropics(),
         Content::Redacted(data) => !data.is_empty(),
         _ => true,
     };
@@ -161,9 +41,15 @@ pub fn encode(request: &Request, can: &Capabilities, notes: &mut Notes) -> Resul
     let thinks = encode_config(request, can, &turns, &mut body, notes);
     encode_tools(request, &turns, thinks, &mut body, notes);
     if let Some(user) = &request.user {
-        body.set("requestMetadata", members! { "user": user.chars().take(256).collect::<String>() });
+        body.set("requestMetadata", members! { "user": metadata(user) });
     }
     Ok(body)
+}
+
+/// A value of the metadata of a request, which may have few characters.
+fn metadata(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c);
+    text.chars().map(|c| if is_plain(c) { c } else { '_' }).take(256).collect()
 }
 
 fn point(cache: &Cache) -> Json {
@@ -179,9 +65,11 @@ fn encode_blocks(
     notes: &mut Notes,
 ) -> Result<Vec<Json>, Untranslatable> {
     let mut all = Vec::new();
+    let (is_system, before) = (place == "system", *documents);
     for block in blocks {
         match &block.content {
-            Content::Text(text) | Content::Refusal(text) if text.is_empty() => {}
+            Content::Text(text) | Content::Refusal(text)
+                if text.is_empty() || (text.trim().is_empty() && is_system) => {}
             Content::Text(text) | Content::Refusal(text) => all.push(members! { "text": text }),
             Content::Thinking(thought) => {
                 let text = members! { "text": &thought.text, "signature": thought.signature.as_deref() };
@@ -221,7 +109,13 @@ fn encode_blocks(
                 all.push(members! { "toolResult": encoded });
             }
         }
-        all.extend(block.cache.as_ref().map(point));
+        if !all.is_empty() {
+            all.extend(block.cache.as_ref().map(point));
+        }
+    }
+    // A document has to have a text beside it.
+    if *documents > before && !all.iter().any(|block: &Json| block.get("text").is_some()) {
+        all.push(members! { "text": "." });
     }
     Ok(all)
 }
@@ -243,16 +137,6 @@ fn format(media_type: &str) -> Option<&'static str> {
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
         _ => return None,
     })
-}
-
-fn media_type(format: &str) -> &'static str {
-    match format {
-        "csv" => "text/csv",
-        "html" => "text/html",
-        "md" => "text/markdown",
-        "txt" => "text/plain",
-        _ => "application/pdf",
-    }
 }
 
 fn encode_media(media: &Media, number: usize, place: &str) -> Result<Json, Untranslatable> {
@@ -314,7 +198,8 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
         has(|content| matches!(content, Content::ToolUse(_)))
             && !has(|content| matches!(content, Content::Thinking(_) | Content::Redacted(_)))
     });
-    let forced = matches!(request.choice, Some(Choice::Any | Choice::One(_)));
+    // A schema stands in the request as a tool that must be called.
+    let forced = matches!(request.choice, Some(Choice::Any | Choice::One(_))) || request.output.is_some();
     let thinks = match request.thinking {
         None | Some(Thinking::Off) => false,
         Some(_) if calls_unthought || forced || max_tokens.is_some_and(|most| most <= LEAST_BUDGET) => {
@@ -354,11 +239,14 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
     } else {
         config.set_some("temperature", sampling.temperature.map(|own| own.min(1.0)));
         notes.dropped.note_if(sampling.temperature.is_some_and(|own| own > 1.0), "temperature above 1");
-        config.set_some("topP", sampling.top_p);
+        // Newer models refuse both.
+        let both = sampling.temperature.is_some() && sampling.top_p.is_some() && can.max_output.is_some();
+        notes.dropped.note_if(both, "top_p");
+        config.set_some("topP", sampling.top_p.filter(|_| !both));
         more.set_some("top_k", sampling.top_k);
     }
     if !request.stop.is_empty() {
-        config.set("stopSequences", request.stop.iter().map(|text| Json::from(text)).collect::<Vec<_>>());
+        config.set("stopSequences", request.stop.iter().map(Json::from).collect::<Vec<_>>());
     }
     if config != Json::object() {
         body.set("inferenceConfig", config);
@@ -413,6 +301,7 @@ fn encode_tools(request: &Request, turns: &[Turn], thinks: bool, body: &mut Json
         return;
     }
     notes.dropped.note_if(request.parallel == Some(false), "parallel_tool_calls");
+    notes.dropped.note_if(request.tools.iter().any(|tool| tool.strict == Some(true)), "strict");
     let mut config = members! { "tools": tools };
     let choice = match &request.choice {
         _ if is_json && has_own => Some(members! { "any": Json::object() }),

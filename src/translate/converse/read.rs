@@ -9,9 +9,6 @@ use crate::translate::model::{Event, Failure, Finish, Opened, Usage};
 #[derive(Debug, Default)]
 pub struct ConverseReader {
     state: State,
-    /// Converse names neither in its answer.
-    id: String,
-    model: String,
     has_arguments: bool,
     in_call: bool,
 }
@@ -19,12 +16,9 @@ pub struct ConverseReader {
 // === impl ConverseReader ===
 
 impl ConverseReader {
-    pub fn new(id: String, model: String) -> Self {
-        Self { id, model, ..Self::default() }
-    }
-
+    /// Converse names neither the answer nor its model.
     fn start(&mut self, out: &mut Vec<Event>) {
-        self.state.start(&self.id.clone(), &self.model.clone(), out);
+        self.state.start("", "", out);
     }
 
     fn close(&mut self, out: &mut Vec<Event>) {
@@ -150,7 +144,7 @@ fn finish(reason: &str) -> Finish {
 pub fn read_usage(usage: &Json) -> Usage {
     let count = |name: &str| usage.count(name).unwrap_or(0);
     let of_hour = usage.list("cacheDetails").iter().filter(|detail| detail.text("ttl") == Some("1h"));
-    let long: u64 = of_hour.filter_map(|detail| detail.count("inputTokens")).sum();
+    let long = of_hour.filter_map(|detail| detail.count("inputTokens")).fold(0, u64::saturating_add);
     let written = count("cacheWriteInputTokens");
     Usage {
         input: count("inputTokens"),

@@ -1,11 +1,9 @@
-//! Requests of OpenAI's chat completions. <https://platform.openai.com/docs/api-reference/chat/create>
+//! Requests as clients of OpenAI's chat completions make them. <https://platform.openai.com/docs/api-reference/chat/create>
 
-use crate::members;
-use crate::translate::Notes;
 use crate::translate::json::Json;
 use crate::translate::model::{
-    Block, Cache, Choice, Content, Effort, Media, MediaKind, Output, Request, Role, Source, Thinking, Thought, Tool,
-    ToolResult, ToolUse, Turn, Untranslatable,
+    Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Thought,
+    Tool, ToolResult, ToolUse, Turn, Untranslatable,
 };
 use crate::translate::names::id_and_signature;
 
@@ -102,6 +100,9 @@ fn refuse(body: &Json) -> Result<(), Untranslatable> {
     }
     if body.flag("logprobs") == Some(true) || body.count("top_logprobs").is_some_and(|n| n > 0) {
         return no("logprobs");
+    }
+    if body.get("web_search_options").is_some() {
+        return no("web_search_options");
     }
     if body.get("audio").is_some() || body.list("modalities").iter().any(|kind| kind.as_str() == Some("audio")) {
         return no("modalities");
@@ -267,11 +268,7 @@ fn decode_part(part: &Json, place: &str) -> Result<Content, Untranslatable> {
 pub fn source_of_url(url: &str, place: &str) -> Result<Source, Untranslatable> {
     let Some(rest) = url.strip_prefix("data:") else { return Ok(Source::Url(url.to_owned())) };
     match rest.split_once(";base64,") {
-        Some((media_type, data)) => {
-            let media_type = media_type.split(';').next().unwrap_or_default();
-            let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
-            Ok(Source::Inline { media_type: media_type.to_owned(), data: data.to_owned() })
-        }
+        Some((media_type, data)) => Ok(Source::inline(media_type.split(';').next().unwrap_or_default(), data)),
         None => Err(Untranslatable::new(place, "a data URL must be in base64")),
     }
 }
@@ -334,230 +331,4 @@ pub fn decode_choice(choice: Option<&Json>, request: &mut Request) {
         }
         object => named(object).map(Choice::One),
     };
-}
-
-pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json, Untranslatable> {
-    let mut body = Json::object().with("model", model);
-    let mut messages = Vec::new();
-    let system: Vec<&str> = request
-        .system
-        .iter()
-        .filter_map(|block| match &block.content {
-            Content::Text(text) if !text.is_empty() => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    if !system.is_empty() {
-        messages.push(members! { "role": "system", "content": system.join("\n") });
-    }
-    for (n, turn) in request.turns.iter().enumerate() {
-        let place = format!("messages[{n}]");
-        match turn.role {
-            Role::User => encode_user(turn, &place, &mut messages)?,
-            Role::Assistant => messages.extend(encode_assistant(turn, notes)),
-        }
-    }
-    body.set("messages", messages);
-    body.set_some(if is_reasoning(model) { "max_completion_tokens" } else { "max_tokens" }, request.max_tokens);
-    encode_sampling(request, model, &mut body, notes);
-    encode_tools(request, &mut body, notes);
-    match request.thinking {
-        None => {}
-        Some(thinking) => body.set_some("reasoning_effort", effort_word(thinking, model)),
-    }
-    body.set_some(
-        "response_format",
-        request.output.as_ref().map(|output| match output {
-            Output::Json => members! { "type": "json_object" },
-            Output::Schema { name, description, schema, strict } => {
-                let mut inner = members! { "name": name.as_deref().unwrap_or("answer") };
-                inner.set_some("description", description.as_ref());
-                inner.set("schema", schema);
-                inner.set_some("strict", *strict);
-                members! { "type": "json_schema", "json_schema": inner }
-            }
-        }),
-    );
-    body.set_some("verbosity", request.verbosity.as_ref());
-    body.set_some("user", request.user.as_ref());
-    body.set_some("prompt_cache_key", request.cache_key.as_ref());
-    if request.stream {
-        body.set("stream", true);
-        body.set("stream_options", members! { "include_usage": true });
-    }
-    Ok(body)
-}
-
-/// OpenAI's models that think take another name for the bound and no sampling.
-fn is_reasoning(model: &str) -> bool {
-    let name = model.rsplit('/').next().unwrap_or(model);
-    ["o1", "o3", "o4", "gpt-5", "gpt-6"].iter().any(|family| name.starts_with(family))
-}
-
-fn effort_word(thinking: Thinking, model: &str) -> Option<&'static str> {
-    match thinking {
-        // Models that do not think refuse the word.
-        Thinking::Off => is_reasoning(model).then_some("none"),
-        Thinking::Budget(tokens) => Some(Effort::of_budget(tokens).word()),
-        Thinking::Adaptive => Some(Effort::High.word()),
-        Thinking::Effort(effort) => Some(effort.word()),
-    }
-}
-
-fn encode_sampling(request: &Request, model: &str, body: &mut Json, notes: &mut Notes) {
-    let sampling = &request.sampling;
-    notes.dropped.note_if(sampling.top_k.is_some(), "top_k");
-    if is_reasoning(model) {
-        notes.dropped.note_if(sampling.temperature.is_some_and(|own| own != 1.0), "temperature");
-        notes.dropped.note_if(sampling.top_p.is_some_and(|own| own != 1.0), "top_p");
-    } else {
-        body.set_some("temperature", sampling.temperature);
-        body.set_some("top_p", sampling.top_p);
-    }
-    body.set_some("seed", sampling.seed.as_ref());
-    body.set_some("frequency_penalty", sampling.frequency_penalty);
-    body.set_some("presence_penalty", sampling.presence_penalty);
-    if !request.stop.is_empty() {
-        body.set("stop", request.stop.iter().take(4).map(|text| Json::from(text)).collect::<Vec<_>>());
-        notes.dropped.note_if(request.stop.len() > 4, "stop sequences beyond four");
-    }
-}
-
-fn encode_tools(request: &Request, body: &mut Json, notes: &mut Notes) {
-    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
-    let tools: Vec<Json> = request.tools.iter().filter(allowed).map(|tool| encode_tool(tool, notes)).collect();
-    if tools.is_empty() {
-        return;
-    }
-    body.set("tools", tools);
-    body.set_some(
-        "tool_choice",
-        request.choice.as_ref().map(|choice| match choice {
-            Choice::Auto => Json::from("auto"),
-            Choice::None => Json::from("none"),
-            Choice::Any => Json::from("required"),
-            Choice::One(name) => {
-                members! { "type": "function", "function": members! { "name": notes.names.safe(name) } }
-            }
-        }),
-    );
-    body.set_some("parallel_tool_calls", request.parallel);
-}
-
-fn encode_tool(tool: &Tool, notes: &mut Notes) -> Json {
-    let mut function = members! { "name": notes.names.safe(&tool.name) };
-    function.set_some("description", tool.description.as_ref());
-    function.set_some("parameters", parameters(tool));
-    function.set_some("strict", tool.strict);
-    members! { "type": "function", "function": function }
-}
-
-/// The schema of a tool's input; a tool with free text takes it as one member.
-pub fn parameters(tool: &Tool) -> Option<Json> {
-    if !tool.is_custom {
-        return tool.parameters.clone();
-    }
-    Some(members! {
-        "type": "object",
-        "properties": members! { "input": members! { "type": "string" } },
-        "required": vec![Json::from("input")],
-    })
-}
-
-/// Results of tools come first, each as a message; what they have beside text follows as a message of the user.
-fn encode_user(turn: &Turn, place: &str, messages: &mut Vec<Json>) -> Result<(), Untranslatable> {
-    let mut rest: Vec<Json> = Vec::new();
-    for block in &turn.blocks {
-        match &block.content {
-            Content::ToolResult(result) => {
-                let mut texts = Vec::new();
-                for inner in &result.content {
-                    match &inner.content {
-                        Content::Text(text) | Content::Refusal(text) => texts.push(text.clone()),
-                        Content::Media(media) => {
-                            texts.push("[image]".to_owned());
-                            rest.push(encode_media(media, place)?);
-                        }
-                        _ => {}
-                    }
-                }
-                let id = id_and_signature(&result.id).0;
-                messages.push(members! { "role": "tool", "tool_call_id": id, "content": texts.join("\n") });
-            }
-            Content::Text(text) if !text.is_empty() => rest.push(members! { "type": "text", "text": text }),
-            Content::Media(media) => rest.push(encode_media(media, place)?),
-            _ => {}
-        }
-    }
-    let content = match rest.as_slice() {
-        [] => return Ok(()),
-        [one] if one.kind() == "text" => one.get("text").cloned().unwrap_or_default(),
-        _ => Json::Array(rest),
-    };
-    messages.push(members! { "role": "user", "content": content });
-    Ok(())
-}
-
-fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
-    match (media.kind, &media.source) {
-        (MediaKind::Image, source) => {
-            let mut url = members! { "url": url_of_source(source, place)? };
-            url.set_some("detail", media.detail.as_ref());
-            Ok(members! { "type": "image_url", "image_url": url })
-        }
-        (MediaKind::Audio, Source::Inline { media_type, data }) => {
-            let format = media_type.rsplit('/').next().unwrap_or("wav").replace("mpeg", "mp3");
-            Ok(members! { "type": "input_audio", "input_audio": members! { "data": data, "format": format } })
-        }
-        (_, Source::Text(text)) => Ok(members! { "type": "text", "text": text }),
-        (_, Source::File(id)) => Ok(members! { "type": "file", "file": members! { "file_id": id } }),
-        (_, source @ Source::Inline { .. }) => {
-            let name = media.name.as_deref().unwrap_or("document.pdf");
-            let file = members! { "filename": name, "file_data": url_of_source(source, place)? };
-            Ok(members! { "type": "file", "file": file })
-        }
-        (_, Source::Url(_)) => Err(Untranslatable::new(place, "chat completions take a file inline or by its id only")),
-    }
-}
-
-fn encode_assistant(turn: &Turn, notes: &mut Notes) -> Option<Json> {
-    let (mut texts, mut calls, mut refusal) = (Vec::new(), Vec::new(), None);
-    for block in &turn.blocks {
-        match &block.content {
-            Content::Text(text) if !text.is_empty() => texts.push(text.as_str()),
-            Content::Refusal(text) => refusal = Some(text.clone()),
-            Content::ToolUse(call) => calls.push(encode_call(call, notes)),
-            _ => {}
-        }
-    }
-    if texts.is_empty() && calls.is_empty() && refusal.is_none() {
-        return None;
-    }
-    let content = if texts.is_empty() { Json::Null } else { Json::from(texts.join("")) };
-    let mut message = members! { "role": "assistant", "content": content };
-    message.set_some("refusal", refusal);
-    if !calls.is_empty() {
-        message.set("tool_calls", calls);
-    }
-    Some(message)
-}
-
-fn encode_call(call: &ToolUse, notes: &mut Notes) -> Json {
-    let arguments = if call.is_custom {
-        members! { "input": &call.arguments }.to_string()
-    } else if call.arguments.trim().is_empty() {
-        "{}".to_owned()
-    } else {
-        call.arguments.clone()
-    };
-    let mut encoded = members! {
-        "id": id_and_signature(&call.id).0,
-        "type": "function",
-        "function": members! { "name": notes.names.safe(&call.name), "arguments": arguments },
-    };
-    // Gemini's own chat completions want it back there.
-    if let Some(signature) = &call.signature {
-        encoded.set("extra_content", members! { "google": members! { "thought_signature": signature } });
-    }
-    encoded
 }

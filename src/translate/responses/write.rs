@@ -1,209 +1,11 @@
-//! Answers of OpenAI's Responses API, whole and streamed. <https://platform.openai.com/docs/api-reference/responses-streaming>
+//! Answers of OpenAI's Responses API, whole and streamed, as they are written for a client.
 
 use crate::members;
-use crate::translate::answer::{Answer, Kind, Reader, State, Writer, named};
-use crate::translate::failure;
+use crate::translate::answer::{Answer, Writer, named};
 use crate::translate::json::Json;
-use crate::translate::model::{Content, Event, Failure, Finish, Opened, Usage};
-use crate::translate::names::{id_and_signature, with_signature};
-use crate::translate::responses_request::{REDACTED, SIGNED};
-
-/// What a thought of OpenAI's is signed with where another format holds it.
-pub const OPENAI: &str = "openai:";
-
-#[derive(Debug, Default)]
-pub struct ResponsesReader {
-    state: State,
-    /// The item that is open, and whether pieces of it have come.
-    item: Option<(u64, bool)>,
-    refused: bool,
-}
-
-// === impl ResponsesReader ===
-
-impl Reader for ResponsesReader {
-    fn event(&mut self, name: &str, data: &Json, out: &mut Vec<Event>) {
-        let kind = if data.kind().is_empty() { name } else { data.kind() };
-        let text = |name: &str| data.text(name).unwrap_or_default();
-        let index = data.count("output_index").unwrap_or(0);
-        match kind {
-            "response.created" | "response.in_progress" => self.start(data, out),
-            "response.output_item.added" => {
-                let item = data.get("item").unwrap_or(&Json::Null);
-                self.item = Some((index, false));
-                if let Some(call) = opened(item) {
-                    self.state.open_call(call, out);
-                    self.piece(index);
-                    self.item = Some((index, false));
-                }
-            }
-            "response.output_text.delta" => {
-                self.piece(index);
-                self.state.more(Kind::Text, text("delta"), out);
-            }
-            "response.refusal.delta" => {
-                self.piece(index);
-                self.refused = true;
-                self.state.more(Kind::Refusal, text("delta"), out);
-            }
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                self.piece(index);
-                self.state.more(Kind::Thinking, text("delta"), out);
-            }
-            "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-                self.piece(index);
-                self.state.arguments(text("delta"), out);
-            }
-            // Some servers send arguments only here.
-            "response.function_call_arguments.done" if !self.has_pieces(index) => {
-                self.piece(index);
-                self.state.arguments(text("arguments"), out);
-            }
-            "response.output_item.done" => self.done(index, data.get("item").unwrap_or(&Json::Null), out),
-            "response.completed" | "response.incomplete" | "response.done" => {
-                self.start(data, out);
-                self.finish(data.get("response").unwrap_or(&Json::Null), out);
-            }
-            "response.failed" => {
-                let response = data.get("response").unwrap_or(&Json::Null);
-                if let Some(usage) = response.get("usage") {
-                    self.state.use_up(read_usage(usage), out);
-                }
-                let message = "The provider's response failed.".to_owned();
-                let failure = failure::read(response).unwrap_or(Failure { status: 500, kind: None, message });
-                self.state.fail(failure, out);
-            }
-            "error" => {
-                let told = failure::read(data).unwrap_or_else(|| Failure {
-                    status: 500,
-                    kind: data.text("code").map(str::to_owned),
-                    message: text("message").to_owned(),
-                });
-                self.state.fail(told, out);
-            }
-            _ => {}
-        }
-    }
-
-    fn whole(&mut self, answer: &Json, out: &mut Vec<Event>) {
-        if let (Some(failure), None) = (
-            failure::read(answer),
-            answer.get("output").filter(|own| own.as_array().is_some_and(|all| !all.is_empty())),
-        ) {
-            return self.state.fail(failure, out);
-        }
-        let around = members! { "response": answer };
-        self.start(&around, out);
-        for (n, item) in answer.list("output").iter().enumerate() {
-            self.item = None;
-            self.done(n as u64, item, out);
-        }
-        self.finish(answer, out);
-    }
-
-    fn end(&mut self, out: &mut Vec<Event>) {
-        self.state.end(out);
-    }
-}
-
-impl ResponsesReader {
-    fn start(&mut self, data: &Json, out: &mut Vec<Event>) {
-        let response = data.get("response").unwrap_or(&Json::Null);
-        let text = |name: &str| response.text(name).unwrap_or_default();
-        self.state.start(text("id"), text("model"), out);
-    }
-
-    fn piece(&mut self, index: u64) {
-        self.item = Some((index, true));
-    }
-
-    fn has_pieces(&self, index: u64) -> bool {
-        self.item == Some((index, true))
-    }
-
-    /// An item is whole. What did not come in pieces comes now.
-    fn done(&mut self, index: u64, item: &Json, out: &mut Vec<Event>) {
-        let had_pieces = self.has_pieces(index);
-        let was_opened = self.item == Some((index, false));
-        match item.kind() {
-            "message" if !had_pieces => {
-                for part in item.list("content") {
-                    match part.kind() {
-                        "refusal" => {
-                            self.refused = true;
-                            self.state.more(Kind::Refusal, part.text("refusal").unwrap_or_default(), out);
-                        }
-                        _ => self.state.more(Kind::Text, part.text("text").unwrap_or_default(), out),
-                    }
-                    self.state.close(out);
-                }
-            }
-            "function_call" | "custom_tool_call" if !had_pieces => {
-                if let (Some(call), false) = (opened(item), was_opened) {
-                    self.state.open_call(call, out);
-                }
-                let arguments = item.text("arguments").or_else(|| item.text("input"));
-                self.state.arguments(arguments.unwrap_or_default(), out);
-            }
-            "reasoning" => {
-                if !had_pieces {
-                    for part in item.list("summary").iter().chain(item.list("content")) {
-                        self.state.more(Kind::Thinking, part.text("text").unwrap_or_default(), out);
-                    }
-                }
-                if let Some(sealed) = item.said("encrypted_content") {
-                    self.state.signature(&format!("{OPENAI}{sealed}"), out);
-                }
-            }
-            _ => {}
-        }
-        self.state.close(out);
-        self.item = None;
-    }
-
-    fn finish(&mut self, response: &Json, out: &mut Vec<Event>) {
-        if let Some(usage) = response.get("usage") {
-            self.state.use_up(read_usage(usage), out);
-        }
-        let reason = response.at(&["incomplete_details", "reason"]).and_then(Json::as_str);
-        let finish = match (response.text("status"), reason) {
-            (_, Some("content_filter")) => Finish::Refused,
-            (Some("incomplete"), _) => Finish::Length,
-            _ if self.refused => Finish::Refused,
-            _ => Finish::Stop,
-        };
-        self.state.finish = Some((finish, None));
-        self.state.end(out);
-    }
-}
-
-fn opened(item: &Json) -> Option<Opened> {
-    let is_custom = item.kind() == "custom_tool_call";
-    (is_custom || item.kind() == "function_call").then(|| {
-        let id = item.said("call_id").or_else(|| item.said("id")).unwrap_or("call_0");
-        let (id, signature) = id_and_signature(id);
-        Opened {
-            id: id.to_owned(),
-            name: item.text("name").unwrap_or_default().to_owned(),
-            signature: signature.map(str::to_owned),
-            is_custom,
-        }
-    })
-}
-
-pub fn read_usage(usage: &Json) -> Usage {
-    let within = |group: &str, name: &str| usage.at(&[group, name]).and_then(Json::as_u64).unwrap_or(0);
-    let read = within("input_tokens_details", "cached_tokens");
-    let written = within("input_tokens_details", "cache_write_tokens");
-    Usage {
-        input: usage.count("input_tokens").unwrap_or(0).saturating_sub(read).saturating_sub(written),
-        cache_read: read,
-        cache_write_5m: written,
-        output: usage.count("output_tokens").unwrap_or(0),
-        reasoning: within("output_tokens_details", "reasoning_tokens"),
-        ..Usage::default()
-    }
-}
+use crate::translate::model::{Content, Event, Finish, Usage};
+use crate::translate::names::with_signature;
+use crate::translate::signatures::{OPENAI, REDACTED, SIGNED};
 
 fn write_usage(usage: &Usage) -> Json {
     let details = members! { "cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write() };
@@ -346,6 +148,8 @@ pub struct ResponsesWriter {
     echo: Echo,
     answer: Answer,
     sequence: u64,
+    /// The place and the id of the open item.
+    open: Option<(u64, String)>,
     has_arguments: bool,
 }
 
@@ -365,18 +169,17 @@ impl ResponsesWriter {
         named(kind, &data, out);
     }
 
-    /// The open item: its place, its id, and what is in it so far.
-    fn open(&self) -> Option<(u64, String, Content)> {
-        let n = self.answer.blocks.len().checked_sub(1)?;
-        let content = self.answer.blocks.last()?.content.clone();
-        let item = item(&content, &self.answer.id, n, "in_progress")?;
-        Some((n as u64, item.text("id")?.to_owned(), content))
+    fn last(&self) -> Option<&Content> {
+        self.answer.blocks.last().map(|block| &block.content)
     }
 
     fn opened(&mut self, out: &mut String) {
-        let Some((index, id, content)) = self.open() else { return };
         self.has_arguments = false;
-        let Some(mut item) = item(&content, &self.answer.id, index as usize, "in_progress") else { return };
+        self.open = None;
+        let (Some(content), Some(n)) = (self.last().cloned(), self.answer.blocks.len().checked_sub(1)) else { return };
+        let Some(mut item) = item(&content, &self.answer.id, n, "in_progress") else { return };
+        let (index, id) = (n as u64, item.text("id").unwrap_or_default().to_owned());
+        self.open = Some((index, id.clone()));
         match &content {
             Content::Text(_) | Content::Refusal(_) => item.set("content", Vec::<Json>::new()),
             Content::ToolUse(call) => item.set(if call.is_custom { "input" } else { "arguments" }, ""),
@@ -399,40 +202,35 @@ impl ResponsesWriter {
     }
 
     fn delta(&mut self, text: &str, out: &mut String) {
-        let Some((index, id, content)) = self.open() else { return };
-        let place = members! { "item_id": &id, "output_index": index };
-        match content {
-            Content::Text(_) => {
-                let data = place.with("content_index", 0_u64).with("delta", text).with("logprobs", Vec::<Json>::new());
-                self.send("response.output_text.delta", data, out);
+        let Some((index, id)) = &self.open else { return };
+        let place = members! { "item_id": id, "output_index": *index };
+        let (kind, data) = match self.last() {
+            Some(Content::Text(_)) => (
+                "response.output_text.delta",
+                place.with("content_index", 0_u64).with("delta", text).with("logprobs", Vec::<Json>::new()),
+            ),
+            Some(Content::Refusal(_)) => {
+                ("response.refusal.delta", place.with("content_index", 0_u64).with("delta", text))
             }
-            Content::Refusal(_) => {
-                self.send("response.refusal.delta", place.with("content_index", 0_u64).with("delta", text), out);
+            Some(Content::Thinking(_)) => {
+                ("response.reasoning_summary_text.delta", place.with("summary_index", 0_u64).with("delta", text))
             }
-            Content::Thinking(_) => {
-                let data = place.with("summary_index", 0_u64).with("delta", text);
-                self.send("response.reasoning_summary_text.delta", data, out);
+            Some(Content::ToolUse(call)) if call.is_custom => {
+                ("response.custom_tool_call_input.delta", place.with("delta", text))
             }
-            Content::ToolUse(call) => {
-                self.has_arguments = true;
-                let kind = if call.is_custom {
-                    "response.custom_tool_call_input.delta"
-                } else {
-                    "response.function_call_arguments.delta"
-                };
-                self.send(kind, place.with("delta", text), out);
-            }
-            _ => {}
-        }
+            Some(Content::ToolUse(_)) => ("response.function_call_arguments.delta", place.with("delta", text)),
+            _ => return,
+        };
+        self.has_arguments = true;
+        self.send(kind, data, out);
     }
 
     fn closed(&mut self, out: &mut String) {
-        let Some((index, id, content)) = self.open() else { return };
-        if !self.has_arguments && matches!(&content, Content::ToolUse(call) if !call.is_custom) {
+        if !self.has_arguments && matches!(self.last(), Some(Content::ToolUse(call)) if !call.is_custom) {
             self.answer.add(&Event::More("{}".to_owned()));
             self.delta("{}", out);
         }
-        let Some((_, _, content)) = self.open() else { return };
+        let (Some((index, id)), Some(content)) = (self.open.take(), self.last().cloned()) else { return };
         let place = members! { "item_id": &id, "output_index": index };
         match &content {
             Content::Text(text) => {
@@ -481,6 +279,12 @@ impl Writer for ResponsesWriter {
             Event::More(text) => self.delta(text, out),
             Event::Close => self.closed(out),
             Event::Signature(_) | Event::Usage(_) | Event::Finish { .. } => {}
+            // Clients want a response before it fails.
+            Event::Error(failure) if self.sequence == 0 => {
+                let code = failure.kind.as_deref().unwrap_or("server_error");
+                let told = members! { "code": code, "message": &failure.message, "param": Json::Null };
+                self.send("error", told, out);
+            }
             Event::Error(failure) => {
                 let error =
                     members! { "code": failure.kind.as_deref().unwrap_or("server_error"), "message": &failure.message };

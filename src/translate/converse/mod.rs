@@ -1,0 +1,5 @@
+//! Bedrock's Converse.
+
+pub mod decode;
+pub mod encode;
+pub mod read;

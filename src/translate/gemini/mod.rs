@@ -1,0 +1,6 @@
+//! Gemini's generateContent.
+
+pub mod decode;
+pub mod encode;
+pub mod read;
+pub mod write;

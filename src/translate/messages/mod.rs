@@ -1,0 +1,6 @@
+//! Anthropic's Messages API.
+
+pub mod decode;
+pub mod encode;
+pub mod read;
+pub mod write;

@@ -1,0 +1,6 @@
+//! OpenAI's Responses API.
+
+pub mod decode;
+pub mod encode;
+pub mod read;
+pub mod write;
