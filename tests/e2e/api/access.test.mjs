@@ -18,7 +18,7 @@ before(async () => {
   ({ id: evaluation } = await post("/gateways/locked/evaluations", { name: "cost", dataset_ids: [dataset], evaluation_type_ids: ["cost"] }));
   ({ id: key } = await post("/gateways/locked/provider_configs", { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" }));
   token = await post("/tokens", { name: "for the matrix", permissions: ["read"] });
-  const answer = await gw.call("openai/models", { gateway: "locked", headers: { "cf-aig-authorization": TOKEN } });
+  const answer = await gw.call("openai/models", { gateway: "locked", headers: { "cf-aig-authorization": TOKEN, "cf-aig-session-id": "session-1" } });
   ({ id: log } = await gw.logOf(answer, "locked"));
   gw.upstream.names["api.example.com"] = ["8.8.8.8"];
   ({ id: provider } = await post("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" }));
@@ -42,6 +42,7 @@ function idFor(template) {
   if (template.includes("/costs")) return cost;
   if (template.includes("/custom-providers")) return provider;
   if (template.includes("/reprice")) return reprice;
+  if (template.includes("/sessions")) return "session-1";
   return log;
 }
 
