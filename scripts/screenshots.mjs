@@ -11,7 +11,7 @@ import { signInLink } from "../server/sign-in.mjs";
 import { main, root, say } from "./toolchain.mjs";
 
 const PAGES = ["overview?since=7d", "logs", "sessions", "evaluations", "datasets", "review", "limits", "keys", "settings", "audit", "playground", "start"];
-const WIDTHS = [1440, 768, 360];
+const WIDTHS = [2560, 1280, 360];
 
 async function settled(page) {
   await page.waitForLoadState("networkidle").catch(() => {});

@@ -49,6 +49,7 @@ pub fn root(asked: &Incoming, runtime: &Runtime) -> Response {
     let mut shown = json!({
         "name": "tollgate",
         "version": env!("CARGO_PKG_VERSION"),
+        "time": crate::base::timestamp::format(now()),
         "openapi": "/openapi.json",
         "health": "/health",
     });

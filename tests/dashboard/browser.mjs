@@ -31,7 +31,7 @@ export class Dashboard {
     const opened = await this.browser.newContext({ viewport: { width, height }, reducedMotion: "reduce", ...context });
     await withNewFiles(opened);
     const page = await opened.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(30_000);
     this.watch(page);
     if (token !== null) await this.signIn(page, token);
     if (token === null || path !== "") await page.goto(this.url(path));

@@ -79,6 +79,39 @@ test("D9 a log of 10 MB opens at once and never blocks the page for 200 ms", nee
   await page.context().close();
 });
 
+test("D9 what fifty logs needed is given back when they are closed", async () => {
+  const ids = [];
+  for (let at = 0; at < 50; at += 1) ids.push(await logged(`question ${at} ${"words ".repeat(2_000)}`));
+  const page = await dashboard.open({ path: "gw/logs" });
+  await page.locator(".log-table tbody tr").first().waitFor();
+  const debuggerOf = await page.context().newCDPSession(page);
+  await debuggerOf.send("Performance.enable");
+  const used = async () => {
+    await debuggerOf.send("HeapProfiler.collectGarbage");
+    const { metrics } = await debuggerOf.send("Performance.getMetrics");
+    return Object.fromEntries(metrics.filter(({ name }) => ["JSHeapUsedSize", "Nodes", "JSEventListeners"].includes(name)).map(({ name, value }) => [name, value]));
+  };
+  const walk = async (count) => {
+    await page.locator(".log-table td.c-time").first().click();
+    for (let at = 0; at < count; at += 1) {
+      await page.locator(".drawer .turn.user").first().waitFor();
+      const url = page.url();
+      await page.keyboard.press("j");
+      if (at < count - 1) await page.waitForFunction((before) => location.href !== before, url);
+    }
+    await page.keyboard.press("Escape");
+    await page.locator(".drawer").waitFor({ state: "detached" });
+    await page.evaluate(() => scrollTo(0, 0));
+  };
+  await walk(3);
+  const before = await used();
+  await walk(48);
+  const after = await used();
+  console.log(`before ${JSON.stringify(before)}, after 48 logs ${JSON.stringify(after)}`);
+  for (const name of Object.keys(before)) assert.ok(after[name] < before[name] * 1.2 + (name === "JSHeapUsedSize" ? 1_000_000 : 300), `${name}: ${before[name]} before, ${after[name]} after`);
+  await page.context().close();
+});
+
 test("a gateway that vanishes while it is open is said to be gone", async () => {
   await gateway.create("short-lived");
   const page = await dashboard.open({ path: "short-lived/settings" });

@@ -198,3 +198,52 @@ test("D24 D28 times are in the browser's zone or UTC, rows are the same; a cost 
     await page.context().close();
   }
 });
+
+test("D24 a browser whose clock is an hour off sees the same last hour as the server", async () => {
+  for (const off of [-3_600_000, 3_600_000]) {
+    const page = await dashboard.open();
+    await page.clock.setSystemTime(Date.now() + off);
+    await page.goto(dashboard.url("gw/logs?since=15m"));
+    await rows(page).first().waitFor();
+    assert.deepEqual(await rowIds(page), ids.toReversed().slice(0, 50), `the clock is off by ${off} ms`);
+    await page.goto(dashboard.url("gw/overview?since=15m"));
+    await page.locator('[data-tile="Requests"]').waitFor();
+    assert.equal(await page.locator('[data-tile="Requests"]').getAttribute("data-value"), "60");
+    await page.context().close();
+  }
+});
+
+test("D22 a tab that is not seen asks for nothing, and shows what is new when it is seen again", async () => {
+  await gateway.create("hidden");
+  await seeded(gateway, 1, "hidden");
+  const page = await dashboard.open({ path: "hidden/logs" });
+  await until(async () => (await rows(page).count()) === 1, "the first log");
+  const show = (state) => page.evaluate((state) => {
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => state });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
+  await show("hidden");
+  // One question may be on its way.
+  await page.waitForLoadState("networkidle");
+  let asked = 0;
+  page.on("request", () => (asked += 1));
+  await seeded(gateway, 1, "hidden");
+  // Two rounds of the tail.
+  await page.waitForTimeout(4_500);
+  assert.equal(asked, 0);
+  await show("visible");
+  await until(async () => (await rows(page).count()) === 2, "the second log");
+  await page.context().close();
+});
+
+test("D12 D18 the addresses, the titles and the storage of a day's work name nothing that is secret", async () => {
+  const page = await dashboard.open({ path: "gw/logs" });
+  for (const path of ["gw/keys", "gw/settings", `gw/logs?log=${ids[3]}`, "gw/overview?since=1h", "gw/sessions"]) {
+    await page.goto(dashboard.url(path));
+    await page.locator("main h1, .drawer").first().waitFor();
+  }
+  const kept = await page.evaluate(() => JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage)]));
+  assert.ok(!kept.includes("question number"), "nothing of what was said is kept in the browser");
+  assert.match(kept, /tollgate:place/);
+  await page.context().close();
+});

@@ -1,4 +1,5 @@
 // Numbers, money, sizes and times as the dashboard shows them.
+import { now as serverNow } from "./clock.ts";
 
 const THIN = "\u2009";
 /** What stands where a value is not known. */
@@ -36,6 +37,11 @@ export function cost(value: number | null | undefined): string {
   if (size < 1) return `${sign}$${size.toFixed(4)}`;
   const [whole = "0", cents = "00"] = size.toFixed(2).split(".");
   return `${sign}$${whole.replace(/\B(?=(\d{3})+$)/g, THIN)}.${cents}`;
+}
+
+/** The same beside the axis of a chart, without zeros at the end. */
+export function costTick(value: number): string {
+  return trimmed(cost(value));
 }
 
 /** So many significant digits without an exponent and without zeros at the end. */
@@ -95,6 +101,8 @@ export function change(now: number | null, before: number | null | undefined): s
   return share === 0 ? "0%" : `${share > 0 ? "+" : "−"}${text}`;
 }
 
+const serverTime = () => new Date(serverNow());
+
 export type Zone = "local" | "utc";
 
 export function zoneName(zone: Zone, at = new Date()): string {
@@ -122,7 +130,7 @@ export function clock(at: Date, zone: Zone): string {
 }
 
 /** The time of a row: without the day where that is today. */
-export function when(at: Date, zone: Zone, now = new Date()): string {
+export function when(at: Date, zone: Zone, now = serverTime()): string {
   const day = date(at, zone);
   if (day === date(now, zone)) return clock(at, zone);
   const { mo, d } = fields(at, zone);
@@ -135,7 +143,7 @@ export function dateTime(at: Date, zone: Zone): string {
 }
 
 /** How long ago, in one unit. */
-export function ago(at: Date, now = new Date()): string {
+export function ago(at: Date, now = serverTime()): string {
   const ms = now.getTime() - at.getTime();
   if (ms < -MINUTE) return `in ${rough(-ms)}`;
   return ms < MINUTE ? "just now" : `${rough(ms)} ago`;

@@ -1,4 +1,5 @@
 // Time ranges: relative ones stay relative in the address, so that a link to "the last day" goes on meaning that.
+import { now as serverNow } from "./clock.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -31,7 +32,7 @@ export function lengthOf(since: string): number | null {
 }
 
 /** Reads the range of an address. What cannot be read is as if it were not there. */
-export function readRange(query: URLSearchParams, fallback: string | null, now = Date.now()): Range {
+export function readRange(query: URLSearchParams, fallback: string | null, now = serverNow()): Range {
   const from = readTime(query.get("from"));
   const to = readTime(query.get("to"));
   if (from !== null || to !== null) return { from, to, since: null };
@@ -49,7 +50,7 @@ function readTime(text: string | null): number | null {
 }
 
 /** How wide the buckets of a chart are: enough to see a shape, and few enough to be drawn. */
-export function granularityOf(from: number, to: number, now = Date.now()): "minute" | "hour" | "day" {
+export function granularityOf(from: number, to: number, now = serverNow()): "minute" | "hour" | "day" {
   const length = to - from;
   // By the minute the API looks back two days, by the hour 62.
   if (length <= 6 * HOUR && now - from < 2 * DAY - HOUR) return "minute";

@@ -1,9 +1,10 @@
 // What a gateway's requests add up to, each mark with the logs behind it.
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
+import { now as serverNow } from "../core/clock.ts";
 import { groupRows, line, series, type Series } from "../core/charts.ts";
 import { encode, type Filter } from "../core/filters.ts";
-import { change, compact, cost, dateTime, duration, integer, percent, UNKNOWN } from "../core/format.ts";
+import { change, compact, cost, costTick, dateTime, duration, integer, percent, UNKNOWN } from "../core/format.ts";
 import { bucketStarts, granularityOf, rangeLabel, readRange, STEPS } from "../core/range.ts";
 import { api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { filterQuery } from "../state/logs.ts";
@@ -65,7 +66,7 @@ export function OverviewPage() {
 
 /** A range with both ends: analytics go back 400 days at most. */
 function bounded(): { from: number; to: number } {
-  const now = Date.now();
+  const now = serverNow();
   const { from, to } = readRange(query.peek(), "24h", now);
   const end = to ?? now;
   return { from: Math.max(from ?? end - 30 * DAY, now - 399 * DAY), to: end };
@@ -163,14 +164,14 @@ function Charts({ groups, totals, by, zoom, openLogs }: { groups: Analytics; tot
       firstBytes: (["p50", "p90"] as const).map((name) => ({ name, values: line(all, starts, (figures) => figures.first_byte[name]) })),
     };
   }, [groups, totals]);
-  const isPartial = Date.parse(groups.end) > Date.now();
+  const isPartial = Date.parse(groups.end) > serverNow();
   const common = { starts: drawn.starts, step, isPartial, zoom };
   const open = (filters: Filter[]) => (from: number, to: number, group: string | null) => openLogs(from, to, group === null ? filters : [...filters, { key: by, ...(group === "(none)" ? { operator: "absent" as const, values: [] } : { operator: "eq" as const, values: [group] }) }]);
   const failed: Filter = { key: "success", operator: "eq", values: ["false"] };
   return (
     <div class="charts">
       <Panel title="Requests"><Chart name="Requests" {...common} series={drawn.requests} format={compact} open={open([])} /></Panel>
-      <Panel title="Cost"><Chart name="Cost" {...common} series={drawn.cost} format={cost} open={open([])} /></Panel>
+      <Panel title="Cost"><Chart name="Cost" {...common} series={drawn.cost} format={cost} tick={costTick} open={open([])} /></Panel>
       <Panel title="Tokens"><Chart name="Tokens" {...common} series={drawn.tokens} format={compact} open={open([])} /></Panel>
       <Panel title="Errors">{drawn.errors.length === 0 ? <Empty title="No errors" /> : <Chart name="Errors" {...common} series={drawn.errors} format={compact} open={open([failed])} />}</Panel>
       <Panel title="Duration"><Chart name="Duration" {...common} series={[]} lines={drawn.times} format={duration} open={open([])} /></Panel>

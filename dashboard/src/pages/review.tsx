@@ -11,7 +11,7 @@ import { toast } from "../state/toasts.ts";
 import type { Dataset, Log } from "../state/types.ts";
 import { ConversationTab } from "../ui/conversation.tsx";
 import { useKeys } from "../ui/keyboard.ts";
-import { Button, Empty, Loaded, PageHead, Time } from "../ui/kit.tsx";
+import { Button, Empty, Loaded, PageHead, Time, Trouble } from "../ui/kit.tsx";
 
 const UNJUDGED: ApiFilter[] = [
   { key: "feedback", operator: "absent" },
@@ -44,11 +44,15 @@ export function ReviewPage() {
     if (!log) return;
     done.value += 1;
     next();
+    await store(log.id, feedback);
+  };
+  const store = async (id: string, feedback: 1 | -1) => {
     try {
-      await api(gatewayPath(`/logs/${log.id}`), { method: "PATCH", json: { feedback } });
+      await api(gatewayPath(`/logs/${id}`), { method: "PATCH", json: { feedback } });
     } catch (error) {
       done.value -= 1;
-      toast(`The feedback on ${log.id} was not stored. ${explain(error).title}. ${explain(error).text}`, { isError: true, ms: 15_000, action: { label: "Again", run: () => void api(gatewayPath(`/logs/${log.id}`), { method: "PATCH", json: { feedback } }) } });
+      const again = () => ((done.value += 1), void store(id, feedback));
+      toast(`The feedback on ${id} was not stored. ${explain(error).title}. ${explain(error).text}`, { isError: true, ms: 15_000, action: { label: "Again", run: again } });
     }
   };
   useKeys({ "1": () => void give(1), "2": () => void give(-1), "0": next });
@@ -61,6 +65,7 @@ export function ReviewPage() {
         </select>
       </PageHead>
       <div class="page review">
+        {dataset !== null && datasets.error ? <Trouble error={datasets.error} retry={datasets.reload} /> : null}
         <Loaded of={queue} lines={8}>
           {() =>
             !log ? (

@@ -1,5 +1,6 @@
 // Who is signed in, and what they may do. What they may not do is not offered.
 import { signal } from "@preact/signals";
+import { learnTime } from "../core/clock.ts";
 import { expired, send, signIns } from "./api.ts";
 import { place } from "./router.ts";
 
@@ -7,6 +8,8 @@ export type Permission = "read" | "read_metadata" | "edit" | "run" | "feedback";
 
 export interface Me {
   version: string;
+  /** The server's clock. */
+  time?: string;
   actor: {
     kind: "token" | "access" | "admin";
     name: string;
@@ -35,7 +38,9 @@ async function readMe(answer: Response): Promise<Me> {
 export async function loadMe(): Promise<void> {
   meError.value = null;
   try {
-    me.value = await readMe(await send("/dashboard/me"));
+    const found = await readMe(await send("/dashboard/me"));
+    learnTime(found.time);
+    me.value = found;
     expired.value = false;
   } catch (error) {
     if ((error as { status?: number }).status === 401) {

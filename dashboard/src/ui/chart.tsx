@@ -18,6 +18,8 @@ interface ChartProps {
   /** Lines instead of stacked bars. */
   lines?: { name: string; values: (number | null)[] }[];
   format: (value: number) => string;
+  /** The same for the axis. */
+  tick?: (value: number) => string;
   /** Whether the last bucket is still being filled. */
   isPartial: boolean;
   zoom: (from: number, to: number) => void;
@@ -34,7 +36,7 @@ function colour(name: string): string {
   return found;
 }
 
-export function Chart({ name, starts, step, series, lines, format, isPartial, zoom, open }: ChartProps) {
+export function Chart({ name, starts, step, series, lines, format, tick = format, isPartial, zoom, open }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const hovered = useSignal<number | null>(null);
   const shown = lines ?? series;
@@ -65,7 +67,7 @@ export function Chart({ name, starts, step, series, lines, format, isPartial, zo
         select: { show: true, left: 0, top: 0, width: 0, height: 0 },
         axes: [
           { stroke: ink, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: "11px system-ui", space: 70, size: 26, values: (_, splits) => splits.map((split, at) => label(split, splits[at - 1], step)) },
-          { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "11px system-ui", size: 58, values: (_, splits) => splits.map(format) },
+          { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "11px system-ui", size: 58, values: (_, splits) => splits.map(tick) },
         ],
         series: [
           {},
