@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { binaryOf, isDrawable } from "../src/core/body.ts";
 import { breakdownOf } from "../src/core/breakdown.ts";
 import { groupRows, series, stacked } from "../src/core/charts.ts";
-import { isCard, paired, type Turn } from "../src/core/conversation.ts";
+import { isCard, joined, paired, type Turn } from "../src/core/conversation.ts";
 import { EventReader, readEvents, textOf } from "../src/core/events.ts";
 import { blocks, inline, safeUrl } from "../src/core/markdown.ts";
 import { bodyFor, endpointOf, readAnswer } from "../src/core/playground.ts";
@@ -31,6 +31,18 @@ test("D10: a tool's result is in the card of its call, also of parallel ones and
   assert.equal(shown.at(-1)?.parts.length, 1, "a result without a call is shown all the same");
   const unnamed = paired([{ role: "model", index: 0, parts: [call(""), call("", "g")] }, { role: "tool", index: 1, parts: [result("", "first"), result("", "second")] }]);
   assert.deepEqual(unnamed.flatMap(({ parts }) => parts).filter(isCard).map(({ call, result }) => [call.name, result?.text]), [["f", "first"], ["g", "second"]]);
+});
+
+test("D10: pieces of one answer are one text, with its sources behind it; what a user sent in parts stays in parts", () => {
+  const text = (value: string) => ({ type: "text" as const, text: value });
+  const source = { type: "citation" as const, url: "https://e.example/" };
+  const call = { type: "tool_call" as const, id: "1", name: "f", arguments: {} };
+  assert.deepEqual(joined([text("Ra"), source, text("men"), call, text("a"), text("b")]), [text("Ramen"), source, call, text("ab")]);
+  const cut = { type: "text" as const, text: "begun", truncated: true, chars: 100 };
+  assert.deepEqual(joined([cut, text("x")]), [cut, text("x")], "behind what is left out nothing can be joined");
+  assert.deepEqual(joined([text("Ra"), { ...cut, text: "men" }]), [{ type: "text", text: "Ramen", truncated: true, chars: 102 }]);
+  const turns: Turn[] = [{ role: "user", index: 0, parts: [text("a"), text("b")] }];
+  assert.equal(paired(turns)[0]?.parts.length, 2);
 });
 
 test("D11: Markdown is text, its links lead to web pages only, and images stay as they are written", () => {

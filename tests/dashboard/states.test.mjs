@@ -76,12 +76,12 @@ test("D27 without a network the page says so, keeps what it shows, and goes on w
   const page = await dashboard.open({ path: "gw/logs" });
   await page.locator(".log-table tbody tr").first().waitFor();
   await page.context().setOffline(true);
-  await page.getByText("This machine is offline").waitFor();
+  await page.locator(".banner", { hasText: "This machine is offline" }).waitFor();
   await page.getByRole("button", { name: "Refresh (r)" }).click();
   await page.getByText("Tollgate cannot be reached").waitFor();
   assert.ok((await page.locator(".log-table tbody tr").count()) > 0);
   await page.context().setOffline(false);
-  await page.getByText("This machine is offline").waitFor({ state: "detached" });
+  await page.locator(".banner").waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Try again" }).click();
   await page.getByText("Tollgate cannot be reached").waitFor({ state: "detached" });
   await page.context().close();

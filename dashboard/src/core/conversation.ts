@@ -44,7 +44,7 @@ export function paired(turns: Turn[]): ShownTurn[] {
   const shown: ShownTurn[] = [];
   for (const { role, index, parts } of turns) {
     const kept: Shown[] = [];
-    for (const part of parts) {
+    for (const part of isModel(role) ? joined(parts) : parts) {
       if (part.type === "tool_call") {
         const card = { call: part, result: null };
         cards.push(card);
@@ -62,6 +62,29 @@ export function paired(turns: Turn[]): ShownTurn[] {
     if (kept.length > 0 || parts.length === 0) shown.push({ role, index, parts: kept });
   }
   return shown;
+}
+
+export function isModel(role: string): boolean {
+  return role === "assistant" || role === "model";
+}
+
+/**
+ * Providers give one text in pieces: a stream's, or those between citations. Pieces that follow each other are one text; sources that
+ * stand between them come behind it.
+ */
+export function joined(parts: Part[]): Part[] {
+  const all: Part[] = [];
+  let sources: Part[] = [];
+  for (const part of parts) {
+    const last = all.at(-1);
+    if (part.type === "citation" && last?.type === "text") sources.push(part);
+    else if (part.type === "text" && last?.type === "text" && !last.truncated) all[all.length - 1] = { ...part, text: last.text + part.text, ...(part.chars !== undefined && { chars: last.text.length + part.chars }) };
+    else {
+      all.push(...sources, part);
+      sources = [];
+    }
+  }
+  return [...all, ...sources];
 }
 
 export function isCard(shown: Shown): shown is { call: ToolCall; result: ToolResult | null } {

@@ -1,7 +1,7 @@
 // A conversation, drawn from what the API makes of a log. Whatever the format was, this draws it.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { isCard, paired, readJson, roughTokens, type Conversation, type Part, type Shown, type ToolCall, type ToolResult } from "../core/conversation.ts";
+import { isCard, isModel, paired, readJson, roughTokens, type Conversation, type Part, type Shown, type ToolCall, type ToolResult } from "../core/conversation.ts";
 import { integer, plural, visible } from "../core/format.ts";
 import { gatewayPath, queryOf, result } from "../state/api.ts";
 import { textMode } from "../state/preferences.ts";
@@ -125,7 +125,7 @@ function Turns({ id, value, offset, hidden }: { id: string; value: Conversation;
 const ROLES = ["system", "developer", "user", "assistant", "tool"];
 
 function roleClass(role: string): string {
-  return ROLES.includes(role) ? role : role === "model" ? "assistant" : "other";
+  return ROLES.includes(role) ? role : isModel(role) ? "assistant" : "other";
 }
 
 function Parameters({ value }: { value: Conversation }) {

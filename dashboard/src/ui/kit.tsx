@@ -90,8 +90,13 @@ export function Dialog({ title, onClose, children, class: name = "", closable = 
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
+    const opener = document.activeElement;
     dialog.current?.showModal();
-    return () => dialog.current?.close();
+    return () => {
+      dialog.current?.close();
+      // The browser gives the focus back only while the dialog is still in the page.
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+    };
   }, []);
   return (
     <dialog ref={dialog} class={name} aria-labelledby={id} onCancel={(event) => (event.preventDefault(), closable && onClose())} onKeyDown={(event) => event.stopPropagation()}>
