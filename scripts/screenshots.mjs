@@ -27,13 +27,11 @@ await main(import.meta.url, async (args) => {
     process.exit(status ?? 1);
   }
   const { chromium } = await import("playwright-core");
-  const { withNewFiles } = await import("../tests/dashboard/browser.mjs");
   const { gateway, token, account, name } = await startDemo({ requests: Number(values.requests ?? 2400) });
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: CHROMIUM_ARGS });
   const place = `${gateway.url}/dashboard/${account}/${name}`;
   const opened = async (width, height, colorScheme) => {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme, reducedMotion: "reduce", timezoneId: "UTC" });
-    await withNewFiles(context);
     const page = await context.newPage();
     page.on("pageerror", (error) => say(`page error: ${error.message}`));
     page.on("console", (message) => message.type() === "error" && say(`console: ${message.text()}`));

@@ -49,7 +49,6 @@ pub fn root(asked: &Incoming, runtime: &Runtime) -> Response {
     let mut shown = json!({
         "name": "tollgate",
         "version": env!("CARGO_PKG_VERSION"),
-        "time": crate::base::timestamp::format(now()),
         "openapi": "/openapi.json",
         "health": "/health",
     });
@@ -258,6 +257,7 @@ async fn me(caller: &Caller, session: Option<&Session>, runtime: &Runtime) -> Re
     let until = [session.map(|session| session.until), expires_at].into_iter().flatten().min();
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "time": crate::base::timestamp::format(now()),
         "actor": {
             "kind": kind,
             "name": name,

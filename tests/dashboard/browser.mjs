@@ -29,7 +29,6 @@ export class Dashboard {
   /** A browser of its own, signed in with a token unless that is null. */
   async open({ token = TOKEN, path = "", width = 1440, height = 900, ...context } = {}) {
     const opened = await this.browser.newContext({ viewport: { width, height }, reducedMotion: "reduce", ...context });
-    await withNewFiles(opened);
     const page = await opened.newPage();
     page.setDefaultTimeout(30_000);
     this.watch(page);
@@ -73,31 +72,6 @@ export class Dashboard {
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
     return violations.filter(({ impact }) => ["serious", "critical"].includes(impact)).map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 160)).join(" | ")}`);
   }
-}
-
-/**
- * For work on the page: with DASHBOARD_DIST=1 its files come from dashboard/dist, and only the rest from the built Worker,
- * which then need not be built anew for each change. The headers are the Worker's.
- */
-export async function withNewFiles(context) {
-  if (!process.env.DASHBOARD_DIST) return;
-  const dist = new URL("../../dashboard/dist/", import.meta.url);
-  const types = { js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
-  await context.route("**/dashboard/assets/*", (route) => {
-    const name = new URL(route.request().url()).pathname.replace("/dashboard/", "");
-    return route.fulfill({ contentType: types[name.split(".").at(-1)], body: readFileSync(new URL(name, dist)) });
-  });
-  await context.route(/\/dashboard\//, async (route) => {
-    if (route.request().resourceType() !== "document") return route.fallback();
-    const response = await route.fetch();
-    return route.fulfill({ response, body: readFileSync(new URL("index.html", dist)) });
-  });
-}
-
-/** Options of a test that needs a route which this version of the API may not have; it is then skipped, and says why. */
-export function needs(path) {
-  const { paths } = JSON.parse(readFileSync(new URL("../../src/openapi.json", import.meta.url), "utf8"));
-  return Object.keys(paths).some((known) => known.endsWith(path)) ? {} : { skip: `the API has no …${path} yet` };
 }
 
 /** Requests with metadata, of two models and a few errors; gives the answers' log ids, the oldest first. */

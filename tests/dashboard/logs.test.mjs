@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { until } from "../e2e/harness.mjs";
-import { Dashboard, needs, rowIds, seeded } from "./browser.mjs";
+import { Dashboard, rowIds, seeded } from "./browser.mjs";
 
 let dashboard;
 let gateway;
@@ -88,7 +88,7 @@ test("J and K walk exactly the list, over the end of a page; the drawer follows"
   await page.context().close();
 });
 
-test("the drawer shows what was said, sent and answered, and its cost", needs("/logs/{id}/conversation"), async () => {
+test("the drawer shows what was said, sent and answered, and its cost", async () => {
   const id = ids[0];
   const page = await dashboard.open({ path: `gw/logs?log=${id}` });
   const drawer = page.locator(".drawer");

@@ -6,8 +6,8 @@ const AGREEMENT_MS = 10_000;
 let ahead = 0;
 
 /** Learns from what an answer that has just come says of the time. */
-export function learnTime(said: string | undefined, own = Date.now()): void {
-  const theirs = Date.parse(said ?? "");
+export function learnTime(said: string, own = Date.now()): void {
+  const theirs = Date.parse(said);
   if (Number.isNaN(theirs)) return;
   ahead = Math.abs(theirs - own) < AGREEMENT_MS ? 0 : theirs - own;
 }

@@ -2,14 +2,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { ComponentChildren } from "preact";
-import { cost, visible } from "../core/format.ts";
+import { cost, integer, UNKNOWN, visible } from "../core/format.ts";
 import { explain, messageFor } from "../core/words.ts";
-import { accountPath, api, gatewayPath, result } from "../state/api.ts";
+import { accountPath, api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { useResource, type Resource } from "../state/resource.ts";
-import { place } from "../state/router.ts";
+import { pathTo, place } from "../state/router.ts";
 import { isAdmin, may } from "../state/session.ts";
 import { toast } from "../state/toasts.ts";
-import type { ProviderConfig, Token } from "../state/types.ts";
+import type { Log, ProviderConfig, Token } from "../state/types.ts";
 import { Button, CodeBlock, Dialog, Empty, Field, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
 
 export function KeysPage() {
@@ -165,7 +165,7 @@ function StoredKeys() {
           ) : (
             <div class="scroll-x" tabIndex={0} role="group" aria-label="Stored keys">
               <table class="plain-table">
-                <thead><tr><th>Provider</th><th>Alias</th><th>Key</th><th>Stored</th><th><span class="read-only">Actions</span></th></tr></thead>
+                <thead><tr><th>Provider</th><th>Alias</th><th>Key</th><th>Stored</th><th>Last used</th><th><span class="read-only">Actions</span></th></tr></thead>
                 <tbody>
                   {all.map((key) => (
                     <tr key={key.id}>
@@ -173,6 +173,7 @@ function StoredKeys() {
                       <td>{visible(key.alias)}</td>
                       <td><code>{key.secret_preview ? `…${key.secret_preview}` : key.secret_id}</code></td>
                       <td class="nowrap"><Time at={key.modified_at} relative /></td>
+                      <td class="nowrap"><LastUse of={key} /></td>
                       <td class="actions"><TestCall provider={key.provider_slug} alias={key.alias} />{may("edit") && <Button kind="quiet" class="danger" onClick={() => void remove(key)}>Delete</Button>}</td>
                     </tr>
                   ))}
@@ -185,6 +186,18 @@ function StoredKeys() {
       {isMaking.value && <NewKey keys={keys} close={() => (isMaking.value = false)} />}
     </Panel>
   );
+}
+
+/** So many of the newest logs tell when a key was used last. */
+const LOOKED_THROUGH = 10_000;
+
+function LastUse({ of: { provider_slug, alias } }: { of: ProviderConfig }) {
+  const filters = JSON.stringify([{ key: "provider", operator: "eq", value: [provider_slug] }, { key: "credential_alias", operator: "eq", value: [alias] }]);
+  const last = useResource(`last use ${provider_slug} ${alias}`, (signal) => result<Log[]>(gatewayPath(`/logs${queryOf({ per_page: 1, examine: LOOKED_THROUGH, filters })}`), { signal }));
+  if (last.error) return <span class="faint" title={explain(last.error).title}>{UNKNOWN}</span>;
+  const log = last.value?.[0];
+  if (!log) return <span class="faint" title={`In none of the newest ${integer(LOOKED_THROUGH)} logs`}>{last.value ? "not lately" : ""}</span>;
+  return <a href={pathTo("logs", log.id)}><Time at={log.created_at} relative /></a>;
 }
 
 /** Asks the provider for its models, which costs nothing. */

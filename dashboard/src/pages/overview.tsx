@@ -223,29 +223,26 @@ function Errors({ totals }: { totals: Figures | undefined }) {
     return (await api<Facets>(gatewayPath(`/logs/facets${queryOf({ fields: "status_code", ...filterQuery(wanted) })}`), { signal })).result;
   });
   const layers = LAYERS.map(([layer, name]) => ({ name, count: totals?.errors_by_layer[layer] ?? 0 })).filter(({ count }) => count > 0);
-  const isMissing = (facets.error as { status?: number } | null)?.status === 404;
   return (
     <Panel title="Errors" actions={<span class="note">{layers.map(({ name, count }) => `${name} ${integer(count)}`).join(" · ")}</span>}>
-      {isMissing ? <p class="panel-body"><a href={linkTo("logs", { f: encode(failed) })}>All that failed</a></p> : (
-        <Loaded of={facets} lines={4}>
-          {({ fields }) => {
-            const errors = fields.status_code ?? [];
-            if (errors.length === 0) return <Empty title="No errors" />;
-            return (
-              <table class="plain-table fixed">
-                <tbody>
-                  {errors.slice(0, 10).map(({ value, count }) => (
-                    <tr key={String(value)}>
-                      <td><a href={linkTo("logs", { f: [encode(failed), encode({ key: "status_code", operator: "eq", values: [String(value)] })] })}>{value === null ? "no status" : `status ${String(value)}`}</a></td>
-                      <td class="right count">{integer(count)}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            );
-          }}
-        </Loaded>
-      )}
+      <Loaded of={facets} lines={4}>
+        {({ fields }) => {
+          const errors = fields.status_code ?? [];
+          if (errors.length === 0) return <Empty title="No errors" />;
+          return (
+            <table class="plain-table fixed">
+              <tbody>
+                {errors.slice(0, 10).map(({ value, count }) => (
+                  <tr key={String(value)}>
+                    <td><a href={linkTo("logs", { f: [encode(failed), encode({ key: "status_code", operator: "eq", values: [String(value)] })] })}>{value === null ? "no status" : `status ${String(value)}`}</a></td>
+                    <td class="right count">{integer(count)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          );
+        }}
+      </Loaded>
     </Panel>
   );
 }

@@ -1,7 +1,7 @@
 // Who is signed in, and what they may do. What they may not do is not offered.
 import { signal } from "@preact/signals";
 import { learnTime } from "../core/clock.ts";
-import { expired, send, signIns } from "./api.ts";
+import { expired, result, send, signIns } from "./api.ts";
 import { place } from "./router.ts";
 
 export type Permission = "read" | "read_metadata" | "edit" | "run" | "feedback";
@@ -9,15 +9,14 @@ export type Permission = "read" | "read_metadata" | "edit" | "run" | "feedback";
 export interface Me {
   version: string;
   /** The server's clock. */
-  time?: string;
+  time: string;
   actor: {
     kind: "token" | "access" | "admin";
     name: string;
     token_id: string | null;
     permissions: Permission[];
     account: string | null;
-    gateways?: string[] | null;
-    gateway?: string | null;
+    gateways: string[] | null;
     expires_at: string | number | null;
   };
   accounts: string[];
@@ -28,17 +27,10 @@ export interface Me {
 export const me = signal<Me | null | undefined>(undefined);
 export const meError = signal<unknown>(null);
 
-/** Routes of the dashboard answer with the envelope of the control plane, or with the value itself. */
-async function readMe(answer: Response): Promise<Me> {
-  const body = (await answer.json()) as { result?: Me } & Me;
-  const found = body.result ?? body;
-  return (found as { me?: Me }).me ?? found;
-}
-
 export async function loadMe(): Promise<void> {
   meError.value = null;
   try {
-    const found = await readMe(await send("/dashboard/me"));
+    const found = await result<Me>("/dashboard/me");
     learnTime(found.time);
     me.value = found;
     expired.value = false;

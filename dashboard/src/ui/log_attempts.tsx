@@ -1,6 +1,6 @@
 // What was tried for one call, as a waterfall.
 import { duration, visible } from "../core/format.ts";
-import { gatewayPath, queryOf, result } from "../state/api.ts";
+import { gatewayPath, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { pathTo } from "../state/router.ts";
 import type { Attempt, Log } from "../state/types.ts";
@@ -8,20 +8,8 @@ import { Icon } from "./icons.tsx";
 import { Loaded, Time } from "./kit.tsx";
 
 export function AttemptsTab({ log }: { log: Log }) {
-  const attempts = useResource(`attempts ${log.id}`, (signal) => attemptsOf(log, signal), { keep: false });
+  const attempts = useResource(`attempts ${log.id}`, (signal) => result<Attempt[]>(gatewayPath(`/logs/${encodeURIComponent(log.id)}/attempts`), { signal }), { keep: false });
   return <Loaded of={attempts}>{(all) => <Waterfall attempts={all} current={log.id} />}</Loaded>;
-}
-
-async function attemptsOf(log: Log, signal: AbortSignal): Promise<Attempt[]> {
-  try {
-    return await result<Attempt[]>(gatewayPath(`/logs/${encodeURIComponent(log.id)}/attempts`), { signal });
-  } catch (error) {
-    if ((error as { status?: number }).status !== 404) throw error;
-    // A server from before this route: the attempts of a call share its event id.
-    const filters = JSON.stringify([{ key: "event_id", operator: "eq", value: [log.event_id] }]);
-    const logs = await result<Log[]>(gatewayPath(`/logs${queryOf({ filters, per_page: 50, order_by_direction: "asc" })}`), { signal });
-    return logs.map((one) => ({ step: one.step, attempt: one.attempt, provider: one.provider, model: one.model || null, status: one.status_code, started_at: one.created_at, duration: one.duration, ttfb: one.timings.latency, error: one.error, log_id: one.id }));
-  }
 }
 
 function Waterfall({ attempts, current }: { attempts: Attempt[]; current: string }) {
