@@ -53,8 +53,8 @@ await main(import.meta.url, async (args) => {
   };
   if (values.all) {
     fs.mkdirSync(values.all, { recursive: true });
-    for (const theme of ["light", "dark"]) {
-      for (const width of WIDTHS) {
+    for (const theme of (process.env.T17 ?? "light,dark").split(",")) {
+      for (const width of (process.env.W17?.split(",").map(Number) ?? WIDTHS)) {
         const page = await opened(width, width < 500 ? 780 : 900, theme);
         for (const path of PAGES.filter((path) => path.startsWith(values.only ?? ""))) {
           await page.goto(`${place}/${path}`);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytes, change, compact, cost, dateTime, duration, integer, percent, visible, when } from "../src/core/format.ts";
 
-const plain = (text: string) => text.replaceAll("\u2009", " ");
+const plain = (text: string) => text.replaceAll("\u202f", " ");
 
 test("D28: a cost below a cent has six significant digits, an unknown one is a dash and never 0", () => {
   const shown: [number | null, string][] = [[null, "–"], [0, "$0"], [0.000123, "$0.000123"], [0.0000001234567, "$0.000000123457"], [0.00123456789, "$0.00123457"], [0.0123, "$0.0123"], [0.5, "$0.5000"], [1, "$1.00"], [1234567.891, "$1 234 567.89"], [-0.5, "−$0.5000"]];
@@ -11,7 +11,7 @@ test("D28: a cost below a cent has six significant digits, an unknown one is a d
 });
 
 test("D28: tokens have thin separators, durations a unit that fits", () => {
-  assert.equal(integer(1234567), "1\u2009234\u2009567");
+  assert.equal(integer(1234567), "1\u202f234\u202f567");
   assert.deepEqual([0, 999, 1000, 999_700, 1_234_567, 12.3456].map(compact), ["0", "999", "1k", "1M", "1.23M", "12.3"]);
   assert.deepEqual([12, 999, 1234, 12_340, 61_000, 119_900, 3_720_000, 86_400_000, 90 * 3_600_000].map((ms) => plain(duration(ms))), ["12 ms", "999 ms", "1.23 s", "12.3 s", "1 min 1 s", "2 min", "1 h 2 min", "24 h", "4 days"]);
   assert.deepEqual([0, 999, 1500, 2_000_000].map((size) => plain(bytes(size))), ["0 B", "999 B", "1.5 KB", "2 MB"]);

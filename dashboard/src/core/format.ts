@@ -1,7 +1,8 @@
 // Numbers, money, sizes and times as the dashboard shows them.
 import { now as serverNow } from "./clock.ts";
 
-const THIN = "\u2009";
+/** Narrow, and no place for the end of a line. */
+const THIN = "\u202f";
 /** What stands where a value is not known. */
 export const UNKNOWN = "–";
 

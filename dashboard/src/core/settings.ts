@@ -24,7 +24,7 @@ export interface SettingField {
 /** Which settings belong together. What is in no group is at the end, under "Others". */
 export const GROUPS: { name: string; keys: string[] }[] = [
   { name: "Access", keys: ["authentication", "byok_only", "cors", "provider_cookies", "resign"] },
-  { name: "Logs", keys: ["collect_logs", "log_management", "log_management_strategy", "log_retention_days", "log_body_retention_days", "log_classification", "session_from", "stream_usage"] },
+  { name: "Logs", keys: ["collect_logs", "log_management", "log_management_strategy", "log_retention_days", "log_body_retention_days", "session_from", "stream_usage"] },
   { name: "Cache", keys: ["cache_ttl", "cache_invalidate_on_update"] },
   { name: "Limits", keys: ["rate_limiting_limit", "rate_limiting_interval", "rate_limiting_technique", "rate_limiting_rules", "spend_limits", "unknown_model", "custom_cost"] },
   { name: "Retries and time", keys: ["retry_max_attempts", "retry_delay", "retry_backoff", "max_calls", "circuit_breaker", "first_byte_timeout", "idle_timeout"] },
@@ -32,11 +32,13 @@ export const GROUPS: { name: string; keys: string[] }[] = [
 ];
 
 /** Fields that older or other clients send and Tollgate keeps without acting on them. */
-export const KEPT = ["dlp", "guardrails", "logpush", "logpush_public_key", "otel", "store_id", "stripe", "workers_ai_billing_mode", "zdr"];
+export const KEPT = ["dlp", "guardrails", "log_classification", "logpush", "logpush_public_key", "otel", "store_id", "stripe", "workers_ai_billing_mode", "zdr"];
 
 const HELP: Record<string, string> = {
   authentication: "Callers need a token of Tollgate's that may run.",
-  byok_only: "Only keys that callers bring along are used.",
+  byok_only: "The operator's PROVIDER_KEYS are not used.",
+  provider_cookies: "Whether cookies pass in both directions.",
+  resign: "Requests that AWS's clients have signed are signed anew, with the stored key.",
   cache_ttl: "Seconds for which an answer is given again. 0 is off.",
   cache_invalidate_on_update: "A change of these settings empties the cache.",
   collect_logs: "Whether requests leave logs. Sums are counted in any case.",

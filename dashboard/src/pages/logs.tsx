@@ -165,7 +165,7 @@ export function LogsPage() {
               <table class={`log-table ${list.isLoading && list.isOld ? "stale" : ""}`} style={{ minWidth: `${leastWidth(columns.infos, columns.widths)}px` }} role="grid" aria-label="Logs" aria-busy={list.isLoading}>
                 <colgroup>
                   {columns.infos.map(({ id, width, grows }) => (
-                    <col key={id} style={grows && !columns.widths[id] ? {} : { width: `${columns.widths[id] ?? width}px` }} />
+                    <col key={id} class={`col-${id}`} style={grows && !columns.widths[id] ? {} : { width: `${columns.widths[id] ?? width}px` }} />
                   ))}
                 </colgroup>
                 <thead>
