@@ -1,5 +1,5 @@
 // `npm run screenshots` makes the README's two pictures from the demonstration. With `-- --all FOLDER` it makes pictures of every
-// page, in both themes and at three widths, for a person to look at.
+// page, in both themes and at three widths, for a person to look at; `--only log` and `--widths 360,1280` make fewer.
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";
@@ -19,7 +19,8 @@ async function settled(page) {
 }
 
 await main(import.meta.url, async (args) => {
-  const { values } = parseArgs({ args, options: { all: { type: "string" }, only: { type: "string" }, requests: { type: "string" } } });
+  const { values } = parseArgs({ args, options: { all: { type: "string" }, only: { type: "string" }, widths: { type: "string" }, requests: { type: "string" } } });
+  const widths = values.widths?.split(",").map(Number) ?? WIDTHS;
   if (process.env.TOLLGATE_DEMO !== "inside") {
     ensurePackages();
     build();
@@ -53,8 +54,8 @@ await main(import.meta.url, async (args) => {
   };
   if (values.all) {
     fs.mkdirSync(values.all, { recursive: true });
-    for (const theme of (process.env.T17 ?? "light,dark").split(",")) {
-      for (const width of (process.env.W17?.split(",").map(Number) ?? WIDTHS)) {
+    for (const theme of ["light", "dark"]) {
+      for (const width of widths) {
         const page = await opened(width, width < 500 ? 780 : 900, theme);
         for (const path of PAGES.filter((path) => path.startsWith(values.only ?? ""))) {
           await page.goto(`${place}/${path}`);

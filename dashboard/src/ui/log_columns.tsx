@@ -1,11 +1,15 @@
 // Which columns the list of logs has, in which order and how wide.
-import { useSignal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { columnsOf, COLUMNS, DEFAULT_COLUMNS, isDefault, moved, NARROW_COLUMNS, readColumns, type ColumnInfo } from "../core/columns.ts";
 import { recall, remember } from "../state/preferences.ts";
 import { query, setQuery } from "../state/router.ts";
 import { ofGateway } from "../state/session.ts";
 import { Icon } from "./icons.tsx";
 import { Button, IconButton, Menu } from "./kit.tsx";
+
+const wide = window.matchMedia("(min-width: 1400px)");
+const isWide = signal(wide.matches);
+wide.addEventListener("change", () => (isWide.value = wide.matches));
 
 export interface Columns {
   ids: string[];
@@ -22,8 +26,8 @@ export function useColumns(): Columns {
   const ids = readColumns(query.value.get("cols")) ?? readColumns(kept.value) ?? DEFAULT_COLUMNS;
   return {
     ids,
-    // Beside an open log there is room for a few, unless the reader has chosen columns.
-    infos: columnsOf(query.value.has("log") && isDefault(ids) ? NARROW_COLUMNS : ids),
+    // Beside an open log there is room for a few, unless the reader has chosen columns; in a narrow window what was said comes before metadata.
+    infos: columnsOf(!isDefault(ids) ? ids : query.value.has("log") ? NARROW_COLUMNS : isWide.value ? ids : ids.filter((id) => id !== "metadata")),
     widths: widths.value,
     resize: (id, width) => {
       widths.value = { ...widths.value, [id]: width };
