@@ -1,6 +1,8 @@
 //! From one API's language to another's: requests on their way to a provider, answers on their way back. Each format is read into
 //! one form and written out of it (`model`), and a stream is read and written by the machines that read and write whole answers.
 
+#[cfg(test)]
+mod agent_tests;
 pub mod answer;
 pub mod capability;
 pub mod chat;
@@ -11,6 +13,7 @@ pub mod json;
 pub mod messages;
 pub mod model;
 pub mod names;
+mod notes;
 #[cfg(test)]
 mod property_tests;
 pub mod responses;

@@ -2,7 +2,7 @@
 //! reads into these and writes out of them, so that five formats need five readers and five writers.
 
 use crate::translate::json::Json;
-use crate::translate::names::Names;
+pub use crate::translate::notes::{Dropped, Notes};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
@@ -47,6 +47,8 @@ pub struct Sampling {
 pub enum Role {
     User,
     Assistant,
+    /// Instructions in the middle of a conversation.
+    System,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -262,44 +264,6 @@ pub struct Untranslatable {
     /// Such as `messages[2].content[0]`.
     pub field: String,
     pub why: String,
-}
-
-/// What was left out of a request because the other format has no place for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dropped(Vec<String>);
-
-/// What a translation leaves for the answer and for the caller to know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    pub dropped: Dropped,
-    pub names: Names,
-    /// The answer's schema stands in the request as a tool.
-    pub json_tool: bool,
-}
-
-// === impl Dropped ===
-
-impl Dropped {
-    pub fn note(&mut self, field: impl Into<String>) {
-        let field = field.into();
-        if !self.0.contains(&field) {
-            self.0.push(field);
-        }
-    }
-
-    pub fn note_if(&mut self, given: bool, field: &str) {
-        if given {
-            self.note(field);
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn fields(&self) -> &[String] {
-        &self.0
-    }
 }
 
 // === impl Block ===

@@ -16,7 +16,7 @@ const CALLERS: [Format; 4] = [Format::Chat, Format::Responses, Format::Messages,
 const MODELS: [&str; 6] =
     ["claude-sonnet-4-5", "claude-opus-5", "gemini-2.5-pro", "gemini-3-pro", "gpt-5", "mistral-large"];
 
-type Sent = Vec<(String, Json)>;
+pub type Sent = Vec<(String, Json)>;
 
 /// How many cases a fuzz has: `FUZZ_CASES=1000000 cargo test --release fuzz` looks longer.
 fn fuzz_cases() -> u32 {
@@ -72,7 +72,7 @@ fn back(caller: Format, provider: Format) -> Return {
     Return::new(caller, provider, &translated, &asked, "log_1", "m", 7)
 }
 
-fn parsed(stream: &str) -> Vec<(String, Value)> {
+pub fn parsed(stream: &str) -> Vec<(String, Value)> {
     let events = stream.split("\n\n").filter(|event| !event.is_empty());
     events
         .map(|event| {
@@ -84,7 +84,7 @@ fn parsed(stream: &str) -> Vec<(String, Value)> {
 }
 
 /// What a provider sends in a stream.
-fn sent(provider: Format, events: &[Event]) -> Sent {
+pub fn sent(provider: Format, events: &[Event]) -> Sent {
     let mut writer: Box<dyn Writer> = match provider {
         Format::Chat => Box::new(chat::write::ChatWriter::new(7, true)),
         Format::Responses => Box::new(responses::write::ResponsesWriter::new(7, Echo::default())),
@@ -149,7 +149,7 @@ fn sent_by_bedrock(events: &[Event]) -> Sent {
 }
 
 /// The same as one document.
-fn document(provider: Format, events: &[Event]) -> Json {
+pub fn document(provider: Format, events: &[Event]) -> Json {
     let answer = Answer::of(events);
     match provider {
         Format::Chat => chat::write::write(&answer, 7),

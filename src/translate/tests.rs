@@ -709,6 +709,72 @@ fn case_44_to_46_tools_and_thinking_as_anthropic_takes_them() {
 }
 
 #[test]
+fn case_49_an_error_of_bedrock_has_the_form_of_messages() {
+    let told = failure::of_body(400, r#"{"message":"The model does not count tokens."}"#);
+    let expected = json!({ "type": "invalid_request_error", "message": "The model does not count tokens." });
+    assert_eq!(plain(&error(Format::Messages, &told))["error"], expected);
+}
+
+#[test]
+fn instructions_keep_their_place_where_the_format_has_one() {
+    let body = json!({ "model": "m", "messages": [
+        { "role": "system", "content": "first" }, { "role": "user", "content": "a" },
+        { "role": "developer", "content": "later" }, { "role": "user", "content": "b" }] });
+    let responses = sent(Format::Chat, Format::Responses, "gpt-5", &body);
+    assert_eq!(responses["instructions"], "first");
+    assert_eq!(responses["input"][1]["role"], "developer");
+    let messages = translated(Format::Chat, Format::Messages, CLAUDE, &body);
+    assert_eq!(plain(&messages.body)["system"][1]["text"], "later");
+    assert_eq!(plain(&messages.body)["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(messages.notes.dropped.fields(), ["the place of a system message behind others"]);
+}
+
+#[test]
+fn what_openais_and_mistrals_models_refuse_is_not_sent_to_them() {
+    let id = "user_".repeat(40);
+    let body = json!({ "model": "m", "max_tokens": 200_000, "temperature": 0.5, "metadata": { "user_id": id }, "thinking": { "type": "enabled", "budget_tokens": 31_999 },
+        "messages": [{ "role": "user", "content": "a" }, { "role": "assistant", "content": [{ "type": "thinking", "thinking": "hm", "signature": "s" }, { "type": "tool_use", "id": "toolu_01", "name": "f", "input": {} }] },
+            { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "toolu_01", "content": "1" }] }] });
+    let to_gpt = sent(Format::Messages, Format::Responses, "gpt-5", &body);
+    assert_eq!((to_gpt.get("temperature"), &to_gpt["max_output_tokens"]), (None, &json!(128_000)));
+    assert_eq!(to_gpt["reasoning"]["effort"], "high");
+    assert_eq!(to_gpt["user"].as_str().unwrap().len(), 64);
+    let old = translated(Format::Messages, Format::Chat, "gpt-4o", &body);
+    assert_eq!(old.body.get("reasoning_effort"), None);
+    assert!(old.notes.dropped.fields().contains(&"thinking".to_owned()));
+    let mistral = sent(Format::Messages, Format::Chat, "mistral-large-latest", &body);
+    let call = mistral["messages"][1]["tool_calls"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((call.len(), &mistral["messages"][2]["tool_call_id"]), (9, &json!(call)));
+    assert_eq!((mistral.get("user"), mistral.get("stream_options")), (None, None));
+    let kimi = sent(Format::Messages, Format::Chat, "kimi-k2", &body);
+    assert_eq!(kimi["messages"][1]["reasoning_content"], "hm");
+}
+
+#[test]
+fn the_signature_of_a_text_of_gemini_comes_back_at_its_place() {
+    let answer = json!({ "responseId": "r", "candidates": [{ "content": { "parts": [{ "text": "yes" }, { "text": "", "thoughtSignature": "c2ln" }] }, "finishReason": "STOP" }] });
+    let got = whole(Format::Messages, Format::Gemini, &answer);
+    let next = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }, { "role": "assistant", "content": got["content"] }, { "role": "user", "content": "more" }] });
+    let sent = sent(Format::Messages, Format::Gemini, GEMINI_3, &next);
+    assert_eq!(sent["contents"][1]["parts"], json!([{ "text": "yes", "thoughtSignature": "c2ln" }]));
+    // Anthropic does not get what it did not sign.
+    let sent = self::sent(Format::Messages, Format::Messages, CLAUDE, &next);
+    assert_eq!(sent["messages"][1]["content"], json!([{ "type": "text", "text": "yes" }]));
+}
+
+#[test]
+fn a_search_that_an_agent_offers_beside_its_own_tools_is_left_out() {
+    let mut body = json!({ "model": "m", "input": "hi", "tools": [{ "type": "web_search" }, { "type": "function", "name": "f" }] });
+    let translated = translated(Format::Responses, Format::Messages, CLAUDE, &body);
+    assert_eq!(translated.notes.dropped.fields(), ["tools (web_search)"]);
+    body["tools"] = json!([{ "type": "web_search" }]);
+    assert_eq!(refused(Format::Responses, Format::Messages, CLAUDE, &body), "tools (web_search)");
+    body["tools"] = json!([]);
+    body["previous_response_id"] = "resp_1".into();
+    assert_eq!(refused(Format::Responses, Format::Messages, CLAUDE, &body), "previous_response_id");
+}
+
+#[test]
 fn case_50_a_second_answer_in_a_stream_is_an_error() {
     let mut second = start(json!({}));
     second["message"]["id"] = "msg_2".into();

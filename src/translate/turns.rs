@@ -1,12 +1,30 @@
 //! Turns in the form that Anthropic, Google and Amazon want: roles alternate, results of tools come first, and no text is empty.
 
-use crate::translate::model::{Block, Content, Role, Turn};
+use crate::translate::model::{Block, Content, Notes, Request, Role, Turn};
+
+/// All instructions of a request, for formats that have them in one place.
+pub fn instructions(request: &Request, notes: &mut Notes) -> Vec<Block> {
+    let later = request.turns.iter().filter(|turn| turn.role == Role::System);
+    let later: Vec<Block> = later.flat_map(|turn| &turn.blocks).cloned().collect();
+    notes.dropped.note_if(!later.is_empty(), "the place of a system message behind others");
+    [request.system.clone(), later].concat()
+}
+
+/// The texts of blocks as one; none where there is no text.
+pub fn text(blocks: &[Block]) -> Option<String> {
+    let texts = blocks.iter().filter_map(|block| match &block.content {
+        Content::Text(text) if !text.is_empty() => Some(text.as_str()),
+        _ => None,
+    });
+    let texts: Vec<&str> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
 
 /// Merges turns of one role and leaves out what these providers refuse. A mark for the cache on a block that is left out moves to
 /// the block before it.
 pub fn alternating(turns: &[Turn], keeps_thought: impl Fn(&Content) -> bool) -> Vec<Turn> {
     let mut all: Vec<Turn> = Vec::new();
-    for turn in turns {
+    for turn in turns.iter().filter(|turn| turn.role != Role::System) {
         let blocks = said(&turn.blocks, &keeps_thought);
         match all.last_mut() {
             _ if blocks.is_empty() => {}

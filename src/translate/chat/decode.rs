@@ -136,11 +136,12 @@ pub fn schema(format: &Json) -> Output {
 }
 
 fn decode_message(message: &Json, place: &str, request: &mut Request, notes: &mut Notes) -> Result<(), Untranslatable> {
-    notes.dropped.note_if(message.get("name").is_some() && message.text("role") != Some("function"), "name");
+    // The result of a function has its name, too, which the call tells.
+    let is_result = matches!(message.text("role"), Some("tool" | "function"));
+    notes.dropped.note_if(message.get("name").is_some() && !is_result, "name");
     match message.text("role") {
         Some("system" | "developer") => {
-            notes.dropped.note_if(!request.turns.is_empty(), "the place of a system message behind others");
-            request.system.extend(parts(message, place)?);
+            instruct(request, parts(message, place)?);
         }
         Some("tool" | "function") => {
             let id = message.text("tool_call_id").or_else(|| message.text("name")).unwrap_or_default();
@@ -168,6 +169,15 @@ fn decode_message(message: &Json, place: &str, request: &mut Request, notes: &mu
         _ => push(request, Role::User, parts(message, place)?),
     }
     Ok(())
+}
+
+/// Adds instructions: to those of the whole conversation as long as it has not begun.
+pub fn instruct(request: &mut Request, blocks: Vec<Block>) {
+    if request.turns.is_empty() {
+        request.system.extend(blocks);
+    } else {
+        push(request, Role::System, blocks);
+    }
 }
 
 /// Adds to the last turn if it is of that role.

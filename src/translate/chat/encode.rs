@@ -10,26 +10,22 @@ use crate::translate::model::{
     Untranslatable,
 };
 use crate::translate::names::{id_and_signature, nine, short};
+use crate::translate::turns;
 
 pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json, Untranslatable> {
     let mut body = Json::object().with("model", model);
     let mut messages = Vec::new();
-    let system: Vec<&str> = request
-        .system
-        .iter()
-        .filter_map(|block| match &block.content {
-            Content::Text(text) if !text.is_empty() => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    if !system.is_empty() {
-        messages.push(members! { "role": "system", "content": system.join("\n") });
+    if let Some(text) = turns::text(&request.system) {
+        messages.push(members! { "role": "system", "content": text });
     }
     for (n, turn) in request.turns.iter().enumerate() {
         let place = format!("messages[{n}]");
         match turn.role {
             Role::User => encode_user(turn, &place, model, &mut messages)?,
             Role::Assistant => messages.extend(encode_assistant(turn, model, notes)),
+            Role::System => {
+                messages.extend(turns::text(&turn.blocks).map(|own| members! { "role": "system", "content": own }))
+            }
         }
     }
     body.set("messages", messages);

@@ -34,12 +34,20 @@ pub fn encode(request: &Request, can: &Capabilities, notes: &mut Notes) -> Resul
         messages.push(members! { "role": role, "content": content });
     }
     let mut body = members! { "messages": messages };
-    let system = encode_blocks(&request.system, "system", &mut documents, notes)?;
+    let system = encode_blocks(&turns::instructions(request, notes), "system", &mut documents, notes)?;
     if !system.is_empty() {
         body.set("system", system);
     }
-    let thinks = encode_config(request, can, &turns, &mut body, notes);
-    encode_tools(request, &turns, thinks, &mut body, notes);
+    encode_config(request, can, &turns, &mut body, notes);
+    encode_tools(request, can, &turns, &mut body, notes);
+    if let (Some(Output::Schema { name, description, schema, .. }), true) = (&request.output, can.has_schemas) {
+        let schema = schema::closed(schema, &mut notes.dropped).to_string();
+        let mut format = members! { "schema": schema };
+        format.set_some("name", name.as_ref());
+        format.set_some("description", description.as_ref());
+        let format = members! { "type": "json_schema", "structure": members! { "jsonSchema": format } };
+        body.set("outputConfig", members! { "textFormat": format });
+    }
     if let Some(user) = &request.user {
         body.set("requestMetadata", members! { "user": metadata(user) });
     }
@@ -173,8 +181,7 @@ fn encode_media(media: &Media, number: usize, place: &str) -> Result<Json, Untra
     }
 }
 
-/// Returns whether the model is told to think.
-fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &mut Json, notes: &mut Notes) -> bool {
+fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &mut Json, notes: &mut Notes) {
     let mut config = Json::object();
     let sampling = &request.sampling;
     let max_tokens = match (request.max_tokens, can.max_output) {
@@ -198,8 +205,7 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
         has(|content| matches!(content, Content::ToolUse(_)))
             && !has(|content| matches!(content, Content::Thinking(_) | Content::Redacted(_)))
     });
-    // A schema stands in the request as a tool that must be called.
-    let forced = matches!(request.choice, Some(Choice::Any | Choice::One(_))) || request.output.is_some();
+    let forced = matches!(request.choice, Some(Choice::Any | Choice::One(_))) || is_output_a_tool(request, can);
     let thinks = match request.thinking {
         None | Some(Thinking::Off) => false,
         Some(_) if calls_unthought || forced || max_tokens.is_some_and(|most| most <= LEAST_BUDGET) => {
@@ -254,10 +260,18 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
     if more != Json::object() {
         body.set("additionalModelRequestFields", more);
     }
-    thinks
 }
 
-fn encode_tools(request: &Request, turns: &[Turn], thinks: bool, body: &mut Json, notes: &mut Notes) {
+/// Whether the form of the answer stands in the request as a tool that must be called, for want of another place.
+fn is_output_a_tool(request: &Request, can: &Capabilities) -> bool {
+    match request.output {
+        None => false,
+        Some(Output::Schema { .. }) => !can.has_schemas,
+        Some(Output::Json) => true,
+    }
+}
+
+fn encode_tools(request: &Request, can: &Capabilities, turns: &[Turn], body: &mut Json, notes: &mut Notes) {
     let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let spec = |name: String, description: Option<&String>, schema: Json| {
         let mut spec = members! { "name": name };
@@ -280,13 +294,13 @@ fn encode_tools(request: &Request, turns: &[Turn], thinks: bool, body: &mut Json
             tools.extend(tool.cache.as_ref().map(point));
         }
     }
-    let json = request.output.as_ref().map(|output| match output {
+    let json = request.output.as_ref().filter(|_| is_output_a_tool(request, can)).map(|output| match output {
         Output::Schema { schema, .. } => schema::closed(schema, &mut notes.dropped),
         Output::Json => members! { "type": "object" },
     });
     let has_own = !tools.is_empty();
-    let is_json = json.is_some() && !thinks;
-    if let (Some(schema), true) = (json, is_json) {
+    let is_json = json.is_some();
+    if let Some(schema) = json {
         notes.json_tool = true;
         tools.push(spec(
             JSON_TOOL.to_owned(),

@@ -28,8 +28,7 @@ pub fn encode(request: &Request, model: &str, can: &Capabilities, notes: &mut No
         encode_turn(turn, &turns, model, &format!("messages[{n}]"), &mut contents, notes)?;
     }
     body.set("contents", contents);
-    let system: Vec<Json> = request
-        .system
+    let system: Vec<Json> = turns::instructions(request, notes)
         .iter()
         .filter_map(|block| match &block.content {
             Content::Text(text) if !text.is_empty() => Some(members! { "text": text }),
@@ -151,6 +150,22 @@ fn encode_result(result: &ToolResult, place: &str) -> Result<(Json, Vec<Json>), 
     Ok((response, media))
 }
 
+/// What a file is by its name, as far as Gemini takes it. Without it Google's own word for the file is used.
+fn media_type(url: &str) -> Option<&'static str> {
+    Some(match url.rsplit('.').next()?.to_ascii_lowercase().as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "heic" => "image/heic",
+        "pdf" => "application/pdf",
+        "txt" => "text/plain",
+        "mp3" => "audio/mp3",
+        "wav" => "audio/wav",
+        "mp4" => "video/mp4",
+        _ => return None,
+    })
+}
+
 fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
     match &media.source {
         Source::Inline { media_type, data } => {
@@ -159,7 +174,9 @@ fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
         }
         Source::Text(text) => Ok(members! { "text": text }),
         Source::Url(url) if url.starts_with("gs://") || url.contains("generativelanguage.googleapis.com") => {
-            Ok(members! { "fileData": members! { "fileUri": url } })
+            let mut file = members! { "fileUri": url };
+            file.set_some("mimeType", media_type(url));
+            Ok(members! { "fileData": file })
         }
         Source::Url(_) => {
             Err(Untranslatable::new(place, "Gemini does not fetch this URL, and Tollgate never does; send it inline"))

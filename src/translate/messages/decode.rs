@@ -1,5 +1,6 @@
 //! Requests as clients of Anthropic's Messages API make them. <https://docs.anthropic.com/en/api/messages>
 
+use crate::translate::chat::decode::instruct;
 use crate::translate::json::Json;
 use crate::translate::model::{
     Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Thought,
@@ -57,7 +58,7 @@ pub fn decode(body: &Json, notes: &mut Notes) -> Result<Request, Untranslatable>
         let role = match message.text("role") {
             Some("assistant") => Role::Assistant,
             Some("system") => {
-                request.system.extend(content(message, &format!("messages[{n}]"), notes)?);
+                instruct(&mut request, content(message, &format!("messages[{n}]"), notes)?);
                 continue;
             }
             _ => Role::User,

@@ -25,7 +25,7 @@ pub fn encode(request: &Request, model: &str, can: &Capabilities, notes: &mut No
         (asked, _) => asked.unwrap_or(bound),
     };
     body.set("max_tokens", max_tokens.max(1));
-    let system: Vec<Json> = request.system.iter().filter_map(encode_system).collect();
+    let system: Vec<Json> = turns::instructions(request, notes).iter().filter_map(encode_system).collect();
     if !system.is_empty() {
         body.set("system", system);
     }

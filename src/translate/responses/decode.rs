@@ -1,13 +1,13 @@
 //! Requests as clients of OpenAI's Responses API make them. <https://platform.openai.com/docs/api-reference/responses/create>
 
-use crate::translate::chat::decode::{decode_choice, decode_function, effort, push, schema, source_of_url};
+use crate::translate::chat::decode::{decode_choice, decode_function, effort, instruct, push, schema, source_of_url};
 use crate::translate::json::Json;
 use crate::translate::model::{
     Block, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thought, Tool, ToolResult, ToolUse,
     Untranslatable,
 };
 use crate::translate::names::id_and_signature;
-use crate::translate::signatures::{REDACTED, SIGNED};
+use crate::translate::signatures::{OPENAI, REDACTED, SIGNED};
 
 const KNOWN: &[&str] = &[
     "model",
@@ -52,6 +52,9 @@ pub fn decode(body: &Json, notes: &mut Notes) -> Result<Request, Untranslatable>
     }
     if body.count("top_logprobs").is_some_and(|n| n > 0) {
         return no("top_logprobs", "the model's provider has nothing of the kind");
+    }
+    if body.get("previous_response_id").is_some() {
+        return no("previous_response_id", "Tollgate does not keep this response; send the items of the conversation");
     }
     if body.get("prompt").is_some() {
         return no("prompt", "OpenAI keeps prompts, and the model's provider does not have them");
@@ -131,10 +134,7 @@ fn decode_item(item: &Json, place: &str, request: &mut Request, notes: &mut Note
         "" | "message" => {
             let blocks = parts(item, "content", place)?;
             match item.text("role") {
-                Some("system" | "developer") => {
-                    notes.dropped.note_if(!request.turns.is_empty(), "the place of a system message behind others");
-                    request.system.extend(blocks);
-                }
+                Some("system" | "developer") => instruct(request, blocks),
                 Some("assistant") => push(request, Role::Assistant, blocks),
                 _ => push(request, Role::User, blocks),
             }
@@ -171,7 +171,8 @@ fn decode_item(item: &Json, place: &str, request: &mut Request, notes: &mut Note
             if let Some(data) = sealed.strip_prefix(REDACTED) {
                 push(request, Role::Assistant, vec![Content::Redacted(data.to_owned()).into()]);
             } else {
-                let signature = sealed.strip_prefix(SIGNED).map(str::to_owned);
+                let of_openai = || Some(format!("{OPENAI}{sealed}")).filter(|_| !sealed.is_empty());
+                let signature = sealed.strip_prefix(SIGNED).map(str::to_owned).or_else(of_openai);
                 let thought = Thought { text: thought.join("\n\n"), signature };
                 push(request, Role::Assistant, vec![Content::Thinking(thought).into()]);
             }

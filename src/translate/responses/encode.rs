@@ -9,20 +9,11 @@ use crate::translate::model::{
     Choice, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool, Turn, Untranslatable,
 };
 use crate::translate::names::{safe_id, short};
+use crate::translate::turns;
 
 pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json, Untranslatable> {
     let mut body = Json::object().with("model", model);
-    let system: Vec<&str> = request
-        .system
-        .iter()
-        .filter_map(|block| match &block.content {
-            Content::Text(text) if !text.is_empty() => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    if !system.is_empty() {
-        body.set("instructions", system.join("\n"));
-    }
+    body.set_some("instructions", turns::text(&request.system));
     let mut items = Vec::new();
     for (n, turn) in request.turns.iter().enumerate() {
         encode_turn(turn, &format!("messages[{n}]"), &mut items, notes)?;
@@ -116,6 +107,7 @@ fn encode_turn(turn: &Turn, place: &str, items: &mut Vec<Json>, notes: &mut Note
     let (role, kind) = match turn.role {
         Role::User => ("user", "input_text"),
         Role::Assistant => ("assistant", "output_text"),
+        Role::System => ("developer", "input_text"),
     };
     let mut content: Vec<Json> = Vec::new();
     let flush = |content: &mut Vec<Json>, items: &mut Vec<Json>| {

@@ -1,0 +1,40 @@
+//! What a translation leaves for the answer and for the caller to know.
+
+use crate::translate::names::Names;
+
+/// What was left out of a request because the other format has no place for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped(Vec<String>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub dropped: Dropped,
+    pub names: Names,
+    /// The answer's schema stands in the request as a tool.
+    pub json_tool: bool,
+}
+
+// === impl Dropped ===
+
+impl Dropped {
+    pub fn note(&mut self, field: impl Into<String>) {
+        let field = field.into();
+        if !self.0.contains(&field) {
+            self.0.push(field);
+        }
+    }
+
+    pub fn note_if(&mut self, given: bool, field: &str) {
+        if given {
+            self.note(field);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn fields(&self) -> &[String] {
+        &self.0
+    }
+}
