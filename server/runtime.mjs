@@ -6,7 +6,7 @@ import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { CoreBindings, CoreHeaders, Log, LogLevel, Miniflare, convertV4MiniflareOptions } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as readOptions } from "wrangler";
-import { Failure } from "./base.mjs";
+import { Failure, root } from "./base.mjs";
 import { serveTls } from "./tls.mjs";
 
 /** The entrypoint that the outside reaches. */
@@ -86,6 +86,14 @@ export function read(config) {
   return { name, main, crons: cronTriggers, options, others: externalWorkers };
 }
 
+/**
+ * The binding of the dashboard's files. Cloudflare's router of assets, two Workers more, has nothing to do where the Worker is asked
+ * first. A configuration of an older version names no files, and workerd does not start without the folder.
+ */
+function page({ binding = "ASSETS", directory = join(root, "dashboard/dist") } = {}) {
+  return fs.existsSync(directory) ? { [binding]: { disk: { path: directory } } } : {};
+}
+
 /** Tollgate, as it was built. */
 function tollgate({ name, main, options: { assets, ...options } }, variables, switches) {
   const folder = dirname(main);
@@ -103,8 +111,7 @@ function tollgate({ name, main, options: { assets, ...options } }, variables, sw
       { type: "CompiledWasm", path: join(folder, "index_bg.wasm") },
     ],
     bindings,
-    // Cloudflare's router of assets, two Workers more, has nothing to do where the Worker is asked first.
-    serviceBindings: { ...options.serviceBindings, ...(assets && { [assets.binding]: { disk: { path: assets.directory } } }) },
+    serviceBindings: { ...options.serviceBindings, ...page(assets) },
   };
 }
 

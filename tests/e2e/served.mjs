@@ -57,7 +57,7 @@ export class Served extends Gateway {
       fs.writeFileSync(join(served.folder, "worker/index_bg.wasm"), Buffer.from("0061736d01000000", "hex"));
     }
     const toml = fs.readFileSync(join(root, "wrangler.toml"), "utf8");
-    const own = toml.replace(/^main = .*$/m, `main = "${main}"`).replaceAll('migrations_dir = "migrations"', `migrations_dir = "${join(root, "migrations")}"`);
+    const own = toml.replace(/^main = .*$/m, `main = "${main}"`).replace(/^directory = .*$/m, `directory = "${join(root, "dashboard/dist")}"`).replaceAll('migrations_dir = "migrations"', `migrations_dir = "${join(root, "migrations")}"`);
     served.write("wrangler.toml", config(own));
     if (vars !== null) {
       const all = { ADMIN_TOKEN: TOKEN, PROVIDER_BASE_URLS: JSON.stringify(served.upstream.baseUrls), DNS_OVER_HTTPS_URL: `${served.upstream.origin}/dns-query`, ...vars };

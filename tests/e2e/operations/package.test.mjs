@@ -163,6 +163,7 @@ test("npx tollgate deploy writes a wrangler.toml of one's own, which can be uplo
   const text = fs.readFileSync(join(home, "wrangler.toml"), "utf8");
   assert.match(text, /^main = "node_modules\/tollgate\/build\/index\.js"$/m);
   assert.match(text, /^migrations_dir = "node_modules\/tollgate\/migrations"$/m);
+  assert.match(text, /^directory = "node_modules\/tollgate\/dashboard\/dist"$/m);
   assert.doesNotMatch(text, /\[build\]|setup\.mjs/);
   // What is there is its owner's.
   fs.appendFileSync(join(home, "wrangler.toml"), "# mine\n");

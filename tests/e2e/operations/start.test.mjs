@@ -19,6 +19,23 @@ after(() => gw?.stop());
 
 const logs = async (served = gw) => served.result("/gateways/gw/logs?per_page=50");
 
+test("the page is served, also where wrangler.toml is of a version that had none", async () => {
+  const older = await Served.start({ config: (text) => text.replace(/^\[assets\]\n(.+\n)*/m, "") });
+  try {
+    for (const { url } of [gw, older]) {
+      const answer = await fetch(`${url}/dashboard/acct/gw/logs`, { headers: { accept: "text/html" } });
+      const page = await answer.text();
+      assert.equal(answer.status, 200, page);
+      const [, script] = page.match(/src="(\/dashboard\/assets\/[^"]+\.js)"/);
+      const file = await fetch(url + script);
+      assert.deepEqual([file.status, file.headers.get("content-type")], [200, "text/javascript; charset=utf-8"]);
+      assert.ok((await file.text()).length > 10_000);
+    }
+  } finally {
+    await older.stop();
+  }
+});
+
 test("a stream is passed on event by event", async () => {
   gw.upstream.next({ events: Array.from({ length: 6 }, (_, n) => EVENT(n)).concat("data: [DONE]\n\n"), pause: 100 });
   let sentAtFirst;
