@@ -16,6 +16,7 @@ export const ROOMS = {
   wire: [["base", "http", "platform"], "an answer is read by its format, for the proxy and for evaluations alike"],
   providers: [["base", "http", "platform", "db"], "where a request goes depends on no key, gateway or log"],
   catalogue: [["base", "providers"], "what is known of a model, and what its name means, is the same for prices, translation and lists"],
+  translate: [["base", "providers", "catalogue"], "one API's words become another's by what stands in them, and by no key or gateway"],
   cache: [["base", "http", "providers"], "what may be kept is decided from the request and the answer alone"],
   conversation: [["base", "wire"], "one reader of questions and answers, for judges, filters and exports"],
   auth: [["base", "db", "http", "platform"], "who calls is found out before anything else is known"],

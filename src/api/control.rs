@@ -69,7 +69,8 @@ async fn dispatched(
         | Endpoint::Playground
         | Endpoint::Universal
         | Endpoint::Socket
-        | Endpoint::Proxy => {
+        | Endpoint::Proxy
+        | Endpoint::AccountAi => {
             return Err(ApiError::not_found());
         }
         // Gateways.

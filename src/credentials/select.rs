@@ -177,7 +177,7 @@ pub fn brings_key(headers: &Headers, query: &str, ours: impl Fn(&str) -> bool) -
 }
 
 /// Values that SDKs put where a key has to be and there is none.
-fn is_placeholder(value: &str) -> bool {
+pub fn is_placeholder(value: &str) -> bool {
     let scheme_alone = ["bearer", "token", "key"].iter().any(|scheme| value.trim().eq_ignore_ascii_case(scheme));
     let key = mask::bare(value);
     scheme_alone || key.is_empty() || key.eq_ignore_ascii_case("unused") || value.contains("CF_TEMP_TOKEN")

@@ -28,6 +28,7 @@ use crate::platform::js;
 use crate::platform::{Runtime, console, now, random, within};
 use crate::providers::resolver::Lookup;
 use crate::proxy::handle;
+use crate::proxy::unified::door::AI;
 use crate::proxy::{caller, universal_worker, websocket_worker};
 use futures_util::FutureExt;
 use serde_json::json;
@@ -78,6 +79,11 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
             let origin = Some(config(runtime).public_origin(&asked.url));
             let caller = caller::Caller { origin, ..caller::Caller::default() };
             handle::handle(asked, route, query, caller, runtime).await
+        }
+        Ok(route @ Route { endpoint: Endpoint::AccountAi, .. }) => {
+            let gateway = asked.headers.get("cf-aig-gateway-id").map(str::trim).filter(|id| !id.is_empty());
+            let route = Route { gateway: gateway.unwrap_or("default"), provider: AI, ..route };
+            handle::handle(asked, route, query, caller::Caller::default(), runtime).boxed_local().await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {
             universal_worker::request(asked, route, runtime).boxed_local().await
@@ -132,12 +138,20 @@ fn health(runtime: &Runtime) -> Reply {
 }
 
 fn unconfigured(path: &str, reason: &str) -> Reply {
-    if path.starts_with("/v1/") { Refusal::unavailable(reason).reply() } else { ApiError::unavailable(reason).reply() }
+    match is_for_models(path) {
+        true => Refusal::unavailable(reason).reply(),
+        false => ApiError::unavailable(reason).reply(),
+    }
 }
 
 fn misdirected(path: &str, host: &str) -> Reply {
     let refusal = Refusal::misdirected(host);
-    if path.starts_with("/v1/") { refusal.reply() } else { ApiError::misdirected(refusal.description).reply() }
+    if is_for_models(path) { refusal.reply() } else { ApiError::misdirected(refusal.description).reply() }
+}
+
+/// Whether a path is one of those that applications call.
+fn is_for_models(path: &str) -> bool {
+    path.starts_with("/v1/") || (path.contains("/accounts/") && router::plane(path) == Plane::Data)
 }
 
 async fn controlled(

@@ -189,6 +189,14 @@ impl<'a> Edits<'a> {
         }
     }
 
+    /// The headers with the changes made.
+    pub fn applied(&self, before: &Headers) -> Headers {
+        let kept = before.0.iter().filter(|(name, _)| !self.names(name)).cloned();
+        let set =
+            self.0.iter().filter_map(|(name, value)| Some((name.to_ascii_lowercase(), value.as_ref()?.to_string())));
+        Headers(kept.chain(set).collect())
+    }
+
     /// As a JSON list of pairs.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.0).unwrap_or_else(|_| "[]".to_owned())

@@ -81,6 +81,12 @@ impl Refusal {
         Self::new(400, 2019, "Chat completion bad format", description)
     }
 
+    /// A provider that does not count the tokens of a request without answering it. Clients then count themselves.
+    pub fn uncounted(provider: &str) -> Self {
+        let description = format!("{} does not count tokens in this format; leave the count out.", shortened(provider));
+        Self::new(404, 7002, "Not Found", description)
+    }
+
     pub fn rate_limited(description: impl Into<String>) -> Self {
         Self::of(Kind::RateLimited, description)
     }

@@ -76,6 +76,8 @@ endpoints! {
     (Endpoint::Universal, "POST", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Socket, "GET", "/v1/{account}/{gateway}", Gateway),
     (Endpoint::Proxy, "*", "/v1/{account}/{gateway}/{provider}/{rest...}", Gateway),
+    // Cloudflare's REST for the same. The gateway is named by a header.
+    (Endpoint::AccountAi, "POST", "/accounts/{account}/ai/{rest...}", Gateway),
     // The control plane: gateways.
     (Endpoint::ListGateways, "GET", "/accounts/{account}/ai-gateway/gateways", Read),
     (Endpoint::CreateGateway, "POST", "/accounts/{account}/ai-gateway/gateways", Edit),
@@ -159,6 +161,8 @@ endpoints! {
     (Endpoint::GetTopupLimits, "GET", "/accounts/{account}/ai-gateway/billing/topup/limits", Read),
     (Endpoint::GetTopupConfig, "GET", "/accounts/{account}/ai-gateway/billing/topup/config", Read),
     also
+    (Endpoint::AccountAi, "GET", "/accounts/{account}/ai/{rest...}", Gateway),
+    (Endpoint::AccountAi, "DELETE", "/accounts/{account}/ai/{rest...}", Gateway),
     (Endpoint::Dashboard, "GET", "/dashboard/{rest...}", Open),
     (Endpoint::RefuseBilling, "DELETE", "/accounts/{account}/ai-gateway/billing/spending-limit", Edit),
     (Endpoint::RefuseBilling, "POST", "/accounts/{account}/ai-gateway/billing/topup", Edit),
@@ -190,14 +194,21 @@ pub enum NoRoute {
     Asked(Vec<&'static str>),
 }
 
+/// Which of the two error formats a path's callers expect.
+pub fn plane(path: &str) -> Plane {
+    let path = path.strip_prefix("/client/v4").unwrap_or(path);
+    let is_ai = path.strip_prefix("/accounts/").and_then(|path| path.split('/').nth(1)) == Some("ai");
+    let control = ["/accounts/", "/feedback", "/dashboard"].iter().any(|start| path.starts_with(start));
+    if control && !is_ai { Plane::Control } else { Plane::Data }
+}
+
 /// The methods of a path that takes any.
 const ANY: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Finds the endpoint of a method and a raw path (without query).
 pub fn route<'a>(method: &str, path: &'a str) -> Result<Route<'a>, NoRoute> {
     let path = path.strip_prefix("/client/v4").filter(|rest| rest.starts_with("/accounts/")).unwrap_or(path);
-    let control = ["/accounts/", "/feedback", "/dashboard"].iter().any(|start| path.starts_with(start));
-    let plane = if control { Plane::Control } else { Plane::Data };
+    let plane = plane(path);
     let (mut allowed, mut is_asked) = (Vec::new(), false);
     for (endpoint, wanted, template, access) in ENDPOINTS {
         let Some(route) = matched(*endpoint, *access, template, path) else {
@@ -284,6 +295,17 @@ mod tests {
             assert_eq!((route.endpoint, route.gateway, route.id), (Endpoint::GetLogResponse, "g", "01J"));
         }
         assert_eq!(route("GET", "/client/v4/health"), Err(NoRoute::NotFound(Plane::Data)));
+    }
+
+    #[test]
+    fn requests_to_models_are_of_the_data_plane_on_both_addresses() {
+        for path in ["/accounts/a/ai/v1/messages", "/client/v4/accounts/a/ai/v1/messages"] {
+            let route = route("POST", path).unwrap();
+            assert_eq!((route.endpoint, route.account, route.rest), (Endpoint::AccountAi, "a", "v1/messages"));
+            assert_eq!(plane(path), Plane::Data);
+        }
+        assert_eq!(plane("/accounts/a/ai-gateway/x"), Plane::Control);
+        assert_eq!((plane("/v1/a/g/openai/x"), plane("/accounts/ai")), (Plane::Data, Plane::Control));
     }
 
     #[test]

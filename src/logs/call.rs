@@ -53,6 +53,8 @@ pub struct Call {
     pub custom_cost: Option<CustomCost>,
     /// The prices that the account set.
     pub prices: Rc<[PriceRule]>,
+    /// The format in which the request came, where it was translated.
+    pub translated_from: Option<&'static str>,
     pub user_agent: Option<String>,
     /// True when the caller proved itself with a token.
     pub authentication: bool,

@@ -72,6 +72,7 @@ pub struct LogRecord {
     pub session_id: Option<String>,
     pub previous_response_id: Option<String>,
     pub caller: String,
+    pub translated_from: Option<&'static str>,
     pub response_id: Option<String>,
     pub provider_request_id: Option<String>,
     pub user_agent: Option<String>,
@@ -183,6 +184,7 @@ impl LogRecord {
             // Feedback is given by it.
             response_id: facts.response_id.map(|id| field(id.chars().take(MAX_RESPONSE_ID).collect())),
             provider_request_id: outcome.provider_request_id.map(|id| field(clipped(&id))),
+            translated_from: call.translated_from,
             user_agent: call.user_agent.map(|agent| masker.said(clipped(&agent))),
             authentication: call.authentication,
             request_content_type: call.request_content_type.map(|kind| field(clipped(&kind))),

@@ -13,6 +13,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
      logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, logs.usage_unread, \
      logs.usage_details, logs.usage_of, logs.input_preview, logs.output_preview, logs.session_id, logs.previous_response_id, logs.caller, \
+     logs.translated_from, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -70,6 +71,7 @@ row! {
         pub session_id: Option<String>,
         pub previous_response_id: Option<String>,
         pub caller: Option<String>,
+        pub translated_from: Option<String>,
         /// The merged feedback, a JSON object.
         pub said: String,
     }
@@ -148,6 +150,7 @@ impl LogRow {
                     ("session_id", &self.session_id),
                     ("previous_response_id", &self.previous_response_id),
                     ("caller", &self.caller),
+                    ("translated_from", &self.translated_from),
                 ] {
                     fields.insert(name.to_owned(), value.clone().into());
                 }

@@ -214,6 +214,7 @@ columns! {
     session_id,
     previous_response_id,
     caller,
+    translated_from,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod fault;
+pub mod format;
+pub mod formats;
 pub mod links;
 pub mod model;
 pub mod paths;

@@ -57,7 +57,7 @@ fn is_region(text: &str) -> bool {
 }
 
 /// A region of AWS, such as `us-gov-west-1`. `s3` is none: `bedrock-runtime.s3.amazonaws.com` is a customer's bucket.
-fn is_aws_region(text: &str) -> bool {
+pub fn is_aws_region(text: &str) -> bool {
     let mut parts = text.split('-');
     let letters = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
     let number = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());

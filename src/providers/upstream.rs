@@ -2,6 +2,7 @@
 
 use crate::providers::address::{self, Origin};
 use crate::providers::fault::Fault;
+use crate::providers::format::Format;
 use crate::providers::paths;
 use crate::providers::resolver::Lookup;
 use crate::providers::table::{self, KeyForm, Provider, Target};
@@ -23,6 +24,8 @@ pub struct CustomProvider {
     pub checked: bool,
     /// Changes with every change of the provider.
     pub version: u64,
+    /// The languages of APIs that it speaks; empty for chat completions.
+    pub formats: Vec<Format>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +52,7 @@ pub fn is_secret(name: &str, value: &str) -> bool {
 }
 
 /// The custom providers of the account `?1`, as one value for [`from_json`].
-pub const SELECT: &str = "(SELECT json_group_array(json_array(slug, base_url, headers, enable, checked, modified_at)) \
+pub const SELECT: &str = "(SELECT json_group_array(json_array(slug, base_url, headers, enable, checked, modified_at, formats)) \
      FROM custom_providers WHERE account_id = ?1)";
 
 /// Reads providers that the database put together as an array of arrays.
@@ -149,6 +152,7 @@ impl CustomProvider {
             enable: flag(3),
             checked: flag(4),
             version: row.get(5).and_then(Value::as_u64).unwrap_or(0),
+            formats: text(6).unwrap_or("").split(',').filter_map(Format::parse).collect(),
         })
     }
 

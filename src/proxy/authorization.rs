@@ -10,7 +10,7 @@ use crate::gateways::snapshot_worker;
 use crate::http::headers::Headers;
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
-use crate::http::router::Route;
+use crate::http::router::{Endpoint, Route};
 use crate::platform::{Runtime, console};
 use crate::proxy::caller::Caller;
 use crate::proxy::capability::SentWith;
@@ -93,16 +93,15 @@ pub async fn authorised(
     };
     presented.let_in = trusted || proven.is_some();
     presented.identity = proven.unwrap_or_default().into();
+    // Cloudflare's REST is for callers with a token alone, whatever the gateway says.
+    let wants_token = route.endpoint == Endpoint::AccountAi && !presented.let_in;
+    if wants_token {
+        return Err(unproven(who.map_err(unreadable)?));
+    }
     let found = snapshot_worker::settings(runtime, route.account, route.gateway, presented.let_in).await;
     let snapshot = found.map_err(unreadable)?.ok_or_else(|| Refusal::unknown_gateway(route.account, route.gateway))?;
     if snapshot.gateway.settings.authentication && !presented.let_in {
-        if let Who::Barred(seconds) = who.map_err(unreadable)? {
-            return Err(Refusal::barred(seconds));
-        }
-        return Err(Refusal::unauthorized(
-            "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
-             that may run, in the header cf-aig-authorization: Bearer <token>.",
-        ));
+        return Err(unproven(who.map_err(unreadable)?));
     }
     // Where pages may send requests, they may open a WebSocket for them.
     let may = || {
@@ -115,4 +114,15 @@ pub async fn authorised(
         return Err(Refusal::of_another_site());
     }
     Ok((snapshot, presented))
+}
+
+/// What is said to a caller who has to prove itself and does not.
+fn unproven(who: Who) -> Refusal {
+    match who {
+        Who::Barred(seconds) => Refusal::barred(seconds),
+        _ => Refusal::unauthorized(
+            "This gateway is authenticated, and Tollgate (not the provider) refused the request: send a Tollgate token \
+             that may run, in the header cf-aig-authorization: Bearer <token>.",
+        ),
+    }
 }

@@ -20,9 +20,9 @@ use crate::logs::call;
 use crate::platform::js;
 use crate::platform::{Runtime, console, now, within};
 use crate::providers::address;
+use crate::providers::formats;
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{self, Upstream};
-use crate::proxy::compat;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
@@ -79,7 +79,11 @@ pub async fn resolve(
     let config = config(&runtime);
     let slug = upstream.slug();
     // The endpoints that providers have for OpenAI's clients take what those send.
-    let form = if compat::wants_bearer(slug, &exchange.call.rest) { KeyForm::Bearer } else { upstream.key_form() };
+    let form = match &exchange.unified {
+        Some(unified) => unified.key_form,
+        None if formats::wants_bearer(slug, &exchange.call.rest) => KeyForm::Bearer,
+        None => upstream.key_form(),
+    };
     let operators = config.provider_key(slug);
     // Headers with a credential are the account's own key, whatever `byok_only` says of the operator's.
     let has_secrets = upstream.has_secrets();

@@ -3,6 +3,7 @@
 use crate::config::isolate_worker::config;
 use crate::credentials::select::KeyLimit;
 use crate::feedback::attach_worker;
+use crate::http::envelope::Reply;
 use crate::http::headers::{Edits, Headers};
 use crate::http::refusal::Refusal;
 use crate::http::{message_worker, response_headers};
@@ -16,6 +17,8 @@ use crate::platform::{Runtime, now, random};
 use crate::proxy::answer_links::{self, Door, Links};
 use crate::proxy::cache::Cache;
 use crate::proxy::limits::Admission;
+use crate::proxy::unified::Unified;
+use crate::proxy::unified::translation::Translation;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
 
@@ -50,6 +53,8 @@ pub struct Exchange {
     pub navigates: bool,
     /// The way that the request came, by which addresses in the answer lead back.
     pub door: Door,
+    /// What the answer of a request of the unified API is given with.
+    pub unified: Option<Rc<Unified>>,
     /// Whether cookies go from the provider to the client and back.
     pub passes_cookies: bool,
     /// Response headers that tell the caller what the gateway made of its request.
@@ -129,6 +134,16 @@ impl Exchange {
         edits
     }
 
+    /// What turns the answer into the caller's format, where the provider speaks another.
+    pub fn translation(&self) -> Option<&Translation> {
+        self.unified.as_ref()?.translation.as_ref()
+    }
+
+    /// The reply that a refusal is for this caller.
+    fn reply(&self, refusal: &Refusal) -> Reply {
+        self.unified.as_ref().map_or_else(|| refusal.reply(), |unified| unified.reply(refusal))
+    }
+
     /// What leads the addresses of the answer back below the gateway.
     pub fn links(&self) -> Links<'_> {
         Links::new(&self.call, &self.door, &self.runtime)
@@ -161,7 +176,11 @@ impl Exchange {
     }
 
     /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
-    pub async fn log(self, outcome: Outcome) {
+    pub async fn log(self, mut outcome: Outcome) {
+        if let Some(translation) = self.translation() {
+            let own = outcome.facts.response_id.take();
+            outcome.facts.response_id = translation.seen_id(own, &self.call.id);
+        }
         let Self { runtime, call, admission, mark, allotment, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
@@ -188,7 +207,7 @@ impl Exchange {
     }
 
     pub fn refuse(self, refusal: &Refusal, failure: Failure) -> Response {
-        let response = message_worker::response(&refusal.reply());
+        let response = message_worker::response(&self.reply(refusal));
         let own = Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
         message_worker::edit(&response.headers(), &self.marks(refusal.status, &own));
         self.finish(refused(refusal, failure), response)

@@ -20,8 +20,9 @@ use crate::proxy::limits::Refused;
 use crate::proxy::options::Options;
 use crate::proxy::response;
 use crate::proxy::session::Dialect;
+use crate::proxy::unified::{Unified, resolved_worker};
 use crate::proxy::upstream_request::{Prepared, Unsent};
-use crate::proxy::{circuits, compat_worker, limit_checks};
+use crate::proxy::{circuits, limit_checks};
 use std::rc::Rc;
 use web_sys::Response;
 
@@ -55,11 +56,16 @@ pub async fn attempt(
     let admitted = authorization::admit(asked, &route, (&query, capability.as_deref()), &caller, runtime).await;
     let Admitted { snapshot, presented, byok_alias } = match admitted {
         Ok(admitted) => admitted,
-        Err(refusal) => return Some(message_worker::response(&refusal.reply())),
+        Err(refusal) => {
+            let unified = Unified::of_refused(&route);
+            let reply = unified.map_or_else(|| refusal.reply(), |unified| unified.reply(&refusal));
+            return Some(message_worker::response(&reply));
+        }
     };
     let client = caller.signal.take().unwrap_or_else(|| asked.request.signal());
 
-    let (real, fault) = match compat_worker::resolved(asked, &route, &snapshot.custom).await {
+    let resolved = resolved_worker::resolved(asked, &route, &query, (&snapshot, &presented), runtime).await;
+    let (real, fault) = match resolved {
         Ok(real) => (real, None),
         Err(fault) => (None, Some(fault)),
     };
@@ -68,8 +74,13 @@ pub async fn attempt(
     let mut options = Options::parse(&asked.headers, settings, config(runtime).max_metadata_entries);
     options.believe(presented.let_in, settings);
     options.byok_alias = byok_alias.or(options.byok_alias);
-    let arrival = Arrival { asked, route, query: &query, snapshot: &snapshot, presented: &presented, at };
+    let sent_query = real.as_ref().map_or(&*query, |real| real.query(&query));
+    let arrival = Arrival { asked, route, query: sent_query, snapshot: &snapshot, presented: &presented, at };
     let mut exchange = arrival.exchange(&options, &mut caller, client, runtime);
+    match &real {
+        Some(real) => real.tell(&mut exchange),
+        None => exchange.unified = Unified::of_refused(&route).map(Rc::new),
+    }
 
     let prepared = match fault {
         Some(fault) => Err(fault),

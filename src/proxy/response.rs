@@ -5,6 +5,7 @@ mod held;
 mod passed;
 mod readdressed;
 mod reader;
+mod translated;
 mod ways;
 
 use crate::credentials::client_signature;
@@ -23,6 +24,7 @@ pub use held::Held;
 use futures_util::FutureExt;
 use passed::passed;
 use readdressed::readdressed;
+use translated::translated;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{ReadableStream, Response};
 
@@ -35,6 +37,9 @@ pub async fn give(upstream: Answer, is_head: bool, mut exchange: Exchange) -> Re
         && exchange.call.credential == Credential::Request
     {
         exchange.warn(client_signature::REFUSED);
+    }
+    if exchange.translation().is_some() {
+        return translated(upstream, whole, reader, exchange).boxed_local().await;
     }
     if !is_head
         && reader.may_show_key(&exchange)

@@ -89,6 +89,7 @@ pub fn without_digests(outgoing: &mut Edits<'_>) {
 /// Whether an answer with this head is a stream that is to be cut.
 pub fn is_cut(exchange: &Exchange, status: u16, headers: &Headers) -> bool {
     exchange.call.usage_asked
+        && exchange.translation().is_none()
         && status < 300
         && headers.get("content-encoding").is_none()
         && headers.get("content-type").and_then(Framing::of) == Some(Framing::Sse)

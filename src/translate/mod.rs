@@ -23,45 +23,12 @@ pub mod signatures;
 mod tests;
 pub mod turns;
 
+pub use crate::providers::format::Format;
+
 use answer::{Answer, Corrections, Reader, Writer};
 use json::Json;
 pub use model::Notes;
 use model::{Event, Failure, Opening, Request, Untranslatable};
-
-/// The language of an API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// OpenAI's chat completions.
-    Chat,
-    /// OpenAI's Responses.
-    Responses,
-    /// Anthropic's Messages.
-    Messages,
-    /// Gemini's generateContent.
-    Gemini,
-    /// Bedrock's Converse.
-    Converse,
-}
-
-// === impl Format ===
-
-impl Format {
-    const ALL: [(&'static str, Self); 5] = [
-        ("chat", Self::Chat),
-        ("responses", Self::Responses),
-        ("messages", Self::Messages),
-        ("gemini", Self::Gemini),
-        ("converse", Self::Converse),
-    ];
-
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, format)| *format)
-    }
-
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, format)| *format == self).map_or("", |(name, _)| name)
-    }
-}
 
 /// A request in the provider's language, and what its answer has to be read with.
 #[derive(Clone, Debug)]
@@ -113,6 +80,8 @@ pub struct Return {
     model: String,
     is_started: bool,
     is_over: bool,
+    /// It ended with an error.
+    has_failed: bool,
     read: Vec<Event>,
     right: Vec<Event>,
 }
@@ -161,6 +130,7 @@ impl Return {
             model: model.to_owned(),
             is_started: false,
             is_over: false,
+            has_failed: false,
             read: Vec::new(),
             right: Vec::new(),
         }
@@ -176,6 +146,11 @@ impl Return {
     pub fn end(&mut self, out: &mut String) {
         self.reader.end(&mut self.read);
         self.write(out);
+    }
+
+    /// Whether the answer has come to an error.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Whether the answer has come to its end, or to an error. What follows is not passed on.
@@ -210,9 +185,10 @@ impl Return {
                 Event::Open(Opening::ToolUse(call)) if call.name.is_empty() => {
                     let message = "The provider's answer calls a tool and does not say which.".to_owned();
                     event = Event::Error(Failure { status: 502, kind: None, message });
-                    self.is_over = true;
+                    (self.is_over, self.has_failed) = (true, true);
                 }
-                Event::Error(_) | Event::End => self.is_over = true,
+                Event::Error(_) => (self.is_over, self.has_failed) = (true, true),
+                Event::End => self.is_over = true,
                 _ => {}
             }
             if !self.is_started && !matches!(event, Event::Error(_)) {

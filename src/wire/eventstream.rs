@@ -38,6 +38,11 @@ impl<'a> Frames<'a> {
         Self { rest: body }
     }
 
+    /// How many bytes follow the frames that were read.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether nothing follows the frames that were read.
     pub fn is_at_end(&self) -> bool {
         self.rest.is_empty()

@@ -11,7 +11,7 @@ pub mod counts;
 pub mod details;
 pub mod elide;
 mod ends;
-mod eventstream;
+pub mod eventstream;
 pub mod facts;
 pub mod files;
 pub mod form;

@@ -2,6 +2,7 @@
 
 use crate::http::envelope::ApiError;
 use crate::http::headers;
+use crate::translate::Format;
 use serde_json::{Map, Value, json};
 
 const MAX_HEADERS: usize = 8_192;
@@ -33,6 +34,27 @@ pub fn slug(body: &Map<String, Value>) -> Result<&str, ApiError> {
         _ => Err(ApiError::invalid(
             ["body", "slug"],
             format!("Expected 1 to {MAX_SLUG} characters: letters and digits, with single hyphens between them"),
+        )),
+    }
+}
+
+/// The languages of APIs that a provider speaks, as they are stored.
+pub fn formats(given: &Value) -> Result<String, ApiError> {
+    // Converse is for requests that are signed for AWS.
+    let format = |word: &Value| Format::parse(word.as_str()?).filter(|format| *format != Format::Converse);
+    let words: Option<Vec<Format>> = match given {
+        Value::Null => return Ok(String::new()),
+        Value::Array(words) => words.iter().map(format).collect(),
+        _ => None,
+    };
+    let is_once = |words: &Vec<Format>| {
+        words.iter().enumerate().all(|(at, word)| !words.iter().take(at).any(|other| other == word))
+    };
+    match words.filter(|words| !words.is_empty() && is_once(words)) {
+        Some(words) => Ok(words.iter().map(|word| word.name()).collect::<Vec<_>>().join(",")),
+        None => Err(ApiError::invalid(
+            ["body", "formats"],
+            "Expected a list of chat, responses, messages and gemini, each at most once, the best first",
         )),
     }
 }

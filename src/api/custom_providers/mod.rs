@@ -20,6 +20,7 @@ use crate::http::query::Query;
 use crate::providers::address::{self, Origin};
 use crate::providers::resolver::Lookup;
 use crate::providers::upstream::{self, PREFIX};
+use crate::translate::Format;
 use fields::MASK;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -33,6 +34,7 @@ const FIELDS: &[&str] = &[
     "headers",
     "enable",
     "beta",
+    "formats",
     "position",
     "description",
     "link",
@@ -44,8 +46,8 @@ const FIELDS: &[&str] = &[
 /// What answers show and no request can change.
 const SHOWN: &[&str] = &["id", "account_id", "account_tag", "created_at", "modified_at"];
 
-const COLUMNS: &str =
-    "id, account_id, slug, name, base_url, headers, checked, enable, beta, position, about, created_at, modified_at";
+const COLUMNS: &str = "id, account_id, slug, name, base_url, headers, checked, enable, beta, position, about, created_at, modified_at, \
+     formats";
 
 row! {
     #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ row! {
         about: String,
         created_at: u64,
         modified_at: u64,
+        formats: String,
     }
 }
 
@@ -120,6 +123,8 @@ struct Shown<'a> {
     headers: String,
     enable: bool,
     beta: bool,
+    /// The languages of APIs that it speaks.
+    formats: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<i64>,
     /// Texts and links that tell people of the provider.
@@ -214,6 +219,7 @@ pub async fn create(
         about: "{}".to_owned(),
         created_at: actor.now_ms,
         modified_at: actor.now_ms,
+        formats: String::new(),
     };
     for name in ["name", "slug", "base_url"] {
         if !body.contains_key(name) {
@@ -225,8 +231,8 @@ pub async fn create(
         return Err(taken());
     }
     let sql = "INSERT INTO custom_providers (id, account_id, slug, name, base_url, headers, checked, enable, beta, position, \
-         about, created_at, modified_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12 \
-         WHERE (SELECT count(*) FROM custom_providers WHERE account_id = ?2) < ?13 ON CONFLICT DO NOTHING";
+         about, created_at, modified_at, formats) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13 \
+         WHERE (SELECT count(*) FROM custom_providers WHERE account_id = ?2) < ?14 ON CONFLICT DO NOTHING";
     let mut binds = row.binds();
     binds.push(bound.bind());
     let change = change("custom_provider.create", account, &row.id, &body);
@@ -260,7 +266,8 @@ pub async fn update(
     only(&body, FIELDS, &["body"])?;
     let new = ProviderRow { modified_at: actor.now_ms, ..old.changed(&body, guard)? };
     let sql = "UPDATE OR IGNORE custom_providers SET slug = ?3, name = ?4, base_url = ?5, headers = ?6, checked = ?7, \
-         enable = ?8, beta = ?9, position = ?10, about = ?11, modified_at = ?12 WHERE id = ?1 AND account_id = ?2";
+         enable = ?8, beta = ?9, position = ?10, about = ?11, modified_at = ?12, formats = ?13 \
+         WHERE id = ?1 AND account_id = ?2";
     let audit = actor.row(&change("custom_provider.update", account, id, &body));
     let mut statements = vec![Statement::new(sql, new.binds()), audit];
     if !new.leads_where(&old) || new.slug != old.slug {
@@ -362,6 +369,9 @@ impl ProviderRow {
                 None => return Err(ApiError::invalid(["body", "position"], "Expected an integer")),
             },
         }
+        if let Some(formats) = body.get("formats") {
+            new.formats = fields::formats(formats)?;
+        }
         new.about = fields::about(body, &self.about)?;
         Ok(new)
     }
@@ -389,6 +399,7 @@ impl ProviderRow {
             self.position.into(),
             self.about.as_str().into(),
             Bind::Int(self.modified_at as i64),
+            self.formats.as_str().into(),
         ]
     }
 
@@ -409,6 +420,10 @@ impl ProviderRow {
             headers: Value::Object(masked).to_string(),
             enable: self.enable == 1,
             beta: self.beta == 1,
+            formats: match self.formats.as_str() {
+                "" => vec![Format::Chat.name()],
+                formats => formats.split(',').collect(),
+            },
             position: self.position,
             about: serde_json::from_str(&self.about).unwrap_or_default(),
             created_at: timestamp::format(self.created_at),

@@ -111,6 +111,7 @@ pub static FIELDS: &[Field] = &[
     field("usage_of", "logs.usage_of", Kind::Text),
     field("session_id", "logs.session_id", Kind::Text),
     field("caller", "logs.caller", Kind::Text),
+    field("translated_from", "logs.translated_from", Kind::Text),
 ];
 
 // === impl Filters ===

@@ -32,6 +32,7 @@ pub fn call(id: &str) -> Call {
         metadata: Metadata::default(),
         custom_cost: None,
         prices: Rc::new([]),
+        translated_from: None,
         user_agent: None,
         authentication: true,
         request_content_type: Some("application/json".to_owned()),

@@ -151,6 +151,7 @@ fn a_custom_provider_has_one_host() {
         enable: true,
         checked: true,
         version: 1,
+        formats: Vec::new(),
     };
     let site = Site { upstream: Upstream::Custom(&custom), account: "acct", base_override: None, rest: "x" };
     assert_eq!(site.below("https://api.example.com/v2/jobs/1?a=b").unwrap().rest, "jobs/1");

@@ -13,6 +13,7 @@ fn custom(slug: &str, base_url: &str) -> CustomProvider {
         enable: true,
         checked: true,
         version: 1,
+        formats: Vec::new(),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{HELD_PATIENCE_MS, Reader, without_key};
-use js_sys::ArrayBuffer;
+use crate::proxy::response::translated;
+use js_sys::{ArrayBuffer, Uint8Array};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
@@ -93,7 +94,14 @@ impl Held {
             false => kept.buffer,
         };
         let kept = Kept { buffer, ..kept };
-        match js::answered(&upstream, &kept.buffer, &edits.to_json()) {
+        let body = match exchange.translation() {
+            Some(translation) => {
+                translated::changed(&mut edits, false);
+                Uint8Array::from(translation.error(reader.status, &js::bytes(&kept.buffer)).as_bytes()).buffer()
+            }
+            None => kept.buffer.clone(),
+        };
+        match js::answered(&upstream, &body, &edits.to_json()) {
             Ok(response) => {
                 let outcome = kept.read(reader, &exchange).await;
                 exchange.finish(outcome, response)

@@ -5,16 +5,22 @@ use crate::logs::call::{Failure, Outcome};
 use crate::platform::allotment::Allotment;
 use crate::platform::blocks;
 use crate::platform::js::IdentityTransformStream;
+use crate::platform::now;
 use crate::proxy::copy::{self, Copied, Ended};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, Reader, plain};
 use crate::proxy::stream_usage_worker;
+use crate::proxy::unified::blocks::Blocks;
+use crate::proxy::unified::pump;
 
 use futures_util::future::{OptionFuture, join};
 use js_sys::ArrayBuffer;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
+
+/// What a row says of a stream that ended without its last events.
+const BROKE_OFF: &str = "the answer broke off before it said how it ended";
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
 /// breaks off becomes an error the client can see instead of half a document.
@@ -55,9 +61,15 @@ pub fn teed(
     // The runtime moves the first branch more cheaply, and the client's is moved event by event.
     let (theirs, ours): (ReadableStream, ReadableStream) =
         (branches.get(0).unchecked_into(), branches.get(1).unchecked_into());
-    let (body, sent) = match stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) {
-        true => stream_usage_worker::piped(&theirs),
-        false => piped(theirs, &reader.headers),
+    let blocks = exchange.translation().zip(reader.form());
+    let blocks = blocks.and_then(|(own, form)| own.blocks(&exchange.call.id, now() / 1_000, form));
+    let broke_off = blocks.as_ref().map(Blocks::broke_off);
+    let (body, sent) = match blocks {
+        Some(blocks) => pump::piped(theirs, blocks),
+        None if stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) => {
+            stream_usage_worker::piped(&theirs)
+        }
+        None => piped(theirs, &reader.headers),
     };
     let piped = sent.is_none().then(|| copying(&ours));
     let response = match made(&body) {
@@ -79,7 +91,7 @@ pub fn teed(
         let failure = match ended {
             Some(Ended::ClientLeft) => Some(Failure::ClientLeft),
             Some(Ended::Broken(error)) => Some(reader.broken(&error)),
-            None => None,
+            None => broke_off.filter(|broke_off| broke_off.get()).map(|_| Failure::Upstream(BROKE_OFF.to_owned())),
         };
         keep_and_log(reader, copied, failure, exchange).await;
     });

@@ -42,7 +42,7 @@ pub fn echo(request: &Json) -> Echo {
 }
 
 /// Ids of responses begin like this; what a provider calls an answer follows.
-fn response_id(id: &str) -> String {
+pub fn response_id(id: &str) -> String {
     if id.starts_with("resp_") { id.to_owned() } else { format!("resp_{id}") }
 }
 

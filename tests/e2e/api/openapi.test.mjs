@@ -120,6 +120,13 @@ test("proxied requests", async () => {
   }
 });
 
+test("requests to models at the account's own address", async () => {
+  const headers = { "content-type": "application/json", "cf-aig-gateway-id": "gw" };
+  await run("AccountAiPost", { path: { rest: "v1/chat/completions" }, json: { ...CHAT, model: `openai/${CHAT.model}` }, headers });
+  await run("AccountAiGet", { path: { rest: "v1/nothing" }, status: 404, headers });
+  await run("AccountAiDelete", { path: { rest: "v1/responses/resp_1" }, status: 404, headers });
+});
+
 test("refusals of the gateway itself are as the document describes them", async () => {
   const refused = async (method, path, status, init) => {
     const answer = await fetch(gw.url + path, { method, ...init });

@@ -1,0 +1,111 @@
+//! Answers in another format than the caller's. The client alone gets them translated: the row and the cache have what the provider
+//! said, for another client may speak another format.
+
+use crate::http::headers::Edits;
+use crate::platform::allotment::Allotment;
+use crate::platform::blocks;
+use crate::platform::js;
+use crate::platform::{now, within};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::response::reader::{Broken, DIGESTS, HELD_PATIENCE_MS, Reader};
+use crate::proxy::response::ways::{short, teed};
+use crate::proxy::unified::translation::Given;
+use crate::wire::Framing;
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsValue;
+use web_sys::Response;
+
+/// A longer answer that is no stream is not translated, in bytes.
+const MAX_WHOLE: u64 = 12 * 1024 * 1024;
+
+pub async fn translated(
+    upstream: Response,
+    whole: Option<Result<ArrayBuffer, String>>,
+    mut reader: Reader,
+    mut exchange: Exchange,
+) -> Result<Response, Broken> {
+    exchange.cache.keeps(reader.status, &reader.headers);
+    let framing = reader.form().map_or(Framing::Json, |(framing, _)| framing);
+    let is_stream = reader.status < 300 && matches!(framing, Framing::Sse | Framing::AwsEventStream);
+    let at_hand = reader.is_at_hand(&exchange);
+    if is_stream
+        && !at_hand
+        && whole.is_none()
+        && let Some(stream) = upstream.body()
+    {
+        // The runtime unpacks a compressed body for its reader.
+        reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+        let mut edits = exchange.marks(reader.status, &reader.headers);
+        changed(&mut edits, true);
+        let edits = edits.to_json();
+        let client = exchange.client.clone();
+        return Ok(teed(stream, client, reader, exchange, |body| js::answered(&upstream, body, &edits)));
+    }
+    let taken = match (whole, upstream.body()) {
+        (Some(whole), _) => whole.map(Ok),
+        (None, Some(stream)) => {
+            let taken = blocks::short(&stream, MAX_WHOLE);
+            // An error is looked through for its key, and is not waited for without end.
+            let taken = match reader.status >= 400 {
+                true => within(HELD_PATIENCE_MS, taken).await,
+                false => Some(taken.await),
+            };
+            match taken {
+                Some(taken) => taken.map_err(|error| js::message(reader.watch.reason().as_ref().unwrap_or(&error))),
+                None => Err(format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
+            }
+        }
+        (None, None) => Ok(Ok(ArrayBuffer::new(0))),
+    };
+    reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+    let buffer = match taken {
+        Ok(Ok(buffer)) => buffer,
+        Ok(Err(_)) => {
+            let cause = format!("the answer is longer than {MAX_WHOLE} bytes, and cannot be translated");
+            return Err((Box::new(exchange), cause));
+        }
+        Err(cause) => return Err((Box::new(exchange), format!("the answer broke off: {cause}"))),
+    };
+    let buffer = match reader.status >= 400 && exchange.call.secrets.has_kept() {
+        true => without_key(buffer, &exchange),
+        false => buffer,
+    };
+    let given = given(&exchange, reader.status, framing, &js::bytes(&buffer));
+    let mut edits = exchange.marks(reader.status, &reader.headers);
+    changed(&mut edits, given.is_stream);
+    let edits = edits.to_json();
+    let base = match given.status {
+        None => upstream,
+        Some(status) => match js::answer(&JsValue::NULL, status, "", &upstream.headers()) {
+            Ok(base) => base,
+            Err(cause) => return Err((Box::new(exchange), cause)),
+        },
+    };
+    let body = Uint8Array::from(given.text.as_bytes()).buffer();
+    let allotment = Allotment::of(u64::from(buffer.byte_length())).unwrap_or_default();
+    short(Ok(buffer), allotment, reader, exchange, |_| js::answered(&base, &body, &edits))
+}
+
+/// What a client gets of an answer that is there as a whole.
+pub fn given(exchange: &Exchange, status: u16, framing: Framing, body: &[u8]) -> Given {
+    match exchange.translation() {
+        None => Given { text: String::new(), is_stream: false, status: None },
+        Some(own) if status >= 300 => Given { text: own.error(status, body), is_stream: false, status: None },
+        Some(own) => own.whole(&exchange.call.id, now() / 1_000, framing, body),
+    }
+}
+
+/// What is said of the body holds for another one.
+pub fn changed(edits: &mut Edits<'_>, is_stream: bool) {
+    for name in ["content-encoding", "content-length"].iter().chain(DIGESTS) {
+        edits.remove(*name);
+    }
+    edits.set("content-type", if is_stream { "text/event-stream; charset=utf-8" } else { "application/json" });
+}
+
+fn without_key(buffer: ArrayBuffer, exchange: &Exchange) -> ArrayBuffer {
+    match exchange.call.secrets.for_caller().bytes(&js::bytes(&buffer)) {
+        None => buffer,
+        Some(masked) => Uint8Array::from(masked.as_slice()).buffer(),
+    }
+}

@@ -1,0 +1,157 @@
+//! A request of the unified API becomes one to the provider that its model names, before anything else is asked about it.
+
+use crate::auth::presented::{self, Presented};
+use crate::config::isolate_worker::config;
+use crate::gateways::snapshot::GatewaySnapshot;
+use crate::http::message_worker::{self, Incoming};
+use crate::http::refusal::Refusal;
+use crate::http::router::Route;
+use crate::platform::allotment::GrowingAllotment;
+use crate::platform::blocks::{self, Untaken};
+use crate::platform::{Runtime, js};
+use crate::providers::table::COMPAT;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::reach::Reach;
+use crate::proxy::unified::Unified;
+use crate::proxy::unified::door::{self, AI, Door};
+use crate::proxy::unified::headers;
+use crate::proxy::unified::plan::{self, Asked, Mode, Plan};
+use crate::proxy::upstream_request::{MAX_KEPT, Unsent};
+use crate::wire::unpack_worker;
+use futures_util::FutureExt;
+use js_sys::Uint8Array;
+use std::rc::Rc;
+use web_sys::{Request, RequestInit};
+
+/// How a caller wants its request translated.
+const MODE: &str = "cf-aig-translate";
+
+/// How often the body of a request is in memory while it is translated: as it came, as it is read, and as it goes on.
+const TIMES: u64 = 4;
+
+/// A longer request is not translated, in bytes.
+const MAX_TRANSLATED: u64 = 12 * 1024 * 1024;
+
+pub struct Resolved {
+    pub asked: Incoming,
+    pub unified: Rc<Unified>,
+    /// What was left out of the request; empty where nothing was.
+    pub dropped: String,
+    provider: String,
+    rest: String,
+    query: Option<&'static str>,
+    /// Room for the body as it came and as it is read.
+    _share: GrowingAllotment,
+}
+
+/// What a caller is who asks at an address of the unified API.
+struct Caller<'a> {
+    snapshot: &'a GatewaySnapshot,
+    presented: &'a Presented,
+    query: &'a str,
+    runtime: &'a Runtime,
+}
+
+/// The request and the provider behind it; `None` for a request that names its provider in the path.
+pub async fn resolved(
+    asked: &Incoming,
+    route: &Route<'_>,
+    query: &str,
+    (snapshot, presented): (&GatewaySnapshot, &Presented),
+    runtime: &Runtime,
+) -> Result<Option<Resolved>, Unsent> {
+    let door = match route.provider {
+        COMPAT => door::of_compat(route.rest).ok_or_else(|| {
+            Refusal::bad_path("compat serves chat/completions only; call the provider by its own name for the rest")
+        })?,
+        AI if asked.method == "POST" => door::of_ai(route.rest).ok_or_else(|| unserved(route.rest))?,
+        AI => return Err(unserved(route.rest).into()),
+        _ => return Ok(None),
+    };
+    let caller = Caller { snapshot, presented, query, runtime };
+    understood(asked, route.provider == COMPAT, &door, &caller).boxed_local().await.map(Some)
+}
+
+fn unserved(rest: &str) -> Refusal {
+    Refusal::not_found(rest.get(..200).unwrap_or(rest))
+}
+
+fn mode(asked: &Incoming) -> Result<Mode, Refusal> {
+    match asked.headers.get(MODE).map(str::trim) {
+        None | Some("") => Ok(Mode::WhereNeeded),
+        Some("always") => Ok(Mode::Always),
+        Some("strict") => Ok(Mode::Strict),
+        Some(_) => Err(Refusal::bad_request(format!("{MODE}: wants always or strict"))),
+    }
+}
+
+async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Caller<'_>) -> Result<Resolved, Unsent> {
+    let request = &asked.request;
+    let what = if is_compat { COMPAT } else { "the unified API" };
+    let (times, bound) = if is_compat { (1, MAX_KEPT) } else { (TIMES, MAX_TRANSLATED) };
+    let (bytes, allotment) = match request.body() {
+        None => (Vec::new(), GrowingAllotment::default()),
+        Some(_) => {
+            let (whole, allotment) = blocks::bounded(request, bound, times).await.map_err(|untaken| match untaken {
+                Untaken::Broken(_) => Unsent::ClientLeft,
+                Untaken::NoRoom => Refusal::no_room(&format!("a request to {what} of that length")).into(),
+                Untaken::TooLong => {
+                    let description = format!("A request to {what} must not be longer than {bound} bytes.");
+                    Refusal::body_too_large(description).into()
+                }
+            })?;
+            (js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), allotment)
+        }
+    };
+    let reach = Reach::new(&asked.headers, caller.query, caller.snapshot, caller.presented, caller.runtime);
+    let resolve = |model: &str| reach.resolve(model);
+    let planned = Asked { door, is_compat, body: &bytes, mode: mode(asked)?, resolve: &resolve };
+    let planned = plan::plan(&planned, &caller.snapshot.custom)?;
+    drop(bytes);
+    let Plan { provider, rest, query, body, unified, dropped } = planned;
+    let init = RequestInit::new();
+    // As bytes, because a string would bring a content type of its own.
+    init.set_body(&Uint8Array::from(body.as_bytes()));
+    let made = Request::new_with_request_and_init(request, &init)
+        .map_err(|error| Refusal::unreachable(format!("{what}: {}", js::message(&error))))?;
+    let admin = config(caller.runtime).admin.as_ref();
+    let is_ours = |name: &str, value: &str| {
+        caller.presented.carries(name) || admin.is_ok_and(|admin| presented::is_ours(value, admin))
+    };
+    let to = unified.translation.as_ref().map(|translation| translation.to());
+    let mut edits = headers::changed(&asked.headers, caller.query, unified.key_form, to, is_ours);
+    // Its headers are those of the client, but for how the body is packed: it is written anew.
+    edits.remove("content-encoding");
+    message_worker::edit(&made.headers(), &edits);
+    edits.set("content-length", body.len().to_string());
+    let headers = edits.applied(&asked.headers);
+    let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
+    Ok(Resolved { asked, unified: Rc::new(unified), dropped, provider, rest, query, _share: allotment })
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    /// The route to the real provider.
+    pub fn route<'a>(&'a self, given: Route<'a>) -> Route<'a> {
+        Route { provider: &self.provider, rest: &self.rest, ..given }
+    }
+
+    /// Lets the exchange know how its answer is to be given, and what the caller is to be told.
+    pub fn tell(&self, exchange: &mut Exchange) {
+        exchange.unified = Some(Rc::clone(&self.unified));
+        if let [own @ None, _] = &mut exchange.call.session {
+            own.clone_from(&self.unified.session);
+        }
+        let translated = self.unified.translation.is_some();
+        exchange.call.translated_from = translated.then(|| self.unified.caller.name());
+        if !self.dropped.is_empty() {
+            exchange.warn(&format!("dropped={}", self.dropped));
+        }
+    }
+
+    /// The query that goes on.
+    pub fn query<'a>(&self, given: &'a str) -> &'a str {
+        self.query.unwrap_or(given)
+    }
+}

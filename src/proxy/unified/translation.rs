@@ -1,0 +1,104 @@
+//! What a translated request leaves for its answer: which formats are meant, and what the answer is read with.
+
+use crate::proxy::unified::blocks::Blocks;
+use crate::translate::failure;
+use crate::translate::json::Json;
+use crate::translate::model::Failure;
+use crate::translate::responses::write::response_id;
+use crate::translate::{self, Format, Return, Translated};
+use crate::wire::Framing;
+
+#[derive(Clone, Debug)]
+pub struct Translation {
+    from: Format,
+    to: Format,
+    translated: Translated,
+    /// What the caller's body says beside its conversation, which an answer in the format of Responses repeats.
+    asked: Json,
+    /// The provider's name of the model.
+    model: String,
+    /// Whether the caller wants a stream.
+    pub stream: bool,
+}
+
+/// An answer as the caller gets it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Given {
+    pub text: String,
+    pub is_stream: bool,
+    pub status: Option<u16>,
+}
+
+// === impl Translation ===
+
+impl Translation {
+    /// The conversation itself is let go: it is on its way to the provider.
+    pub fn new(from: Format, to: Format, mut translated: Translated, mut asked: Json, model: String) -> Self {
+        translated.body = Json::Null;
+        translated.request.system.clear();
+        translated.request.turns.clear();
+        match (&mut asked, from) {
+            (Json::Object(members), Format::Responses) => members.retain(|(name, _)| name != "input"),
+            (asked, _) => *asked = Json::Null,
+        }
+        let stream = translated.request.stream;
+        Self { from, to, translated, asked, model, stream }
+    }
+
+    /// The format of the provider.
+    pub fn to(&self) -> Format {
+        self.to
+    }
+
+    /// The id that the client sees of an answer, by which it gives feedback. `own` is the provider's, and `id` stands for one.
+    pub fn seen_id(&self, own: Option<String>, id: &str) -> Option<String> {
+        match self.from {
+            Format::Responses => Some(response_id(own.as_deref().unwrap_or(id))),
+            _ => own,
+        }
+    }
+
+    /// What reads one answer. `id` stands for the answer's where the provider gives it none.
+    pub fn answer(&self, id: &str, created: u64) -> Return {
+        Return::new(self.from, self.to, &self.translated, &self.asked, id, &self.model, created)
+    }
+
+    /// What reads a stream of that form. An error is no stream, whatever it says.
+    pub fn blocks(&self, id: &str, created: u64, (framing, status): (Framing, u16)) -> Option<Blocks> {
+        let is_stream = matches!(framing, Framing::Sse | Framing::AwsEventStream) && status < 300;
+        is_stream.then(|| Blocks::new(self.answer(id, created), framing))
+    }
+
+    /// A whole answer in the caller's format; a status goes with it where it is none after all.
+    pub fn whole(&self, id: &str, created: u64, framing: Framing, body: &[u8]) -> Given {
+        if matches!(framing, Framing::Sse | Framing::AwsEventStream) {
+            let (mut blocks, mut text) = (Blocks::new(self.answer(id, created), framing), String::new());
+            blocks.push(body, &mut text);
+            blocks.end(&mut text);
+            return Given { text, is_stream: true, status: None };
+        }
+        let answer = self.answer(id, created);
+        let Some(json) = std::str::from_utf8(body).ok().and_then(Json::parse) else {
+            let message = "The provider's answer is no JSON, and cannot be translated.".to_owned();
+            let failure = Failure { status: 502, kind: None, message };
+            return Given {
+                text: translate::error(self.from, &failure).to_string(),
+                is_stream: false,
+                status: Some(502),
+            };
+        };
+        if self.stream {
+            let mut text = String::new();
+            answer.whole_as_stream(&json, &mut text);
+            return Given { text, is_stream: true, status: None };
+        }
+        let (written, status) = answer.answered(&json);
+        Given { text: written.to_string(), is_stream: false, status }
+    }
+
+    /// An error of the provider in the caller's format.
+    pub fn error(&self, status: u16, body: &[u8]) -> String {
+        let told = failure::of_body(status, &String::from_utf8_lossy(body));
+        translate::error(self.from, &told).to_string()
+    }
+}
