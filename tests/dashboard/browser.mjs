@@ -13,9 +13,10 @@ export class Dashboard {
   /** What no test expects: other origins, errors, violations. */
   faults = [];
 
-  static async start(options) {
+  /** On a gateway of its own with these options, or on the one that is given. */
+  static async start({ gateway, ...options } = {}) {
     const dashboard = new Dashboard();
-    dashboard.gateway = await Gateway.start(options);
+    dashboard.gateway = gateway ?? (await Gateway.start(options));
     dashboard.browser = await chromium.launch({ executablePath: ensureChromium(), args: CHROMIUM_ARGS });
     return dashboard;
   }
