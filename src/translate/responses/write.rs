@@ -163,8 +163,8 @@ impl ResponsesWriter {
     fn send(&mut self, kind: &str, members: Json, out: &mut String) {
         let mut data = members! { "type": kind, "sequence_number": self.sequence };
         self.sequence += 1;
-        for (name, value) in members.members().into_iter().flatten() {
-            data.set(name, value.clone());
+        if let (Json::Object(all), Json::Object(more)) = (&mut data, members) {
+            all.extend(more);
         }
         named(kind, &data, out);
     }
