@@ -4,6 +4,7 @@
 use super::canonical;
 use crate::base::hex::hex;
 use crate::http::headers::Headers;
+use crate::providers::format::Format;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
@@ -36,6 +37,8 @@ pub struct KeyInput<'a> {
     pub stream: bool,
     /// Whether the gateway has asked for the stream's usage: what is kept then has more than the client asked for.
     pub usage_asked: bool,
+    /// The provider's format, where the answer is translated: a key of the caller's own may be used with several.
+    pub translated_to: Option<Format>,
     /// The caller's own key, and when it was last purged.
     pub custom: Option<(&'a str, u64)>,
 }
@@ -87,6 +90,9 @@ pub fn key(asked: &KeyInput<'_>, body: &Body<'_>) -> String {
     parts.add(asked.method.as_bytes());
     parts.add(asked.query.as_bytes());
     parts.add(&[u8::from(asked.stream) | u8::from(asked.usage_asked) << 1]);
+    if let Some(format) = asked.translated_to {
+        parts.add(format.name().as_bytes());
+    }
     let not_forwarded: Vec<&str> = asked.headers.not_forwarded(asked.with_cookies).collect();
     for (name, value) in &asked.headers.0 {
         let name = name.as_str();
@@ -178,6 +184,7 @@ mod tests {
             with_cookies: true,
             stream: false,
             usage_asked: false,
+            translated_to: None,
             custom: None,
         }
     }
@@ -206,6 +213,8 @@ mod tests {
             KeyInput { stream: true, usage_asked: true, ..same },
             KeyInput { custom: Some(("mine", 0)), usage_asked: true, ..same },
             KeyInput { custom: Some(("mine", 0)), ..same },
+            KeyInput { custom: Some(("mine", 0)), translated_to: Some(Format::Chat), ..same },
+            KeyInput { custom: Some(("mine", 0)), translated_to: Some(Format::Responses), ..same },
             KeyInput { custom: Some(("mine", 1)), ..same },
             KeyInput { custom: Some(("mine2", 0)), ..same },
             KeyInput { custom: Some(("mine", 0)), caller: "token:a", ..same },

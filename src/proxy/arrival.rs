@@ -24,6 +24,7 @@ use crate::proxy::caller::Caller;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
+use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
 use crate::proxy::{credentials, session_worker, stream_usage_worker};
 use crate::wire;
@@ -229,6 +230,7 @@ impl Arrival<'_> {
             with_cookies: exchange.passes_cookies,
             stream: exchange.call.facts.stream || model::asks_for_stream(route.rest),
             usage_asked: exchange.call.usage_asked,
+            translated_to: exchange.translation().map(Translation::to),
             custom: key.map(|key| (key, snapshot.gateway.cache.purged_at(key))),
         };
         let answer =

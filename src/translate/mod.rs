@@ -154,6 +154,7 @@ impl Return {
     }
 
     /// Whether the answer has come to its end, or to an error. What follows is not passed on.
+    #[cfg(test)]
     pub fn is_over(&self) -> bool {
         self.is_over
     }

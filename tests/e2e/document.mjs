@@ -56,7 +56,7 @@ export class Operation {
     this.body = requestBody && Object.entries(requestBody.content).map(([type, { schema }]) => ({ type, schema }))[0];
     this.responses = responses;
     this.open = security?.length === 0;
-    this.proxied = template.startsWith("/v1/") || template.startsWith("/dashboard/playground/");
+    this.proxied = template.startsWith("/v1/") || template.startsWith("/accounts/{account}/ai/") || template.startsWith("/dashboard/playground/");
   }
 
   /** The path with values in place of its parameters, which are sent as they are, and whatever query there is. */

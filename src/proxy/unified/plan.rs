@@ -77,13 +77,17 @@ pub fn plan(asked: &Asked<'_>, custom: &[CustomProvider]) -> Result<Plan, Refusa
         return Err(bad("it is no JSON object"));
     }
     let head: Head<'_> = serde_json::from_str(body).map_err(|error| bad(&error.to_string()))?;
-    if door.format == Format::Chat && head.messages.is_none_or(|messages| !messages.get().starts_with('[')) {
-        return Err(bad("messages is no array"));
+    match head.messages {
+        None if door.format == Format::Chat => return Err(bad("missing field `messages`")),
+        Some(messages) if door.format == Format::Chat && !messages.get().starts_with('[') => {
+            return Err(bad("messages is no array"));
+        }
+        _ => {}
     }
     let model = match (&door.model, head.model) {
         (Some(model), _) => model.clone(),
         (None, Some(model)) => serde_json::from_str(model.get()).map_err(|_| bad("the model is no string"))?,
-        (None, None) => return Err(bad("it has no model")),
+        (None, None) => return Err(bad("missing field `model`")),
     };
     let Named { provider, model: name, .. } = (asked.resolve)(&model)?;
     let upstream = Upstream::find(&provider, custom)?;

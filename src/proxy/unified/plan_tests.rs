@@ -201,7 +201,9 @@ fn compat_translates_where_it_is_told_to_or_has_to() {
     let ask = |model: &str, mode| {
         let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#);
         let door = door::of_compat("chat/completions").unwrap();
-        plan(&Asked { door: &door, is_compat: true, body: body.as_bytes(), mode, resolve: &names(&[]) }, &[]).unwrap().rest
+        plan(&Asked { door: &door, is_compat: true, body: body.as_bytes(), mode, resolve: &names(&[]) }, &[])
+            .unwrap()
+            .rest
     };
     assert_eq!(ask("anthropic/m", Mode::WhereNeeded), "v1/chat/completions");
     assert_eq!(ask("anthropic/m", Mode::Always), "v1/messages");

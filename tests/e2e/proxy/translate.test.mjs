@@ -44,7 +44,7 @@ test("a chat completion by Anthropic: the client gets its format, the log has wh
   const found = await gw.result(`/gateways/gw/logs?filters=${encodeURIComponent(JSON.stringify([{ key: "translated_from", operator: "eq", value: ["chat"] }]))}`);
   assert.ok(found.some(({ id }) => id === log.id));
   // Feedback by the id that the client saw.
-  const given = await fetch(`${gw.url}/feedback/${body.id}`, { method: "POST", headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" }, body: '{"feedback":1}' });
+  const given = await fetch(`${gw.url}/feedback/${body.id}`, { method: "POST", headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" }, body: '{"data":{"feedback":1}}' });
   assert.equal(given.status, 200, await given.clone().text());
   assert.equal((await gw.result(`/gateways/gw/logs/${log.id}`)).feedback, 1);
 });
