@@ -11,7 +11,7 @@ export interface ColumnInfo {
 
 export const COLUMNS: ColumnInfo[] = [
   { id: "status", label: "Status", width: 62 },
-  { id: "time", label: "Time", width: 116 },
+  { id: "time", label: "Time", width: 124 },
   { id: "model", label: "Model", width: 140 },
   { id: "provider", label: "Provider", width: 80 },
   { id: "input", label: "Input", width: 92, grows: true },
@@ -22,7 +22,7 @@ export const COLUMNS: ColumnInfo[] = [
   { id: "ttft", label: "First byte", width: 72, align: "right" },
   { id: "cache", label: "Cache", width: 52 },
   { id: "feedback", label: "Thumb", width: 60 },
-  { id: "metadata", label: "Metadata", width: 126 },
+  { id: "metadata", label: "Metadata", width: 118 },
   { id: "session", label: "Session", width: 120 },
   { id: "id", label: "Log id", width: 220 },
   { id: "event", label: "Event id", width: 160 },
