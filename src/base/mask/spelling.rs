@@ -14,10 +14,17 @@ const OVERLAP: usize = 16 * 1024;
 const RESTART: usize = 4 * 1024;
 const RESTARTS: usize = 32;
 
-/// A text without its escapes, and where each of its bytes, and its end, came from.
+/// A text without its escapes, and where its bytes, and its end, came from.
 struct Plain {
     bytes: Vec<u8>,
-    origins: Vec<usize>,
+    /// Where runs of bytes begin that came one behind the other, and where from: few, as most of a text is as it was.
+    runs: Vec<Run>,
+}
+
+#[derive(Clone, Copy)]
+struct Run {
+    at: usize,
+    origin: usize,
 }
 
 /// Asks `find` about every other spelling of a text, and adds what it finds to `found`, as ranges of the text. `find` is
@@ -35,15 +42,15 @@ pub fn each(
     loop {
         let to = text.len().min(from + WINDOW);
         let is_last = to == text.len();
-        let mut plain =
-            Plain { bytes: text.get(from..to).unwrap_or_default().to_vec(), origins: (from..=to).collect() };
+        let bytes = text.get(from..to).unwrap_or_default().to_vec();
+        let mut plain = Plain { bytes, runs: vec![Run { at: 0, origin: from }] };
         for _ in 0..DEPTH {
             for part in plain.restarts(begins) {
-                part.search(is_last && part.origins.last() == Some(&to), find, found);
+                part.search(is_last && part.origin(part.bytes.len()) == Some(to), find, found);
             }
             let Some(next) = plain.unescaped() else { break };
             plain = next;
-            let origin = |at: usize| plain.origins.get(at).copied().unwrap_or(to);
+            let origin = |at: usize| plain.origin(at).unwrap_or(to);
             found.extend(find(&plain.bytes, is_last).into_iter().map(|range| origin(range.start)..origin(range.end)));
             if is_last {
                 // An escape may have been cut as well.
@@ -109,8 +116,9 @@ impl Plain {
         });
         let part = |at: usize| {
             let end = self.bytes.len().min(at + RESTART);
-            let bytes = self.bytes.get(at..end).unwrap_or_default().to_vec();
-            Self { bytes, origins: self.origins.get(at..=end).unwrap_or_default().to_vec() }
+            let mut part = Self { bytes: Vec::with_capacity(end - at), runs: Vec::new() };
+            part.copy(self, at..end, &mut 0);
+            part
         };
         places.take(RESTARTS).map(|at| part(at + 1)).collect()
     }
@@ -125,7 +133,7 @@ impl Plain {
         let mut next = self.unescaped();
         for _ in 0..DEPTH {
             let Some(plain) = next else { return };
-            let origin = |at: usize| plain.origins.get(at).copied();
+            let origin = |at: usize| plain.origin(at);
             let ranges = find(&plain.bytes, is_end).into_iter();
             found.extend(ranges.filter_map(|range| Some(origin(range.start)?..origin(range.end)?)));
             next = plain.unescaped();
@@ -134,21 +142,55 @@ impl Plain {
 
     /// The text with its escapes resolved once; `None` if it has none.
     fn unescaped(&self) -> Option<Self> {
-        let mut plain = Self { bytes: Vec::with_capacity(self.bytes.len()), origins: Vec::new() };
-        let (mut at, mut changed) = (0, false);
-        while let Some(byte) = self.bytes.get(at) {
-            plain.origins.push(self.origins.get(at).copied().unwrap_or_default());
-            let known = match byte {
-                b'%' | b'\\' | b'&' => escape(self.bytes.get(at..).unwrap_or_default()),
-                _ => None,
-            };
-            changed |= known.is_some();
-            let (byte, length) = known.unwrap_or((*byte, 1));
+        let mut plain = Self { bytes: Vec::new(), runs: Vec::new() };
+        let (mut done, mut run) = (0, 0);
+        for at in memchr::memchr3_iter(b'%', b'\\', b'&', &self.bytes) {
+            // What stands within an escape is no other one.
+            if at < done {
+                continue;
+            }
+            let Some((byte, length)) = escape(self.bytes.get(at..).unwrap_or_default()) else { continue };
+            plain.bytes.reserve(if done == 0 { self.bytes.len() } else { 0 });
+            plain.copy(self, done..at, &mut run);
+            plain.come(self.origin(at)?);
             plain.bytes.push(byte);
-            at += length;
+            done = at + length;
         }
-        plain.origins.push(self.origins.last().copied().unwrap_or_default());
-        changed.then_some(plain)
+        if done == 0 {
+            return None;
+        }
+        plain.copy(self, done..self.bytes.len(), &mut run);
+        Some(plain)
+    }
+
+    /// Adds a part of another text as it is. `run` is one of its runs that begins no later than the part.
+    fn copy(&mut self, other: &Self, part: Range<usize>, run: &mut usize) {
+        let next = |run: usize| other.runs.get(run + 1).filter(|next| next.at <= part.start);
+        while next(*run).is_some() {
+            *run += 1;
+        }
+        let Some(first) = other.runs.get(*run) else { return };
+        self.come(first.origin + (part.start - first.at));
+        let begin = self.bytes.len();
+        for next in other.runs.iter().skip(*run + 1).take_while(|next| next.at <= part.end) {
+            self.runs.push(Run { at: begin + (next.at - part.start), origin: next.origin });
+        }
+        self.bytes.extend_from_slice(other.bytes.get(part).unwrap_or_default());
+    }
+
+    /// Notes where the next byte comes from.
+    fn come(&mut self, origin: usize) {
+        let at = self.bytes.len();
+        if self.runs.last().is_some_and(|run| run.at == at) {
+            self.runs.pop();
+        }
+        self.runs.push(Run { at, origin });
+    }
+
+    /// Where a byte came from, or the end.
+    fn origin(&self, at: usize) -> Option<usize> {
+        let run = self.runs.partition_point(|run| run.at <= at).checked_sub(1).and_then(|run| self.runs.get(run))?;
+        (at <= self.bytes.len()).then_some(run.origin + (at - run.at))
     }
 }
 
@@ -192,6 +234,46 @@ mod tests {
         ] {
             let needle_begins = text.find(|char| needle.starts_with(char)).unwrap();
             assert!(found(text, needle).contains(&text.get(needle_begins..).unwrap().to_owned()), "{text}");
+        }
+    }
+
+    /// What [`Plain::unescaped`] is held against: each byte with its own origin.
+    fn byte_by_byte(bytes: &[u8], origins: &[usize]) -> (Vec<u8>, Vec<usize>) {
+        let (mut plain, mut from, mut at) = (Vec::new(), Vec::new(), 0);
+        while at < bytes.len() {
+            let (byte, length) = match bytes[at] {
+                b'%' | b'\\' | b'&' => escape(&bytes[at..]).unwrap_or((bytes[at], 1)),
+                byte => (byte, 1),
+            };
+            plain.push(byte);
+            from.push(origins[at]);
+            at += length;
+        }
+        from.push(*origins.last().unwrap());
+        (plain, from)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_byte_knows_where_it_came_from(text in r"([a-n0-9]{0,3}(\\|\\n|\\u0025|%25|%5c|%|&amp;|&#37;|&|;|/|ü)){0,12}", begin in 0_usize..9) {
+            let mut plain = Plain { bytes: text.clone().into_bytes(), runs: vec![Run { at: 0, origin: begin }] };
+            let mut wanted = (plain.bytes.clone(), (begin..=begin + text.len()).collect::<Vec<usize>>());
+            for _ in 0..4 {
+                let before = wanted.clone();
+                wanted = byte_by_byte(&wanted.0, &wanted.1);
+                let Some(next) = plain.unescaped() else {
+                    proptest::prop_assert_eq!(&before, &wanted);
+                    break;
+                };
+                let origins = |plain: &Plain| (0..=plain.bytes.len()).map(|at| plain.origin(at).unwrap()).collect::<Vec<_>>();
+                proptest::prop_assert_eq!((&next.bytes, origins(&next)), (&wanted.0, wanted.1.clone()));
+                for cut in [0, next.bytes.len() / 2] {
+                    let mut part = Plain { bytes: Vec::new(), runs: Vec::new() };
+                    part.copy(&next, cut..next.bytes.len(), &mut 0);
+                    proptest::prop_assert_eq!((&part.bytes[..], origins(&part)), (&wanted.0[cut..], wanted.1[cut..].to_vec()));
+                }
+                plain = next;
+            }
         }
     }
 
