@@ -44,6 +44,9 @@ test("the forty turns of an agent are forty logs in a sixth of their bytes", asy
   for (const log of logs) await reads("agent", log);
   const { log } = logs.at(-1);
   assert.deepEqual([log.request_size, log.request_head, log.request_head_complete, log.response_head_complete], [logs.at(-1).body.length, logs.at(-1).body.slice(0, 2_000), false, true]);
+  // All that its user said himself is in the first of eighty messages.
+  assert.ok(log.input_preview.startsWith("Session 00000000 ") && log.input_preview.length === 120, log.input_preview);
+  assert.equal(log.output_preview, `${"Done. ".repeat(200).slice(0, 119)}…`);
   const received = logs.reduce((sum, { body }) => sum + body.length + ANSWER.length, 0);
   const stored = await one("SELECT (SELECT sum(length(content)) FROM body_pieces) + (SELECT sum(length(layout)) FROM log_bodies) AS n");
   assert.ok(stored <= 0.15 * received, `${stored} of ${received} bytes`);
@@ -85,4 +88,16 @@ test("bodies of before are read, moved by the clock, and read again", async () =
   await tick();
   await until(async () => (await one("SELECT request IS NULL AND layout IS NOT NULL AS n FROM log_bodies WHERE log_id = ?", log.id)) === 1, "the row to be moved");
   await reads("old", log);
+});
+
+test("characters of every kind are stored as they were sent", async () => {
+  await gw.create("letters");
+  const letters = "é“€”😀 \u0000\n";
+  for (const length of [10, 1_000, 30_000]) {
+    const messages = [{ role: "user", content: letters.repeat(length / 10) }];
+    const body = JSON.stringify({ model: "claude-sonnet-4-5", max_tokens: 10, messages });
+    const sending = await sent("letters", body);
+    await reads("letters", sending);
+    assert.ok(sending.log.input_preview.startsWith("é“€”😀"), sending.log.input_preview);
+  }
 });
