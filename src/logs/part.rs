@@ -1,5 +1,6 @@
 //! What is written in one transaction, as plain values: a group of records, and the parts that the statements take.
 
+use crate::logs::pieces::cut::Cuts;
 use crate::logs::pieces::name::NamingKey;
 use crate::logs::record::LogRecord;
 use crate::logs::rollup::Tally;
@@ -58,6 +59,8 @@ pub struct Bodies {
     pub response: Option<String>,
     /// Which of them are only the beginnings.
     pub stored: Stored,
+    /// Where the request can be cut, if that has been looked for.
+    pub cuts: Option<Cuts>,
 }
 
 /// What could not be written, with the reason, for the operator's log: a record, or the count of requests without logs,

@@ -1,13 +1,20 @@
 //! The first words of what was asked and answered, for lists that load no bodies.
 
 use crate::conversation::Conversation;
+use crate::wire::elide::Elider;
 
 /// In characters.
 pub const LENGTH: usize = 120;
 
 /// A longer answer is not parsed for a preview, in bytes. Of a stream the beginning is enough.
 const MAX_WHOLE: usize = 64 * 1024;
-const MAX_STREAM: usize = 16 * 1024;
+const MAX_STREAM: usize = 8 * 1024;
+
+/// So much of a text is read for a preview, in bytes.
+const MAX_TEXT: usize = 1_000;
+
+/// A shorter answer is not worth cutting its texts, in bytes.
+const SHORT: usize = 4 * MAX_TEXT;
 
 /// A text in one line, cut.
 pub fn of(text: &str) -> Option<String> {
@@ -36,12 +43,16 @@ pub fn of(text: &str) -> Option<String> {
 /// What an answer begins with, as it is stored: its text, or the names of the functions that it calls.
 pub fn of_answer(body: &str) -> Option<String> {
     let is_stream = ["data:", "event:", "id:", ":"].iter().any(|start| body.trim_start().starts_with(start));
-    let body = match is_stream {
-        true => beginning(body, MAX_STREAM),
+    let read = match is_stream {
+        true => Conversation::read(None, Some(beginning(body, MAX_STREAM))),
         false if body.len() > MAX_WHOLE => return None,
-        false => body,
+        false if body.len() > SHORT => {
+            let mut short = Vec::new();
+            Elider::keeping(MAX_TEXT).push(body.as_bytes(), &mut short);
+            Conversation::read(None, Some(&String::from_utf8_lossy(&short)))
+        }
+        false => Conversation::read(None, Some(body)),
     };
-    let read = Conversation::read(None, Some(body));
     if let Some(text) = read.output().and_then(of) {
         return Some(text);
     }
@@ -79,6 +90,9 @@ mod tests {
         assert_eq!(of_answer(&chat(json!({ "content": "Soup." }))).as_deref(), Some("Soup."));
         let calls = json!({ "content": null, "tool_calls": [{ "function": { "name": "find", "arguments": "{}" } }] });
         assert_eq!(of_answer(&chat(calls)).as_deref(), Some("find()"));
+        let long = "ü\n\"".repeat(5_000);
+        let shown = of_answer(&chat(json!({ "content": long, "tool_calls": [] }))).unwrap();
+        assert_eq!(shown, of(&long).unwrap());
         let event = format!("data: {}\n\n", json!({ "choices": [{ "delta": { "content": "word " } }] }));
         let shown = of_answer(&event.repeat(100_000)).unwrap();
         assert_eq!(shown.chars().count(), LENGTH);

@@ -160,7 +160,8 @@ fn packed(group: &Group, naming: NamingKey, sends: bool, mint: &impl Fn() -> Str
     }
     for record in &group.records {
         let entry = Entry::of(record);
-        let length = entry.length();
+        // Without a queue it is of no interest, and takes a look at every byte.
+        let length = if sends { entry.length() } else { 0 };
         let draft = match drafts.last_mut() {
             _ if !sends || length > MAX_ENTRY => &mut long,
             Some(draft) if draft.length + length <= MAX_ENTRIES || draft.part.entries.is_empty() => draft,

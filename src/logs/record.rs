@@ -9,10 +9,12 @@ use crate::logs::call::Outcome;
 use crate::logs::claim::Claim;
 use crate::logs::costing::Costed;
 use crate::logs::metadata::Metadata;
+use crate::logs::pieces::cut::Cuts;
 use crate::logs::stored::Stored;
 use crate::logs::{preview, session};
 use crate::providers::model::{self, names};
 use crate::wire::Usage;
+use crate::wire::request::LONG;
 use serde_json::Value;
 
 /// A row of `logs`, with the rows of `log_metadata` and `log_bodies` that belong to it.
@@ -87,6 +89,8 @@ pub struct LogRecord {
     pub metadata_entries: Vec<(String, Value)>,
     pub request_body: Option<String>,
     pub response_body: Option<String>,
+    /// Where the request's body can be cut, if that has been looked for.
+    pub cuts: Option<Cuts>,
     /// Which of the bodies are only the beginnings.
     pub stored: Stored,
     /// What budgets learn.
@@ -121,7 +125,9 @@ impl LogRecord {
         };
         let cost_unknown = cost_unknown.filter(|_| cost.is_none());
         let model_type = call.kind();
+        let is_long = call.body.as_ref().is_some_and(|body| body.len() >= LONG);
         let request_body = call.body.map(|body| masker.body(body));
+        let cuts = request_body.as_deref().filter(|_| is_long).and_then(Cuts::of);
         let response_body = outcome.body.map(|body| masker.body(body));
         let said = call.facts.said;
         let [own, trace] = call.session;
@@ -130,7 +136,8 @@ impl LogRecord {
         // The chain is followed where the row is written, and comes before what is often shared.
         let shared = || session::of_cache_key(&said, &call.session_from).or(trace);
         let session = if session.is_none() && previous.is_none() { shared() } else { session };
-        let input = said.last_user.filter(|_| request_body.is_some());
+        let last_of = |cuts: &Cuts| cuts.last_user(request_body.as_deref()?);
+        let input = said.last_user.filter(|_| request_body.is_some()).or_else(|| cuts.as_ref().and_then(last_of));
         let is_text = !matches!(model_type, Some("embedding" | "audio" | "image"));
         let metadata = masked(call.metadata, &masker);
         Self {
@@ -196,6 +203,7 @@ impl LogRecord {
             metadata_entries: metadata.entries,
             request_body,
             response_body,
+            cuts,
             stored: Stored::default(),
             charge,
         }

@@ -128,6 +128,7 @@ impl Entry {
                 request: record.request_body.clone(),
                 response: record.response_body.clone(),
                 stored: record.stored,
+                cuts: record.cuts.clone(),
             },
             object: !record.stored.is_empty(),
             has_log_limit: record.has_log_limit,
@@ -144,7 +145,7 @@ macro_rules! columns {
         /// The values of a record's columns as JSON, with commas between them: in the order of the columns, because SQLite reads an
         /// array in a quarter of the time that an object takes. Which of its gateway's logs it is comes before them.
         fn log_values(record: &LogRecord) -> String {
-            let LogRecord { $($column,)* shard: _, has_log_limit: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, stored: _, charge: _ } = record;
+            let LogRecord { $($column,)* shard: _, has_log_limit: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, cuts: _, stored: _, charge: _ } = record;
             let mut values = Vec::with_capacity(1_024);
             $(value(&mut values, $column);)*
             String::from_utf8(values).unwrap_or_default()

@@ -7,8 +7,10 @@ use memchr::{memchr, memchr3};
 pub const KEPT: usize = 4_200;
 
 /// Where the last piece ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Elider {
+    /// How many bytes of a text are kept.
+    kept: usize,
     place: Place,
     /// How many bytes of the text have been seen.
     length: usize,
@@ -31,7 +33,18 @@ enum Place {
 
 // === impl Elider ===
 
+impl Default for Elider {
+    fn default() -> Self {
+        Self::keeping(KEPT)
+    }
+}
+
 impl Elider {
+    /// One that keeps so many bytes of a text.
+    pub fn keeping(kept: usize) -> Self {
+        Self { kept, place: Place::default(), length: 0, escape: Vec::new(), is_half: false }
+    }
+
     /// Adds to `out` what is kept of the next piece. A line ends every text, because no text of JSON has line breaks.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let mut rest = piece;
@@ -80,7 +93,7 @@ impl Elider {
 
     /// How much of a text is kept as it is.
     fn text(&mut self, rest: &[u8]) -> usize {
-        let left = KEPT.saturating_sub(self.length);
+        let left = self.kept.saturating_sub(self.length);
         if left == 0 && !self.is_half {
             // A character of several bytes is kept whole.
             let inside = rest.iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count();

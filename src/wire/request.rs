@@ -4,9 +4,10 @@
 mod asked;
 mod guess;
 mod named;
-mod turns;
+pub mod turns;
 
 pub use asked::{Pieces, Said};
+pub use named::LONG;
 
 use super::elide::Elider;
 use super::form;
@@ -196,7 +197,7 @@ fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
 }
 
 fn of_json(named: Named) -> RequestFacts {
-    let Named { mut models, is_odd, stream, max_tokens, asked, said } = named;
+    let Named { mut models, is_odd, stream, max_tokens, asked, said, .. } = named;
     // Of a key that is there twice most readers take the last one; those of its kind that are more telling come first.
     models.sort_by_key(|(rank, _)| *rank);
     let best = models.first().map(|(rank, _)| *rank);

@@ -1,6 +1,7 @@
 //! Where a request's body can be cut: behind each of its messages, and around its other long members. Cuts are positions in the
 //! text as it was sent. They only decide what is stored once, so that a wrong one costs room and never a byte.
 
+use crate::wire::request::turns;
 use memchr::{memchr2, memmem};
 use std::ops::Range;
 
@@ -70,6 +71,15 @@ impl Cuts {
         }
         cuts.settled = cuts.unmarked(text);
         Some(cuts).filter(|cuts| !cuts.ends.is_empty() || !cuts.members.is_empty())
+    }
+
+    /// The beginning of what the user says last.
+    pub fn last_user(&self, text: &str) -> Option<String> {
+        self.ends.iter().enumerate().rev().find_map(|(number, end)| {
+            let begin = number.checked_sub(1).and_then(|before| self.ends.get(before)).unwrap_or(&self.begin);
+            let message = text.get(*begin..*end)?.trim_start_matches(|char: char| char == ',' || char.is_whitespace());
+            turns::said_by_user(message)
+        })
     }
 
     /// The messages before the first of the last ones that has a cache mark.

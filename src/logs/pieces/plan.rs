@@ -106,10 +106,10 @@ pub async fn look_up(store: &impl Store, parts: &[&Part]) -> Result<(Vec<Vec<Opt
 
 impl Draft {
     fn of(entry: &Entry, naming: &NamingKey) -> Option<Self> {
-        let Bodies { request, stored, .. } = &entry.bodies;
+        let Bodies { request, stored, cuts, .. } = &entry.bodies;
         let request =
             request.as_deref().filter(|text| text.len() >= MIN_SHARED && stored.is_empty() && naming.is_secret())?;
-        let mut cuts = Cuts::of(request)?;
+        let mut cuts = cuts.clone().or_else(|| Cuts::of(request))?;
         // A question and its answer are not yet a conversation that goes on: of it, a system prompt may repeat.
         if cuts.ends.len() < CONVERSATION {
             let first = cuts.ends.first().map_or(0, |end| end - cuts.begin);
@@ -206,7 +206,7 @@ impl Plan {
     }
 
     fn add(&mut self, entry: &Entry, draft: Option<&Draft>, known: &mut Known, naming: &NamingKey) {
-        let Bodies { request, response, stored } = &entry.bodies;
+        let Bodies { request, response, stored, cuts: _ } = &entry.bodies;
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         if request.is_none() && response.is_none() {
             return;

@@ -23,7 +23,7 @@ impl Bodies {
 
     /// What a message has: a row of `log_bodies` as a JSON array.
     pub(super) fn row(&self, id: &str) -> Option<String> {
-        let Self { request, response, stored } = self;
+        let Self { request, response, stored, cuts: _ } = self;
         if request.is_none() && response.is_none() {
             return None;
         }

@@ -200,3 +200,50 @@ fn the_error_names_the_layer() {
     let broken = Outcome { failure: Some(Failure::Upstream("reset".to_owned())), ..answered(Facts::default()) };
     assert_eq!(error(broken), "upstream: reset");
 }
+
+#[test]
+fn the_preview_of_a_long_history_is_its_last_user_text_without_keys() {
+    let key = "sk-proj-0123456789abcdefghijklmnop";
+    let preview = |body: serde_json::Value| {
+        let body = body.to_string();
+        let facts = crate::wire::request::read_request(None, body.as_bytes());
+        LogRecord::new(Call { facts, body: Some(body), ..call("a") }, answered(Facts::default())).input_preview
+    };
+    let long = "It is long. ü\n\"".repeat(2_000);
+    let result = serde_json::json!([{ "type": "tool_result", "content": long }]);
+    for (list, body) in [
+        (
+            "messages",
+            serde_json::json!([{ "role": "user", "content": "no" }, { "role": "user", "content": format!("Say {key}\n{long}") }, { "role": "assistant", "content": long }, { "role": "user", "content": result }]),
+        ),
+        (
+            "contents",
+            serde_json::json!([{ "role": "user", "parts": [{ "text": format!("Say {key} {long}") }] }, { "role": "model", "parts": [{ "text": "no" }] }]),
+        ),
+        (
+            "input",
+            serde_json::json!([{ "role": "user", "content": [{ "type": "input_text", "text": format!("Say {key} {long}") }] }, { "type": "function_call_output", "output": long }]),
+        ),
+        ("input", format!("Say {key} {long}").into()),
+        ("prompt", format!("Say {key} {long}").into()),
+    ] {
+        let shown = preview(serde_json::json!({ "model": "gpt-4o", list: body })).unwrap();
+        assert!(
+            shown.starts_with("Say ") && shown.contains("It is long. ü \"It") && !shown.contains(key),
+            "{list}: {shown}"
+        );
+    }
+    for nothing in [
+        serde_json::json!({ "messages": [{ "role": "assistant", "content": long }] }),
+        serde_json::json!({ "system": long }),
+    ] {
+        assert_eq!(preview(nothing), None);
+    }
+}
+
+#[test]
+fn what_is_paid_by_the_character_is_counted_in_long_texts() {
+    let text = "ü\n".repeat(10_000);
+    let body = serde_json::json!({ "model": "tts-1", "input": text }).to_string();
+    assert_eq!(crate::wire::request::read_request(None, body.as_bytes()).asked.characters, Some(20_000));
+}

@@ -3,8 +3,8 @@
 
 use crate::wire::picture::{self, Quality};
 use crate::wire::request::asked::{Pieces, Said};
-use crate::wire::request::turns::{self, Head};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::wire::request::turns::{self, Head, Reading};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
@@ -18,16 +18,23 @@ pub struct Named {
     pub max_tokens: Option<u64>,
     pub asked: Pieces,
     pub said: Said,
+    /// Whether histories are passed over: see [`LONG`].
+    skims: bool,
 }
+
+/// The last turn of a history in a body of so many bytes is looked for in what the log keeps of it, where its turns have to be found
+/// anyway. Reading every text on the way there would cost more than all else that is done with it.
+pub const LONG: usize = 8_000;
 
 /// More are not kept; it is enough to know that there were more than a request may have.
 const MAX_MODELS: usize = 64;
 
 /// Reads the first document of a text; the second value is what follows it. `None` if it is no JSON object.
 pub fn read(text: &[u8]) -> Option<(Named, &[u8])> {
-    let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<Named>();
-    let named = documents.next()?.ok()?;
-    let rest = text.get(documents.byte_offset()..)?;
+    let mut document = serde_json::Deserializer::from_slice(text);
+    let skims = text.len() >= LONG;
+    let named = Named { skims, ..Named::default() }.deserialize(&mut document).ok()?;
+    let rest = text.get(document.into_iter::<IgnoredAny>().byte_offset()..)?;
     Some((named, rest))
 }
 
@@ -101,15 +108,15 @@ impl Named {
             }
             Member::Number => self.asked.images = map.next_value::<Value>()?.as_u64().or(self.asked.images),
             Member::Speech => {
-                let head: Head = map.next_value()?;
+                let head = map.next_value_seed(self.reading())?;
                 self.asked.characters = head.characters.or(self.asked.characters);
                 self.says(head);
             }
             Member::Messages => {
-                self.says(map.next_value()?);
+                self.says(map.next_value_seed(self.reading())?);
                 self.asked.has_messages = true;
             }
-            Member::Contents => self.says(map.next_value()?),
+            Member::Contents => self.says(map.next_value_seed(self.reading())?),
             Member::Metadata => {
                 self.said.user_id = map.next_value::<turns::Named>()?.user_id.or(self.said.user_id.take())
             }
@@ -133,6 +140,10 @@ impl Named {
         Ok(())
     }
 
+    fn reading(&self) -> Reading {
+        if self.skims { Reading::Texts } else { Reading::Whole }
+    }
+
     fn says(&mut self, head: Head) {
         self.said.last_user = head.last_user.or(head.text).or(self.said.last_user.take());
     }
@@ -143,25 +154,26 @@ impl Named {
     }
 }
 
-impl<'de> Deserialize<'de> for Named {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Named;
+impl<'de> DeserializeSeed<'de> for Named {
+    type Value = Self;
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
-                let mut named = Named::default();
-                while let Some(key) = map.next_key::<Member>()? {
-                    named.take(key, &mut map)?;
-                }
-                Ok(named)
-            }
+impl<'de> Visitor<'de> for Named {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(key) = map.next_key::<Member>()? {
+            self.take(key, &mut map)?;
         }
-        deserializer.deserialize_map(Object)
+        Ok(self)
     }
 }
 
@@ -179,7 +191,8 @@ impl<'de> Deserialize<'de> for Inner {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inner, A::Error> {
-                let mut named = Named::default();
+                // What it says for its user is not asked.
+                let mut named = Named { skims: true, ..Named::default() };
                 while let Some(key) = map.next_key::<Member>()? {
                     // One step down is enough, and a limit for what is hostile.
                     match key {

@@ -1,7 +1,8 @@
 //! What a request says last for its user, and by what it belongs to others, taken along while its body is read for models: a second
 //! reading of long histories would cost each of them again.
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::wire::elide::Elider;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// So much of a text is kept, in bytes. A preview is shorter, and is masked before it is cut.
@@ -38,74 +39,105 @@ fn head(text: &str) -> Option<String> {
     (!cut.is_empty()).then(|| cut.to_owned())
 }
 
+/// How closely content is read.
+#[derive(Clone, Copy)]
+pub enum Reading {
+    Whole,
+    /// A text, but nothing that is in a list or an object: who has a long history at hand in another form finds its end faster.
+    Texts,
+}
+
 impl<'de> Deserialize<'de> for Head {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Anything;
-        impl<'de> Visitor<'de> for Anything {
-            type Value = Head;
+        Reading::Whole.deserialize(deserializer)
+    }
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("any JSON")
-            }
+impl<'de> DeserializeSeed<'de> for Reading {
+    type Value = Head;
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Head, E> {
-                let characters = Some(text.chars().count() as u64);
-                Ok(Head { text: head(text), characters, last_user: None })
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Head, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            /// The first text of a list of parts, and the last of the user in a list of turns.
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Head, A::Error> {
-                let mut all = Head::default();
-                while let Some(Head { text, last_user, .. }) = list.next_element()? {
-                    all.last_user = last_user.or_else(|| text.clone()).or(all.last_user);
-                    all.text = all.text.or(text);
+impl<'de> Visitor<'de> for Reading {
+    type Value = Head;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any JSON")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Head, E> {
+        let characters = Some(text.chars().count() as u64);
+        Ok(Head { text: head(text), characters, last_user: None })
+    }
+
+    /// The first text of a list of parts, and the last of the user in a list of turns.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Head, A::Error> {
+        let mut all = Head::default();
+        if matches!(self, Self::Texts) {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(all);
+        }
+        while let Some(Head { text, last_user, .. }) = list.next_element()? {
+            all.last_user = last_user.or_else(|| text.clone()).or(all.last_user);
+            all.text = all.text.or(text);
+        }
+        Ok(all)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
+        if matches!(self, Self::Texts) {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(Head::default());
+        }
+        let (mut said, mut is_users, mut is_text) = (None, true, true);
+        while let Some(key) = map.next_key::<Key>()? {
+            match key {
+                Key::Role => {
+                    let role: Head = map.next_value()?;
+                    is_users = role.text.is_none_or(|role| role.eq_ignore_ascii_case("user"));
                 }
-                Ok(all)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
-                let (mut said, mut is_users, mut is_text) = (None, true, true);
-                while let Some(key) = map.next_key::<Key>()? {
-                    match key {
-                        Key::Role => {
-                            let role: Head = map.next_value()?;
-                            is_users = role.text.is_none_or(|role| role.eq_ignore_ascii_case("user"));
-                        }
-                        Key::Type => {
-                            let kind: Head = map.next_value()?;
-                            is_text = kind.text.is_none_or(|kind| matches!(&*kind, "text" | "input_text" | "message"));
-                        }
-                        Key::Text => said = map.next_value::<Head>()?.text.or(said),
-                        Key::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
+                Key::Type => {
+                    let kind: Head = map.next_value()?;
+                    is_text = kind.text.is_none_or(|kind| matches!(&*kind, "text" | "input_text" | "message"));
                 }
-                Ok(Head { text: said.filter(|_| is_users && is_text), ..Head::default() })
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Head, E> {
-                Ok(Head::default())
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Head, E> {
-                Ok(Head::default())
-            }
-
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Head, E> {
-                Ok(Head::default())
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Head, E> {
-                Ok(Head::default())
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Head, E> {
-                Ok(Head::default())
+                Key::Text => said = map.next_value::<Head>()?.text.or(said),
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        deserializer.deserialize_any(Anything)
+        Ok(Head { text: said.filter(|_| is_users && is_text), ..Head::default() })
     }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Head, E> {
+        Ok(Head::default())
+    }
+}
+
+/// What a message says for its user, which is one element of a list of turns as it was sent.
+pub fn said_by_user(message: &str) -> Option<String> {
+    let mut short = Vec::new();
+    Elider::keeping(2 * MAX_HEAD).push(message.as_bytes(), &mut short);
+    serde_json::from_slice::<Head>(&short).ok()?.text
 }
 
 impl<'de> Deserialize<'de> for Key {
@@ -187,8 +219,13 @@ mod tests {
         ] {
             assert_eq!(read_request(None, nothing.to_string().as_bytes()).said.last_user, None, "{nothing}");
         }
-        let long = json!({ "messages": [{ "role": "user", "content": "ü".repeat(100_000) }] });
-        assert!(read_request(None, long.to_string().as_bytes()).said.last_user.unwrap().len() <= 601);
+        let long = json!({ "role": "user", "content": "ü".repeat(3_000) });
+        let history = json!({ "messages": [long] }).to_string();
+        assert!(read_request(None, history.as_bytes()).said.last_user.unwrap().len() <= 601);
+        assert!(super::said_by_user(&long.to_string()).unwrap().len() <= 601);
+        // What the log keeps of a long one is looked through instead.
+        let history = json!({ "messages": [long, long] }).to_string();
+        assert_eq!(read_request(None, history.as_bytes()).said.last_user, None);
     }
 
     #[test]
