@@ -6,19 +6,43 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::chosen;
 use crate::http::query::Query;
 use crate::logs::rollup::MINUTE_MS;
-use crate::logs::rollup::figures::{Figures, gathered};
+use crate::logs::rollup::by_metadata::{self, Asked};
+use crate::logs::rollup::figures::{Figures, Sum, gathered};
 use crate::logs::rollup::merge::{self, DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const GRANULARITIES: &[&str] = &["hour", "minute", "day"];
 
 const GROUPS: &[&str] = &["none", "provider", "model", "provider,model"];
+
+/// Groups by a key of metadata are named by it, behind this.
+const METADATA: &str = "metadata.";
+
+const COMPARISONS: &[&str] = &["none", "previous"];
+
+/// What requests are told apart by.
+#[derive(Clone, Copy)]
+enum GroupBy<'q> {
+    /// One of [`GROUPS`].
+    Columns(&'static str),
+    /// A key of metadata.
+    Metadata(&'q str),
+}
 
 /// A range of time that consists of whole minutes, hours or days.
 struct Range {
     start: u64,
     end: u64,
     span: u64,
+    /// Figures from before are not there in spans of this length.
+    kept_from: u64,
+}
+
+/// A row of an answer: the time of its bucket, what its group is called, and its figures.
+struct Bucket {
+    time: u64,
+    names: Map<String, Value>,
+    figures: Figures,
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/analytics`
@@ -26,44 +50,83 @@ struct Range {
 /// What transactions have left is added up first, so that the answer is of now.
 pub async fn get(store: &impl Store, gateway: i64, query: &Query, now_ms: u64) -> Result<Reply, ApiError> {
     let granularity = chosen(query, "granularity", GRANULARITIES)?;
-    let group_by = chosen(query, "group_by", GROUPS)?;
+    let group_by = GroupBy::parse(query)?;
+    let compares = chosen(query, "compare", COMPARISONS)? == "previous";
     let range = Range::parse(query, granularity, now_ms)?;
     merge::merge_tallies(store, now_ms).await?;
     let most = store.pace().answer;
-    let (rows, _) = store.select(statement(gateway, query, &range, group_by, most)).await?;
-    if rows.len() > most {
+    let mut examined = None;
+    let buckets: Vec<Bucket> = match group_by {
+        GroupBy::Columns(group_by) => {
+            let (rows, _) = store.select(statement(gateway, query, &range, group_by, most)).await?;
+            rows.into_iter().map(|row| Bucket::of_row(row, group_by)).collect()
+        }
+        GroupBy::Metadata(key) => {
+            let (providers, models) = (all(query, "provider"), all(query, "model"));
+            let Range { start, end, span, .. } = range;
+            let asked = Asked { gateway, key, start, end, span, providers, models, most };
+            let found = by_metadata::read(store, &asked).await?;
+            examined = Some(found.examined);
+            found.buckets.into_iter().map(Bucket::of_value).collect()
+        }
+    };
+    if buckets.len() > most {
         let rule = format!(
             "The answer would have more than {most} rows. Ask for a shorter range, a coarser granularity, fewer groups, or \
              one provider or model"
         );
         return Err(ApiError::invalid(["query", "granularity"], rule));
     }
-    Ok(shown(rows, &range, granularity, group_by))
+    let previous = match range.previous().filter(|_| compares) {
+        None => Value::Null,
+        Some(before) => {
+            let whole = Range { span: before.end, ..before };
+            let (rows, _) = store.select(statement(gateway, query, &whole, "none", most)).await?;
+            let mut totals = Figures::default();
+            rows.iter().for_each(|row| totals.add_all(&Figures::read(row)));
+            before.shown(json!({ "totals": totals.show() }))
+        }
+    };
+    let mut totals = Figures::default();
+    buckets.iter().for_each(|bucket| totals.add_all(&bucket.figures));
+    let name = match group_by {
+        GroupBy::Columns(name) => name.to_owned(),
+        GroupBy::Metadata(key) => format!("{METADATA}{key}"),
+    };
+    let is_grouped = name != "none";
+    let mut shown = json!({
+        "granularity": granularity,
+        "group_by": name,
+        "groups": is_grouped.then(|| groups(&buckets)),
+        "buckets": buckets.into_iter().map(Bucket::show).collect::<Vec<_>>(),
+        "totals": totals.show(),
+    });
+    if let Some(shown) = shown.as_object_mut() {
+        if compares {
+            shown.insert("previous".to_owned(), previous);
+        }
+        if let Some(examined) = examined {
+            shown.insert("examined".to_owned(), examined.into());
+            shown.insert("complete".to_owned(), (examined < by_metadata::EXAMINED).into());
+        }
+    }
+    Ok(Reply::result(range.shown(shown)))
 }
 
-fn shown(rows: Vec<Row>, range: &Range, granularity: &str, group_by: &str) -> Reply {
-    let mut totals = Figures::default();
-    let mut buckets = Vec::with_capacity(rows.len());
-    for mut row in rows {
-        let figures = Figures::read(&row);
-        totals.add_all(&figures);
-        let mut shown = figures.show();
-        let time = row.get("time").and_then(Value::as_u64).unwrap_or(0);
-        shown.insert("time".to_owned(), timestamp::format(time).into());
-        for name in ["provider", "model"].into_iter().filter(|name| group_by.contains(name)) {
-            let value = row.remove(name).filter(|value| value.as_str() != Some(""));
-            shown.insert(name.to_owned(), value.unwrap_or(Value::Null));
+/// The figures of each group over the whole range, those with the most requests first.
+fn groups(buckets: &[Bucket]) -> Vec<Value> {
+    let mut groups: Vec<(&Map<String, Value>, Figures)> = Vec::new();
+    for bucket in buckets {
+        match groups.iter_mut().find(|(names, _)| **names == bucket.names) {
+            Some((_, figures)) => figures.add_all(&bucket.figures),
+            None => groups.push((&bucket.names, bucket.figures.clone())),
         }
-        buckets.push(Value::Object(shown));
     }
-    Reply::result(json!({
-        "start": timestamp::format(range.start),
-        "end": timestamp::format(range.end),
-        "granularity": granularity,
-        "group_by": group_by,
-        "buckets": buckets,
-        "totals": totals.show(),
-    }))
+    groups.sort_by(|(_, one), (_, other)| other.get(Sum::Attempts).total_cmp(&one.get(Sum::Attempts)));
+    let show = |(names, figures): (&Map<String, Value>, Figures)| {
+        Value::Object(names.clone().into_iter().chain(figures.show()).collect())
+    };
+    groups.into_iter().map(show).collect()
 }
 
 fn statement(gateway: i64, query: &Query, range: &Range, group_by: &str, most: usize) -> Statement {
@@ -78,12 +141,55 @@ fn statement(gateway: i64, query: &Query, range: &Range, group_by: &str, most: u
            AND (?5 IS NULL OR model IN (SELECT value FROM json_each(?5))) \
          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT {limit}"
     );
-    let all = |name: &str| {
-        let values: Vec<&str> = query.all(name).collect();
-        Bind::from((!values.is_empty()).then(|| Value::from(values).to_string()))
-    };
     let at = |ms: u64| Bind::Int(ms as i64);
-    Statement::new(sql, [gateway.into(), at(range.start), at(range.end), all("provider"), all("model")])
+    Statement::new(sql, [gateway.into(), at(range.start), at(range.end), all(query, "provider"), all(query, "model")])
+}
+
+/// The values of a parameter as a JSON array, or null where it is not given.
+fn all(query: &Query, name: &str) -> Bind {
+    let values: Vec<&str> = query.all(name).collect();
+    Bind::from((!values.is_empty()).then(|| Value::from(values).to_string()))
+}
+
+// === impl GroupBy ===
+
+impl<'q> GroupBy<'q> {
+    fn parse(query: &'q Query) -> Result<Self, ApiError> {
+        match query.get("group_by").and_then(|name| name.strip_prefix(METADATA)).filter(|key| !key.is_empty()) {
+            Some(key) => Ok(Self::Metadata(key)),
+            None => chosen(query, "group_by", GROUPS).map(Self::Columns).map_err(|mut error| {
+                error.message.push_str(" | 'metadata.' and a key");
+                error
+            }),
+        }
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    fn of_row(mut row: Row, group_by: &str) -> Self {
+        let figures = Figures::read(&row);
+        let time = row.get("time").and_then(Value::as_u64).unwrap_or(0);
+        let mut names = Map::new();
+        for name in ["provider", "model"].into_iter().filter(|name| group_by.contains(name)) {
+            let value = row.remove(name).filter(|value| value.as_str() != Some(""));
+            names.insert(name.to_owned(), value.unwrap_or(Value::Null));
+        }
+        Self { time, names, figures }
+    }
+
+    fn of_value(found: by_metadata::Bucket) -> Self {
+        let by_metadata::Bucket { time, value, figures } = found;
+        Self { time, names: Map::from_iter([("value".to_owned(), value)]), figures }
+    }
+
+    fn show(self) -> Value {
+        let mut shown = self.figures.show();
+        shown.insert("time".to_owned(), timestamp::format(self.time).into());
+        shown.extend(self.names);
+        Value::Object(shown)
+    }
 }
 
 // === impl Range ===
@@ -107,151 +213,30 @@ impl Range {
         if start >= end {
             return Err(ApiError::invalid(["query", "start"], "Expected a time before the end"));
         }
-        if start < now_ms.saturating_sub(kept) {
+        let kept_from = now_ms.saturating_sub(kept);
+        if start < kept_from {
             return Err(ApiError::invalid(["query", "start"], advice));
         }
-        Ok(Self { start: start - start % span, end: end.div_ceil(span) * span, span })
+        Ok(Self { start: start - start % span, end: end.div_ceil(span) * span, span, kept_from })
+    }
+
+    /// The time of the same length that ends where this one begins. `None` where it begins before what is kept; what widened
+    /// the range to whole spans does not count, because one span more is kept.
+    fn previous(&self) -> Option<Self> {
+        let length = self.end - self.start;
+        let start = self.start.checked_sub(length).filter(|start| start + 2 * self.span > self.kept_from)?;
+        Some(Self { start, end: self.start, ..*self })
+    }
+
+    /// What is shown of a range, with its ends.
+    fn shown(&self, mut shown: Value) -> Value {
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert("start".to_owned(), timestamp::format(self.start).into());
+            shown.insert("end".to_owned(), timestamp::format(self.end).into());
+        }
+        shown
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logs::call::{Call, Outcome};
-    use crate::logs::group_commit;
-    use crate::logs::record::LogRecord;
-    use crate::logs::record::tests::{answered, call};
-    use crate::testing::sqlite::Sqlite;
-    use crate::wire::{Facts, Usage};
-    use pollster::block_on;
-
-    const NOW: u64 = 1_700_000_000_000 / DAY_MS * DAY_MS + 10 * HOUR_MS + 30 * MINUTE_MS;
-
-    fn ask(store: &Sqlite, query: &str) -> Result<Value, ApiError> {
-        let reply = block_on(get(store, 1, &Query::parse(query), NOW))?;
-        Ok(serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone())
-    }
-
-    fn refusal(store: &Sqlite, query: &str) -> (u16, Vec<String>) {
-        let refused = ask(store, query).unwrap_err();
-        (refused.status, refused.path)
-    }
-
-    fn record(n: u64, at: u64, provider: &str, model: Option<&str>) -> LogRecord {
-        let usage = Usage { tokens_in: Some(100), tokens_out: Some(10), ..Usage::default() };
-        let mut made = Call { created_at: at, provider: provider.to_owned(), ..call(&n.to_string()) };
-        made.facts.model = model.map(str::to_owned);
-        let outcome = answered(Facts { usage, ..Facts::default() });
-        LogRecord::new(made, Outcome { duration: 100, first_byte: Some(50), ..outcome })
-    }
-
-    fn with_requests() -> Sqlite {
-        let store = Sqlite::new();
-        let other = LogRecord { gateway: 2, ..record(9, NOW, "openai", None) };
-        let records = vec![
-            record(1, NOW, "openai", Some("gpt-4o")),
-            record(2, NOW + 1, "openai", Some("gpt-4o")),
-            record(3, NOW - HOUR_MS, "openai", None),
-            record(4, NOW - 20 * MINUTE_MS, "anthropic", Some("claude")),
-            record(5, NOW - 23 * HOUR_MS, "anthropic", Some("claude")),
-            record(6, NOW - 40 * HOUR_MS, "anthropic", Some("claude")),
-            other,
-        ];
-        assert_eq!(block_on(group_commit::write(&store, records.into(), async |_| {})), []);
-        store
-    }
-
-    fn rows(result: &Value, fields: &[&str]) -> Vec<Value> {
-        let rows = result["buckets"].as_array().unwrap();
-        rows.iter().map(|row| fields.iter().map(|field| row[*field].clone()).collect()).collect()
-    }
-
-    #[test]
-    fn rows_are_added_up_as_asked() {
-        let store = with_requests();
-        let result = ask(&store, &format!("end={}", NOW + 5)).unwrap();
-        let hour = |back: u64| timestamp::format(NOW / HOUR_MS * HOUR_MS - back * HOUR_MS);
-        assert_eq!(
-            rows(&result, &["time", "requests"]),
-            [json!([hour(23), 1]), json!([hour(1), 1]), json!([hour(0), 3])]
-        );
-        assert_eq!((&result["totals"]["requests"], &result["totals"]["tokens_in"]), (&json!(5), &json!(500)));
-        assert_eq!(
-            (&result["start"], &result["end"]),
-            (&json!(hour(24)), &json!(timestamp::format(NOW / HOUR_MS * HOUR_MS + HOUR_MS)))
-        );
-        let of = |query: &str| rows(&ask(&store, query).unwrap(), &["provider", "model", "requests"]);
-        let day = format!("granularity=day&start={}&end={}", NOW / DAY_MS * DAY_MS, NOW + 5);
-        assert_eq!(of(&day), [json!([null, null, 4])]);
-        assert_eq!(
-            of(&format!("{day}&group_by=provider")),
-            [json!(["anthropic", null, 1]), json!(["openai", null, 3])]
-        );
-        assert_eq!(
-            of(&format!("{day}&group_by=provider,model")),
-            [json!(["anthropic", "claude", 1]), json!(["openai", null, 1]), json!(["openai", "gpt-4o", 2])]
-        );
-        assert_eq!(
-            of(&format!("{day}&group_by=model&provider=openai&model=gpt-4o&model=x")),
-            [json!([null, "gpt-4o", 2])]
-        );
-        assert_eq!(of(&format!("{day}&provider=groq")), Vec::<Value>::new());
-        let minutes = ask(&store, &format!("granularity=minute&start={}", NOW - 30 * MINUTE_MS)).unwrap();
-        assert_eq!(rows(&minutes, &["requests"]), [json!([1])]);
-        let figures = &result["totals"];
-        assert_eq!((&figures["duration"]["p50"], &figures["first_byte"]["p50"]), (&json!(84), &json!(58)));
-        assert_eq!((&figures["duration"]["avg"], &figures["duration"]["count"]), (&json!(100), &json!(5)));
-    }
-
-    #[test]
-    fn what_cannot_be_asked_is_refused_with_advice() {
-        let store = with_requests();
-        let start = |ago: u64| format!("start={}", NOW - ago);
-        for (query, at) in [
-            ("granularity=week".to_owned(), "granularity"),
-            ("group_by=gateway".to_owned(), "group_by"),
-            ("start=yesterday".to_owned(), "start"),
-            ("end=".to_owned(), "end"),
-            (format!("start={NOW}&end={NOW}"), "start"),
-            (format!("granularity=minute&{}", start(MINUTES_MS + 1)), "start"),
-            (start(HOURS_MS + 1), "start"),
-            (format!("granularity=day&{}", start(DAYS_MS + 1)), "start"),
-        ] {
-            assert_eq!(refusal(&store, &query), (400, vec!["query".to_owned(), at.to_owned()]), "{query}");
-        }
-        for query in [
-            format!("granularity=minute&{}", start(MINUTES_MS)),
-            start(HOURS_MS),
-            format!("granularity=day&{}", start(DAYS_MS)),
-        ] {
-            assert!(ask(&store, &query).is_ok(), "{query}");
-        }
-    }
-
-    #[test]
-    fn answers_are_bounded() {
-        let store = Sqlite::new();
-        let records: Vec<LogRecord> =
-            (0..110).map(|n| record(n, NOW - n * MINUTE_MS, "openai", Some("gpt-4o"))).collect();
-        for group in records.chunks(30) {
-            assert_eq!(block_on(group_commit::write(&store, group.to_vec().into(), async |_| {})), []);
-        }
-        let asked = format!("granularity=minute&end={}&start=", NOW + 1);
-        assert_eq!(
-            refusal(&store, &format!("{asked}{}", NOW - HOUR_MS * 2)),
-            (400, vec!["query".to_owned(), "granularity".to_owned()])
-        );
-        let result = ask(&store, &format!("{asked}{}", NOW - 99 * MINUTE_MS)).unwrap();
-        assert_eq!((result["buckets"].as_array().unwrap().len(), &result["totals"]["requests"]), (100, &json!(100)));
-    }
-
-    #[test]
-    fn only_the_rows_of_the_range_are_read() {
-        let store = Sqlite::new();
-        let range = Range { start: 1, end: 2, span: HOUR_MS };
-        for group in GROUPS {
-            let plan = store.plan(&statement(1, &Query::parse("provider=x&model=y"), &range, group, 100));
-            assert!(plan.contains("SEARCH rollup USING PRIMARY KEY (gateway=? AND time>? AND time<?)"), "{plan}");
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! off are in it, too. [`merge`] adds these rows to `rollup`, whose width would cost every such transaction more than its
 //! logs do.
 
+pub mod by_metadata;
 pub mod figures;
 mod mend;
 pub mod merge;

@@ -38,6 +38,9 @@ pub const BUCKETS: usize = BOUNDS.len() + 1;
 
 pub const LENGTH: usize = SUMS.len() + 2 * BUCKETS;
 
+/// Those that are shown of times.
+const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
+
 /// The two histograms: their columns begin with these letters.
 const HISTOGRAMS: [char; 2] = ['d', 'f'];
 
@@ -190,7 +193,7 @@ impl Figures {
         let mut shown = Map::new();
         shown.insert("count".to_owned(), Value::from(count as i64));
         shown.insert("avg".to_owned(), Value::from((count > 0.0).then(|| (sum / count).round() as i64)));
-        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+        for (name, share) in PERCENTILES {
             shown.insert(name.to_owned(), Value::from(percentile(counts, share)));
         }
         shown
@@ -263,7 +266,7 @@ mod tests {
         figures.time(Time::Duration, 3_600_000);
         assert_eq!(
             figures.show()["duration"],
-            json!({ "count": 1, "avg": 3_600_000, "p50": 680_000, "p90": 680_000, "p99": 680_000 })
+            json!({ "count": 1, "avg": 3_600_000, "p50": 680_000, "p90": 680_000, "p95": 680_000, "p99": 680_000 })
         );
     }
 
@@ -281,7 +284,7 @@ mod tests {
             times.iter().for_each(|time| figures.time(Time::FirstByte, *time));
             times.sort_unstable();
             let shown = figures.show();
-            for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+            for (name, share) in PERCENTILES {
                 let (found, exact) = (shown["first_byte"][name].as_f64().unwrap(), exact(&times, share).min(680_000) as f64);
                 let close = (found - exact).abs() <= 10.0;
                 prop_assert!(close || (found <= exact * 1.5 + 1.0 && exact <= found * 1.5 + 1.0), "{name}: {found} {exact}");
@@ -308,7 +311,7 @@ mod tests {
         times.iter().for_each(|time| figures.time(Time::Duration, *time));
         times.sort_unstable();
         let shown = figures.show();
-        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+        for (name, share) in PERCENTILES {
             let ratio = shown["duration"][name].as_f64().unwrap() / exact(&times, share) as f64;
             assert!((0.9..1.1).contains(&ratio), "{name}: {ratio}");
         }
