@@ -29,6 +29,7 @@ async fn existing(store: &impl Store, gateway: i64, id: &str) -> Result<LogRow, 
     store.row::<LogRow>(Statement::new(sql, [id.into(), gateway.into()])).await?.ok_or_else(ApiError::not_found)
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/conversation`
 pub async fn get(store: &impl Store, gateway: i64, id: &str, query: &Query) -> Result<Reply, ApiError> {
     let offset = number(query, "offset", 0, u64::from(u32::MAX))?.unwrap_or(0) as usize;
     let limit = number(query, "limit", 1, MAX_TURNS)?.unwrap_or(TURNS) as usize;
@@ -77,6 +78,8 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str, query: &Query) -> R
     })))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}/attempts`
+///
 /// All attempts of the request that a log is of, in the order in which they were made.
 pub async fn attempts(store: &impl Store, gateway: i64, id: &str) -> Result<Reply, ApiError> {
     let row = existing(store, gateway, id).await?;
@@ -100,3 +103,6 @@ pub async fn attempts(store: &impl Store, gateway: i64, id: &str) -> Result<Repl
         .collect();
     Ok(Reply::result(shown))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod format;
 pub mod part;
 #[cfg(test)]
 mod tests;
+mod thoughts;
 pub mod turns;
 
 use serde_json::{Value, json};

@@ -344,6 +344,27 @@ impl Part {
     }
 }
 
+/// Texts that follow each other in what a model said are one: providers cut them for a stream, or to cite a source. The sources
+/// stand behind the text.
+pub fn joined(parts: Vec<Part>) -> Vec<Part> {
+    let mut all: Vec<Part> = Vec::with_capacity(parts.len());
+    let mut open: Option<usize> = None;
+    for part in parts {
+        match (part, open.and_then(|at| all.get_mut(at))) {
+            (Part::Text(more), Some(Part::Text(text))) => text.push_str(&more),
+            (part, _) => {
+                match &part {
+                    Part::Text(_) => open = Some(all.len()),
+                    Part::Citation { .. } => {}
+                    _ => open = None,
+                }
+                all.push(part);
+            }
+        }
+    }
+    all
+}
+
 /// A model's thoughts as text: `plain` leaves them out.
 fn thought(content: &Value) -> String {
     match content {

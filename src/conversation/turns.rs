@@ -3,8 +3,8 @@
 
 use super::Conversation;
 use super::format::format_of;
-use super::part::{Part, parts_of};
-use crate::wire::sse::Events;
+use super::part::{Part, joined, parts_of};
+use super::thoughts::thoughts;
 use serde_json::{Map, Value, json};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +97,26 @@ impl View {
             });
         };
         self.format = format_of(object);
+        self.speakers(object);
+        // Replicate's models have what is said in an object of their input.
+        if let (true, Some(inner)) = (self.turns.is_empty(), object.get("input").and_then(Value::as_object)) {
+            self.speakers(inner);
+        }
+        self.tools = super::asked::read(request).1.iter().map(tool).collect();
+        let is_shown = |name: &str| LISTS.contains(&name) || SYSTEM.contains(&name) || ALONE.contains(&name);
+        let is_param = |name: &&String| !is_shown(name) && !matches!(name.as_str(), "tools" | "functions");
+        self.params = object
+            .iter()
+            .filter(|(name, _)| is_param(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if self.turns.is_empty() {
+            self.turns.push(Turn { role: "user", parts: vec![Part::Unknown(request.clone())], answered: false });
+        }
+    }
+
+    /// What is said in an object of a request, wherever its format has it.
+    fn speakers(&mut self, object: &Map<String, Value>) {
         for name in SYSTEM {
             if let Some(system) = object.get(*name).filter(|system| !system.is_null()) {
                 self.push("system", parts_of(system), false);
@@ -117,17 +137,6 @@ impl View {
                 }
                 _ => {}
             }
-        }
-        self.tools = super::asked::read(request).1.iter().map(tool).collect();
-        let is_shown = |name: &str| LISTS.contains(&name) || SYSTEM.contains(&name) || ALONE.contains(&name);
-        let is_param = |name: &&String| !is_shown(name) && !matches!(name.as_str(), "tools" | "functions");
-        self.params = object
-            .iter()
-            .filter(|(name, _)| is_param(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        if self.turns.is_empty() {
-            self.turns.push(Turn { role: "user", parts: vec![Part::Unknown(request.clone())], answered: false });
         }
     }
 
@@ -165,7 +174,8 @@ impl View {
             let id = ["tool_call_id", "name"].iter().find_map(|name| object.get(*name)?.as_str()).unwrap_or("");
             parts.push(Part::result(id, content.unwrap_or(&Value::Null), false));
         } else if let Some(content) = content {
-            parts.extend(parts_of(content));
+            let said = parts_of(content);
+            parts.extend(if role == "assistant" { joined(said) } else { said });
         }
         if let Some(refusal) = object.get("refusal").and_then(Value::as_str) {
             parts.push(Part::Refusal(refusal.to_owned()));
@@ -230,37 +240,31 @@ impl View {
             });
         }
         if let Some(choices) = at("/choices").and_then(Value::as_array) {
-            for choice in choices {
-                let message = choice.get("message").unwrap_or(choice);
-                // Several choices are several answers.
-                let before = self.turns.len();
-                self.turn(message, true);
-                if let Some(made) = self.turns.get_mut(before) {
-                    made.role = "assistant";
-                }
-            }
-            return;
+            return choices.iter().for_each(|choice| self.apart(choice.get("message").unwrap_or(choice)));
         }
         if let Some(candidates) = at("/candidates").and_then(Value::as_array) {
-            for candidate in candidates {
-                if let Some(content) = candidate.get("content") {
-                    self.turn(content, true);
-                }
-            }
-            return;
+            return candidates
+                .iter()
+                .filter_map(|candidate| candidate.get("content"))
+                .for_each(|said| self.apart(said));
         }
         // A list of Gemini's, which is a stream in one document.
         if let Some(all) = answer.as_array().filter(|all| all.iter().any(|one| one.get("candidates").is_some())) {
-            return all.iter().for_each(|one| self.answer(one));
+            let pieces: Vec<Part> =
+                all.iter().filter_map(|one| one.pointer("/candidates/0/content/parts")).flat_map(parts_of).collect();
+            return self.push("assistant", joined(pieces), true);
         }
         for place in ["/output", "/outputs", "/steps", "/content", "/message/content", "/output/message/content"] {
             let Some(list) = at(place).and_then(Value::as_array) else { continue };
-            if place == "/output" || place == "/outputs" || place == "/steps" {
+            if list.iter().all(Value::is_string) && place == "/output" {
+                // Replicate's pieces of one text.
+                self.push("assistant", joined(list.iter().flat_map(parts_of).collect()), true);
+            } else if place == "/output" || place == "/outputs" || place == "/steps" {
                 for item in list {
                     if item.is_object() { self.turn(item, true) } else { self.push("assistant", parts_of(item), true) }
                 }
             } else {
-                self.push("assistant", list.iter().flat_map(parts_of).collect(), true);
+                self.push("assistant", joined(list.iter().flat_map(parts_of).collect()), true);
             }
             for call in at("/message/tool_calls").and_then(Value::as_array).into_iter().flatten() {
                 self.push("assistant", vec![Part::called(call)], true);
@@ -271,6 +275,14 @@ impl View {
             return self.data(images);
         }
         self.plain(&answer.to_string());
+    }
+
+    /// One of several answers, which is a turn of its own.
+    fn apart(&mut self, message: &Value) {
+        let before = std::mem::take(&mut self.turns);
+        self.turn(message, true);
+        let made = std::mem::replace(&mut self.turns, before);
+        self.turns.extend(made.into_iter().map(|turn| Turn { role: "assistant", ..turn }));
     }
 
     /// What is neither text nor calls: images, and numbers that no person reads.
@@ -359,40 +371,6 @@ fn tool(tool: &Value) -> Value {
     let function = tool.get("function").unwrap_or(tool);
     let part = |name: &str| function.get(name).cloned().unwrap_or(Value::Null);
     json!({ "name": part("name"), "description": part("description"), "parameters": part("parameters") })
-}
-
-/// What a model thought in a stream, put together.
-fn thoughts(response: &str) -> String {
-    let mut text = String::new();
-    let mut events = Events::new(response.as_bytes());
-    let mut take = |event: &Value| {
-        let at = |place: &str| event.pointer(place).and_then(Value::as_str);
-        let is_summary = event
-            .get("type")
-            .and_then(Value::as_str)
-            .is_some_and(|kind| kind.starts_with("response.reasoning") && kind.ends_with(".delta"));
-        let told = [
-            "/delta/thinking",
-            "/choices/0/delta/reasoning_content",
-            "/choices/0/delta/reasoning",
-            "/contentBlockDelta/delta/reasoningContent/text",
-            "/delta/reasoningContent/text",
-        ];
-        if let Some(piece) = told.iter().find_map(|place| at(place)).or_else(|| at("/delta").filter(|_| is_summary)) {
-            text.push_str(piece);
-        }
-        for part in event.pointer("/candidates/0/content/parts").and_then(Value::as_array).into_iter().flatten() {
-            if part.get("thought").is_some_and(|thought| thought == true) {
-                text.push_str(part.get("text").and_then(Value::as_str).unwrap_or(""));
-            }
-        }
-    };
-    while let Some(data) = events.next() {
-        if let Ok(event) = serde_json::from_slice::<Value>(&data) {
-            take(&event);
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 use super::*;
 use crate::conversation::part::Shown;
+use crate::wire::{self, Framing};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 const SHOWN: Shown = Shown { text: 20_000, data: 1_000_000 };
 
@@ -167,6 +170,39 @@ fn responses_bedrock_cohere_and_others() {
 }
 
 #[test]
+fn several_answers_are_several_turns_and_pieces_of_one_are_one() {
+    let two = json!({ "choices": [{ "message": { "content": "a" } }, { "message": { "content": "b" } }] });
+    assert_eq!(
+        kinds(&shown(&json!({ "prompt": "x" }), &two.to_string())),
+        ["user: text", "assistant: text", "assistant: text"]
+    );
+    let candidate = |text: &str| json!({ "content": { "role": "model", "parts": [{ "text": text }] } });
+    let two = json!({ "candidates": [candidate("a"), candidate("b")] });
+    assert_eq!(shown(&json!({ "contents": [] }), &two.to_string()).len(), 3);
+    let cited = json!({ "content": [
+        { "type": "text", "text": "The egg is " },
+        { "type": "text", "text": "soft", "citations": [{ "url": "https://x", "title": "X" }] },
+        { "type": "text", "text": "." },
+        { "type": "tool_use", "id": "t", "name": "f", "input": {} },
+        { "type": "text", "text": "Next" },
+    ] });
+    let turns = shown(&json!({ "messages": [] }), &cited.to_string());
+    let answer = turns.last().unwrap();
+    assert_eq!(
+        (&answer.1[0]["text"], &answer.1[1]["url"], &answer.1[3]["text"]),
+        (&json!("The egg is soft."), &json!("https://x"), &json!("Next"))
+    );
+    // What a user sends in several parts stays so.
+    let parts = json!({ "messages": [{ "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] }] });
+    assert_eq!(kinds(&shown(&parts, "")), ["user: text text"]);
+    let replicate = json!({ "input": { "prompt": "q", "system_prompt": "s", "top_k": 5 } });
+    assert_eq!(
+        kinds(&shown(&replicate, &json!({ "output": ["Ra", "men"] }).to_string())),
+        ["system: text", "user: text", "assistant: text"]
+    );
+}
+
+#[test]
 fn what_has_no_known_shape_is_shown_as_it_is() {
     assert_eq!(kinds(&shown(&json!({ "odd": [1, 2] }), r#"{"also":"odd"}"#)), ["user: unknown", "assistant: unknown"]);
     let view = read(Some("no json"), Some("<html>"));
@@ -197,4 +233,71 @@ fn hostile_content_stays_text_and_addresses_stay_addresses() {
     let many: Vec<Value> =
         (0..1_000).map(|n| json!({ "role": if n % 2 == 0 { "user" } else { "assistant" }, "content": "x" })).collect();
     assert_eq!(shown(&json!({ "messages": many }), "").len(), 1_000);
+}
+
+/// What every provider's fixture says is in its conversation, whole and streamed.
+#[test]
+fn every_fixture_is_a_conversation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut wrong = Vec::new();
+    for provider in std::fs::read_dir(root).unwrap() {
+        let folder = provider.unwrap().path();
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: BTreeMap<String, Value> = serde_json::from_str(&expected).unwrap();
+        for (file, expected) in &expected {
+            let framing = if file.ends_with(".eventstream") { Framing::AwsEventStream } else { Framing::Json };
+            let body = wire::stored(framing, std::fs::read(folder.join(file)).unwrap());
+            let request = expected.get("request").map(Value::to_string);
+            let view = read(request.as_deref(), Some(&body));
+            let parts = |answered: bool| {
+                view.turns.iter().filter(move |turn| turn.answered == answered).flat_map(|turn| &turn.parts)
+            };
+            let text = parts(true).filter_map(|part| match part {
+                Part::Text(text) | Part::Refusal(text) => Some(text.as_str()),
+                _ => None,
+            });
+            let text = text.collect::<Vec<_>>().join("\n");
+            let calls: Vec<String> = parts(true)
+                .filter_map(|part| match part {
+                    Part::ToolCall { name, arguments, .. } => Some(format!("{name}({arguments})")),
+                    _ => None,
+                })
+                .collect();
+            let mut complain = |what: String| wrong.push(format!("{}/{file}: {what}", folder.display()));
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let wanted: Vec<&str> = expected
+                .get("calls")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let answer = expected["answer"].as_str();
+            if answer.is_some_and(|answer| !words(&text).contains(&words(answer))) {
+                complain(format!("said {text:?}, wanted {answer:?}"));
+            }
+            if calls != wanted {
+                complain(format!("called {calls:?}, wanted {wanted:?}"));
+            }
+            let is_read = answer.is_some() || !wanted.is_empty();
+            if is_read && parts(true).any(|part| matches!(part, Part::Unknown(_))) {
+                complain(format!("has unknown parts: {:?}", parts(true).collect::<Vec<_>>()));
+            }
+            if expected.get("question").is_some_and(|question| question != "")
+                && parts(false).any(|part| matches!(part, Part::Unknown(_)))
+            {
+                complain(format!("asks unknown parts: {:?}", parts(false).collect::<Vec<_>>()));
+            }
+            // What is shown of an answer is never nothing, and nothing encoded is a text.
+            if parts(true).next().is_none() {
+                complain("shows nothing".to_owned());
+            }
+            if parts(true)
+                .any(|part| matches!(part, Part::Text(text) if text.len() > 300 && !text.contains([' ', '{'])))
+            {
+                complain("shows encoded data as text".to_owned());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
