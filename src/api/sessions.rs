@@ -60,6 +60,8 @@ const SUMS: &str = "session_id, coalesce(caller, '') AS caller, min(created_at) 
      json_group_array(DISTINCT model) AS models, total(tokens_in) AS tokens_in, total(tokens_out) AS tokens_out, \
      total(tokens_cached) AS cached_tokens, total(cost) AS cost, sum(success = 1 AND cost IS NULL) AS unpriced, sum(success = 0) AS errors";
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/sessions`
+///
 /// The sessions with the newest requests first.
 pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Reply, ApiError> {
     let limit = number(query, "limit", 1, MAX_SESSIONS)?.unwrap_or(50);
@@ -81,6 +83,8 @@ pub async fn list(store: &impl Store, gateway: i64, query: &Query) -> Result<Rep
     Ok(Reply::result(rows.iter().map(Session::show).collect::<Vec<_>>()))
 }
 
+/// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/sessions/{id}`
+///
 /// One session with its requests in order, and where each left what the one before it had said.
 pub async fn get(
     store: &impl Store,
@@ -192,3 +196,6 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

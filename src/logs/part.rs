@@ -50,6 +50,8 @@ pub struct Entry {
     pub object: bool,
     /// Whether there is a limit to how many logs the gateway has.
     pub has_log_limit: bool,
+    /// Whether the request goes on with the response of another.
+    pub continues: bool,
 }
 
 /// What was asked and answered, as it is stored.

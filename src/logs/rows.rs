@@ -42,6 +42,10 @@ fn rows(key: &WriteKey<'_>, entries: &[Entry], plan: Plan) -> Vec<Statement> {
     let logs: Vec<String> = logs.collect();
     statements
         .push(Statement::new(insert_logs(), key.binds([Bind::Text(json_array(logs.iter().map(String::as_str)))])));
+    let continuing: Vec<&str> = entries.iter().filter(|entry| entry.continues).map(|entry| entry.id.as_str()).collect();
+    if !continuing.is_empty() {
+        statements.push(Statement::new(BEGIN_SESSIONS, key.binds([Value::from(continuing).to_string().into()])));
+    }
     let metadata = entries.iter().map(|entry| entry.metadata.as_str()).filter(|rows| !rows.is_empty());
     let metadata = json_array(metadata);
     if metadata.len() > EMPTY_ARRAY {
@@ -132,6 +136,7 @@ impl Entry {
             },
             object: !record.stored.is_empty(),
             has_log_limit: record.has_log_limit,
+            continues: record.previous_response_id.is_some(),
         }
     }
 }
@@ -300,6 +305,14 @@ fn insert_logs() -> String {
          WHERE v->>0 <= (SELECT admitted FROM log_storage WHERE log_storage.gateway = v->>2) AND {new}"
     )
 }
+
+/// A request that another goes on with begins the session of both, where it named none itself.
+const BEGIN_SESSIONS: &str = concat!(
+    "UPDATE logs SET session_id = logs.response_id FROM (SELECT later.session_id AS session, later.gateway AS place, later.caller AS who \
+     FROM json_each(?1) AS own JOIN logs AS later ON later.id = own.value WHERE later.session_id = later.previous_response_id) AS chain \
+     WHERE logs.response_id = chain.session AND logs.gateway = chain.place AND logs.caller = chain.who AND logs.session_id IS NULL AND ",
+    is_new!()
+);
 
 fn metadata_rows(record: &LogRecord) -> impl Iterator<Item = Value> {
     record
