@@ -79,7 +79,7 @@ async fn dispatched(
             gateways::create(databases, account, body, actor, new_id.clone(), &bounds.gateways).await
         }
         Endpoint::GetGateway => gateways::get(store, account, gateway).await.into(),
-        Endpoint::UpdateGateway => gateways::update(store, account, gateway, body, actor).await,
+        Endpoint::UpdateGateway => gateways::update(store, account, gateway, (body, request.if_match), actor).await,
         Endpoint::DeleteGateway => gateways::delete(store, account, gateway, actor).await,
         Endpoint::GetUrl => {
             subject.gateway().await?;
@@ -122,7 +122,7 @@ async fn dispatched(
             if log_arrival::is_recent(id, request.now_ms) {
                 pending::attach(store, Some(id), request.now_ms).await?;
             }
-            logs::get(store, place.key, id, caller.sees_bodies()).await.into()
+            logs::get([databases.first(), store], &place, id, caller.sees_bodies()).await.into()
         }
         Endpoint::GetConversation => {
             let (store, place, _) = subject.log().await?;
@@ -400,6 +400,7 @@ mod tests {
             route: router::route(method, path).unwrap(),
             query: Query::parse(query),
             body: body.as_bytes(),
+            if_match: None,
             caller: &Caller::Admin,
             origin: "http://localhost",
             now_ms: NOW,

@@ -106,6 +106,7 @@ mod tests {
             route: router::route(method, path).unwrap(),
             query: Query::parse(""),
             body: body.as_bytes(),
+            if_match: None,
             caller,
             origin: "http://localhost",
             now_ms: NOW,

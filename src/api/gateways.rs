@@ -21,6 +21,9 @@ use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 
+/// So often a change is made anew when another one came between.
+const MAX_TRIES: u32 = 5;
+
 /// A gateway as answers show it. Older SDKs cannot do without `account_id`, `account_tag` and `internal_id`.
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -53,7 +56,26 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Cal
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}`
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
-    Ok(Reply::result(show(&existing(store, account, id).await?)))
+    let gateway = existing(store, account, id).await?;
+    Ok(Reply::result(show(&gateway)).with_header("etag", version(&gateway)))
+}
+
+/// Names a version of a gateway's settings. No two have the same time.
+fn version(gateway: &Gateway) -> String {
+    format!("\"{}\"", timestamp::format(gateway.modified_at))
+}
+
+/// Whether a header `if-match` means this version. Proxies that compress an answer make its tag a weak one.
+fn is_meant(if_match: &str, version: &str) -> bool {
+    if_match.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == "*" || tag == version)
+}
+
+fn changed(gateway: &Gateway) -> ApiError {
+    let at = timestamp::format(gateway.modified_at);
+    ApiError::changed(format!(
+        "The gateway was changed at {at}, since the version that if-match names. Read it again, and send the change with the etag \
+         of that answer"
+    ))
 }
 
 /// `POST /accounts/{account}/ai-gateway/gateways`
@@ -114,11 +136,37 @@ fn shards(databases: &impl Databases, body: &Map<String, Value>, actor: &Actor<'
 /// `PUT /accounts/{account}/ai-gateway/gateways/{gateway}`
 ///
 /// Changes the settings that the body names. SDKs of different ages know different fields, and an old one must not open
-/// a gateway by not knowing `authentication`; null resets a field to its default.
-pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], actor: &Actor<'_>) -> Handled {
+/// a gateway by not knowing `authentication`; null resets a field to its default. With a header `if-match` nothing is changed that
+/// the caller has not seen.
+pub async fn update(
+    store: &impl Store,
+    account: &str,
+    id: &str,
+    given: (&[u8], Option<&str>),
+    actor: &Actor<'_>,
+) -> Handled {
+    let (body, if_match) = given;
     Handled::always([Effect::SyncShards, forget(account, id)], async {
-    let gateway = existing(store, account, id).await?;
-    let given = object(body)?;
+        let given = object(body)?;
+        for _ in 0..MAX_TRIES {
+            let gateway = existing(store, account, id).await?;
+            if if_match.is_some_and(|tags| !is_meant(tags, &version(&gateway))) {
+                return Err(changed(&gateway));
+            }
+            let update = updating(&gateway, &given, actor)?;
+            let done = store.batch(vec![update, actor.row(&change("gateway.update", account, id, &given))]).await?;
+            if done.first() == Some(&1) {
+                return get(store, account, id).await;
+            }
+        }
+        Err(ApiError::unavailable("The gateway is being changed by many at once. Try again in a moment"))
+    })
+    .await
+}
+
+/// The statement that changes the settings that a body names, and has no effect where another request has changed any meanwhile:
+/// all settings are one value, and the other's change would be lost.
+fn updating(gateway: &Gateway, given: &Map<String, Value>, actor: &Actor<'_>) -> Result<Statement, ApiError> {
     if given.get("log_database").is_some_and(|to| !to.is_null() && to.as_f64() != Some(gateway.shard.into())) {
         let rule =
             "A gateway's logs stay in the database that was chosen when it was made; make another gateway for another";
@@ -134,15 +182,17 @@ pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], ac
     settings.name_rules(&actor.entry);
     let forgets = settings.cache_invalidate_on_update || gateway.settings.cache_invalidate_on_update;
     // Of two copies of a row the later one is known by its time, so no two changes have the same.
-    let update = Statement::new(
+    Ok(Statement::new(
         "UPDATE gateways SET settings = ?2, modified_at = max(?3, modified_at + 1), \
-         cache_generation = cache_generation + ?4 WHERE key = ?1",
-        [gateway.key.into(), stored(&settings).into(), time(actor.now_ms), Bind::Int(forgets.into())],
-    );
-    store.batch(vec![update, actor.row(&change("gateway.update", account, id, &given))]).await?;
-    get(store, account, id).await
-    })
-    .await
+         cache_generation = cache_generation + ?4 WHERE key = ?1 AND modified_at = ?5",
+        [
+            gateway.key.into(),
+            stored(&settings).into(),
+            time(actor.now_ms),
+            Bind::Int(forgets.into()),
+            time(gateway.modified_at),
+        ],
+    ))
 }
 
 /// `DELETE /accounts/{account}/ai-gateway/gateways/{gateway}`

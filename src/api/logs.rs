@@ -7,6 +7,7 @@ use crate::feedback::locate;
 use crate::feedback::model::{Feedback, MAX_METADATA};
 use crate::feedback::pending;
 use crate::http::envelope::{ApiError, Reply, Span};
+use crate::logs::breakdown;
 use crate::logs::pieces::read;
 use crate::logs::row::exists;
 use crate::logs::row::{COLUMNS, LogRow};
@@ -29,10 +30,16 @@ pub enum WhichBody {
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/{id}`: the beginnings of its bodies only where the caller may see those.
-pub async fn get(store: &impl Store, gateway: i64, id: &str, with_bodies: bool) -> Result<Reply, ApiError> {
+pub async fn get<S: Store>(
+    databases: [&S; 2],
+    place: &Place<'_>,
+    id: &str,
+    with_bodies: bool,
+) -> Result<Reply, ApiError> {
+    let [first, store] = databases;
     let row = Statement::new(
         format!("SELECT {COLUMNS} FROM logs WHERE logs.id = ?1 AND logs.gateway = ?2"),
-        [id.into(), gateway.into()],
+        [id.into(), place.key.into()],
     );
     let row = store.row::<LogRow>(row).await?.ok_or_else(ApiError::not_found)?;
     let mut bodies = if with_bodies { read::rows(store, &[id]).await?.0 } else { Vec::new() };
@@ -41,6 +48,7 @@ pub async fn get(store: &impl Store, gateway: i64, id: &str, with_bodies: bool) 
     shown.extend([
         ("request_size".to_owned(), json!(row.request_size)),
         ("response_size".to_owned(), json!(row.response_size)),
+        ("cost_breakdown".to_owned(), breakdown::of(first, store, place.account, id).await?),
     ]);
     for (name, body, stored) in
         [("request", bodies.request, bodies.stored.request), ("response", bodies.response, bodies.stored.response)]
@@ -156,6 +164,10 @@ mod tests {
 
     const GATEWAY: i64 = 1;
 
+    fn place(key: i64) -> Place<'static> {
+        Place { account: "a", gateway: "gw", key }
+    }
+
     fn with_logs(records: Vec<LogRecord>) -> Sqlite {
         let store = Sqlite::new();
         block_on(group_commit::write(&store, records.into(), async |_| {}));
@@ -179,7 +191,7 @@ mod tests {
         outcome.size = Some(3_000);
         let tagged = Call { metadata: metadata::parse(r#"{"team":"AI","user":12345,"test":true}"#, 5), ..call("a") };
         let store = with_logs(vec![LogRecord::new(tagged, outcome)]);
-        let log = &read(block_on(get(&store, GATEWAY, "a", true)))["result"];
+        let log = &read(block_on(get([&store, &store], &place(GATEWAY), "a", true)))["result"];
         assert_eq!(log["metadata"], json!({ "team": "AI", "user": 12345, "test": true }));
         assert_eq!(
             (&log["success"], &log["cached"], &log["custom_cost"]),
@@ -200,7 +212,7 @@ mod tests {
     fn what_is_unknown_is_null_and_never_zero() {
         let unknown = Call { facts: Default::default(), body: None, ..call("a") };
         let store = with_logs(vec![LogRecord::new(unknown, answered(Facts::default()))]);
-        let log = &read(block_on(get(&store, GATEWAY, "a", true)))["result"];
+        let log = &read(block_on(get([&store, &store], &place(GATEWAY), "a", true)))["result"];
         for field in ["tokens_in", "tokens_out", "cost", "metadata", "response_id", "error", "response_size"] {
             assert!(log[field].is_null(), "{field}");
         }
@@ -212,7 +224,7 @@ mod tests {
     fn logs_of_another_gateway_are_not_found() {
         let store = with_logs(vec![at("a", 1)]);
         for id in ["a", "a' OR 1=1 --", ""] {
-            assert_eq!(block_on(get(&store, 2, id, true)).unwrap_err().status, 404);
+            assert_eq!(block_on(get([&store, &store], &place(2), id, true)).unwrap_err().status, 404);
             assert_eq!(block_on(body(&store, 2, id, WhichBody::Request)).unwrap_err().status, 404);
             assert!(!block_on(exists(&store, Some(2), id)).unwrap());
         }
@@ -224,7 +236,7 @@ mod tests {
         let mut outcome = answered(Facts::default());
         outcome.body = Some("data: a\0b".to_owned());
         let store = with_logs(vec![LogRecord::new(call("a"), outcome)]);
-        let log = &read(block_on(get(&store, GATEWAY, "a", true)))["result"];
+        let log = &read(block_on(get([&store, &store], &place(GATEWAY), "a", true)))["result"];
         assert_eq!((&log["request_head_complete"], &log["response_head_complete"]), (&json!(true), &json!(true)));
         assert_eq!(log["response_head"], "data: a\0b");
         assert_eq!(block_on(body(&store, GATEWAY, "a", WhichBody::Response)).unwrap().body, "data: a\0b");

@@ -20,6 +20,8 @@ pub struct Request<'a> {
     pub route: Route<'a>,
     pub query: Query,
     pub body: &'a [u8],
+    /// The header `if-match`: the versions of a resource that may be changed.
+    pub if_match: Option<&'a str>,
     pub caller: &'a Caller,
     /// Scheme and host the caller used, for URLs in answers.
     pub origin: &'a str,

@@ -58,7 +58,7 @@ pub fn root(asked: &Incoming, runtime: &Runtime) -> Response {
     message_worker::response(&Reply::json(200, &shown).with_header("vary", "accept"))
 }
 
-/// The page, or one of its files.
+/// `GET /dashboard` and `GET /dashboard/{rest...}`: the page, or one of its files.
 pub async fn page(asked: &Incoming, route: &Route<'_>, runtime: &Runtime) -> Response {
     let wanted = bundle::asked(route.rest);
     let (name, content_type) = match wanted {
@@ -276,7 +276,9 @@ fn person(id: &str) -> String {
     id.strip_prefix("access:").unwrap_or(id).to_owned()
 }
 
-/// `POST /dashboard/playground/…`: what the same path below `/v1` would do, with keys that the gateway stores.
+/// `POST /dashboard/playground/{account}/{gateway}/{provider}/{rest...}`
+///
+/// What the same path below `/v1` would do, with keys that the gateway stores.
 pub async fn play(
     asked: &Incoming,
     route: Route<'_>,

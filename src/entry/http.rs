@@ -207,7 +207,9 @@ async fn carried(
         return Ok(reply::exported(export, shard, Rc::clone(runtime)));
     }
     let body = body(&incoming.request, BODY_SECONDS).await?;
-    let reply = carried_out(control::Request { body: &body, ..asked }, runtime).await?;
+    let reply =
+        carried_out(control::Request { body: &body, if_match: incoming.headers.get("if-match"), ..asked }, runtime)
+            .await?;
     match &reply.object {
         Some(span) => reply::streamed(&reply, span, runtime).await,
         None => Ok(message_worker::response(&reply)),
@@ -247,6 +249,7 @@ fn asked<'a>(
         route,
         query: Query::parse(query.strip_prefix('?').unwrap_or(query)),
         body: &[],
+        if_match: None,
         caller,
         origin,
         now_ms: now(),

@@ -101,6 +101,12 @@ impl ApiError {
         Self::new(404, 7002, "Not Found")
     }
 
+    /// What is to be changed is not what the caller has seen of it.
+    pub fn changed(message: impl Into<String>) -> Self {
+        let path = vec!["header".to_owned(), "if-match".to_owned()];
+        Self { path, ..Self::new(412, 7001, message) }
+    }
+
     pub fn method_not_allowed(method: &str) -> Self {
         Self::new(405, 7001, format!("{method} not supported for requested URI."))
     }

@@ -3,8 +3,8 @@
 use crate::limit::charge_of::Charge;
 use crate::logs::call::{Call, Failure};
 use crate::logs::claim::{self, Claim};
+use crate::pricing::bill::Bill;
 use crate::pricing::price::{self, CustomCost};
-use crate::pricing::rates::Bill;
 use crate::pricing::rules::{self, Quote};
 use crate::providers::model;
 use crate::providers::stream_usage::{self, Target};
@@ -102,7 +102,7 @@ fn unknown(why: &str) -> Quote {
 
 fn by_caller(cost: Option<f64>) -> Quote {
     match cost {
-        Some(known) => Quote { bill: Bill { known, unknown: None }, from: Some("request".to_owned()) },
+        Some(known) => Quote { bill: Bill::whole(known, Vec::new()), from: Some("request".to_owned()) },
         None => unknown("the answer does not tell its tokens"),
     }
 }

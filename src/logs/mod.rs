@@ -2,6 +2,7 @@
 
 mod asked;
 pub mod bodies;
+pub mod breakdown;
 pub mod call;
 pub mod charge;
 pub mod claim;

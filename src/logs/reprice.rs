@@ -10,6 +10,7 @@ use crate::http::query::Query;
 use crate::logs::filter::search;
 use crate::logs::filter::{Ahead, Direction, Next, Selection};
 use crate::logs::rollup::Correction;
+use crate::pricing::bill::Line;
 use crate::pricing::price;
 use crate::pricing::rates;
 use crate::pricing::rules::{self, PriceRule, Quote};
@@ -38,7 +39,7 @@ row! {
 }
 
 row! {
-    struct Log {
+    pub(super) struct Log {
         id: String,
         created_at: u64,
         provider: String,
@@ -67,7 +68,7 @@ row! {
 /// What a log costs, what says so, and why the cost is unknown.
 type Priced = (Option<f64>, Option<String>, Option<String>);
 
-const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
+pub(super) const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.answer_model, logs.error, logs.finish_reason, logs.cached, \
      logs.custom_cost, logs.tokens_in, logs.tokens_out, logs.total_tokens, logs.tokens_cached, logs.tokens_cache_write, \
      logs.tokens_reasoning, logs.cached_beside, logs.provider_cost, logs.usage_details, logs.usage_of, logs.cost, logs.price_rule, logs.cost_unknown";
 
@@ -290,6 +291,20 @@ impl Log {
             None if usage.is_reported() => (None, from, bill.unknown),
             None => (None, None, self.cost_unknown.clone()),
         }
+    }
+
+    /// What the log's cost is made of, if these prices make that cost of it.
+    pub(super) fn lines(&self, rules: &[PriceRule]) -> Option<Vec<Line>> {
+        let cost = self.cost.filter(|_| self.custom_cost == 0 && self.cached == 0 && self.usage_of.is_none())?;
+        let models = [self.answer_model.as_deref(), self.model.as_deref()];
+        let Quote { bill, from } = rules::quote(rules, &self.provider, models, &self.usage());
+        let is_same = from == self.price_rule && bill.cost().is_some_and(|now| (now - cost).abs() < 1e-12);
+        Some(bill.lines).filter(|lines| is_same && !lines.is_empty())
+    }
+
+    /// Whether a rule of the account made the cost.
+    pub(super) fn is_by_rule(&self) -> bool {
+        self.price_rule.as_ref().is_some_and(|from| from.starts_with("rule:"))
     }
 
     fn usage(&self) -> Usage {

@@ -1,5 +1,6 @@
 //! What an answer used, times rates.
 
+pub mod bill;
 pub mod price;
 pub mod rates;
 pub mod rules;

@@ -1,7 +1,8 @@
 //! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
 
 use crate::catalogue::table::{self, Catalogue};
-use crate::pricing::rates::{Bill, Rate, Rates};
+use crate::pricing::bill::Bill;
+use crate::pricing::rates::{Rate, Rates};
 use crate::wire::Usage;
 use crate::wire::details::Count;
 use crate::wire::picture::{Picture, Quality};

@@ -1,5 +1,6 @@
 //! Rates of everything that has a price of its own, and what an answer costs by them.
 
+use crate::pricing::bill::Bill;
 use crate::wire::Usage;
 use crate::wire::details::{Count, Place, Tier};
 
@@ -49,15 +50,6 @@ pub enum Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates([Option<f64>; Rate::ALL.len()]);
 
-/// What an answer cost, as far as it is known.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Bill {
-    /// US dollars. Where the cost is unknown, what it is at least.
-    pub known: f64,
-    /// Why it is more, or may be.
-    pub unknown: Option<String>,
-}
-
 // === impl Rate ===
 
 impl Rate {
@@ -97,6 +89,38 @@ impl Rate {
 
     pub fn is_of_tokens(self) -> bool {
         (self as usize) < Self::Second as usize
+    }
+
+    /// What it is a rate of.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Input => "input_tokens",
+            Self::Output | Self::TextOut => "output_tokens",
+            Self::Cached => "input_cached_tokens",
+            Self::CacheWrite => "input_cache_write_tokens",
+            Self::CacheWriteHour => "input_cache_write_1h_tokens",
+            Self::CacheWriteDay => "input_cache_write_24h_tokens",
+            Self::Reasoning => "output_reasoning_tokens",
+            Self::AudioIn => "input_audio_tokens",
+            Self::AudioOut => "output_audio_tokens",
+            Self::AudioCached => "input_cached_audio_tokens",
+            Self::ImageIn => "input_image_tokens",
+            Self::ImageOut => "output_image_tokens",
+            Self::ImageCached => "input_cached_image_tokens",
+            Self::VideoIn => "input_video_tokens",
+            Self::VideoOut => "output_video_tokens",
+            Self::Second => "input_audio_seconds",
+            Self::Search | Self::SearchOnce => "web_search_requests",
+            Self::Request => "requests",
+            Self::SearchUnit => "search_units",
+            Self::Container => "code_interpreter_sessions",
+            Self::FileSearch => "file_search_calls",
+            Self::Page => "ocr_pages",
+            Self::AnnotatedPage => "ocr_annotated_pages",
+            Self::Image => "output_image_count",
+            Self::Character => "input_characters",
+            Self::Us | Self::Fast | Self::Region => "factor",
+        }
     }
 }
 
@@ -160,30 +184,12 @@ impl Rates {
     pub fn bill(&self, usage: &Usage) -> Bill {
         let mut sum = Sum { rates: self, bill: Bill::default() };
         sum.tokens(usage);
-        sum.bill.known = sum.bill.known / 1e6 * sum.factor(usage);
+        let factor = sum.factor(usage);
+        sum.bill.known = sum.bill.known / 1e6 * factor;
+        sum.bill.lines.iter_mut().for_each(|line| line.rate = line.rate / 1e6 * factor);
         sum.calls(usage);
         sum.bill.known = rounded(sum.bill.known);
         sum.bill
-    }
-}
-
-// === impl Bill ===
-
-impl Bill {
-    pub fn cost(&self) -> Option<f64> {
-        self.unknown.is_none().then_some(self.known)
-    }
-
-    /// A bill of which only this is known, and what is missing.
-    pub fn lacking(known: f64, what: String) -> Self {
-        Self { known, unknown: Some(what) }
-    }
-
-    /// Notes what the cost does not contain. The first reason is enough.
-    fn lacks(&mut self, what: impl FnOnce() -> String) {
-        if self.unknown.is_none() {
-            self.unknown = Some(what());
-        }
     }
 }
 
@@ -221,7 +227,8 @@ impl Sum<'_> {
             return;
         }
         match rates.iter().find_map(|rate| self.rates.get(*rate)) {
-            Some(rate) => self.bill.known += number as f64 * rate,
+            // What is counted names the first of the rates that it may have.
+            Some(rate) => self.bill.add(rates.first().map_or("", |first| first.kind()), number as f64, rate),
             None => {
                 let text = match what {
                     what if what.starts_with("input_") && what.ends_with("_tokens") => self.rates.get(Rate::Input),
@@ -346,27 +353,27 @@ impl Sum<'_> {
         let number = |count| usage.details.number(count);
         let searches = number(Count::WebSearches);
         match self.rates.get(Rate::SearchOnce).filter(|_| searches > 0) {
-            Some(once) => self.bill.known += once,
+            Some(once) => self.bill.add(Rate::SearchOnce.kind(), 1.0, once),
             None => self.add(searches, &[Rate::Search], "web_search_requests"),
         }
         self.add(number(Count::FileSearches), &[Rate::FileSearch], "file_search_calls");
         self.add(number(Count::Containers), &[Rate::Container], "code_interpreter_sessions");
         self.add(number(Count::ImageCalls), &[], "image_generation_calls");
         if let Some(request) = self.rates.get(Rate::Request) {
-            self.bill.known += request;
+            self.bill.add(Rate::Request.kind(), 1.0, request);
         }
         // Tokens are how most transcriptions and images are paid for, and numbers how the others are.
         let is_by_number = !self.pays_tokens() || usage.tokens_in.is_none();
-        for (count, rate, what, _) in UNITS {
+        for (count, unit, what, _) in UNITS {
             let is_always = *count == Count::SearchUnits;
-            match self.rates.get(*rate) {
+            match self.rates.get(*unit) {
                 _ if !is_by_number && !is_always => {}
                 // Annotations are a part of reading where they have no price of their own.
                 None if *count == Count::AnnotatedPages => {}
                 // Where tokens are told, what else was counted may be no more than a remark.
                 None if usage.tokens_in.is_some() && !is_always => {}
-                Some(rate) => self.bill.known += number(*count) as f64 / count.unit() as f64 * rate,
-                None if number(*count) == 0 => {}
+                _ if number(*count) == 0 => {}
+                Some(rate) => self.bill.add(unit.kind(), number(*count) as f64 / count.unit() as f64, rate),
                 None => {
                     let number = number(*count) as f64 / count.unit() as f64;
                     self.bill.lacks(|| format!("there is no price for the {number} {what} of this answer"));

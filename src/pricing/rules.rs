@@ -1,9 +1,10 @@
 //! Prices that an account sets: which of its rules fits a model, and what an answer costs by it.
 
 use crate::catalogue::table::AS_OF;
+use crate::pricing::bill::{Bill, Line};
 use crate::pricing::price;
 use crate::pricing::rates;
-use crate::pricing::rates::{Bill, Rate, Rates, tier_name};
+use crate::pricing::rates::{Rate, Rates, tier_name};
 use crate::providers::model::names;
 use crate::wire::Usage;
 use serde_json::Value;
@@ -116,7 +117,7 @@ pub fn quote(rules: &[PriceRule], provider: &str, models: [Option<&str>; 2], usa
         return Quote { bill: rule.bill(usage), from: Some(format!("rule:{}", rule.id)) };
     }
     if let Some(cost) = usage.cost {
-        return Quote { bill: Bill { known: cost, unknown: None }, from: Some("provider".to_owned()) };
+        return Quote { bill: Bill::whole(cost, Vec::new()), from: Some("provider".to_owned()) };
     }
     match models.into_iter().flatten().find_map(|model| price::find(provider, model)) {
         Some(listed) => {
@@ -209,7 +210,10 @@ impl Tariff {
             Self::Total(rate) => {
                 let sum = || usage.tokens_in?.checked_add(usage.tokens_out?);
                 match usage.total_tokens.or_else(sum) {
-                    Some(tokens) => Bill { known: rates::rounded(tokens as f64 * rate), unknown: None },
+                    Some(tokens) => {
+                        let line = Line { kind: "total_tokens", quantity: tokens as f64, rate: *rate };
+                        Bill::whole(rates::rounded(tokens as f64 * rate), vec![line])
+                    }
                     None => Bill::lacking(0.0, "the answer does not tell its tokens".to_owned()),
                 }
             }

@@ -131,7 +131,7 @@ fn writing_looks_nothing_up_by_scanning() {
 fn a_log_and_its_bodies_are_found_by_its_id() {
     let store = filled();
     let _ = store.plans.take();
-    block_on(logs::get(&store, 1, &log(5), true)).unwrap();
+    block_on(logs::get([&store, &store], &PLACE, &log(5), true)).unwrap();
     checked(&store, "a log");
     for part in [WhichBody::Request, WhichBody::Response] {
         block_on(logs::body(&store, 1, &log(5), part)).ok();

@@ -15,7 +15,7 @@ export const REST = "others";
 
 export type GroupBy = "model" | "provider" | `metadata.${string}`;
 
-export function groupOf(row: { provider?: string; model?: string | null; value?: string | null }, by: string): string {
+export function groupOf(row: { provider?: string; model?: string | null; value?: unknown }, by: string): string {
   const value = by === "model" ? row.model : by === "provider" ? row.provider : row.value;
   return value === null || value === undefined || value === "" ? "(none)" : String(value);
 }
@@ -73,7 +73,7 @@ export interface GroupRow {
 }
 
 /** The groups of a range, the largest first. */
-export function groupRows(buckets: Bucket[], groups: (Figures & { provider?: string; model?: string | null; value?: string | null })[] | undefined, by: string): GroupRow[] {
+export function groupRows(buckets: Bucket[], groups: (Figures & { provider?: string; model?: string | null; value?: unknown })[] | null | undefined, by: string): GroupRow[] {
   const rows = new Map<string, GroupRow>();
   for (const figures of groups ?? buckets) {
     const name = groupOf(figures, by);

@@ -185,6 +185,7 @@ function GroupTable({ value, by }: { value: Analytics; by: string }) {
   const filter = (name: string): Filter => (name === "(none)" ? { key: by, operator: "absent", values: [] } : { key: by, operator: "eq", values: [name] });
   return (
     <Panel title={`By ${by.replace("metadata.", "")}`}>
+      {value.complete === false && <p class="note panel-body">Counted among the newest {integer(value.examined ?? 0)} logs of this range.</p>}
       <div class="scroll-x" tabIndex={0} role="group" aria-label="Groups">
         <table class="plain-table">
           <thead>

@@ -5,7 +5,7 @@ import { changesOf, conflicts, fieldsOf, GROUPS, helpOf, KEPT, toText, type Sche
 import { quoted } from "../core/snippets.ts";
 import { integer, plural } from "../core/format.ts";
 import { explain, messageFor } from "../core/words.ts";
-import { api, gatewayPath, result } from "../state/api.ts";
+import { ApiError, api, gatewayPath, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { place, query } from "../state/router.ts";
 import { may } from "../state/session.ts";
@@ -53,10 +53,8 @@ function SettingsForm({ fields, gateway, stored }: { fields: SettingField[]; gat
     isBusy.value = true;
     error.value = null;
     try {
-      const now = await result<Gateway>(gatewayPath(""));
-      const both = conflicts(gateway, now, changes);
-      if (both.length > 0 && !overwrite) return void (clash.value = { keys: both, now });
-      const next = await result<Gateway>(gatewayPath(""), { method: "PUT", json: changes });
+      const next = await storeOver(gateway, changes, overwrite, (keys, now) => (clash.value = { keys, now }));
+      if (next === null) return;
       typed.value = {};
       clash.value = null;
       stored(next);
@@ -114,6 +112,26 @@ function SettingsForm({ fields, gateway, stored }: { fields: SettingField[]; gat
       )}
     </form>
   );
+}
+
+/**
+ * Stores changes over what the gateway has now, and nothing over what one has not seen: where another change of the same settings came
+ * between, it is told instead.
+ */
+async function storeOver(seen: Gateway, changes: Record<string, unknown>, overwrite: boolean, tell: (keys: string[], now: Gateway) => void): Promise<Gateway | null> {
+  for (let tries = 1; ; tries += 1) {
+    const now = await result<Gateway>(gatewayPath(""));
+    const both = conflicts(seen, now, changes);
+    if (both.length > 0 && !overwrite) {
+      tell(both, now);
+      return null;
+    }
+    try {
+      return await result<Gateway>(gatewayPath(""), { method: "PUT", json: changes, version: now.modified_at });
+    } catch (failed) {
+      if (!(failed instanceof ApiError) || failed.status !== 412 || tries === 3) throw failed;
+    }
+  }
 }
 
 function Setting({ field, text, isDirty, error, set }: { field: SettingField; text: string; isDirty: boolean; error: string | undefined; set: (text: string) => void }) {

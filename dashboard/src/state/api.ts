@@ -56,17 +56,21 @@ export interface Options {
   json?: unknown;
   signal?: AbortSignal;
   patience?: number;
+  /** The version of what is changed, as its `modified_at` has it: a change of another version is refused with 412. */
+  version?: string;
 }
 
-export async function send(path: string, { method, json, signal, patience = PATIENCE_MS }: Options = {}): Promise<Response> {
+export async function send(path: string, { method, json, signal, patience = PATIENCE_MS, version }: Options = {}): Promise<Response> {
   const late = AbortSignal.timeout(patience);
-  const body = json === undefined ? {} : { body: JSON.stringify(json), headers: { "content-type": "application/json" } };
+  const headers = { ...(json !== undefined && { "content-type": "application/json" }), ...(version !== undefined && { "if-match": `"${version}"` }) };
+  const body = json === undefined ? {} : { body: JSON.stringify(json) };
   let answer: Response;
   try {
     answer = await fetch(path, {
       method: method ?? (json === undefined ? "GET" : "POST"),
       credentials: "same-origin",
       signal: signal ? AbortSignal.any([signal, late]) : late,
+      headers,
       ...body,
     });
   } catch (error) {

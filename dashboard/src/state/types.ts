@@ -78,7 +78,7 @@ export interface Figures {
   first_byte: Times;
 }
 
-export type Bucket = Figures & { time: string; provider?: string; model?: string | null; value?: string | null };
+export type Bucket = Figures & { time: string; provider?: string; model?: string | null; value?: string | number | boolean | null };
 
 export interface Analytics {
   start: string;
@@ -86,8 +86,11 @@ export interface Analytics {
   granularity: "minute" | "hour" | "day";
   buckets: Bucket[];
   totals: Figures;
-  groups?: (Figures & { provider?: string; model?: string | null; value?: string | null })[];
+  groups?: (Figures & { provider?: string; model?: string | null; value?: string | number | boolean | null })[] | null;
   previous?: { start: string; end: string; totals: Figures } | null;
+  /** How many logs were looked at for groups by metadata, and whether these are all. */
+  examined?: number;
+  complete?: boolean;
 }
 
 export interface Gateway {

@@ -110,16 +110,16 @@ function FilterForm({ start, done }: { start?: Filter; done: (filter: Filter) =>
 }
 
 function useFacet(fields: string) {
-  // Metadata is counted among the logs on the page.
-  const isCounted = !fields.startsWith("metadata.");
   const wanted = wantedOf(query.value);
   // What the field itself is filtered by would hide its other values.
   const others = { ...wanted, filters: wanted.filters.filter(({ key }) => key !== fields) };
-  return useResource(isCounted ? `facets ${fields} ${query.value.toString()}` : null, (signal) => result<Facets>(gatewayPath(`/logs/facets${queryOf({ fields, ...filterQuery(others) })}`), { signal }));
+  return useResource(`facets ${fields} ${query.value.toString()}`, (signal) => result<Facets>(gatewayPath(`/logs/facets${queryOf({ fields, ...filterQuery(others) })}`), { signal }));
 }
 
 function MetadataKeys({ words, choose }: { words: string; choose: (name: string) => void }) {
-  const keys = metadataCounts(null).map(({ value }) => value).filter((key) => `metadata.${key}`.toLowerCase().includes(words));
+  const facet = useFacet("metadata");
+  const known = facet.value?.fields.metadata?.map(({ value }) => String(value)) ?? metadataCounts(null).map(({ value }) => value);
+  const keys = known.filter((key) => `metadata.${key}`.toLowerCase().includes(words));
   return (
     <>
       {keys.slice(0, 50).map((key) => (
@@ -189,7 +189,7 @@ function FacetValues({ name, chosen, toggle, words, isBoolean }: { name: string;
           </label>
         ))}
       </div>
-      {name.startsWith("metadata.") && counted.length > 0 && <p class="note">of the logs on this page</p>}
+      {name.startsWith("metadata.") && !facet.value && counted.length > 0 && <p class="note">of the logs on this page</p>}
       {facet.value && <p class="note">of the newest {integer(facet.value.examined)} logs here</p>}
     </fieldset>
   );

@@ -54,8 +54,9 @@ fn a_gateway_is_made_shown_changed_and_deleted() {
     assert_eq!((&shown["id"], &shown["account_tag"], &shown["cache_ttl"]), (&json!("gw"), &json!("acct"), &json!(0)));
     assert_eq!(shown["created_at"], "2023-11-14T22:13:20.000Z");
     // What GET shows can be PUT back, and changes nothing but the time.
-    let again =
-        result(block_on(update(&store, "acct", "gw", shown.to_string().as_bytes(), &actor("u", NOW + 5))).reply);
+    let again = result(
+        block_on(update(&store, "acct", "gw", (shown.to_string().as_bytes(), None), &actor("u", NOW + 5))).reply,
+    );
     let mut wanted = shown.clone();
     wanted["modified_at"] = json!("2023-11-14T22:13:20.005Z");
     assert_eq!(again, wanted);
@@ -111,7 +112,10 @@ fn other_accounts_and_hostile_ids_are_not_found() {
     made(&store, "one", "gw").unwrap();
     for (account, id) in [("two", "gw"), ("one", "gw' OR '1'='1"), ("one' --", "gw"), ("one", "")] {
         assert_eq!(block_on(get(&store, account, id)).unwrap_err().status, 404);
-        assert_eq!(block_on(update(&store, account, id, b"{}", &actor("u", NOW))).reply.unwrap_err().status, 404);
+        assert_eq!(
+            block_on(update(&store, account, id, (b"{}", None), &actor("u", NOW))).reply.unwrap_err().status,
+            404
+        );
         assert_eq!(block_on(delete(&store, account, id, &actor("d", NOW))).reply.unwrap_err().status, 404);
     }
     assert!(block_on(get(&store, "one", "gw")).is_ok());
@@ -152,7 +156,7 @@ fn an_update_forgets_what_was_cached_where_the_setting_says_so() {
             .into_iter()
             .enumerate()
     {
-        block_on(update(&store, "acct", "gw", body.as_bytes(), &actor(&n.to_string(), NOW))).reply.unwrap();
+        block_on(update(&store, "acct", "gw", (body.as_bytes(), None), &actor(&n.to_string(), NOW))).reply.unwrap();
         seen.push(block_on(find(&store, "acct", "gw")).unwrap().unwrap().cache.generation);
     }
     assert_eq!(seen, [0, 1, 2, 3, 3]);
@@ -231,4 +235,51 @@ fn a_slice_goes_from_all_three_tables_or_from_none() {
     assert_eq!(left(), [2, 2, 2]);
     assert!(!block_on(delete_logs_slice(&store, 1, 2)).unwrap());
     assert_eq!(left(), [1, 1, 1]);
+}
+
+#[test]
+fn a_change_of_what_another_has_changed_is_refused_where_its_version_is_named() {
+    let store = Sqlite::new();
+    made(&store, "acct", "gw").unwrap();
+    let etag = |reply: &Reply| reply.headers.iter().find(|(name, _)| *name == "etag").unwrap().1.clone();
+    let first = etag(&block_on(get(&store, "acct", "gw")).unwrap());
+    assert_eq!(first, "\"2023-11-14T22:13:20.000Z\"");
+    let change = |n: u64, body: &str, if_match: Option<&str>| {
+        block_on(update(&store, "acct", "gw", (body.as_bytes(), if_match), &actor(&n.to_string(), NOW))).reply
+    };
+    let second = etag(&change(1, r#"{"cache_ttl":60}"#, Some(&first)).unwrap());
+    // The second of two people is told, although both changes came in one millisecond.
+    let refused = change(2, r#"{"cache_ttl":90}"#, Some(&first)).unwrap_err();
+    assert_eq!((refused.status, refused.path.join("."), first != second), (412, "header.if-match".to_owned(), true));
+    assert!(refused.message.contains("Read it again"), "{}", refused.message);
+    assert_eq!(block_on(find(&store, "acct", "gw")).unwrap().unwrap().settings.cache_ttl, 60);
+    let weak = format!("\"other\", W/{second}");
+    assert!(change(3, r#"{"cache_ttl":90}"#, Some(&weak)).is_ok());
+    assert!(change(4, r#"{"cache_ttl":91}"#, Some("*")).is_ok() && change(5, "{}", None).is_ok());
+    for wrong in ["", "2023", "\"", "W/"] {
+        assert_eq!(change(6, "{}", Some(wrong)).unwrap_err().status, 412, "{wrong}");
+    }
+}
+
+/// What a refused change would have done is in no trail.
+#[test]
+fn of_changes_that_meet_none_is_lost() {
+    let store = Sqlite::new();
+    made(&store, "acct", "gw").unwrap();
+    let seen = block_on(find(&store, "acct", "gw")).unwrap().unwrap();
+    let given = |text: &str| super::object(text.as_bytes()).unwrap();
+    let stale = updating(&seen, &given(r#"{"cache_ttl":5}"#), &actor("s", NOW)).unwrap();
+    block_on(update(
+        &store,
+        "acct",
+        "gw",
+        (br#"{"rate_limiting_limit":7,"rate_limiting_interval":60}"#, None),
+        &actor("o", NOW),
+    ))
+    .reply
+    .unwrap();
+    assert_eq!(block_on(store.batch(vec![stale])).unwrap(), [0]);
+    block_on(update(&store, "acct", "gw", (br#"{"cache_ttl":5}"#, None), &actor("t", NOW))).reply.unwrap();
+    let now = block_on(find(&store, "acct", "gw")).unwrap().unwrap().settings;
+    assert_eq!((now.cache_ttl, now.rate_limiting_limit), (5, 7));
 }

@@ -62,6 +62,7 @@ fn ask_as(databases: &impl Databases, caller: &Caller, method: &str, path: &str,
         route,
         query: Query::parse(query),
         body: body.as_bytes(),
+        if_match: None,
         caller,
         origin: "http://localhost",
         now_ms,
@@ -279,7 +280,7 @@ fn two_changes_in_one_millisecond_are_told_apart() {
     let mut times = Vec::new();
     for limit in [20_000, 30_000] {
         let body = json!({ "log_management": limit }).to_string();
-        block_on(gateways::update(&databases.first, "a", "g", body.as_bytes(), &actor)).reply.unwrap();
+        block_on(gateways::update(&databases.first, "a", "g", (body.as_bytes(), None), &actor)).reply.unwrap();
         times.push(found(&databases, "g").modified_at);
     }
     assert!(times[0] < times[1]);

@@ -1,5 +1,6 @@
 //! Bodies that are apart from their rows, over SQLite and a bucket in memory.
 
+use crate::api::Place;
 use crate::api::logs::{self, WhichBody};
 use crate::db::whose::Whose;
 use crate::http::envelope::Reply;
@@ -119,7 +120,10 @@ fn a_log_shows_where_its_bodies_are() {
     assert_eq!((reply.object, reply.body.as_str()), (Some(Span { id: id.clone(), offset: 0, length: 10_000 }), ""));
     let reply = body(&store, &id, WhichBody::Response).unwrap();
     assert_eq!(reply.object, Some(Span { id: id.clone(), offset: 10_000, length: 25_000 }));
-    let shown: Value = serde_json::from_str(&block_on(logs::get(&store, 1, &id, true)).unwrap().body).unwrap();
+    let shown: Value = serde_json::from_str(
+        &block_on(logs::get([&store, &store], &Place { account: "a", gateway: "gw", key: 1 }, &id, true)).unwrap().body,
+    )
+    .unwrap();
     let shown = &shown["result"];
     assert_eq!(
         (shown["request_head"].as_str().unwrap().len(), &shown["request_head_complete"]),
