@@ -17,6 +17,7 @@ const json = (body, method = "POST") => ({ method, body: JSON.stringify(body) })
 export async function measure(bench, known) {
   await lists(bench, known);
   await single(bench, known);
+  await dashboard(bench, known);
   await feedback(bench, known);
   await files(bench, known);
   await evaluations(bench, known);
@@ -105,6 +106,18 @@ async function single(bench, { ids }) {
   await bench.time("its response", (n) => bench.ask(`${path(n)}/response`, {}, [200, 404]));
   await bench.time("a thumb (PATCH)", (n) => bench.ask(path(n), json({ feedback: n % 2 === 0 ? 1 : -1, metadata: { judged: n } }, "PATCH")));
   await bench.time("the storage", () => bench.ask("/gateways/bench/storage"));
+}
+
+/** What the dashboard asks for besides. */
+async function dashboard(bench, { ids }) {
+  const base = "/gateways/bench";
+  await bench.time("facets of six fields", () => bench.ask(`${bench.logs}/facets?fields=model,provider,status_code,finish_reason,metadata,metadata.team`));
+  await bench.time("facets of what failed", () => bench.ask(`${bench.logs}/facets?fields=model&success=false`));
+  await bench.time("sessions", () => bench.ask(`${base}/sessions`));
+  await bench.time("a conversation", (n) => bench.ask(`${bench.logs}/${nth(ids, n)}/conversation`));
+  await bench.time("attempts", (n) => bench.ask(`${bench.logs}/${nth(ids, n)}/attempts`));
+  await bench.time("analytics with the time before", () => bench.ask(`${base}/analytics?compare=previous&group_by=model`));
+  await bench.time("analytics by a key of metadata", () => bench.ask(`${base}/analytics?granularity=day&start=${Date.now() - 30 * 86_400_000}&group_by=metadata.team`));
 }
 
 async function feedback(bench, { ids, events, responses }) {

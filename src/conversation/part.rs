@@ -76,7 +76,7 @@ impl Part {
                 let content = ["thinking", "text", "summary", "content"]
                     .iter()
                     .find_map(|name| object.get(*name).filter(|content| !content.is_null()));
-                let said = content.map(|content| thought(content)).unwrap_or_default();
+                let said = content.map(thought).unwrap_or_default();
                 let signed = ["signature", "encrypted_content", "data"]
                     .iter()
                     .any(|name| object.get(*name).is_some_and(Value::is_string));

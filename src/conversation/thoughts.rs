@@ -6,7 +6,6 @@ use serde_json::Value;
 /// What a model thought in a stream, put together.
 pub fn thoughts(response: &str) -> String {
     let mut text = String::new();
-    let mut events = Events::new(response.as_bytes());
     let mut take = |event: &Value| {
         let at = |place: &str| event.pointer(place).and_then(Value::as_str);
         let is_summary = event
@@ -29,7 +28,7 @@ pub fn thoughts(response: &str) -> String {
             }
         }
     };
-    while let Some(data) = events.next() {
+    for data in Events::new(response.as_bytes()) {
         if let Ok(event) = serde_json::from_slice::<Value>(&data) {
             take(&event);
         }

@@ -30,7 +30,7 @@ fn ask(store: &impl Store, query: &str) -> Value {
 }
 
 fn chat(turns: usize, text: &str) -> Option<String> {
-    let role = |n: usize| if n % 2 == 0 { "user" } else { "assistant" };
+    let role = |n: usize| if n.is_multiple_of(2) { "user" } else { "assistant" };
     let messages: Vec<Value> =
         (0..turns).map(|n| json!({ "role": role(n), "content": format!("{text}{n}") })).collect();
     Some(json!({ "model": "gpt-4o", "temperature": 1, "messages": messages }).to_string())

@@ -15,7 +15,7 @@ fn turn(id: &str, n: u64, session: &str, caller: &str, texts: &[&str]) -> LogRec
     let messages: Vec<Value> = texts
         .iter()
         .enumerate()
-        .map(|(at, text)| json!({ "role": if at % 2 == 0 { "user" } else { "assistant" }, "content": text }))
+        .map(|(at, text)| json!({ "role": if at.is_multiple_of(2) { "user" } else { "assistant" }, "content": text }))
         .collect();
     let mut made = Call {
         created_at: NOW + n,

@@ -164,6 +164,22 @@ test("logs", async () => {
   }
 });
 
+test("what the dashboard asks of logs", async () => {
+  const id = { path: { id: log } };
+  const { result } = await run("GetConversation", { ...id, query: { offset: 0, limit: 5, text_limit: 100 } });
+  assert.equal(result.turns.length, 2);
+  await run("GetAttempts", id);
+  await run("GetFacets", { query: { fields: "model,success,metadata,metadata.team", examine: 10, search: "AI" } });
+  await run("ProxyPost", { json: CHAT, headers: { "content-type": "application/json", "x-session-id": "s" } });
+  await until(async () => (await run("ListSessions", { query: { limit: 1, start: "2020-01-01" } })).result.length === 1, "the session");
+  await run("GetSession", { path: { id: "s" }, query: { offset: 0, limit: 5 } });
+  const { result: view } = await run("CreateView", { json: { name: "Slow", query: "since=24h" } });
+  await run("ListViews");
+  await run("DeleteView", { path: { id: view.id } });
+  for (const compare of ["none", "previous"]) await run("GetAnalytics", { query: { group_by: "metadata.team", compare } });
+  await run("UpdateGateway", { json: { cache_ttl: 0 }, headers: { "if-match": '"2020"' }, status: 412 });
+});
+
 /** A line of an export has its bodies whole, or not at all. */
 function withoutBodies(line) {
   return { ...JSON.parse(line), request: "", response: "" };
@@ -301,7 +317,7 @@ test("every operation refuses as the document says", async () => {
       const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
       const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
       const path = { id: kinds[kind] ?? log };
-      const wrong = ["page", "limit", "granularity"].find((name) => parameters.some((parameter) => parameter.name === name));
+      const wrong = ["page", "limit", "granularity", "fields"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });
     }
