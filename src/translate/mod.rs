@@ -15,7 +15,7 @@ pub mod model;
 pub mod names;
 mod notes;
 #[cfg(test)]
-mod property_tests;
+pub mod property_tests;
 pub mod responses;
 pub mod schema;
 pub mod signatures;

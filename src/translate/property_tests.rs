@@ -64,7 +64,7 @@ fn asked(caller: Format) -> Value {
     }
 }
 
-fn back(caller: Format, provider: Format) -> Return {
+pub fn back(caller: Format, provider: Format) -> Return {
     let mut asked = asked(caller);
     asked.as_object_mut().unwrap().remove("response_format");
     let asked = ordered(&asked);
@@ -262,7 +262,7 @@ enum Part {
 }
 
 /// An answer as its events.
-fn answers() -> impl Strategy<Value = Vec<Event>> {
+pub fn answers() -> impl Strategy<Value = Vec<Event>> {
     let part = prop_oneof![
         pieces().prop_map(Part::Text),
         (pieces(), prop::option::of("[A-Za-z0-9]{4,12}")).prop_map(|(text, signature)| Part::Thought(text, signature)),

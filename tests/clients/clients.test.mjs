@@ -79,10 +79,10 @@ async function begin({ client, feature, providers, settings: { keys, ...settings
 }
 
 /** Looks at what a feature left behind. */
-async function end({ client, feature, case: number, error, judged, rows: wanted, refused }) {
+async function end({ client, feature, case: number, error, judged, rows: wanted, refused, translated }) {
   let problem = error;
   try {
-    if (!error) await check({ number, judged, wanted, refused });
+    if (!error) await check({ number, judged, wanted, refused, translated });
   } catch (failure) {
     problem = failure.message;
   }
@@ -93,7 +93,7 @@ async function end({ client, feature, case: number, error, judged, rows: wanted,
   clients.get(client).cells[feature] = problem ? "fails" : "yes";
 }
 
-async function check({ number, judged, wanted, refused }) {
+async function check({ number, judged, wanted, refused, translated }) {
   const { told, kind } = standIn.cases.get(number);
   assert.ok(told.length > 0 || wanted === 0, "no request came to the provider");
   let list;
@@ -113,7 +113,9 @@ async function check({ number, judged, wanted, refused }) {
     if (!answer.upload) expected.credential = { stored: "stored", own: "request" }[kind];
     if ("model" in answer) expected.model = answer.model;
     if (answer.kind) expected.model_type = answer.kind;
-    if (answer.id) expected.response_id = answer.id;
+    if (translated) expected.translated_from = translated;
+    // The id that the client saw.
+    if (answer.id) expected.response_id = translated === "responses" ? `resp_${answer.id}` : answer.id;
     if (answer.finish) expected.finish_reason = answer.finish;
     if ("in" in answer) expected.tokens_in = answer.in;
     if ("out" in answer) expected.tokens_out = answer.out;

@@ -1,5 +1,6 @@
 //! A provider's stream, block by block, in the caller's format. No more of it is kept than the event that has not ended.
 
+use crate::members;
 use crate::translate::Return;
 use crate::translate::json::Json;
 use crate::wire::Framing;
@@ -87,7 +88,13 @@ impl Blocks {
         for frame in frames.by_ref() {
             let name = std::str::from_utf8(frame.exception.unwrap_or(frame.event)).unwrap_or_default();
             let payload = std::str::from_utf8(frame.payload).ok().and_then(Json::parse).unwrap_or_default();
-            self.answer.event(name, &payload, out);
+            // An error frame has what it says where an exception has its name.
+            match frame.exception {
+                Some(own) if !own.ends_with(b"xception") => {
+                    self.answer.event("exception", &members! { "message": name }, out);
+                }
+                _ => self.answer.event(name, &payload, out),
+            }
         }
         let consumed = self.pending.len() - frames.left();
         let rest = self.pending.get(consumed..).unwrap_or_default();

@@ -2,6 +2,8 @@
 //! format as it is, or to one of another format translated, and so does its answer.
 
 pub mod blocks;
+#[cfg(test)]
+mod blocks_tests;
 pub mod door;
 pub mod headers;
 pub mod plan;

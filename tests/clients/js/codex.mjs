@@ -19,10 +19,11 @@ async function ask(prompt, config, env) {
   return { text: messages.at(-1)?.item.text, commands: commands.map(({ item }) => item.aggregated_output.trim()) };
 }
 
-const model = 'model = "gpt-5"\ncheck_for_update_on_startup = false\n[analytics]\nenabled = false\n[feedback]\nenabled = false\n[features]\nplugins = false\nremote_plugin = false\napps = false\n';
-const custom = ({ url, headers }, more = "") => `model_provider = "tollgate"\n${model}[model_providers.tollgate]
+const configured = (name) => `model = "${name}"\ncheck_for_update_on_startup = false\n[analytics]\nenabled = false\n[feedback]\nenabled = false\n[features]\nplugins = false\nremote_plugin = false\napps = false\n`;
+const model = configured("gpt-5");
+const custom = ({ url, headers, door = "openai", named = "gpt-5" }, more = "") => `model_provider = "tollgate"\n${configured(named)}[model_providers.tollgate]
 name = "Tollgate"
-base_url = "${url}/openai"
+base_url = "${url}/${door}"
 env_key = "TOLLGATE_KEY"
 wire_api = "responses"
 request_max_retries = 0
@@ -45,6 +46,29 @@ if (!(process.env.CLIENTS_MISSING ?? "").includes("@openai/codex")) {
     },
     async token(at) {
       assert.equal((await ask(TASK, custom({ ...at, headers: {} }), { TOLLGATE_KEY: at.token })).text, WEATHER);
+    },
+    feedback: NO_HEADERS,
+  });
+
+  // The same program, and every request of it translated.
+  const claude = { door: "ai/v1", named: "anthropic/claude-sonnet-4-5" };
+  await run("Codex (npm), on a model of Anthropic's", { of: "@openai/codex", providers: ["anthropic"] }, {
+    chat: "it only streams",
+    stream: "see tools",
+    async tools(at) {
+      assert.deepEqual(await ask(TASK, custom({ ...at, ...claude }), { TOLLGATE_KEY: at.key }), { text: WEATHER, commands: ["ramen from the shell"] });
+      return { translated: "responses" };
+    },
+    files: none,
+    embeddings: none,
+    media: none,
+    async errors(at) {
+      await assert.rejects(ask(failing(400), custom({ ...at, ...claude }), { TOLLGATE_KEY: at.key }), /as you wish/);
+      return { translated: "responses" };
+    },
+    async token(at) {
+      assert.equal((await ask(TASK, custom({ ...at, ...claude, headers: {} }), { TOLLGATE_KEY: at.token })).text, WEATHER);
+      return { translated: "responses" };
     },
     feedback: NO_HEADERS,
   });

@@ -1,5 +1,5 @@
 // Anthropic: <https://docs.anthropic.com/en/api>.
-import { CITY, PIECES, TEXT, WEATHER, bearer, files, id, named } from "./shared.mjs";
+import { CITY, PIECES, TEXT, WEATHER, bearer, files, id, named, shellOf } from "./shared.mjs";
 
 const KINDS = { 400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 405: "invalid_request_error", 429: "rate_limit_error", 500: "api_error" };
 const refusal = (status, message) => ({ status, headers: { "request-id": id("req_") }, json: { type: "error", error: { type: KINDS[status] ?? "api_error", message }, request_id: id("req_") } });
@@ -7,15 +7,14 @@ const refusal = (status, message) => ({ status, headers: { "request-id": id("req
 /** Python's and npm's clients send the second since their version 2 and 1. */
 const VERSIONS = ["2023-06-01", "2026-10-21"];
 
-const COMMAND = "echo 'ramen from the shell'";
-/** What the tool is called with: a coding agent's shell gets a command, any other the city. */
-const inputFor = ({ name }) => (name === "Bash" ? { command: COMMAND, description: "says ramen" } : { city: CITY });
 
 function content(json) {
   const blocks = json.messages.flatMap(({ content }) => (Array.isArray(content) ? content : []));
   if (blocks.some(({ type }) => type === "tool_result")) return [{ type: "text", text: WEATHER }];
-  const tool = json.tools?.find(({ name }) => name === "Bash") ?? json.tools?.find(({ input_schema }) => input_schema);
-  if (tool) return [{ type: "tool_use", id: id("toolu_"), name: tool.name, input: inputFor(tool) }];
+  const agents = shellOf((json.tools ?? []).map(({ name }) => name));
+  if (agents) return [{ type: "tool_use", id: id("toolu_"), ...agents }];
+  const tool = json.tools?.find(({ input_schema }) => input_schema);
+  if (tool) return [{ type: "tool_use", id: id("toolu_"), name: tool.name, input: { city: CITY } }];
   return [{ type: "text", text: TEXT }];
 }
 

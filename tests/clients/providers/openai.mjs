@@ -1,5 +1,5 @@
 // OpenAI: <https://platform.openai.com/docs/api-reference>. Its formats are also those of Azure and of many others.
-import { CITY, PIECES, PNG, SOUND, TEXT, WEATHER, bearer, data, files, id, named, now, vector } from "./shared.mjs";
+import { CITY, PIECES, PNG, SOUND, TEXT, WEATHER, bearer, data, files, id, named, now, shellOf, vector } from "./shared.mjs";
 
 const USAGE = { prompt_tokens: 17, completion_tokens: 14, total_tokens: 31, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } };
 const RESPONSE_USAGE = { input_tokens: 33, input_tokens_details: { cached_tokens: 0 }, output_tokens: 21, output_tokens_details: { reasoning_tokens: 0 }, total_tokens: 54 };
@@ -121,13 +121,9 @@ export function transcription({ form }) {
 }
 
 /** What a coding agent runs when it is asked to: a command of the tool that it brings. */
-const COMMAND = "echo 'ramen from the shell'";
 export function shell(tools) {
-  const find = (name) => tools.find((tool) => tool.type === "function" && tool.name === name);
-  if (find("exec_command")) return { name: "exec_command", arguments: { cmd: COMMAND } };
-  if (find("shell_command")) return { name: "shell_command", arguments: { command: COMMAND } };
-  if (find("shell")) return { name: "shell", arguments: { command: ["bash", "-lc", COMMAND] } };
-  return firstFunction(tools);
+  const found = shellOf(tools.filter(({ type }) => type === "function").map(({ name }) => name));
+  return found ? { name: found.name, arguments: found.input } : firstFunction(tools);
 }
 
 /** A client that only warms up is answered with nothing. */

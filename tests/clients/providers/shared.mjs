@@ -30,3 +30,16 @@ export const vector = (size) => Array.from({ length: size }, (_, n) => (n % 7) /
 export const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
 /** Bytes that stand for sound: an MP3 frame's head and silence. */
 export const SOUND = Buffer.concat([Buffer.from([0xff, 0xfb, 0x90, 0x00]), Buffer.alloc(413)]);
+
+/** What a coding agent runs when it is asked to, whatever its tool is called: the tool's name and input, or nothing without such a tool. */
+const COMMAND = "echo 'ramen from the shell'";
+const SHELLS = {
+  exec_command: { cmd: COMMAND },
+  shell_command: { command: COMMAND },
+  shell: { command: ["bash", "-lc", COMMAND] },
+  Bash: { command: COMMAND, description: "says ramen" },
+};
+export function shellOf(names) {
+  const name = Object.keys(SHELLS).find((known) => names.includes(known));
+  return name && { name, input: SHELLS[name] };
+}
