@@ -97,7 +97,7 @@ for (const [shape, [model, provider]] of Object.entries(MODELS)) {
     assert.deepEqual(await claudeCode(gateway, model), [ANSWER, 3]);
     const rows = await logged(gateway, provider, "messages", 3);
     assert.ok(rows.every(({ session_id }) => session_id === SESSION));
-    // What only Anthropic takes went to nobody else.
+    // What only Anthropic takes went to no other provider.
     if (provider !== "anthropic") assert.ok(gw.upstream.requests.every(({ headers, body }) => !headers["anthropic-beta"] && !/cache_control|system_fingerprint/.test(body)));
   });
 
@@ -105,7 +105,7 @@ for (const [shape, [model, provider]] of Object.entries(MODELS)) {
     const gateway = await gw.create(`agents-${(made += 1)}`);
     assert.deepEqual(await codex(gateway, model), [ANSWER, 3]);
     await logged(gateway, provider, "responses", 3);
-    // It is told in the header that a search was left out.
+    // The search that it offers beside its own tools is left out.
     if (provider !== "custom-own") assert.ok(gw.upstream.requests.every(({ body }) => !String(body).includes("web_search")));
   });
 }
