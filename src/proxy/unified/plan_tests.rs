@@ -70,7 +70,7 @@ fn a_provider_of_the_accounts_own_is_asked_below_its_base() {
 
 #[test]
 fn what_names_no_provider_is_told_from_what_is_no_chat() {
-    for model in ["gpt-4o", "nobody/x", "dynamic/support", "/x", "azure-openai/x", "google-vertex-ai/google/x"] {
+    for model in ["gpt-4o", "nobody/x", "dynamic/support", "/x", "openai/", "azure-openai/x", "google-vertex-ai/google/x"] {
         let refusal = resolved(model).unwrap_err();
         assert_eq!((refusal.status, refusal.code), (400, 2008), "{model}");
     }
@@ -84,7 +84,6 @@ fn what_names_no_provider_is_told_from_what_is_no_chat() {
         r#"{"messages":[]}"#,
         r#"{"model":5,"messages":[]}"#,
         r#"{"model":null,"messages":[]}"#,
-        r#"{"model":"openai/","messages":[]}"#,
         r#"{"model":"openai/x","messages":"hi"}"#,
         r#"{"model":"openai/x","model":"groq/x","messages":[]}"#,
         &"[".repeat(100_000),
@@ -214,9 +213,11 @@ fn compat_translates_where_it_is_told_to_or_has_to() {
 proptest! {
     #[test]
     fn a_replaced_model_is_read_back(name in "\\PC{1,20}", before in "[ \\n]{0,3}") {
+        // A name loses the blanks around it.
+        prop_assume!(!name.trim_end().is_empty());
         let given = serde_json::json!({ "model": format!("openai/{name}"), "messages": [], "z": "é" }).to_string();
         let found = resolve((before + &given).as_bytes(), &[]).unwrap();
         let read: serde_json::Value = serde_json::from_str(&found.body).unwrap();
-        prop_assert_eq!(read, serde_json::json!({ "model": name, "messages": [], "z": "é" }));
+        prop_assert_eq!(read, serde_json::json!({ "model": name.trim_end(), "messages": [], "z": "é" }));
     }
 }
