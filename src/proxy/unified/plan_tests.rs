@@ -70,7 +70,9 @@ fn a_provider_of_the_accounts_own_is_asked_below_its_base() {
 
 #[test]
 fn what_names_no_provider_is_told_from_what_is_no_chat() {
-    for model in ["gpt-4o", "nobody/x", "dynamic/support", "/x", "openai/", "azure-openai/x", "google-vertex-ai/google/x"] {
+    for model in
+        ["gpt-4o", "nobody/x", "dynamic/support", "/x", "openai/", "azure-openai/x", "google-vertex-ai/google/x"]
+    {
         let refusal = resolved(model).unwrap_err();
         assert_eq!((refusal.status, refusal.code), (400, 2008), "{model}");
     }
