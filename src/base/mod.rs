@@ -9,4 +9,5 @@ pub mod mask;
 pub mod number;
 pub mod object;
 pub mod patience;
+pub mod sorted;
 pub mod timestamp;

@@ -1,6 +1,7 @@
 //! What the `model` of a request means: whose it is, and what its provider calls it.
 
 use crate::base::fault::shortened;
+use crate::base::sorted;
 use crate::catalogue::aliases::Aliases;
 use crate::catalogue::table::Catalogue;
 use crate::providers::fault::Fault;
@@ -135,7 +136,7 @@ fn nearest(model: &str, names: &Names<'_>) -> Vec<String> {
         let apart = table::distance(&model, alias);
         (apart <= allowed).then(|| (false, apart, format!("'{}'", shortened(alias))))
     }));
-    found.sort();
+    sorted::by(&mut found, Ord::cmp);
     found.into_iter().take(SUGGESTIONS).map(|(.., name)| name).collect()
 }
 

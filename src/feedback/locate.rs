@@ -3,6 +3,7 @@
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
 use crate::base::join_all::{Work, join_all};
+use crate::base::sorted;
 use crate::db::databases::Databases;
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::feedback::fault::Fault;
@@ -77,7 +78,7 @@ pub async fn locate(
     let rank = all.iter().map(|found| found.rank).min();
     if rank != Some(0) {
         let mut gateways: Vec<&str> = all.iter().map(|found| found.gateway.as_str()).collect();
-        gateways.sort_unstable();
+        sorted::by(&mut gateways, Ord::cmp);
         gateways.dedup();
         if gateways.len() > 1 {
             return Err(Fault::SeveralGateways(gateways.into_iter().map(str::to_owned).collect()));

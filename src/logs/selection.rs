@@ -1,5 +1,6 @@
 //! Which logs a deletion means, without asking the database for more than it can answer at once.
 
+use crate::base::sorted;
 use crate::db::store::{Row, Store, StoreError};
 use crate::http::envelope::ApiError;
 use crate::logs::filter::{Ahead, Direction, Next, Selection};
@@ -35,7 +36,7 @@ pub async fn choose(
         chosen.extend(store.select(rest.select(&columns, &order)).await?.0);
         if !in_time {
             // Windows follow in time, and so do logs that have the same value.
-            chosen.sort_by(|left, right| compared(left, right, direction));
+            sorted::by(&mut chosen, |left, right| compared(left, right, direction));
         }
         chosen.truncate(limit);
         match ahead.next(false) {

@@ -1,5 +1,7 @@
 //! What a pattern has become: states, each of which leads to others.
 
+use crate::base::sorted;
+
 /// The longest pattern, in bytes.
 pub const MAX_PATTERN: usize = 10_000;
 
@@ -61,7 +63,7 @@ pub struct First {
 
 impl Set {
     pub fn new(mut ranges: Vec<(u32, u32)>) -> Self {
-        ranges.sort_unstable();
+        sorted::by(&mut ranges, Ord::cmp);
         let mut merged: Vec<(u32, u32)> = Vec::new();
         for (from, to) in ranges {
             match merged.last_mut() {

@@ -1,5 +1,6 @@
 //! Turns in the form that Anthropic, Google and Amazon want: roles alternate, results of tools come first, and no text is empty.
 
+use crate::base::sorted;
 use crate::translate::model::{Block, Content, Notes, Request, Role, Turn};
 
 /// All instructions of a request, for formats that have them in one place.
@@ -33,7 +34,7 @@ pub fn alternating(turns: &[Turn], keeps_thought: impl Fn(&Content) -> bool) -> 
         }
     }
     for turn in all.iter_mut().filter(|turn| turn.role == Role::User) {
-        turn.blocks.sort_by_key(|block| !matches!(block.content, Content::ToolResult(_)));
+        sorted::by_key(&mut turn.blocks, |block| !matches!(block.content, Content::ToolResult(_)));
     }
     all
 }
@@ -59,7 +60,7 @@ fn said(blocks: &[Block], keeps_thought: &impl Fn(&Content) -> bool) -> Vec<Bloc
     }
     // Thoughts come first in their turn.
     if kept.iter().any(|block| matches!(block.content, Content::ToolUse(_))) {
-        kept.sort_by_key(|block| !matches!(block.content, Content::Thinking(_) | Content::Redacted(_)));
+        sorted::by_key(&mut kept, |block| !matches!(block.content, Content::Thinking(_) | Content::Redacted(_)));
     }
     kept
 }

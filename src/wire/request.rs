@@ -199,8 +199,7 @@ fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
 fn of_json(named: Named) -> RequestFacts {
     let Named { mut models, is_odd, stream, max_tokens, asked, said, .. } = named;
     // Of a key that is there twice most readers take the last one; those of its kind that are more telling come first.
-    models.sort_by_key(|(rank, _)| *rank);
-    let best = models.first().map(|(rank, _)| *rank);
+    let best = models.iter().map(|(rank, _)| *rank).min();
     let at = models.iter().rposition(|(rank, _)| Some(*rank) == best);
     let model = at.map(|at| models.remove(at).1);
     let others = models.into_iter().map(|(_, name)| name);

@@ -9,6 +9,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
+use crate::base::sorted;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use search::Search;
@@ -226,7 +227,7 @@ fn masked(text: &[u8], mut ranges: Vec<Range<usize>>) -> Option<Vec<u8>> {
     if ranges.is_empty() {
         return None;
     }
-    ranges.sort_by_key(|range| (range.start, range.end));
+    sorted::by_key(&mut ranges, |range| (range.start, range.end));
     let mut out = Vec::with_capacity(text.len());
     let (mut copied, mut end_of_mask) = (0, None);
     for Range { start, end } in ranges {

@@ -1,6 +1,7 @@
 //! Several texts are looked for at once, by Wu and Manber's method: a step is as long as the shortest of them, so that a
 //! credential in seven spellings costs a fraction of a nanosecond a byte.
 
+use crate::base::sorted;
 use std::ops::Range;
 
 /// Pairs of bytes are told apart by this many bits.
@@ -20,10 +21,10 @@ impl Search {
     /// `None` if there is nothing to look for. Needles have two bytes at least.
     pub fn new(mut needles: Vec<Vec<u8>>) -> Option<Self> {
         needles.retain(|needle| needle.len() >= 2);
-        needles.sort();
+        sorted::by(&mut needles, Ord::cmp);
         needles.dedup();
         // The longest match counts.
-        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        sorted::by_key(&mut needles, |needle| std::cmp::Reverse(needle.len()));
         let least = needles.last()?.len();
         let most = u16::try_from(least - 1).unwrap_or(u16::MAX);
         let mut shifts = vec![most; 1 << BITS];

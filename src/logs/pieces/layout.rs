@@ -1,6 +1,7 @@
 //! How the bodies of a log are put together from slices of chains.
 
 use super::cut::Cuts;
+use crate::base::sorted;
 
 /// The chains of slices.
 pub const OWN: u8 = 0;
@@ -67,7 +68,7 @@ impl Layout {
                 offset += range.len();
             }
         }
-        regions.sort_unstable();
+        sorted::by(&mut regions, Ord::cmp);
         let mut at = 0;
         for (begin, end, chain, offset) in regions {
             self.own(text.get(at..begin).unwrap_or_default(), Side::Request);

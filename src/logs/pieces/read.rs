@@ -1,6 +1,7 @@
 //! The one reader of bodies: from their rows, their pieces, and their objects in the bucket.
 
 use super::layout::{MEMBERS, MESSAGES, OWN};
+use crate::base::sorted;
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::logs::bodies;
 use crate::logs::stored::Stored;
@@ -47,7 +48,7 @@ pub async fn rows(store: &impl Store, ids: &[&str]) -> Result<(Vec<Rows>, u64), 
          WHERE log_id IN (SELECT value FROM json_each(?1)) ORDER BY log_id, seq";
     let (rows, mut read) = store.counted::<Row>(Statement::new(sql, [Value::from(ids).to_string().into()])).await?;
     let mut lasts: Vec<&str> = rows.iter().flat_map(Row::chains).flatten().collect();
-    lasts.sort_unstable();
+    sorted::by(&mut lasts, Ord::cmp);
     lasts.dedup();
     let texts = if lasts.is_empty() {
         HashMap::new()

@@ -1,5 +1,6 @@
 //! Other addresses in the place of those at known places of a JSON document. All else of it stays the text that it was.
 
+use crate::base::sorted;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -30,7 +31,7 @@ pub fn rewritten<'p>(
     if edits.is_empty() {
         return None;
     }
-    edits.sort_by_key(|(range, _)| range.start);
+    sorted::by_key(&mut edits, |(range, _)| range.start);
     let mut out = String::with_capacity(document.len() + 64 * edits.len());
     let mut copied = 0;
     for (Range { start, end }, other) in edits {

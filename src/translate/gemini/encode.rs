@@ -1,5 +1,6 @@
 //! Requests as Gemini's generateContent takes them.
 
+use crate::base::sorted;
 use crate::members;
 use crate::translate::capability::{Capabilities, ThinkingForm};
 use crate::translate::chat::encode::parameters;
@@ -98,7 +99,7 @@ fn encode_turn(
     }
     if !results.is_empty() {
         let order = calls_of(all);
-        results.sort_by_key(|result| order.iter().position(|(id, _)| *id == id_and_signature(&result.id).0));
+        sorted::by_key(&mut results, |result| order.iter().position(|(id, _)| *id == id_and_signature(&result.id).0));
         let mut answers = Vec::new();
         for result in results {
             let id = id_and_signature(&result.id).0;
