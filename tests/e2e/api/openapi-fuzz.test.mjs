@@ -124,6 +124,7 @@ function known(name) {
     provider_slug: fc.constantFrom("openai", "mistral"),
     secret: fc.constant("sk-0123456789"),
     secret_id: fc.constantFrom(undefined, null, "any"),
+    model_aliases: fc.constantFrom(null, {}, { fast: "openai/gpt-5-mini", "claude-*": "openai/gpt-5" }),
   }[name];
 }
 
