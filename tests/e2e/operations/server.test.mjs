@@ -114,12 +114,16 @@ test("errors of the Worker are JSON lines on standard error", async () => {
       settled() { return 0; }
     }`;
   const served = await Served.start({ upstream, worker });
-  await raw(`${served.url}/throw`);
-  await until(() => /second/.test(served.text) && /a line/.test(served.text), "the error");
-  const lines = served.text.split("\n").filter((line) => line && !/^(tollgate: |\s+(curl |https?:\/\/))/.test(line) && line !== "a line");
-  for (const line of lines) assert.equal(typeof JSON.parse(line), "object", line);
-  assert.ok(lines.map((line) => JSON.parse(line)).some(({ level, message }) => level === "error" && message.includes("told\nin words")), lines.join("\n"));
-  await served.stopped();
+  try {
+    await raw(`${served.url}/throw`);
+    await until(() => /second/.test(served.text) && /a line/.test(served.text), "the error");
+    const lines = served.text.split("\n").filter((line) => line && !/^(tollgate: |\s+(curl |https?:\/\/))/.test(line) && line !== "a line");
+    for (const line of lines) assert.equal(typeof JSON.parse(line), "object", line);
+    assert.ok(lines.map((line) => JSON.parse(line)).some(({ level, message }) => level === "error" && message.includes("told\nin words")), lines.join("\n"));
+  } finally {
+    // What goes on keeps this file from ending.
+    await served.stopped();
+  }
   fs.rmSync(served.folder, { recursive: true, force: true });
 });
 
