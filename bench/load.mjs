@@ -195,3 +195,8 @@ export function workerds() {
     }
   });
 }
+
+/** The CPU time of those processes, in milliseconds. */
+export function cpuOfWorkerds() {
+  return workerds().reduce((sum, pid) => sum + cpu(pid), 0) / 1_000;
+}

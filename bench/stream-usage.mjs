@@ -2,34 +2,19 @@
 // `stream_usage` as sent and asked. Prints milliseconds of workerd's CPU for a stream, medians of rounds in turn.
 //
 //   node_modules/.bin/node bench/stream-usage.mjs [rounds]
-import { readFileSync, readdirSync } from "node:fs";
 import { ACCOUNT, Gateway } from "../tests/e2e/harness.mjs";
+import { cpuOfWorkerds } from "./load.mjs";
+import { median } from "./report.mjs";
 
 const EVENTS = 2_000;
 const STREAMS = Number(process.argv[3] ?? 3);
 const rounds = Number(process.argv[2] ?? 7);
-const ticks = 10; // ms; _SC_CLK_TCK is 100 on Linux.
 
 const chunk = (fields) => `data: ${JSON.stringify({ id: "chatcmpl-123456789", object: "chat.completion.chunk", created: 1, model: "gpt-4o-2024-08-06", service_tier: "default", system_fingerprint: "fp_1", ...fields, obfuscation: "abcdefgh" })}\n\n`;
 const word = (usage) => chunk({ choices: [{ index: 0, delta: { content: " word" }, logprobs: null, finish_reason: null }], ...usage });
 const ending = "data: [DONE]\n\n";
 const plain = [...Array(EVENTS).fill(word({})), ending];
 const asked = [...Array(EVENTS).fill(word({ usage: null })), chunk({ choices: [], usage: { prompt_tokens: 1, completion_tokens: EVENTS } }), ending];
-
-/** The time that workerd, a child of this process, has used, in ms. */
-function cpu() {
-  let sum = 0;
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      if (stat.includes("(workerd)") && Number(fields[1]) === process.pid) sum += (Number(fields[11]) + Number(fields[12])) * ticks;
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return sum;
-}
 
 const gw = await Gateway.start();
 gw.upstream.answer = ({ body }) => ({ events: body.includes("include_usage") ? asked : plain });
@@ -41,11 +26,10 @@ async function stream(gateway) {
 const taken = { as_sent: [], ask: [] };
 for (let round = -1; round < rounds; round += 1) {
   for (const gateway of Object.keys(taken)) {
-    const before = cpu();
+    const before = cpuOfWorkerds();
     for (let n = 0; n < STREAMS; n += 1) await stream(gateway);
-    if (round >= 0) taken[gateway].push((cpu() - before) / STREAMS);
+    if (round >= 0) taken[gateway].push((cpuOfWorkerds() - before) / STREAMS);
   }
 }
-const median = (all) => [...all].sort((a, b) => a - b)[all.length >> 1];
 for (const [gateway, all] of Object.entries(taken)) console.log(`${gateway}: ${median(all)} ms of CPU for ${EVENTS} events (${all.join(", ")})`);
 await gw.stop();

@@ -2,36 +2,20 @@
 // median time of an answer that is no stream, and milliseconds of workerd's CPU for a stream of 2,000 events, of rounds in turn.
 //
 //   node_modules/.bin/node bench/translation.mjs [rounds]
-import { readFileSync, readdirSync } from "node:fs";
 import { Gateway } from "../tests/e2e/harness.mjs";
+import { cpuOfWorkerds } from "./load.mjs";
+import { median } from "./report.mjs";
 
 const EVENTS = 2_000;
 const STREAMS = 3;
 const ANSWERS = 200;
 const rounds = Number(process.argv[2] ?? 5);
-const ticks = 10; // ms; _SC_CLK_TCK is 100 on Linux.
 
 const chunk = (fields) => `data: ${JSON.stringify({ id: "chatcmpl-123456789", object: "chat.completion.chunk", created: 1, model: "llama-3.3-70b", ...fields })}\n\n`;
 const word = chunk({ choices: [{ index: 0, delta: { content: " word" }, finish_reason: null }] });
 const end = [chunk({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }), chunk({ choices: [], usage: { prompt_tokens: 1, completion_tokens: EVENTS, total_tokens: EVENTS + 1 } }), "data: [DONE]\n\n"];
 const whole = JSON.stringify({ id: "chatcmpl-1", object: "chat.completion", created: 1, model: "llama-3.3-70b", choices: [{ index: 0, message: { role: "assistant", content: "A bowl of ramen. ".repeat(20) }, finish_reason: "stop" }], usage: { prompt_tokens: 17, completion_tokens: 60, total_tokens: 77 } });
 
-/** The time that workerd, a child of this process, has used, in ms. */
-function cpu() {
-  let sum = 0;
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      if (stat.includes("(workerd)") && Number(fields[1]) === process.pid) sum += (Number(fields[11]) + Number(fields[12])) * ticks;
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return sum;
-}
-
-const median = (all) => [...all].sort((a, b) => a - b)[all.length >> 1];
 const gw = await Gateway.start();
 gw.upstream.answer = ({ body }) => (body.includes('"stream":true') ? { body: [...Array(EVENTS).fill(word), ...end].join(""), chunked: true, headers: { "content-type": "text/event-stream" } } : { body: whole, headers: { "content-type": "application/json" } });
 await gw.create("gw");
@@ -55,11 +39,11 @@ for (let round = -1; round < rounds; round += 1) {
       await ask(lane, false);
       taken.push(performance.now() - at);
     }
-    const before = cpu();
+    const before = cpuOfWorkerds();
     for (let n = 0; n < STREAMS; n += 1) await ask(lane, true);
     if (round < 0) continue;
     times[lane].whole.push(median(taken));
-    times[lane].cpu.push((cpu() - before) / STREAMS);
+    times[lane].cpu.push((cpuOfWorkerds() - before) / STREAMS);
   }
 }
 for (const [lane, { whole, cpu }] of Object.entries(times)) console.log(`${lane}: ${median(whole).toFixed(2)} ms for an answer, ${median(cpu).toFixed(0)} ms of CPU for ${EVENTS} events`);

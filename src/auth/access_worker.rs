@@ -2,6 +2,7 @@
 
 use crate::auth::access::{Access, Assertion};
 use crate::auth::caller::Caller;
+use crate::platform::subtle::import_key;
 use crate::platform::{console, js, now, within};
 use js_sys::{Array, JSON, Promise, Uint8Array};
 use serde_json::{Value, json};
@@ -20,14 +21,6 @@ const PATIENCE_MS: u64 = 5_000;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = importKey, catch)]
-    fn import_key(
-        format: &str,
-        key: &JsValue,
-        algorithm: &JsValue,
-        extractable: bool,
-        usages: &Array,
-    ) -> Result<Promise, JsValue>;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = verify, catch)]
     fn verify(algorithm: &JsValue, key: &JsValue, signature: &JsValue, data: &JsValue) -> Result<Promise, JsValue>;
 }

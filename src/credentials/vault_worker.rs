@@ -4,6 +4,7 @@
 use crate::credentials::stored;
 use crate::credentials::vault::{Bound, EncryptionKey, EncryptionKeys, Reference, Sealed, Vault};
 use crate::platform::runtime::variable;
+use crate::platform::subtle::import_key;
 use crate::platform::{Runtime, console, js, within};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,14 +18,6 @@ const PATIENCE_MS: u64 = 2_000;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = importKey, catch)]
-    fn import_key(
-        format: &str,
-        key: &JsValue,
-        algorithm: &JsValue,
-        extractable: bool,
-        usages: &Array,
-    ) -> Result<Promise, JsValue>;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = encrypt, catch)]
     fn encrypt(algorithm: &JsValue, key: &JsValue, data: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(js_namespace = ["crypto", "subtle"], js_name = decrypt, catch)]

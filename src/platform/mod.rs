@@ -11,6 +11,7 @@ pub mod js;
 pub mod memory;
 pub mod random;
 pub mod runtime;
+pub mod subtle;
 pub mod time;
 pub mod turns;
 

@@ -266,6 +266,15 @@ pub struct Untranslatable {
     pub why: String,
 }
 
+// === impl Request ===
+
+impl Request {
+    /// The tools that the model may call.
+    pub fn offered(&self) -> impl Iterator<Item = &Tool> {
+        self.tools.iter().filter(|tool| self.allowed.as_ref().is_none_or(|names| names.contains(&tool.name)))
+    }
+}
+
 // === impl Block ===
 
 impl Block {

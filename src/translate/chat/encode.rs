@@ -106,8 +106,7 @@ pub fn refused_by_reasoning(request: &Request, notes: &mut Notes) {
 }
 
 fn encode_tools(request: &Request, body: &mut Json, notes: &mut Notes) {
-    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
-    let tools: Vec<Json> = request.tools.iter().filter(allowed).map(|tool| encode_tool(tool, notes)).collect();
+    let tools: Vec<Json> = request.offered().map(|tool| encode_tool(tool, notes)).collect();
     if tools.is_empty() {
         return;
     }

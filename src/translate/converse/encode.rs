@@ -5,8 +5,8 @@ use crate::translate::capability::{Capabilities, LEAST_BUDGET, ThinkingForm};
 use crate::translate::chat::encode::parameters;
 use crate::translate::json::Json;
 use crate::translate::model::{
-    Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool,
-    Turn, Untranslatable,
+    Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Turn,
+    Untranslatable,
 };
 use crate::translate::names::{JSON_TOOL, safe_id};
 use crate::translate::schema;
@@ -272,7 +272,6 @@ fn is_output_a_tool(request: &Request, can: &Capabilities) -> bool {
 }
 
 fn encode_tools(request: &Request, can: &Capabilities, turns: &[Turn], body: &mut Json, notes: &mut Notes) {
-    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let spec = |name: String, description: Option<&String>, schema: Json| {
         let mut spec = members! { "name": name };
         spec.set_some("description", description.filter(|text| !text.is_empty()));
@@ -288,7 +287,7 @@ fn encode_tools(request: &Request, can: &Capabilities, turns: &[Turn], body: &mu
     let wants_none = request.choice == Some(Choice::None);
     let mut tools = Vec::new();
     if !wants_none || has_history {
-        for tool in request.tools.iter().filter(allowed) {
+        for tool in request.offered() {
             let schema = parameters(tool).filter(Json::is_object).unwrap_or_else(empty);
             tools.push(spec(notes.names.safe(&tool.name), tool.description.as_ref(), schema));
             tools.extend(tool.cache.as_ref().map(point));

@@ -6,8 +6,7 @@ use crate::translate::capability::{Capabilities, ThinkingForm};
 use crate::translate::chat::encode::parameters;
 use crate::translate::json::Json;
 use crate::translate::model::{
-    Choice, Content, Effort, Media, Notes, Output, Request, Role, Source, Thinking, Tool, ToolResult, Turn,
-    Untranslatable,
+    Choice, Content, Effort, Media, Notes, Output, Request, Role, Source, Thinking, ToolResult, Turn, Untranslatable,
 };
 use crate::translate::names::{id_and_signature, standard};
 use crate::translate::schema;
@@ -187,9 +186,8 @@ fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
 }
 
 fn encode_tools(request: &Request, body: &mut Json, notes: &mut Notes) {
-    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let mut functions = Vec::new();
-    for tool in request.tools.iter().filter(allowed) {
+    for tool in request.offered() {
         let mut function = members! { "name": notes.names.safe(&tool.name) };
         function.set_some("description", tool.description.as_ref());
         let reduced = parameters(tool).and_then(|own| schema::openapi(&own, &mut notes.dropped));

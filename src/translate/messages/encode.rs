@@ -4,8 +4,8 @@ use crate::members;
 use crate::translate::capability::{Capabilities, LEAST_BUDGET, ThinkingForm};
 use crate::translate::json::Json;
 use crate::translate::model::{
-    Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool,
-    Turn, Untranslatable,
+    Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Turn,
+    Untranslatable,
 };
 use crate::translate::names::{JSON_TOOL, safe_id};
 use crate::translate::schema;
@@ -157,9 +157,8 @@ fn encode_output(request: &Request, can: &Capabilities, body: &mut Json, notes: 
 
 /// Returns whether a tool must be called.
 fn encode_tools(request: &Request, json_tool: Option<Json>, body: &mut Json, notes: &mut Notes) -> bool {
-    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let mut tools: Vec<Json> = Vec::new();
-    for tool in request.tools.iter().filter(allowed) {
+    for tool in request.offered() {
         let empty = || members! { "type": "object", "properties": Json::object() };
         let schema = if tool.is_custom {
             members! {

@@ -6,7 +6,7 @@ use crate::translate::chat::decode::url_of_source;
 use crate::translate::chat::encode::{bounded, parameters, refused_by_reasoning};
 use crate::translate::json::Json;
 use crate::translate::model::{
-    Choice, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool, Turn, Untranslatable,
+    Choice, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Turn, Untranslatable,
 };
 use crate::translate::names::{safe_id, short};
 use crate::translate::turns;
@@ -37,9 +37,8 @@ pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json,
     ] {
         notes.dropped.note_if(given, name);
     }
-    let allowed = |tool: &&Tool| request.allowed.as_ref().is_none_or(|names| names.contains(&tool.name));
     let mut tools = Vec::new();
-    for tool in request.tools.iter().filter(allowed) {
+    for tool in request.offered() {
         let mut encoded = members! { "type": "function", "name": notes.names.safe(&tool.name) };
         encoded.set_some("description", tool.description.as_ref());
         let empty = || members! { "type": "object", "properties": Json::object() };
