@@ -849,3 +849,21 @@ fn free_text_is_wrapped_for_others_and_comes_back_bare() {
     let item = plain(&back.whole(&ordered(&answer)))["output"][0].clone();
     assert_eq!((&item["type"], &item["input"]), (&json!("custom_tool_call"), &json!("*** Begin")));
 }
+
+#[test]
+fn tools_that_may_not_be_called_are_not_offered() {
+    let tool =
+        |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object" } } });
+    let named = |name: &str| json!({ "type": "function", "function": { "name": name } });
+    let mode = json!({ "mode": "auto", "tools": [named("tool_one"), named("tool_three")] });
+    let allowed = json!({
+        "model": "m", "messages": [{ "role": "user", "content": "hi" }],
+        "tools": [tool("tool_one"), tool("tool_two"), tool("tool_three")],
+        "tool_choice": { "type": "allowed_tools", "allowed_tools": mode },
+    });
+    for to in [Format::Chat, Format::Responses, Format::Messages, Format::Gemini, Format::Converse] {
+        let sent = sent(Format::Chat, to, "m", &allowed).to_string();
+        let offered = ["tool_one", "tool_two", "tool_three"].map(|name| sent.contains(name));
+        assert_eq!(offered, [true, false, true], "{to:?}: {sent}");
+    }
+}
