@@ -1,0 +1,236 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn found(text: &str) -> Vec<(Entry, &str)> {
+    find(text, Wanted::all()).into_iter().map(|finding| (finding.entry, &text[finding.start..finding.end])).collect()
+}
+
+/// The texts in which `entry` has to be found as the part between `«` and `»`, and no more.
+const FOUND: &[(Entry, &str)] = &[
+    (Entry::CreditCard, "my card is «4111 1111 1111 1111», thanks"),
+    (Entry::CreditCard, "«4111-1111-1111-1111»"),
+    (Entry::CreditCard, "«4111.1111.1111.1111»."),
+    (Entry::CreditCard, "card=«4111111111111111»/12/26/123"),
+    (Entry::CreditCard, "In 2024 «3782 822463 10005» and"),
+    (Entry::CreditCard, "«4111\u{a0}1111\u{a0}1111\u{a0}1111»"),
+    (Entry::CreditCard, "«４１１１ １１１１ １１１１ １１１１»"),
+    (Entry::CreditCard, "«4\u{200b}111 1111 1111 1111»"),
+    (Entry::CreditCard, "on 2024-11-27 «5555 5555 5555 4444»"),
+    (Entry::CreditCard, "(«6011111111111117»)"),
+    (Entry::Iban, "IBAN «GB82 WEST 1234 5698 7654 32» please"),
+    (Entry::Iban, "«DE89370400440532013000»"),
+    (Entry::AbaRouting, "routing number «021000021»"),
+    (Entry::Swift, "SWIFT «DEUTDEFF500»"),
+    (Entry::Bitcoin, "«1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa»"),
+    (Entry::Bitcoin, "«bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4»"),
+    (Entry::Ethereum, "to «0x52908400098527886E0F7030069857D2E4169EE7»!"),
+    (Entry::UsSsn, "ssn: «123-45-6789»"),
+    (Entry::UsSsn, "«123 45 6789»"),
+    (Entry::UsSsn, "Social Security number is «123456789»"),
+    (Entry::UsItin, "«900-70-1234»"),
+    (Entry::CanadaSin, "«130-692-544»"),
+    (Entry::CanadaSin, "SIN: «130692544»"),
+    (Entry::UkNino, "NI number «AB123456C»"),
+    (Entry::UkNino, "«AB 12 34 56 C»"),
+    (Entry::UkNhs, "NHS no «943 476 5919»"),
+    (Entry::GermanTaxId, "«86 095 742 719»"),
+    (Entry::GermanTaxId, "Steuer-ID «86095742719»"),
+    (Entry::IndiaAadhaar, "«2341 2341 2346»"),
+    (Entry::IndiaPan, "«ABCPE1234F»"),
+    (Entry::BrazilCpf, "«529.982.247-25»"),
+    (Entry::BrazilCnpj, "«11.222.333/0001-81»"),
+    (Entry::SpainDni, "DNI «12345678Z»"),
+    (Entry::SpainDni, "«X1234567L»"),
+    (Entry::FranceNir, "«2 55 08 14 168 025 38»"),
+    (Entry::FranceNir, "«255081416802538»"),
+    (Entry::Email, "write to <«ann.b+c@mail.example.com»>."),
+    (Entry::Email, "«a@b.co»"),
+    (Entry::Phone, "call «+49 30 1234-5678» now"),
+    (Entry::Phone, "tel. «(555) 123-4567»"),
+    (Entry::Phone, "phone: «555-123-4567»"),
+    (Entry::Ipv4, "at «192.168.0.1»:8080"),
+    (Entry::Ipv6, "host «2001:db8::ff00:42:8329»,"),
+    (Entry::Mac, "«00:1B:44:11:3A:B7»"),
+    (Entry::ProviderKey, "key «sk-ant-api03-Ab3dEf6hIj9lMn2pQr5tUv8xYz1BcD4fGh7jKl0nPq»"),
+    (Entry::ProviderKey, "OPENAI_API_KEY=«sk-proj-a1B2c3D4e5F6g7H8i9J0k1L2m3N4»"),
+    (Entry::CloudKey, "«AKIAIOSFODNN7EXAMPLE»"),
+    (Entry::ServiceToken, "«ghp_16C7e42F292c6912E7710c838347Ae178B4a»"),
+    (
+        Entry::Jwt,
+        "Bearer «eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U»",
+    ),
+    (Entry::PrivateKey, "x «-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----» y"),
+];
+
+#[test]
+fn each_kind_is_found_whole_and_alone() {
+    for (entry, marked) in FOUND {
+        let (before, rest) = marked.split_once('«').unwrap();
+        let (inner, after) = rest.split_once('»').unwrap();
+        let text = format!("{before}{inner}{after}");
+        let found = found(&text);
+        assert!(found.contains(&(*entry, inner)), "{marked}: {found:?}");
+        assert_eq!(found.iter().filter(|(other, _)| other == entry).count(), 1, "{marked}: {found:?}");
+    }
+}
+
+#[test]
+fn ordinary_texts_have_nothing() {
+    for text in [
+        "id 550e8400-e29b-41d4-a716-446655440000 and 550e8400-e29b-4164-9716-446655440000",
+        "at 1732731234567 or 2026-11-27T17:55:46.123456Z, 12:34:56, 1732731234.5678",
+        "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "loss 0.4111111111111111 0.37828224631000512 [4.53, 1.2, 3.4]",
+        "version 1.2.3 and 10.4.22, std::collections::HashMap, a::b, ::",
+        "sk-learn-contrib-imbalanced-learning, task-force, sk-a, hf_hub_download_function_name_is_a_very_long_one",
+        "2024 2025 2026 2027 2028 and 12 34 56 78 90",
+        "call me at 5, phone home, tel 12",
+        "chatcmpl-9f86d081884c7d659a2feaa0c55ad015 msg_01XFDUDYJgAACzvnptvVoYEL toolu_01A09q90qw90lq917835lq9",
+        "user@host, @decorator, a@b, foo@, name@1.2.3",
+        "0x7fff5fbff8c0 0xdeadbeef 0b1010 1e10 12345678A 87654321Z",
+        "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4",
+        "DE89370400440532013001 GB82 WEST 1234 5698 7654 33 XX12 ABCD",
+        "4111 1111 1111 1112, 4111-1111 1111-1111, 41111111111111112222222222",
+        "AB123456E DFIQUV12 ABCDE1234F ABCDEFGH",
+        "-----BEGIN CERTIFICATE-----\nMIIEow\n-----END CERTIFICATE-----",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+}
+
+#[test]
+fn a_thousand_ordinary_bodies_have_nothing() {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let every: Wanted = Entry::all().filter(|entry| !matches!(entry, Entry::Email | Entry::Ipv4)).collect();
+    for _ in 0..1_000 {
+        let (a, b, c, d) = (random(), random(), random(), random());
+        let body = json!({
+            "id": format!("{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}", a as u32, b as u16, c as u16 & 0xfff, d as u16 & 0xfff, a & 0xffff_ffff_ffff),
+            "created": 1_600_000_000_000_u64 + a % 200_000_000_000,
+            "nanoseconds": format!("{}", 1_600_000_000_000_000_000_u64 + b % 200_000_000_000_000_000),
+            "hash": format!("{a:016x}{b:016x}{c:016x}{d:016x}"),
+            "text": format!("The {} of {:.6} took {} ms on 2026-11-{:02}", a % 1_000, b as f64 / 1e19, c % 100_000, d % 28 + 1),
+            "vector": [a as f64 / 1e19, b as f64 / 1e19, c as f64 / 1e19],
+            "encoded": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [a, b, c, d].map(u64::to_be_bytes).concat()),
+            "usage": { "prompt_tokens": a % 200_000, "total_tokens": b % 400_000 },
+        });
+        let text = body.to_string();
+        for place in places(text.as_bytes()) {
+            assert_eq!(find(&place.text, every), [], "{text}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_wanted_is_found() {
+    let text = "ann@example.com 4111111111111111";
+    let only: Wanted = [Entry::Email].into_iter().collect();
+    assert_eq!(find(text, only), [Finding { entry: Entry::Email, start: 0, end: 15 }]);
+    assert_eq!(find(text, Wanted::default()), []);
+}
+
+#[test]
+fn placeholders_are_stable_and_go_back() {
+    let body = json!({"messages": [
+        {"role": "user", "content": "4111 1111 1111 1111 and 4111111111111111 and [CARD_2] \"x\"\n4111 1111 1111 1111"},
+        {"role": "user", "content": "5555555555554444", "n": 4_111_111_111_111_111_u64},
+    ]});
+    let text = body.to_string();
+    let mut redactor = Redactor::default();
+    let (redacted, seen) = redactor.body(text.as_bytes(), Wanted::all()).unwrap();
+    let read: Value = serde_json::from_slice(&redacted).unwrap();
+    assert_eq!(read["messages"][0]["content"], "[CARD_1] and [CARD_3] and [CARD_2] \"x\"\n[CARD_1]");
+    assert_eq!((&read["messages"][1]["content"], &read["messages"][1]["n"]), (&json!("[CARD_4]"), &json!("[CARD_3]")));
+    assert_eq!(
+        seen.iter().map(|seen| (seen.path.as_str(), seen.offset)).collect::<Vec<_>>(),
+        [
+            ("messages[0].content", 0),
+            ("messages[0].content", 24),
+            ("messages[0].content", 58),
+            ("messages[1].content", 0),
+            ("messages[1].n", 0),
+        ]
+    );
+    let answer = "Your [CARD_1], [CARD_9] and [CARD_4]";
+    let mut restorer = redactor.restorer(false);
+    let whole = restorer.feed(answer);
+    assert_eq!(whole.text + &restorer.end().text, "Your 4111 1111 1111 1111, [CARD_9] and 5555555555554444");
+    assert_eq!(redactor.body(b"{\"a\":\"nothing\"}", Wanted::all()), None);
+}
+
+fn with_luhn(mut digits: Vec<u8>) -> Vec<u8> {
+    digits.push(b'0');
+    for check in b'0'..=b'9' {
+        if let Some(last) = digits.last_mut() {
+            *last = check;
+        }
+        if super::checks::luhn(&digits) {
+            break;
+        }
+    }
+    digits
+}
+
+proptest! {
+    #[test]
+    fn a_valid_card_is_found_however_it_is_written(
+        body in proptest::collection::vec(b'0'..=b'9', 14),
+        separator in proptest::sample::select(vec!["", " ", "-", ".", "\u{a0}", "\u{2011}"]),
+        escaped in any::<bool>(),
+        before in "[a-z ,:(]{0,8}[ ,:(]",
+        after in "[ ,;)!?][a-z ]{0,8}",
+    ) {
+        let digits = with_luhn([b"4".to_vec(), body].concat());
+        prop_assume!(super::checks::card(&digits));
+        let text: Vec<String> = digits.chunks(4).map(|four| String::from_utf8_lossy(four).into_owned()).collect();
+        let card = text.join(separator);
+        let whole = format!("{before}{card}{after}");
+        let quoted = match escaped {
+            false => json!({ "text": whole }).to_string(),
+            true => format!("{{\"text\":\"{}\"}}", whole.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>()),
+        };
+        let wanted: Wanted = [Entry::CreditCard].into_iter().collect();
+        let (redacted, _) = Redactor::default().body(quoted.as_bytes(), wanted).unwrap();
+        let read: Value = serde_json::from_slice(&redacted).unwrap();
+        let expected = format!("{before}[CARD_1]{after}");
+        prop_assert_eq!(read["text"].as_str(), Some(expected.as_str()));
+    }
+
+    #[test]
+    fn an_answer_in_any_parts_is_put_back_alike(answer in "(\\[CARD_1\\]|\\[EMAIL_1\\]|\\[|CARD_|[a-z1\\]]){0,12}", cuts in proptest::collection::vec(0_usize..200, 0..6)) {
+        let mut redactor = Redactor::default();
+        let text = "4111111111111111 a\"b@example.com";
+        redactor.text(text, &find(text, Wanted::all()));
+        let mut one = redactor.restorer(true);
+        let whole = one.feed(&answer).text + &one.end().text;
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (answer.len() + 1)).collect();
+        cuts.extend([0, answer.len()]);
+        cuts.sort_unstable();
+        let mut parts = redactor.restorer(true);
+        let mut made = String::new();
+        for pair in cuts.windows(2) {
+            made += &parts.feed(&answer[pair[0]..pair[1]]).text;
+        }
+        made += &parts.end().text;
+        prop_assert_eq!(made, whole);
+    }
+
+    #[test]
+    fn no_text_makes_a_detector_fail(text in "\\PC{0,300}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let all = find(&text, Wanted::all());
+        for pair in all.windows(2) {
+            prop_assert!(pair[0].end <= pair[1].start);
+        }
+        for finding in &all {
+            prop_assert!(text.get(finding.start..finding.end).is_some());
+        }
+        let _ = Redactor::default().body(&bytes, Wanted::all());
+    }
+}
