@@ -32,6 +32,8 @@ mod proxy;
 mod testing;
 #[cfg_attr(not(test), expect(dead_code, reason = "the routes that translate come next"))]
 mod translate;
+#[cfg_attr(not(test), expect(dead_code, reason = "the routes of the control plane come next"))]
+mod routes;
 mod wire;
 
 use crate::entry::{begin, cron, rpc};

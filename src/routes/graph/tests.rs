@@ -1,0 +1,100 @@
+use super::*;
+use serde_json::json;
+
+pub(in crate::routes) fn everything() -> Value {
+    json!([
+        {"id": "s", "type": "start", "outputs": {"next": {"elementId": "c"}}},
+        {"id": "c", "type": "conditional", "properties": {"condition": {"metadata.plan": {"$eq": "free"}}},
+         "outputs": {"true": {"elementId": "p"}, "false": {"elementId": "big"}}},
+        {"id": "p", "type": "percentage", "properties": {"sticky": "session"}, "outputs": {"10%": {"elementId": "big"}, "else": {"elementId": "r"}}},
+        {"id": "r", "type": "rate", "properties": {"key": "metadata.user", "limit": 2, "limitType": "count", "window": 3600},
+         "outputs": {"success": {"elementId": "small"}, "fallback": {"elementId": "e"}}},
+        {"id": "small", "type": "model", "properties": {"provider": "openai", "model": "gpt-5-mini", "retries": 1, "timeout": 2_000},
+         "outputs": {"success": {"elementId": "e"}, "fallback": {"elementId": "big"}}},
+        {"id": "big", "type": "model", "properties": {"provider": "anthropic", "model": "claude-opus-4-5"}, "outputs": {"success": {"elementId": "e"}}},
+        {"id": "e", "type": "end", "outputs": {}},
+    ])
+}
+
+#[test]
+fn a_route_with_every_element_is_read() {
+    let graph = Graph::parse(&everything()).unwrap();
+    assert_eq!((graph.start, graph.elements.len(), graph.models().count()), (0, 7, 2));
+    let Kind::Percentage(percentage) = &graph.elements[2].kind else { panic!() };
+    assert_eq!(
+        percentage.arms.iter().map(|arm| (arm.name.as_str(), arm.weight, arm.next)).collect::<Vec<_>>(),
+        [("10%", 0.1, 5), ("else", 0.9, 3)]
+    );
+    assert_eq!(percentage.sticky, Sticky::Session);
+    let Kind::Rate(rate) = &graph.elements[3].kind else { panic!() };
+    assert_eq!(
+        (rate.key.as_deref(), rate.limit, rate.unit, rate.window, rate.beyond),
+        (Some("user"), 2.0, Unit::Count, 3_600, Some(6))
+    );
+    let Kind::Model(model) = &graph.elements[4].kind else { panic!() };
+    assert_eq!((model.retries, model.timeout, model.success, model.fallback), (1, 2_000, 6, Some(5)));
+}
+
+/// The route with one member changed, and where that is refused.
+#[test]
+fn what_could_lead_a_request_astray_is_refused_with_its_place() {
+    let changed = |pointer: &str, value: Value| {
+        let mut elements = everything();
+        *elements.pointer_mut(pointer).unwrap() = value;
+        elements
+    };
+    for (elements, place, reason) in [
+        (json!({}), "elements", "2 to 64"),
+        (changed("/0/type", json!("end")), "elements[0].outputs.next", "none as outputs"),
+        (
+            changed("/6", json!({"id": "e", "type": "start", "outputs": {"next": {"elementId": "s"}}})),
+            "elements",
+            "exactly one start",
+        ),
+        (changed("/1/id", json!("p")), "elements[2].id", "another element"),
+        (changed("/1/id", json!("")), "elements[1].id", "1 to 128"),
+        (changed("/1/type", json!("magic")), "elements[1].type", "no type of element"),
+        (changed("/1/outputs/true/elementId", json!("nowhere")), "elements[1].outputs.true.elementId", "\"nowhere\""),
+        (changed("/1/outputs", json!({"true": {"elementId": "p"}})), "elements[1].outputs.false", "leads nowhere"),
+        (
+            changed("/1/outputs", json!({"true": {"elementId": "p"}, "maybe": {"elementId": "p"}})),
+            "elements[1].outputs.maybe",
+            "true and false",
+        ),
+        (
+            changed("/1/properties/condition", json!({"metadata.plan": {"$like": 1}})),
+            "elements[1].properties.condition.metadata.plan.$like",
+            "no operator",
+        ),
+        (changed("/1/properties", json!({})), "elements[1].properties.condition", "has a condition"),
+        (changed("/5/outputs/success/elementId", json!("small")), "elements[4].outputs.fallback", "circles"),
+        (changed("/4/outputs/fallback/elementId", json!("small")), "elements[4].outputs.fallback", "circles"),
+        (changed("/2/outputs/10%/elementId", json!("r")), "", ""),
+        (changed("/1/outputs/false/elementId", json!("e")), "", ""),
+        (changed("/3/outputs/success/elementId", json!("e")), "elements[4]", "no output leads"),
+        (changed("/2/outputs", json!({"ten": {"elementId": "r"}})), "elements[2].outputs.ten", "\"0%\" to \"100%\""),
+        (
+            changed("/2/outputs", json!({"60%": {"elementId": "r"}, "50%": {"elementId": "big"}})),
+            "elements[2].outputs",
+            "100 % at most",
+        ),
+        (changed("/2/properties/sticky", json!("user")), "elements[2].properties.sticky", "session"),
+        (changed("/2/properties", json!({"goal": "luck"})), "elements[2].properties.goal", "latency"),
+        (changed("/2/properties", json!({"goal": "cost", "floor": 0.6})), "elements[2].properties.floor", "everything"),
+        (changed("/3/properties/limit", json!("2")), "elements[3].properties.limit", "a number"),
+        (changed("/3/properties/limitType", json!("tokens")), "elements[3].properties.limitType", "count or cost"),
+        (changed("/4/properties/retries", json!(9)), "elements[4].properties.retries", "0 to 5"),
+        (changed("/4/properties/model", json!(null)), "elements[4].properties.model", "1 to 256"),
+    ] {
+        match Graph::parse(&elements) {
+            Ok(_) => assert_eq!(place, "", "{elements}"),
+            Err(wrong) => {
+                assert_eq!(wrong.path, place, "{}", wrong.reason);
+                assert!(wrong.reason.contains(reason), "{place}: {}", wrong.reason);
+            }
+        }
+    }
+    let without_model =
+        json!([{"id": "s", "type": "start", "outputs": {"next": {"elementId": "e"}}}, {"id": "e", "type": "end"}]);
+    assert!(Graph::parse(&without_model).unwrap_err().reason.contains("has a model"));
+}
