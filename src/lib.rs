@@ -25,6 +25,8 @@ mod limit;
 mod logs;
 mod pattern;
 mod platform;
+#[cfg_attr(not(test), expect(dead_code, reason = "the policies of a gateway come next"))]
+mod policies;
 mod pricing;
 mod providers;
 mod proxy;
