@@ -30,6 +30,8 @@ mod policies;
 mod pricing;
 mod providers;
 mod proxy;
+#[cfg_attr(not(test), expect(dead_code, reason = "the setting otel comes next"))]
+mod telemetry;
 #[cfg(test)]
 mod testing;
 #[cfg_attr(not(test), expect(dead_code, reason = "the routes that translate come next"))]
