@@ -14,7 +14,7 @@ mod config;
 mod conversation;
 mod credentials;
 mod db;
-#[cfg_attr(not(test), expect(dead_code, reason = "the settings that look for these come next"))]
+#[allow(dead_code, unused_imports, reason = "the settings that look for these come next")]
 mod dlp;
 mod entry;
 mod evaluate;
@@ -25,19 +25,19 @@ mod limit;
 mod logs;
 mod pattern;
 mod platform;
-#[cfg_attr(not(test), expect(dead_code, reason = "the policies of a gateway come next"))]
+#[allow(dead_code, unused_imports, reason = "the policies of a gateway come next")]
 mod policies;
 mod pricing;
 mod providers;
 mod proxy;
-#[cfg_attr(not(test), expect(dead_code, reason = "the setting otel comes next"))]
+#[allow(dead_code, unused_imports, reason = "the routes of the control plane come next")]
+mod routes;
+#[allow(dead_code, unused_imports, reason = "the setting otel comes next")]
 mod telemetry;
 #[cfg(test)]
 mod testing;
 #[cfg_attr(not(test), expect(dead_code, reason = "the routes that translate come next"))]
 mod translate;
-#[cfg_attr(not(test), expect(dead_code, reason = "the routes of the control plane come next"))]
-mod routes;
 mod wire;
 
 use crate::entry::{begin, cron, rpc};

@@ -2,7 +2,7 @@
 
 use crate::dlp::entry::Entry;
 use crate::dlp::folded::is_word;
-use crate::dlp::scan::{Hit, Scan};
+use crate::dlp::text::{Hit, Scan};
 use std::net::Ipv6Addr;
 
 /// The longest address of a mailbox, RFC 5321.

@@ -12,12 +12,14 @@ mod places;
 mod redact;
 mod scan;
 mod secrets;
+mod text;
 mod words;
 
 pub use entry::{Entry, Profile};
 pub use places::{Place, places};
 pub use redact::{Redactor, Restored, Restorer};
-pub use scan::{Finding, Wanted, find};
+pub use scan::{Finding, find};
+pub use text::Wanted;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use crate::dlp::checks;
 use crate::dlp::entry::Entry;
-use crate::dlp::scan::{Hit, Scan};
+use crate::dlp::text::{Hit, Scan};
 
 /// How an issuer writes its numbers.
 struct Shape {

@@ -26,7 +26,7 @@ pub enum Kind {
     Plain,
 }
 
-/// A number of fewer digits is nobody's.
+/// A number of fewer digits belongs to no person and no account.
 const LEAST_DIGITS: usize = 9;
 
 /// Deeper documents are read as one text.

@@ -2,7 +2,8 @@
 
 use crate::dlp::entry::Entry;
 use crate::dlp::places::{Kind, Place, places};
-use crate::dlp::scan::{Finding, Wanted, find};
+use crate::dlp::scan::{Finding, find};
+use crate::dlp::text::Wanted;
 use std::borrow::Cow;
 use std::collections::HashMap;
 

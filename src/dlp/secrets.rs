@@ -1,7 +1,7 @@
 //! Keys and tokens that say by their first letters what they are. The prefixes are those that the services document.
 
 use crate::dlp::entry::Entry;
-use crate::dlp::scan::{Hit, Scan};
+use crate::dlp::text::{Hit, Scan};
 
 /// Which characters a key goes on with.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use crate::dlp::checks;
 use crate::dlp::entry::Entry;
-use crate::dlp::scan::{Hit, Scan};
+use crate::dlp::text::{Hit, Scan};
 use sha2::{Digest, Sha256};
 
 /// A word that begins with a digit and has letters.
