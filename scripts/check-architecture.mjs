@@ -28,7 +28,7 @@ export const ROOMS = {
   pricing: [["base", "http", "wire", "providers", "catalogue"], "a price is a rate times what an answer used"],
   limit: [["base", "http", "wire", "providers", "pricing"], "a limit counts what it is told; it reads no log"],
   gateways: [
-    ["base", "db", "http", "platform", "providers", "catalogue", "cache", "auth", "credentials", "pricing", "limit"],
+    ["base", "db", "http", "platform", "policies", "providers", "catalogue", "cache", "auth", "credentials", "pricing", "limit"],
     "a gateway is what a request runs under, before there is a log",
   ],
   logs: [

@@ -51,7 +51,7 @@ function variables({ host, isLoopback, vars }) {
   if (!isLoopback && !["0.0.0.0", "::"].includes(host)) names.push(host.includes(":") ? `[${host}]` : host);
   const url = variable(vars, "PUBLIC_URL");
   if (URL.canParse(url)) names.push(new URL(url).hostname);
-  return { ALLOWED_HOSTS: names.join(","), CLIENT_ADDRESS_HEADER: "none" };
+  return { ALLOWED_HOSTS: names.join(","), CLIENT_ADDRESS_HEADER: "none", CLIENT_COUNTRY_HEADER: "none" };
 }
 
 /** Other machines would send their keys in the clear, unless something in front ends TLS, which `PUBLIC_URL` tells. */

@@ -10,7 +10,7 @@ pub use crate::api::request::Request;
 use crate::api::shell::Shell;
 use crate::api::{
     Place, analytics, audit, billing, cache, conversation, costs, datasets, evaluation_types, evaluations, facets,
-    feedback, gateways, log_list, logs, provider_configs, reprices, sessions, storage, tokens, views,
+    feedback, gateways, log_list, logs, policies, provider_configs, reprices, sessions, storage, tokens, views,
 };
 use crate::auth::caller::Caller;
 use crate::db::databases::Databases;
@@ -274,12 +274,21 @@ async fn dispatched(
             provider_configs::rotate(store, &place, id, body, actor, &context).await
         }
         Endpoint::DeleteProviderConfig => provider_configs::delete(store, &subject.place().await?, id, actor).await,
+        // Policies.
+        Endpoint::ListPolicies => policies::list(store, &subject.place().await?, query).await.into(),
+        Endpoint::CreatePolicy => policies::create(store, &subject.place().await?, (query, body), new_id, actor).await,
+        Endpoint::CommitPolicies => policies::commit(store, &subject.place().await?, actor).await,
+        Endpoint::SimulatePolicies => policies::simulate(store, &subject.place().await?, body).await.into(),
+        Endpoint::GetPolicy => policies::get(store, &subject.place().await?, id, query).await.into(),
+        Endpoint::UpdatePolicy => policies::update(store, &subject.place().await?, id, (query, body), actor).await,
+        Endpoint::DeletePolicy => policies::delete(store, &subject.place().await?, id, actor).await,
         // Who may do what, and who did.
         Endpoint::ListTokens => tokens::list(store, account, query).await.into(),
         Endpoint::CreateToken => {
             tokens::create(store, account, body, new_id, entropy, actor, &bounds.tokens).await.into()
         }
         Endpoint::GetToken => tokens::get(store, account, id).await.into(),
+        Endpoint::UpdateToken => tokens::update(store, account, id, body, actor).await,
         Endpoint::RollToken => tokens::roll(store, account, id, entropy, actor).await,
         Endpoint::RevokeToken => tokens::revoke(store, account, id, actor).await,
         Endpoint::ListAudit => {

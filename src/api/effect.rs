@@ -180,8 +180,14 @@ mod tests {
     fn whoever_may_not_ask_leaves_nothing_to_do() {
         let store = with_gateway();
         let permissions = vec![Permission::Run];
-        let token =
-            Token { id: "t".to_owned(), account: "a".to_owned(), gateways: None, permissions, expires_at: None };
+        let token = Token {
+            id: "t".to_owned(),
+            account: "a".to_owned(),
+            gateways: None,
+            permissions,
+            expires_at: None,
+            terms: Default::default(),
+        };
         let caller = Caller::Token(token);
         for (method, path) in
             [("PUT", GATEWAY.to_owned()), ("GET", format!("{GATEWAY}/storage")), ("DELETE", format!("{GATEWAY}/cache"))]

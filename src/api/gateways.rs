@@ -213,6 +213,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
                 actor.row(&change("gateway.delete", account, id, &Map::new())),
                 // After the audit row, which goes by what the statement before it changed.
                 Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
+                Statement::new("DELETE FROM policies WHERE gateway = ?1", key()),
             ])
             .await?;
         Ok(Reply::result(show(&gateway)))

@@ -21,6 +21,7 @@ pub mod log_export;
 pub mod log_list;
 pub mod logs;
 pub mod openapi;
+pub mod policies;
 pub mod provider_configs;
 pub mod reprices;
 mod request;

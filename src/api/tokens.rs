@@ -4,6 +4,7 @@ use super::{name, object, only};
 use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Permission;
 use crate::auth::presented;
+use crate::auth::terms::{self, Terms};
 use crate::auth::tokens::{COLUMNS, TokenRow};
 use crate::base::timestamp;
 use crate::config::bounds::Most;
@@ -13,12 +14,17 @@ use crate::gateways::gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
+use crate::limit::rules;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 
 const MAX_GATEWAYS: usize = 100;
+
+const MAX_PATTERNS: usize = 100;
+const MAX_PATTERN: usize = 256;
+const MAX_METADATA: usize = 16;
 
 /// A token as answers show it.
 #[derive(Serialize)]
@@ -34,6 +40,9 @@ struct Shown<'a> {
     modified_at: String,
     expires_at: Option<String>,
     last_used_at: Option<String>,
+    /// The members of its terms; null for what it has not.
+    #[serde(flatten)]
+    terms: Map<String, Value>,
 }
 
 /// `GET /accounts/{account}/ai-gateway/tokens`
@@ -71,15 +80,16 @@ pub async fn create(
     bound: &Most,
 ) -> Result<Reply, ApiError> {
     let body = object(body)?;
-    only(&body, &["name", "permissions", "gateways", "expires_at"], &["body"])?;
+    only(&body, &[&["name", "permissions", "gateways", "expires_at"], terms::FIELDS].concat(), &["body"])?;
     let name = name(&body)?;
     let permissions = permissions(&body)?;
     let gateways = gateways(store, account, &body).await?;
     let expires_at = expiry(&body, actor.now_ms)?;
+    let terms = checked_terms(&body, id)?;
     let value = presented::token(entropy);
     let insert = Statement::new(
-        "INSERT INTO tokens (id, account_id, name, digest, gateways, permissions, created_at, modified_at, expires_at) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8 \
+        "INSERT INTO tokens (id, account_id, name, digest, gateways, permissions, created_at, modified_at, expires_at, \
+         terms) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?10 \
          WHERE (SELECT count(*) FROM tokens WHERE account_id = ?2) < ?9",
         [
             id.into(),
@@ -91,6 +101,7 @@ pub async fn create(
             Bind::Int(actor.now_ms as i64),
             expires_at.map(|at| at as i64).into(),
             bound.bind(),
+            terms.into(),
         ],
     );
     let changed = store.batch(vec![insert, actor.row(&change("token.create", account, id, &body))]).await?;
@@ -98,6 +109,28 @@ pub async fn create(
         return Err(bound.reached());
     }
     shown_once(store, account, id, value).await
+}
+
+/// `PATCH /accounts/{account}/ai-gateway/tokens/{id}`
+///
+/// Changes the name and the terms that the body names; null takes one away. What the token may do stays: make another for that.
+pub async fn update(store: &impl Store, account: &str, id: &str, body: &[u8], actor: &Actor<'_>) -> Handled {
+    Handled::always([Effect::ForgetTokens], async {
+        let body = object(body)?;
+        only(&body, &[&["name"], terms::FIELDS].concat(), &["body"])?;
+        let row = existing(store, account, id).await?;
+        let mut whole: Map<String, Value> =
+            row.terms.as_deref().and_then(|terms| serde_json::from_str(terms).ok()).unwrap_or_default();
+        whole.extend(body.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let name = if body.contains_key("name") { name(&body)? } else { &row.name };
+        let update = Statement::new(
+            "UPDATE tokens SET name = ?3, terms = ?4, modified_at = ?5 WHERE id = ?1 AND account_id = ?2",
+            [id.into(), account.into(), name.into(), checked_terms(&whole, id)?.into(), Bind::Int(actor.now_ms as i64)],
+        );
+        store.batch(vec![update, actor.row(&change("token.update", account, id, &body))]).await?;
+        get(store, account, id).await
+    })
+    .await
 }
 
 /// `POST /accounts/{account}/ai-gateway/tokens/{id}/roll`
@@ -136,6 +169,61 @@ async fn shown_once(store: &impl Store, account: &str, id: &str, value: String) 
 
 fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
     Change { action, account, gateway: None, target, fields: audit::fields(body) }
+}
+
+/// The terms of a body as they are stored, once they make sense. Rules without an id get one.
+fn checked_terms(body: &Map<String, Value>, seed: &str) -> Result<Option<String>, ApiError> {
+    let mut body = body.clone();
+    let wrong = |field: &str, rule: String| ApiError::invalid(["body", field], rule);
+    let given = |body: &Map<String, Value>, field: &str| body.get(field).filter(|value| !value.is_null()).cloned();
+    if let Some(owner) = given(&body, "owner") {
+        let is_name = owner.as_str().is_some_and(|owner| (1..=200).contains(&owner.trim().chars().count()));
+        if !is_name {
+            return Err(wrong("owner", "Expected a text of 1 to 200 characters, or null".to_owned()));
+        }
+    }
+    for field in ["models", "providers"] {
+        let Some(value) = given(&body, field) else { continue };
+        let text = |value: &Value| {
+            let text = value.as_str()?.trim();
+            let fits = !text.is_empty() && text.chars().count() <= MAX_PATTERN;
+            fits.then(|| Value::from(text.to_lowercase()))
+        };
+        let list = value.as_array().and_then(|list| list.iter().map(text).collect::<Option<Vec<Value>>>());
+        let list = list.filter(|list| (1..=MAX_PATTERNS).contains(&list.len()));
+        let rule = || format!("Expected 1 to {MAX_PATTERNS} texts of 1 to {MAX_PATTERN} characters, or null");
+        body.insert(field.to_owned(), list.ok_or_else(|| wrong(field, rule()))?.into());
+    }
+    if let Some(metadata) = body.get("metadata").filter(|value| !value.is_null()) {
+        let fits = |(key, value): (&String, &Value)| {
+            let is_value =
+                value.is_number() || value.is_boolean() || value.as_str().is_some_and(|text| text.len() <= 1_000);
+            is_value && (1..=200).contains(&key.chars().count()) && !key.starts_with("cf.")
+        };
+        if !metadata.as_object().is_some_and(|all| all.len() <= MAX_METADATA && all.iter().all(fits)) {
+            let rule = format!(
+                "Expected an object of at most {MAX_METADATA} texts, numbers, true and false, with keys that do not begin with cf., or null"
+            );
+            return Err(wrong("metadata", rule));
+        }
+    }
+    for (field, check) in [
+        ("rate_limiting_rules", rules::check_rate_rules as fn(&Value) -> _),
+        ("spend_limits", rules::check_spend_limits),
+    ] {
+        let Some(value) = body.get_mut(field).filter(|value| !value.is_null()) else { continue };
+        if field == "rate_limiting_rules" {
+            let rules = value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+            // All requests of the token share such a rule.
+            for rule in rules {
+                rule.entry("key").or_insert_with(|| "token".into());
+            }
+        }
+        check(value)?;
+        let rules = if field == "spend_limits" { value.get_mut("rules") } else { Some(value) };
+        rules.into_iter().for_each(|rules| rules::mint_ids(rules, seed));
+    }
+    Ok(Terms::stored(&body))
 }
 
 fn permissions(body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
@@ -191,6 +279,11 @@ fn expiry(body: &Map<String, Value>, now_ms: u64) -> Result<Option<u64>, ApiErro
     }
 }
 
+fn shown_terms(stored: Option<&str>) -> Map<String, Value> {
+    let mut given: Map<String, Value> = stored.and_then(|terms| serde_json::from_str(terms).ok()).unwrap_or_default();
+    terms::FIELDS.iter().map(|field| ((*field).to_owned(), given.remove(*field).unwrap_or_default())).collect()
+}
+
 fn show(row: &TokenRow) -> Shown<'_> {
     Shown {
         id: &row.id,
@@ -202,5 +295,6 @@ fn show(row: &TokenRow) -> Shown<'_> {
         modified_at: timestamp::format(row.modified_at),
         expires_at: row.expires_at.map(timestamp::format),
         last_used_at: row.last_used_at.map(timestamp::format),
+        terms: shown_terms(row.terms.as_deref()),
     }
 }

@@ -2,9 +2,11 @@
 //! the operator lets such a person do. <https://developers.cloudflare.com/cloudflare-one/access-controls/applications/http-apps/authorization-cookie/validating-json/>
 
 use crate::auth::caller::{Caller, Permission, Token};
+use crate::base::object;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use std::rc::Rc;
 
 /// The header that Access adds to each request. Its cookie may be missing.
 pub const HEADER: &str = "cf-access-jwt-assertion";
@@ -86,10 +88,9 @@ impl Access {
         format!("{}/cdn-cgi/access/certs", self.team_url)
     }
 
-    /// Who an assertion with a good signature is of; `None` where it is not for us, not valid now, or of a person without a role.
-    pub fn caller(&self, assertion: &Assertion<'_>, now_ms: u64) -> Option<Caller> {
+    /// When an assertion ends; `None` where it is not for us, or not valid now.
+    fn expires(&self, assertion: &Assertion<'_>, now_ms: u64) -> Option<f64> {
         let claims = &assertion.claims;
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let time = |name: &str| claims.get(name).and_then(Value::as_f64);
         let now = now_ms / 1_000;
         let is_for_us = match claims.get("aud") {
@@ -100,9 +101,26 @@ impl Access {
         let expires = time("exp")?;
         let is_valid = ((now.saturating_sub(LEEWAY)) as f64) < expires
             && time("nbf").is_none_or(|begins| begins <= (now + LEEWAY) as f64);
-        if !is_for_us || !is_valid || text("iss") != Some(self.team_url.as_str()) {
-            return None;
-        }
+        let is_of_team = claims.get("iss").and_then(Value::as_str) == Some(self.team_url.as_str());
+        (is_for_us && is_valid && is_of_team).then_some(expires)
+    }
+
+    /// What policies know of the person that an assertion with a good signature is of: the member `cf` of their fields, without
+    /// the country.
+    pub fn person(&self, assertion: &Assertion<'_>, now_ms: u64) -> Option<Map<String, Value>> {
+        self.expires(assertion, now_ms)?;
+        let claim = |name: &str| assertion.claims.get(name).filter(|value| !value.is_null() && *value != "").cloned();
+        let named = [("id", "sub"), ("email", "email"), ("groups", "groups")];
+        let user = named.into_iter().filter_map(|(name, from)| Some((name.to_owned(), claim(from)?)));
+        let user = ("user".to_owned(), Value::Object(object::of(user)));
+        Some(object::of([user].into_iter().chain(claim("custom").map(|custom| ("custom".to_owned(), custom)))))
+    }
+
+    /// Who an assertion with a good signature is of; `None` where it is not for us, not valid now, or of a person without a role.
+    pub fn caller(&self, assertion: &Assertion<'_>, now_ms: u64) -> Option<Caller> {
+        let claims = &assertion.claims;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let expires = self.expires(assertion, now_ms)?;
         let email = text("email").map(str::to_lowercase);
         let service = text("common_name").filter(|_| email.is_none());
         let groups: Vec<&str> =
@@ -130,6 +148,7 @@ impl Access {
                 gateways: gateways.clone(),
                 permissions: permissions.clone(),
                 expires_at: Some((expires * 1_000.0) as u64),
+                terms: Rc::default(),
             }),
         })
     }

@@ -5,7 +5,7 @@ use crate::auth::caller::Caller;
 use crate::platform::subtle::import_key;
 use crate::platform::{console, js, now, within};
 use js_sys::{Array, JSON, Promise, Uint8Array};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -44,6 +44,14 @@ pub async fn identify(access: &Access, header: &str) -> Option<Caller> {
     let caller = access.caller(&assertion, now())?;
     let key = key(access, &assertion.key_id).await?;
     is_signed(&key, &assertion).await.then_some(caller)
+}
+
+/// What policies know of the person of an assertion, if it is valid.
+pub async fn person(access: &Access, header: &str) -> Option<Map<String, Value>> {
+    let assertion = Assertion::parse(header)?;
+    let person = access.person(&assertion, now())?;
+    let key = key(access, &assertion.key_id).await?;
+    is_signed(&key, &assertion).await.then_some(person)
 }
 
 async fn key(access: &Access, id: &str) -> Option<Value> {

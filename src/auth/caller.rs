@@ -1,8 +1,10 @@
 //! Who calls, and what they may: the operator with the admin token, or the holder of a token with a scope.
 
+use crate::auth::terms::Terms;
 use crate::http::envelope::ApiError;
 use crate::http::router::{Access, Route};
 use serde_json::Value;
+use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
@@ -27,6 +29,7 @@ pub struct Token {
     pub gateways: Option<Vec<String>>,
     pub permissions: Vec<Permission>,
     pub expires_at: Option<u64>,
+    pub terms: Rc<Terms>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +81,14 @@ impl Caller {
             Self::Admin => "admin",
             Self::Operator(name) => name,
             Self::Token(token) => &token.id,
+        }
+    }
+
+    /// What its token may be used for.
+    pub fn terms(&self) -> Option<Rc<Terms>> {
+        match self {
+            Self::Admin | Self::Operator(_) => None,
+            Self::Token(token) => Some(Rc::clone(&token.terms)),
         }
     }
 

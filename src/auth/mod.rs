@@ -8,6 +8,7 @@ pub mod secrets;
 pub mod session;
 pub mod session_worker;
 pub mod spent;
+pub mod terms;
 pub mod tokens;
 pub mod tokens_worker;
 pub mod wrong_tokens;

@@ -1,6 +1,7 @@
 //! Who is asking: the operator's admin token and the tokens it made, wherever clients are able to put them.
 
 use crate::auth::session::SessionKey;
+use crate::auth::terms::Terms;
 use crate::base::hex::hex;
 use crate::base::id::MarkKey;
 use crate::base::mask::{self, bare};
@@ -94,6 +95,8 @@ pub struct Presented {
     pub let_in: bool,
     /// Who the caller proved to be and was let in as: the id of its token, [`ADMIN`], or nothing.
     pub identity: Rc<str>,
+    /// What its token may be used for, if it is limited.
+    pub terms: Option<Rc<Terms>>,
     /// A token that may be one of ours.
     pub token: Option<String>,
     /// True where the request goes on with what was begun with the caller's own key, and needs none any more.

@@ -1,10 +1,12 @@
 //! The rows of tokens, and the token that a digest belongs to.
 
 use crate::auth::caller::{Permission, Token};
+use crate::auth::terms::Terms;
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
+use std::rc::Rc;
 
 pub const COLUMNS: &str =
-    "id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at";
+    "id, account_id, name, gateways, permissions, created_at, modified_at, expires_at, last_used_at, terms";
 
 row! {
     pub struct TokenRow {
@@ -17,6 +19,7 @@ row! {
         pub modified_at: u64,
         pub expires_at: Option<u64>,
         pub last_used_at: Option<u64>,
+        pub terms: Option<String>,
     }
 }
 
@@ -57,6 +60,7 @@ impl TokenRow {
             gateways: self.gateways.map(|all| serde_json::from_str(&all).unwrap_or_default()),
             permissions: names.iter().filter_map(|name| Permission::parse(name)).collect(),
             expires_at: self.expires_at,
+            terms: Rc::new(Terms::of_row(self.name, self.terms.as_deref())),
         }
     }
 }

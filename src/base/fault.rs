@@ -1,6 +1,8 @@
 //! What sort of error an error is. A topic knows that much of its errors; `http/kinds.rs` knows which status and code they have in
 //! an answer.
 
+use serde_json::Value;
+
 /// The sorts of errors that callers are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -16,6 +18,8 @@ pub enum Kind {
     SpendLimited,
     /// A budget is for certain models, and the request does not tell its model.
     ModelUnknown,
+    /// A policy, or the caller's token, does not let the request pass.
+    Denied,
     /// What is needed to answer does not answer now.
     Unavailable,
     /// Something failed that the caller can do nothing about.
@@ -31,6 +35,11 @@ pub trait Fault {
 
     /// A short text that clients compare or take apart, where it is not the one of the kind.
     fn title(&self) -> Option<String> {
+        None
+    }
+
+    /// The member `error` of an answer of the data plane, where clients know it as an object of its own.
+    fn error(&self) -> Option<Value> {
         None
     }
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// `CLIENT_ADDRESS_HEADER`: the header that tells a client's address; `None` where none is to be believed.
     pub client_address_header: Option<String>,
+    /// `CLIENT_COUNTRY_HEADER`: the header that tells a client's country; `None` where none is to be believed.
+    pub client_country_header: Option<String>,
     /// What stored keys are sealed with, from the secret `ENCRYPTION_KEY`, or why that is not possible. Nothing else needs
     /// it, so the Worker does not stop for the lack of it, but for one that makes no sense.
     pub encryption_keys: Result<EncryptionKeys, String>,
@@ -53,6 +55,9 @@ pub struct Config {
     /// `ACCESS_TEAM`, `ACCESS_AUD` and `ACCESS_ROLES`: people that Cloudflare Access vouches for.
     pub access: Option<Access>,
 }
+
+/// Cloudflare sets it, whatever the client sent.
+const COUNTRY_HEADER: &str = "cf-ipcountry";
 
 /// An operator may raise the number of metadata entries this far: each is a row in D1.
 const MAX_METADATA_ENTRIES: usize = 64;
@@ -75,8 +80,10 @@ impl Config {
         let fault = fault.or(internal.as_ref().err()).or(resolver.as_ref().err()).or(google_token_url.as_ref().err());
         let public_url = public_url(get("PUBLIC_URL").as_deref());
         let fault = fault.or(allowed_hosts.as_ref().err()).or(public_url.as_ref().err());
-        let (bounds, address) = (Bounds::read(&get), address_header(get("CLIENT_ADDRESS_HEADER").as_deref()));
-        let fault = fault.or(bounds.as_ref().err()).or(address.as_ref().err());
+        let given = |name: &str, usual: &str| header(name, get(name).as_deref(), usual);
+        let address = given("CLIENT_ADDRESS_HEADER", wrong_tokens::DEFAULT_HEADER);
+        let (bounds, country) = (Bounds::read(&get), given("CLIENT_COUNTRY_HEADER", COUNTRY_HEADER));
+        let fault = fault.or(bounds.as_ref().err()).or(address.as_ref().err()).or(country.as_ref().err());
         let fault = fault.or(encryption_keys.as_ref().err().filter(|_| encryption_key.is_some()));
         let (dashboard, access) = (dashboard(get("DASHBOARD").as_deref()), Access::read(&get));
         let fault = fault.or(dashboard.as_ref().err()).or(access.as_ref().err());
@@ -89,6 +96,7 @@ impl Config {
             provider_keys: provider_keys.unwrap_or_default(),
             bounds: bounds.unwrap_or_default(),
             client_address_header: address.unwrap_or_default(),
+            client_country_header: country.unwrap_or_default(),
             encryption_keys,
             google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),
@@ -240,13 +248,13 @@ fn resolver_url(value: Option<&str>) -> Result<String, String> {
 }
 
 /// `none` is for where clients can say whatever they like.
-fn address_header(value: Option<&str>) -> Result<Option<String>, String> {
+fn header(name: &str, value: Option<&str>, usual: &str) -> Result<Option<String>, String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     match value.map(str::trim).filter(|value| !value.is_empty()) {
-        None => Ok(Some(wrong_tokens::DEFAULT_HEADER.to_owned())),
+        None => Ok(Some(usual.to_owned())),
         Some(name) if name.eq_ignore_ascii_case("none") => Ok(None),
         Some(name) if name.bytes().all(token) => Ok(Some(name.to_ascii_lowercase())),
-        Some(_) => Err("CLIENT_ADDRESS_HEADER must be the name of a header, or none.".to_owned()),
+        Some(_) => Err(format!("{name} must be the name of a header, or none.")),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::message_worker::{self, Incoming};
 use crate::http::query;
 use crate::http::router::{Endpoint, Route};
 use crate::platform::{Runtime, assets, now};
+use crate::proxy::guard::OriginFacts;
 use crate::proxy::{caller, handle};
 use serde_json::{Map, Value, json};
 use std::rc::Rc;
@@ -315,6 +316,8 @@ pub async fn play(
     let runs = caller::Caller {
         trusted: true,
         identity: Some(identity.into()),
+        terms: caller.terms(),
+        origin_facts: Some(Rc::new(OriginFacts::of(&asked.headers, runtime))),
         network: caller::network(&asked.headers, runtime),
         signal: Some(asked.request.signal()),
         origin: Some(config(runtime).public_origin(&asked.url)),

@@ -5,11 +5,13 @@ use crate::credentials::select::StoredKey;
 use crate::credentials::stored;
 use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
 use crate::gateways::gateway::{self, Gateway};
+use crate::policies;
+use crate::policies::decide::Policy;
 use crate::pricing::rules::{self, PriceRule};
 use crate::providers::upstream::{self, CustomProvider};
 use std::rc::Rc;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct GatewaySnapshot {
     pub gateway: Gateway,
     /// The keys that the gateway stores, still sealed.
@@ -18,11 +20,16 @@ pub struct GatewaySnapshot {
     pub custom: Vec<CustomProvider>,
     /// The prices that the account set.
     pub prices: Rc<[PriceRule]>,
+    /// The policies that are in force.
+    pub policies: Rc<[Policy]>,
 }
+
+const POLICIES: &str = "(SELECT json_group_array(json(live)) FROM \
+     (SELECT live FROM policies WHERE gateway = gateways.key AND live IS NOT NULL ORDER BY created_at, id))";
 
 pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<GatewaySnapshot>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} AS keys, {} AS custom, {} AS prices FROM gateways WHERE account_id = ?1 AND id = ?2",
+        "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateway::COLUMNS,
         stored::OF_GATEWAY,
         upstream::SELECT,
@@ -36,11 +43,13 @@ impl FromRow for GatewaySnapshot {
         let keys: String = column(&mut row, "keys")?;
         let custom: String = column(&mut row, "custom")?;
         let prices: String = column(&mut row, "prices")?;
+        let policies: String = column(&mut row, "policies")?;
         Ok(Self {
             gateway: Gateway::from_row(row)?,
             keys: stored::keys(&keys)?,
             custom: upstream::from_json(&custom),
             prices: rules::from_json(&prices).into(),
+            policies: policies::stored::all(&policies).into(),
         })
     }
 }

@@ -7,6 +7,7 @@ pub fn control(kind: Kind) -> (u16, u32) {
     match kind {
         Kind::Invalid | Kind::NoProvider | Kind::ModelUnknown => (400, 7001),
         Kind::Ambiguous => (409, 7001),
+        Kind::Denied => (403, 10000),
         Kind::RateLimited | Kind::SpendLimited => (429, 7001),
         Kind::Unavailable => (503, 7003),
         Kind::Internal => (500, 7000),
@@ -20,6 +21,7 @@ pub fn data(kind: Kind) -> (u16, u32, &'static str) {
         Kind::Ambiguous => (409, 7001, "Bad request"),
         Kind::NoProvider => (400, 2008, "Invalid provider"),
         Kind::RateLimited => (429, 2003, "Rate limited"),
+        Kind::Denied => (403, 2048, "Access denied by policy"),
         Kind::SpendLimited => (429, 2045, "Spend limit exceeded"),
         Kind::ModelUnknown => (400, 2045, "The model of this request is not known"),
         Kind::Unavailable | Kind::Internal => (503, 7000, "Service unavailable"),

@@ -3,7 +3,7 @@
 use crate::base::fault::{Fault, Kind, shortened};
 use crate::http::envelope::Reply;
 use crate::http::kinds;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
@@ -17,6 +17,8 @@ pub struct Refusal {
     pub description: String,
     /// Further headers, such as `retry-after`.
     pub headers: Vec<(&'static str, String)>,
+    /// The member `error`, where it is no list of the code and the message.
+    pub error: Option<Box<Value>>,
 }
 
 /// The code of [`Refusal::too_many_calls`].
@@ -26,7 +28,14 @@ pub const TOO_MANY_CALLS: u32 = 2046;
 
 impl Refusal {
     fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), description: description.into(), headers: Vec::new() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            description: description.into(),
+            headers: Vec::new(),
+            error: None,
+        }
     }
 
     /// A refusal of a sort, as all topics have them.
@@ -85,6 +94,12 @@ impl Refusal {
     pub fn uncounted(provider: &str) -> Self {
         let description = format!("{} does not count tokens in this format; leave the count out.", shortened(provider));
         Self::new(404, 7002, "Not Found", description)
+    }
+
+    /// A request that a policy, or the caller's own token, does not let pass. Cloudflare's policies answer with such an `error`.
+    pub fn denied(description: impl Into<String>) -> Self {
+        let refusal = Self::of(Kind::Denied, description);
+        Self { error: Some(Box::new(json!({ "message": refusal.message }))), ..refusal }
     }
 
     pub fn rate_limited(description: impl Into<String>) -> Self {
@@ -195,13 +210,17 @@ impl Refusal {
     }
 
     pub fn reply(&self) -> Reply {
+        let error = match &self.error {
+            Some(error) => (**error).clone(),
+            None => json!([{ "code": self.code, "message": self.message }]),
+        };
         let mut reply = Reply::json(
             self.status,
             &json!({
                 "success": false,
                 "result": [],
                 "messages": [],
-                "error": [{ "code": self.code, "message": self.message }],
+                "error": error,
                 "name": "AiGatewayError",
                 "httpCode": self.status,
                 "internalCode": self.code,
@@ -216,7 +235,8 @@ impl Refusal {
 
 impl<F: Fault> From<F> for Refusal {
     fn from(fault: F) -> Self {
-        let refusal = Self { headers: fault.headers().to_vec(), ..Self::of(fault.kind(), fault.message()) };
+        let error = fault.error().map(Box::new);
+        let refusal = Self { headers: fault.headers().to_vec(), error, ..Self::of(fault.kind(), fault.message()) };
         match fault.title() {
             Some(title) => Self { message: title.into(), ..refusal },
             None => refusal,

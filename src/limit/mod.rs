@@ -3,6 +3,7 @@
 //! `rules` are what an operator writes, `plan` is what a rule means for one request, and the rest is what the Durable
 //! Object of a gateway does with it: `ledger` holds the counters, `rate` and `spend` are the two kinds of them.
 
+pub mod cap;
 pub mod charge;
 pub mod charge_of;
 pub mod counter_service;

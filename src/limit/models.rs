@@ -50,6 +50,10 @@ impl Models {
         }
         Self { named: all, doubt }
     }
+
+    pub fn named(&self) -> &[String] {
+        &self.named
+    }
 }
 
 // === impl SpendRule ===

@@ -1,5 +1,6 @@
 //! What the limits of a gateway mean for one request: which counters it needs, and what its caller is told of them.
 
+use super::cap::Cap;
 use super::models::{Budgets, ByAnswer, Models};
 use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
 use super::window::{Technique, Window};
@@ -27,6 +28,8 @@ pub struct LimitSubject<'a> {
     pub is_counted: bool,
     /// True for a request that costs nothing: a budget that is used up does not stop it.
     pub is_free: bool,
+    /// The caps that policies set for it.
+    pub caps: &'a [Cap],
 }
 
 /// A limit that belongs to a stored key.
@@ -58,6 +61,8 @@ struct About {
     name: String,
     /// What a refusal says of a spend limit.
     spend: Option<String>,
+    /// The cap of a policy, which is one.
+    cap: Option<Cap>,
 }
 
 // === impl Plan ===
@@ -75,13 +80,13 @@ impl LimitCheck {
             let Some(part) = part else { continue };
             let demand =
                 Demand { rule: rule.counters(), part, window: rule.window(), limit: rule.limit, takes: Takes::One };
-            plan.add(demand, About { name: rule.id.clone(), spend: None });
+            plan.add(demand, About { name: rule.id.clone(), spend: None, cap: None });
         }
         if let Some(key) = asked.key {
             let window = Window::seconds(key.interval, Technique::Fixed);
             let part = part(&[key.name.to_owned()]);
             let demand = Demand { rule: KEY.to_owned(), part, window, limit: key.limit, takes: Takes::One };
-            plan.add(demand, About { name: KEY.to_owned(), spend: None });
+            plan.add(demand, About { name: KEY.to_owned(), spend: None, cap: None });
         }
         for rule in limits.spend.iter().filter(|rule| rule.enabled) {
             for values in plan.budgets(rule, asked, limits.unknown_model) {
@@ -92,7 +97,14 @@ impl LimitCheck {
                 }
                 let takes = if rule.reserve { Takes::Reserve(estimate()) } else { Takes::Later };
                 let demand = Demand { rule: rule.counters(), part, window, limit, takes };
-                plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)) });
+                plan.add(demand, About { name: rule.id.clone(), spend: Some(rule.exceeded(asked)), cap: None });
+            }
+        }
+        for cap in asked.caps {
+            // A cap is meant to hold whatever comes at once, so the probable cost is set aside.
+            match asked.is_free {
+                true => plan.unasked.push(cap.demand(Takes::Later)),
+                false => plan.add(cap.demand(Takes::Reserve(estimate())), about(cap)),
             }
         }
         plan
@@ -159,8 +171,9 @@ impl LimitCheck {
     pub fn refused(&self, readings: &[Reading]) -> Option<Refused> {
         let refusing = || self.about.iter().zip(readings).filter(|(_, reading)| reading.retry_in_ms > 0);
         let wait = seconds(refusing().map(|(_, reading)| reading.retry_in_ms).max()?);
-        let (about, _) = refusing().next()?;
+        let (about, reading) = refusing().next()?;
         let reason = match &about.spend {
+            Some(_) if about.cap.is_some() => Reason::Cap { cap: about.cap.clone()?, spent: reading.used, wait },
             None if about.name == KEY => Reason::Key { wait },
             None => Reason::Rate { rule: about.name.clone(), wait },
             Some(exceeded) => Reason::Spend { exceeded: exceeded.clone(), wait },
@@ -170,6 +183,13 @@ impl LimitCheck {
         let is_final = refusing().any(|(about, _)| about.spend.is_none() && about.name != KEY);
         Some(Refused { reason, headers, is_final })
     }
+}
+
+fn about(cap: &Cap) -> About {
+    // A name in a header is plain, and short.
+    let is_plain = |char: &char| matches!(char, ' '..='~') && !matches!(char, '"' | '\\');
+    let name = cap.policy.chars().filter(is_plain).take(64).collect();
+    About { name, spend: Some(String::new()), cap: Some(cap.clone()) }
 }
 
 /// Rounded up, so that a client that waits so long waits long enough.

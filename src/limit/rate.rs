@@ -45,12 +45,12 @@ impl Counts {
         let used = inside().fold(0u64, |sum, (_, n)| sum.saturating_add(*n));
         let free_at = |at: u64| at.saturating_add(window.length_ms).saturating_sub(now).max(1);
         let resets_in_ms = match window.technique {
-            Technique::Fixed => window.left(now),
+            Technique::Fixed | Technique::Week | Technique::Month => window.left(now),
             Technique::Sliding => inside().next().map_or(window.length_ms, |(at, _)| free_at(*at)),
         };
         let retry_in_ms = match window.technique {
             _ if used < limit => 0,
-            Technique::Fixed => window.left(now),
+            Technique::Fixed | Technique::Week | Technique::Month => window.left(now),
             Technique::Sliding => {
                 let mut left = used;
                 let freed = inside().find(|(_, n)| {
@@ -67,7 +67,7 @@ impl Counts {
 /// Times after `now` are inside: clocks of different machines differ, and a counter must not be emptied by that.
 fn is_inside(window: &Window, at: u64, now: u64) -> bool {
     match window.technique {
-        Technique::Fixed => at >= window.start(now),
+        Technique::Fixed | Technique::Week | Technique::Month => at >= window.start(now),
         Technique::Sliding => at.saturating_add(window.length_ms) > now,
     }
 }
@@ -174,7 +174,7 @@ mod tests {
             let let_in = admitted(&window, limit, &times);
             for at in &let_in {
                 let within = |other: &u64| match window.technique {
-                    Technique::Fixed => window.start(*other) == window.start(*at),
+                    Technique::Fixed | Technique::Week | Technique::Month => window.start(*other) == window.start(*at),
                     Technique::Sliding => *other <= *at && other + length > *at,
                 };
                 prop_assert!(let_in.iter().filter(|other| within(other)).count() as u64 <= limit);

@@ -120,6 +120,16 @@ impl Limits {
         Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect(), unknown_model: None }
     }
 
+    /// These limits with those of a token. Its counters are its own: no rule of an operator's has a dot in its id.
+    pub fn with_those_of_token(&self, token: &str, rate_rules: &Value, spend_limits: &Value) -> Self {
+        let own = Self::of(None, rate_rules, spend_limits);
+        let named = |id: &str| format!("token.{token}.{id}");
+        let mut all = self.clone();
+        all.rate.extend(own.rate.into_iter().map(|rule| RateRule { id: named(&rule.id), ..rule }));
+        all.spend.extend(own.spend.into_iter().map(|rule| SpendRule { id: named(&rule.id), ..rule }));
+        all
+    }
+
     /// True where it matters which model a request is for.
     pub fn are_by_model(&self) -> bool {
         self.spend.iter().any(|rule| rule.enabled && rule.model.is_some())
@@ -343,7 +353,7 @@ impl<'a> Place<'a> {
 
     fn technique(&self) -> Result<Option<Technique>, Invalid> {
         let Some(value) = self.given("technique") else { return Ok(None) };
-        let technique = value.as_str().and_then(Technique::parse);
+        let technique = value.as_str().filter(|name| Technique::NAMES.contains(name)).and_then(Technique::parse);
         let rule = || format!("Expected one of {}, or null", Technique::NAMES.join(", "));
         technique.map(Some).ok_or_else(|| self.wrong("technique", &rule()))
     }

@@ -150,7 +150,7 @@ impl Spent {
     /// sliding one still covers.
     fn spent(&self, window: &Window, now: u64) -> u64 {
         match window.technique {
-            Technique::Fixed => self.current,
+            Technique::Fixed | Technique::Week | Technique::Month => self.current,
             Technique::Sliding => self.current.saturating_add(part(self.previous, window.left(now), window.length_ms)),
         }
     }
@@ -164,7 +164,7 @@ impl Spent {
         // What of a sum may still be covered when it has shrunk to `allowance`; one more millisecond makes up for rounding.
         let shrunk = |sum: u64, allowance: u64| part(window.length_ms, allowance, sum.max(1)).saturating_sub(1);
         match window.technique {
-            Technique::Fixed => left,
+            Technique::Fixed | Technique::Week | Technique::Month => left,
             Technique::Sliding if self.current <= allowance => {
                 left.saturating_sub(shrunk(self.previous, allowance - self.current)).max(1)
             }

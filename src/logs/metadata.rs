@@ -46,6 +46,32 @@ pub fn parse(header: &str, max: usize) -> Metadata {
     metadata
 }
 
+// === impl Metadata ===
+
+impl Metadata {
+    /// Puts entries in front that no caller overrides. What then has no room is left out from the end, and named.
+    pub fn pin(&mut self, pinned: &[(String, Value)], max: usize) {
+        if pinned.is_empty() {
+            return;
+        }
+        let is_pinned = |key: &str| pinned.iter().any(|(known, _)| known == key);
+        let mut reasons: Vec<String> = if self.dropped.is_empty() { Vec::new() } else { vec![self.dropped.clone()] };
+        let mut all = pinned.to_vec();
+        for (key, value) in std::mem::take(&mut self.entries) {
+            if is_pinned(&key) {
+                reasons.push(format!("{} is set by the token", shown(&key)));
+            } else if all.len() >= max.max(pinned.len()) {
+                reasons.push(format!("{} is beyond the first {max}", shown(&key)));
+            } else {
+                all.push((key, value));
+            }
+        }
+        self.entries = all;
+        self.dropped = reasons.join("; ");
+        self.dropped.truncate(MAX_EXPLANATION);
+    }
+}
+
 /// A response header that grew with the request's would let a caller break its own answer.
 const MAX_EXPLANATION: usize = 1_000;
 
@@ -161,6 +187,18 @@ mod tests {
         ] {
             assert_eq!(searchable(&sent), wanted);
         }
+    }
+
+    #[test]
+    fn what_a_token_sets_stays_and_the_caller_is_told() {
+        let mut read = parse(r#"{"team":"mine","a":1,"b":2}"#, 2);
+        assert_eq!(read.dropped, "b is beyond the first 2");
+        read.pin(&[("team".into(), json!("search"))], 2);
+        assert_eq!(read.entries, [("team".into(), json!("search")), ("a".into(), json!(1))]);
+        assert_eq!(read.dropped, "b is beyond the first 2; team is set by the token");
+        let mut none = Metadata::default();
+        none.pin(&[("team".into(), json!("search")), ("x".into(), json!(1))], 1);
+        assert_eq!((none.entries.len(), none.dropped.as_str()), (2, ""));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What all policies of a gateway say of one request.
 
 use super::expression::{Expression, NoValue};
+use super::names;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -20,14 +21,25 @@ pub struct Policy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
     pub providers: Vec<String>,
-    /// Names, in which `*` stands for any characters but `/`.
+    /// Patterns; see [`names`].
     pub models: Vec<String>,
+}
+
+/// A model that a request is for, as far as it can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model<'a> {
+    /// In small letters.
+    Named(&'a str),
+    /// The request runs no model: it lists, reads, cancels or removes something.
+    None,
+    /// It runs one, and does not tell which.
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     NoLimit,
-    /// Refuses what matches; with `except`, what does not.
+    /// Refuses what matches; with `except`, all models that the resource does not have.
     Block {
         except: bool,
     },
@@ -62,7 +74,7 @@ pub enum Reason {
     /// There are policies, and none is about such a request.
     NoneMatches,
     Policy(String),
-    /// The policy's name, and the field that it needs to know whom it blocks.
+    /// The policy's name, and what it needs to know whom it blocks.
     Unknown(String, String),
 }
 
@@ -83,14 +95,36 @@ pub struct Cap {
 /// Steps for each condition.
 const STEPS: u64 = 50_000;
 
-/// What all policies say of a request to a provider's model. `fields` is what conditions and actors name.
-pub async fn decide(policies: &[Policy], fields: &Value, provider: &str, model: &str) -> Decision {
+/// What all policies say of a request to a provider's models. `fields` is what conditions and actors name.
+pub async fn decide(policies: &[Policy], fields: &Value, provider: &str, models: &[Model<'_>]) -> Decision {
+    let mut limited: Vec<Bucket> = Vec::new();
+    for model in models {
+        match decide_one(policies, fields, provider, *model).await {
+            Decision::Unlimited => {}
+            Decision::Blocked(reason) => return Decision::Blocked(reason),
+            Decision::Check(buckets) => {
+                for bucket in buckets {
+                    if !limited.iter().any(|known| known.name == bucket.name) {
+                        limited.push(bucket);
+                    }
+                }
+            }
+        }
+    }
+    if limited.is_empty() { Decision::Unlimited } else { Decision::Check(limited) }
+}
+
+async fn decide_one(policies: &[Policy], fields: &Value, provider: &str, model: Model<'_>) -> Decision {
     if policies.is_empty() {
         return Decision::Unlimited;
     }
     let mut matched = false;
     let mut buckets: Vec<(Bucket, bool)> = Vec::new();
-    for policy in policies.iter().filter(|policy| policy.resource.has(provider, model)) {
+    for policy in policies {
+        let name = || policy.name.clone();
+        if !policy.may_be_about(provider, model) {
+            continue;
+        }
         let holds = match &policy.condition {
             Some(condition) => condition.holds(fields, STEPS).await,
             None => Ok(true),
@@ -104,14 +138,12 @@ pub async fn decide(policies: &[Policy], fields: &Value, provider: &str, model: 
         };
         match (&policy.action, found) {
             // What a block cannot tell, it blocks.
-            (Action::Block { .. }, Err(field)) => {
-                return Decision::Blocked(Reason::Unknown(policy.name.clone(), field));
+            (Action::Block { .. }, Err(field)) => return Decision::Blocked(Reason::Unknown(name(), field)),
+            (Action::Block { .. }, Ok(Some(_))) if model == Model::Unknown && !policy.resource.models.is_empty() => {
+                return Decision::Blocked(Reason::Unknown(name(), "the model".to_owned()));
             }
-            (Action::Block { except }, Ok(found)) if found.is_some() != *except => {
-                return Decision::Blocked(Reason::Policy(policy.name.clone()));
-            }
+            (Action::Block { .. }, Ok(Some(_))) => return Decision::Blocked(Reason::Policy(name())),
             // The others do not match a request that they cannot tell.
-            (Action::Block { except }, Ok(_)) => matched |= *except,
             (_, Err(_) | Ok(None)) => {}
             (action, Ok(Some(actor))) => {
                 matched = true;
@@ -165,12 +197,31 @@ fn resolved(actor: &str, fields: &Value) -> Result<String, String> {
     Ok(made)
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// Whether its condition has to be asked, by the resource alone.
+    fn may_be_about(&self, provider: &str, model: Model<'_>) -> bool {
+        let has_provider = self.resource.has_provider(provider);
+        let has_model = match model {
+            Model::Named(name) => names::any(&self.resource.models, provider, name),
+            // What runs no model is blocked with a whole provider only, and passes where any of its models does.
+            Model::None => self.resource.models.is_empty() || !matches!(self.action, Action::Block { except: false }),
+            Model::Unknown => match self.action {
+                Action::Block { except } => self.resource.models.is_empty() || !except,
+                _ => self.resource.models.is_empty(),
+            },
+        };
+        let is_about = has_provider && has_model;
+        is_about != matches!(self.action, Action::Block { except: true })
+    }
+}
+
 // === impl Resource ===
 
 impl Resource {
-    fn has(&self, provider: &str, model: &str) -> bool {
-        let is_provider = self.providers.is_empty() || self.providers.iter().any(|known| known == provider);
-        is_provider && (self.models.is_empty() || self.models.iter().any(|known| is_like(known, model)))
+    fn has_provider(&self, provider: &str) -> bool {
+        self.providers.is_empty() || self.providers.iter().any(|known| known == provider)
     }
 
     fn name(&self) -> String {
@@ -178,41 +229,18 @@ impl Resource {
     }
 }
 
-/// Whether a name is like a pattern, in which `*` stands for any characters but `/`.
-pub fn is_like(pattern: &str, name: &str) -> bool {
-    let (mut pattern, mut name) = (pattern, name);
-    // Where the last star stands, and what has been behind it: it may take one character more.
-    let mut star: Option<(&str, &str)> = None;
-    loop {
-        let (mut pattern_rest, mut name_rest) = (pattern.chars(), name.chars());
-        match (pattern_rest.next(), name_rest.next()) {
-            (None, None) => return true,
-            (Some('*'), _) => {
-                star = Some((pattern_rest.as_str(), name));
-                pattern = pattern_rest.as_str();
-                continue;
-            }
-            (Some(wanted), Some(given)) if wanted == given => {
-                (pattern, name) = (pattern_rest.as_str(), name_rest.as_str());
-                continue;
-            }
-            _ => {}
-        }
-        let Some((behind, at)) = star else { return false };
-        let mut more = at.chars();
-        match more.next() {
-            Some(character) if character != '/' => {
-                star = Some((behind, more.as_str()));
-                (pattern, name) = (behind, more.as_str());
-            }
-            _ => return false,
-        }
-    }
-}
-
 // === impl Period ===
 
 impl Period {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hourly",
+            Self::Day => "daily",
+            Self::Week => "weekly",
+            Self::Month => "monthly",
+        }
+    }
+
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "hourly" => Self::Hour,
@@ -249,7 +277,7 @@ mod tests {
 
     fn said(policies: &[Policy], model: &str) -> Decision {
         let fields = json!({"metadata": {"team": "search", "level": 2}, "cf": {"user": {"email": "ann@example.com"}}});
-        block_on(decide(policies, &fields, "openai", model))
+        block_on(decide(policies, &fields, "openai", &[Model::Named(model)]))
     }
 
     #[test]
@@ -267,8 +295,12 @@ mod tests {
         let blocked = || Decision::Blocked(Reason::Policy("block".to_owned()));
         assert_eq!(said(&[all.clone(), block("metadata.team == 'search'", false)], "m"), blocked());
         assert_eq!(said(&[all.clone(), block("metadata.team == 'x'", false)], "m"), Decision::Unlimited);
-        assert_eq!(said(&[all.clone(), block("metadata.team == 'x'", true)], "m"), blocked());
-        assert_eq!(said(&[block("metadata.team == 'search'", true)], "m"), Decision::Unlimited);
+        // A list of what some may have: it stops the rest, and lets nothing through by itself.
+        let only = |condition| policy("block", "", &["*-mini"], condition, Action::Block { except: true });
+        assert_eq!(said(&[all.clone(), only("metadata.team == 'search'")], "gpt-5"), blocked());
+        assert_eq!(said(&[all.clone(), only("metadata.team == 'search'")], "gpt-5-mini"), Decision::Unlimited);
+        assert_eq!(said(&[all.clone(), only("metadata.team == 'x'")], "gpt-5"), Decision::Unlimited);
+        assert_eq!(said(&[only("true")], "gpt-5-mini"), Decision::Blocked(Reason::NoneMatches));
         let unknown = Reason::Unknown("block".to_owned(), "cf.country".to_owned());
         assert_eq!(said(&[all.clone(), block("cf.country == 'DE'", false)], "m"), Decision::Blocked(unknown));
         // What is no block and cannot tell does not match.
@@ -308,23 +340,27 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stays_within_a_part_of_a_name() {
-        for (pattern, name, is_alike) in [
-            ("gpt-*", "gpt-5-mini", true),
-            ("*", "a", true),
-            ("*", "", true),
-            ("*", "a/b", false),
-            ("*/*", "a/b", true),
-            ("meta/*-8b", "meta/llama-3-8b", true),
-            ("meta/*-8b", "meta/llama/x-8b", false),
-            ("a*b*c", "aXbYbZc", true),
-            ("a*b", "aXbY", false),
-            ("", "", true),
-            ("gpt", "gpt-5", false),
-            ("é*", "éx", true),
+    fn a_request_without_a_model_is_told_from_one_that_hides_it() {
+        let all = policy("all", "", &[], "", Action::NoLimit);
+        let minis = policy("minis", "", &["*-mini"], "", Action::NoLimit);
+        let no_opus = policy("no opus", "", &["*opus*"], "", Action::Block { except: false });
+        let only_minis = policy("only minis", "", &["*-mini"], "", Action::Block { except: true });
+        let said = |policies: &[&Policy], model| {
+            let policies: Vec<Policy> = policies.iter().map(|&policy| policy.clone()).collect();
+            block_on(decide(&policies, &json!({}), "openai", &[model]))
+        };
+        let unknown = |name: &str| Decision::Blocked(Reason::Unknown(name.to_owned(), "the model".to_owned()));
+        for (policies, none, hidden) in [
+            (&[&all][..], Decision::Unlimited, Decision::Unlimited),
+            (&[&minis], Decision::Unlimited, Decision::Blocked(Reason::NoneMatches)),
+            (&[&all, &no_opus], Decision::Unlimited, unknown("no opus")),
+            (&[&all, &only_minis], Decision::Unlimited, unknown("only minis")),
         ] {
-            assert_eq!(is_like(pattern, name), is_alike, "{pattern} {name}");
+            assert_eq!((said(policies, Model::None), said(policies, Model::Unknown)), (none, hidden), "{policies:?}");
         }
-        assert!(!is_like(&"a*".repeat(50), &"a".repeat(40)));
+        // Of several models that it may be for, each has to pass.
+        let models = [Model::Named("gpt-5-mini"), Model::Named("gpt-5")];
+        let decision = block_on(decide(&[minis], &json!({}), "openai", &models));
+        assert_eq!(decision, Decision::Blocked(Reason::NoneMatches));
     }
 }

@@ -4,3 +4,6 @@
 
 pub mod decide;
 pub mod expression;
+pub mod names;
+pub mod simulate;
+pub mod stored;

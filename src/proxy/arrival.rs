@@ -22,6 +22,7 @@ use crate::proxy::answer_links::Door;
 use crate::proxy::cache::Cache;
 use crate::proxy::caller::Caller;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::guard;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
 use crate::proxy::unified::translation::Translation;
@@ -94,6 +95,7 @@ impl Arrival<'_> {
             collect_payload: options.collect_payload && options.collect_log,
             cache: Cache::new(options.cache.clone().filter(may_be_kept)),
             admission: None,
+            caps: Vec::new(),
             key_limit: None,
             navigates: caller.navigates || response_headers::navigates(&asked.headers),
             door,
@@ -159,6 +161,7 @@ impl Arrival<'_> {
             gateway: self.route.gateway.to_owned(),
             trusted,
             identity: Rc::clone(&self.presented.identity),
+            terms: self.presented.terms.clone(),
         }
     }
 
@@ -185,7 +188,7 @@ impl Arrival<'_> {
         }
         exchange.key_limit = credential.limit.clone();
         let keep = Keep { wanted: options.retry.attempts > 1 || exchange.cache.is_on(), needed: credential.signs() };
-        let by_model = snapshot.gateway.limits.are_by_model();
+        let by_model = snapshot.gateway.limits.are_by_model() || guard::asks_for_models(snapshot, presented);
         let body = upstream_request::taken(asked, keep, by_model, exchange).await?;
         if exchange.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;

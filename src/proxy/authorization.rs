@@ -49,15 +49,17 @@ pub async fn admit(
         Some(Err(refusal)) if !presented.let_in => return Err(refusal),
         granted => granted.and_then(Result::ok).filter(|_| presented.identity.is_empty()),
     };
-    if let Some(granted) = &granted {
+    if let Some((granted, terms)) = &granted {
         presented.identity = granted.identity.as_str().into();
+        presented.terms.clone_from(terms);
         presented.goes_on_with_own = granted.sent_with == SentWith::Own;
     }
     // A stranger's request may still have a token in one of its elements, which then says who is asking.
     if let Some(identity) = caller.identity.as_ref().filter(|_| caller.trusted) {
         presented.identity = Rc::clone(identity);
+        presented.terms.clone_from(&caller.terms);
     }
-    let byok_alias = granted.and_then(|granted| match granted.sent_with {
+    let byok_alias = granted.and_then(|(granted, _)| match granted.sent_with {
         SentWith::Kept(alias) => alias,
         SentWith::Own => None,
     });
@@ -87,6 +89,7 @@ pub async fn authorised(
         Ok(Who::Known(Identity::Token(token)))
             if token.has(Permission::Run) && token.reaches(route.account, route.gateway) =>
         {
+            presented.terms = Some(Rc::clone(&token.terms));
             Some(token.id.clone())
         }
         _ => None,

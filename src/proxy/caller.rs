@@ -1,9 +1,11 @@
 //! Whose request it is that is proxied, and how it came.
 
+use crate::auth::terms::Terms;
 use crate::auth::wrong_tokens;
 use crate::config::isolate_worker::config;
 use crate::http::headers::Headers;
 use crate::platform::Runtime;
+use crate::proxy::guard::OriginFacts;
 use std::cell::Cell;
 use std::rc::Rc;
 use web_sys::AbortSignal;
@@ -17,6 +19,10 @@ pub struct Caller {
     pub by_message: bool,
     /// Who a caller is that has been let in before, as [`Presented::identity`] says it.
     pub identity: Option<Rc<str>>,
+    /// What its token may be used for.
+    pub terms: Option<Rc<Terms>>,
+    /// What policies may ask of where the request came from, where the request itself does not say.
+    pub origin_facts: Option<Rc<OriginFacts>>,
     /// Which element of a universal request this is.
     pub step: u32,
     /// True when another element is tried should this one fail.

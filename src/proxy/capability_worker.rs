@@ -1,6 +1,7 @@
 //! Who comes with a capability.
 
 use crate::auth::caller::Permission;
+use crate::auth::terms::Terms;
 use crate::auth::{presented, tokens_worker};
 use crate::config::isolate_worker::config;
 use crate::db::store::StoreError;
@@ -13,14 +14,14 @@ use crate::providers::upstream::Upstream;
 use crate::proxy::capability::{self, Bound, Grant};
 use std::rc::Rc;
 
-/// What a capability grants to the request that it came with. The caller it was given to may have lost its token since.
+/// What a capability grants to the request that it came with, on the terms of the token that it was given to. The caller it was given to may have lost its token since.
 pub async fn redeem(
     text: &str,
     route: &Route<'_>,
     query: &str,
     method: &str,
     runtime: &Rc<Runtime>,
-) -> Result<Grant, Refusal> {
+) -> Result<(Grant, Option<Rc<Terms>>), Refusal> {
     let unreadable = |error: StoreError| {
         let line = serde_json::json!({ "level": "error", "event": "capability_unreadable", "cause": error.0 });
         console::error(&line);
@@ -37,15 +38,15 @@ pub async fn redeem(
     let grant = capability::read(&admin.capability_key(), text, &bound, method, now())
         .map_err(|fault| Refusal::unauthorized(fault.description()))?;
     if grant.identity == presented::ADMIN {
-        return Ok(grant);
+        return Ok((grant, None));
     }
     let token = tokens_worker::by_id(runtime, route.account, &grant.identity).await.map_err(unreadable)?;
-    let is_valid = token.is_some_and(|token| {
+    let valid = token.filter(|token| {
         token.is_valid(now()) && token.has(Permission::Run) && token.reaches(route.account, route.gateway)
     });
-    match is_valid {
-        true => Ok(grant),
-        false => Err(Refusal::unauthorized(
+    match valid {
+        Some(token) => Ok((grant, Some(token.terms))),
+        None => Err(Refusal::unauthorized(
             "The token that the cf-aig-capability in the address was given to is no longer valid for this gateway. Begin anew with \
              one that is.",
         )),

@@ -7,6 +7,7 @@ use crate::http::envelope::Reply;
 use crate::http::headers::{Edits, Headers};
 use crate::http::refusal::Refusal;
 use crate::http::{message_worker, response_headers};
+use crate::limit::cap::Cap;
 use crate::logs::call::{Call, Failure, Outcome};
 use crate::logs::charge;
 use crate::logs::crash_worker::Mark;
@@ -47,6 +48,8 @@ pub struct Exchange {
     pub cache: Cache,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
+    /// The caps that policies set for the request.
+    pub caps: Vec<Cap>,
     /// How many requests may be sent with the stored key that is used.
     pub key_limit: Option<KeyLimit>,
     /// True for a browser that means to show or run the answer.

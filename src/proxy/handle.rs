@@ -16,6 +16,7 @@ use crate::proxy::caller::{Caller, network};
 use crate::proxy::capability;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failures::{Failed, conclude};
+use crate::proxy::guard::{self, OriginFacts};
 use crate::proxy::limits::Refused;
 use crate::proxy::options::Options;
 use crate::proxy::response;
@@ -69,10 +70,14 @@ pub async fn attempt(
         Ok(real) => (real, None),
         Err(fault) => (None, Some(fault)),
     };
+    let client_headers = &asked.headers;
     let (asked, route) = real.as_ref().map_or((asked, route), |real| (&real.asked, real.route(route)));
     let settings = &snapshot.gateway.settings;
     let mut options = Options::parse(&asked.headers, settings, config(runtime).max_metadata_entries);
     options.believe(presented.let_in, settings);
+    if let Some(terms) = &presented.terms {
+        options.metadata.pin(&terms.metadata, config(runtime).max_metadata_entries);
+    }
     options.byok_alias = byok_alias.or(options.byok_alias);
     let sent_query = real.as_ref().map_or(&*query, |real| real.query(&query));
     let arrival = Arrival { asked, route, query: sent_query, snapshot: &snapshot, presented: &presented, at };
@@ -91,14 +96,22 @@ pub async fn attempt(
         Err(Unsent::ClientLeft) => return Some(exchange.abandon()),
         Err(Unsent::Refused(refusal)) => return refused(failures, exchange, refusal),
     };
+    // Where the messages of a WebSocket are understood, each response passes the guard and the limits by itself.
+    let dialect = Dialect::of(route.rest).filter(|_| exchange.call.request_type == RequestType::WebSocket);
+    if dialect.is_none() {
+        let whence =
+            || caller.origin_facts.clone().unwrap_or_else(|| Rc::new(OriginFacts::of(client_headers, runtime)));
+        if let Err(refusal) = guard::pass(&mut exchange, &snapshot, &presented, whence).await {
+            prepared.discard().await;
+            return refused(failures, exchange, refusal);
+        }
+    }
     if let Some(kept) = arrival.kept_answer(&prepared, &options, &mut exchange).await {
         match given_as_kept(kept, asked.method == "HEAD", exchange).await {
             Ok(response) => return Some(response),
             Err(back) => exchange = *back,
         }
     }
-    // Where the messages of a WebSocket are understood, each response passes the limits by itself.
-    let dialect = Dialect::of(route.rest).filter(|_| exchange.call.request_type == RequestType::WebSocket);
     match may_be_sent(&arrival, &prepared, (&caller, dialect), failures, &mut exchange).await {
         Ok(()) => {}
         Err(Refused { refusal, is_final: false }) => return refused(failures, exchange, refusal),

@@ -8,6 +8,7 @@ use crate::limit::rules::{KEY, Limits};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::limits::{Refused, admit};
 use futures_util::FutureExt;
+use std::borrow::Cow;
 
 /// Has a request pass the limits of its gateway, and tells its caller of them. `is_counted` is true for a step of a universal
 /// request that an earlier one was counted for.
@@ -17,7 +18,10 @@ pub async fn pass(
     presented: &Presented,
     is_counted: bool,
 ) -> Result<(), Refused> {
-    if exchange.key_limit.is_none() && gateway.limits.rate.is_empty() && gateway.limits.spend.is_empty() {
+    let limits = &gateway.limits;
+    let is_limited = !(limits.rate.is_empty() && limits.spend.is_empty() && exchange.caps.is_empty());
+    let has_own = presented.terms.as_ref().is_some_and(|terms| terms.have_limits());
+    if exchange.key_limit.is_none() && !is_limited && !has_own {
         return Ok(());
     }
     pass_limits(exchange, gateway, presented, is_counted).boxed_local().await
@@ -29,7 +33,8 @@ async fn pass_limits(
     presented: &Presented,
     is_counted: bool,
 ) -> Result<(), Refused> {
-    let by_model = gateway.limits.are_by_model();
+    let limits = limits_of(gateway, presented);
+    let by_model = limits.are_by_model();
     let model = exchange.call.model();
     let asked = LimitSubject {
         token: presented.token_id(),
@@ -44,27 +49,39 @@ async fn pass_limits(
         }),
         is_counted,
         is_free: exchange.call.is_free(),
+        caps: &exchange.caps,
     };
-    let admission = admit(&exchange.runtime, gateway.key, &gateway.limits, &asked, || exchange.call.estimate()).await?;
+    let admission = admit(&exchange.runtime, gateway.key, &limits, &asked, || exchange.call.estimate()).await?;
     exchange.gateway_headers.extend(admission.iter().flat_map(|admission| admission.gateway_headers.iter().cloned()));
     exchange.admission = admission;
     Ok(())
 }
 
+/// The limits of the gateway, and those of the caller's own token.
+fn limits_of<'a>(gateway: &'a Gateway, presented: &Presented) -> Cow<'a, Limits> {
+    let own = presented.terms.as_ref().filter(|terms| terms.have_limits()).zip(presented.token_id());
+    match own {
+        None => Cow::Borrowed(&gateway.limits),
+        Some((terms, id)) => Cow::Owned(gateway.limits.with_those_of_token(id, &terms.rate_rules, &terms.spend_limits)),
+    }
+}
+
 /// Has the budgets of a gateway learn of a response that a provider began by itself, and that they would have stopped.
 pub async fn count(exchange: &mut Exchange, gateway: &Gateway, presented: &Presented) {
+    let limits = limits_of(gateway, presented);
     let model = exchange.call.model();
     let asked = LimitSubject {
         token: presented.token_id(),
         metadata: &exchange.call.metadata.entries,
         provider: &exchange.call.provider,
         model: model.as_deref(),
-        models: if gateway.limits.are_by_model() { exchange.call.models() } else { Models::default() },
+        models: if limits.are_by_model() { exchange.call.models() } else { Models::default() },
         key: None,
         is_counted: true,
         is_free: true,
+        caps: &exchange.caps,
     };
-    if let Ok(admission) = admit(&exchange.runtime, gateway.key, &gateway.limits, &asked, || 0).await {
+    if let Ok(admission) = admit(&exchange.runtime, gateway.key, &limits, &asked, || 0).await {
         exchange.admission = admission;
     }
 }

@@ -86,7 +86,7 @@ pub async fn admit(
     if let Some(refused) = plan.unknown.take() {
         return Err(refused);
     }
-    let has_budgets = limits.spend.iter().any(|rule| rule.enabled);
+    let has_budgets = !asked.caps.is_empty() || limits.spend.iter().any(|rule| rule.enabled);
     if plan.demands.is_empty() && !has_budgets {
         return Ok(None);
     }

@@ -14,6 +14,7 @@ pub mod copy;
 pub mod credentials;
 pub mod exchange;
 pub mod failures;
+pub mod guard;
 pub mod handle;
 pub mod limit_checks;
 pub mod limits;

@@ -14,6 +14,7 @@ use crate::platform::js;
 use crate::proxy::authorization;
 use crate::proxy::caller::{self, Caller};
 use crate::proxy::failures::{self, Failed};
+use crate::proxy::guard::OriginFacts;
 use crate::proxy::handle;
 use crate::proxy::universal::{self, Element};
 use crate::wire::unpack_worker;
@@ -45,6 +46,8 @@ pub async fn request(asked: &Incoming, route: Route<'_>, runtime: &Rc<Runtime>) 
     let caller = Caller {
         trusted: presented.let_in,
         identity: Some(presented.identity),
+        terms: presented.terms,
+        origin_facts: Some(Rc::new(OriginFacts::of(&asked.headers, runtime))),
         signal: Some(request.signal()),
         network: caller::network(&asked.headers, runtime),
         navigates: response_headers::navigates(&asked.headers),

@@ -13,6 +13,7 @@ use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
 use crate::proxy::authorization;
 use crate::proxy::caller::{self, Caller};
+use crate::proxy::guard::OriginFacts;
 use crate::proxy::universal_worker;
 use crate::proxy::websocket::{self, Create, Decoder, Fault, InFlight, MAX_ANSWER, MAX_MESSAGE, Metadata};
 use base64::Engine;
@@ -196,6 +197,8 @@ impl Session {
         let caller = Caller {
             trusted: presented.let_in,
             identity: Some(presented.identity),
+            terms: presented.terms,
+            origin_facts: Some(Rc::new(OriginFacts::of(&self.headers, &self.runtime))),
             by_message: true,
             signal: Some(self.left.signal()),
             network: caller::network(&self.headers, &self.runtime),

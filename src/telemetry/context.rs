@@ -83,7 +83,7 @@ mod tests {
         let other = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         let found = TraceContext::of(Some(other), Some(PARENT), Some(&header)).unwrap();
         assert_eq!((found.trace, found.parent.is_some(), found.is_sampled), ([0xaa; 16], true, None));
-        for wrong in [Some("xyz"), Some(&TRACE[1..]), Some("00000000000000000000000000000000"), None] {
+        for wrong in [Some("xyz"), TRACE.get(1..), Some("00000000000000000000000000000000"), None] {
             assert_eq!(TraceContext::of(wrong, None, Some(&header)).unwrap().trace[0], 0x4b, "{wrong:?}");
         }
         let later = format!("cc-{TRACE}-{PARENT}-00-what-is-new");

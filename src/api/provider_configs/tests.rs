@@ -207,6 +207,7 @@ fn only_the_admin_may_refer_to_the_workers_secrets() {
         gateways: None,
         permissions: Vec::new(),
         expires_at: None,
+        terms: Default::default(),
     };
     let editor = KeyContext { caller: &Caller::Token(token), ..KEY_CONTEXT };
     let refused =

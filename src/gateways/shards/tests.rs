@@ -184,7 +184,14 @@ fn a_database_is_chosen_once_and_by_the_operator() {
         assert!(error["message"].as_str().unwrap().contains("Expected one of [0,1,2]"), "{error}");
     }
     let permissions = vec![Permission::Read, Permission::Edit];
-    let token = Token { id: "t".to_owned(), account: "a".to_owned(), gateways: None, permissions, expires_at: None };
+    let token = Token {
+        id: "t".to_owned(),
+        account: "a".to_owned(),
+        gateways: None,
+        permissions,
+        expires_at: None,
+        terms: Default::default(),
+    };
     let token = Caller::Token(token);
     let by_token = |body: Value| ask_as(&databases, &token, "POST", "/gateways", &body).status;
     assert_eq!(by_token(json!({ "id": "g", "log_database": 1 })), 403);

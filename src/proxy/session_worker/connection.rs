@@ -1,5 +1,6 @@
 //! A connection under way, and its responses.
 
+use crate::auth::terms::Terms;
 use crate::http::headers::Headers;
 use crate::logs::call::Outcome;
 use crate::platform::allotment::GrowingAllotment;
@@ -26,6 +27,7 @@ pub struct Caller {
     pub gateway: String,
     pub trusted: bool,
     pub identity: Rc<str>,
+    pub terms: Option<Rc<Terms>>,
 }
 
 /// One connection.

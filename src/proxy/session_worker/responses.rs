@@ -11,6 +11,7 @@ use crate::logs::crash_worker::Mark;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::{now, random};
 use crate::proxy::exchange::{self, Exchange};
+use crate::proxy::guard::{self, OriginFacts};
 use crate::proxy::limits::Refused;
 use crate::proxy::session::refused::{self, RefusalMessage};
 use crate::proxy::session::{Begun, Dialect};
@@ -32,10 +33,7 @@ impl Connection {
                 exchange.call.prices = Rc::clone(&snapshot.prices);
                 let allotment = self.ledger.borrow().admits();
                 match allotment {
-                    Ok(()) => {
-                        let passed = limit_checks::pass(&mut exchange, &snapshot.gateway, &presented, false).await;
-                        passed.map_err(|Refused { refusal, .. }| refusal)
-                    }
+                    Ok(()) => self.pass(&mut exchange, &snapshot, &presented).await,
                     Err(refusal) => Err(refusal),
                 }
             }
@@ -53,9 +51,22 @@ impl Connection {
         deliver(&self.provider, data);
     }
 
+    /// Has a response pass the guard and the limits.
+    async fn pass(
+        &self,
+        exchange: &mut Exchange,
+        snapshot: &GatewaySnapshot,
+        presented: &Presented,
+    ) -> Result<(), Refusal> {
+        let whence = || Rc::new(OriginFacts::of(&self.caller.headers, &self.template.runtime));
+        guard::pass(exchange, snapshot, presented, whence).await?;
+        let passed = limit_checks::pass(exchange, &snapshot.gateway, presented, false).await;
+        passed.map_err(|Refused { refusal, .. }| refusal)
+    }
+
     /// A caller who loses the right to run loses it at the next response.
     async fn authorised(&self) -> Result<(Rc<GatewaySnapshot>, Presented), Refusal> {
-        let Caller { headers, account, gateway, trusted, identity } = &self.caller;
+        let Caller { headers, account, gateway, trusted, identity, terms } = &self.caller;
         let route = Route {
             endpoint: Endpoint::Proxy,
             access: Access::Gateway,
@@ -69,6 +80,7 @@ impl Connection {
             authorization::authorised(headers, &route, *trusted, &self.template.runtime).await?;
         if *trusted {
             presented.identity.clone_from(identity);
+            presented.terms.clone_from(terms);
         }
         Ok((snapshot, presented))
     }
@@ -124,13 +136,13 @@ impl Connection {
             Ok((snapshot, presented)) => {
                 exchange.call.prices = Rc::clone(&snapshot.prices);
                 let passed = match is_response {
-                    true => limit_checks::pass(&mut exchange, &snapshot.gateway, &presented, false).await,
+                    true => self.pass(&mut exchange, &snapshot, &presented).await,
                     false => Ok(()),
                 };
                 if passed.is_err() || !is_response {
                     limit_checks::count(&mut exchange, &snapshot.gateway, &presented).await;
                 }
-                passed.err().map(|Refused { refusal, .. }| refusal)
+                passed.err()
             }
             Err(refusal) => Some(refusal),
         };

@@ -48,7 +48,7 @@ impl Unified {
         if !self.speaks_it {
             return refusal.reply();
         }
-        let Refusal { status, code, message, description, headers } = refusal;
+        let Refusal { status, code, message, description, headers, .. } = refusal;
         let said = if description.is_empty() { message.to_string() } else { format!("{message}: {description}") };
         let failure = Failure { status: *status, kind: Some(code.to_string()), message: said };
         let body = translate::error(self.caller, &failure).to_string();

@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("../routes.json", import.meta.url), "utf8"));
 
-let gw, log, dataset, evaluation, token, provider, cost, reprice, key;
+let gw, policy, log, dataset, evaluation, token, provider, cost, reprice, key;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());
@@ -23,6 +23,7 @@ before(async () => {
   gw.upstream.names["api.example.com"] = ["8.8.8.8"];
   ({ id: provider } = await post("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" }));
   ({ id: cost } = await post("/custom-providers/costs", { account_provider_id: provider, model: "m", cost_in: 0 }));
+  ({ id: policy } = await post("/gateways/locked/policies", { name: "staged", actor: "all", resource: "*", action: { type: "no-limit" } }));
   ({ id: reprice } = await post("/gateways/locked/logs/reprice", { dry_run: true }));
 });
 after(() => gw.stop());
@@ -43,6 +44,7 @@ function idFor(template) {
   if (template.includes("/custom-providers")) return provider;
   if (template.includes("/reprice")) return reprice;
   if (template.includes("/sessions")) return "session-1";
+  if (template.includes("/policies")) return policy;
   return log;
 }
 

@@ -36,7 +36,8 @@ before(async () => {
   const secret = { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" };
   const key = await made("/gateways/gw/provider_configs", secret);
   const view = await made("/gateways/gw/views", { name: "all", query: "" });
-  ids = { views: view, sessions: "session-1", provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
+  const policy = await made("/gateways/gw/policies?commit=true", { name: "all", actor: "all", resource: "*", action: { type: "no-limit" } });
+  ids = { policies: policy, views: view, sessions: "session-1", provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
 });
 after(() => gw.stop());
 
@@ -110,6 +111,12 @@ function ofType(type, schema) {
 function known(name) {
   const types = fc.constantFrom("cost", "speed", "p99_first_byte", "feedback:rating", "json_valid", "score", "tokens_in");
   return {
+    actor: fc.constantFrom("all", "user:{cf.user.id}"),
+    condition: fc.constantFrom("true", 'cf.country == "DE"', '"a" in cf.user.groups'),
+    resource: fc.constantFrom("*", { model: "openai/gpt-*" }, { provider: ["openai"] }),
+    owner: fc.constantFrom(null, "ann"),
+    models: fc.constantFrom(null, ["openai/*"]),
+    providers: fc.constantFrom(null, ["openai"]),
     dataset_ids: fc.constant([ids.datasets]),
     evaluation_type_ids: fc.uniqueArray(types, { minLength: 1, maxLength: 4 }),
     settings: fc.constantFrom(undefined, undefined, {}, null, { json_valid: {} }),

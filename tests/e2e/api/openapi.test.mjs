@@ -274,11 +274,31 @@ test("stored keys", async () => {
   await run("DeleteProviderConfig", { path: { id: result.id } });
 });
 
+test("policies", async () => {
+  const policy = { name: "cap", actor: "team:{metadata.team}", resource: { model: ["openai/*"], provider: "openai" }, condition: "true", action: { type: "limit", amount: 5, period: "monthly", technique: "named-interval" } };
+  await gw.create("governed");
+  const path = { gateway: "governed" };
+  const { result: made, json } = await run("CreatePolicy", { path, json: policy });
+  assert.deepEqual([json.committed, made.staging], [false, true]);
+  await run("CreatePolicy", { path, json: { ...policy, resource: "*", action: { type: "block", except: true } }, query: { commit: true } });
+  await run("CommitPolicies", { path });
+  await run("UpdatePolicy", { path: { ...path, id: made.id }, json: { name: "other" } });
+  await run("GetPolicy", { path: { ...path, id: made.id }, query: { includeStaging: true } });
+  await run("GetPolicy", { path: { ...path, id: made.id } });
+  await run("UpdatePolicy", { path: { ...path, id: made.id }, json: { name: "other" }, query: { commit: true } });
+  await run("ListPolicies", { path, query: { includeStaging: true } });
+  await run("ListPolicies", { path });
+  await run("SimulatePolicies", { path, json: { identity: { metadata: { team: "a" } }, model: "openai/gpt-4o", bucketUsage: { other: { spent: 5 } } } });
+  await run("DeletePolicy", { path: { ...path, id: made.id } });
+});
+
 test("tokens and the audit trail", async () => {
   const { result: token } = await run("CreateToken", { json: { name: "all", permissions: ["read"], gateways: ["gw"], expires_at: "2999-01-01T00:00:00Z" } });
   const { result: rolled } = await run("RollToken", { path: { id: token.id } });
   await run("GetGateway", { token: rolled.value });
   await run("GetToken", { path: { id: token.id } });
+  const rules = { rate_limiting_rules: [{ limit: 5, interval: 60 }], spend_limits: { rules: [{ limit: 1, limitType: "cost", window: 60 }] } };
+  await run("UpdateToken", { path: { id: token.id }, json: { owner: "ann", models: ["openai/*"], providers: ["openai"], metadata: { team: "a", level: 2 }, ...rules } });
   await run("ListTokens");
   await run("RevokeToken", { path: { id: token.id } });
   await run("ListAudit", { query: { gateway: "gw", action: "gateway.create", actor: "admin", target: "gw" } });
