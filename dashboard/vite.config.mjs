@@ -1,10 +1,12 @@
 // How the dashboard is built. The first load is one page, one script and one style sheet; charts and the pages that are opened less
 // often are scripts of their own. Nothing is loaded from elsewhere.
 import { defineConfig } from "vite";
+import { licences } from "./licences.mjs";
 
 export default defineConfig({
   root: import.meta.dirname,
   base: "/dashboard/",
+  plugins: [licences()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     outDir: "dist",
