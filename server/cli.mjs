@@ -28,4 +28,4 @@ await main(import.meta.url, async ([name, ...args]) => {
     return console.log(`usage: tollgate ${name} ${command.USAGE ?? "[OPTIONS]"}\n\n${about[0].toUpperCase()}${about.slice(1)}.${options}${command.MORE ? `\n\n${command.MORE}` : ""}`);
   }
   process.exitCode = await command.run(args);
-});
+}, null);
