@@ -10,6 +10,8 @@ use std::rc::Rc;
 pub struct Line<'a> {
     pub provider: &'a str,
     pub model: &'a str,
+    /// What [`Line::facts`] reads.
+    pub(super) facts: &'a str,
     /// What `pricing/price.rs` reads; empty where no price is known.
     pub rates: &'a str,
 }
@@ -157,8 +159,8 @@ fn undated(name: &str) -> Option<&str> {
 
 impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.splitn(3, '\t');
-        Some(Self { provider: fields.next()?, model: fields.next()?, rates: fields.next()? })
+        let mut fields = line.splitn(4, '\t');
+        Some(Self { provider: fields.next()?, model: fields.next()?, facts: fields.next()?, rates: fields.next()? })
     }
 }
 

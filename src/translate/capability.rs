@@ -1,5 +1,9 @@
-//! What models can do, as far as a request has to be made for it. The longest prefix of a model's name decides; a model that is not
-//! listed gets what does no harm.
+//! What models can do, as far as a request has to be made for it: what the catalogue says of them. A model that it does not know gets
+//! what does no harm.
+
+use crate::catalogue::facts::{Facts, Thinking};
+use crate::catalogue::table;
+use crate::providers::table::PROVIDERS;
 
 use crate::translate::model::{Effort, Thinking};
 
@@ -29,6 +33,7 @@ pub struct Capabilities {
     pub has_schemas: bool,
 }
 
+<<<<<<< HEAD
 const fn row(
     prefix: &'static str,
     max_output: u64,
@@ -78,11 +83,23 @@ const TAKE_EFFORT: &[&str] = &["gpt-oss", "gpt-6", "grok-3-mini", "gemini-2.5", 
 const WANT_THOUGHTS: &[&str] = &["deepseek", "kimi", "glm", "minimax"];
 
 /// What is assumed of a model that the table does not know.
+=======
+/// What is assumed of a model that the catalogue does not know.
+>>>>>>> 6bb6b63 (The catalogue knows what models take beside what they cost)
 const UNKNOWN: Capabilities =
     Capabilities { max_output: None, thinking: ThinkingForm::None, refuses_sampling: false, has_schemas: false };
 
+/// What is assumed of Gemini's models from the third generation on that the catalogue does not know.
+const NEW_GEMINI: Capabilities = Capabilities {
+    max_output: Some(65_536),
+    thinking: ThinkingForm::Level,
+    refuses_sampling: false,
+    has_schemas: true,
+};
+
 /// What a model can do, by its name with or without what Bedrock and routers put before it.
 pub fn of(model: &str) -> Capabilities {
+<<<<<<< HEAD
     let name = ["claude-", "gemini-"].iter().find_map(|family| model.find(family).and_then(|at| model.get(at..)));
     let name = match name {
         Some(name) if name.starts_with("claude-") => {
@@ -93,6 +110,67 @@ pub fn of(model: &str) -> Capabilities {
     };
     let known = MODELS.iter().filter(|(prefix, _)| name.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
     known.map_or(UNKNOWN, |(_, capabilities)| *capabilities)
+=======
+    let model = model.to_ascii_lowercase();
+    let family = ["claude-", "gemini-"].into_iter().find_map(|family| {
+        let name = model.find(family).and_then(|at| model.get(at..))?;
+        Some((family, name))
+    });
+    let known = match family {
+        Some(("claude-", name)) => shortened(&name.replace('.', "-"), |name| facts(&["anthropic"], name)),
+        Some((_, name)) => shortened(name, |name| facts(&["google-ai-studio", "google-vertex-ai"], name)),
+        None => {
+            let all: Vec<&str> = PROVIDERS.iter().map(|provider| provider.slug).collect();
+            facts(&all, &model)
+        }
+    };
+    let generation = |name: &str| name.strip_prefix("gemini-")?.split(['.', '-']).next()?.parse::<u32>().ok();
+    match (known, family) {
+        (Some(facts), _) => Capabilities::of(&facts),
+        (None, Some((_, name))) if generation(name).is_some_and(|generation| generation >= 3) => NEW_GEMINI,
+        _ => UNKNOWN,
+    }
+}
+
+fn facts(providers: &[&str], name: &str) -> Option<Facts<'static>> {
+    let found = providers.iter().filter_map(|provider| table::built_in(provider, name));
+    found.map(|line| line.facts()).find(|facts| facts.kind.is_some())
+}
+
+/// Looks for a name, and then for what is left of it without its last words: `-v1:0`, `-preview-09-2025`. A single digit is the version of
+/// another model.
+fn shortened<'a>(name: &str, find: impl Fn(&str) -> Option<Facts<'a>>) -> Option<Facts<'a>> {
+    let mut name = name.split([':', '@']).next().unwrap_or(name);
+    loop {
+        if let Some(found) = find(name) {
+            return Some(found);
+        }
+        let (before, last) = name.rsplit_once('-')?;
+        let is_version = last.len() == 1 && last.bytes().all(|byte| byte.is_ascii_digit());
+        if is_version || !before.contains('-') {
+            return None;
+        }
+        name = before;
+    }
+}
+
+// === impl Capabilities ===
+
+impl Capabilities {
+    fn of(facts: &Facts<'_>) -> Self {
+        Self {
+            max_output: facts.max_output,
+            thinking: match facts.thinking() {
+                Some(Thinking::Budget) => ThinkingForm::Budget,
+                Some(Thinking::Adaptive) => ThinkingForm::Adaptive,
+                Some(Thinking::Level) => ThinkingForm::Level,
+                Some(Thinking::Effort) | None => ThinkingForm::None,
+            },
+            refuses_sampling: facts.refuses_sampling(),
+            has_schemas: facts.accepts("schema"),
+        }
+    }
+>>>>>>> 6bb6b63 (The catalogue knows what models take beside what they cost)
 }
 
 /// A model's name without what routers put before it.
@@ -152,6 +230,7 @@ mod tests {
         {
             assert_eq!(of(name).max_output, Some(64_000), "{name}");
         }
+<<<<<<< HEAD
         assert_eq!(of("gemini-2.5-flash").thinking, Budget);
         assert_eq!(of("claude-opus-5").thinking, Adaptive);
         assert_eq!(of("openai/gpt-4.1-mini").max_output, Some(32_768));
@@ -175,5 +254,28 @@ mod tests {
         ] {
             assert_eq!(openai_effort(model, thinking), word, "{model} {thinking:?}");
         }
+=======
+        assert_eq!(of("gemini-2.5-flash").thinking, ThinkingForm::Budget);
+        assert_eq!(of("models/gemini-3.5-flash").thinking, ThinkingForm::Level);
+        assert_eq!(of("claude-opus-5").thinking, ThinkingForm::Adaptive);
+        assert_eq!(
+            (of("claude-opus-4-1-20250805").max_output, of("claude-3-7-sonnet-20250219").max_output),
+            (Some(32_000), Some(64_000))
+        );
+        assert_eq!((of("claude-opus-4-20250514").has_schemas, of("claude-opus-4-1").has_schemas), (false, true));
+        assert!(of("claude-opus-4-8").refuses_sampling && !of("claude-sonnet-4-6").refuses_sampling);
+        assert_eq!((of("gpt-5").max_output, of("gpt-5").thinking), (Some(128_000), ThinkingForm::None));
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_gets_what_does_no_harm() {
+        assert_eq!(of("never-heard-of"), UNKNOWN);
+        assert_eq!(of(""), UNKNOWN);
+        // A higher number is another model than the one without it.
+        assert_eq!(of("claude-opus-4-9"), UNKNOWN);
+        assert_eq!(of("claude-opus-77"), UNKNOWN);
+        assert_eq!(of("gemini-9.5-ultra"), NEW_GEMINI);
+        assert_eq!(of("gemini-1.0-ultra"), UNKNOWN);
+>>>>>>> 6bb6b63 (The catalogue knows what models take beside what they cost)
     }
 }
