@@ -3,5 +3,7 @@
 pub mod aliases;
 pub mod facts;
 pub mod line;
+pub mod merge;
 pub mod resolve;
+pub mod show;
 pub mod table;

@@ -158,7 +158,7 @@ fn undated(name: &str) -> Option<&str> {
 // === impl Line ===
 
 impl<'a> Line<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.splitn(4, '\t');
         Some(Self { provider: fields.next()?, model: fields.next()?, facts: fields.next()?, rates: fields.next()? })
     }
@@ -167,6 +167,22 @@ impl<'a> Line<'a> {
 // === impl Catalogue ===
 
 impl Catalogue {
+    /// A catalogue with an account's own lines, sorted by provider and model.
+    pub fn of(as_of: String, lines: String) -> Self {
+        Self { own: Some(Rc::new(Own { as_of, lines })) }
+    }
+
+    /// What an account's operator has put into it.
+    pub fn own_lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.own.iter().flat_map(|own| own.lines.lines()).filter_map(Line::parse)
+    }
+
+    /// Finds a model by the very name that the table has.
+    pub fn exactly(&self, provider: &str, model: &str) -> Option<Line<'_>> {
+        let own = self.own.as_ref().and_then(|own| searched(&own.lines, provider, model));
+        own.or_else(|| searched(TABLE, provider, model))
+    }
+
     /// Finds a model, as [`built_in`] does. An account's own line comes before the built-in one of the same name.
     pub fn find(&self, provider: &str, model: &str) -> Option<Line<'_>> {
         match &self.own {
