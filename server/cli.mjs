@@ -8,6 +8,8 @@ const COMMANDS = {
   dev: { about: "wrangler dev: for development only, for it opens a debugger", load: () => import("./dev.mjs") },
   deploy: { about: "migrates the databases at Cloudflare and uploads the Worker", load: () => import("./deploy.mjs") },
   token: { about: "prints the admin token, or makes a token with fewer rights", load: () => import("./token.mjs") },
+  backup: { about: "keeps all data of one moment in one file, also while it serves", load: () => import("./backup.mjs") },
+  restore: { about: "brings a backup back, while nothing serves", load: () => import("./restore.mjs") },
   doctor: { about: "checks Node, port, state, databases and providers, and says what to do", load: () => import("./doctor.mjs") },
 };
 
