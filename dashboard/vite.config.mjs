@@ -11,7 +11,8 @@ export default defineConfig({
   build: {
     outDir: "dist",
     emptyOutDir: true,
-    target: "es2022",
+    // The first that know light-dark() and AbortSignal.any.
+    target: ["chrome123", "firefox124", "safari17.5"],
     // A data: URL of the icon would be text in the script.
     assetsInlineLimit: 0,
     cssCodeSplit: false,
