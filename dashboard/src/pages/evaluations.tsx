@@ -225,9 +225,10 @@ function Verdicts({ id, types }: { id: string; types: string[] }) {
       <Loaded of={list} lines={4}>
         {({ result: all, result_info: info }) => {
           const shown = failing ? all.filter(({ verdict }) => verdict === 0 || verdict === null) : all;
-          if (shown.length === 0) return <Empty title="No verdicts here" />;
+          if (all.length === 0) return <Empty title="No verdicts here" />;
           return (
             <>
+              {shown.length === 0 && <Empty title="None of these failed" />}
               <Table
                 label="Verdicts"
                 rows={shown}
@@ -238,6 +239,7 @@ function Verdicts({ id, types }: { id: string; types: string[] }) {
                   ["Reason", ({ reason }) => visible((reason ?? "").slice(0, 600))],
                 ]}
               />
+              {failing && (info?.total_count ?? 0) > 50 && <p class="note panel-body">Of the 50 verdicts on this page.</p>}
               {((info?.total_count ?? 0) > 50) && (
                 <div class="pager">
                   <Button disabled={page === 1} onClick={() => setQuery({ page: String(page - 1) })}>Before</Button>
