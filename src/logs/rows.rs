@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 pub const MAX_JSON: usize = 1_000_000;
 
 /// A piece of so many bytes is a value of its own, because a long text is not worth escaping.
-const LONG: usize = 8_000;
+pub const LONG: usize = 8_000;
 
 /// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
 /// their gateway has no room.
