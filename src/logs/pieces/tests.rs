@@ -176,7 +176,8 @@ fn a_short_half_with_other_characters_leaves_the_long_one_in_ascii() {
         write(&store, vec![record("a", 1, request, response)]);
         assert_eq!(bodies(&store, "a"), [Some(request.to_owned()), Some(response.to_owned())]);
         sound(&store);
-        let ascii = number(&store, "SELECT count(*) FROM body_pieces WHERE length(content) = length(CAST(content AS BLOB))");
+        let ascii =
+            number(&store, "SELECT count(*) FROM body_pieces WHERE length(content) = length(CAST(content AS BLOB))");
         let all = number(&store, "SELECT count(*) FROM body_pieces");
         remove(&store, "a");
         released(&store);
