@@ -4,8 +4,7 @@ use super::cut::Cuts;
 use super::layout::{Chain, Layout};
 use super::name::{Name, NamingKey};
 use crate::db::store::{Statement, Store, StoreError, row};
-use crate::logs::part::{Bodies, Entry, Part};
-use crate::logs::rows::LONG;
+use crate::logs::part::{Bodies, Entry, LONG, Part};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
