@@ -6,14 +6,15 @@ import * as fs from "node:fs";
 import { join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 import { Failure, main, root, say } from "../scripts/toolchain.mjs";
+import { LICENCES } from "./licences.mjs";
 
 const FOLDER = join(root, "dashboard");
 export const DIST = join(FOLDER, "dist");
 const BUILT_FROM = join(root, "target/.dashboard-built-from");
-const SOURCES = ["package-lock.json", "dashboard/index.html", "dashboard/icon.svg", "dashboard/vite.config.mjs", "dashboard/build.mjs", "dashboard/src"];
+const SOURCES = ["package-lock.json", "dashboard/index.html", "dashboard/icon.svg", "dashboard/vite.config.mjs", "dashboard/build.mjs", "dashboard/licences.mjs", "dashboard/src"];
 /** What a browser loads before the list of logs is there, compressed; and all of it. */
-const FIRST_LOAD_LIMIT = 60_000;
-const WHOLE_LIMIT = 100_000;
+const FIRST_LOAD_LIMIT = 54_000;
+const WHOLE_LIMIT = 96_000;
 /** Ways to make text into a page or a program. What a model has written must never come near one. */
 const FORBIDDEN = /\b(innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|srcdoc|createContextualFragment|DOMParser|document\.write|eval|new Function)\b|\bset(Timeout|Interval)\(\s*["'`]/;
 
@@ -39,7 +40,8 @@ export function forbiddenLines(files = filesUnder(join(FOLDER, "src"))) {
 /** Compressed sizes: of what is loaded first, and of everything. */
 export function sizes() {
   const page = fs.readFileSync(join(DIST, "index.html"), "utf8");
-  const all = filesUnder(DIST).map((file) => ({ name: relative(DIST, file), bytes: gzipSync(fs.readFileSync(file), { level: 9 }).length }));
+  // No browser loads the licences.
+  const all = filesUnder(DIST).filter((file) => !file.endsWith(LICENCES)).map((file) => ({ name: relative(DIST, file), bytes: gzipSync(fs.readFileSync(file), { level: 9 }).length }));
   const first = all.filter(({ name }) => name === "index.html" || page.includes(name));
   const sum = (files) => files.reduce((total, { bytes }) => total + bytes, 0);
   return { first: sum(first), whole: sum(all) };

@@ -1,15 +1,18 @@
 // How the dashboard is built. The first load is one page, one script and one style sheet; charts and the pages that are opened less
 // often are scripts of their own. Nothing is loaded from elsewhere.
 import { defineConfig } from "vite";
+import { licences } from "./licences.mjs";
 
 export default defineConfig({
   root: import.meta.dirname,
   base: "/dashboard/",
+  plugins: [licences()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     outDir: "dist",
     emptyOutDir: true,
-    target: "es2022",
+    // The first that know light-dark() and AbortSignal.any.
+    target: ["chrome123", "firefox124", "safari17.5"],
     // A data: URL of the icon would be text in the script.
     assetsInlineLimit: 0,
     cssCodeSplit: false,

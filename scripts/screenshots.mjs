@@ -1,5 +1,9 @@
-// `npm run screenshots` makes the README's two pictures from the demonstration. With `-- --all FOLDER` it makes pictures of every
-// page, in both themes and at three widths, for a person to look at; `--only log` and `--widths 360,1280` make fewer.
+// `npm run screenshots` makes the README's two pictures from the demonstration.
+//
+//   --all FOLDER      pictures of every page, in both themes and at three widths, for a person to look at
+//   --only NAME       of the pages whose names begin so, and no others
+//   --widths N,N      at these widths: 2560,1280,360
+//   --requests N      how many chats the demonstration has: 2400
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { join } from "node:path";

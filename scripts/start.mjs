@@ -1,5 +1,7 @@
 // `npm start` and `npm run example` in a clone: installs what is missing, builds, and does what `tollgate start` does.
-import { chosen } from "../server/options.mjs";
+// npm start -- --port 8788
+import { opening } from "../server/base.mjs";
+import { chosen, helpOf, OPTIONS } from "../server/options.mjs";
 import { serve } from "../server/start.mjs";
 import { build, ensurePackages } from "./setup.mjs";
 import { main, root } from "./toolchain.mjs";
@@ -9,4 +11,4 @@ await main(import.meta.url, async (args) => {
   if (!options.isBuilt) build();
   ensurePackages();
   process.exit(await serve(options));
-});
+}, (program) => `${opening(program)}\n\n${helpOf(OPTIONS)}`);

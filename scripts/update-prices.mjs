@@ -3,7 +3,8 @@
 // The figures come from the public price table that the Python package litellm carries; pip fetches it, and no code of
 // the package is run. A price is kept where it is one per token, second of audio, call, page, image or character; what
 // depends on a resolution that has no width and height is not. A model that has left the public table keeps the price it
-// had: its logs are still priced.
+// had: its logs are still priced. Beside its price a model has what is known of it: its kind, how long its input and its answer may
+// be, and what it accepts.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -66,6 +67,9 @@ const PER_TOKEN = {
   video_out: "output_cost_per_video_token",
 };
 
+/** What a model accepts beside text, and the public table's names of that. */
+const ACCEPTS = { image: "supports_vision", document: "supports_pdf_input", audio: "supports_audio_input", video: "supports_video_input", tools: "supports_function_calling" };
+
 /** Where one name of theirs holds models of many vendors, whose prices by the token stand under other names as well. */
 const UNITS_ONLY = new Set(["vertex_ai"]);
 
@@ -91,8 +95,8 @@ await main(import.meta.url, ([version]) => {
   say(`${rows.length} prices of ${new Set(rows.map((row) => row.provider)).size} providers, from ${PACKAGE} ${found}; ${kept} of them have left it`);
 });
 
-/** Adds the prices of ours that the public table no longer has, and tells how many these are. */
-function merged(rows, ours) {
+/** Adds the models of ours that the public table no longer has, with all that is known of them, and tells how many these are. */
+export function merged(rows, ours) {
   const known = new Set(rows.map(({ provider, model }) => `${provider} ${model}`));
   const gone = ours.filter(({ provider, model }) => !known.has(`${provider} ${model}`));
   rows.push(...gone);
@@ -100,7 +104,7 @@ function merged(rows, ours) {
   return gone.length;
 }
 
-function priced(table) {
+export function priced(table) {
   const rows = new Map();
   const sized = [];
   for (const [name, entry] of Object.entries(table)) {
@@ -113,7 +117,7 @@ function priced(table) {
     if (!Object.keys(priced).length) continue;
     // The same model under several names of theirs: the first is the plainest.
     const key = `${provider} ${model}`;
-    if (!rows.has(key)) rows.set(key, { provider, model, ...priced });
+    if (!rows.has(key)) rows.set(key, { provider, model, ...facts(entry, model), ...priced });
   }
   for (const [key, { model, name, price }] of sized) {
     const row = rows.get(key) ?? { provider: key.split(" ")[0], model };
@@ -121,6 +125,32 @@ function priced(table) {
     row.images = { ...row.images, [name]: price };
   }
   return [...rows.values()];
+}
+
+/** What is known of a model beside its price. What the public table does not say is left out. */
+export function facts(entry, model) {
+  const accepts = Object.entries(ACCEPTS).filter(([, theirs]) => entry[theirs] === true).map(([name]) => name);
+  const isClaude = model.includes("claude");
+  // Claude's older models were said to have schemas because clients made a tool of them.
+  if (isClaude ? entry.supports_native_structured_output : entry.supports_response_schema) accepts.push("schema");
+  const count = (number) => (Number.isInteger(number) && number > 0 ? number : undefined);
+  return defined({
+    kind: MODES.has(entry.mode) ? entry.mode : isSpeech(entry) ? "audio_speech" : undefined,
+    context: count(entry.max_input_tokens),
+    max_output: entry.mode === "embedding" || entry.mode === "rerank" ? undefined : count(entry.max_output_tokens),
+    accepts: accepts.length ? accepts : undefined,
+    thinking: entry.supports_reasoning ? thinking(entry, model, isClaude) : undefined,
+    sampling: entry.supports_sampling_params === false ? false : undefined,
+  });
+}
+
+/** How a model is told to think: by a number of tokens, by a level, by an effort, or it decides itself. */
+function thinking(entry, model, isClaude) {
+  if (entry.supports_adaptive_thinking) return "adaptive";
+  if (isClaude) return "budget";
+  const [, generation] = model.match(/gemini-(\d+)/) ?? [];
+  if (generation) return Number(generation) >= 3 ? "level" : "budget";
+  return "effort";
 }
 
 /** The price of an image of one size, whose name has the size in it. */
@@ -277,6 +307,7 @@ function written(rows, version) {
     as_of: new Date().toISOString().slice(0, 10),
     source: `the public price table in the Python package ${PACKAGE} ${version}`,
     unit: "US dollars per million tokens; second, search, search_once, request, search_unit, container, page, annotated_page, image and character: per one; us, fast and region: factors",
+    facts: "kind; context and max_output: tokens; accepts: beside text; thinking: how a model is told to think; sampling: false where temperature, top_p and top_k are refused",
   };
   const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(",\n");
   return `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "prices": [\n${lines}\n  ]\n}\n`;

@@ -18,16 +18,31 @@ export function say(line) {
   console.error(`tollgate: ${line}`);
 }
 
-/** Runs `work` when the script is the program itself, and not when another script imports it. */
-export async function main(moduleUrl, work) {
-  if (!process.argv[1] || pathToFileURL(fs.realpathSync(process.argv[1])).href !== moduleUrl) return;
+/**
+ * Runs `work` when the script is the program itself, and not when another script imports it. `--help` prints what `help` gives, which
+ * is the comment that the script begins with unless another is given; null leaves the question to `work`.
+ */
+export async function main(moduleUrl, work, help = opening) {
+  const program = process.argv[1] && fs.realpathSync(process.argv[1]);
+  if (!program || pathToFileURL(program).href !== moduleUrl) return;
+  const args = process.argv.slice(2);
   try {
-    await work(process.argv.slice(2));
+    if (help && args.some((arg) => ["--help", "-h"].includes(arg))) return console.log(help(program));
+    await work(args);
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    console.error(`tollgate: error: ${error.message}`);
+    const isTyped = error.code?.startsWith("ERR_PARSE_ARGS");
+    if (!(error instanceof Failure) && !isTyped) throw error;
+    // Node's own message goes on with how an argument that begins with a dash would be written, which no script here takes.
+    console.error(`tollgate: error: ${isTyped ? `${error.message.split(". ")[0]}. --help says what there is.` : error.message}`);
     process.exitCode = 1;
   }
+}
+
+/** The comment that a script begins with, without its slashes. */
+export function opening(program) {
+  const lines = fs.readFileSync(program, "utf8").replace(/^#!.*\n/, "").split("\n");
+  const end = lines.findIndex((line) => !line.startsWith("//"));
+  return lines.slice(0, end).map((line) => line.replace(/^\/\/ ?/, "")).join("\n");
 }
 
 export function readText(path) {

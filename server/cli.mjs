@@ -8,6 +8,8 @@ const COMMANDS = {
   dev: { about: "wrangler dev: for development only, for it opens a debugger", load: () => import("./dev.mjs") },
   deploy: { about: "migrates the databases at Cloudflare and uploads the Worker", load: () => import("./deploy.mjs") },
   token: { about: "prints the admin token, or makes a token with fewer rights", load: () => import("./token.mjs") },
+  backup: { about: "keeps all data of one moment in one file, also while it serves", load: () => import("./backup.mjs") },
+  restore: { about: "brings a backup back, while nothing serves", load: () => import("./restore.mjs") },
   doctor: { about: "checks Node, port, state, databases and providers, and says what to do", load: () => import("./doctor.mjs") },
 };
 
@@ -28,4 +30,4 @@ await main(import.meta.url, async ([name, ...args]) => {
     return console.log(`usage: tollgate ${name} ${command.USAGE ?? "[OPTIONS]"}\n\n${about[0].toUpperCase()}${about.slice(1)}.${options}${command.MORE ? `\n\n${command.MORE}` : ""}`);
   }
   process.exitCode = await command.run(args);
-});
+}, null);

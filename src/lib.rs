@@ -8,7 +8,6 @@ mod api;
 mod auth;
 mod base;
 mod cache;
-#[allow(dead_code, reason = "the routes that take names of models come next")]
 mod catalogue;
 mod config;
 mod conversation;

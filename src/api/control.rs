@@ -9,8 +9,8 @@ use crate::api::provider_configs::KeyContext;
 pub use crate::api::request::Request;
 use crate::api::shell::Shell;
 use crate::api::{
-    Place, analytics, audit, billing, cache, conversation, costs, datasets, evaluation_types, evaluations, facets,
-    feedback, gateways, log_list, logs, policies, provider_configs, reprices, sessions, storage, tokens, views,
+    Place, analytics, audit, billing, cache, catalogue, conversation, costs, datasets, evaluation_types, evaluations,
+    facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, sessions, storage, tokens, views,
 };
 use crate::auth::caller::Caller;
 use crate::db::databases::Databases;
@@ -237,6 +237,8 @@ async fn dispatched(
             evaluations::verdicts(store, &place, id, query).await.into()
         }
         // Custom providers, and prices.
+        Endpoint::GetCatalogue => catalogue::get(store, account).await.into(),
+        Endpoint::PutCatalogue => catalogue::put(store, account, query, body, actor).await,
         Endpoint::ListCosts => costs::list(store, account, query).await.into(),
         Endpoint::CreateCost => costs::create(store, account, body, new_id, actor, &bounds.costs).await,
         Endpoint::GetCost => costs::get(store, account, id).await.into(),

@@ -4,6 +4,7 @@ pub mod analytics;
 pub mod audit;
 pub mod billing;
 pub mod cache;
+pub mod catalogue;
 pub mod control;
 pub mod conversation;
 mod cost_rates;

@@ -36,7 +36,7 @@ const SUGGESTIONS: usize = 3;
 const MAX_COMPARED: usize = 64;
 
 /// Platforms where a name alone does not say where a request goes: the resource or the region is in the path.
-const NOT_BY_NAME: &[&str] = &["azure-openai", "google-vertex-ai"];
+pub const NOT_BY_NAME: &[&str] = &["aws-bedrock", "azure-openai", "google-vertex-ai"];
 
 /// Finds what a name means: an alias of the gateway, then `{provider}/{model}`, then a name that exactly one provider has
 /// for which there is a key.

@@ -10,6 +10,8 @@ use std::rc::Rc;
 pub struct Line<'a> {
     pub provider: &'a str,
     pub model: &'a str,
+    /// What [`Line::facts`] reads.
+    pub(super) facts: &'a str,
     /// What `pricing/price.rs` reads; empty where no price is known.
     pub rates: &'a str,
 }
@@ -156,15 +158,31 @@ fn undated(name: &str) -> Option<&str> {
 // === impl Line ===
 
 impl<'a> Line<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.splitn(3, '\t');
-        Some(Self { provider: fields.next()?, model: fields.next()?, rates: fields.next()? })
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.splitn(4, '\t');
+        Some(Self { provider: fields.next()?, model: fields.next()?, facts: fields.next()?, rates: fields.next()? })
     }
 }
 
 // === impl Catalogue ===
 
 impl Catalogue {
+    /// A catalogue with an account's own lines, sorted by provider and model.
+    pub fn of(as_of: String, lines: String) -> Self {
+        Self { own: Some(Rc::new(Own { as_of, lines })) }
+    }
+
+    /// What an account's operator has put into it.
+    pub fn own_lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.own.iter().flat_map(|own| own.lines.lines()).filter_map(Line::parse)
+    }
+
+    /// Finds a model by the very name that the table has.
+    pub fn exactly(&self, provider: &str, model: &str) -> Option<Line<'_>> {
+        let own = self.own.as_ref().and_then(|own| searched(&own.lines, provider, model));
+        own.or_else(|| searched(TABLE, provider, model))
+    }
+
     /// Finds a model, as [`built_in`] does. An account's own line comes before the built-in one of the same name.
     pub fn find(&self, provider: &str, model: &str) -> Option<Line<'_>> {
         match &self.own {

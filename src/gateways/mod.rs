@@ -1,5 +1,6 @@
 //! A gateway: its row, its settings, what an isolate remembers of it, and where its logs are.
 
+pub mod catalogue;
 pub mod gateway;
 pub mod settings;
 pub mod shards;

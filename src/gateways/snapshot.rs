@@ -1,9 +1,11 @@
 //! What a proxied request has to know of its gateway and account: read by one statement, and kept in the isolate for some
 //! seconds.
 
+use crate::catalogue::table::Catalogue;
 use crate::credentials::select::StoredKey;
 use crate::credentials::stored;
 use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
+use crate::gateways::catalogue;
 use crate::gateways::gateway::{self, Gateway};
 use crate::policies;
 use crate::policies::decide::Policy;
@@ -22,18 +24,36 @@ pub struct GatewaySnapshot {
     pub prices: Rc<[PriceRule]>,
     /// The policies that are in force.
     pub policies: Rc<[Policy]>,
+    /// The models that the account knows, of this version; 0 stands for the built-in ones alone.
+    pub catalogue: Catalogue,
+    pub catalogue_version: u64,
 }
 
 const POLICIES: &str = "(SELECT json_group_array(json(live)) FROM \
      (SELECT live FROM policies WHERE gateway = gateways.key AND live IS NOT NULL ORDER BY created_at, id))";
 
+/// Reads a gateway, and the account's catalogue with it.
+#[cfg(test)]
 pub async fn read(store: &impl Store, account: &str, id: &str) -> Result<Option<GatewaySnapshot>, StoreError> {
+    let Some(mut snapshot) = read_without_catalogue(store, account, id).await? else { return Ok(None) };
+    (snapshot.catalogue_version, snapshot.catalogue) = catalogue::read(store, account).await?;
+    Ok(Some(snapshot))
+}
+
+/// Reads a gateway, and of the account's catalogue its version only: it is long, and an isolate may have it already.
+pub async fn read_without_catalogue(
+    store: &impl Store,
+    account: &str,
+    id: &str,
+) -> Result<Option<GatewaySnapshot>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies FROM gateways WHERE account_id = ?1 AND id = ?2",
+        "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies, coalesce({}, 0) AS catalogue_version \
+         FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateway::COLUMNS,
         stored::OF_GATEWAY,
         upstream::SELECT,
         rules::select(),
+        catalogue::VERSION,
     );
     store.row::<GatewaySnapshot>(Statement::new(sql, [account.into(), id.into()])).await
 }
@@ -44,12 +64,15 @@ impl FromRow for GatewaySnapshot {
         let custom: String = column(&mut row, "custom")?;
         let prices: String = column(&mut row, "prices")?;
         let policies: String = column(&mut row, "policies")?;
+        let catalogue_version: u64 = column(&mut row, "catalogue_version")?;
         Ok(Self {
             gateway: Gateway::from_row(row)?,
             keys: stored::keys(&keys)?,
             custom: upstream::from_json(&custom),
             prices: rules::from_json(&prices).into(),
             policies: policies::stored::all(&policies).into(),
+            catalogue: Catalogue::default(),
+            catalogue_version,
         })
     }
 }

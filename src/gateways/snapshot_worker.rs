@@ -1,8 +1,10 @@
 //! The settings of gateways, kept in the isolate for a few seconds so that D1 is not asked on every request.
 
 use crate::base::id;
+use crate::catalogue::table::Catalogue;
 use crate::db::audit::Actor;
-use crate::db::store::StoreError;
+use crate::db::store::{Store, StoreError};
+use crate::gateways::catalogue;
 use crate::gateways::gateway::{self, DEFAULT};
 use crate::gateways::shards_worker;
 use crate::gateways::snapshot::{self, GatewaySnapshot};
@@ -23,7 +25,11 @@ struct Entry {
     read_at: u64,
 }
 
+/// An account's own catalogue may have half a megabyte.
+const MAX_CATALOGUES: usize = 8;
+
 thread_local! {
+    static CATALOGUES: RefCell<HashMap<String, (u64, Catalogue)>> = RefCell::new(HashMap::new());
     static CACHE: RefCell<HashMap<String, Entry>> = RefCell::new(HashMap::new());
 }
 
@@ -47,9 +53,9 @@ pub async fn settings(
         return Ok(found.clone());
     }
     let store = runtime.database().within(d1::REQUEST_PATIENCE_MS);
-    let read = match snapshot::read(&store, account, gateway).await {
+    let read = match read(&store, account, gateway).await {
         Ok(None) if is_let_in && gateway == DEFAULT => match create_default(runtime, account).boxed_local().await {
-            Ok(()) => snapshot::read(&store, account, gateway).await,
+            Ok(()) => read(&store, account, gateway).await,
             Err(error) => Err(error),
         },
         read => read,
@@ -66,6 +72,29 @@ pub async fn settings(
         }
         (Err(error), _) => Err(error),
     }
+}
+
+/// Reads a gateway. The account's catalogue is read once for each version of it.
+async fn read(store: &impl Store, account: &str, gateway: &str) -> Result<Option<GatewaySnapshot>, StoreError> {
+    let Some(mut found) = snapshot::read_without_catalogue(store, account, gateway).await? else { return Ok(None) };
+    if found.catalogue_version > 0 {
+        let kept = CATALOGUES.with_borrow(|all| all.get(account).cloned());
+        let (version, own) = match kept.filter(|(version, _)| *version == found.catalogue_version) {
+            Some(kept) => kept,
+            None => {
+                let read = catalogue::read(store, account).boxed_local().await?;
+                CATALOGUES.with_borrow_mut(|all| {
+                    if all.len() >= MAX_CATALOGUES {
+                        all.clear();
+                    }
+                    all.insert(account.to_owned(), read.clone());
+                });
+                read
+            }
+        };
+        (found.catalogue_version, found.catalogue) = (version, own);
+    }
+    Ok(Some(found))
 }
 
 async fn create_default(runtime: &Runtime, account: &str) -> Result<(), StoreError> {

@@ -133,6 +133,8 @@ endpoints! {
     (Endpoint::GetCost, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Read),
     (Endpoint::UpdateCost, "PATCH", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
     (Endpoint::DeleteCost, "DELETE", "/accounts/{account}/ai-gateway/custom-providers/costs/{id}", Admin),
+    (Endpoint::GetCatalogue, "GET", "/accounts/{account}/ai-gateway/catalogue", Read),
+    (Endpoint::PutCatalogue, "PUT", "/accounts/{account}/ai-gateway/catalogue", Admin),
     (Endpoint::ListCustomProviders, "GET", "/accounts/{account}/ai-gateway/custom-providers", Read),
     (Endpoint::CreateCustomProvider, "POST", "/accounts/{account}/ai-gateway/custom-providers", Admin),
     (Endpoint::GetCustomProvider, "GET", "/accounts/{account}/ai-gateway/custom-providers/{id}", Read),

@@ -2,6 +2,7 @@
 //! they make that sum: after a change of prices there are none.
 
 use crate::db::store::{Statement, Store, StoreError, row};
+use crate::gateways::catalogue;
 use crate::logs::reprice::{COLUMNS, Log};
 use crate::pricing::bill::Line;
 use crate::pricing::rates::rounded;
@@ -28,7 +29,8 @@ pub async fn of(first: &impl Store, store: &impl Store, account: &str, id: &str)
         false => None,
     };
     let rules = prices.map(|found| rules::from_json(&found.prices)).unwrap_or_default();
-    Ok(log.lines(&rules).map_or(Value::Null, |lines| lines.iter().map(show).collect()))
+    let (_, catalogue) = catalogue::read(first, account).await?;
+    Ok(log.lines(&catalogue, &rules).map_or(Value::Null, |lines| lines.iter().map(show).collect()))
 }
 
 fn show(line: &Line) -> Value {

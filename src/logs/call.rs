@@ -2,6 +2,7 @@
 
 use crate::Rc;
 use crate::base::mask::Secrets;
+use crate::catalogue::table::Catalogue;
 use crate::limit::estimate;
 use crate::limit::models::Models;
 use crate::limit::spend;
@@ -55,6 +56,8 @@ pub struct Call {
     pub prices: Rc<[PriceRule]>,
     /// The format in which the request came, where it was translated.
     pub translated_from: Option<&'static str>,
+    /// The models that the account knows, with their prices.
+    pub catalogue: Catalogue,
     pub user_agent: Option<String>,
     /// True when the caller proved itself with a token.
     pub authentication: bool,
@@ -202,7 +205,7 @@ impl Call {
 
     fn probable_cost_of(&self, model: Option<&str>) -> Option<u64> {
         let cost = |usage: &Usage| {
-            let quoted = rules::quote(&self.prices, &self.provider, [model, None], usage);
+            let quoted = rules::quote_in(&self.catalogue, &self.prices, &self.provider, [model, None], usage);
             quoted.bill.cost().map(|cost| cost.min(price::MAX_COST))
         };
         // What is paid for by its number is known better than tokens are.

@@ -44,7 +44,7 @@ impl Costed {
             true => unknown("the answer broke off before it told what it used"),
             false => {
                 let models = [facts.model.as_deref(), asked.as_deref()];
-                rules::quote(&call.prices, &call.provider, models, &usage)
+                rules::quote_in(&call.catalogue, &call.prices, &call.provider, models, &usage)
             }
         };
         let by_price = quoted.bill.cost().and_then(|cost| price::bounded(cost).ok());

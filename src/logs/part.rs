@@ -6,6 +6,9 @@ use crate::logs::record::LogRecord;
 use crate::logs::rollup::Tally;
 use crate::logs::stored::Stored;
 
+/// A piece of so many bytes is a value of its own, because a long text is not worth escaping.
+pub const LONG: usize = 8_000;
+
 /// What is written in one transaction.
 #[derive(Clone, Debug)]
 pub struct Group {

@@ -1,10 +1,12 @@
 //! Prices past logs anew, a slice at a time. Each slice is one transaction: the new costs, what was counted, and how far the
 //! job is. It can end at any moment, and the isolate that goes on begins where the last slice ended.
 
+use crate::catalogue::table::Catalogue;
 use crate::db::databases::Databases;
 use crate::db::put_aside::{self, REPRICES};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::whose::Whose;
+use crate::gateways::catalogue;
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use crate::logs::filter::search;
@@ -148,6 +150,7 @@ async fn slice<S: Store>(
     row! {
         struct Prices {
             prices: String,
+            account_id: String,
         }
     }
     let sql = "SELECT id, gateway, query, dry_run, cursor, logs_seen, logs_changed, cost_before, cost_after, created_at \
@@ -162,12 +165,15 @@ async fn slice<S: Store>(
     let Some(job) = jobs.pop() else { return Ok(false) };
     // Prices are read with every slice, so that a rule that is changed meanwhile holds for the rest.
     let prices = rules::select().replace("?1", "gateways.account_id");
-    let prices =
-        Statement::new(format!("SELECT {prices} AS prices FROM gateways WHERE key = ?1"), [job.gateway.into()]);
-    let Some(Prices { prices }) = first.row(prices).await? else {
+    let prices = Statement::new(
+        format!("SELECT {prices} AS prices, account_id FROM gateways WHERE key = ?1"),
+        [job.gateway.into()],
+    );
+    let Some(Prices { prices, account_id }) = first.row(prices).await? else {
         return job.end(store, "the gateway was deleted", now()).await;
     };
     let rules = rules::from_json(&prices);
+    let (_, catalogue) = catalogue::read(first, &account_id).await?;
     let is_list = serde_json::from_str::<Vec<Value>>(&job.query).is_ok();
     let Some(mut selection) = selection(job.gateway, &query(&job.query)).ok().filter(|_| is_list) else {
         return job.end(store, "this version of Tollgate does not understand which logs are meant", now()).await;
@@ -182,7 +188,7 @@ async fn slice<S: Store>(
     let order = selection.in_time(Direction::Ascending);
     let logs: Vec<Log> = store.rows(selection.select(COLUMNS, &format!("ORDER BY {order} LIMIT {limit}"))).await?;
     let next = ahead.next(logs.len() as u64 == slice);
-    job.commit(store, &logs, &next, &rules, now()).await
+    job.commit(store, &logs, &next, (&catalogue, &rules), now()).await
 }
 
 fn ended(id: &str, error: &str, now_ms: u64) -> Statement {
@@ -198,14 +204,14 @@ impl Job {
         store: &impl Store,
         logs: &[Log],
         next: &Next,
-        rules: &[PriceRule],
+        (catalogue, rules): (&Catalogue, &[PriceRule]),
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         let mut changes = Vec::new();
         let mut correction = Correction::default();
         let (mut changed, mut before, mut after) = (self.logs_changed, self.cost_before, self.cost_after);
         for log in logs {
-            let (cost, rule, unknown) = log.priced(rules);
+            let (cost, rule, unknown) = log.priced(catalogue, rules);
             // What an older version took for a cost, and is none, is not in the sums either.
             let [known, new] = [log.cost, cost].map(|cost| cost.and_then(|cost| price::bounded(cost).ok()));
             before += known.unwrap_or(0.0);
@@ -268,7 +274,7 @@ impl Job {
 impl Log {
     /// What the log costs by today's prices, and what says so. It keeps what it has where its caller said the cost, where the
     /// answer came from the cache, and where it is too old to tell.
-    fn priced(&self, rules: &[PriceRule]) -> Priced {
+    fn priced(&self, catalogue: &Catalogue, rules: &[PriceRule]) -> Priced {
         let kept = || (self.cost, self.price_rule.clone(), self.cost_unknown.clone());
         let of_gateway =
             |error: &String| ["client: ", "upstream: ", "gateway: "].iter().any(|layer| error.starts_with(layer));
@@ -279,7 +285,7 @@ impl Log {
         }
         let models = [self.answer_model.as_deref(), self.model.as_deref()];
         let usage = self.usage();
-        let Quote { bill, from } = rules::quote(rules, &self.provider, models, &usage);
+        let Quote { bill, from } = rules::quote_in(catalogue, rules, &self.provider, models, &usage);
         let from_rule = from.as_ref().is_some_and(|from| from.starts_with("rule:"));
         // A log from before does not say whether its cost was the provider's own.
         if self.cached_beside.is_none() && self.cost.is_some() && !(from_rule && bill.unknown.is_none()) {
@@ -294,10 +300,10 @@ impl Log {
     }
 
     /// What the log's cost is made of, if these prices make that cost of it.
-    pub(super) fn lines(&self, rules: &[PriceRule]) -> Option<Vec<Line>> {
+    pub(super) fn lines(&self, catalogue: &Catalogue, rules: &[PriceRule]) -> Option<Vec<Line>> {
         let cost = self.cost.filter(|_| self.custom_cost == 0 && self.cached == 0 && self.usage_of.is_none())?;
         let models = [self.answer_model.as_deref(), self.model.as_deref()];
-        let Quote { bill, from } = rules::quote(rules, &self.provider, models, &self.usage());
+        let Quote { bill, from } = rules::quote_in(catalogue, rules, &self.provider, models, &self.usage());
         let is_same = from == self.price_rule && bill.cost().is_some_and(|now| (now - cost).abs() < 1e-12);
         Some(bill.lines).filter(|lines| is_same && !lines.is_empty())
     }

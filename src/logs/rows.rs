@@ -5,7 +5,7 @@ use crate::db::write_once::{WriteKey, is_new};
 use crate::logs::bodies;
 use crate::logs::metadata;
 use crate::logs::paid_once;
-use crate::logs::part::{Bodies, Entry, Group, Part};
+use crate::logs::part::{Bodies, Entry, Group, LONG, Part};
 use crate::logs::pieces::name::NamingKey;
 use crate::logs::pieces::plan::{Piece, Plan};
 use crate::logs::record::LogRecord;
@@ -16,9 +16,6 @@ use serde_json::{Value, json};
 
 /// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
 pub const MAX_JSON: usize = 1_000_000;
-
-/// A piece of so many bytes is a value of its own, because a long text is not worth escaping.
-const LONG: usize = 8_000;
 
 /// The statements that write a part in one transaction, which has no effect when it is repeated. Logs are left out for which
 /// their gateway has no room.

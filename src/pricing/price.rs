@@ -1,6 +1,6 @@
 //! What an answer cost: its tokens times the model's rates, or what the caller says it costs.
 
-use crate::catalogue::table::{self, Catalogue};
+use crate::catalogue::table::{self, Catalogue, Line};
 use crate::pricing::bill::Bill;
 use crate::pricing::rates::{Rate, Rates};
 use crate::wire::Usage;
@@ -45,7 +45,12 @@ pub fn find_in<'a>(catalogue: &'a Catalogue, provider: &str, model: &str) -> Opt
 
 // === impl Price ===
 
-impl Price<'_> {
+impl<'a> Price<'a> {
+    /// The price that a line has.
+    pub fn of(line: &Line<'a>) -> Self {
+        Self { rates: line.rates, own: None }
+    }
+
     /// The cost of an answer, or `None` where a figure that it depends on is unknown: a cost that leaves something out
     /// would look like a low one.
     #[cfg(test)]
@@ -112,7 +117,8 @@ impl Price<'_> {
         }))
     }
 
-    fn base(&self) -> Rates {
+    /// The usual rates.
+    pub fn base(&self) -> Rates {
         Rates::parse(self.rates.split('\t').next().unwrap_or(""))
     }
 

@@ -1,6 +1,8 @@
 //! Prices that an account sets: which of its rules fits a model, and what an answer costs by it.
 
+#[cfg(test)]
 use crate::catalogue::table::AS_OF;
+use crate::catalogue::table::Catalogue;
 use crate::pricing::bill::{Bill, Line};
 use crate::pricing::price;
 use crate::pricing::rates;
@@ -112,17 +114,29 @@ pub fn find<'a>(rules: &'a [PriceRule], provider: &str, models: [Option<&str>; 2
 
 /// What an answer cost: by an account's rule, the provider itself, or the built-in list. A rule that fits decides alone: where
 /// it lacks a rate, the cost is unknown.
+#[cfg(test)]
 pub fn quote(rules: &[PriceRule], provider: &str, models: [Option<&str>; 2], usage: &Usage) -> Quote {
+    quote_in(&Catalogue::default(), rules, provider, models, usage)
+}
+
+/// The same with the list of an account.
+pub fn quote_in(
+    catalogue: &Catalogue,
+    rules: &[PriceRule],
+    provider: &str,
+    models: [Option<&str>; 2],
+    usage: &Usage,
+) -> Quote {
     if let Some(rule) = find(rules, provider, models) {
         return Quote { bill: rule.bill(usage), from: Some(format!("rule:{}", rule.id)) };
     }
     if let Some(cost) = usage.cost {
         return Quote { bill: Bill::whole(cost, Vec::new()), from: Some("provider".to_owned()) };
     }
-    match models.into_iter().flatten().find_map(|model| price::find(provider, model)) {
+    match models.into_iter().flatten().find_map(|model| price::find_in(catalogue, provider, model)) {
         Some(listed) => {
             let (bill, which) = listed.bill(provider, usage);
-            Quote { bill, from: Some(format!("list:{}{which}", AS_OF)) }
+            Quote { bill, from: Some(format!("list:{}{which}", catalogue.as_of())) }
         }
         None => Quote { bill: Bill::lacking(0.0, "there is no price for this model".to_owned()), from: None },
     }

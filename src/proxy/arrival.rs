@@ -139,6 +139,7 @@ impl Arrival<'_> {
             custom_cost: options.custom_cost,
             prices: Rc::clone(&self.snapshot.prices),
             translated_from: None,
+            catalogue: self.snapshot.catalogue.clone(),
             user_agent: headers.get("user-agent").map(str::to_owned),
             authentication: self.presented.let_in,
             request_content_type: headers.get("content-type").map(str::to_owned),

@@ -18,6 +18,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::failures::{Failed, conclude};
 use crate::proxy::guard::{self, OriginFacts};
 use crate::proxy::limits::Refused;
+use crate::proxy::models::listed_worker;
 use crate::proxy::options::Options;
 use crate::proxy::response;
 use crate::proxy::session::Dialect;
@@ -63,6 +64,9 @@ pub async fn attempt(
             return Some(message_worker::response(&reply));
         }
     };
+    if let Some(reply) = listed_worker::answered(asked, &route, &query, (&snapshot, &presented), runtime) {
+        return Some(message_worker::response(&reply));
+    }
     let client = caller.signal.take().unwrap_or_else(|| asked.request.signal());
 
     let resolved = resolved_worker::resolved(asked, &route, &query, (&snapshot, &presented), runtime).await;

@@ -18,9 +18,9 @@ pub mod guard;
 pub mod handle;
 pub mod limit_checks;
 pub mod limits;
+pub mod models;
 pub mod options;
 pub mod proven;
-#[cfg_attr(not(test), allow(dead_code, reason = "the routes that take names of models come next"))]
 pub mod reach;
 pub mod request_body;
 pub mod response;

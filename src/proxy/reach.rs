@@ -2,7 +2,6 @@
 
 use crate::auth::presented::Presented;
 use crate::catalogue::resolve::{self, Named, Names};
-use crate::catalogue::table::Catalogue;
 use crate::config::isolate_worker::config;
 use crate::credentials::select;
 use crate::gateways::snapshot::GatewaySnapshot;
@@ -58,7 +57,7 @@ impl<'a> Reach<'a> {
         let names = Names {
             aliases: &self.snapshot.gateway.aliases,
             custom: &self.snapshot.custom,
-            catalogue: &Catalogue::default(),
+            catalogue: &self.snapshot.catalogue,
             has_key: &|slug| self.has_key(slug),
         };
         resolve::resolve(model, &names)

@@ -1,6 +1,8 @@
-//! What models can do, as far as a request has to be made for it. The longest prefix of a model's name decides; a model that is not
-//! listed gets what does no harm.
+//! What models can do, as far as a request has to be made for it: what the catalogue says of them. A model that it does not know gets
+//! what does no harm.
 
+use crate::catalogue::facts::{self, Facts};
+use crate::catalogue::table;
 use crate::translate::model::{Effort, Thinking};
 
 /// The smallest budget for thinking that Anthropic's models take.
@@ -29,70 +31,76 @@ pub struct Capabilities {
     pub has_schemas: bool,
 }
 
-const fn row(
-    prefix: &'static str,
-    max_output: u64,
-    thinking: ThinkingForm,
-    refuses_sampling: bool,
-    has_schemas: bool,
-) -> (&'static str, Capabilities) {
-    (prefix, Capabilities { max_output: Some(max_output), thinking, refuses_sampling, has_schemas })
-}
-
-use ThinkingForm::{Adaptive, Budget, Level, None as No};
-
-const MODELS: &[(&str, Capabilities)] = &[
-    row("claude-opus-5", 128_000, Adaptive, true, true),
-    row("claude-sonnet-5", 128_000, Adaptive, true, true),
-    row("claude-fable-5", 128_000, Adaptive, true, true),
-    row("claude-opus-4-8", 128_000, Adaptive, true, true),
-    row("claude-opus-4-7", 128_000, Adaptive, true, true),
-    row("claude-opus-4-6", 128_000, Adaptive, false, true),
-    row("claude-sonnet-4-6", 128_000, Adaptive, false, true),
-    row("claude-opus-4-5", 64_000, Budget, false, true),
-    row("claude-sonnet-4-5", 64_000, Budget, false, true),
-    row("claude-haiku-4-5", 64_000, Budget, false, true),
-    row("claude-opus-4-1", 32_000, Budget, false, true),
-    row("claude-opus-4", 32_000, Budget, false, false),
-    row("claude-sonnet-4", 64_000, Budget, false, false),
-    row("claude-3-7-sonnet", 64_000, Budget, false, false),
-    row("claude-3-5", 8_192, No, false, false),
-    row("claude-3", 4_096, No, false, false),
-    row("gemini-3", 65_536, Level, false, true),
-    row("gemini-2.5", 65_536, Budget, false, true),
-    row("gemini-2.0", 8_192, No, false, true),
-    row("gpt-4.1", 32_768, No, false, true),
-    row("gpt-4o", 16_384, No, false, true),
-    row("gpt-4-turbo", 4_096, No, false, false),
-    row("gpt-3.5", 4_096, No, false, false),
-    row("gpt-5", 128_000, Level, true, true),
-    row("o1", 100_000, Level, true, true),
-    row("o3", 100_000, Level, true, true),
-    row("o4", 100_000, Level, true, true),
-];
-
 /// Families whose servers take `reasoning_effort` beside OpenAI's own.
 const TAKE_EFFORT: &[&str] = &["gpt-oss", "gpt-6", "grok-3-mini", "gemini-2.5", "gemini-3"];
 
 /// Families that want to see in a later turn what they thought before a call.
 const WANT_THOUGHTS: &[&str] = &["deepseek", "kimi", "glm", "minimax"];
 
-/// What is assumed of a model that the table does not know.
+/// What is assumed of a model that the catalogue does not know.
 const UNKNOWN: Capabilities =
     Capabilities { max_output: None, thinking: ThinkingForm::None, refuses_sampling: false, has_schemas: false };
 
+/// What is assumed of Gemini's models from the third generation on that the catalogue does not know.
+const NEW_GEMINI: Capabilities = Capabilities {
+    max_output: Some(65_536),
+    thinking: ThinkingForm::Level,
+    refuses_sampling: false,
+    has_schemas: true,
+};
+
+/// The same of OpenAI's models that think.
+const NEW_OPENAI: Capabilities = Capabilities {
+    max_output: Some(100_000),
+    thinking: ThinkingForm::Level,
+    refuses_sampling: true,
+    has_schemas: true,
+};
+
 /// What a model can do, by its name with or without what Bedrock and routers put before it.
 pub fn of(model: &str) -> Capabilities {
-    let name = ["claude-", "gemini-"].iter().find_map(|family| model.find(family).and_then(|at| model.get(at..)));
-    let name = match name {
-        Some(name) if name.starts_with("claude-") => {
-            name.replace("4.", "4-").replace("3.7", "3-7").replace("3.5", "3-5")
+    let model = model.to_ascii_lowercase();
+    let of_family = |family| model.find(family).and_then(|at| model.get(at..));
+    if let Some(name) = of_family("claude-") {
+        let known = shortened(&name.replace('.', "-"), |name| facts("anthropic", name));
+        return known.map_or(UNKNOWN, |facts| Capabilities::of(&facts));
+    }
+    if let Some(name) = of_family("gemini-") {
+        let known = shortened(name, |name| facts("google-ai-studio", name));
+        let generation =
+            name.strip_prefix("gemini-").and_then(|rest| rest.split(['.', '-']).next()?.parse::<u32>().ok());
+        let new = if generation.is_some_and(|generation| generation >= 3) { NEW_GEMINI } else { UNKNOWN };
+        return known.map_or(new, |facts| Capabilities::of(&facts));
+    }
+    let known = facts("openai", bare(&model)).or_else(|| facts("aws-bedrock", &model));
+    let known = known.map(|facts| Capabilities::of(&facts));
+    if is_openai_reasoning(&model) {
+        let max_output = known.and_then(|known| known.max_output).or(NEW_OPENAI.max_output);
+        return Capabilities { max_output, ..NEW_OPENAI };
+    }
+    known.unwrap_or(UNKNOWN)
+}
+
+fn facts(provider: &str, name: &str) -> Option<Facts<'static>> {
+    let facts = table::built_in(provider, name)?.facts();
+    facts.kind.map(|_| facts)
+}
+
+/// Looks for a name, and then for what is left of it without its last words: `-v1:0`, `-preview-09-2025`. A single digit is the version
+/// of another model.
+fn shortened<'a>(name: &str, find: impl Fn(&str) -> Option<Facts<'a>>) -> Option<Facts<'a>> {
+    let mut name = name.split([':', '@']).next().unwrap_or(name);
+    loop {
+        if let Some(found) = find(name) {
+            return Some(found);
         }
-        Some(name) => name.to_owned(),
-        None => bare(model).to_owned(),
-    };
-    let known = MODELS.iter().filter(|(prefix, _)| name.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
-    known.map_or(UNKNOWN, |(_, capabilities)| *capabilities)
+        let (before, last) = name.rsplit_once('-')?;
+        let is_version = last.len() == 1 && last.bytes().all(|byte| byte.is_ascii_digit());
+        if is_version || !before.contains('-') {
+            return None;
+        }
+        name = before;
+    }
 }
 
 /// A model's name without what routers put before it.
@@ -142,6 +150,24 @@ pub fn openai_effort(model: &str, thinking: Thinking) -> Option<&'static str> {
     })
 }
 
+// === impl Capabilities ===
+
+impl Capabilities {
+    fn of(facts: &Facts<'_>) -> Self {
+        Self {
+            max_output: facts.max_output,
+            thinking: match facts.thinking() {
+                Some(facts::Thinking::Budget) => ThinkingForm::Budget,
+                Some(facts::Thinking::Adaptive) => ThinkingForm::Adaptive,
+                Some(facts::Thinking::Level) => ThinkingForm::Level,
+                Some(facts::Thinking::Effort) | None => ThinkingForm::None,
+            },
+            refuses_sampling: facts.refuses_sampling(),
+            has_schemas: facts.accepts("schema"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,10 +178,24 @@ mod tests {
         {
             assert_eq!(of(name).max_output, Some(64_000), "{name}");
         }
-        assert_eq!(of("gemini-2.5-flash").thinking, Budget);
-        assert_eq!(of("claude-opus-5").thinking, Adaptive);
+        assert_eq!(of("gemini-2.5-flash").thinking, ThinkingForm::Budget);
+        assert_eq!(of("models/gemini-3.5-flash").thinking, ThinkingForm::Level);
+        assert_eq!(of("claude-opus-5").thinking, ThinkingForm::Adaptive);
+        let bounds = ["claude-opus-4-1-20250805", "claude-3-7-sonnet-20250219"].map(|name| of(name).max_output);
+        assert_eq!(bounds, [Some(32_000), Some(64_000)]);
+        assert_eq!((of("claude-opus-4-20250514").has_schemas, of("claude-opus-4-1").has_schemas), (false, true));
+        assert!(of("claude-opus-4-8").refuses_sampling && !of("claude-sonnet-4-6").refuses_sampling);
+        assert_eq!((of("gpt-5").max_output, of("gpt-5").refuses_sampling), (Some(128_000), true));
         assert_eq!(of("openai/gpt-4.1-mini").max_output, Some(32_768));
         assert_eq!(of("llama-3"), UNKNOWN);
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_gets_what_does_no_harm() {
+        for name in ["", "never-heard-of", "claude-opus-4-9", "claude-opus-77", "gemini-1.0-ultra"] {
+            assert_eq!(of(name), UNKNOWN, "{name}");
+        }
+        assert_eq!((of("gemini-9.5-ultra"), of("gpt-6-never")), (NEW_GEMINI, NEW_OPENAI));
     }
 
     #[test]

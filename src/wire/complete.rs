@@ -53,7 +53,7 @@ fn is_last(data: &[u8]) -> bool {
         return true;
     }
     let mut last = false;
-    places::read(data, event, |event| last = ends(&event));
+    places::read(data, event, &mut |event| last = ends(&event));
     last
 }
 

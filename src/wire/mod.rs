@@ -100,7 +100,7 @@ const OUTPUT: &[u8] = b"output";
 
 impl Reader {
     fn document(&mut self, body: &[u8], place: Place) {
-        places::read(body, answer::answer, |node| self.facts.take(&node, place));
+        places::read(body, answer::answer, &mut |node| self.facts.take(&node, place));
     }
 
     /// Most events of a stream hold a few words of text; reading them all takes three times as long as looking through them.

@@ -44,9 +44,9 @@ const MAX_LIST: usize = 1_024;
 
 /// Hands the object that a document is to `take`, or the objects of the list that it is, one by one: those of a list that
 /// broke off are complete in themselves. A document that is no JSON to its end says nothing.
-pub fn read<'a>(document: &'a [u8], shape: Shape, mut take: impl FnMut(Node<'a>)) {
+pub fn read<'a>(document: &'a [u8], shape: Shape, take: &mut dyn FnMut(Node<'a>)) {
     let mut deserializer = serde_json::Deserializer::from_slice(document);
-    let found = deserializer.deserialize_any(Top { shape, take: &mut take });
+    let found = deserializer.deserialize_any(Top { shape, take: &mut *take });
     if let Ok(Some(node)) = found
         && deserializer.end().is_ok()
     {
@@ -131,12 +131,12 @@ impl<'a> Node<'a> {
 }
 
 /// The whole document.
-struct Top<'t, F> {
+struct Top<'t, 'de> {
     shape: Shape,
-    take: &'t mut F,
+    take: &'t mut dyn FnMut(Node<'de>),
 }
 
-impl<'de, F: FnMut(Node<'de>)> Visitor<'de> for Top<'_, F> {
+impl<'de> Visitor<'de> for Top<'_, 'de> {
     type Value = Option<Node<'de>>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

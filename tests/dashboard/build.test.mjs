@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { buildDashboard, DIST, forbiddenLines, sizes } from "../../dashboard/build.mjs";
+import { LICENCES } from "../../dashboard/licences.mjs";
 
 test("D4 the first page is at most 60 KB compressed, in three requests, and all from here", () => {
   buildDashboard();
@@ -16,6 +17,14 @@ test("D4 the first page is at most 60 KB compressed, in three requests, and all 
   assert.equal(loaded.filter((url) => /\.(js|css)$/.test(url)).length, 2);
   for (const url of loaded) assert.match(url, /^\/dashboard\/assets\/[\w-]+\.(js|css|svg)$/);
   assert.ok(!/<script(?![^>]*\bsrc=)|\bstyle=|\son\w+=/.test(page), "nothing that the page's policy refuses");
+});
+
+test("the licences of all packages in the bundle are among its files", () => {
+  buildDashboard();
+  const text = readFileSync(join(DIST, LICENCES), "utf8");
+  const named = [...text.matchAll(/^(\S+) \d+\.\d+\.\d+ \(MIT\)$/gm)].map(([, name]) => name);
+  assert.deepEqual(named, ["@preact/signals", "@preact/signals-core", "preact", "uplot"]);
+  assert.equal(text.match(/Permission is hereby granted/g).length, named.length);
 });
 
 test("what makes text into a page or a program is found in the sources, and is not there", () => {

@@ -135,9 +135,9 @@ export class Served extends Gateway {
     return [...inet, ...unix];
   }
 
-  /** What the local database answers, by wrangler, while the server does not run. */
-  sql(command) {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, "node_modules/wrangler/bin/wrangler.js"), "d1", "execute", "DB", "--local", "--json", "--config", this.path("wrangler.toml"), "--persist-to", this.path(".wrangler/state"), "--command", command], { encoding: "utf8", env: { ...process.env, WRANGLER_SEND_METRICS: "false" } });
+  /** What the local database of a state answers, by wrangler, while the server does not run. */
+  sql(command, state = this.path(".wrangler/state")) {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, "node_modules/wrangler/bin/wrangler.js"), "d1", "execute", "DB", "--local", "--json", "--config", this.path("wrangler.toml"), "--persist-to", state, "--command", command], { encoding: "utf8", env: { ...process.env, WRANGLER_SEND_METRICS: "false" } });
     assert.equal(status, 0, stdout + stderr);
     return JSON.parse(stdout)[0].results;
   }

@@ -30,6 +30,12 @@ export function explain(error: unknown): Words {
   return { title: "Tollgate refused this", text: message };
 }
 
+/** The same in one line. */
+export function said(error: unknown): string {
+  const { title, text } = explain(error);
+  return `${title}. ${text}`;
+}
+
 export function sentence(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }

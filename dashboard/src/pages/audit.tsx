@@ -1,14 +1,12 @@
 // Who changed what.
-import { useEffect } from "preact/hooks";
 import { integer, visible } from "../core/format.ts";
 import { accountPath, api, queryOf } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { query, setQuery } from "../state/router.ts";
 import type { Audit } from "../state/types.ts";
-import { Button, Empty, Loaded, PageHead, Time } from "../ui/kit.tsx";
+import { Button, Empty, Loaded, PageHead, Table, Time } from "../ui/kit.tsx";
 
 export function AuditPage() {
-  useEffect(() => void (document.title = "Audit trail · Tollgate"), []);
   const page = Math.max(1, Number(query.value.get("page")) || 1);
   const list = useResource(`audit ${page}`, (signal) => api<Audit[]>(accountPath(`/audit${queryOf({ page, per_page: 50 })}`), { signal }));
   return (
@@ -21,23 +19,19 @@ export function AuditPage() {
               <Empty title="Nothing was changed yet" />
             ) : (
               <>
-                <div class="panel scroll-x" tabIndex={0} role="group" aria-label="Changes">
-                  <table class="plain-table">
-                    <thead><tr><th>Time</th><th>Who</th><th>What</th><th>Gateway</th><th>Target</th><th>Fields</th></tr></thead>
-                    <tbody>
-                      {all.map((row) => (
-                        <tr key={row.id}>
-                          <td class="nowrap"><Time at={row.at} /></td>
-                          <td>{visible(row.actor)}</td>
-                          <td>{row.action}</td>
-                          <td>{row.gateway_id ?? ""}</td>
-                          <td><code>{visible(row.target)}</code></td>
-                          <td class="note">{row.fields.join(", ")}</td>
-                        </tr>
-                      ))}
-                    </tbody>
-                  </table>
-                </div>
+                <Table
+                  label="Changes"
+                  boxed
+                  rows={all}
+                  columns={[
+                    ["Time", ({ at }) => <Time at={at} />, "nowrap"],
+                    ["Who", ({ actor }) => visible(actor)],
+                    ["What", ({ action }) => action],
+                    ["Gateway", ({ gateway_id }) => gateway_id ?? ""],
+                    ["Target", ({ target }) => <code>{visible(target)}</code>],
+                    ["Fields", ({ fields }) => <span class="note">{fields.join(", ")}</span>],
+                  ]}
+                />
                 <div class="pager">
                   <Button icon="left" disabled={page === 1} onClick={() => setQuery({ page: page === 2 ? null : String(page - 1) })}>Newer</Button>
                   <Button disabled={page * 50 >= (info?.total_count ?? 0)} onClick={() => setQuery({ page: String(page + 1) })}>Older</Button>

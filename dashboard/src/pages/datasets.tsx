@@ -1,34 +1,23 @@
 // Datasets: stored filters. What they match now is what an evaluation made now would measure.
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { describe, encode, fromApi, type ApiFilter } from "../core/filters.ts";
-import { integer } from "../core/format.ts";
+import { integer, visible } from "../core/format.ts";
 import { explain } from "../core/words.ts";
 import { api, gatewayPath, queryOf } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
-import { linkTo, place } from "../state/router.ts";
+import { linkTo } from "../state/router.ts";
 import { may } from "../state/session.ts";
-import { toast } from "../state/toasts.ts";
+import { attempt } from "../state/toasts.ts";
 import type { Dataset, Log } from "../state/types.ts";
-import { Button, Empty, Loaded, PageHead, Time } from "../ui/kit.tsx";
+import { Button, Empty, Loaded, PageHead, Table, Time } from "../ui/kit.tsx";
 
 export function isSimple(filter: ApiFilter): boolean {
   return typeof filter.key === "string" && typeof filter.operator === "string";
 }
 
 export function DatasetsPage() {
-  const { account, gateway } = place.value;
-  useEffect(() => void (document.title = `Datasets · ${account}/${gateway} · Tollgate`), []);
   const datasets = useResource("datasets", (signal) => api<Dataset[]>(gatewayPath("/datasets?per_page=100"), { signal }));
-  const remove = async (dataset: Dataset) => {
-    if (!window.confirm(`Delete the dataset “${dataset.name}”? Its logs stay, and so do evaluations that were made of it.`)) return;
-    try {
-      await api(gatewayPath(`/datasets/${dataset.id}`), { method: "DELETE" });
-      datasets.reload();
-    } catch (error) {
-      toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
-    }
-  };
+  const remove = (dataset: Dataset) => window.confirm(`Delete the dataset “${dataset.name}”? Its logs stay, and so do evaluations that were made of it.`) && void attempt(() => api(gatewayPath(`/datasets/${dataset.id}`), { method: "DELETE" }), datasets.reload);
   return (
     <>
       <PageHead title="Datasets" note="Stored filters of logs">
@@ -40,26 +29,18 @@ export function DatasetsPage() {
             all.length === 0 ? (
               <Empty title="No datasets yet"><p>Filter the <a href={linkTo("logs")}>logs</a>, then “Save as dataset”.</p></Empty>
             ) : (
-              <div class="panel scroll-x" tabIndex={0} role="group" aria-label="Datasets">
-                <table class="plain-table">
-                  <thead><tr><th>Name</th><th>Filters</th><th class="right">Matches now</th><th>Changed</th><th><span class="read-only">Actions</span></th></tr></thead>
-                  <tbody>
-                    {all.map((dataset) => (
-                      <tr key={dataset.id}>
-                        <td>{dataset.filters.every(isSimple) ? <a href={linkTo("logs", { since: "all", f: dataset.filters.map(fromApi).map(encode) })}>{dataset.name}</a> : dataset.name}{!dataset.enable && <span class="note"> off</span>}</td>
-                        <td>{dataset.filters.length === 0 ? <span class="faint">all logs</span> : dataset.filters.map((filter, at) => <span key={at} class="tag">{isSimple(filter) ? describe(fromApi(filter)).slice(0, 120) : JSON.stringify(filter).slice(0, 120)}</span>)}</td>
-                        <td class="right"><Count filters={dataset.filters} id={dataset.id} /></td>
-                        <td class="nowrap"><Time at={dataset.modified_at} relative /></td>
-                        <td class="actions">
-                          {may("edit") && <a class="button quiet" href={linkTo("evaluations", { new: dataset.id })}>Evaluate</a>}
-                          {may("edit") && <a class="button quiet" href={linkTo("review", { dataset: dataset.id })}>Review</a>}
-                          {may("edit") && <Button kind="quiet" class="danger" onClick={() => void remove(dataset)}>Delete</Button>}
-                        </td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <Table
+                label="Datasets"
+                boxed
+                rows={all}
+                columns={[
+                  ["Name", ({ name, filters, enable }) => <>{filters.every(isSimple) ? <a href={linkTo("logs", { since: "all", f: filters.map(fromApi).map(encode) })}>{visible(name)}</a> : visible(name)}{!enable && <span class="note"> off</span>}</>],
+                  ["Filters", ({ filters }) => (filters.length === 0 ? <span class="faint">all logs</span> : filters.map((filter, at) => <span key={at} class="tag">{(isSimple(filter) ? describe(fromApi(filter)) : JSON.stringify(filter)).slice(0, 120)}</span>))],
+                  ["Matches now", ({ filters, id }) => <Count filters={filters} id={id} />, "right"],
+                  ["Changed", ({ modified_at }) => <Time at={modified_at} relative />, "nowrap"],
+                  ["Actions", (dataset) => may("edit") && <><a class="button quiet" href={linkTo("evaluations", { new: dataset.id })}>Evaluate</a><a class="button quiet" href={linkTo("review", { dataset: dataset.id })}>Review</a><Button kind="quiet" class="danger" onClick={() => remove(dataset)}>Delete</Button></>, "actions"],
+                ]}
+              />
             )
           }
         </Loaded>

@@ -2,14 +2,15 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { cost, duration, integer, plural, UNKNOWN, visible } from "../core/format.ts";
-import { explain, messageFor } from "../core/words.ts";
+import { messageFor, said } from "../core/words.ts";
 import { accountPath, api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { go, linkTo, pathTo, place, query, setQuery } from "../state/router.ts";
 import { may } from "../state/session.ts";
-import { toast } from "../state/toasts.ts";
+import { attempt } from "../state/toasts.ts";
 import type { Dataset, Evaluation, EvaluationResult, Verdict } from "../state/types.ts";
-import { Button, Dialog, Empty, Field, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
+import { CheckOf } from "../ui/form_dialog.tsx";
+import { bound, Button, type Column, Dialog, Empty, Field, Loaded, PageHead, Panel, Table, Time } from "../ui/kit.tsx";
 
 /** How often one that is running is looked at, which also moves it on. */
 const LOOK_MS = 2000;
@@ -65,23 +66,19 @@ function EvaluationList() {
             all.length === 0 ? (
               <Empty title="No evaluations yet"><p>An evaluation measures the logs of a <a href={linkTo("datasets")}>dataset</a>: cost, speed, what people thought, whether answers pass tests, what a model says of them.</p></Empty>
             ) : (
-              <div class="panel scroll-x" tabIndex={0} role="group" aria-label="Evaluations">
-                <table class="plain-table">
-                  <thead><tr><th><span class="read-only">Compare</span></th><th>Name</th><th>State</th><th class="right">Logs</th><th>Values</th><th>Made</th></tr></thead>
-                  <tbody>
-                    {all.map((evaluation) => (
-                      <tr key={evaluation.id}>
-                        <td><input type="checkbox" aria-label={`Compare ${evaluation.name}`} checked={chosen.value.includes(evaluation.id)} onChange={() => toggle(evaluation.id)} /></td>
-                        <td><a href={linkTo("evaluations", { id: evaluation.id })}>{visible(evaluation.name)}</a></td>
-                        <td class="nowrap"><Progress evaluation={evaluation} /></td>
-                        <td class="right">{integer(evaluation.total_logs)}</td>
-                        <td>{evaluation.results.slice(0, 4).map((one) => <span key={one.id} class="tag"><b>{one.evaluation_type_id}</b> {one.status === 2 ? measured(one) : UNKNOWN}</span>)}{evaluation.results.length > 4 && <span class="note"> +{evaluation.results.length - 4}</span>}</td>
-                        <td class="nowrap"><Time at={evaluation.created_at} relative /></td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <Table
+                label="Evaluations"
+                boxed
+                rows={all}
+                columns={[
+                  [<span class="read-only">Compare</span>, ({ id, name }) => <input type="checkbox" aria-label={`Compare ${name}`} checked={chosen.value.includes(id)} onChange={() => toggle(id)} />],
+                  ["Name", ({ id, name }) => <a href={linkTo("evaluations", { id })}>{visible(name)}</a>],
+                  ["State", (evaluation) => <Progress evaluation={evaluation} />, "nowrap"],
+                  ["Logs", ({ total_logs }) => integer(total_logs), "right"],
+                  ["Values", ({ results }) => <>{results.slice(0, 4).map((one) => <span key={one.id} class="tag"><b>{one.evaluation_type_id}</b> {one.status === 2 ? measured(one) : UNKNOWN}</span>)}{results.length > 4 && <span class="note"> +{results.length - 4}</span>}</>],
+                  ["Made", ({ created_at }) => <Time at={created_at} relative />, "nowrap"],
+                ]}
+              />
             )
           }
         </Loaded>
@@ -100,7 +97,6 @@ function NewEvaluation({ preset, close }: { preset: string; close: () => void })
   const chosen = useSignal<string[]>(preset ? [preset] : []);
   const measures = useSignal<string[]>(["cost", "speed", "human_feedback"]);
   const error = useSignal<unknown>(null);
-  const toggle = (list: typeof chosen, id: string) => (list.value = list.value.includes(id) ? list.value.filter((other) => other !== id) : [...list.value, id]);
   const needsSettings = measures.value.some((id) => /^(llm_judge|answer_matches|json_valid)/.test(id));
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -119,30 +115,30 @@ function NewEvaluation({ preset, close }: { preset: string; close: () => void })
     }
   };
   const wrong = (field: string) => (error.value ? messageFor(error.value, field) : undefined);
-  const other = error.value && !["name", "dataset_ids", "evaluation_type_ids", "group_by", "settings"].some(wrong) ? explain(error.value) : null;
+  const other = error.value && !["name", "dataset_ids", "evaluation_type_ids", "group_by", "settings"].some(wrong) ? said(error.value) : null;
   return (
     <Dialog title="New evaluation" onClose={close}>
       <form class="form" onSubmit={(event) => void submit(event)}>
-        <Field label="Name" error={wrong("name")}>{(id, about) => <input id={id} aria-describedby={about} required maxLength={200} value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />}</Field>
+        <Field label="Name" error={wrong("name")}>{(id, about) => <input id={id} aria-describedby={about} required maxLength={200} {...bound(name)} />}</Field>
         <fieldset>
           <legend>Datasets</legend>
           {wrong("dataset_ids") && <p class="field-error">{wrong("dataset_ids")}</p>}
           <Loaded of={datasets} lines={2}>
-            {(all) => all.length === 0 ? <p class="note">There are none. Filter the logs and save the filters as a dataset.</p> : <>{all.map(({ id, name: label }) => <label key={id} class="check"><input type="checkbox" checked={chosen.value.includes(id)} onChange={() => toggle(chosen, id)} /> {label}</label>)}</>}
+            {(all) => all.length === 0 ? <p class="note">There are none. Filter the logs and save the filters as a dataset.</p> : <>{all.map(({ id, name: label }) => <CheckOf key={id} of={chosen} id={id}>{label}</CheckOf>)}</>}
           </Loaded>
         </fieldset>
         <fieldset>
           <legend>What is measured</legend>
           {wrong("evaluation_type_ids") && <p class="field-error">{wrong("evaluation_type_ids")}</p>}
           <Loaded of={types} lines={4}>
-            {(all) => <div class="check-grid">{all.map(({ id, description }) => <label key={id} class="check" title={description}><input type="checkbox" checked={measures.value.includes(id)} onChange={() => toggle(measures, id)} /> {id}</label>)}</div>}
+            {(all) => <div class="check-grid">{all.map(({ id, description }) => <CheckOf key={id} of={measures} id={id} title={description}>{id}</CheckOf>)}</div>}
           </Loaded>
         </fieldset>
-        <Field label="Group by" error={wrong("group_by")} help="model, provider or metadata.name; empty for no groups">{(id, about) => <input id={id} aria-describedby={about} value={groupBy.value} onInput={(event) => (groupBy.value = event.currentTarget.value)} />}</Field>
+        <Field label="Group by" error={wrong("group_by")} help="model, provider or metadata.name; empty for no groups">{(id, about) => <input id={id} aria-describedby={about} {...bound(groupBy)} />}</Field>
         {(needsSettings || wrong("settings")) && (
-          <Field label="Settings of the tests" error={wrong("settings")} help="JSON, by the test's name">{(id, about) => <textarea id={id} aria-describedby={about} class="code" rows={6} spellcheck={false} placeholder={'{"llm_judge": {"prompt": "Is this polite?\\n{{output}}", "provider": "openai", "model": "gpt-4o-mini", "verdict": "boolean"}}'} value={settings.value} onInput={(event) => (settings.value = event.currentTarget.value)} />}</Field>
+          <Field label="Settings of the tests" error={wrong("settings")} help="JSON, by the test's name">{(id, about) => <textarea id={id} aria-describedby={about} class="code" rows={6} spellcheck={false} placeholder={'{"llm_judge": {"prompt": "Is this polite?\\n{{output}}", "provider": "openai", "model": "gpt-4o-mini", "verdict": "boolean"}}'} {...bound(settings)} />}</Field>
         )}
-        {other && <p class="field-error">{other.title}. {other.text}</p>}
+        {other && <p class="field-error" role="alert">{other}</p>}
         <Button kind="main" type="submit" disabled={chosen.value.length === 0 || measures.value.length === 0}>Measure</Button>
       </form>
     </Dialog>
@@ -157,15 +153,7 @@ function OneEvaluation({ id }: { id: string }) {
     const timer = setInterval(() => document.visibilityState === "visible" && evaluation.reload(), LOOK_MS);
     return () => clearInterval(timer);
   }, [isRunning]);
-  const remove = async () => {
-    if (!window.confirm("Delete this evaluation and its verdicts?")) return;
-    try {
-      await api(gatewayPath(`/evaluations/${id}`), { method: "DELETE" });
-      go(linkTo("evaluations"));
-    } catch (error) {
-      toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
-    }
-  };
+  const remove = () => window.confirm("Delete this evaluation and its verdicts?") && void attempt(() => api(gatewayPath(`/evaluations/${id}`), { method: "DELETE" }), () => go(linkTo("evaluations")));
   return (
     <Loaded of={evaluation} lines={8}>
       {(value) => (
@@ -175,7 +163,7 @@ function OneEvaluation({ id }: { id: string }) {
             <h1>{visible(value.name)}</h1>
             <span class="note">{plural(value.total_logs, "log")} of {value.datasets.map(({ name }) => name).join(", ")} · <Time at={value.created_at} full /></span>
             <Progress evaluation={value} />
-            {may("edit") && <div class="actions"><Button kind="quiet" class="danger" onClick={() => void remove()}>Delete</Button></div>}
+            {may("edit") && <div class="actions"><Button kind="quiet" class="danger" onClick={remove}>Delete</Button></div>}
           </div>
           <div class="page">
             <div class="panel scroll-x" tabIndex={0} role="group" aria-label="Results">
@@ -237,22 +225,21 @@ function Verdicts({ id, types }: { id: string; types: string[] }) {
       <Loaded of={list} lines={4}>
         {({ result: all, result_info: info }) => {
           const shown = failing ? all.filter(({ verdict }) => verdict === 0 || verdict === null) : all;
-          if (shown.length === 0) return <Empty title="No verdicts here" />;
+          if (all.length === 0) return <Empty title="No verdicts here" />;
           return (
             <>
-              <table class="plain-table">
-                <thead><tr><th>Log</th><th>Measure</th><th class="right">Verdict</th><th>Reason</th></tr></thead>
-                <tbody>
-                  {shown.map((one) => (
-                    <tr key={`${one.log_id} ${one.evaluation_type_id}`}>
-                      <td><a href={pathTo("logs", one.log_id)}><code>{one.log_id.slice(-8)}</code></a></td>
-                      <td>{one.evaluation_type_id}</td>
-                      <td class="right">{one.verdict ?? UNKNOWN}</td>
-                      <td>{visible((one.reason ?? "").slice(0, 600))}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+              {shown.length === 0 && <Empty title="None of these failed" />}
+              <Table
+                label="Verdicts"
+                rows={shown}
+                columns={[
+                  ["Log", ({ log_id }) => <a href={pathTo("logs", log_id)}><code>{log_id.slice(-8)}</code></a>],
+                  ["Measure", (one) => one.evaluation_type_id],
+                  ["Verdict", ({ verdict }) => verdict ?? UNKNOWN, "right"],
+                  ["Reason", ({ reason }) => visible((reason ?? "").slice(0, 600))],
+                ]}
+              />
+              {failing && (info?.total_count ?? 0) > 50 && <p class="note panel-body">Of the 50 verdicts on this page.</p>}
               {((info?.total_count ?? 0) > 50) && (
                 <div class="pager">
                   <Button disabled={page === 1} onClick={() => setQuery({ page: String(page - 1) })}>Before</Button>
@@ -280,23 +267,23 @@ function Compare({ ids }: { ids: string }) {
       <div class="page">
         <Loaded of={compared} lines={6}>
           {({ evaluations, figures }) => (
-            <div class="panel scroll-x" tabIndex={0} role="group" aria-label="Comparison">
-              <table class="plain-table">
-                <thead><tr><th>Measure</th>{evaluations.map(({ id, name }) => <th key={id} class="right"><a href={pathTo("evaluations", id)}>{visible(name)}</a></th>)}</tr></thead>
-                <tbody>
-                  <tr><td>logs</td>{evaluations.map(({ id, total_logs }) => <td key={id} class="right">{integer(total_logs)}</td>)}</tr>
-                  {figures.map(({ evaluation_type_id: type, unit, values }) => (
-                    <tr key={type}>
-                      <td>{type}</td>
-                      {evaluations.map(({ id }) => {
-                        const value = values.find(({ evaluation_id }) => evaluation_id === id);
-                        return <td key={id} class="right">{value?.result ? measured({ result: value.result, unit }) : UNKNOWN}{value?.confidence_interval && <div class="note">{interval(value.confidence_interval)}</div>}</td>;
-                      })}
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table
+              label="Comparison"
+              boxed
+              rows={[null, ...figures]}
+              columns={[
+                ["Measure", (one) => one?.evaluation_type_id ?? "logs"],
+                ...evaluations.map(({ id, name, total_logs }): Column<Comparison["figures"][number] | null> => [
+                  <a href={pathTo("evaluations", id)}>{visible(name)}</a>,
+                  (one) => {
+                    if (one === null) return integer(total_logs);
+                    const value = one.values.find(({ evaluation_id }) => evaluation_id === id);
+                    return <>{value?.result ? measured({ result: value.result, unit: one.unit }) : UNKNOWN}{value?.confidence_interval && <div class="note">{interval(value.confidence_interval)}</div>}</>;
+                  },
+                  "right",
+                ]),
+              ]}
+            />
           )}
         </Loaded>
       </div>

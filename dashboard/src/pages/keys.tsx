@@ -1,20 +1,17 @@
 // Who may call Tollgate, with which keys Tollgate calls providers, and which providers and prices the account has added.
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import type { ComponentChildren } from "preact";
 import { cost, integer, UNKNOWN, visible } from "../core/format.ts";
-import { explain, messageFor } from "../core/words.ts";
+import { explain } from "../core/words.ts";
 import { accountPath, api, gatewayPath, queryOf, result } from "../state/api.ts";
-import { useResource, type Resource } from "../state/resource.ts";
+import { useResource } from "../state/resource.ts";
 import { pathTo, place } from "../state/router.ts";
 import { isAdmin, may } from "../state/session.ts";
-import { toast } from "../state/toasts.ts";
+import { attempt } from "../state/toasts.ts";
 import type { Log, ProviderConfig, Token } from "../state/types.ts";
-import { Button, CodeBlock, Dialog, Empty, Field, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
+import { Check, CheckOf, FormDialog } from "../ui/form_dialog.tsx";
+import { Button, CodeBlock, Dialog, PageHead, TablePanel, Time } from "../ui/kit.tsx";
 
 export function KeysPage() {
-  const { account, gateway } = place.value;
-  useEffect(() => void (document.title = `Keys & providers · ${account}/${gateway} · Tollgate`), []);
   return (
     <>
       <PageHead title="Keys & providers" />
@@ -28,47 +25,14 @@ export function KeysPage() {
   );
 }
 
-async function attempt(what: () => Promise<unknown>, done: () => void): Promise<void> {
-  try {
-    await what();
-    done();
-  } catch (error) {
-    toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
-  }
-}
+const off = (one: { enable: boolean }) => !one.enable && <span class="note"> off</span>;
+const never = <span class="faint">never</span>;
 
-/** A form in a dialog: fields of text, whose errors the server says. */
-function FormDialog({ title, fields, submit, close, children }: { title: string; fields: { name: string; label: string; help?: ComponentChildren; secret?: boolean; optional?: boolean; placeholder?: string; rows?: number }[]; submit: (values: Record<string, string>) => Promise<unknown>; close: () => void; children?: ComponentChildren }) {
-  const values = useSignal<Record<string, string>>({});
-  const error = useSignal<unknown>(null);
-  const send = async (event: Event) => {
-    event.preventDefault();
-    try {
-      await submit(values.value);
-    } catch (failed) {
-      error.value = failed;
-    }
-  };
-  const isPlaced = fields.some(({ name }) => messageFor(error.value, name));
-  return (
-    <Dialog title={title} onClose={close}>
-      <form class="form" onSubmit={(event) => void send(event)} autocomplete="off">
-        {fields.map(({ name, label, help, secret, optional, placeholder, rows }) => (
-          <Field key={name} label={label} help={help} error={messageFor(error.value, name)}>
-            {(id, about) => {
-              const shared = { id, "aria-describedby": about, required: !optional, placeholder, value: values.value[name] ?? "", spellcheck: false };
-              const set = (text: string) => (values.value = { ...values.value, [name]: text });
-              if (rows) return <textarea {...shared} rows={rows} class="code" onInput={(event) => set(event.currentTarget.value)} />;
-              return secret ? <input {...shared} type="password" autocomplete="off" onInput={(event) => set(event.currentTarget.value)} /> : <input {...shared} type="text" onInput={(event) => set(event.currentTarget.value)} />;
-            }}
-          </Field>
-        ))}
-        {children}
-        {error.value && !isPlaced ? <p class="field-error" role="alert">{explain(error.value).title}. {explain(error.value).text}</p> : null}
-        <Button kind="main" type="submit">Store</Button>
-      </form>
-    </Dialog>
-  );
+/** A list of this account or gateway: it loads, and each thing in it can be deleted. */
+function useList<T extends { id: string }>(path: string) {
+  const list = useResource(path, (signal) => result<T[]>(`${path}?per_page=100`, { signal }));
+  const remove = (one: T, question: string) => window.confirm(question) && void attempt(() => api(`${path}/${one.id}`, { method: "DELETE" }), list.reload);
+  return { list, remove, isMaking: useSignal(false) };
 }
 
 // === tokens ===
@@ -82,46 +46,33 @@ const PERMISSIONS: [string, string][] = [
 ];
 
 function Tokens() {
-  const tokens = useResource("tokens", (signal) => result<Token[]>(accountPath("/tokens?per_page=100"), { signal }));
-  const isMaking = useSignal(false);
+  const { list, remove, isMaking } = useList<Token>(accountPath("/tokens"));
   const shown = useSignal<Token | null>(null);
-  const roll = (token: Token) => window.confirm(`Give “${token.name}” a new value? The old one stops working at once.`) && attempt(async () => (shown.value = await result<Token>(accountPath(`/tokens/${token.id}/roll`), { method: "POST" })), tokens.reload);
-  const revoke = (token: Token) => window.confirm(`Revoke “${token.name}”? It stops working within seconds.`) && attempt(() => api(accountPath(`/tokens/${token.id}`), { method: "DELETE" }), tokens.reload);
+  const roll = (token: Token) => window.confirm(`Give “${token.name}” a new value? The old one stops working at once.`) && void attempt(async () => (shown.value = await result<Token>(accountPath(`/tokens/${token.id}/roll`), { method: "POST" })), list.reload);
   return (
-    <Panel title="Tokens" actions={<Button onClick={() => (isMaking.value = true)}>New token</Button>}>
-      <Loaded of={tokens} lines={3}>
-        {(all) =>
-          all.length === 0 ? (
-            <Empty title="No tokens yet"><p>The admin token can do everything. Give applications tokens of their own, which may run.</p></Empty>
-          ) : (
-            <div class="scroll-x" tabIndex={0} role="group" aria-label="Tokens">
-              <table class="plain-table">
-                <thead><tr><th>Name</th><th>May</th><th>Gateways</th><th>Last used</th><th>Ends</th><th><span class="read-only">Actions</span></th></tr></thead>
-                <tbody>
-                  {all.map((token) => (
-                    <tr key={token.id}>
-                      <td>{visible(token.name)}</td>
-                      <td>{token.permissions.join(", ")}</td>
-                      <td>{token.gateways?.join(", ") ?? <span class="faint">all</span>}</td>
-                      <td class="nowrap">{token.last_used_at ? <Time at={token.last_used_at} relative /> : <span class="faint">never</span>}</td>
-                      <td class="nowrap">{token.expires_at ? <Time at={token.expires_at} /> : <span class="faint">never</span>}</td>
-                      <td class="actions"><Button kind="quiet" onClick={() => void roll(token)}>Roll</Button><Button kind="quiet" class="danger" onClick={() => void revoke(token)}>Revoke</Button></td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )
-        }
-      </Loaded>
-      {isMaking.value && <NewToken close={() => (isMaking.value = false)} made={(token) => ((isMaking.value = false), (shown.value = token), tokens.reload())} />}
+    <TablePanel
+      title="Tokens"
+      of={list}
+      none="No tokens yet"
+      advice="The admin token can do everything. Give applications tokens of their own, which may run."
+      actions={<Button onClick={() => (isMaking.value = true)}>New token</Button>}
+      columns={[
+        ["Name", ({ name }) => visible(name)],
+        ["May", ({ permissions }) => permissions.join(", ")],
+        ["Gateways", ({ gateways }) => gateways?.join(", ") ?? <span class="faint">all</span>],
+        ["Last used", ({ last_used_at: at }) => (at ? <Time at={at} relative /> : never), "nowrap"],
+        ["Ends", ({ expires_at: at }) => (at ? <Time at={at} /> : never), "nowrap"],
+        ["Actions", (token) => <><Button kind="quiet" onClick={() => roll(token)}>Roll</Button><Button kind="quiet" class="danger" onClick={() => remove(token, `Revoke “${token.name}”? It stops working within seconds.`)}>Revoke</Button></>, "actions"],
+      ]}
+    >
+      {isMaking.value && <NewToken close={() => (isMaking.value = false)} made={(token) => ((isMaking.value = false), (shown.value = token), list.reload())} />}
       {shown.value && (
         <Dialog title={`The token “${shown.value.name}”`} onClose={() => (shown.value = null)}>
           <p>This is shown once. Copy it now; Tollgate keeps only a digest of it.</p>
           <CodeBlock text={shown.value.value ?? ""} what="token" />
         </Dialog>
       )}
-    </Panel>
+    </TablePanel>
   );
 }
 
@@ -137,15 +88,13 @@ function NewToken({ close, made }: { close: () => void; made: (token: Token) => 
         { name: "name", label: "Name", placeholder: "which application it is for" },
         { name: "expires_at", label: "Ends", optional: true, placeholder: "2027-01-31T00:00:00Z", help: "Empty for never" },
       ]}
-      submit={async ({ name, expires_at }) => made(await result<Token>(accountPath("/tokens"), { json: { name: name ?? "", permissions: permissions.value, gateways: isHereOnly.value ? [gateway] : null, ...(expires_at && { expires_at }) } }))}
+      submit={async ({ name, expires_at }) => made(await result<Token>(accountPath("/tokens"), { json: { name, permissions: permissions.value, gateways: isHereOnly.value ? [gateway] : null, ...(expires_at && { expires_at }) } }))}
     >
       <fieldset>
         <legend>May</legend>
-        {PERMISSIONS.map(([id, text]) => (
-          <label key={id} class="check"><input type="checkbox" checked={permissions.value.includes(id)} onChange={() => (permissions.value = permissions.value.includes(id) ? permissions.value.filter((other) => other !== id) : [...permissions.value, id])} /> {id} <span class="note">{text}</span></label>
-        ))}
+        {PERMISSIONS.map(([id, text]) => <CheckOf key={id} of={permissions} id={id}>{id} <span class="note">{text}</span></CheckOf>)}
       </fieldset>
-      <label class="check"><input type="checkbox" checked={isHereOnly.value} onChange={() => (isHereOnly.value = !isHereOnly.value)} /> for {gateway} only</label>
+      <Check of={isHereOnly}>for {gateway} only</Check>
     </FormDialog>
   );
 }
@@ -153,38 +102,43 @@ function NewToken({ close, made }: { close: () => void; made: (token: Token) => 
 // === stored keys ===
 
 function StoredKeys() {
-  const keys = useResource("stored keys", (signal) => result<ProviderConfig[]>(gatewayPath("/provider_configs?per_page=100"), { signal }));
-  const isMaking = useSignal(false);
-  const remove = (key: ProviderConfig) => window.confirm(`Delete the key “${key.alias}” of ${key.provider_slug}?`) && attempt(() => api(gatewayPath(`/provider_configs/${key.id}`), { method: "DELETE" }), keys.reload);
+  const { list, remove, isMaking } = useList<ProviderConfig>(gatewayPath("/provider_configs"));
+  const isDefault = useSignal(true);
   return (
-    <Panel title="Stored keys of providers" actions={may("edit") && <Button onClick={() => (isMaking.value = true)}>New key</Button>}>
-      <Loaded of={keys} lines={2}>
-        {(all) =>
-          all.length === 0 ? (
-            <Empty title="No stored keys"><p>Callers bring their own, or the operator's PROVIDER_KEYS are used. With a stored key, applications need none.</p></Empty>
-          ) : (
-            <div class="scroll-x" tabIndex={0} role="group" aria-label="Stored keys">
-              <table class="plain-table">
-                <thead><tr><th>Provider</th><th>Alias</th><th>Key</th><th>Stored</th><th>Last used</th><th><span class="read-only">Actions</span></th></tr></thead>
-                <tbody>
-                  {all.map((key) => (
-                    <tr key={key.id}>
-                      <td>{key.provider_slug}{key.default_config && <span class="tag">default</span>}</td>
-                      <td>{visible(key.alias)}</td>
-                      <td><code>{key.secret_preview ? `…${key.secret_preview}` : key.secret_id}</code></td>
-                      <td class="nowrap"><Time at={key.modified_at} relative /></td>
-                      <td class="nowrap"><LastUse of={key} /></td>
-                      <td class="actions"><TestCall provider={key.provider_slug} alias={key.alias} />{may("edit") && <Button kind="quiet" class="danger" onClick={() => void remove(key)}>Delete</Button>}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )
-        }
-      </Loaded>
-      {isMaking.value && <NewKey keys={keys} close={() => (isMaking.value = false)} />}
-    </Panel>
+    <TablePanel
+      title="Stored keys of providers"
+      of={list}
+      none="No stored keys"
+      advice="Callers bring their own, or the operator's PROVIDER_KEYS are used. With a stored key, applications need none."
+      actions={may("edit") && <Button onClick={() => (isMaking.value = true)}>New key</Button>}
+      columns={[
+        ["Provider", (key) => <>{key.provider_slug}{key.default_config && <span class="tag">default</span>}</>],
+        ["Alias", ({ alias }) => visible(alias)],
+        ["Key", ({ secret_preview: preview, secret_id }) => <code>{preview ? `…${preview}` : secret_id}</code>],
+        ["Stored", ({ modified_at }) => <Time at={modified_at} relative />, "nowrap"],
+        ["Last used", (key) => <LastUse of={key} />, "nowrap"],
+        ["Actions", (key) => <><TestCall provider={key.provider_slug} alias={key.alias} />{may("edit") && <Button kind="quiet" class="danger" onClick={() => remove(key, `Delete the key “${key.alias}” of ${key.provider_slug}?`)}>Delete</Button>}</>, "actions"],
+      ]}
+    >
+      {isMaking.value && (
+        <FormDialog
+          title="New key"
+          close={() => (isMaking.value = false)}
+          fields={[
+            { name: "provider_slug", label: "Provider", placeholder: "openai" },
+            { name: "alias", label: "Alias", placeholder: "production", help: "Letters, digits, . _ -" },
+            { name: "secret", label: "Key", secret: true, help: "It is sealed, and never shown again." },
+          ]}
+          submit={async (values) => {
+            await api(gatewayPath("/provider_configs"), { json: { ...values, default_config: isDefault.value } });
+            list.reload();
+            isMaking.value = false;
+          }}
+        >
+          <Check of={isDefault}>used where a caller brings no key</Check>
+        </FormDialog>
+      )}
+    </TablePanel>
   );
 }
 
@@ -213,28 +167,6 @@ function TestCall({ provider, alias }: { provider: string; alias: string }) {
   return <><span class="note" role="status">{state.value}</span><Button kind="quiet" onClick={() => void call()}>Test</Button></>;
 }
 
-function NewKey({ keys, close }: { keys: Resource<ProviderConfig[]>; close: () => void }) {
-  const isDefault = useSignal(true);
-  return (
-    <FormDialog
-      title="New key"
-      close={close}
-      fields={[
-        { name: "provider_slug", label: "Provider", placeholder: "openai" },
-        { name: "alias", label: "Alias", placeholder: "production", help: "Letters, digits, . _ -" },
-        { name: "secret", label: "Key", secret: true, help: "It is sealed, and never shown again." },
-      ]}
-      submit={async ({ provider_slug, alias, secret }) => {
-        await api(gatewayPath("/provider_configs"), { json: { provider_slug, alias, secret, default_config: isDefault.value } });
-        keys.reload();
-        close();
-      }}
-    >
-      <label class="check"><input type="checkbox" checked={isDefault.value} onChange={() => (isDefault.value = !isDefault.value)} /> used where a caller brings no key</label>
-    </FormDialog>
-  );
-}
-
 // === custom providers and prices ===
 
 interface CustomProvider {
@@ -246,34 +178,20 @@ interface CustomProvider {
 }
 
 function CustomProviders() {
-  const list = useResource("custom providers", (signal) => result<CustomProvider[]>(accountPath("/custom-providers?per_page=100"), { signal }));
-  const isMaking = useSignal(false);
-  const remove = (one: CustomProvider) => window.confirm(`Delete the provider “${one.name}”?`) && attempt(() => api(accountPath(`/custom-providers/${one.id}`), { method: "DELETE" }), list.reload);
+  const { list, remove, isMaking } = useList<CustomProvider>(accountPath("/custom-providers"));
   return (
-    <Panel title="Custom providers" actions={isAdmin() && <Button onClick={() => (isMaking.value = true)}>New provider</Button>}>
-      <Loaded of={list} lines={2}>
-        {(all) =>
-          all.length === 0 ? (
-            <Empty title="None besides the built-in ones" />
-          ) : (
-            <div class="scroll-x" tabIndex={0} role="group" aria-label="Custom providers">
-              <table class="plain-table">
-                <thead><tr><th>Name</th><th>In paths</th><th>Base URL</th><th><span class="read-only">Actions</span></th></tr></thead>
-                <tbody>
-                  {all.map((one) => (
-                    <tr key={one.id}>
-                      <td>{visible(one.name)}{!one.enable && <span class="note"> off</span>}</td>
-                      <td><code>custom-{one.slug}</code></td>
-                      <td>{visible(one.base_url)}</td>
-                      <td class="actions">{isAdmin() && <Button kind="quiet" class="danger" onClick={() => void remove(one)}>Delete</Button>}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )
-        }
-      </Loaded>
+    <TablePanel
+      title="Custom providers"
+      of={list}
+      none="None besides the built-in ones"
+      actions={isAdmin() && <Button onClick={() => (isMaking.value = true)}>New provider</Button>}
+      columns={[
+        ["Name", (one) => <>{visible(one.name)}{off(one)}</>],
+        ["In paths", ({ slug }) => <code>custom-{slug}</code>],
+        ["Base URL", ({ base_url }) => visible(base_url)],
+        ["Actions", (one) => isAdmin() && <Button kind="quiet" class="danger" onClick={() => remove(one, `Delete the provider “${one.name}”?`)}>Delete</Button>, "actions"],
+      ]}
+    >
       {isMaking.value && (
         <FormDialog
           title="New provider"
@@ -290,7 +208,7 @@ function CustomProviders() {
           }}
         />
       )}
-    </Panel>
+    </TablePanel>
   );
 }
 
@@ -301,41 +219,27 @@ interface Price {
   model_rule: string;
   cost_in?: number;
   cost_out?: number;
-  token_pricing?: string;
   enable: boolean;
 }
 
+const perMillion = (value: number | undefined) => (value === undefined ? UNKNOWN : cost(value * 1e6));
+
 function Prices() {
-  const list = useResource("prices", (signal) => result<Price[]>(accountPath("/custom-providers/costs?per_page=100"), { signal }));
-  const isMaking = useSignal(false);
-  const remove = (one: Price) => window.confirm(`Delete the price of ${one.model}?`) && attempt(() => api(accountPath(`/custom-providers/costs/${one.id}`), { method: "DELETE" }), list.reload);
-  const perMillion = (value: number | undefined) => (value === undefined ? "–" : cost(value * 1e6));
+  const { list, remove, isMaking } = useList<Price>(accountPath("/custom-providers/costs"));
   return (
-    <Panel title="Prices of this account" actions={isAdmin() && <Button onClick={() => (isMaking.value = true)}>New price</Button>}>
-      <Loaded of={list} lines={2}>
-        {(all) =>
-          all.length === 0 ? (
-            <Empty title="Tollgate's list of prices counts" />
-          ) : (
-            <div class="scroll-x" tabIndex={0} role="group" aria-label="Prices">
-              <table class="plain-table">
-                <thead><tr><th>Provider</th><th>Model</th><th class="right">In, per 1M tokens</th><th class="right">Out, per 1M tokens</th><th><span class="read-only">Actions</span></th></tr></thead>
-                <tbody>
-                  {all.map((one) => (
-                    <tr key={one.id}>
-                      <td>{one.provider}</td>
-                      <td><span class="note">{one.model_rule}</span> {visible(one.model)}{!one.enable && <span class="note"> off</span>}</td>
-                      <td class="right">{perMillion(one.cost_in)}</td>
-                      <td class="right">{perMillion(one.cost_out)}</td>
-                      <td class="actions">{isAdmin() && <Button kind="quiet" class="danger" onClick={() => void remove(one)}>Delete</Button>}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )
-        }
-      </Loaded>
+    <TablePanel
+      title="Prices of this account"
+      of={list}
+      none="Tollgate's list of prices counts"
+      actions={isAdmin() && <Button onClick={() => (isMaking.value = true)}>New price</Button>}
+      columns={[
+        ["Provider", ({ provider }) => provider],
+        ["Model", (one) => <><span class="note">{one.model_rule}</span> {visible(one.model)}{off(one)}</>],
+        ["In, per 1M tokens", ({ cost_in }) => perMillion(cost_in), "right"],
+        ["Out, per 1M tokens", ({ cost_out }) => perMillion(cost_out), "right"],
+        ["Actions", (one) => isAdmin() && <Button kind="quiet" class="danger" onClick={() => remove(one, `Delete the price of ${one.model}?`)}>Delete</Button>, "actions"],
+      ]}
+    >
       {isMaking.value && (
         <FormDialog
           title="New price"
@@ -353,6 +257,6 @@ function Prices() {
           }}
         />
       )}
-    </Panel>
+    </TablePanel>
   );
 }

@@ -1,16 +1,13 @@
 // What the gateway's limits are, and how much of each is used.
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { ago, cost, integer, seconds, visible } from "../core/format.ts";
 import { gatewayPath, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
-import { linkTo, place } from "../state/router.ts";
+import { linkTo } from "../state/router.ts";
 import type { Counter, Limits } from "../state/types.ts";
 import { Empty, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
 
 export function LimitsPage() {
-  const { account, gateway } = place.value;
-  useEffect(() => void (document.title = `Limits · ${account}/${gateway} · Tollgate`), []);
   const limits = useResource("limits", (signal) => result<Limits>(gatewayPath("/limits"), { signal }));
   return (
     <>

@@ -1,27 +1,25 @@
 // What a gateway's requests add up to, each mark with the logs behind it.
 import type { ComponentChildren } from "preact";
-import { useEffect, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { now as serverNow } from "../core/clock.ts";
 import { groupRows, line, series, type Series } from "../core/charts.ts";
 import { encode, type Filter } from "../core/filters.ts";
-import { change, compact, cost, costTick, dateTime, duration, integer, percent, UNKNOWN } from "../core/format.ts";
+import { change, compact, cost, costTick, dateTime, duration, integer, percent, UNKNOWN, visible } from "../core/format.ts";
 import { bucketStarts, granularityOf, rangeLabel, readRange, STEPS } from "../core/range.ts";
 import { api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { filterQuery } from "../state/logs.ts";
 import { zone } from "../state/preferences.ts";
 import { useResource } from "../state/resource.ts";
-import { go, linkTo, place, query, setQuery } from "../state/router.ts";
+import { go, linkTo, query, setQuery } from "../state/router.ts";
 import type { Analytics, Facets, Figures, Log } from "../state/types.ts";
 import { Chart } from "../ui/chart.tsx";
-import { Empty, Loaded, PageHead, Panel } from "../ui/kit.tsx";
+import { type Column, Empty, Loaded, PageHead, Panel, Table } from "../ui/kit.tsx";
 
 const DAY = 86_400_000;
 
 export function OverviewPage() {
-  const { account, gateway } = place.value;
   const by = query.value.get("by") ?? "model";
   const rangeKey = ["since", "from", "to"].map((name) => query.value.get(name)).join(" ");
-  useEffect(() => void (document.title = `Overview · ${account}/${gateway} · Tollgate`), [account, gateway]);
   const ask = (groupBy: string, compare: boolean) => async (signal: AbortSignal) => {
     const { from, to } = bounded();
     const path = queryOf({ start: new Date(from).toISOString(), end: new Date(to).toISOString(), granularity: granularityOf(from, to), group_by: groupBy, compare: compare ? "previous" : null });
@@ -181,37 +179,22 @@ function Charts({ groups, totals, by, zoom, openLogs }: { groups: Analytics; tot
 }
 
 function GroupTable({ value, by }: { value: Analytics; by: string }) {
-  const rows = groupRows(value.buckets, value.groups, by).slice(0, 10);
   const filter = (name: string): Filter => (name === "(none)" ? { key: by, operator: "absent", values: [] } : { key: by, operator: "eq", values: [name] });
   return (
     <Panel title={`By ${by.replace("metadata.", "")}`}>
       {value.complete === false && <p class="note panel-body">Counted among the newest {integer(value.examined ?? 0)} logs of this range.</p>}
-      <div class="scroll-x" tabIndex={0} role="group" aria-label="Groups">
-        <table class="plain-table">
-          <thead>
-            <tr>
-              <th>{by.replace("metadata.", "")}</th>
-              <th class="right">Requests</th>
-              <th class="right">Errors</th>
-              <th class="right">Tokens</th>
-              <th class="right">Cost</th>
-              {value.groups && <th class="right">p50</th>}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row) => (
-              <tr key={row.name}>
-                <td><a href={linkTo("logs", { f: encode(filter(row.name)) })}>{row.name}</a></td>
-                <td class="right">{integer(row.requests)}</td>
-                <td class="right">{row.errors === 0 ? <span class="faint">0</span> : percent(row.errors, row.requests)}</td>
-                <td class="right">{compact(row.tokens)}</td>
-                <td class="right">{row.cost === 0 && row.unpriced > 0 ? <span class="faint" title={`${row.unpriced} of unknown cost`}>{UNKNOWN}</span> : cost(row.cost)}</td>
-                {value.groups && <td class="right">{duration(row.p50)}</td>}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        label="Groups"
+        rows={groupRows(value.buckets, value.groups, by).slice(0, 10)}
+        columns={[
+          [by.replace("metadata.", ""), ({ name }) => <a href={linkTo("logs", { f: encode(filter(name)) })}>{visible(name)}</a>],
+          ["Requests", ({ requests }) => integer(requests), "right"],
+          ["Errors", ({ errors, requests }) => (errors === 0 ? <span class="faint">0</span> : percent(errors, requests)), "right"],
+          ["Tokens", ({ tokens }) => compact(tokens), "right"],
+          ["Cost", (row) => (row.cost === 0 && row.unpriced > 0 ? <span class="faint" title={`${row.unpriced} of unknown cost`}>{UNKNOWN}</span> : cost(row.cost)), "right"],
+          ...(value.groups ? [["p50", ({ p50 }: { p50?: number | null }) => duration(p50), "right"] as Column<{ p50?: number | null }>] : []),
+        ]}
+      />
     </Panel>
   );
 }

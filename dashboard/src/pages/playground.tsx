@@ -10,7 +10,7 @@ import { useResource } from "../state/resource.ts";
 import { pathTo, place, query } from "../state/router.ts";
 import { ofGateway } from "../state/session.ts";
 import type { Log } from "../state/types.ts";
-import { Button, Field, IconButton, PageHead } from "../ui/kit.tsx";
+import { bound, Button, Field, IconButton, PageHead } from "../ui/kit.tsx";
 import { Prose } from "../ui/text.tsx";
 
 interface Choice {
@@ -45,7 +45,6 @@ function readChoices(text: string | null): Choice[] {
 
 export function PlaygroundPage() {
   const { account, gateway } = place.value;
-  useEffect(() => void (document.title = `Playground · ${account}/${gateway} · Tollgate`), []);
   const choices = useSignal<Choice[]>(readChoices(recall(ofGateway("playground"))));
   const messages = useSignal<Message[]>([{ role: "system", content: "" }, { role: "user", content: "" }]);
   const temperature = useSignal("");
@@ -123,8 +122,8 @@ export function PlaygroundPage() {
           ))}
           <div class="playground-bar">
             <Button icon="plus" onClick={() => (messages.value = [...messages.value, { role: messages.value.at(-1)?.role === "user" ? "assistant" : "user", content: "" }])}>Message</Button>
-            <Field label="Temperature">{(id) => <input id={id} type="number" step="any" min={0} max={2} placeholder="default" value={temperature.value} onInput={(event) => (temperature.value = event.currentTarget.value)} />}</Field>
-            <Field label="Most tokens">{(id) => <input id={id} type="number" min={1} value={maxTokens.value} onInput={(event) => (maxTokens.value = event.currentTarget.value)} />}</Field>
+            <Field label="Temperature">{(id) => <input id={id} type="number" step="any" min={0} max={2} placeholder="default" {...bound(temperature)} />}</Field>
+            <Field label="Most tokens">{(id) => <input id={id} type="number" min={1} {...bound(maxTokens)} />}</Field>
             <label class="check"><input type="checkbox" checked={isStreaming.value} onChange={() => (isStreaming.value = !isStreaming.value)} /> stream</label>
             <span class="spacer" />
             {isRunning ? <Button onClick={() => aborts.current.forEach((abort) => abort.abort())}>Stop</Button> : <Button kind="main" type="submit" disabled={!isReady} title="Ctrl+Enter">Run</Button>}

@@ -1,12 +1,11 @@
 // The queue of answers without a judgement: one at a time, a key for each judgement.
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { integer } from "../core/format.ts";
-import { explain } from "../core/words.ts";
+import { said } from "../core/words.ts";
 import type { ApiFilter } from "../core/filters.ts";
 import { api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
-import { linkTo, pathTo, place, query, setQuery } from "../state/router.ts";
+import { linkTo, pathTo, query, setQuery } from "../state/router.ts";
 import { toast } from "../state/toasts.ts";
 import type { Dataset, Log } from "../state/types.ts";
 import { ConversationTab } from "../ui/conversation.tsx";
@@ -20,12 +19,10 @@ const UNJUDGED: ApiFilter[] = [
 ];
 
 export function ReviewPage() {
-  const { account, gateway } = place.value;
   const dataset = query.value.get("dataset");
   const after = query.value.get("after");
   const at = useSignal(0);
   const done = useSignal(0);
-  useEffect(() => void (document.title = `Review · ${account}/${gateway} · Tollgate`), []);
   const datasets = useResource("datasets", (signal) => result<Dataset[]>(gatewayPath("/datasets?per_page=100"), { signal }));
   const filters = [...UNJUDGED, ...(datasets.value?.find(({ id }) => id === dataset)?.filters ?? [])];
   const isReady = dataset === null || datasets.value !== undefined;
@@ -52,7 +49,7 @@ export function ReviewPage() {
     } catch (error) {
       done.value -= 1;
       const again = () => ((done.value += 1), void store(id, feedback));
-      toast(`The feedback on ${id} was not stored. ${explain(error).title}. ${explain(error).text}`, { isError: true, ms: 15_000, action: { label: "Again", run: again } });
+      toast(`The feedback on ${id} was not stored. ${said(error)}`, { isError: true, ms: 15_000, action: { label: "Again", run: again } });
     }
   };
   useKeys({ "1": () => void give(1), "2": () => void give(-1), "0": next });

@@ -12,7 +12,7 @@ import { maySeeBodies } from "../state/session.ts";
 import type { Session, SessionLog } from "../state/types.ts";
 import { ConversationView } from "../ui/conversation.tsx";
 import { Icon } from "../ui/icons.tsx";
-import { Button, CopyButton, Empty, Loaded, PageHead, Time } from "../ui/kit.tsx";
+import { Button, CopyButton, Empty, Loaded, PageHead, Table, Time } from "../ui/kit.tsx";
 
 const PER_PAGE = 50;
 
@@ -38,38 +38,22 @@ function SessionList() {
                 <p>A request belongs to a session when its client says so: in the header <code>cf-aig-session-id</code>, as Claude Code, Codex and OpenCode do by themselves in headers of their own, or with <code>previous_response_id</code>.</p>
               </Empty>
             ) : (
-              <div class="panel scroll-x" tabIndex={0} role="group" aria-label="Sessions">
-                <table class="plain-table">
-                  <thead>
-                    <tr>
-                      <th>Session</th>
-                      <th>Last request</th>
-                      <th class="right">Lasted</th>
-                      <th class="right">Turns</th>
-                      <th>Models</th>
-                      <th class="right">Tokens in / out</th>
-                      <th class="right">From cache</th>
-                      <th class="right">Cost</th>
-                      <th class="right">Errors</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {all.map((session) => (
-                      <tr key={`${session.id} ${session.caller}`}>
-                        <td><a href={linkTo("sessions", { id: session.id, caller: session.caller || null })} title={session.id}>{visible(session.id.length > 36 ? `${session.id.slice(0, 34)}…` : session.id)}</a></td>
-                        <td class="nowrap"><Time at={session.last_at} /></td>
-                        <td class="right">{duration(Date.parse(session.last_at) - Date.parse(session.first_at))}</td>
-                        <td class="right">{integer(session.turns)}</td>
-                        <td>{session.models.slice(0, 3).map(visible).join(", ")}{session.models.length > 3 && ` +${session.models.length - 3}`}</td>
-                        <td class="right">{compact(session.tokens_in)} / {compact(session.tokens_out)}</td>
-                        <td class="right">{percent(cachedShare(session))}</td>
-                        <td class="right"><SessionCost session={session} /></td>
-                        <td class="right">{session.errors > 0 ? <span class="error-text">{integer(session.errors)}</span> : <span class="faint">0</span>}</td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <Table
+                label="Sessions"
+                boxed
+                rows={all}
+                columns={[
+                  ["Session", ({ id, caller }) => <a href={linkTo("sessions", { id, caller: caller || null })} title={id}>{visible(id.length > 36 ? `${id.slice(0, 34)}…` : id)}</a>],
+                  ["Last request", ({ last_at }) => <Time at={last_at} />, "nowrap"],
+                  ["Lasted", ({ first_at, last_at }) => duration(Date.parse(last_at) - Date.parse(first_at)), "right"],
+                  ["Turns", ({ turns }) => integer(turns), "right"],
+                  ["Models", ({ models }) => <>{models.slice(0, 3).map(visible).join(", ")}{models.length > 3 && ` +${models.length - 3}`}</>],
+                  ["Tokens in / out", (one) => `${compact(one.tokens_in)} / ${compact(one.tokens_out)}`, "right"],
+                  ["From cache", (one) => percent(cachedShare(one)), "right"],
+                  ["Cost", (one) => <SessionCost session={one} />, "right"],
+                  ["Errors", ({ errors }) => (errors > 0 ? <span class="error-text">{integer(errors)}</span> : <span class="faint">0</span>), "right"],
+                ]}
+              />
             )
           }
         </Loaded>

@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { changesOf, conflicts, fieldsOf, GROUPS, helpOf, KEPT, toText, type Schema, type SettingField } from "../core/settings.ts";
 import { quoted } from "../core/snippets.ts";
 import { integer, plural } from "../core/format.ts";
-import { explain, messageFor } from "../core/words.ts";
+import { messageFor, said } from "../core/words.ts";
 import { ApiError, api, gatewayPath, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { place, query } from "../state/router.ts";
@@ -14,8 +14,7 @@ import type { Gateway } from "../state/types.ts";
 import { Button, CodeBlock, Field, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
 
 export function SettingsPage() {
-  const { account, gateway } = place.value;
-  useEffect(() => void (document.title = `Settings · ${account}/${gateway} · Tollgate`), []);
+  const { gateway } = place.value;
   const loaded = useResource("settings", async (signal) => {
     const [described, value] = await Promise.all([
       fetch("/openapi.json", { signal }).then((answer) => answer.json() as Promise<{ components: { schemas: { Settings: { properties: Record<string, Schema> } } } }>),
@@ -101,7 +100,7 @@ function SettingsForm({ fields, gateway, stored }: { fields: SettingField[]; gat
           </div>
         </div>
       )}
-      {error.value && !isPlaced ? <p class="field-error" role="alert">{explain(error.value).title}. {explain(error.value).text}</p> : null}
+      {error.value && !isPlaced ? <p class="field-error" role="alert">{said(error.value)}</p> : null}
       {isDirty && (
         <div class="save-bar">
           <span>{plural(dirty.length, "change")}{Object.keys(wrong).length > 0 && `, ${Object.keys(wrong).length} cannot be read`}</span>
@@ -180,7 +179,7 @@ function DangerZone() {
       await api(gatewayPath("/cache"), { method: "DELETE" });
       toast("The cache is empty");
     } catch (error) {
-      toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
+      toast(said(error), { isError: true });
     } finally {
       isBusy.value = false;
     }

@@ -1,9 +1,9 @@
 // Signing in, as a page of its own or above the page whose session has ended.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { explain } from "../core/words.ts";
+import { said } from "../core/words.ts";
 import { signIn } from "../state/session.ts";
-import { Button, Dialog, Field } from "../ui/kit.tsx";
+import { bound, Button, Dialog, Field } from "../ui/kit.tsx";
 import { ApiError } from "../state/api.ts";
 
 function SignInForm() {
@@ -20,7 +20,7 @@ function SignInForm() {
       token.value = "";
     } catch (failed) {
       const isWrong = failed instanceof ApiError && failed.status === 401;
-      error.value = isWrong ? "Tollgate does not know this token. It may have been revoked, or it has expired." : `${explain(failed).title}. ${explain(failed).text}`;
+      error.value = isWrong ? "Tollgate does not know this token. It may have been revoked, or it has expired." : said(failed);
     } finally {
       isBusy.value = false;
     }
@@ -29,7 +29,7 @@ function SignInForm() {
     <form onSubmit={(event) => void submit(event)} class="sign-in-form">
       <Field label="Token" error={error.value ?? undefined} help="The admin token, or a token that may read. It is exchanged for a session cookie and not kept.">
         {(id, about) => (
-          <input id={id} aria-describedby={about} type="password" autocomplete="off" spellcheck={false} autofocus value={token.value} onInput={(event) => (token.value = event.currentTarget.value)} />
+          <input id={id} aria-describedby={about} type="password" autocomplete="off" spellcheck={false} autofocus {...bound(token)} />
         )}
       </Field>
       <Button kind="main" type="submit" disabled={isBusy.value}>

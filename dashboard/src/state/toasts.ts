@@ -1,5 +1,6 @@
 // Short messages at the edge of the page.
 import { signal } from "@preact/signals";
+import { said } from "../core/words.ts";
 
 export interface Toast {
   id: number;
@@ -20,6 +21,16 @@ export function toast(text: string, { isError = false, action, ms = isError ? 80
 
 export function dismiss(id: number): void {
   toasts.value = toasts.value.filter((shown) => shown.id !== id);
+}
+
+/** Does something that may be refused, and says so where it is. */
+export async function attempt(what: () => Promise<unknown>, done?: () => void): Promise<void> {
+  try {
+    await what();
+    done?.();
+  } catch (error) {
+    toast(said(error), { isError: true });
+  }
 }
 
 export async function copy(text: string, what: string): Promise<void> {

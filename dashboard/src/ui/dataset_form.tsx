@@ -1,13 +1,13 @@
 // Datasets: stored filters, made of the current list or of single logs.
 import { useSignal } from "@preact/signals";
 import type { ApiFilter } from "../core/filters.ts";
-import { explain, messageFor } from "../core/words.ts";
+import { explain, messageFor, said } from "../core/words.ts";
 import { api, gatewayPath, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { linkTo } from "../state/router.ts";
 import { toast } from "../state/toasts.ts";
 import type { Dataset } from "../state/types.ts";
-import { Button, Field, Loaded, Menu } from "./kit.tsx";
+import { bound, Button, Field, Loaded, Menu } from "./kit.tsx";
 
 export function DatasetFromFilters({ filters, isSearch }: { filters: ApiFilter[]; isSearch: boolean }) {
   return (
@@ -35,7 +35,7 @@ function NewDataset({ filters, isSearch, done }: { filters: ApiFilter[]; isSearc
     <form class="filter-form" onSubmit={(event) => void submit(event)}>
       {isSearch && <p class="warning">A dataset holds filters. The search text is not one, and is left out.</p>}
       <Field label="Name of the dataset" error={message} help="Its filters go on to match new logs.">
-        {(id, about) => <input id={id} aria-describedby={about} required maxLength={200} value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />}
+        {(id, about) => <input id={id} aria-describedby={about} required maxLength={200} {...bound(name)} />}
       </Field>
       <Button kind="main" type="submit">Store</Button>
     </form>
@@ -64,7 +64,7 @@ function AddToDataset({ id, done }: { id: string; done: () => void }) {
       toast(`Added to “${dataset.name}”`);
       done();
     } catch (error) {
-      toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
+      toast(said(error), { isError: true });
     }
   };
   return (

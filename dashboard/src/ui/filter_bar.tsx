@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { added, decode, describe, encode, FIELDS, fieldOf, isSame, operatorsOf, operatorWord, SHORTCUTS, takesValue, valueWord, type Filter, type Operator } from "../core/filters.ts";
 import { integer } from "../core/format.ts";
-import { explain } from "../core/words.ts";
+import { explain, said } from "../core/words.ts";
 import { api, gatewayPath, queryOf, result } from "../state/api.ts";
 import { filterQuery, metadataCounts, wantedOf } from "../state/logs.ts";
 import { useResource } from "../state/resource.ts";
@@ -13,7 +13,7 @@ import { toast } from "../state/toasts.ts";
 import type { Facets, View } from "../state/types.ts";
 import { Icon } from "./icons.tsx";
 import { useKeys } from "./keyboard.ts";
-import { Button, IconButton, Menu } from "./kit.tsx";
+import { bound, Button, IconButton, Menu } from "./kit.tsx";
 
 const FIRST_PAGE = { after: null, before: null };
 
@@ -89,7 +89,7 @@ function FilterForm({ start, done }: { start?: Filter; done: (filter: Filter) =>
     const choose = (name: string) => void (key.value = name);
     return (
       <div class="filter-form">
-        <input type="text" aria-label="Field" placeholder="Field, or metadata.name" value={typed.value} onInput={(event) => (typed.value = event.currentTarget.value)} onKeyDown={(event) => event.key === "Enter" && (typed.value.startsWith("metadata.") ? choose(typed.value) : found[0] && choose(found[0].key))} />
+        <input type="text" aria-label="Field" placeholder="Field, or metadata.name" {...bound(typed)} onKeyDown={(event) => event.key === "Enter" && (typed.value.startsWith("metadata.") ? choose(typed.value) : found[0] && choose(found[0].key))} />
         <ul class="choices scrolls">
           {typed.value.startsWith("metadata.") && typed.value.length > 9 && (
             <li>
@@ -159,7 +159,7 @@ function ValueForm({ name, start, done, back }: { name: string; start?: Filter; 
       {takesValue(operator.value) && (
         <>
           {field.kind !== "boolean" && (
-            <input type="text" inputMode={field.kind === "number" ? "decimal" : "text"} aria-label="Value" placeholder={field.unit ? `Value in ${field.unit}` : "Value"} value={typed.value} onInput={(event) => (typed.value = event.currentTarget.value)} />
+            <input type="text" inputMode={field.kind === "number" ? "decimal" : "text"} aria-label="Value" placeholder={field.unit ? `Value in ${field.unit}` : "Value"} {...bound(typed)} />
           )}
           {(operator.value === "eq" || operator.value === "neq") && field.facet && <FacetValues name={name} chosen={values.value} toggle={toggle} words={typed.value} isBoolean={field.kind === "boolean"} />}
         </>
@@ -221,7 +221,7 @@ function Views() {
       stored.reload();
       close();
     } catch (error) {
-      toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
+      toast(said(error), { isError: true });
     }
   };
   const remove = async (view: View) => {
@@ -229,7 +229,7 @@ function Views() {
       await api(gatewayPath(`/views/${encodeURIComponent(view.id ?? view.name)}`), { method: "DELETE" });
       stored.reload();
     } catch (error) {
-      toast(`${explain(error).title}. ${explain(error).text}`, { isError: true });
+      toast(said(error), { isError: true });
     }
   };
   return (
@@ -251,7 +251,7 @@ function Views() {
           </ul>
           {may("edit") && !stored.error && (
             <form class="inline-form" onSubmit={(event) => void save(event, close)}>
-              <input type="text" required maxLength={100} aria-label="Name of the view" placeholder="Name of this view" value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />
+              <input type="text" required maxLength={100} aria-label="Name of the view" placeholder="Name of this view" {...bound(name)} />
               <Button type="submit">Store</Button>
             </form>
           )}

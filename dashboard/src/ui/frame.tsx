@@ -14,7 +14,7 @@ import type { Gateway } from "../state/types.ts";
 import { LAST_PLACE } from "../pages/choose_place.tsx";
 import { Icon } from "./icons.tsx";
 import { HELP, useKeys } from "./keyboard.ts";
-import { Button, Dialog, IconButton, Menu } from "./kit.tsx";
+import { bound, Button, Dialog, IconButton, Menu } from "./kit.tsx";
 
 const NAMES: [Page, string][] = [
   ["overview", "Overview"],
@@ -208,11 +208,11 @@ function CustomRange({ from, to, close }: { from: number | null; to: number | nu
     <form class="custom-range" onSubmit={apply}>
       <label>
         From
-        <input type="datetime-local" value={begin.value} onInput={(event) => (begin.value = event.currentTarget.value)} />
+        <input type="datetime-local" {...bound(begin)} />
       </label>
       <label>
         To
-        <input type="datetime-local" value={end.value} onInput={(event) => (end.value = event.currentTarget.value)} />
+        <input type="datetime-local" {...bound(end)} />
       </label>
       <Button kind="main" type="submit">
         Show {zoneName(zone.value)}

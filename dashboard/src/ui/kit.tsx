@@ -1,11 +1,12 @@
 // The small parts that all pages are made of.
 import type { ComponentChildren } from "preact";
-import { useSignal } from "@preact/signals";
+import { useSignal, type Signal } from "@preact/signals";
 import { useEffect, useId, useLayoutEffect, useRef } from "preact/hooks";
 import { ago, dateTime, when, zoneName } from "../core/format.ts";
 import { explain } from "../core/words.ts";
 import { zone } from "../state/preferences.ts";
 import type { Resource } from "../state/resource.ts";
+import { place } from "../state/router.ts";
 import { copy, dismiss, toasts } from "../state/toasts.ts";
 import { Icon, type IconName } from "./icons.tsx";
 
@@ -182,6 +183,8 @@ export function Panel({ title, actions, children, class: name = "", id }: { titl
 }
 
 export function PageHead({ title, children, note }: { title: string; children?: ComponentChildren; note?: ComponentChildren }) {
+  const { account, gateway } = place.value;
+  useEffect(() => void (document.title = `${title} · ${account}/${gateway} · Tollgate`), [title, account, gateway]);
   return (
     <div class="page-head">
       <h1>{title}</h1>
@@ -189,6 +192,58 @@ export function PageHead({ title, children, note }: { title: string; children?: 
       {children && <div class="actions">{children}</div>}
     </div>
   );
+}
+
+/** The head, what stands below it, and how: to the right, in one line, or as buttons whose head is only read out. */
+export type Column<T> = [head: ComponentChildren, cell: (row: T) => ComponentChildren, kind?: "right" | "nowrap" | "actions"];
+
+interface TableProps<T> {
+  /** What is read out to people who scroll it by keys. */
+  label: string;
+  rows: T[];
+  columns: Column<T>[];
+  /** Whether it is a panel by itself. */
+  boxed?: boolean;
+}
+
+export function Table<T>({ label, rows, columns, boxed = false }: TableProps<T>) {
+  return (
+    <div class={`scroll-x ${boxed ? "panel" : ""}`} tabIndex={0} role="group" aria-label={label}>
+      <table class="plain-table">
+        <thead>
+          <tr>{columns.map(([head, , kind], at) => <th key={at} class={kind}>{kind === "actions" ? <span class="read-only">{head}</span> : head}</th>)}</tr>
+        </thead>
+        <tbody>
+          {rows.map((row, at) => <tr key={(row as { id?: string }).id ?? at}>{columns.map(([, cell, kind], column) => <td key={column} class={kind}>{cell(row)}</td>)}</tr>)}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+interface TablePanelProps<T> extends Omit<TableProps<T>, "rows" | "label" | "boxed"> {
+  title: string;
+  of: Resource<T[]>;
+  /** What is said where there are no rows, and what may follow it. */
+  none: string;
+  advice?: ComponentChildren;
+  actions?: ComponentChildren;
+  children?: ComponentChildren;
+}
+
+/** A panel with a table that is loaded. */
+export function TablePanel<T>({ title, of, none, advice, actions, columns, children }: TablePanelProps<T>) {
+  return (
+    <Panel title={title} actions={actions}>
+      <Loaded of={of} lines={3}>{(rows) => (rows.length > 0 ? <Table label={title} rows={rows} columns={columns} /> : <Empty title={none}>{advice && <p>{advice}</p>}</Empty>)}</Loaded>
+      {children}
+    </Panel>
+  );
+}
+
+/** What a field of text needs to hold a signal. */
+export function bound(of: Signal<string>) {
+  return { value: of.value, onInput: ({ currentTarget }: { currentTarget: { value: string } }) => void (of.value = currentTarget.value) };
 }
 
 export interface TabsProps<T extends string> {

@@ -1,7 +1,7 @@
 // What callers said of a request, what people thought of its answer, and who said so when.
 import { useSignal } from "@preact/signals";
 import { visible } from "../core/format.ts";
-import { explain } from "../core/words.ts";
+import { said } from "../core/words.ts";
 import { api, result } from "../state/api.ts";
 import { judge } from "../state/logs.ts";
 import { useResource } from "../state/resource.ts";
@@ -11,7 +11,7 @@ import { may } from "../state/session.ts";
 import { toast } from "../state/toasts.ts";
 import type { Log } from "../state/types.ts";
 import { JsonTree } from "./json_tree.tsx";
-import { Button, Empty, Field, Loaded, Time } from "./kit.tsx";
+import { bound, Button, Empty, Field, Loaded, Time } from "./kit.tsx";
 
 interface Given {
   data: Record<string, unknown>;
@@ -99,13 +99,13 @@ function AnyFeedback({ path, done }: { path: string; done: () => void }) {
       error.value = undefined;
       done();
     } catch (failed) {
-      error.value = `${explain(failed).title}. ${explain(failed).text}`;
+      error.value = said(failed);
     }
   };
   return (
     <form onSubmit={(event) => void submit(event)}>
       <Field label="Add feedback" error={error.value} help={<>An object of any keys. <code>feedback</code>, <code>helpful</code>, <code>rating</code> and <code>score</code> set thumb and score as well.</>}>
-        {(id, about) => <textarea id={id} aria-describedby={about} rows={3} spellcheck={false} placeholder='{"rating": 5, "comment": "just right"}' value={text.value} onInput={(event) => (text.value = event.currentTarget.value)} />}
+        {(id, about) => <textarea id={id} aria-describedby={about} rows={3} spellcheck={false} placeholder='{"rating": 5, "comment": "just right"}' {...bound(text)} />}
       </Field>
       <Button type="submit" disabled={text.value.trim() === ""}>Add</Button>
     </form>

@@ -20,6 +20,8 @@ pub struct Chain {
 #[derive(Default)]
 pub struct Layout {
     pub own: String,
+    /// Where what is the response's begins in it.
+    pub border: usize,
     pub request: Option<Vec<(u8, usize, usize)>>,
     pub response: Option<Vec<(u8, usize, usize)>>,
 }
@@ -52,6 +54,7 @@ impl Layout {
     }
 
     pub fn response(&mut self, text: &str) {
+        self.border = self.own.len();
         self.own(text, Side::Response);
     }
 

@@ -4,7 +4,7 @@ use super::cut::Cuts;
 use super::layout::{Chain, Layout};
 use super::name::{Name, NamingKey};
 use crate::db::store::{Statement, Store, StoreError, row};
-use crate::logs::part::{Bodies, Entry, Part};
+use crate::logs::part::{Bodies, Entry, LONG, Part};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -100,6 +100,15 @@ pub async fn look_up(store: &impl Store, parts: &[&Part]) -> Result<(Vec<Vec<Opt
         }
     }
     Ok((drafts, known))
+}
+
+/// Where a log's own text is divided: between a short half that has other characters than ASCII, and a long one that has none. The long
+/// one would else be kept in two bytes a character on its way to the database. 0: nowhere.
+fn split(own: &str, border: usize) -> usize {
+    let Some((request, response)) = own.split_at_checked(border) else { return 0 };
+    let (short, long) = if request.len() < response.len() { (request, response) } else { (response, request) };
+    let pays = short.len() < LONG && long.len() >= LONG && !short.is_ascii() && long.is_ascii();
+    if pays { border } else { 0 }
 }
 
 // === impl Draft ===
@@ -231,7 +240,8 @@ impl Plan {
         if let Some(response) = response {
             layout.response(response);
         }
-        let own = self.rows_of(&entry.id, &layout.own, "", None, &entry.id, naming);
+        let border = split(&layout.own, layout.border);
+        let own = self.rows_of(&entry.id, &layout.own, border, "", None, &entry.id, naming);
         let [messages, members] = chains.map(|chain| chain.last.map(|key| key.to_string()));
         let slices = json!([
             request.as_ref().map(String::len),
@@ -290,7 +300,7 @@ impl Plan {
         naming: &NamingKey,
     ) {
         self.refer(before, entry, known);
-        self.rows_of(&new.key.to_string(), content, &new.digest(), Some((new.key, before)), &entry.id, naming);
+        self.rows_of(&new.key.to_string(), content, 0, &new.digest(), Some((new.key, before)), &entry.id, naming);
         known.0.insert(new.key, (new.digest, true));
     }
 
@@ -300,11 +310,14 @@ impl Plan {
         }
     }
 
-    /// Adds the rows of a text. Returns the key of the last one, which is the given one for a piece that has a name.
+    /// Adds the rows of a text, the first of which ends at `border` unless that is 0. Returns the key of the last one, which is the given
+    /// one for a piece that has a name.
+    #[expect(clippy::too_many_arguments, reason = "a struct for the one call of each kind would say no more")]
     fn rows_of(
         &mut self,
         of: &str,
         text: &str,
+        border: usize,
         digest: &str,
         named: Option<(i64, Option<&Name>)>,
         log: &str,
@@ -317,7 +330,9 @@ impl Plan {
             if rest.is_empty() {
                 break;
             }
-            let mut end = rest.len().min(MAX_ROW);
+            let at = text.len() - rest.len();
+            let most = if at < border { border - at } else { rest.len() };
+            let mut end = most.min(MAX_ROW);
             while !rest.is_char_boundary(end) {
                 end -= 1;
             }

@@ -169,6 +169,29 @@ fn messages_that_never_change_are_stored_once() {
 }
 
 #[test]
+fn a_short_half_with_other_characters_leaves_the_long_one_in_ascii() {
+    let (long, other) = ("plain \\n".repeat(2_000), "“Soup” – ü…".repeat(20));
+    let pieces = |request: &str, response: &str| {
+        let store = Sqlite::new();
+        write(&store, vec![record("a", 1, request, response)]);
+        assert_eq!(bodies(&store, "a"), [Some(request.to_owned()), Some(response.to_owned())]);
+        sound(&store);
+        let ascii =
+            number(&store, "SELECT count(*) FROM body_pieces WHERE length(content) = length(CAST(content AS BLOB))");
+        let all = number(&store, "SELECT count(*) FROM body_pieces");
+        remove(&store, "a");
+        released(&store);
+        assert_eq!(number(&store, "SELECT count(*) FROM body_pieces"), 0);
+        (all, ascii)
+    };
+    assert_eq!((pieces(&long, &other), pieces(&other, &long)), ((2, 1), (2, 1)));
+    // Where it would gain nothing there is one row, as rows are paid for.
+    assert_eq!((pieces(&long, "Soup"), pieces(&format!("{long}…"), &other)), ((1, 1), (1, 0)));
+    let huge = "x".repeat(2_000_000);
+    assert_eq!((pieces(&huge, &other), pieces(&other, &huge)), ((4, 3), (4, 3)));
+}
+
+#[test]
 fn gateways_share_nothing_and_one_group_shares_at_once() {
     let store = Sqlite::new();
     let text = turn("s", 10);

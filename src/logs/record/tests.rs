@@ -33,6 +33,7 @@ pub fn call(id: &str) -> Call {
         custom_cost: None,
         prices: Rc::new([]),
         translated_from: None,
+        catalogue: Default::default(),
         user_agent: None,
         authentication: true,
         request_content_type: Some("application/json".to_owned()),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::api::{Place, costs, reprices};
 use crate::base::id;
+use crate::catalogue::table::Catalogue;
 use crate::db::audit::Actor;
 use crate::logs::call::Call;
 use crate::logs::group_commit;
@@ -235,7 +236,7 @@ fn of_two_who_work_on_a_slice_one_counts() {
         cost_after: 0.0,
         created_at: NOW,
     };
-    assert!(!block_on(job.commit(&store, &[], &Next::Nothing, &[], NOW)).unwrap());
+    assert!(!block_on(job.commit(&store, &[], &Next::Nothing, (&Catalogue::default(), &[]), NOW)).unwrap());
     assert_eq!(state(&store, &id), before);
     // While an isolate holds the lease no other begins.
     block_on(store.batch(vec![Statement::new("UPDATE reprices SET processed = 0, lease_until = 9e15", [])])).unwrap();
@@ -307,7 +308,7 @@ fn logs_that_cannot_be_priced_anew_keep_what_they_have() {
         log
     };
     let rules = rules::from_json(r#"[["r","openai","gpt-4o","equals",1e-5,1e-4,null,1]]"#);
-    let priced = |change: fn(&mut Log), rules: &[PriceRule]| log(change).priced(rules);
+    let priced = |change: fn(&mut Log), rules: &[PriceRule]| log(change).priced(&Catalogue::default(), rules);
     let kept = (Some(5.0), None, None);
     assert_eq!(priced(|_| (), &rules), (Some(0.002), Some("rule:r".to_owned()), None));
     for change in [

@@ -107,7 +107,7 @@ pub fn begins(dialect: Dialect) -> &'static [&'static str] {
 /// A client's message. Of a list, which no provider takes, it is the element that would begin a response.
 pub fn of_client<'a>(bytes: &'a [u8], dialect: Dialect) -> Option<Node<'a>> {
     let mut found: Option<Node<'a>> = None;
-    places::read(bytes, client, |node| {
+    places::read(bytes, client, &mut |node| {
         if found.as_ref().is_none_or(|found| !is_begin(found, dialect)) {
             found = Some(node);
         }
@@ -151,14 +151,14 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
 /// A provider's message.
 pub fn of_server(bytes: &[u8]) -> Option<Node<'_>> {
     let mut found = None;
-    places::read(bytes, server, |node| found = Some(node));
+    places::read(bytes, server, &mut |node| found = Some(node));
     found
 }
 
 /// The status that an error tells.
 pub fn status(bytes: &[u8]) -> Option<u16> {
     let mut found = None;
-    places::read(bytes, numbered, |node| {
+    places::read(bytes, numbered, &mut |node| {
         let number = node.json("status").or_else(|| node.json("status_code"));
         found = number.and_then(|number| u16::try_from(number.as_u64()?).ok());
     });

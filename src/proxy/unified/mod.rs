@@ -15,6 +15,7 @@ use crate::http::envelope::Reply;
 use crate::http::refusal::Refusal;
 use crate::http::router::Route;
 use crate::providers::table::KeyForm;
+use crate::proxy::models::task::{self, Task};
 use crate::translate::model::Failure;
 use crate::translate::{self, Format};
 use translation::Translation;
@@ -37,9 +38,21 @@ pub struct Unified {
 // === impl Unified ===
 
 impl Unified {
+    /// What is known of a request that asks a model for something beside conversing.
+    pub fn of_task(task: &Task, key_form: KeyForm) -> Self {
+        let speaks_it = !matches!(task, Task::Run(_));
+        Self { caller: Format::Chat, speaks_it, session: None, key_form, translation: None }
+    }
+
     /// What is known of a request that got no further, if its address is one of the unified API.
     pub fn of_refused(route: &Route<'_>) -> Option<Self> {
-        let caller = door::of_ai(route.rest).filter(|_| route.provider == door::AI)?.format;
+        if route.provider != door::AI {
+            return None;
+        }
+        if let Some(task) = task::of_ai(route.rest) {
+            return Some(Self::of_task(&task, KeyForm::Bearer));
+        }
+        let caller = door::of_ai(route.rest)?.format;
         Some(Self { caller, speaks_it: true, session: None, key_form: KeyForm::Bearer, translation: None })
     }
 

@@ -11,6 +11,7 @@ use crate::platform::blocks::{self, Untaken};
 use crate::platform::{Runtime, js};
 use crate::providers::table::COMPAT;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::models::task::{self, Sent, Task};
 use crate::proxy::reach::Reach;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{self, AI, Door};
@@ -28,6 +29,9 @@ const MODE: &str = "cf-aig-translate";
 
 /// How often the body of a request is in memory while it is translated: as it came, as it is read, and as it goes on.
 const TIMES: u64 = 4;
+
+/// What errors call it.
+const UNIFIED: &str = "the unified API";
 
 /// A longer request is not translated, in bytes.
 const MAX_TRANSLATED: u64 = 12 * 1024 * 1024;
@@ -60,6 +64,13 @@ pub async fn resolved(
     (snapshot, presented): (&GatewaySnapshot, &Presented),
     runtime: &Runtime,
 ) -> Result<Option<Resolved>, Unsent> {
+    let caller = Caller { snapshot, presented, query, runtime };
+    if route.provider == AI
+        && asked.method == "POST"
+        && let Some(task) = task::of_ai(route.rest)
+    {
+        return tasked(asked, &task, &caller).boxed_local().await.map(Some);
+    }
     let door = match route.provider {
         COMPAT => door::of_compat(route.rest).ok_or_else(|| {
             Refusal::bad_path("compat serves chat/completions only; call the provider by its own name for the rest")
@@ -68,7 +79,6 @@ pub async fn resolved(
         AI => return Err(unserved(route.rest).into()),
         _ => return Ok(None),
     };
-    let caller = Caller { snapshot, presented, query, runtime };
     understood(asked, route.provider == COMPAT, &door, &caller).boxed_local().await.map(Some)
 }
 
@@ -86,34 +96,61 @@ fn mode(asked: &Incoming) -> Result<Mode, Refusal> {
 }
 
 async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Caller<'_>) -> Result<Resolved, Unsent> {
-    let request = &asked.request;
-    let what = if is_compat { COMPAT } else { "the unified API" };
+    let what = if is_compat { COMPAT } else { UNIFIED };
     let (times, bound) = if is_compat { (1, MAX_KEPT) } else { (TIMES, MAX_TRANSLATED) };
-    let (bytes, allotment) = match request.body() {
-        None => (Vec::new(), GrowingAllotment::default()),
-        Some(_) => {
-            let (whole, allotment) = blocks::bounded(request, bound, times).await.map_err(|untaken| match untaken {
-                Untaken::Broken(_) => Unsent::ClientLeft,
-                Untaken::NoRoom => Refusal::no_room(&format!("a request to {what} of that length")).into(),
-                Untaken::TooLong => {
-                    let description = format!("A request to {what} must not be longer than {bound} bytes.");
-                    Refusal::body_too_large(description).into()
-                }
-            })?;
-            (js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), allotment)
-        }
-    };
+    let (bytes, allotment) = taken(asked, what, times, bound).await?;
     let reach = Reach::new(&asked.headers, caller.query, caller.snapshot, caller.presented, caller.runtime);
     let resolve = |model: &str| reach.resolve(model);
     let planned = Asked { door, is_compat, body: &bytes, mode: mode(asked)?, resolve: &resolve };
     let planned = plan::plan(&planned, &caller.snapshot.custom)?;
     drop(bytes);
     let Plan { provider, rest, query, body, unified, dropped } = planned;
+    let (asked, unified) = rewritten(asked, caller, body.as_bytes(), unified)?;
+    Ok(Resolved { asked, unified, dropped, provider, rest, query, _share: allotment })
+}
+
+/// A request for what models do beside conversing.
+async fn tasked(asked: &Incoming, task: &Task, caller: &Caller<'_>) -> Result<Resolved, Unsent> {
+    let (bytes, allotment) = taken(asked, UNIFIED, 2, MAX_KEPT).await?;
+    let reach = Reach::new(&asked.headers, caller.query, caller.snapshot, caller.presented, caller.runtime);
+    let resolve = |model: &str| reach.resolve(model);
+    let content_type = asked.headers.get("content-type");
+    let Sent { provider, rest, body, key_form } =
+        task::sent(task, content_type, &bytes, &caller.snapshot.custom, &resolve)?;
+    drop(bytes);
+    let (asked, unified) = rewritten(asked, caller, &body, Unified::of_task(task, key_form))?;
+    Ok(Resolved { asked, unified, dropped: String::new(), provider, rest, query: None, _share: allotment })
+}
+
+/// Takes in a body that is read before it is sent on.
+async fn taken(asked: &Incoming, what: &str, times: u64, bound: u64) -> Result<(Vec<u8>, GrowingAllotment), Unsent> {
+    let request = &asked.request;
+    if request.body().is_none() {
+        return Ok((Vec::new(), GrowingAllotment::default()));
+    }
+    let (whole, allotment) = blocks::bounded(request, bound, times).await.map_err(|untaken| match untaken {
+        Untaken::Broken(_) => Unsent::ClientLeft,
+        Untaken::NoRoom => Refusal::no_room(&format!("a request to {what} of that length")).into(),
+        Untaken::TooLong => {
+            let description = format!("A request to {what} must not be longer than {bound} bytes.");
+            Refusal::body_too_large(description).into()
+        }
+    })?;
+    Ok((js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), allotment))
+}
+
+/// The caller's request with another body, and its key where the provider looks for it.
+fn rewritten(
+    asked: &Incoming,
+    caller: &Caller<'_>,
+    body: &[u8],
+    unified: Unified,
+) -> Result<(Incoming, Rc<Unified>), Refusal> {
     let init = RequestInit::new();
     // As bytes, because a string would bring a content type of its own.
-    init.set_body(&Uint8Array::from(body.as_bytes()));
-    let made = Request::new_with_request_and_init(request, &init)
-        .map_err(|error| Refusal::unreachable(format!("{what}: {}", js::message(&error))))?;
+    init.set_body(&Uint8Array::from(body));
+    let made = Request::new_with_request_and_init(&asked.request, &init)
+        .map_err(|error| Refusal::unreachable(format!("{UNIFIED}: {}", js::message(&error))))?;
     let admin = config(caller.runtime).admin.as_ref();
     let is_ours = |name: &str, value: &str| {
         caller.presented.carries(name) || admin.is_ok_and(|admin| presented::is_ours(value, admin))
@@ -126,7 +163,7 @@ async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Cal
     edits.set("content-length", body.len().to_string());
     let headers = edits.applied(&asked.headers);
     let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
-    Ok(Resolved { asked, unified: Rc::new(unified), dropped, provider, rest, query, _share: allotment })
+    Ok((asked, Rc::new(unified)))
 }
 
 // === impl Resolved ===

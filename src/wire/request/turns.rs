@@ -34,8 +34,7 @@ enum Key {
 
 fn head(text: &str) -> Option<String> {
     let text = text.trim_start();
-    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_HEAD).last().unwrap_or(0);
-    let cut = if text.len() <= MAX_HEAD { text } else { text.get(..end).unwrap_or("") };
+    let cut = text.get(..text.floor_char_boundary(MAX_HEAD)).unwrap_or("");
     (!cut.is_empty()).then(|| cut.to_owned())
 }
 

@@ -255,6 +255,9 @@ test("custom providers, prices and new prices for past logs", async () => {
   await run("GetUrl", { path: { provider: "custom-acme" } });
   ({ result: cost } = await run("CreateCost", { json: { account_provider_id: provider.id, model: "m", model_rule: "contains", cost_in: 0.000001, cost_out: 0, cost_type: "tokens", enable: true, token_pricing: { input_cached_tokens: 0 } } }));
   await run("CreateCost", { json: { account_provider_id: "openai", model: "m", token_pricing: { output_tokens: 0.000001 } } });
+  await run("PutCatalogue", { query: { dry_run: true }, json: { prices: [{ provider: "openai", model: "gpt-99", input: 1, output: 2 }] } });
+  await run("PutCatalogue", { json: { as_of: "2027-01-31", prices: [{ provider: "openai", model: "gpt-99", input: 1, output: 2 }] } });
+  await run("GetCatalogue");
   await run("GetCost", { path: { id: cost.id } });
   await run("UpdateCost", { path: { id: cost.id }, json: { model: "n", cost_in: null } });
   await run("ListCosts", { query: { search: "n", enable: true, model_rule: "contains", cost_type: "tokens", account_provider_id: provider.id } });

@@ -85,7 +85,7 @@ async function asked({ url }, token = admin()) {
 const logStatus = async ({ url }, id) => (await raw(`${url}/accounts/local/ai-gateway/gateways/default/logs/${id}`, { headers: { authorization: `Bearer ${admin()}` } })).status;
 
 test("the package has what a server needs, and no sources, tests or secrets", () => {
-  for (const name of ["build/index.js", "build/index_bg.wasm", "server/cli.mjs", "server/serve.mjs", "server/served.js", "wrangler.toml", "docs/self-hosting.md", "LICENSE", "README.md"]) assert.ok(files.includes(name), name);
+  for (const name of ["build/index.js", "build/index_bg.wasm", "server/cli.mjs", "server/serve.mjs", "server/served.js", "wrangler.toml", "docs/self-hosting.md", "dashboard/dist/THIRD-PARTY-LICENSES.txt", "LICENSE", "README.md"]) assert.ok(files.includes(name), name);
   assert.equal(files.filter((name) => name.startsWith("migrations/") && name.endsWith(".sql")).length, fs.readdirSync(join(root, "migrations")).filter((name) => name.endsWith(".sql")).length);
   assert.deepEqual(files.filter((name) => !/^(build\/index(\.js|_bg\.wasm)|dashboard\/dist\/.+|docs\/[\w./-]+|migrations\/.+|server\/[\w-]+\.m?js|wrangler\.toml|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(name)), []);
   const { scripts, peerDependencies, devDependencies } = JSON.parse(fs.readFileSync(join(root, "package.json"), "utf8"));
@@ -103,8 +103,8 @@ test("there is no Rust, and Node is new enough", () => {
 });
 
 test("each command has a --help, and an unknown one is told what there is", () => {
-  assert.match(ran("--help").stdout, /start .*\n.*dev .*\n.*deploy .*\n.*token .*\n.*doctor /);
-  for (const name of ["start", "dev", "deploy", "token", "doctor"]) assert.match(ran(name, "--help").stdout, new RegExp(`^usage: tollgate ${name} `));
+  assert.match(ran("--help").stdout, /start .*\n.*dev .*\n.*deploy .*\n.*token .*\n.*backup .*\n.*restore .*\n.*doctor /);
+  for (const name of ["start", "dev", "deploy", "token", "backup", "restore", "doctor"]) assert.match(ran(name, "--help").stdout, new RegExp(`^usage: tollgate ${name} `));
   assert.match(ran("start", "--help").stdout, /--tls-cert FILE.*TLS_CERT/);
   assert.match(ran("--version").stdout, /^\d+\.\d+\.\d+\n$/);
   const { status, stderr } = run("npx", "tollgate", "strat");

@@ -48,8 +48,8 @@ async function refused(options, expected) {
   return served;
 }
 
-const answered = async (served = gw) => {
-  const answer = await served.call("openai/chat/completions", { json: CHAT });
+const answered = async (served = gw, json = CHAT) => {
+  const answer = await served.call("openai/chat/completions", { json });
   assert.equal(answer.status, 200, await answer.clone().text());
   await answer.arrayBuffer();
   return answer.headers.get("cf-aig-log-id");
@@ -286,6 +286,8 @@ test("a state that a newer version has used, and one that wrangler made, go on w
   const copy = await Served.start({ upstream, folder: made.folder, args: ["--state", again.path("copy")] });
   assert.equal((await copy.api(`/gateways/gw/logs/${id}`)).status, 200);
   await copy.stopped();
+  const SCHEMA = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'd1_%' AND name NOT LIKE '_cf_%' AND name NOT LIKE 'sqlite_%' ORDER BY type, name";
+  const schema = made.sql(SCHEMA);
   fs.rmSync(made.folder, { recursive: true, force: true });
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, "node_modules/wrangler/bin/wrangler.js"), "d1", "migrations", "apply", "DB", "--local", "--config", gw.path("wrangler.toml"), "--persist-to", gw.path("by-wrangler")], { encoding: "utf8", env: { ...process.env, CI: "true", WRANGLER_SEND_METRICS: "false" } });
   assert.equal(status, 0, stdout + stderr);
@@ -293,7 +295,16 @@ test("a state that a newer version has used, and one that wrangler made, go on w
   assert.doesNotMatch(old.text, /migrated|newer/);
   await old.create("gw");
   await answered(old);
+  const long = await answered(old, { messages: [{ role: "user", content: "long ".repeat(3_000) }] });
+  const byWrangler = gw.path("by-wrangler");
+  const pieces = "SELECT (SELECT count(*) FROM body_pieces) AS there, (SELECT count(*) FROM released_pieces) AS released";
+  assert.equal((await old.api(`/gateways/gw/logs/${long}`)).status, 200);
   await old.stopped();
+  assert.deepEqual(old.sql(SCHEMA, byWrangler), schema);
+  assert.deepEqual(old.sql(pieces, byWrangler), [{ there: 1, released: 0 }]);
+  // A migration has a trigger, whose statements wrangler must not take for its own.
+  old.sql(`DELETE FROM log_bodies WHERE log_id = '${long}'`, byWrangler);
+  assert.deepEqual(old.sql(pieces, byWrangler), [{ there: 1, released: 1 }]);
   fs.rmSync(old.folder, { recursive: true, force: true });
 });
 
