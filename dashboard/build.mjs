@@ -13,8 +13,8 @@ export const DIST = join(FOLDER, "dist");
 const BUILT_FROM = join(root, "target/.dashboard-built-from");
 const SOURCES = ["package-lock.json", "dashboard/index.html", "dashboard/icon.svg", "dashboard/vite.config.mjs", "dashboard/build.mjs", "dashboard/licences.mjs", "dashboard/src"];
 /** What a browser loads before the list of logs is there, compressed; and all of it. */
-const FIRST_LOAD_LIMIT = 54_000;
-const WHOLE_LIMIT = 96_000;
+const FIRST_LOAD_LIMIT = 57_000;
+const WHOLE_LIMIT = 115_000;
 /** Ways to make text into a page or a program. What a model has written must never come near one. */
 const FORBIDDEN = /\b(innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|srcdoc|createContextualFragment|DOMParser|document\.write|eval|new Function)\b|\bset(Timeout|Interval)\(\s*["'`]/;
 
@@ -42,7 +42,9 @@ export function sizes() {
   const page = fs.readFileSync(join(DIST, "index.html"), "utf8");
   // No browser loads the licences.
   const all = filesUnder(DIST).filter((file) => !file.endsWith(LICENCES)).map((file) => ({ name: relative(DIST, file), bytes: gzipSync(fs.readFileSync(file), { level: 9 }).length }));
-  const first = all.filter(({ name }) => name === "index.html" || page.includes(name));
+  // A script that the first one imports is loaded with it.
+  const imported = all.filter(({ name }) => page.includes(name) && name.endsWith(".js")).flatMap(({ name }) => [...fs.readFileSync(join(DIST, name), "utf8").matchAll(/(?:from|import)"\.\/([\w-]+\.js)"/g)].map(([, file]) => file));
+  const first = all.filter(({ name }) => name === "index.html" || page.includes(name) || imported.some((file) => name.endsWith(file)));
   const sum = (files) => files.reduce((total, { bytes }) => total + bytes, 0);
   return { first: sum(first), whole: sum(all) };
 }

@@ -21,26 +21,10 @@ function Page() {
       return id ? <LogPage key={`${key}/${id}`} id={id} /> : <LogsPage key={key} />;
     case "overview":
       return <Lazy key={key} name="overview" load={() => import("./pages/overview.tsx").then(({ OverviewPage }) => OverviewPage)} />;
-    case "sessions":
-      return <Lazy key={key} name="sessions" load={() => import("./pages/rest.ts").then(({ SessionsPage }) => SessionsPage)} />;
-    case "evaluations":
-      return <Lazy key={key} name="evaluations" load={() => import("./pages/rest.ts").then(({ EvaluationsPage }) => EvaluationsPage)} />;
-    case "datasets":
-      return <Lazy key={key} name="datasets" load={() => import("./pages/rest.ts").then(({ DatasetsPage }) => DatasetsPage)} />;
-    case "review":
-      return <Lazy key={key} name="review" load={() => import("./pages/rest.ts").then(({ ReviewPage }) => ReviewPage)} />;
-    case "limits":
-      return <Lazy key={key} name="limits" load={() => import("./pages/rest.ts").then(({ LimitsPage }) => LimitsPage)} />;
-    case "keys":
-      return <Lazy key={key} name="keys" load={() => import("./pages/rest.ts").then(({ KeysPage }) => KeysPage)} />;
-    case "settings":
-      return <Lazy key={key} name="settings" load={() => import("./pages/rest.ts").then(({ SettingsPage }) => SettingsPage)} />;
-    case "audit":
-      return <Lazy key={key} name="audit" load={() => import("./pages/rest.ts").then(({ AuditPage }) => AuditPage)} />;
-    case "playground":
-      return <Lazy key={key} name="playground" load={() => import("./pages/rest.ts").then(({ PlaygroundPage }) => PlaygroundPage)} />;
     case "start":
       return <StartPage key={key} />;
+    default:
+      return <Lazy key={key} name={page} load={() => import("./pages/rest.ts").then((pages) => pages[page])} />;
   }
 }
 

@@ -18,7 +18,7 @@ import { useKeys } from "../ui/keyboard.ts";
 import { Button, Empty, Menu, Skeleton, Time, Trouble } from "../ui/kit.tsx";
 import { cellOf, isError, rowName, Status, Cost } from "../ui/log_cells.tsx";
 import { ColumnsMenu, Resizer, useColumns } from "../ui/log_columns.tsx";
-import { LogDrawer, TABS } from "../ui/log_drawer.tsx";
+import { LogDrawer, tabsOf } from "../ui/log_drawer.tsx";
 import { DatasetFromFilters } from "../ui/dataset_form.tsx";
 import { FirstRun } from "./start.tsx";
 
@@ -82,8 +82,9 @@ export function LogsPage() {
   const thumb = (value: Log["feedback"]) => current && may("edit") && void judge(current, { feedback: value });
   const tab = (by: number) => {
     if (!open) return;
-    const at = TABS.findIndex(({ id }) => id === (query.value.get("tab") ?? "conversation"));
-    setQuery({ tab: TABS[(at + by + TABS.length) % TABS.length]?.id ?? null }, { replace: true });
+    const tabs = tabsOf(current);
+    const at = tabs.findIndex(({ id }) => id === (query.value.get("tab") ?? "conversation"));
+    setQuery({ tab: tabs[(at + by + tabs.length) % tabs.length]?.id ?? null }, { replace: true });
   };
   useKeys({
     j: () => step(1),

@@ -1,10 +1,12 @@
-// The pages that are loaded together when the first of them is opened.
-export { SessionsPage } from "./sessions.tsx";
-export { EvaluationsPage } from "./evaluations.tsx";
-export { DatasetsPage } from "./datasets.tsx";
-export { ReviewPage } from "./review.tsx";
-export { LimitsPage } from "./limits.tsx";
-export { KeysPage } from "./keys.tsx";
-export { SettingsPage } from "./settings.tsx";
-export { AuditPage } from "./audit.tsx";
-export { PlaygroundPage } from "./playground.tsx";
+// The pages that are loaded together when the first of them is opened, by their names in addresses.
+// They are one file, because two would share a third, which the first load would have to ask for apart.
+export { SessionsPage as sessions } from "./sessions.tsx";
+export { EvaluationsPage as evaluations } from "./evaluations.tsx";
+export { DatasetsPage as datasets } from "./datasets.tsx";
+export { ReviewPage as review } from "./review.tsx";
+export { GuardsPage as guards } from "./guards.tsx";
+export { LimitsPage as limits } from "./limits.tsx";
+export { KeysPage as keys } from "./keys.tsx";
+export { SettingsPage as settings } from "./settings.tsx";
+export { AuditPage as audit } from "./audit.tsx";
+export { PlaygroundPage as playground } from "./playground.tsx";

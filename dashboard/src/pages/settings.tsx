@@ -1,11 +1,12 @@
 // Every setting of a gateway, in a form that shows what the server says of it beside the field.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { changesOf, conflicts, fieldsOf, GROUPS, helpOf, KEPT, toText, type Schema, type SettingField } from "../core/settings.ts";
+import { changesOf, fieldsOf, GROUPS, helpOf, KEPT, toText, type Schema, type SettingField } from "../core/settings.ts";
 import { quoted } from "../core/snippets.ts";
 import { integer, plural } from "../core/format.ts";
 import { messageFor, said } from "../core/words.ts";
-import { ApiError, api, gatewayPath, result } from "../state/api.ts";
+import { api, gatewayPath, result } from "../state/api.ts";
+import { storeOver } from "../state/gateway.ts";
 import { useResource } from "../state/resource.ts";
 import { place, query } from "../state/router.ts";
 import { may } from "../state/session.ts";
@@ -111,26 +112,6 @@ function SettingsForm({ fields, gateway, stored }: { fields: SettingField[]; gat
       )}
     </form>
   );
-}
-
-/**
- * Stores changes over what the gateway has now, and nothing over what one has not seen: where another change of the same settings came
- * between, it is told instead.
- */
-async function storeOver(seen: Gateway, changes: Record<string, unknown>, overwrite: boolean, tell: (keys: string[], now: Gateway) => void): Promise<Gateway | null> {
-  for (let tries = 1; ; tries += 1) {
-    const now = await result<Gateway>(gatewayPath(""));
-    const both = conflicts(seen, now, changes);
-    if (both.length > 0 && !overwrite) {
-      tell(both, now);
-      return null;
-    }
-    try {
-      return await result<Gateway>(gatewayPath(""), { method: "PUT", json: changes, version: now.modified_at });
-    } catch (failed) {
-      if (!(failed instanceof ApiError) || failed.status !== 412 || tries === 3) throw failed;
-    }
-  }
 }
 
 function Setting({ field, text, isDirty, error, set }: { field: SettingField; text: string; isDirty: boolean; error: string | undefined; set: (text: string) => void }) {

@@ -1,6 +1,17 @@
 // What the API answers with, as far as the dashboard reads it.
 import type { ApiFilter } from "../core/filters.ts";
 
+/** What was found that must not leave; never what it says. */
+export interface DlpReport {
+  action?: string;
+  checks?: string[];
+  policy_ids?: string[];
+  profile_ids?: string[];
+  entry_ids?: string[];
+  found?: { check: string; entry: string; path: string; offset: number }[];
+  unscanned?: { check: string; reason: string }[];
+}
+
 export interface Log {
   id: string;
   created_at: string;
@@ -48,6 +59,9 @@ export interface Log {
   response_size?: number | null;
   request_head_complete?: boolean;
   response_head_complete?: boolean;
+  dlp_action?: string | null;
+  dlp?: DlpReport | null;
+  guardrails?: unknown;
   cost_breakdown?: { kind: string; quantity: number; rate: number; cost: number }[] | null;
 }
 

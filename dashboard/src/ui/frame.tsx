@@ -24,6 +24,7 @@ const NAMES: [Page, string][] = [
   ["datasets", "Datasets"],
   ["review", "Review"],
   ["limits", "Limits"],
+  ["guards", "Guardrails & DLP"],
   ["keys", "Keys & providers"],
   ["settings", "Settings"],
   ["audit", "Audit trail"],

@@ -8,6 +8,7 @@ import { pathTo, query, setQuery } from "../state/router.ts";
 import type { Log } from "../state/types.ts";
 import { IconButton, Loaded, Skeleton, Tabs } from "./kit.tsx";
 import { LogHead } from "./log_head.tsx";
+import { ChecksTab, hasChecks } from "./log_checks.tsx";
 import { AttemptsTab } from "./log_attempts.tsx";
 import { ConversationTab } from "./conversation.tsx";
 import { RequestTab, ResponseTab } from "./log_bodies.tsx";
@@ -19,9 +20,15 @@ export const TABS = [
   { id: "response", label: "Response" },
   { id: "attempts", label: "Attempts" },
   { id: "feedback", label: "Metadata & feedback" },
+  { id: "checks", label: "Checks" },
 ] as const;
 
 export type Tab = (typeof TABS)[number]["id"];
+
+/** The tabs of a log; what was checked has one where something was. */
+export function tabsOf(log: Log | undefined) {
+  return TABS.filter(({ id }) => id !== "checks" || (log && hasChecks(log)));
+}
 
 const LEAST = 380;
 
@@ -56,21 +63,23 @@ export function LogDrawer({ id, listed, close, step }: { id: string; listed: Log
 /** A log with its tabs, in the drawer or on a page of its own. */
 export function LogView({ id, listed }: { id: string; listed?: Log | undefined }) {
   const log = useResource(`log ${id}`, (signal) => result<Log>(gatewayPath(`/logs/${encodeURIComponent(id)}`), { signal }), { keep: false });
-  const tab = TABS.find((known) => known.id === query.value.get("tab"))?.id ?? "conversation";
   const choose = (next: Tab) => setQuery({ tab: next === "conversation" ? null : next }, { replace: true });
   const value = log.isOld || !log.value ? listed : withChanges(log.value);
+  const tabs = tabsOf(value);
+  const tab = tabs.find((known) => known.id === query.value.get("tab"))?.id ?? "conversation";
   if (!value) return log.error ? <Loaded of={log}>{() => null}</Loaded> : <Skeleton lines={6} />;
   return (
     <>
       <LogHead log={value} />
       {log.error ? <Loaded of={{ ...log, value: undefined }}>{() => null}</Loaded> : null}
-      <Tabs label="Parts of the log" tabs={[...TABS]} chosen={tab} choose={choose} />
+      <Tabs label="Parts of the log" tabs={tabs} chosen={tab} choose={choose} />
       <div class="tab-body" role="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0} key={`${id}/${tab}`}>
         {tab === "conversation" && <ConversationTab log={value} />}
         {tab === "request" && <RequestTab log={value} />}
         {tab === "response" && <ResponseTab log={value} />}
         {tab === "attempts" && <AttemptsTab log={value} />}
         {tab === "feedback" && <FeedbackTab log={value} reload={log.reload} />}
+        {tab === "checks" && <ChecksTab log={value} />}
       </div>
     </>
   );
