@@ -28,6 +28,50 @@ async function looksRight(page, what) {
   await page.setViewportSize({ width: 1440, height: 900 });
 }
 
+test("a policy is made and changed, the tester says what it would do, and requests are refused by it", async () => {
+  await gateway.create("policed");
+  const page = await dashboard.open({ path: "policed/policies" });
+  await page.getByText("No policies: every caller may call every model").waitFor();
+  await page.getByRole("button", { name: "New policy" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("Teams");
+  await dialog.getByLabel("US dollars").fill("5");
+  await dialog.getByLabel("Counted for each").fill("team:{metadata.team}");
+  await dialog.getByLabel("Where").fill("metadata.team ==");
+  await dialog.getByRole("button", { name: "Store and put in force" }).click();
+  await dialog.locator(".field-error").waitFor();
+  assert.match(await dialog.locator(".field-error").textContent(), /CEL/);
+  await dialog.getByLabel("Where").fill('metadata.team == "search"');
+  await dialog.getByRole("button", { name: "Store and put in force" }).click();
+  await page.getByRole("cell", { name: "at most $5.00 monthly" }).waitFor();
+  const [policy] = await gateway.result("/gateways/policed/policies");
+  assert.deepEqual([policy.name, policy.actor, policy.resource, policy.action.amount], ["Teams", "team:{metadata.team}", "*", 5]);
+
+  await page.getByRole("button", { name: "New policy" }).click();
+  await dialog.getByLabel("Name").fill("No opus");
+  await dialog.getByLabel("What").selectOption("block");
+  await dialog.getByLabel("Models").fill("*opus*");
+  await dialog.getByRole("button", { name: "Store, not in force yet" }).click();
+  await page.getByText("not in force").waitFor();
+  await page.getByRole("button", { name: "Put 1 change in force" }).click();
+  await page.getByText("All are in force").waitFor();
+  await page.getByText("not in force").waitFor({ state: "detached" });
+
+  const verdict = page.locator("[data-verdict]");
+  await page.getByRole("button", { name: "Try" }).click();
+  await page.locator('[data-verdict="allowed"]').waitFor();
+  await page.getByLabel("Spent so far").fill('{"Teams": {"spent": 7}}');
+  await page.getByRole("button", { name: "Try" }).click();
+  await page.locator('[data-verdict="refused"]').waitFor();
+  assert.match(await verdict.textContent(), /Teams, \$7\.00 of \$5\.00 is spent/);
+  await looksRight(page, "policies");
+  for (const [name, team, status] of [["gpt-4o", "search", 200], ["gpt-4o", "ads", 403]]) {
+    const sent = await gateway.call("openai/chat/completions", { gateway: "policed", headers: { "cf-aig-metadata": JSON.stringify({ team }) }, json: { model: name, messages: [{ role: "user", content: "Hello" }] } });
+    assert.equal(sent.status, status, await sent.text());
+  }
+  await page.context().close();
+});
+
 const CARD = "4111 1111 1111 1111";
 
 test("a card number is taken out by a policy of the form, and the page says by which rule; it stands nowhere", async () => {
