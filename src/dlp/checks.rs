@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn published_examples_pass_and_any_other_last_digit_fails() {
-        let published: [(&str, fn(&[u8]) -> bool); 14] = [
+        type Check = fn(&[u8]) -> bool;
+        let published: [(&str, Check); 14] = [
             ("79927398713", luhn),
             ("4111111111111111", card),
             ("378282246310005", card),

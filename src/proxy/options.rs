@@ -43,6 +43,8 @@ impl Options {
         let mut warnings = Vec::new();
         let collect_log = boolean(headers, "cf-aig-collect-log", &mut warnings).unwrap_or(settings.collect_logs);
         let collect_payload = boolean(headers, "cf-aig-collect-log-payload", &mut warnings).unwrap_or(true);
+        // No body is stored for such a gateway, whatever headers say: neither in the log nor in the cache.
+        let collect_payload = collect_payload && !settings.zdr;
         let custom_cost = headers.get("cf-aig-custom-cost").and_then(|value| match price::parse_custom(value) {
             Ok(cost) => Some(cost),
             Err(reason) => {
@@ -68,7 +70,7 @@ impl Options {
         let byok_alias = alias.map(str::to_owned);
         let no_wholesale = boolean(headers, "cf-aig-no-wholesale", &mut warnings).unwrap_or(false);
         let retry = plan(headers, settings, &mut warnings);
-        let cache = cache::policy(headers, settings.cache_ttl, &mut warnings);
+        let cache = cache::policy(headers, settings.cache_ttl, &mut warnings).filter(|_| !settings.zdr);
         let warning = ascii(&warnings.join("; "));
         Self {
             metadata,
@@ -156,6 +158,16 @@ mod tests {
         assert!(!parse(&[("cf-aig-collect-log", "false")]).collect_log);
         assert!(parse_with(&[("cf-aig-collect-log", "True")], &off).collect_log);
         assert!(!parse(&[("cf-aig-collect-log-payload", "false")]).collect_payload);
+    }
+
+    #[test]
+    fn zero_retention_is_stronger_than_headers() {
+        let zdr = GatewaySettings { zdr: true, cache_ttl: 60, ..GatewaySettings::default() };
+        let asks = [("cf-aig-collect-log-payload", "true"), ("cf-aig-cache-ttl", "600"), ("cf-aig-collect-log", "true")];
+        for headers in [&asks[..], &[]] {
+            let read = parse_with(headers, &zdr);
+            assert!(read.collect_log && !read.collect_payload && read.cache.is_none());
+        }
     }
 
     #[test]
