@@ -13,7 +13,7 @@ export const ROOMS = {
   platform: [["base", "db"], "it adapts the runtime; what is adapted for a topic stands with the topic, in a file that ends in _worker.rs"],
   http: [["base", "db", "platform"], "requests and answers are the same for all topics; of the database it knows pages of lists"],
   pattern: [["base"], "patterns are matched alike for evaluations and whatever else looks for them"],
-  dlp: [["base"], "what must not leave is found in a text, whatever the text is of"],
+  dlp: [["base", "pattern"], "what must not leave is found in a text, whatever the text is of"],
   policies: [["base", "pattern"], "what policies say of a request follows from what it is described by"],
   routes: [["base", "pattern"], "the way of a request through a graph follows from what it is described by"],
   telemetry: [["base"], "formats of other systems; they know no request"],
@@ -28,11 +28,11 @@ export const ROOMS = {
   pricing: [["base", "http", "wire", "providers", "catalogue"], "a price is a rate times what an answer used"],
   limit: [["base", "http", "wire", "providers", "pricing"], "a limit counts what it is told; it reads no log"],
   gateways: [
-    ["base", "db", "http", "platform", "policies", "providers", "catalogue", "cache", "auth", "credentials", "pricing", "limit"],
+    ["base", "db", "http", "platform", "policies", "providers", "catalogue", "cache", "auth", "credentials", "pricing", "limit", "dlp"],
     "a gateway is what a request runs under, before there is a log",
   ],
   logs: [
-    ["base", "db", "http", "platform", "wire", "providers", "catalogue", "cache", "conversation", "pricing", "limit", "gateways"],
+    ["base", "db", "http", "platform", "wire", "providers", "catalogue", "cache", "conversation", "pricing", "limit", "gateways", "dlp"],
     "logs are written and read the same with feedback and evaluations and without",
   ],
   config: [

@@ -106,6 +106,13 @@ impl Entry {
         ENTRIES.iter().map(|(entry, ..)| *entry)
     }
 
+    /// How many there are.
+    pub const COUNT: usize = ENTRIES.len();
+
+    pub fn numbered(item: u8) -> Option<Self> {
+        ENTRIES.get(usize::from(item)).map(|(entry, ..)| *entry)
+    }
+
     /// The entry of a name in the settings.
     pub fn parse(name: &str) -> Option<Self> {
         ENTRIES.iter().find(|(_, known, _)| *known == name).map(|(entry, ..)| *entry)

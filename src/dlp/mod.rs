@@ -6,20 +6,29 @@
 mod checks;
 mod contact;
 mod entry;
+mod examine;
 mod folded;
+mod form;
 mod numbers;
+mod own;
 mod places;
+mod policy;
 mod redact;
+mod report;
 mod scan;
 mod secrets;
+mod stream;
+mod tail;
 mod text;
 mod words;
 
-pub use entry::{Entry, Profile};
-pub use places::{Place, places};
-pub use redact::{Redactor, Restored, Restorer};
-pub use scan::{Finding, find};
-pub use text::Wanted;
+pub use examine::{Body, Examiner, rewritten};
+pub use form::is_media;
+pub use policy::{Action, Check, Dlp};
+pub use redact::Redactor;
+pub use report::Report;
+use scan::Finding;
+pub use stream::{Restorer, Screen, Work};
 
 #[cfg(test)]
 mod tests;

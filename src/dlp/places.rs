@@ -1,6 +1,7 @@
 //! Where texts stand in a body: the values of a JSON document that can carry what people wrote, decoded, since an escape can hide a
 //! digit. A body that is no JSON is one text.
 
+use crate::dlp::redact::escaped;
 use std::borrow::Cow;
 
 /// A text in a body.
@@ -37,12 +38,18 @@ const BASE64: usize = 512;
 
 /// All texts of a body, in their order.
 pub fn places(body: &[u8]) -> Vec<Place<'_>> {
-    let mut reader = Reader { body, at: 0, found: Vec::new(), path: Vec::new() };
-    if reader.document().is_some() {
-        return reader.found;
+    if let Some(found) = of_json(body) {
+        return found;
     }
     let text = String::from_utf8_lossy(body);
     vec![Place { start: 0, end: body.len(), kind: Kind::Plain, text, path: String::new() }]
+}
+
+/// The texts of a JSON document.
+pub fn of_json(body: &[u8]) -> Option<Vec<Place<'_>>> {
+    let mut reader = Reader { body, at: 0, found: Vec::new(), path: Vec::new() };
+    reader.document()?;
+    Some(reader.found)
 }
 
 enum Step {
@@ -55,6 +62,25 @@ struct Reader<'a> {
     at: usize,
     found: Vec<Place<'a>>,
     path: Vec<Step>,
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// Whether it is the whole body.
+    pub fn is_plain(&self) -> bool {
+        self.kind == Kind::Plain
+    }
+
+    /// Another text as it stands in this place.
+    pub fn written(&self, text: &str) -> String {
+        match self.kind {
+            Kind::Plain => text.to_owned(),
+            Kind::String => escaped(text),
+            // A placeholder is no number, so the number becomes a string.
+            Kind::Number => serde_json::Value::from(text).to_string(),
+        }
+    }
 }
 
 // === impl Reader ===

@@ -33,6 +33,19 @@ impl Wanted {
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    /// The one item of a number: an entry, or behind them a profile of a gateway's own.
+    pub fn item(item: u8) -> Self {
+        Self(1_u64.checked_shl(item.into()).unwrap_or(0))
+    }
+
+    pub fn has_item(self, item: u8) -> bool {
+        self.0 & Self::item(item).0 != 0
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl FromIterator<Entry> for Wanted {

@@ -4,6 +4,7 @@
 use crate::base::fault::Invalid;
 use crate::base::patience;
 use crate::catalogue::aliases;
+use crate::dlp::Dlp;
 use crate::http::cors;
 use crate::http::envelope::ApiError;
 use crate::limit::rules::UnknownModel;
@@ -42,6 +43,7 @@ pub struct GatewaySettings {
     pub cors: Value,
     /// Whether callers with a token are believed what they say a request cost.
     pub custom_cost: String,
+    /// What must not leave in requests and answers. See `dlp/policy.rs`.
     pub dlp: Value,
     /// Seconds to the head of a provider's answer; 0 for ever. See `base/patience.rs`.
     pub first_byte_timeout: u64,
@@ -159,7 +161,7 @@ impl GatewaySettings {
             collect_logs: fields.boolean("collect_logs", defaults.collect_logs)?,
             cors: fields.cors()?,
             custom_cost: fields.one_of("custom_cost", &["accept", "ignore"])?.unwrap_or(defaults.custom_cost),
-            dlp: fields.json("dlp", Value::is_object, "an object")?,
+            dlp: fields.checked("dlp", Dlp::check)?,
             first_byte_timeout: fields
                 .integer("first_byte_timeout", 0, patience::MAX_SECONDS)?
                 .unwrap_or(defaults.first_byte_timeout),

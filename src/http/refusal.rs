@@ -102,6 +102,14 @@ impl Refusal {
         Self { error: Some(Box::new(json!({ "message": refusal.message }))), ..refusal }
     }
 
+    /// What must not leave was found in a request, or in the answer to one.
+    pub fn data_loss(is_answer: bool, description: impl Into<String>) -> Self {
+        match is_answer {
+            false => Self::new(400, 2029, "Request content blocked due to DLP policy violations", description),
+            true => Self::new(400, 2030, "Response content blocked due to DLP policy violations", description),
+        }
+    }
+
     pub fn rate_limited(description: impl Into<String>) -> Self {
         Self::of(Kind::RateLimited, description)
     }

@@ -3,6 +3,7 @@
 use crate::Rc;
 use crate::base::mask::Secrets;
 use crate::catalogue::table::Catalogue;
+use crate::dlp::Report;
 use crate::limit::estimate;
 use crate::limit::models::Models;
 use crate::limit::spend;
@@ -70,6 +71,10 @@ pub struct Call {
     pub runs_a_model: bool,
     /// Whether there is a limit to how many logs the gateway has.
     pub has_log_limit: bool,
+    /// What was found in the request and its answer that must not leave.
+    pub dlp: Report,
+    /// What the checks of a model said of it, as JSON.
+    pub guardrails: Option<String>,
     /// The body as it is stored; `None` when it is not text, too long, or not wanted.
     pub body: Option<String>,
     /// What must not stand in the row, wherever it comes from.

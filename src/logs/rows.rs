@@ -218,6 +218,9 @@ columns! {
     previous_response_id,
     caller,
     translated_from,
+    dlp_action,
+    dlp,
+    guardrails,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

@@ -11,7 +11,7 @@ mod search;
 
 pub use program::MAX_PATTERN;
 
-use crate::pattern::budget::{Exhausted, Meter};
+use crate::pattern::budget::{Exhausted, Meter, Steps};
 use program::Program;
 use search::{Outcome, Search};
 use std::rc::Rc;
@@ -31,6 +31,24 @@ impl Pattern {
     /// How many states it has.
     pub fn size(&self) -> usize {
         self.0.states.len()
+    }
+
+    /// Where a text has it, the longest match at each place, as far as the steps lead. No two overlap, and none is empty.
+    pub fn spans(&self, text: &str, steps: &mut Steps) -> Vec<(usize, usize)> {
+        let mut search = Search::new(&self.0, text);
+        let (mut found, mut at) = (Vec::new(), 0);
+        while at < text.len() && !steps.is_over() {
+            at = search.begin(at, steps);
+            let Some(char) = text.get(at..).and_then(|rest| rest.chars().next()) else { break };
+            match search.longest(at, steps) {
+                Some(end) if end > at => {
+                    found.push((at, end));
+                    at = end;
+                }
+                _ => at += char.len_utf8(),
+            }
+        }
+        found
     }
 
     /// Whether a text has it, at the cost of steps.

@@ -58,16 +58,9 @@ impl<'a> Search<'a> {
             let behind = self.at + char.len_utf8();
             let waiting = std::mem::take(&mut self.now.waiting);
             for state in &waiting {
-                let target = match state {
-                    State::One(own, target) if *own == char => *target,
-                    State::Any(set, target)
-                        if self.pattern.sets.get(*set as usize).is_some_and(|set| set.has(char)) =>
-                    {
-                        *target
-                    }
-                    _ => continue,
-                };
-                if self.enter(target, true, behind, steps) {
+                if let Some(target) = self.behind(state, char)
+                    && self.enter(target, true, behind, steps)
+                {
                     return Outcome::Found;
                 }
             }
@@ -92,10 +85,54 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Adds a state, and all that it leads to without a character, to those of this place or of the next one. True at the end
-    /// of the pattern.
+    /// Goes to where a match can begin, at `from` or behind it.
+    pub fn begin(&mut self, from: usize, steps: &mut Steps) -> usize {
+        self.at = from;
+        self.skip(steps);
+        self.at
+    }
+
+    /// Where the longest match ends that begins at a place.
+    pub fn longest(&mut self, from: usize, steps: &mut Steps) -> Option<usize> {
+        self.now.clear();
+        self.next.clear();
+        let mut found = self.enter(self.pattern.start, false, from, steps).then_some(from);
+        let mut at = from;
+        while !self.now.waiting.is_empty() && !steps.is_over() {
+            let Some(char) = self.text.get(at..).and_then(|rest| rest.chars().next()) else { break };
+            at += char.len_utf8();
+            let waiting = std::mem::take(&mut self.now.waiting);
+            for state in &waiting {
+                if let Some(target) = self.behind(state, char)
+                    && self.enter(target, true, at, steps)
+                {
+                    found = Some(at);
+                }
+            }
+            steps.take(waiting.len() as u64 + 1);
+            self.now.waiting = waiting;
+            self.now.clear();
+            std::mem::swap(&mut self.now, &mut self.next);
+        }
+        found
+    }
+
+    /// The state that a character leads to.
+    fn behind(&self, state: &State, char: char) -> Option<u32> {
+        match state {
+            State::One(own, target) if *own == char => Some(*target),
+            State::Any(set, target) => {
+                self.pattern.sets.get(*set as usize).is_some_and(|set| set.has(char)).then_some(*target)
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds a state, and all that it leads to without a character, to those of this place or of the next one. True where that
+    /// is the end of the pattern.
     fn enter(&mut self, state: u32, is_next: bool, at: usize, steps: &mut Steps) -> bool {
         let states = if is_next { &mut self.next } else { &mut self.now };
+        let mut is_end = false;
         self.stack.push(state);
         while let Some(state) = self.stack.pop() {
             if !states.add(state) {
@@ -105,15 +142,12 @@ impl<'a> Search<'a> {
             match self.pattern.states.get(state as usize) {
                 Some(State::Split(one, other)) => self.stack.extend([*other, *one]),
                 Some(State::Look(look, behind)) if look.holds(self.text.as_bytes(), at) => self.stack.push(*behind),
-                Some(State::Match) => {
-                    self.stack.clear();
-                    return true;
-                }
+                Some(State::Match) => is_end = true,
                 Some(state @ (State::One(..) | State::Any(..))) => states.waiting.push(*state),
                 _ => {}
             }
         }
-        false
+        is_end
     }
 }
 

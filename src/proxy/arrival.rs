@@ -4,6 +4,7 @@ use crate::auth::presented::Presented;
 use crate::auth::secrets;
 use crate::cache::{self, Policy, key};
 use crate::config::isolate_worker::config;
+use crate::dlp::Report;
 use crate::gateways::snapshot::GatewaySnapshot;
 use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
@@ -25,6 +26,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::guard;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
+use crate::proxy::screening::{self, Changed};
 use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
 use crate::proxy::{credentials, session_worker, stream_usage_worker};
@@ -97,6 +99,7 @@ impl Arrival<'_> {
             admission: None,
             caps: Vec::new(),
             key_limit: None,
+            screening: None,
             navigates: caller.navigates || response_headers::navigates(&asked.headers),
             door,
             unified: None,
@@ -140,6 +143,8 @@ impl Arrival<'_> {
             prices: Rc::clone(&self.snapshot.prices),
             translated_from: None,
             catalogue: self.snapshot.catalogue.clone(),
+            dlp: Report::default(),
+            guardrails: None,
             user_agent: headers.get("user-agent").map(str::to_owned),
             authentication: self.presented.let_in,
             request_content_type: headers.get("content-type").map(str::to_owned),
@@ -188,18 +193,27 @@ impl Arrival<'_> {
             resolver_worker::admit(provider, config.allow_internal_upstreams, &config.dns_over_https_url).await?;
         }
         exchange.key_limit = credential.limit.clone();
-        let keep = Keep { wanted: options.retry.attempts > 1 || exchange.cache.is_on(), needed: credential.signs() };
+        let dlp = snapshot.gateway.dlp.as_ref();
+        let wanted = options.retry.attempts > 1 || exchange.cache.is_on() || dlp.is_some();
+        let keep = Keep { wanted, needed: credential.signs() };
         let by_model = snapshot.gateway.limits.are_by_model() || guard::asks_for_models(snapshot, presented);
         let body = upstream_request::taken(asked, keep, by_model, exchange).await?;
         if exchange.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }
         let is_custom = matches!(upstream, Upstream::Custom(_));
+        let (body, changed) = match dlp {
+            Some(dlp) => screening::of_request(body, headers, dlp, exchange).boxed_local().await?,
+            None => (body, None),
+        };
         let target = stream_usage::Target { provider: upstream.slug(), is_custom, rest: route.rest, query: self.query };
         let body = stream_usage_worker::asked(body, &target, headers, snapshot, exchange);
         let mut outgoing = upstream_request::headers(asked, upstream, presented, &body, exchange);
-        if exchange.call.usage_asked {
+        if exchange.call.usage_asked || changed.is_some() {
             stream_usage_worker::without_digests(&mut outgoing);
+        }
+        if changed == Some(Changed::Unpacked) {
+            outgoing.remove("content-encoding");
         }
         let url = credential.present(asked, url, &mut outgoing, &body, exchange).await?;
         Ok(Prepared::new(asked, url, &outgoing, body))

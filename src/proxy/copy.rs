@@ -103,7 +103,7 @@ impl From<JsValue> for Ended {
 
 impl Copied {
     /// Keeps up to `limit` bytes whole.
-    fn new(limit: u64, form: Option<Form>) -> Self {
+    pub fn new(limit: u64, form: Option<Form>) -> Self {
         let (pieces, allotment) = (Vec::new(), Allotment::default());
         Self { length: 0, is_whole: true, limit, pieces, allotment, form, scanner: None, unread: None }
     }
@@ -255,7 +255,7 @@ impl Copied {
         Ok(true)
     }
 
-    fn push(&mut self, piece: Uint8Array) {
+    pub fn push(&mut self, piece: Uint8Array) {
         let more = u64::from(piece.byte_length());
         self.length += more;
         if !self.is_whole {

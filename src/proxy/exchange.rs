@@ -18,6 +18,7 @@ use crate::platform::{Runtime, now, random};
 use crate::proxy::answer_links::{self, Door, Links};
 use crate::proxy::cache::Cache;
 use crate::proxy::limits::Admission;
+use crate::proxy::screening::{self, Screening};
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::translation::Translation;
 use std::rc::Rc;
@@ -31,6 +32,7 @@ const OURS: &[&str] = &[
     "cf-aig-attempt",
     "cf-aig-cache-status",
     "cf-aig-circuit",
+    screening::HEADER,
     answer_links::WITHHELD,
     "cf-aig-log-id",
     "cf-aig-metadata-dropped",
@@ -54,6 +56,8 @@ pub struct Exchange {
     pub key_limit: Option<KeyLimit>,
     /// True for a browser that means to show or run the answer.
     pub navigates: bool,
+    /// What is looked for that must not leave, and the placeholders that the request has.
+    pub screening: Option<Rc<Screening>>,
     /// The way that the request came, by which addresses in the answer lead back.
     pub door: Door,
     /// What the answer of a request of the unified API is given with.
@@ -143,7 +147,7 @@ impl Exchange {
     }
 
     /// The reply that a refusal is for this caller.
-    fn reply(&self, refusal: &Refusal) -> Reply {
+    pub fn reply(&self, refusal: &Refusal) -> Reply {
         self.unified.as_ref().map_or_else(|| refusal.reply(), |unified| unified.reply(refusal))
     }
 

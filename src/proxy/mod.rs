@@ -25,6 +25,7 @@ pub mod reach;
 pub mod request_body;
 pub mod response;
 pub mod retry;
+pub mod screening;
 pub mod session;
 pub mod session_worker;
 pub mod stream_usage_worker;

@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn zero_retention_is_stronger_than_headers() {
         let zdr = GatewaySettings { zdr: true, cache_ttl: 60, ..GatewaySettings::default() };
-        let asks = [("cf-aig-collect-log-payload", "true"), ("cf-aig-cache-ttl", "600"), ("cf-aig-collect-log", "true")];
+        let asks =
+            [("cf-aig-collect-log-payload", "true"), ("cf-aig-cache-ttl", "600"), ("cf-aig-collect-log", "true")];
         for headers in [&asks[..], &[]] {
             let read = parse_with(headers, &zdr);
             assert!(read.collect_log && !read.collect_payload && read.cache.is_none());

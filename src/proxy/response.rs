@@ -5,6 +5,8 @@ mod held;
 mod passed;
 mod readdressed;
 mod reader;
+mod screened;
+mod screened_stream;
 mod translated;
 mod ways;
 
@@ -37,6 +39,9 @@ pub async fn give(upstream: Answer, is_head: bool, mut exchange: Exchange) -> Re
         && exchange.call.credential == Credential::Request
     {
         exchange.warn(client_signature::REFUSED);
+    }
+    if !is_head && screened::is_wanted(&reader, &exchange) {
+        return screened::screened(upstream, whole, reader, exchange).boxed_local().await;
     }
     if exchange.translation().is_some() {
         return translated(upstream, whole, reader, exchange).boxed_local().await;

@@ -44,6 +44,7 @@ const FEEDBACK: Source = Source {
 /// would walk through all providers to find the logs of one.
 const INDEXED: &[(&str, Option<bool>, &str)] = &[
     ("session_id", None, "logs INDEXED BY logs_by_session"),
+    ("dlp_action", None, "logs INDEXED BY logs_by_dlp"),
     ("score", None, "logs INDEXED BY logs_by_score"),
     ("feedback", None, "logs INDEXED BY logs_by_feedback"),
     ("success", Some(false), FAILED),

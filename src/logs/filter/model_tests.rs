@@ -58,7 +58,7 @@ impl Log {
             "user_agent" => json!(row.user_agent),
             "authentication" => json!(row.authentication),
             "wholesale" => json!(false),
-            "dlp_action" => Value::Null,
+            "dlp_action" => json!(row.dlp_action),
             other => panic!("{other} is not in the model"),
         }
     }

@@ -151,7 +151,9 @@ fn lists_by_other_fields_are_read_in_order_too() {
 /// What is known to be false of every log leaves nothing to read, by whatever index that would be.
 #[test]
 fn fields_that_no_log_has_match_accordingly() {
-    for (key, operator) in [("wholesale", "absent"), ("dlp_action", "present"), ("prompts.prompt_id", "present")] {
+    for (key, operator) in
+        [("wholesale", "absent"), ("prompts.version_id", "present"), ("prompts.prompt_id", "present")]
+    {
         for more in ["success=false", "cached=true", "order_by=success", "order_by=model_type", "feedback=1"] {
             let query = format!("{}&{more}", filters(json!([{ "key": key, "operator": operator }])));
             let reply = block_on(log_list::list(&store(), GATEWAY, &Query::parse(&query), true)).unwrap();

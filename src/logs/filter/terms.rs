@@ -88,7 +88,7 @@ pub static FIELDS: &[Field] = &[
     field("authentication", "logs.authentication", Kind::Bool),
     field("wholesale", NO, Kind::Bool),
     field("compatibilityMode", NO, Kind::Bool),
-    field("dlp_action", NOTHING, Kind::Text),
+    field("dlp_action", "logs.dlp_action", Kind::Text),
     field("user_agent", "logs.user_agent", Kind::Text),
     // Of older SDKs.
     field("prompts.prompt_id", NOTHING, Kind::Text),

@@ -34,6 +34,8 @@ pub fn call(id: &str) -> Call {
         prices: Rc::new([]),
         translated_from: None,
         catalogue: Default::default(),
+        dlp: crate::dlp::Report::default(),
+        guardrails: None,
         user_agent: None,
         authentication: true,
         request_content_type: Some("application/json".to_owned()),

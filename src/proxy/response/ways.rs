@@ -20,7 +20,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, ReadableStream, Response, StreamPipeOptions};
 
 /// What a row says of a stream that ended without its last events.
-const BROKE_OFF: &str = "the answer broke off before it said how it ended";
+pub const BROKE_OFF: &str = "the answer broke off before it said how it ended";
 
 /// A short answer of known length is taken whole: one native read is cheaper than two streams, and an answer that
 /// breaks off becomes an error the client can see instead of half a document.

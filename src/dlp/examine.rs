@@ -1,0 +1,230 @@
+//! Looks through texts and bodies for what a gateway's policies are about, and puts placeholders where they say so.
+
+use crate::dlp::Finding;
+use crate::dlp::entry::Entry;
+use crate::dlp::form::{self, PartKind};
+use crate::dlp::places::{Kind, Place, of_json, places};
+use crate::dlp::policy::{Action, Check, Dlp};
+use crate::dlp::redact::Redactor;
+use crate::dlp::report::Report;
+use crate::dlp::scan;
+use crate::dlp::tail;
+use crate::pattern::budget::Steps;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+/// One request or one answer that is looked through.
+pub struct Examiner {
+    pub dlp: Rc<Dlp>,
+    pub check: Check,
+    pub redactor: Redactor,
+    pub report: Report,
+    /// What patterns may still take.
+    steps: Steps,
+    is_blocked: bool,
+    /// How much of the end of a text may be a word of the gateway's own, in bytes.
+    longest: usize,
+}
+
+/// A thing that was found at bytes `start` to `end`: an entry, or behind those a profile of the gateway's own, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    item: u8,
+    start: usize,
+    end: usize,
+}
+
+/// What became of a body that was looked through.
+pub struct Body {
+    /// `None` where it stays as it is.
+    pub rewritten: Option<Vec<u8>>,
+    /// False where it has something that is no text, and not known to be a picture or sound.
+    pub is_read: bool,
+}
+
+/// So many steps may the patterns of a gateway take for a body: some tenths of a second at worst.
+const STEPS: u64 = 8_000_000;
+
+/// What is not looked at because patterns would take too long.
+const TOO_DEAR: &str = "the patterns of custom_profiles take too long on this text";
+
+/// A match of a pattern may be found that is so long and in several parts of a stream, in bytes.
+const LONGEST_MATCH: usize = 256;
+
+// === impl Examiner ===
+
+impl Examiner {
+    pub fn new(dlp: Rc<Dlp>, check: Check, redactor: Redactor, report: Report) -> Self {
+        let own = dlp.own.iter().map(|own| own.longest_word().max(if own.has_patterns() { LONGEST_MATCH } else { 0 }));
+        let longest = own.max().unwrap_or(0);
+        Self { dlp, check, redactor, report, steps: Steps::new(STEPS), is_blocked: false, longest }
+    }
+
+    /// Whether something was found that must not go on at all.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
+    /// Looks through a body: a JSON document, one on each line, a form whose boundary is known, or plain text.
+    pub fn read(&mut self, body: &[u8], boundary: Option<&str>) -> Body {
+        let Some(boundary) = boundary else {
+            return match std::str::from_utf8(body) {
+                Ok(_) => Body { rewritten: self.document(body), is_read: true },
+                Err(_) => Body { rewritten: None, is_read: false },
+            };
+        };
+        let Some(parts) = form::parts(body, boundary) else { return Body { rewritten: None, is_read: false } };
+        let is_read = parts.iter().all(|part| part.kind != PartKind::Binary);
+        let texts = parts.iter().filter(|part| part.kind == PartKind::Text).map(|part| (part.start, part.end));
+        Body { rewritten: self.pieces(body, texts), is_read }
+    }
+
+    fn document(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let first = body.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or(&[]);
+        let is_lines = first.len() < body.trim_ascii_end().len() && of_json(first).is_some() && of_json(body).is_none();
+        if !is_lines {
+            return self.body(body);
+        }
+        let mut from = 0;
+        let lines = body.split_inclusive(|byte| *byte == b'\n').map(|line| {
+            let start = from;
+            from += line.len();
+            (start, start + line.trim_ascii_end().len())
+        });
+        self.pieces(body, lines)
+    }
+
+    /// Looks through some parts of a body.
+    fn pieces(&mut self, body: &[u8], pieces: impl Iterator<Item = (usize, usize)>) -> Option<Vec<u8>> {
+        let (mut made, mut copied) = (Vec::new(), 0);
+        for (start, end) in pieces {
+            let piece = body.get(start..end).unwrap_or(&[]);
+            if let Some(other) = self.body(piece) {
+                made.extend_from_slice(body.get(copied..start).unwrap_or(&[]));
+                made.extend_from_slice(&other);
+                copied = end;
+            }
+        }
+        if copied == 0 {
+            return None;
+        }
+        made.extend_from_slice(body.get(copied..).unwrap_or(&[]));
+        Some(made)
+    }
+
+    /// The body with placeholders; `None` where it stays as it is.
+    pub fn body(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        rewritten(body, |place| self.text(&place.text, &place.path, place.kind == Kind::Plain, body))
+    }
+
+    /// A text with placeholders. `around` is the body it is of.
+    pub fn text(&mut self, text: &str, path: &str, is_plain: bool, around: &[u8]) -> Option<String> {
+        let is_json = !is_plain && matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
+        let found = self.find(text, is_json);
+        if found.is_empty() { None } else { self.noted(text, &found, path, is_json, around) }
+    }
+
+    /// The next part of a text that comes in parts: `pending` stands behind `before`, of which nothing is told any more. Gives what
+    /// can be said of it, and how many of its bytes that is.
+    pub fn part(&mut self, before: &str, pending: &str, is_end: bool, path: &str, is_json: bool) -> (String, usize) {
+        let text = format!("{before}{pending}");
+        let mut cut = if is_end { text.len() } else { tail::begin(&text, self.longest).max(before.len()) };
+        let mut found = self.find(&text, is_json);
+        found.retain(|found| found.start >= before.len());
+        if let Some(across) = found.iter().find(|found| found.start < cut && found.end > cut) {
+            cut = across.start;
+        }
+        found.retain(|found| found.end <= cut);
+        let ready = text.get(..cut).unwrap_or(&text);
+        let given = if found.is_empty() { None } else { self.noted(ready, &found, path, is_json, ready.as_bytes()) };
+        let given = given.as_deref().unwrap_or(ready);
+        (given.get(before.len()..).unwrap_or("").to_owned(), cut.saturating_sub(before.len()))
+    }
+
+    fn find(&mut self, text: &str, is_json: bool) -> Vec<Found> {
+        let wanted = self.dlp.wanted(self.check);
+        // In a document within a string, `\n` is no letter before a number.
+        let text = if is_json { unlettered(text) } else { Cow::Borrowed(text) };
+        let found = scan::find(&text, wanted);
+        let mut found: Vec<Found> =
+            found.into_iter().map(|Finding { entry, start, end }| Found { item: entry as u8, start, end }).collect();
+        let dlp = Rc::clone(&self.dlp);
+        for (at, own) in dlp.own.iter().enumerate() {
+            let item = (Entry::COUNT + at) as u8;
+            if wanted.has_item(item) {
+                let own = own.find(&text, &mut self.steps);
+                found.extend(own.into_iter().map(|(start, end)| Found { item, start, end }));
+            }
+        }
+        if self.steps.is_over() {
+            self.report.unscanned(self.check, TOO_DEAR);
+        }
+        found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+        found
+    }
+
+    /// Reports what was found, and puts placeholders where they belong.
+    fn noted(&mut self, text: &str, found: &[Found], path: &str, is_json: bool, around: &[u8]) -> Option<String> {
+        let dlp = Rc::clone(&self.dlp);
+        let mut made = String::new();
+        let (mut copied, mut is_changed) = (0, false);
+        for Found { item, start, end } in found {
+            let action = self.report.note(&dlp, self.check, *item, path, *start);
+            self.is_blocked |= action == Action::Block;
+            // Of two that overlap the first one has the place; it covers what it can.
+            if action == Action::Flag || *end <= copied {
+                continue;
+            }
+            let start = (*start).max(copied);
+            let (before, original) = (text.get(copied..start).unwrap_or(""), text.get(start..*end).unwrap_or(""));
+            made.push_str(before);
+            let (_, label) = dlp.names(*item);
+            let placeholder = self.redactor.placeholder(label, original, around);
+            // A number of a document within a string has no quotes; a placeholder needs them.
+            let is_bare = is_json && before.trim_end().ends_with(':');
+            made.push_str(&if is_bare { format!("\"{placeholder}\"") } else { placeholder });
+            copied = *end;
+            is_changed = true;
+        }
+        made.push_str(text.get(copied..).unwrap_or(""));
+        is_changed.then_some(made)
+    }
+}
+
+/// A body of which some texts became others; `None` where none did.
+pub fn rewritten(body: &[u8], mut other: impl FnMut(&Place<'_>) -> Option<String>) -> Option<Vec<u8>> {
+    let mut made: Vec<u8> = Vec::new();
+    let (mut copied, mut is_changed) = (0, false);
+    for place in places(body) {
+        let Some(text) = other(&place) else { continue };
+        made.extend_from_slice(body.get(copied..place.start).unwrap_or(&[]));
+        made.extend_from_slice(place.written(&text).as_bytes());
+        copied = place.end;
+        is_changed = true;
+    }
+    made.extend_from_slice(body.get(copied..).unwrap_or(&[]));
+    is_changed.then_some(made)
+}
+
+/// The same text, at the same places, without escapes that look like letters.
+fn unlettered(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut made = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(char) = chars.next() {
+        match (char, chars.peek()) {
+            ('\\', Some('n' | 'r' | 't' | 'b' | 'f')) => {
+                chars.next();
+                made.push_str("  ");
+            }
+            ('\\', Some('\\')) => {
+                chars.next();
+                made.push_str("\\\\");
+            }
+            (char, _) => made.push(char),
+        }
+    }
+    Cow::Owned(made)
+}

@@ -1,0 +1,265 @@
+//! Answers that are looked at before they go on, for what must not leave, or that have placeholders of their request. The row and the
+//! cache have what may be kept: placeholders, and never what they stand for.
+
+use crate::dlp::{Check, Examiner, Redactor, Restorer, Screen, is_media, rewritten};
+use crate::http::message_worker;
+use crate::http::refusal::Refusal;
+use crate::logs::call::{Failure, Outcome};
+use crate::platform::allotment::{Allotment, GrowingAllotment};
+use crate::platform::js;
+use crate::platform::{blocks, within};
+use crate::proxy::copy::Copied;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::response::reader::{Broken, DIGESTS, HELD_PATIENCE_MS, Reader};
+use crate::proxy::response::screened_stream;
+use crate::proxy::response::translated::{changed, given};
+use crate::proxy::response::ways::short;
+use crate::proxy::screening::{self, Screening};
+use crate::proxy::stream_usage_worker;
+use crate::wire::eventstream::Frames;
+use crate::wire::{Framing, body};
+use js_sys::{ArrayBuffer, Uint8Array};
+use std::rc::Rc;
+use wasm_bindgen::JsValue;
+use web_sys::Response;
+
+/// A longer answer that is no stream is not looked at, in bytes.
+const MAX_WHOLE: u64 = 12 * 1024 * 1024;
+
+const TOO_LONG: &str = "the answer is too long to be looked at";
+const NO_TEXT: &str = "the answer is no text";
+const NO_ROOM: &str = "there is no memory to look at the answer";
+const BINARY: &str =
+    "What was found cannot be taken out of a binary event stream; ask without a stream, or through the unified API.";
+
+/// What an answer is refused with in which something must not leave.
+pub const BLOCKED: &str = "The answer has something in it that this gateway's setting dlp keeps from leaving; the log says which \
+     profiles it belongs to.";
+
+/// Whether an answer is looked at. One of the cache was when it came.
+pub fn is_wanted(reader: &Reader, exchange: &Exchange) -> bool {
+    let Some(screening) = &exchange.screening else { return false };
+    let kind = reader.headers.get("content-type").unwrap_or("");
+    reader.status != 101 && !is_media(kind) && (checks(screening, exchange) || restores(screening).is_some())
+}
+
+fn checks(screening: &Screening, exchange: &Exchange) -> bool {
+    !exchange.call.cached && screening.dlp.is_for(Check::Response)
+}
+
+pub fn restores(screening: &Screening) -> Option<&Redactor> {
+    Some(&screening.redactor).filter(|redactor| screening.dlp.restores && !redactor.is_empty())
+}
+
+pub async fn screened(
+    upstream: Response,
+    whole: Option<Result<ArrayBuffer, String>>,
+    mut reader: Reader,
+    mut exchange: Exchange,
+) -> Result<Response, Broken> {
+    exchange.cache.keeps(reader.status, &reader.headers);
+    let Some(screening) = exchange.screening.clone() else { return Err((Box::new(exchange), String::new())) };
+    let kind = reader.headers.get("content-type").unwrap_or("").to_owned();
+    let framing = Framing::of(&kind).unwrap_or(Framing::Json);
+    let is_stream = reader.status < 300 && matches!(framing, Framing::Sse | Framing::Lines);
+    let at_hand = reader.is_at_hand(&exchange);
+    // The runtime unpacks a compressed body for its reader.
+    reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
+    let examiner =
+        checks(&screening, &exchange).then(|| screening::examiner(&screening, std::mem::take(&mut exchange.call.dlp)));
+    if is_stream
+        && !at_hand
+        && whole.is_none()
+        && let Some(stream) = upstream.body()
+    {
+        return screened_stream::given(&upstream, stream, reader, exchange, (screening, examiner))
+            .map_err(|broken| *broken);
+    }
+    let taken = match (whole, upstream.body()) {
+        (Some(whole), _) => whole.map(Ok),
+        (None, Some(stream)) => {
+            let taken = blocks::short(&stream, MAX_WHOLE);
+            let taken = match reader.status >= 400 {
+                true => within(HELD_PATIENCE_MS, taken).await,
+                false => Some(taken.await),
+            };
+            match taken {
+                Some(taken) => taken.map_err(|error| js::message(reader.watch.reason().as_ref().unwrap_or(&error))),
+                None => Err(format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
+            }
+        }
+        (None, None) => Ok(Ok(ArrayBuffer::new(0))),
+    };
+    let mut room = GrowingAllotment::default();
+    let taken = match taken {
+        Ok(Ok(buffer)) if room.add(3 * u64::from(buffer.byte_length())) => Ok(Ok(buffer)),
+        Ok(Ok(_)) => Ok(Err(NO_ROOM)),
+        Ok(Err(_)) => Ok(Err(TOO_LONG)),
+        Err(cause) => Err(cause),
+    };
+    let buffer = match taken {
+        Ok(Ok(buffer)) => buffer,
+        // What was asked to be looked at is not given unseen, and what is to be put back cannot be.
+        Ok(Err(why)) => {
+            if let Some(examiner) = examiner {
+                exchange.call.dlp = examiner.report;
+            }
+            exchange.call.dlp.unscanned(Check::Response, why);
+            return Ok(refused(reader, None, &format!("Tollgate could not look at it: {why}."), exchange).await);
+        }
+        Err(cause) => return Err((Box::new(exchange), format!("the answer broke off: {cause}"))),
+    };
+    let bytes = js::bytes(&buffer);
+    let (kept, examiner) = looked_at(&bytes, framing, &kind, examiner);
+    let is_blocked = examiner.as_ref().is_some_and(|(examiner, is_readable)| {
+        examiner.is_blocked() || (!is_readable && screening.dlp.is_strict(Check::Response))
+    });
+    let mut why = BLOCKED;
+    if let Some((mut examiner, is_readable)) = examiner {
+        if !is_readable {
+            why = if framing == Framing::AwsEventStream { BINARY } else { NO_TEXT };
+            examiner.report.unscanned(Check::Response, why);
+        }
+        exchange.call.dlp = examiner.report;
+    }
+    screening::tell(&mut exchange);
+    let kept = kept.map(|kept| Uint8Array::from(kept.as_slice()).buffer());
+    if is_blocked {
+        let stored = if why == NO_TEXT || why == BINARY { None } else { Some(kept.unwrap_or(buffer)) };
+        return Ok(refused(reader, stored, why, exchange).await);
+    }
+    let kept = kept.unwrap_or(buffer);
+    Ok(finished(upstream, kept, framing, reader, exchange, &screening)?)
+}
+
+/// What may be kept of a body, if it differs from what came, and whether all of it could be read.
+fn looked_at(
+    bytes: &[u8],
+    framing: Framing,
+    kind: &str,
+    examiner: Option<Examiner>,
+) -> (Option<Vec<u8>>, Option<(Examiner, bool)>) {
+    let Some(mut examiner) = examiner else { return (None, None) };
+    let mut out = Vec::new();
+    match framing {
+        Framing::Sse => {
+            let mut screen = Screen::default();
+            screen.push(bytes, &mut examiner, &mut out);
+            screen.end(&mut examiner, &mut out);
+            if examiner.is_blocked() {
+                out = Vec::new();
+            }
+            (Some(out), Some((examiner, true)))
+        }
+        Framing::AwsEventStream => {
+            // A frame is signed by its checksums: it is read as an event, and goes on as it came or not at all.
+            let mut events = Vec::new();
+            for frame in Frames::new(bytes) {
+                let payload = crate::wire::eventstream::unwrapped(frame.payload);
+                events.extend_from_slice(b"data: ");
+                events.extend(
+                    payload.as_deref().unwrap_or(frame.payload).iter().filter(|byte| !matches!(byte, b'\n' | b'\r')),
+                );
+                events.extend_from_slice(b"\n\n");
+            }
+            let mut screen = Screen::default();
+            screen.push(&events, &mut examiner, &mut out);
+            screen.end(&mut examiner, &mut out);
+            let is_same = out == events;
+            (None, Some((examiner, is_same)))
+        }
+        _ if !kind.is_empty() && !body::is_text(kind) => (None, Some((examiner, false))),
+        _ => {
+            let read = examiner.read(bytes, None);
+            (read.rewritten, Some((examiner, read.is_read)))
+        }
+    }
+}
+
+/// Gives an answer that was looked at, with what its placeholders stand for where that is asked.
+fn finished(
+    upstream: Response,
+    kept: ArrayBuffer,
+    framing: Framing,
+    reader: Reader,
+    exchange: Exchange,
+    screening: &Rc<Screening>,
+) -> Result<Response, Broken> {
+    let mut edits = exchange.marks(reader.status, &reader.headers);
+    for name in ["content-encoding", "content-length"].iter().chain(DIGESTS) {
+        edits.remove(*name);
+    }
+    let mut status = None;
+    let mut bytes = js::bytes(&kept);
+    if exchange.translation().is_some() {
+        let given = given(&exchange, reader.status, framing, &bytes);
+        changed(&mut edits, given.is_stream);
+        status = given.status;
+        bytes = given.text.into_bytes();
+    } else {
+        if stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) {
+            bytes = js::bytes(&stream_usage_worker::cut(&kept));
+        }
+        let fields = exchange.links().fields(reader.status, &reader.headers);
+        if !fields.is_empty()
+            && let Some(text) = exchange.links().rewritten(&fields, &bytes)
+        {
+            bytes = text.into_bytes();
+        }
+    }
+    if reader.status >= 400
+        && exchange.call.secrets.has_kept()
+        && let Some(masked) = exchange.call.secrets.for_caller().bytes(&bytes)
+    {
+        bytes = masked;
+    }
+    if let Some(redactor) = restores(screening)
+        && let Some(restored) = restored(&bytes, redactor)
+    {
+        bytes = restored;
+    }
+    let edits = edits.to_json();
+    let base = match status {
+        None => upstream,
+        Some(status) => match js::answer(&JsValue::NULL, status, "", &upstream.headers()) {
+            Ok(base) => base,
+            Err(cause) => return Err((Box::new(exchange), cause)),
+        },
+    };
+    let body = Uint8Array::from(bytes.as_slice()).buffer();
+    let allotment = Allotment::of(u64::from(kept.byte_length())).unwrap_or_default();
+    short(Ok(kept), allotment, reader, exchange, |_| js::answered(&base, &body, &edits))
+}
+
+/// A body with what its placeholders stand for.
+pub fn restored(bytes: &[u8], redactor: &Redactor) -> Option<Vec<u8>> {
+    let is_stream = bytes.starts_with(b"data:") || bytes.starts_with(b"event:") || bytes.starts_with(b":");
+    if is_stream {
+        let (mut screen, mut out, mut work) = (Screen::default(), Vec::new(), Restorer(redactor));
+        screen.push(bytes, &mut work, &mut out);
+        screen.end(&mut work, &mut out);
+        return Some(out);
+    }
+    rewritten(bytes, |place| {
+        let is_json = matches!(place.text.trim_start().as_bytes().first(), Some(b'{' | b'['));
+        redactor.restored(&place.text, is_json && !place.is_plain())
+    })
+}
+
+/// Refuses to give an answer. Its row says what it used, for it was paid.
+async fn refused(reader: Reader, stored: Option<ArrayBuffer>, why: &str, mut exchange: Exchange) -> Response {
+    screening::tell(&mut exchange);
+    let refusal = Refusal::data_loss(true, why);
+    let response = message_worker::response(&exchange.reply(&refusal));
+    let own = crate::http::headers::Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
+    message_worker::edit(&response.headers(), &exchange.marks(refusal.status, &own));
+    let outcome = match stored {
+        Some(buffer) => {
+            let copied = Copied::of(&buffer, Allotment::default());
+            reader.read(copied, exchange.collect_payload).await
+        }
+        None => Outcome { size: None, ..reader.outcome },
+    };
+    let failure = Some(Failure::Gateway(refusal.message.to_string()));
+    exchange.finish(Outcome { status: Some(refusal.status), failure, ..outcome }, response)
+}
