@@ -23,12 +23,16 @@ export const ROOMS = {
   translate: [["base", "providers", "catalogue"], "one API's words become another's by what stands in them, and by no key or gateway"],
   cache: [["base", "http", "providers"], "what may be kept is decided from the request and the answer alone"],
   conversation: [["base", "wire"], "one reader of questions and answers, for judges, filters and exports"],
+  guardrails: [["base", "wire", "conversation"], "which model is asked about which text follows from the setting and the texts"],
   auth: [["base", "db", "http", "platform"], "who calls is found out before anything else is known"],
   credentials: [["base", "db", "http", "platform", "providers", "auth"], "a key is chosen by provider and caller"],
   pricing: [["base", "http", "wire", "providers", "catalogue"], "a price is a rate times what an answer used"],
   limit: [["base", "http", "wire", "providers", "pricing"], "a limit counts what it is told; it reads no log"],
   gateways: [
-    ["base", "db", "http", "platform", "policies", "providers", "catalogue", "cache", "auth", "credentials", "pricing", "limit", "dlp"],
+    [
+      "base", "db", "http", "platform", "dlp", "policies", "providers", "catalogue", "cache", "guardrails", "auth", "credentials", "pricing",
+      "limit",
+    ],
     "a gateway is what a request runs under, before there is a log",
   ],
   logs: [

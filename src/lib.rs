@@ -13,12 +13,12 @@ mod config;
 mod conversation;
 mod credentials;
 mod db;
-#[allow(dead_code, unused_imports, reason = "the settings that look for these come next")]
 mod dlp;
 mod entry;
 mod evaluate;
 mod feedback;
 mod gateways;
+mod guardrails;
 mod http;
 mod limit;
 mod logs;

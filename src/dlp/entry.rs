@@ -102,6 +102,7 @@ pub const PROFILES: &[Profile] = &[
 // === impl Entry ===
 
 impl Entry {
+    #[cfg(test)]
     pub fn all() -> impl Iterator<Item = Self> {
         ENTRIES.iter().map(|(entry, ..)| *entry)
     }

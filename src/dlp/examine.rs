@@ -1,13 +1,12 @@
 //! Looks through texts and bodies for what a gateway's policies are about, and puts placeholders where they say so.
 
-use crate::dlp::Finding;
 use crate::dlp::entry::Entry;
 use crate::dlp::form::{self, PartKind};
 use crate::dlp::places::{Kind, Place, of_json, places};
 use crate::dlp::policy::{Action, Check, Dlp};
 use crate::dlp::redact::Redactor;
 use crate::dlp::report::Report;
-use crate::dlp::scan;
+use crate::dlp::scan::{self, Finding};
 use crate::dlp::tail;
 use crate::pattern::budget::Steps;
 use std::borrow::Cow;
@@ -76,7 +75,7 @@ impl Examiner {
         let Some(parts) = form::parts(body, boundary) else { return Body { rewritten: None, is_read: false } };
         let is_read = parts.iter().all(|part| part.kind != PartKind::Binary);
         let texts = parts.iter().filter(|part| part.kind == PartKind::Text).map(|part| (part.start, part.end));
-        Body { rewritten: self.pieces(body, texts), is_read }
+        Body { rewritten: self.pieces(body, texts, Self::document), is_read }
     }
 
     fn document(&mut self, body: &[u8]) -> Option<Vec<u8>> {
@@ -91,15 +90,20 @@ impl Examiner {
             from += line.len();
             (start, start + line.trim_ascii_end().len())
         });
-        self.pieces(body, lines)
+        self.pieces(body, lines, Self::body)
     }
 
     /// Looks through some parts of a body.
-    fn pieces(&mut self, body: &[u8], pieces: impl Iterator<Item = (usize, usize)>) -> Option<Vec<u8>> {
+    fn pieces(
+        &mut self,
+        body: &[u8],
+        pieces: impl Iterator<Item = (usize, usize)>,
+        look: fn(&mut Self, &[u8]) -> Option<Vec<u8>>,
+    ) -> Option<Vec<u8>> {
         let (mut made, mut copied) = (Vec::new(), 0);
         for (start, end) in pieces {
             let piece = body.get(start..end).unwrap_or(&[]);
-            if let Some(other) = self.body(piece) {
+            if let Some(other) = look(self, piece) {
                 made.extend_from_slice(body.get(copied..start).unwrap_or(&[]));
                 made.extend_from_slice(&other);
                 copied = end;

@@ -24,9 +24,10 @@ mod words;
 
 pub use examine::{Body, Examiner, rewritten};
 pub use form::is_media;
-pub use policy::{Action, Check, Dlp};
+pub use policy::{Check, Dlp};
 pub use redact::Redactor;
 pub use report::Report;
+#[cfg(test)]
 use scan::Finding;
 pub use stream::{Restorer, Screen, Work};
 

@@ -91,7 +91,7 @@ impl Report {
     pub fn row(&self) -> Option<String> {
         let all = |of: fn(&Group) -> &[String]| {
             let mut all = Vec::new();
-            self.groups.iter().flat_map(|group| of(group)).for_each(|text| add(&mut all, text));
+            self.groups.iter().flat_map(&of).for_each(|text| add(&mut all, text));
             all
         };
         let mut checks = Vec::new();

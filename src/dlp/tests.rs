@@ -201,6 +201,26 @@ fn placeholders_are_stable_and_go_back() {
 }
 
 #[test]
+fn documents_on_lines_and_texts_of_forms_are_looked_at() {
+    let lines = format!("{}\n\n{}\n", json!({"text": "a\n4111 1111 1111 1111"}), json!({"text": "b"}));
+    let redacted = lines.replace("4111 1111 1111 1111", "[CARD_1]");
+    let read = |body: &str, boundary: Option<&str>| {
+        let Body { rewritten, is_read } = everything().read(body.as_bytes(), boundary);
+        (rewritten.map(|body| String::from_utf8(body).unwrap()), is_read)
+    };
+    assert_eq!(read(&lines, None), (Some(redacted.clone()), true));
+    let form = |content: &str| {
+        format!(
+            "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\r\n{content}\r\n--x--\r\n"
+        )
+    };
+    assert_eq!(read(&form(&lines), Some("x")), (Some(form(&redacted)), true));
+    assert_eq!(read(&form("nothing"), Some("x")), (None, true));
+    assert_eq!(read("no form", Some("x")), (None, false));
+    assert!(!everything().read(b"\xff\x00", None).is_read);
+}
+
+#[test]
 fn what_blocks_is_kept_out_of_the_row_and_what_is_flagged_stays() {
     let policies = json!({"policies": [
         {"id": "stop", "action": "BLOCK", "profiles": ["credit_card"]}, {"id": "see", "action": "FLAG", "profiles": ["contact"]},

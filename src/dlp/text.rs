@@ -22,6 +22,7 @@ const CONTEXT: usize = 48;
 // === impl Wanted ===
 
 impl Wanted {
+    #[cfg(test)]
     pub fn all() -> Self {
         Entry::all().collect()
     }

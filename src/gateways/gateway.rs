@@ -7,6 +7,7 @@ use crate::db::databases::Databases;
 use crate::db::store::{Bind, FromRow, Statement, Store, StoreError, row};
 use crate::dlp::Dlp;
 use crate::gateways::settings::GatewaySettings;
+use crate::guardrails::Guardrails;
 use crate::http::cors::Cors;
 use crate::limit::rules::Limits;
 use serde_json::Map;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub session_from: Rc<[String]>,
     /// Which pages may use it, read once.
     pub cors: Option<Cors>,
+    /// What models are asked about requests and answers, read once.
+    pub guardrails: Option<Rc<Guardrails>>,
     /// What must not leave, read once.
     pub dlp: Option<Rc<Dlp>>,
     /// What names of models mean, read once.
@@ -164,6 +167,7 @@ impl Gateway {
         let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));
         let aliases = Rc::new(Aliases::of(&settings.model_aliases));
+        let guardrails = Guardrails::of(&settings.guardrails).map(Rc::new);
         let dlp = Dlp::of(&settings.dlp).map(Rc::new);
         let session_from = settings.session_from.as_array().into_iter().flatten();
         let session_from = session_from.filter_map(|name| name.as_str().map(str::to_owned)).collect();
@@ -180,6 +184,7 @@ impl Gateway {
             limits,
             session_from,
             cors,
+            guardrails,
             dlp,
             aliases,
         })

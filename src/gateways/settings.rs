@@ -5,6 +5,7 @@ use crate::base::fault::Invalid;
 use crate::base::patience;
 use crate::catalogue::aliases;
 use crate::dlp::Dlp;
+use crate::guardrails::Guardrails;
 use crate::http::cors;
 use crate::http::envelope::ApiError;
 use crate::limit::rules::UnknownModel;
@@ -47,6 +48,7 @@ pub struct GatewaySettings {
     pub dlp: Value,
     /// Seconds to the head of a provider's answer; 0 for ever. See `base/patience.rs`.
     pub first_byte_timeout: u64,
+    /// What models are asked about requests and answers. See `guardrails/setting.rs`.
     pub guardrails: Value,
     /// Seconds between bytes of a provider's answer; 0 for ever.
     pub idle_timeout: u64,
@@ -165,7 +167,7 @@ impl GatewaySettings {
             first_byte_timeout: fields
                 .integer("first_byte_timeout", 0, patience::MAX_SECONDS)?
                 .unwrap_or(defaults.first_byte_timeout),
-            guardrails: fields.json("guardrails", Value::is_object, "an object")?,
+            guardrails: fields.checked("guardrails", Guardrails::check)?,
             idle_timeout: fields.integer("idle_timeout", 0, patience::MAX_SECONDS)?.unwrap_or(defaults.idle_timeout),
             log_body_retention_days: fields.body_days(log_retention_days)?,
             log_classification: fields.boolean("log_classification", defaults.log_classification)?,

@@ -110,6 +110,24 @@ impl Refusal {
         }
     }
 
+    /// A prompt, or an answer, that a model takes for harmful.
+    pub fn guarded(is_answer: bool, categories: &str) -> Self {
+        let description = format!("It belongs to {categories}, which this gateway's setting guardrails blocks.");
+        match is_answer {
+            false => Self::new(424, 2016, "Prompt blocked due to security configurations", description),
+            true => Self::new(424, 2017, "Response blocked due to security configurations", description),
+        }
+    }
+
+    /// What a rule may block, and no model has judged.
+    pub fn unjudged(phase: &str, why: &str) -> Self {
+        let description = format!(
+            "This gateway lets no {phase} pass that its guardrails have not judged, and that was not possible: {}. Try again;              the setting guardrails says which model is asked.",
+            why.chars().take(300).collect::<String>()
+        );
+        Self::new(503, 7013, "Guardrails are unavailable", description)
+    }
+
     pub fn rate_limited(description: impl Into<String>) -> Self {
         Self::of(Kind::RateLimited, description)
     }

@@ -88,6 +88,8 @@ pub enum RequestType {
     WebSocket,
     /// An ordinary request, which came as a message of a WebSocket.
     Message,
+    /// A model that is asked whether another request, or its answer, may go on.
+    Guardrail,
 }
 
 /// Whose key the provider was sent. Never the key.
@@ -236,6 +238,7 @@ impl RequestType {
         match self {
             Self::Native => "native",
             Self::WebSocket | Self::Message => "websocket",
+            Self::Guardrail => "guardrail",
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::guard;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
-use crate::proxy::screening::{self, Changed};
+use crate::proxy::request_screening::{self, Changed};
 use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
 use crate::proxy::{credentials, session_worker, stream_usage_worker};
@@ -82,6 +82,9 @@ impl Arrival<'_> {
         if caller.by_message {
             call.request_type = RequestType::Message;
         }
+        if caller.is_check {
+            call.request_type = RequestType::Guardrail;
+        }
         let may_be_kept = |policy: &Policy| cache::may_answer(policy, &asked.method, route.rest, &asked.headers);
         let door = Door {
             origin: caller.origin.take(),
@@ -99,6 +102,8 @@ impl Arrival<'_> {
             admission: None,
             caps: Vec::new(),
             key_limit: None,
+            is_check: caller.is_check,
+            judges: None,
             screening: None,
             navigates: caller.navigates || response_headers::navigates(&asked.headers),
             door,
@@ -193,8 +198,11 @@ impl Arrival<'_> {
             resolver_worker::admit(provider, config.allow_internal_upstreams, &config.dns_over_https_url).await?;
         }
         exchange.key_limit = credential.limit.clone();
-        let dlp = snapshot.gateway.dlp.as_ref();
-        let wanted = options.retry.attempts > 1 || exchange.cache.is_on() || dlp.is_some();
+        let dlp = snapshot.gateway.dlp.as_ref().filter(|_| !exchange.is_check);
+        let wanted = options.retry.attempts > 1
+            || exchange.cache.is_on()
+            || dlp.is_some()
+            || snapshot.gateway.guardrails.is_some();
         let keep = Keep { wanted, needed: credential.signs() };
         let by_model = snapshot.gateway.limits.are_by_model() || guard::asks_for_models(snapshot, presented);
         let body = upstream_request::taken(asked, keep, by_model, exchange).await?;
@@ -203,7 +211,7 @@ impl Arrival<'_> {
         }
         let is_custom = matches!(upstream, Upstream::Custom(_));
         let (body, changed) = match dlp {
-            Some(dlp) => screening::of_request(body, headers, dlp, exchange).boxed_local().await?,
+            Some(dlp) => request_screening::of_request(body, headers, dlp, exchange).boxed_local().await?,
             None => (body, None),
         };
         let target = stream_usage::Target { provider: upstream.slug(), is_custom, rest: route.rest, query: self.query };

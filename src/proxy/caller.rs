@@ -33,6 +33,8 @@ pub struct Caller {
     pub network: Option<String>,
     /// Tells when the caller leaves, if the request does not: one that was made here has a signal of its own.
     pub signal: Option<AbortSignal>,
+    /// True for a model that is asked whether another request may go on: nothing is asked about that.
+    pub is_check: bool,
     /// The evaluation that asks a judge.
     pub evaluation_id: Option<String>,
     /// True for a browser that means to show or run the answer.

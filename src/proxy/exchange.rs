@@ -2,6 +2,7 @@
 
 use crate::config::isolate_worker::config;
 use crate::credentials::select::KeyLimit;
+use crate::dlp::Redactor;
 use crate::feedback::attach_worker;
 use crate::http::envelope::Reply;
 use crate::http::headers::{Edits, Headers};
@@ -17,6 +18,7 @@ use crate::platform::allotment::GrowingAllotment;
 use crate::platform::{Runtime, now, random};
 use crate::proxy::answer_links::{self, Door, Links};
 use crate::proxy::cache::Cache;
+use crate::proxy::judges::Judges;
 use crate::proxy::limits::Admission;
 use crate::proxy::screening::{self, Screening};
 use crate::proxy::unified::Unified;
@@ -56,6 +58,10 @@ pub struct Exchange {
     pub key_limit: Option<KeyLimit>,
     /// True for a browser that means to show or run the answer.
     pub navigates: bool,
+    /// True where a model is asked whether another request may go on.
+    pub is_check: bool,
+    /// What judges the answer.
+    pub judges: Option<Rc<Judges>>,
     /// What is looked for that must not leave, and the placeholders that the request has.
     pub screening: Option<Rc<Screening>>,
     /// The way that the request came, by which addresses in the answer lead back.
@@ -139,6 +145,11 @@ impl Exchange {
                 .set("cf-aig-warning", others.map_or(warning.to_owned(), |(_, others)| format!("{others}; {warning}")));
         }
         edits
+    }
+
+    /// What stands for what in the answer, where its client wants its own texts back.
+    pub fn restores(&self) -> Option<&Redactor> {
+        self.screening.as_ref()?.restores()
     }
 
     /// What turns the answer into the caller's format, where the provider speaks another.

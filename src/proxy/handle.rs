@@ -6,9 +6,10 @@
 use crate::config::isolate_worker::config;
 use crate::http::message_worker::{self, Answer, Incoming};
 use crate::http::refusal::Refusal;
-use crate::http::router::Route;
+use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::call::{Failure, RequestType};
-use crate::platform::{Runtime, now};
+use crate::platform::js::{self, Watch};
+use crate::platform::{Runtime, blocks, now};
 use crate::proxy::arrival::Arrival;
 use crate::proxy::attempts::Attempts;
 use crate::proxy::authorization::{self, Admitted};
@@ -17,6 +18,7 @@ use crate::proxy::capability;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failures::{Failed, conclude};
 use crate::proxy::guard::{self, OriginFacts};
+use crate::proxy::judges::Asked;
 use crate::proxy::limits::Refused;
 use crate::proxy::models::listed_worker;
 use crate::proxy::options::Options;
@@ -24,9 +26,12 @@ use crate::proxy::response;
 use crate::proxy::session::Dialect;
 use crate::proxy::unified::{Unified, resolved_worker};
 use crate::proxy::upstream_request::{Prepared, Unsent};
-use crate::proxy::{circuits, limit_checks};
+use crate::proxy::{circuits, guardrails, limit_checks};
+use futures_util::FutureExt;
+use std::pin::Pin;
 use std::rc::Rc;
-use web_sys::Response;
+use wasm_bindgen::JsValue;
+use web_sys::{AbortSignal, Request, RequestInit, Response};
 
 /// Answers a request to a provider.
 pub async fn handle(
@@ -102,7 +107,8 @@ pub async fn attempt(
     };
     // Where the messages of a WebSocket are understood, each response passes the guard and the limits by itself.
     let dialect = Dialect::of(route.rest).filter(|_| exchange.call.request_type == RequestType::WebSocket);
-    if dialect.is_none() {
+    // Which model judges is up to the gateway, and not to the caller.
+    if dialect.is_none() && !exchange.is_check {
         let whence =
             || caller.origin_facts.clone().unwrap_or_else(|| Rc::new(OriginFacts::of(client_headers, runtime)));
         if let Err(refusal) = guard::pass(&mut exchange, &snapshot, &presented, whence).await {
@@ -165,5 +171,70 @@ async fn may_be_sent(
             return Err(refused);
         }
     }
+    if let Some(guardrails) = gateway.guardrails.as_ref().filter(|_| !exchange.is_check) {
+        let judged = guardrails::prompt(arrival, &prepared.body, guardrails, judge, exchange).boxed_local().await;
+        if let Err(refusal) = judged {
+            prepared.discard().await;
+            return Err(Refused { refusal, is_final: true });
+        }
+    }
     circuits::admit(exchange, &prepared.url, &gateway.settings).map_err(may_be_tried_elsewhere)
+}
+
+/// A model that judges has given no verdict when it takes longer, in milliseconds.
+const PATIENCE_MS: u32 = 3_000;
+
+/// An answer of such a model that is longer is no verdict, in bytes.
+const MAX_SAID: u64 = 64 * 1024;
+
+/// Asks a model that judges as any application would, so that its call has a row of its own, under the event of the request that it
+/// is about, and a price.
+fn judge(asked: Asked) -> Pin<Box<dyn Future<Output = Result<String, String>>>> {
+    Box::pin(async move {
+        let said = |error: JsValue| js::message(&error);
+        let headers = web_sys::Headers::new().map_err(said)?;
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("cf-aig-event-id", &asked.event_id),
+            ("cf-aig-skip-cache", "true"),
+            ("cf-aig-max-attempts", "1"),
+        ] {
+            headers.set(name, value).map_err(said)?;
+        }
+        let init = RequestInit::new();
+        init.set_method("POST");
+        init.set_headers(&headers);
+        init.set_body(&JsValue::from_str(&asked.question.body.to_string()));
+        let request = Request::new_with_str_and_init("https://tollgate/", &init).map_err(said)?;
+        let route = Route {
+            endpoint: Endpoint::Proxy,
+            access: Access::Gateway,
+            account: &asked.account,
+            gateway: &asked.gateway,
+            provider: &asked.question.provider,
+            id: "",
+            rest: &asked.question.path,
+        };
+        let caller = Caller {
+            trusted: true,
+            is_check: true,
+            signal: Some(AbortSignal::timeout_with_u32(PATIENCE_MS)),
+            ..Caller::default()
+        };
+        let answer = handle(&Incoming::new(request), route, "", caller, &asked.runtime).await;
+        let status = answer.status();
+        let body = match answer.body() {
+            None => String::new(),
+            Some(stream) => {
+                let (buffer, _, _share) =
+                    blocks::beginning(&stream, MAX_SAID, &Watch::default()).await.map_err(said)?;
+                String::from_utf8_lossy(&js::bytes(&buffer)).into_owned()
+            }
+        };
+        match status {
+            200..300 => Ok(body),
+            499 => Err(format!("it did not answer within {PATIENCE_MS} ms")),
+            status => Err(format!("it answered {status}")),
+        }
+    })
 }

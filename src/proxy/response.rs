@@ -2,6 +2,7 @@
 //! log wants one.
 
 mod held;
+mod judge;
 mod passed;
 mod readdressed;
 mod reader;

@@ -2,6 +2,8 @@
 //! cache have what may be kept: placeholders, and never what they stand for.
 
 use crate::dlp::{Check, Examiner, Redactor, Restorer, Screen, is_media, rewritten};
+use crate::guardrails::{Phase, Texts};
+use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
@@ -10,14 +12,16 @@ use crate::platform::js;
 use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::judges::Judges;
+use crate::proxy::request_screening::tell;
 use crate::proxy::response::reader::{Broken, DIGESTS, HELD_PATIENCE_MS, Reader};
 use crate::proxy::response::screened_stream;
 use crate::proxy::response::translated::{changed, given};
 use crate::proxy::response::ways::short;
-use crate::proxy::screening::{self, Screening};
+use crate::proxy::screening::{BLOCKED, Screening};
 use crate::proxy::stream_usage_worker;
 use crate::wire::eventstream::Frames;
-use crate::wire::{Framing, body};
+use crate::wire::{self, Framing, body};
 use js_sys::{ArrayBuffer, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
@@ -32,23 +36,25 @@ const NO_ROOM: &str = "there is no memory to look at the answer";
 const BINARY: &str =
     "What was found cannot be taken out of a binary event stream; ask without a stream, or through the unified API.";
 
-/// What an answer is refused with in which something must not leave.
-pub const BLOCKED: &str = "The answer has something in it that this gateway's setting dlp keeps from leaving; the log says which \
-     profiles it belongs to.";
-
 /// Whether an answer is looked at. One of the cache was when it came.
 pub fn is_wanted(reader: &Reader, exchange: &Exchange) -> bool {
-    let Some(screening) = &exchange.screening else { return false };
+    if exchange.screening.is_none() && exchange.judges.is_none() {
+        return false;
+    }
     let kind = reader.headers.get("content-type").unwrap_or("");
-    reader.status != 101 && !is_media(kind) && (checks(screening, exchange) || restores(screening).is_some())
+    let is_looked_at =
+        checked(exchange).is_some() || exchange.restores().is_some() || judged(reader, exchange).is_some();
+    reader.status != 101 && !is_media(kind) && is_looked_at
 }
 
-fn checks(screening: &Screening, exchange: &Exchange) -> bool {
-    !exchange.call.cached && screening.dlp.is_for(Check::Response)
+fn checked(exchange: &Exchange) -> Option<&Rc<Screening>> {
+    exchange.screening.as_ref().filter(|screening| !exchange.call.cached && screening.dlp.is_for(Check::Response))
 }
 
-pub fn restores(screening: &Screening) -> Option<&Redactor> {
-    Some(&screening.redactor).filter(|redactor| screening.dlp.restores && !redactor.is_empty())
+/// What asks models about this answer. Errors and embeddings have nothing to judge.
+fn judged(reader: &Reader, exchange: &Exchange) -> Option<Rc<Judges>> {
+    let is_answer = !exchange.call.cached && reader.status < 300 && exchange.call.kind() != Some("embedding");
+    exchange.judges.clone().filter(|judges| is_answer && judges.guardrails.is_for(Phase::Response))
 }
 
 pub async fn screened(
@@ -58,21 +64,20 @@ pub async fn screened(
     mut exchange: Exchange,
 ) -> Result<Response, Broken> {
     exchange.cache.keeps(reader.status, &reader.headers);
-    let Some(screening) = exchange.screening.clone() else { return Err((Box::new(exchange), String::new())) };
     let kind = reader.headers.get("content-type").unwrap_or("").to_owned();
     let framing = Framing::of(&kind).unwrap_or(Framing::Json);
     let is_stream = reader.status < 300 && matches!(framing, Framing::Sse | Framing::Lines);
     let at_hand = reader.is_at_hand(&exchange);
     // The runtime unpacks a compressed body for its reader.
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
-    let examiner =
-        checks(&screening, &exchange).then(|| screening::examiner(&screening, std::mem::take(&mut exchange.call.dlp)));
+    let examiner = checked(&exchange).map(|screening| screening.examiner(exchange.call.dlp.clone()));
+    let judges = judged(&reader, &exchange);
     if is_stream
         && !at_hand
         && whole.is_none()
         && let Some(stream) = upstream.body()
     {
-        return screened_stream::given(&upstream, stream, reader, exchange, (screening, examiner))
+        return screened_stream::given(&upstream, stream, reader, exchange, (examiner, judges))
             .map_err(|broken| *broken);
     }
     let taken = match (whole, upstream.body()) {
@@ -101,18 +106,16 @@ pub async fn screened(
         Ok(Ok(buffer)) => buffer,
         // What was asked to be looked at is not given unseen, and what is to be put back cannot be.
         Ok(Err(why)) => {
-            if let Some(examiner) = examiner {
-                exchange.call.dlp = examiner.report;
-            }
             exchange.call.dlp.unscanned(Check::Response, why);
-            return Ok(refused(reader, None, &format!("Tollgate could not look at it: {why}."), exchange).await);
+            let refusal = Refusal::data_loss(true, format!("Tollgate could not look at it: {why}."));
+            return Ok(refused(reader, None, &refusal, exchange).await);
         }
         Err(cause) => return Err((Box::new(exchange), format!("the answer broke off: {cause}"))),
     };
     let bytes = js::bytes(&buffer);
     let (kept, examiner) = looked_at(&bytes, framing, &kind, examiner);
     let is_blocked = examiner.as_ref().is_some_and(|(examiner, is_readable)| {
-        examiner.is_blocked() || (!is_readable && screening.dlp.is_strict(Check::Response))
+        examiner.is_blocked() || (!is_readable && examiner.dlp.is_strict(Check::Response))
     });
     let mut why = BLOCKED;
     if let Some((mut examiner, is_readable)) = examiner {
@@ -122,14 +125,21 @@ pub async fn screened(
         }
         exchange.call.dlp = examiner.report;
     }
-    screening::tell(&mut exchange);
+    tell(&mut exchange);
     let kept = kept.map(|kept| Uint8Array::from(kept.as_slice()).buffer());
     if is_blocked {
         let stored = if why == NO_TEXT || why == BINARY { None } else { Some(kept.unwrap_or(buffer)) };
-        return Ok(refused(reader, stored, why, exchange).await);
+        return Ok(refused(reader, stored, &Refusal::data_loss(true, why), exchange).await);
     }
     let kept = kept.unwrap_or(buffer);
-    Ok(finished(upstream, kept, framing, reader, exchange, &screening)?)
+    if let Some(judges) = judges {
+        let text = Texts::response(&wire::stored(framing, js::bytes(&kept)));
+        let verdict = judges.judged(Phase::Response, &text, &exchange.call.event_id, &exchange.runtime).await;
+        if let Err(refusal) = judges.noted(Phase::Response, &verdict, &mut exchange.call) {
+            return Ok(refused(reader, Some(kept), &refusal, exchange).await);
+        }
+    }
+    finished(upstream, kept, framing, reader, exchange)
 }
 
 /// What may be kept of a body, if it differs from what came, and whether all of it could be read.
@@ -155,7 +165,7 @@ fn looked_at(
             // A frame is signed by its checksums: it is read as an event, and goes on as it came or not at all.
             let mut events = Vec::new();
             for frame in Frames::new(bytes) {
-                let payload = crate::wire::eventstream::unwrapped(frame.payload);
+                let payload = wire::eventstream::unwrapped(frame.payload);
                 events.extend_from_slice(b"data: ");
                 events.extend(
                     payload.as_deref().unwrap_or(frame.payload).iter().filter(|byte| !matches!(byte, b'\n' | b'\r')),
@@ -183,7 +193,6 @@ fn finished(
     framing: Framing,
     reader: Reader,
     exchange: Exchange,
-    screening: &Rc<Screening>,
 ) -> Result<Response, Broken> {
     let mut edits = exchange.marks(reader.status, &reader.headers);
     for name in ["content-encoding", "content-length"].iter().chain(DIGESTS) {
@@ -213,7 +222,7 @@ fn finished(
     {
         bytes = masked;
     }
-    if let Some(redactor) = restores(screening)
+    if let Some(redactor) = exchange.restores()
         && let Some(restored) = restored(&bytes, redactor)
     {
         bytes = restored;
@@ -247,11 +256,10 @@ pub fn restored(bytes: &[u8], redactor: &Redactor) -> Option<Vec<u8>> {
 }
 
 /// Refuses to give an answer. Its row says what it used, for it was paid.
-async fn refused(reader: Reader, stored: Option<ArrayBuffer>, why: &str, mut exchange: Exchange) -> Response {
-    screening::tell(&mut exchange);
-    let refusal = Refusal::data_loss(true, why);
-    let response = message_worker::response(&exchange.reply(&refusal));
-    let own = crate::http::headers::Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
+async fn refused(reader: Reader, stored: Option<ArrayBuffer>, refusal: &Refusal, mut exchange: Exchange) -> Response {
+    tell(&mut exchange);
+    let response = message_worker::response(&exchange.reply(refusal));
+    let own = Headers(vec![("content-type".to_owned(), "application/json".to_owned())]);
     message_worker::edit(&response.headers(), &exchange.marks(refusal.status, &own));
     let outcome = match stored {
         Some(buffer) => {

@@ -1,17 +1,19 @@
 //! A stream that is looked at on its way. What may go on goes on at once; what may still become something waits for what comes next.
 
-use crate::dlp::{Examiner, Restorer, Screen};
+use crate::dlp::{Examiner, Redactor, Restorer, Screen};
+use crate::guardrails::Phase;
 use crate::http::refusal::Refusal;
 use crate::logs::call::Failure;
 use crate::platform::blocks::{self, block, reader_of};
 use crate::platform::{js, now};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::judges::Judges;
+use crate::proxy::response::judge::Judge;
 use crate::proxy::response::reader::{Broken, Reader};
-use crate::proxy::response::screened::{BLOCKED, restores};
 use crate::proxy::response::translated::changed;
 use crate::proxy::response::ways::{BROKE_OFF, keep_and_log};
-use crate::proxy::screening::Screening;
+use crate::proxy::screening::BLOCKED;
 use crate::proxy::stream_usage_worker;
 use crate::proxy::unified::blocks::Blocks;
 use crate::translate::model::Failure as Told;
@@ -28,8 +30,8 @@ const BLOCK: u32 = 64 * 1024;
 
 /// What a stream passes on its way.
 struct Passage {
-    screening: Rc<Screening>,
     examiner: Option<Examiner>,
+    judge: Option<Judge>,
     screen: Screen,
     /// What turns it into the caller's format.
     blocks: Option<Blocks>,
@@ -45,7 +47,7 @@ pub fn given(
     stream: ReadableStream,
     reader: Reader,
     exchange: Exchange,
-    (screening, examiner): (Rc<Screening>, Option<Examiner>),
+    (examiner, judges): (Option<Examiner>, Option<Rc<Judges>>),
 ) -> Result<Response, Box<Broken>> {
     let form = reader.form();
     let blocks = exchange.translation().zip(form);
@@ -54,8 +56,8 @@ pub fn given(
     let is_translated = blocks.is_some();
     let limit = if exchange.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::wire::body::MAX_BODY as u64 };
     let passage = Passage {
-        screening,
         examiner,
+        judge: judges.map(|judges| Judge::new(judges, is_lines)),
         screen: Screen::of(is_lines),
         blocks,
         restoring: Screen::of(is_lines && !is_translated),
@@ -86,6 +88,10 @@ pub fn given(
         if let Some(examiner) = passage.examiner {
             exchange.call.dlp = examiner.report;
         }
+        if let Some(judge) = passage.judge {
+            let row = judge.verdict.row(Phase::Response, exchange.call.guardrails.as_deref());
+            exchange.call.guardrails = Some(row);
+        }
         keep_and_log(reader, passage.copy, failure, exchange).await;
     });
     Ok(response)
@@ -114,20 +120,29 @@ impl Passage {
                 Err(error) => (None, Some(error)),
             };
             let is_last = piece.is_none();
-            match piece {
-                Some(piece) => {
-                    reader.watch.came();
-                    self.pass(Some(&piece.to_vec()), &mut out);
-                }
-                None => {
-                    reader.watch.end();
-                    self.pass(None, &mut out);
-                }
-            }
-            let is_blocked = self.examiner.as_ref().is_some_and(Examiner::is_blocked);
-            if is_blocked {
+            if is_last {
                 reader.watch.end();
-                out.extend_from_slice(self.refusal(exchange).as_bytes());
+            } else {
+                reader.watch.came();
+            }
+            let kept = self.checked(piece.map(|piece| piece.to_vec()).as_deref());
+            let is_blocked = self.examiner.as_ref().is_some_and(Examiner::is_blocked);
+            let kept = match (&mut self.judge, is_blocked) {
+                // What waits for a verdict does not go on.
+                (Some(_), true) => Err(Refusal::data_loss(true, BLOCKED)),
+                (Some(judge), false) => judge.pass(&kept, is_last, exchange).await,
+                (None, _) => Ok(kept),
+            };
+            let refusal = match kept {
+                Ok(kept) => {
+                    self.give(&kept, is_last, exchange.restores(), &mut out);
+                    is_blocked.then(|| Refusal::data_loss(true, BLOCKED))
+                }
+                Err(refusal) => Some(refusal),
+            };
+            if let Some(refusal) = &refusal {
+                reader.watch.end();
+                out.extend_from_slice(self.refusal(refusal, exchange).as_bytes());
             }
             let chunk = Uint8Array::from(out.as_slice());
             if !out.is_empty() && JsFuture::from(to.write_with_chunk(&chunk)).await.is_err() {
@@ -136,11 +151,10 @@ impl Passage {
                 return (self, Some(Failure::ClientLeft));
             }
             out.clear();
-            if is_blocked {
+            if let Some(refusal) = refusal {
                 let _ = JsFuture::from(from.cancel()).await;
                 let _ = JsFuture::from(to.close()).await;
-                let failure = Failure::Gateway("Response content blocked due to DLP policy violations".to_owned());
-                return (self, Some(failure));
+                return (self, Some(Failure::Gateway(refusal.message.into_owned())));
             }
             if is_last {
                 let closed: Result<JsValue, JsValue> = JsFuture::from(to.close()).await;
@@ -155,44 +169,45 @@ impl Passage {
         }
     }
 
-    /// Adds to `out` what the client gets of a block; `None` is the end.
-    fn pass(&mut self, block: Option<&[u8]>, out: &mut Vec<u8>) {
+    /// What may be kept of a block, and go on; `None` is the end.
+    fn checked(&mut self, block: Option<&[u8]>) -> Vec<u8> {
         let mut kept = Vec::new();
         match (&mut self.examiner, block) {
             (Some(examiner), Some(block)) => self.screen.push(block, examiner, &mut kept),
             (Some(examiner), None) => self.screen.end(examiner, &mut kept),
             (None, block) => kept.extend_from_slice(block.unwrap_or_default()),
         }
-        let is_over = block.is_none() || self.examiner.as_ref().is_some_and(Examiner::is_blocked);
         if !kept.is_empty() {
             self.copy.push(Uint8Array::from(kept.as_slice()));
         }
-        let given = match &mut self.blocks {
-            Some(blocks) => {
-                let mut text = String::new();
-                blocks.push(&kept, &mut text);
-                if block.is_none() {
-                    blocks.end(&mut text);
-                }
-                text.into_bytes()
+        kept
+    }
+
+    /// Adds to `out` what the client gets of what goes on.
+    fn give(&mut self, kept: &[u8], is_end: bool, redactor: Option<&Redactor>, out: &mut Vec<u8>) {
+        let translated = self.blocks.as_mut().map(|blocks| {
+            let mut text = String::new();
+            blocks.push(kept, &mut text);
+            if is_end {
+                blocks.end(&mut text);
             }
-            None => kept,
-        };
-        match restores(&self.screening) {
+            text
+        });
+        let given = translated.as_deref().map_or(kept, str::as_bytes);
+        match redactor {
             Some(redactor) => {
                 let mut work = Restorer(redactor);
-                self.restoring.push(&given, &mut work, out);
-                if is_over {
+                self.restoring.push(given, &mut work, out);
+                if is_end {
                     self.restoring.end(&mut work, out);
                 }
             }
-            None => out.extend_from_slice(&given),
+            None => out.extend_from_slice(given),
         }
     }
 
     /// How a stream ends that may not go on, in the format that its client reads.
-    fn refusal(&self, exchange: &Exchange) -> String {
-        let refusal = Refusal::data_loss(true, BLOCKED);
+    fn refusal(&self, refusal: &Refusal, exchange: &Exchange) -> String {
         let message = format!("{}: {}", refusal.message, refusal.description);
         let format = match exchange.unified {
             Some(_) => self.format,

@@ -131,6 +131,8 @@ function known(name) {
     provider_slug: fc.constantFrom("openai", "mistral"),
     secret: fc.constant("sk-0123456789"),
     secret_id: fc.constantFrom(undefined, null, "any"),
+    dlp: fc.constantFrom(null, {}, { enabled: true, action: "FLAG", profiles: ["financial"] }, { policies: [{ action: "REDACT", check: ["REQUEST"], profiles: ["email"] }] }),
+    guardrails: fc.constantFrom(null, {}, { prompt: {}, response: {} }),
     model_aliases: fc.constantFrom(null, {}, { fast: "openai/gpt-5-mini", "claude-*": "openai/gpt-5" }),
   }[name];
 }
