@@ -43,6 +43,10 @@ export const ROOMS = {
     ["base", "db", "http", "platform", "providers", "auth", "credentials", "logs"],
     "it reads the operator's variables; topics are handed what they need of them",
   ],
+  alerts: [
+    ["base", "db", "platform", "providers", "credentials", "config"],
+    "an event is told in the same way whatever it is about",
+  ],
   feedback: [["base", "db", "http", "platform", "auth", "gateways", "logs"], "feedback belongs to a log, not to a route"],
   evaluate: [
     ["base", "db", "http", "pattern", "wire", "conversation", "pricing", "gateways", "logs"],

@@ -4,6 +4,7 @@
 // A log as it is shown has more members than the macro json! reads with the usual limit.
 #![recursion_limit = "256"]
 
+mod alerts;
 mod api;
 mod auth;
 mod base;

@@ -1,16 +1,17 @@
 //! The control plane: from a matched route to an answer and to what is to be done for it, over any [`Databases`].
 
-use crate::api::custom_providers::{self, Guard};
+use crate::api::custom_providers;
 use crate::api::effect::Handled;
 use crate::api::log_arrival::{self, Finder};
 use crate::api::log_export::{self, Export};
 use crate::api::logs::WhichBody;
 use crate::api::provider_configs::KeyContext;
 pub use crate::api::request::Request;
-use crate::api::shell::Shell;
+use crate::api::shell::{Shell, guard};
 use crate::api::{
-    Place, analytics, audit, billing, cache, catalogue, conversation, costs, datasets, evaluation_types, evaluations,
-    facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, sessions, storage, tokens, views,
+    Place, alerts, analytics, audit, billing, cache, catalogue, conversation, costs, datasets, evaluation_types,
+    evaluations, facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, sessions, storage,
+    tokens, views,
 };
 use crate::auth::caller::Caller;
 use crate::db::databases::Databases;
@@ -248,17 +249,25 @@ async fn dispatched(
             custom_providers::list(store, account, query, custom_providers::shown_to(caller)).await.into()
         }
         Endpoint::CreateCustomProvider => {
-            let guard = subject.guard().await;
+            let guard = guard(shell, request, custom_providers::name_to_look_up(body)).await;
             custom_providers::create(store, account, body, new_id, &guard, actor, &bounds.custom_providers).await
         }
         Endpoint::GetCustomProvider => {
             custom_providers::get(store, account, id, custom_providers::shown_to(caller)).await.into()
         }
         Endpoint::UpdateCustomProvider => {
-            custom_providers::update(store, account, id, body, &subject.guard().await, actor).await
+            custom_providers::update(
+                store,
+                account,
+                id,
+                body,
+                &guard(shell, request, custom_providers::name_to_look_up(body)).await,
+                actor,
+            )
+            .await
         }
         Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, actor).await,
-        // Stored keys.
+        // Stored keys, policies, alerts.
         Endpoint::ListProviderConfigs => provider_configs::list(store, &subject.place().await?, query).await.into(),
         Endpoint::CreateProviderConfig => {
             let place = subject.place().await?;
@@ -276,7 +285,6 @@ async fn dispatched(
             provider_configs::rotate(store, &place, id, body, actor, &context).await
         }
         Endpoint::DeleteProviderConfig => provider_configs::delete(store, &subject.place().await?, id, actor).await,
-        // Policies.
         Endpoint::ListPolicies => policies::list(store, &subject.place().await?, query).await.into(),
         Endpoint::CreatePolicy => policies::create(store, &subject.place().await?, (query, body), new_id, actor).await,
         Endpoint::CommitPolicies => policies::commit(store, &subject.place().await?, actor).await,
@@ -284,6 +292,13 @@ async fn dispatched(
         Endpoint::GetPolicy => policies::get(store, &subject.place().await?, id, query).await.into(),
         Endpoint::UpdatePolicy => policies::update(store, &subject.place().await?, id, (query, body), actor).await,
         Endpoint::DeletePolicy => policies::delete(store, &subject.place().await?, id, actor).await,
+        Endpoint::ListAlerts => alerts::list(store, account, caller).await.into(),
+        Endpoint::ListAlertWebhooks => alerts::webhooks(store, account).await.into(),
+        Endpoint::CreateAlertWebhook => {
+            let guard = guard(shell, request, alerts::name_to_look_up(body)).await;
+            alerts::create(store, account, body, (new_id, entropy), (&guard, &shell.vault()), actor).await
+        }
+        Endpoint::DeleteAlertWebhook => alerts::delete(store, account, id, actor).await,
         // Who may do what, and who did.
         Endpoint::ListTokens => tokens::list(store, account, query).await.into(),
         Endpoint::CreateToken => {
@@ -374,20 +389,12 @@ impl<'c, 'r, D: Databases, S: Shell> Subject<'c, 'r, D, S> {
         let found = finder.find(&self.request.feedback_id()?).await?.ok_or_else(ApiError::not_found)?;
         Ok((finder, found))
     }
-
-    /// What decides whether a host may be stored, with what is known of the one in the body.
-    async fn guard(&self) -> Guard {
-        let Guard { internal_allowed, .. } = self.request.guard;
-        match custom_providers::name_to_look_up(self.request.body) {
-            Some(name) if !internal_allowed => Guard { internal_allowed, found: self.shell.look_up(&name).await },
-            _ => self.request.guard.clone(),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::custom_providers::Guard;
     use crate::api::log_arrival::AGE_MS;
     use crate::base::id::{self, MarkKey};
     use crate::config::bounds::Bounds;

@@ -17,7 +17,7 @@ use crate::http::page::Page;
 use crate::http::query::Query;
 use crate::providers::table;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -58,6 +58,35 @@ pub async fn list(store: &impl Store, account: &str, query: &Query, caller: &Cal
 pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     Ok(Reply::result(show(&gateway)).with_header("etag", version(&gateway)))
+}
+
+/// As [`get`], and names the settings that are stored and have no effect in `messages`.
+async fn noted(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
+    let gateway = existing(store, account, id).await?;
+    let GatewaySettings { log_classification, stripe, store_id, workers_ai_billing_mode, .. } = &gateway.settings;
+    let set = [
+        (
+            *log_classification,
+            "log_classification",
+            "Cloudflare labels logs by models of its own, which are not here; evaluations do such work",
+        ),
+        (!stripe.is_null(), "stripe", "no usage is sent to Stripe; the costs of logs can be exported"),
+        (
+            store_id.is_some(),
+            "store_id",
+            "stored keys are in this gateway's own database, or in the Secrets Store that secret_id names",
+        ),
+        (
+            workers_ai_billing_mode != "postpaid",
+            "workers_ai_billing_mode",
+            "Workers AI is paid by the owner of the key that a request is sent with",
+        ),
+    ];
+    let notes = set.iter().filter(|(is_set, ..)| *is_set);
+    let notes = notes
+        .map(|(_, name, why)| json!({ "code": 1000, "message": format!("{name} is stored and has no effect: {why}") }));
+    let reply = Reply::noted(show(&gateway), notes.collect());
+    Ok(reply.with_header("etag", version(&gateway)))
 }
 
 /// Names a version of a gateway's settings. No two have the same time.
@@ -110,7 +139,7 @@ pub async fn create(
             }
             return Err(ApiError::invalid(["body", "id"], format!("A gateway with the id '{id}' already exists")));
         }
-        get(store, account, id).await
+        noted(store, account, id).await
     })
     .await
 }
@@ -156,7 +185,7 @@ pub async fn update(
             let update = updating(&gateway, &given, actor)?;
             let done = store.batch(vec![update, actor.row(&change("gateway.update", account, id, &given))]).await?;
             if done.first() == Some(&1) {
-                return get(store, account, id).await;
+                return noted(store, account, id).await;
             }
         }
         Err(ApiError::unavailable("The gateway is being changed by many at once. Try again in a moment"))
@@ -214,6 +243,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
                 // After the audit row, which goes by what the statement before it changed.
                 Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM policies WHERE gateway = ?1", key()),
+                Statement::new("DELETE FROM alert_webhooks WHERE gateway = ?1", key()),
             ])
             .await?;
         Ok(Reply::result(show(&gateway)))

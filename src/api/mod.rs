@@ -1,5 +1,6 @@
 //! The control plane's resources, one file each: types, SQL, handlers and their tests.
 
+pub mod alerts;
 pub mod analytics;
 pub mod audit;
 pub mod billing;

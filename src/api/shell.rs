@@ -1,5 +1,7 @@
 //! What handlers want of the runtime beside the databases.
 
+use crate::api::custom_providers::Guard;
+use crate::api::request::Request;
 use crate::credentials::vault::Vault;
 use crate::gateways::gateway::Gateway;
 use crate::http::envelope::{ApiError, Reply};
@@ -23,4 +25,13 @@ pub trait Shell {
 
     /// Where the limits of a gateway stand, as its counters tell.
     async fn limits(&self, gateway: &Gateway) -> Result<Reply, ApiError>;
+}
+
+/// What decides whether the host of a body may be stored. A host that has a name is looked up.
+pub async fn guard(shell: &impl Shell, request: &Request<'_>, name: Option<String>) -> Guard {
+    let Guard { internal_allowed, .. } = request.guard;
+    match name {
+        Some(name) if !internal_allowed => Guard { internal_allowed, found: shell.look_up(&name).await },
+        _ => request.guard.clone(),
+    }
 }

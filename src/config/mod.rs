@@ -35,6 +35,8 @@ pub struct Config {
     pub client_address_header: Option<String>,
     /// `CLIENT_COUNTRY_HEADER`: the header that tells a client's country; `None` where none is to be believed.
     pub client_country_header: Option<String>,
+    /// `DATABASE_LIMIT_MB`: how large a database may be, for the alert that comes before.
+    pub database_limit_mb: u64,
     /// What stored keys are sealed with, from the secret `ENCRYPTION_KEY`, or why that is not possible. Nothing else needs
     /// it, so the Worker does not stop for the lack of it, but for one that makes no sense.
     pub encryption_keys: Result<EncryptionKeys, String>,
@@ -54,6 +56,19 @@ pub struct Config {
     pub dashboard: bool,
     /// `ACCESS_TEAM`, `ACCESS_AUD` and `ACCESS_ROLES`: people that Cloudflare Access vouches for.
     pub access: Option<Access>,
+}
+
+/// Of D1 with a paid plan.
+const DATABASE_MB: u64 = 10_000;
+
+fn database_limit(value: Option<&str>) -> Result<u64, String> {
+    match value.map(str::trim).filter(|value| !value.is_empty()) {
+        None => Ok(DATABASE_MB),
+        Some(text) => match text.parse() {
+            Ok(limit @ 1..=1_000_000) => Ok(limit),
+            _ => Err("DATABASE_LIMIT_MB must be a number from 1 to 1000000.".to_owned()),
+        },
+    }
 }
 
 /// Cloudflare sets it, whatever the client sent.
@@ -83,6 +98,8 @@ impl Config {
         let given = |name: &str, usual: &str| header(name, get(name).as_deref(), usual);
         let address = given("CLIENT_ADDRESS_HEADER", wrong_tokens::DEFAULT_HEADER);
         let (bounds, country) = (Bounds::read(&get), given("CLIENT_COUNTRY_HEADER", COUNTRY_HEADER));
+        let limit = database_limit(get("DATABASE_LIMIT_MB").as_deref());
+        let fault = fault.or(limit.as_ref().err());
         let fault = fault.or(bounds.as_ref().err()).or(address.as_ref().err()).or(country.as_ref().err());
         let fault = fault.or(encryption_keys.as_ref().err().filter(|_| encryption_key.is_some()));
         let (dashboard, access) = (dashboard(get("DASHBOARD").as_deref()), Access::read(&get));
@@ -97,6 +114,7 @@ impl Config {
             bounds: bounds.unwrap_or_default(),
             client_address_header: address.unwrap_or_default(),
             client_country_header: country.unwrap_or_default(),
+            database_limit_mb: limit.unwrap_or(DATABASE_MB),
             encryption_keys,
             google_token_url: google_token_url.unwrap_or_default(),
             max_metadata_entries: entries.unwrap_or(metadata::DEFAULT_ENTRIES),

@@ -8,7 +8,7 @@ use crate::credentials::vault_worker;
 use crate::db::databases::Databases;
 use crate::db::put_aside;
 use crate::db::whose::Whose;
-use crate::entry::judge;
+use crate::entry::{judge, watching};
 use crate::evaluate::run;
 use crate::feedback::pending;
 use crate::gateways::shards_worker;
@@ -66,6 +66,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     pieces(runtime).await;
     objects(runtime).await;
     unread(runtime).await;
+    watching::everything(runtime).await;
 }
 
 /// Tells the operator of rows that were put aside because they could not be read.

@@ -14,3 +14,4 @@ pub mod queue;
 pub mod reply;
 pub mod rpc;
 pub mod shell;
+mod watching;

@@ -7,6 +7,7 @@ use crate::credentials::stored;
 use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
 use crate::gateways::catalogue;
 use crate::gateways::gateway::{self, Gateway};
+use crate::limit::watch::Watch;
 use crate::policies;
 use crate::policies::decide::Policy;
 use crate::pricing::rules::{self, PriceRule};
@@ -22,11 +23,25 @@ pub struct GatewaySnapshot {
     pub custom: Vec<CustomProvider>,
     /// The prices that the account set.
     pub prices: Rc<[PriceRule]>,
+    /// Who is told of limits that are nearly used up.
+    pub watch: Option<Rc<Watch>>,
     /// The policies that are in force.
     pub policies: Rc<[Policy]>,
     /// The models that the account knows, of this version; 0 stands for the built-in ones alone.
     pub catalogue: Catalogue,
     pub catalogue_version: u64,
+}
+
+/// Of all webhooks for alerts of a gateway and its account; null where there is none.
+const THRESHOLDS: &str = "(SELECT json_group_array(json(thresholds)) FROM alert_webhooks WHERE account_id = ?1 \
+     AND (gateway IS NULL OR gateway = gateways.key) HAVING count(*) > 0)";
+
+fn watch(gateway: &Gateway, thresholds: &str) -> Option<Rc<Watch>> {
+    let lists: Vec<Vec<f64>> = serde_json::from_str(thresholds).ok()?;
+    let mut thresholds: Vec<f64> = lists.into_iter().flatten().collect();
+    thresholds.sort_by(f64::total_cmp);
+    thresholds.dedup();
+    Some(Rc::new(Watch { account: gateway.account_id.clone(), gateway: gateway.id.clone(), thresholds }))
 }
 
 const POLICIES: &str = "(SELECT json_group_array(json(live)) FROM \
@@ -47,8 +62,8 @@ pub async fn read_without_catalogue(
     id: &str,
 ) -> Result<Option<GatewaySnapshot>, StoreError> {
     let sql = format!(
-        "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies, coalesce({}, 0) AS catalogue_version \
-         FROM gateways WHERE account_id = ?1 AND id = ?2",
+        "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies, {THRESHOLDS} AS thresholds, \
+         coalesce({}, 0) AS catalogue_version FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateway::COLUMNS,
         stored::OF_GATEWAY,
         upstream::SELECT,
@@ -65,8 +80,11 @@ impl FromRow for GatewaySnapshot {
         let prices: String = column(&mut row, "prices")?;
         let policies: String = column(&mut row, "policies")?;
         let catalogue_version: u64 = column(&mut row, "catalogue_version")?;
+        let thresholds: Option<String> = column(&mut row, "thresholds")?;
+        let gateway = Gateway::from_row(row)?;
         Ok(Self {
-            gateway: Gateway::from_row(row)?,
+            watch: thresholds.as_deref().and_then(|thresholds| watch(&gateway, thresholds)),
+            gateway,
             keys: stored::keys(&keys)?,
             custom: upstream::from_json(&custom),
             prices: rules::from_json(&prices).into(),

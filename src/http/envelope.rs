@@ -59,6 +59,11 @@ impl Reply {
         Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": [] }))
     }
 
+    /// With notes for the caller, each with a `code` and a `message`.
+    pub fn noted(result: impl Serialize, notes: Vec<Value>) -> Self {
+        Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": notes }))
+    }
+
     pub fn list(result: impl Serialize, info: impl Serialize) -> Self {
         let (result, info) = (to_value(result), to_value(info));
         Self::json(

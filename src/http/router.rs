@@ -154,6 +154,11 @@ endpoints! {
     (Endpoint::GetPolicy, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/policies/{id}", Read),
     (Endpoint::UpdatePolicy, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}/policies/{id}", Edit),
     (Endpoint::DeletePolicy, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/policies/{id}", Edit),
+    // The control plane: alerts. Where they go is for the operator to say.
+    (Endpoint::ListAlerts, "GET", "/accounts/{account}/ai-gateway/alerts", Read),
+    (Endpoint::ListAlertWebhooks, "GET", "/accounts/{account}/ai-gateway/alerts/webhooks", Admin),
+    (Endpoint::CreateAlertWebhook, "POST", "/accounts/{account}/ai-gateway/alerts/webhooks", Admin),
+    (Endpoint::DeleteAlertWebhook, "DELETE", "/accounts/{account}/ai-gateway/alerts/webhooks/{id}", Admin),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),

@@ -59,7 +59,7 @@ impl CounterService {
                 for charge in charges {
                     self.charge(&charge, &demands, counter_store, now)?;
                 }
-                Ok(String::new())
+                Ok(message::readings_to_text(&self.ledger.readings(&demands, now)))
             }
             Message::Show { demands } => {
                 // What is shown is also stored.

@@ -69,6 +69,11 @@ impl Ledger {
         demands.iter().map(taken).collect()
     }
 
+    /// Where counters stand.
+    pub fn readings(&self, demands: &[Demand], now: u64) -> Vec<Reading> {
+        demands.iter().map(|demand| self.reading(demand, now)).collect()
+    }
+
     /// Counts what a request did cost.
     pub fn settle(&mut self, id: &str, cost: u64, demands: &[Demand], now: u64) {
         for demand in demands {

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub enum Message {
     /// May a request pass? Answered with a reading for each demand.
     Admit { id: String, demands: Vec<Demand> },
-    /// What it did cost, and what the things did that it was about.
+    /// What it did cost, and what the things did that it was about. Answered with a reading for each demand.
     Settle { id: String, cost: u64, demands: Vec<Demand>, charges: Vec<Charge> },
     /// Where the counters of rules stand. The demands name no parts.
     Show { demands: Vec<Demand> },

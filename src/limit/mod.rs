@@ -18,6 +18,7 @@ pub mod refused;
 pub mod rules;
 pub mod show;
 pub mod spend;
+pub mod watch;
 pub mod window;
 
 use window::Window;

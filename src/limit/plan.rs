@@ -3,6 +3,7 @@
 use super::cap::Cap;
 use super::models::{Budgets, ByAnswer, Models};
 use super::rules::{Dimension, KEY, Limits, MAX_REQUESTS, RateKey, SpendRule};
+use super::watch::Watch;
 use super::window::{Technique, Window};
 use super::{Demand, Reading, Takes, spend};
 use crate::base::number;
@@ -10,6 +11,7 @@ use crate::limit::part::{part, part_of};
 use crate::limit::refused::{Reason, Refused};
 use crate::limit::rules::UnknownModel;
 use serde_json::Value;
+use std::rc::Rc;
 
 /// What a request says that limits are about.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub struct LimitSubject<'a> {
     pub is_free: bool,
     /// The caps that policies set for it.
     pub caps: &'a [Cap],
+    /// Who is told of limits that are nearly used up.
+    pub watch: Option<&'a Rc<Watch>>,
 }
 
 /// A limit that belongs to a stored key.

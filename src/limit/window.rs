@@ -107,7 +107,8 @@ mod tests {
         let shown = |window: Window, text: &str| {
             let now = at(text);
             let start = window.start(now);
-            (timestamp::format(start)[..10].to_owned(), timestamp::format(now + window.left(now))[..10].to_owned())
+            let day = |time| timestamp::format(time).chars().take(10).collect::<String>();
+            (day(start), day(now + window.left(now)))
         };
         let both = |start: &str, end: &str| (start.to_owned(), end.to_owned());
         let (week, month) = (Window::week(), Window::month());

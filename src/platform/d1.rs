@@ -94,6 +94,12 @@ impl D1Store {
         self.error(js::message(error))
     }
 
+    /// How large the database is, in bytes, as D1 says.
+    pub async fn size(&self) -> Result<u64, StoreError> {
+        let promise = self.prepared(&Statement::new("SELECT 1", []))?.all().map_err(|error| self.failed(&error))?;
+        Ok(meta(&self.answer(promise).await?, "size_after"))
+    }
+
     /// Where there are several databases, it has to be said which of them failed.
     fn error(&self, cause: String) -> StoreError {
         StoreError(if self.shard == 0 { cause } else { format!("{}: {cause}", databases::binding(self.shard)) })

@@ -100,6 +100,8 @@ impl Arrival<'_> {
             collect_payload: options.collect_payload && options.collect_log,
             cache: Cache::new(options.cache.clone().filter(may_be_kept)),
             admission: None,
+            watch: snapshot.watch.clone(),
+            counts_money: guard::counts_money(snapshot, presented),
             caps: Vec::new(),
             key_limit: None,
             is_check: caller.is_check,

@@ -14,7 +14,7 @@ use crate::proxy::response::{self, Held};
 use crate::proxy::retry::RetryPolicy;
 use crate::proxy::session::Dialect;
 use crate::proxy::upstream_request::{NoAnswer, Prepared, Unsent, retry_after};
-use crate::proxy::{circuit_breaker, circuits, limit_checks, retry, session_worker};
+use crate::proxy::{alerting, circuit_breaker, circuits, limit_checks, retry, session_worker};
 use web_sys::Response;
 
 pub struct Attempts<'a> {
@@ -75,6 +75,7 @@ impl Attempts<'_> {
         };
         if circuits::note(exchange, &prepared.url, settings, &sent, who) {
             self.plan.attempts = attempt;
+            alerting::circuit(&exchange.runtime, exchange.watch.as_ref(), &exchange.call);
         }
         sent
     }

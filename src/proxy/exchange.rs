@@ -9,6 +9,7 @@ use crate::http::headers::{Edits, Headers};
 use crate::http::refusal::Refusal;
 use crate::http::{message_worker, response_headers};
 use crate::limit::cap::Cap;
+use crate::limit::watch::Watch;
 use crate::logs::call::{Call, Failure, Outcome};
 use crate::logs::charge;
 use crate::logs::crash_worker::Mark;
@@ -52,6 +53,10 @@ pub struct Exchange {
     pub cache: Cache,
     /// What let the request pass, if its gateway has limits.
     pub admission: Option<Rc<Admission>>,
+    /// Who is told of limits that are nearly used up.
+    pub watch: Option<Rc<Watch>>,
+    /// Whether policies or the caller's token may count what the request costs.
+    pub counts_money: bool,
     /// The caps that policies set for the request.
     pub caps: Vec<Cap>,
     /// How many requests may be sent with the stored key that is used.

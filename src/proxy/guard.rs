@@ -13,7 +13,7 @@ use crate::http::refusal::Refusal;
 use crate::limit::cap::Cap;
 use crate::limit::window::{Technique, Window};
 use crate::platform::Runtime;
-use crate::policies::decide::{Bucket, Decision, Model, Period, Reason, decide};
+use crate::policies::decide::{Action, Bucket, Decision, Model, Period, Reason, decide};
 use crate::policies::names;
 use crate::proxy::exchange::Exchange;
 use futures_util::FutureExt;
@@ -32,6 +32,12 @@ pub struct OriginFacts {
 pub fn asks_for_models(snapshot: &GatewaySnapshot, presented: &Presented) -> bool {
     let of_token = |terms: &Rc<Terms>| !terms.models.is_empty() || !terms.spend_limits.is_null();
     !snapshot.policies.is_empty() || presented.terms.as_ref().is_some_and(of_token)
+}
+
+/// Whether policies or the caller's token may count what a request costs.
+pub fn counts_money(snapshot: &GatewaySnapshot, presented: &Presented) -> bool {
+    let of_token = presented.terms.as_ref().is_some_and(|terms| !terms.spend_limits.is_null());
+    of_token || snapshot.policies.iter().any(|policy| matches!(policy.action, Action::Cap { .. }))
 }
 
 /// Has a request pass the guard, and notes the caps that it has to keep.

@@ -50,6 +50,7 @@ async fn pass_limits(
         is_counted,
         is_free: exchange.call.is_free(),
         caps: &exchange.caps,
+        watch: exchange.watch.as_ref(),
     };
     let admission = admit(&exchange.runtime, gateway.key, &limits, &asked, || exchange.call.estimate()).await?;
     exchange.gateway_headers.extend(admission.iter().flat_map(|admission| admission.gateway_headers.iter().cloned()));
@@ -80,6 +81,7 @@ pub async fn count(exchange: &mut Exchange, gateway: &Gateway, presented: &Prese
         is_counted: true,
         is_free: true,
         caps: &exchange.caps,
+        watch: exchange.watch.as_ref(),
     };
     if let Ok(admission) = admit(&exchange.runtime, gateway.key, &limits, &asked, || 0).await {
         exchange.admission = admission;

@@ -9,8 +9,10 @@ use crate::limit::models::ByAnswer;
 use crate::limit::plan::{LimitCheck, LimitSubject};
 use crate::limit::refused::{self, Reason};
 use crate::limit::rules::Limits;
+use crate::limit::watch::Watch;
 use crate::limit::{Demand, show};
 use crate::platform::{Runtime, console, js, now, random, within};
+use crate::proxy::alerting;
 use js_sys::{Promise, Reflect};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -56,6 +58,8 @@ pub struct Admission {
     has_budgets: bool,
     /// False where the limiter has failed already, and has been complained of.
     complains: bool,
+    /// Who is told of limits that are nearly used up.
+    watch: Option<Rc<Watch>>,
     /// Headers for the answer.
     pub gateway_headers: Vec<(&'static str, String)>,
 }
@@ -103,6 +107,7 @@ pub async fn admit(
         charged_by_answer: RefCell::default(),
         has_budgets,
         complains: true,
+        watch: asked.watch.cloned(),
         gateway_headers: Vec::new(),
     };
     // No budget is about this request; but if it makes something, a request that asks for that must not pay.
@@ -114,18 +119,23 @@ pub async fn admit(
         message::readings(&text, plan.demands.len()).ok_or_else(|| format!("an answer that makes no sense: {text}"))
     });
     match answer {
-        Ok(readings) => match plan.refused(&readings) {
-            Some(refused) => {
-                // Nothing was taken.
-                admission.spends.clear();
-                admission.later.clear();
-                Err(refused)
+        Ok(readings) => {
+            if let Some(watch) = asked.watch {
+                alerting::limits(runtime, watch, gateway, &plan.demands, &readings);
             }
-            None => {
-                admission.gateway_headers = plan.headers(&readings);
-                Ok(Some(Rc::new(admission)))
+            match plan.refused(&readings) {
+                Some(refused) => {
+                    // Nothing was taken.
+                    admission.spends.clear();
+                    admission.later.clear();
+                    Err(refused)
+                }
+                None => {
+                    admission.gateway_headers = plan.headers(&readings);
+                    Ok(Some(Rc::new(admission)))
+                }
             }
-        },
+        }
         Err(cause) => {
             let is_open = !admission.reserves;
             let outcome = if is_open { "let through" } else { "refused" };
@@ -240,10 +250,15 @@ impl Drop for Admission {
         if messages.is_empty() {
             return;
         }
-        let (kept, complains) = (Rc::clone(&runtime), self.complains);
+        let (kept, complains, watch) = (Rc::clone(&runtime), self.complains, self.watch.take());
         kept.context.wait_until(async move {
             for message in messages {
                 let settled = call(&runtime, gateway, &message, LATER_PATIENCE_MS).await;
+                if let (Some(watch), Ok(text), Message::Settle { demands, .. }) = (&watch, &settled, &message)
+                    && let Some(readings) = message::readings(text, demands.len())
+                {
+                    alerting::limits(&runtime, watch, gateway, demands, &readings);
+                }
                 if complains {
                     complain("spend_not_counted", settled);
                 }

@@ -1,5 +1,6 @@
 //! One proxied request. `handle` is the file to read first.
 
+pub mod alerting;
 pub mod answer_links;
 pub mod arrival;
 pub mod attempts;

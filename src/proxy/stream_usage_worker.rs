@@ -76,7 +76,7 @@ fn is_wanted(target: &Target<'_>, snapshot: &GatewaySnapshot, exchange: &Exchang
         ..plan::LimitSubject::default()
     };
     snapshot.gateway.settings.stream_usage == ASK
-        || (!target.is_custom && snapshot.gateway.limits.have_budget_for(&asked))
+        || (!target.is_custom && (exchange.counts_money || snapshot.gateway.limits.have_budget_for(&asked)))
 }
 
 /// Removes from a request what does not hold of a body that was changed.

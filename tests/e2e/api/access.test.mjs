@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("../routes.json", import.meta.url), "utf8"));
 
-let gw, policy, log, dataset, evaluation, token, provider, cost, reprice, key;
+let gw, policy, webhook, log, dataset, evaluation, token, provider, cost, reprice, key;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());
@@ -22,8 +22,9 @@ before(async () => {
   ({ id: log } = await gw.logOf(answer, "locked"));
   gw.upstream.names["api.example.com"] = ["8.8.8.8"];
   ({ id: provider } = await post("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" }));
+  ({ id: webhook } = await post("/alerts/webhooks", { url: "https://api.example.com/hook" }));
   ({ id: cost } = await post("/custom-providers/costs", { account_provider_id: provider, model: "m", cost_in: 0 }));
-  ({ id: policy } = await post("/gateways/locked/policies", { name: "staged", actor: "all", resource: "*", action: { type: "no-limit" } }));
+  ({ id: policy } = await post("/gateways/locked/policies?commit=true", { name: "everyone", actor: "all", resource: "*", action: { type: "no-limit" } }));
   ({ id: reprice } = await post("/gateways/locked/logs/reprice", { dry_run: true }));
 });
 after(() => gw.stop());
@@ -45,6 +46,7 @@ function idFor(template) {
   if (template.includes("/reprice")) return reprice;
   if (template.includes("/sessions")) return "session-1";
   if (template.includes("/policies")) return policy;
+  if (template.includes("/webhooks")) return webhook;
   return log;
 }
 

@@ -37,7 +37,8 @@ before(async () => {
   const key = await made("/gateways/gw/provider_configs", secret);
   const view = await made("/gateways/gw/views", { name: "all", query: "" });
   const policy = await made("/gateways/gw/policies?commit=true", { name: "all", actor: "all", resource: "*", action: { type: "no-limit" } });
-  ids = { policies: policy, views: view, sessions: "session-1", provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
+  const webhook = await made("/alerts/webhooks", { url: "https://api.example.com/hook" });
+  ids = { webhooks: webhook, policies: policy, views: view, sessions: "session-1", provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
 });
 after(() => gw.stop());
 

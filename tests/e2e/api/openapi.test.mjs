@@ -295,6 +295,14 @@ test("policies", async () => {
   await run("DeletePolicy", { path: { ...path, id: made.id } });
 });
 
+test("alerts", async () => {
+  const { result: hook } = await run("CreateAlertWebhook", { json: { url: "https://api.example.com/hook", gateway: "gw", format: "slack", events: ["spend", "rate"], thresholds: [0.5, 1] } });
+  await run("CreateAlertWebhook", { json: { url: "https://api.example.com/hook" } });
+  await run("ListAlertWebhooks");
+  await run("ListAlerts");
+  await run("DeleteAlertWebhook", { path: { id: hook.id } });
+});
+
 test("tokens and the audit trail", async () => {
   const { result: token } = await run("CreateToken", { json: { name: "all", permissions: ["read"], gateways: ["gw"], expires_at: "2999-01-01T00:00:00Z" } });
   const { result: rolled } = await run("RollToken", { path: { id: token.id } });
@@ -325,8 +333,8 @@ test("every operation refuses as the document says", async () => {
     await run(id, { status: 401, token: "wrong", body: content, headers: { "cf-connecting-ip": `10.0.0.${(guesses += 1)}` } });
     if (responses[403]) {
       // Only the admin may do what an editor may not; the rest needs one permission or the other.
-      const admins = /\/(tokens|audit)/.test(template) || (template.includes("/custom-providers") && method !== "GET");
-      const other = template.startsWith("/feedback") || method !== "GET" ? reader : runner;
+      const admins = /\/(tokens|audit|webhooks)/.test(template) || (template.includes("/custom-providers") && method !== "GET");
+      const other = template.startsWith("/feedback") || (method !== "GET" && id !== "SimulatePolicies") ? reader : runner;
       await run(id, { status: 403, token: admins ? editor : other, body: content });
     }
     if (responses[404]) {
@@ -340,9 +348,9 @@ test("every operation refuses as the document says", async () => {
       const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
       const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
       const path = { id: kinds[kind] ?? log };
-      const wrong = ["page", "limit", "granularity", "fields"].find((name) => parameters.some((parameter) => parameter.name === name));
+      const wrong = ["page", "limit", "granularity", "fields", "includeStaging"].find((name) => parameters.some((parameter) => parameter.name === name));
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
-      else await run(id, { status: 400, path, query: wrong ? { [wrong]: 0 } : { ids: "" } });
+      else await run(id, { status: 400, path, query: wrong ? { [wrong]: wrong === "includeStaging" ? "maybe" : 0 } : { ids: "" } });
     }
     if (responses[413]) await run(id, { status: 413, path: { id: log }, body: "x".repeat((1 << 20) + 1) });
     const wrong = await fetch(gw.url + document.operation(id).path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: log }), { method: template.startsWith("/feedback") ? "PUT" : "OPTIONS", headers: { authorization: `Bearer ${TOKEN}` } });

@@ -1,5 +1,7 @@
 // Policies, and what a token may be used for: one guard decides for every door, before the cache is asked.
 import assert from "node:assert/strict";
+import { generateKeyPairSync, sign } from "node:crypto";
+import { createServer } from "node:http";
 import { after, before, beforeEach, test } from "node:test";
 import { WebSocket } from "ws";
 import { Providers } from "../../websockets.mjs";
@@ -178,6 +180,32 @@ test("the country, the token and its owner are what policies may ask for", async
   const [ann, bob] = [await token({ owner: "ann" }), await token({ owner: "bob" })];
   const status = async (headers) => (await chat(gateway, headers)).status;
   assert.deepEqual([await status(ann.headers), await status(bob.headers), await status({ ...bob.headers, "cf-ipcountry": "de" }), await status({ ...bob.headers, "cf-ipcountry": "FR" })], [200, 403, 200, 403]);
+});
+
+test("a person is who Cloudflare Access signs for, whatever a caller claims", async () => {
+  const [right, wrong] = [0, 1].map(() => generateKeyPairSync("rsa", { modulusLength: 2048 }));
+  const keys = createServer((_, response) => response.end(JSON.stringify({ keys: [{ ...right.publicKey.export({ format: "jwk" }), kid: "k1" }] })));
+  await new Promise((resolve) => keys.listen(0, "127.0.0.1", resolve));
+  const team = `http://127.0.0.1:${keys.address().port}`;
+  const on = await Gateway.start({ upstream: gw.upstream, bindings: { ACCESS_TEAM: team, ACCESS_AUD: "aud1" } });
+  try {
+    await on.create("people");
+    await policy("people", { name: "engineers", actor: "user:{cf.user.email}", condition: '"engineers" in cf.user.groups && cf.custom.level > 1' }, on);
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const status = async (claims, key = right.privateKey) => {
+      const seconds = Math.floor(Date.now() / 1_000);
+      const text = `${part({ alg: "RS256", kid: "k1" })}.${part({ iss: team, aud: ["aud1"], sub: "1", email: "ann@example.com", exp: seconds + 60, ...claims })}`;
+      const assertion = `${text}.${sign("RSA-SHA256", Buffer.from(text), key).toString("base64url")}`;
+      return (await on.call("openai/chat/completions", { gateway: "people", json: CHAT, headers: { "cf-access-jwt-assertion": assertion } })).status;
+    };
+    const ann = { groups: ["engineers"], custom: { level: 2 } };
+    assert.deepEqual([await status(ann), await status({ ...ann, groups: ["sales"] }), await status({ ...ann, custom: { level: 1 } })], [200, 403, 403]);
+    assert.deepEqual([await status(ann, wrong.privateKey), await status({ ...ann, aud: ["aud2"] }), await status({ ...ann, exp: 1 })], [403, 403, 403]);
+    assert.equal((await on.call("openai/chat/completions", { gateway: "people", json: CHAT, headers: tagged({ "cf.user.groups": "engineers" }) })).status, 403);
+  } finally {
+    await on.miniflare.dispose();
+    await new Promise((resolve) => keys.close(resolve));
+  }
 });
 
 test("64 parallel requests at a policy's cap for 10 give exactly 10", async () => {
