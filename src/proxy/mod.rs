@@ -23,6 +23,7 @@ pub mod proven;
 pub mod reach;
 pub mod request_body;
 pub mod response;
+pub mod responses;
 pub mod retry;
 pub mod session;
 pub mod session_worker;

@@ -136,6 +136,15 @@ impl Return {
         }
     }
 
+    /// Has the response kept once it is whole.
+    pub fn keeping(mut self, written: responses::write::Written) -> Self {
+        self.echo.kept = Some(written);
+        if self.caller == Format::Responses {
+            self.writer = Box::new(responses::write::ResponsesWriter::new(self.created, self.echo.clone()));
+        }
+        self
+    }
+
     /// Translates an event of a stream.
     pub fn event(&mut self, name: &str, data: &Json, out: &mut String) {
         self.reader.event(name, data, &mut self.read);

@@ -7,6 +7,7 @@ use crate::providers::fault::Fault;
 use crate::providers::formats::{self, Place};
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{CustomProvider, Upstream};
+use crate::proxy::responses::Keeping;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{Door, Work};
 use crate::proxy::unified::translation::Translation;
@@ -34,8 +35,20 @@ pub struct Asked<'a> {
     pub is_compat: bool,
     pub body: &'a [u8],
     pub mode: Mode,
+    pub past: Past<'a>,
     /// Finds what the name of a model means.
     pub resolve: &'a dyn Fn(&str) -> Result<Named, Fault>,
+}
+
+/// What a request has to do with responses that are kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past<'a> {
+    /// By what its caller finds its own responses again.
+    pub owner: Option<&'a str>,
+    /// The response from which it goes on.
+    pub previous_id: Option<&'a str>,
+    /// How many of its items are its own, where the others are of what is kept.
+    pub own: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -103,7 +116,8 @@ pub fn plan(asked: &Asked<'_>, custom: &[CustomProvider]) -> Result<Plan, Refusa
             "{slug} has no models that converse; call it by its own name, as {slug}/…, instead."
         )));
     }
-    if spoken.contains(&door.format) {
+    // What is kept may be of another provider, and is put into this one's words.
+    if spoken.contains(&door.format) && asked.past.own.is_none() {
         let stream = door.work == Work::Stream;
         let place = formats::place(upstream, door.format, &name, stream)?;
         return untranslated(upstream, door.format, place, asked, body, head.model);
@@ -154,7 +168,8 @@ fn translated(
 ) -> Result<Plan, Refusal> {
     let Asked { door, mode, .. } = *asked;
     let (from, slug) = (door.format, upstream.slug());
-    let json = Json::parse(body).ok_or_else(|| Refusal::bad_chat("The body is nested too deeply to be translated."))?;
+    let mut json =
+        Json::parse(body).ok_or_else(|| Refusal::bad_chat("The body is nested too deeply to be translated."))?;
     let to = target(spoken, &json);
     let stream = door.work == Work::Stream || json.flag("stream") == Some(true);
     let place = formats::place(upstream, to, name, stream)?;
@@ -179,7 +194,11 @@ fn translated(
     let key_form = formats::key_form(upstream, to, &place.rest);
     let user_id = json.at(&["metadata", "user_id"]).and_then(Json::as_str).map(str::to_owned);
     let session = session::of_user(&Said { user_id, ..Said::default() });
-    let translation = Translation::new(from, to, translated, json, place.model);
+    let keeps = from == Format::Responses && json.flag("store") != Some(false);
+    let Past { owner, previous_id, own } = asked.past;
+    let keeping = keeps.then(|| Keeping::new(owner, previous_id, json.get("input"), own));
+    json.set_some("previous_response_id", previous_id);
+    let translation = Translation::new(from, to, translated, json, place.model, keeping);
     let unified = Unified { session, ..unified(asked, key_form, Some(translation)) };
     Ok(Plan { provider: slug.to_owned(), rest: place.rest, query: Some(place.query), body: text, unified, dropped })
 }

@@ -1,5 +1,6 @@
 //! What a translated request leaves for its answer: which formats are meant, and what the answer is read with.
 
+use crate::proxy::responses::Keeping;
 use crate::proxy::unified::blocks::Blocks;
 use crate::translate::failure;
 use crate::translate::json::Json;
@@ -7,6 +8,7 @@ use crate::translate::model::Failure;
 use crate::translate::responses::write::response_id;
 use crate::translate::{self, Format, Return, Translated};
 use crate::wire::Framing;
+use std::rc::Rc;
 
 #[derive(Clone, Debug)]
 pub struct Translation {
@@ -17,6 +19,8 @@ pub struct Translation {
     asked: Json,
     /// The provider's name of the model.
     model: String,
+    /// Where the answer is to be asked for later.
+    keeping: Option<Keeping>,
     /// Whether the caller wants a stream.
     pub stream: bool,
 }
@@ -33,7 +37,14 @@ pub struct Given {
 
 impl Translation {
     /// The conversation itself is let go: it is on its way to the provider.
-    pub fn new(from: Format, to: Format, mut translated: Translated, mut asked: Json, model: String) -> Self {
+    pub fn new(
+        from: Format,
+        to: Format,
+        mut translated: Translated,
+        mut asked: Json,
+        model: String,
+        keeping: Option<Keeping>,
+    ) -> Self {
         translated.body = Json::Null;
         translated.request.system.clear();
         translated.request.turns.clear();
@@ -42,7 +53,7 @@ impl Translation {
             (asked, _) => *asked = Json::Null,
         }
         let stream = translated.request.stream;
-        Self { from, to, translated, asked, model, stream }
+        Self { from, to, translated, asked, model, keeping, stream }
     }
 
     /// The format of the provider.
@@ -60,7 +71,16 @@ impl Translation {
 
     /// What reads one answer. `id` stands for the answer's where the provider gives it none.
     pub fn answer(&self, id: &str, created: u64) -> Return {
-        Return::new(self.from, self.to, &self.translated, &self.asked, id, &self.model, created)
+        let answer = Return::new(self.from, self.to, &self.translated, &self.asked, id, &self.model, created);
+        match self.keeping().filter(|keeping| keeping.is_on.get()) {
+            Some(keeping) => answer.keeping(Rc::clone(&keeping.written)),
+            None => answer,
+        }
+    }
+
+    /// What the answer is to be kept with, if it may be.
+    pub fn keeping(&self) -> Option<&Keeping> {
+        self.keeping.as_ref()
     }
 
     /// What reads a stream of that form. An error is no stream, whatever it says.
