@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { buildDashboard } from "../dashboard/build.mjs";
+import { buildDashboard, DIST } from "../dashboard/build.mjs";
 import { wasmHash, wrangler, wranglerEnv } from "../server/base.mjs";
 import { complaint, ensureToolchain, Failure, main, quietly, readText, root, say, withLock } from "./toolchain.mjs";
 
@@ -110,6 +110,7 @@ function isBuilt(profile, wanted) {
 export function build(profile = "release") {
   ensurePackages();
   buildDashboard(nodeProgram);
+  writeDescription();
   if (isBuilt(profile, fingerprint(profile))) return;
   const toolchain = ensureToolchain();
   withLock(SETUP_LOCK, () => {
@@ -117,6 +118,13 @@ export function build(profile = "release") {
     const wanted = fingerprint(profile);
     if (!isBuilt(profile, wanted)) compile(profile, wanted, toolchain);
   });
+}
+
+/** Puts the description of the API with the files that the Worker gives out, without its blanks. */
+function writeDescription() {
+  const file = join(DIST, "openapi.json");
+  const text = JSON.stringify(readJson("src/openapi.json"));
+  if (readText(file) !== text) fs.writeFileSync(file, text);
 }
 
 function compile(profile, wanted, { env, library, workerBuild }) {

@@ -21,7 +21,8 @@ pub mod log_arrival;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
-pub mod openapi;
+#[cfg(test)]
+mod openapi_tests;
 pub mod provider_configs;
 pub mod reprices;
 mod request;
