@@ -2,10 +2,11 @@
 //! at once.
 
 use crate::platform::blocks::{self, block, reader_of};
+use crate::platform::promise::promise;
 use crate::proxy::unified::blocks::Blocks;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, WritableStream};
 
 /// How much is translated at once, in bytes.
@@ -15,7 +16,7 @@ const BLOCK: u32 = 64 * 1024;
 /// when the client left or the stream broke.
 pub fn piped(stream: ReadableStream, blocks: Blocks) -> (JsValue, Option<JsFuture>) {
     let (readable, writable) = blocks::pipe(None);
-    let moved = future_to_promise(async move { moved(stream, writable, blocks).await.map(|()| JsValue::UNDEFINED) });
+    let moved = promise(Box::pin(async move { moved(stream, writable, blocks).await.map(|()| JsValue::UNDEFINED) }));
     (readable.into(), Some(moved.into()))
 }
 
