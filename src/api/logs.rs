@@ -2,6 +2,7 @@
 
 use super::{Place, feedback, object};
 use crate::api::effect::{Effect, Handled};
+use crate::base::json::json;
 use crate::db::store::{Statement, Store, row};
 use crate::feedback::locate;
 use crate::feedback::model::{Feedback, MAX_METADATA};
@@ -11,7 +12,7 @@ use crate::logs::breakdown;
 use crate::logs::pieces::read;
 use crate::logs::row::exists;
 use crate::logs::row::{COLUMNS, LogRow};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How many characters of a body its log shows.
 const HEAD: usize = 2_000;
@@ -129,7 +130,7 @@ pub async fn body(store: &impl Store, gateway: i64, id: &str, part: WhichBody) -
     let content_type = shown_as(kind.as_deref());
     if length.is_some() && stored.cut {
         let message = "The bucket did not take this body. Its beginning is in the log".to_owned();
-        return Err(ApiError { message, ..ApiError::not_found() });
+        return Err(ApiError::not_found().with(|error| error.message = message));
     }
     let object = length.map(|length| Span { id: id.to_owned(), offset, length });
     let body = if object.is_some() { String::new() } else { body };

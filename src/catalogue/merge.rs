@@ -1,9 +1,10 @@
 //! Rows that an operator gives out as the catalogue, merged over what there is: nothing vanishes because it is not given.
 
+use crate::base::json::json;
 use crate::catalogue::line;
 use crate::catalogue::show;
 use crate::catalogue::table::{Catalogue, Line};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What a merge makes of an account's own lines.

@@ -5,7 +5,8 @@ use super::Conversation;
 use super::format::format_of;
 use super::part::{Part, joined, parts_of};
 use super::thoughts::thoughts;
-use serde_json::{Map, Value, json};
+use crate::base::json::json;
+use serde_json::{Map, Value};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {

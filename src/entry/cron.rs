@@ -3,6 +3,7 @@
 
 use crate::base::id;
 use crate::base::join_all::{Work, join_all};
+use crate::base::json::json;
 use crate::config::isolate_worker::config;
 use crate::credentials::vault_worker;
 use crate::db::databases::Databases;
@@ -23,7 +24,6 @@ use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
 use crate::platform::{Runtime, console, now, random};
-use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
 

@@ -1,14 +1,20 @@
 //! Why the gateway itself, and not a provider, answers a request on the data plane.
 
 use crate::base::fault::{Fault, Kind, shortened};
+use crate::base::json::json;
 use crate::http::envelope::Reply;
 use crate::http::kinds;
-use serde_json::json;
 use std::borrow::Cow;
+use std::ops::Deref;
 
-/// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
+/// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors. It is on the heap, as an
+/// [`ApiError`](crate::http::envelope::ApiError) is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refusal(Box<Refused>);
+
+/// What a [`Refusal`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
     pub status: u16,
     pub code: u32,
     /// The general text that goes with the code; some clients compare it.
@@ -26,7 +32,14 @@ pub const TOO_MANY_CALLS: u32 = 2046;
 
 impl Refusal {
     fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), description: description.into(), headers: Vec::new() }
+        let (message, description) = (message.into(), description.into());
+        Self(Box::new(Refused { status, code, message, description, headers: Vec::new() }))
+    }
+
+    /// The same refusal with something said otherwise.
+    pub fn with(mut self, change: impl FnOnce(&mut Refused)) -> Self {
+        change(&mut self.0);
+        self
     }
 
     /// A refusal of a sort, as all topics have them.
@@ -69,7 +82,7 @@ impl Refusal {
             "Tollgate is taking in so many long bodies just now that there is no memory for {what}. Try again in a moment."
         );
         let refusal = Self::unavailable(description);
-        Self { headers: vec![("retry-after", "1".to_owned())], ..refusal }
+        refusal.with(|refusal| refusal.headers.push(("retry-after", "1".to_owned())))
     }
 
     pub fn unauthorized(description: impl Into<String>) -> Self {
@@ -102,12 +115,11 @@ impl Refusal {
 
     /// Too many wrong tokens came from where this one comes from.
     pub fn barred(seconds: u64) -> Self {
-        let mut refusal = Self::rate_limited(format!(
+        let refusal = Self::rate_limited(format!(
             "Tollgate (not the provider) does not look at the token: too many wrong ones came from this address. Try again \
              in {seconds} s, and mend what sends them."
         ));
-        refusal.headers.push(("retry-after", seconds.to_string()));
-        refusal
+        refusal.with(|refusal| refusal.headers.push(("retry-after", seconds.to_string())))
     }
 
     /// A page on another site, in a visitor's browser, wants to use a gateway that asks for no token.
@@ -216,10 +228,19 @@ impl Refusal {
 
 impl<F: Fault> From<F> for Refusal {
     fn from(fault: F) -> Self {
-        let refusal = Self { headers: fault.headers().to_vec(), ..Self::of(fault.kind(), fault.message()) };
-        match fault.title() {
-            Some(title) => Self { message: title.into(), ..refusal },
-            None => refusal,
-        }
+        Self::of(fault.kind(), fault.message()).with(|refusal| {
+            refusal.headers = fault.headers().to_vec();
+            if let Some(title) = fault.title() {
+                refusal.message = title.into();
+            }
+        })
+    }
+}
+
+impl Deref for Refusal {
+    type Target = Refused;
+
+    fn deref(&self) -> &Refused {
+        &self.0
     }
 }

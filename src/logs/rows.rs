@@ -1,5 +1,6 @@
 //! A part as SQL: the rows of its records, one statement for each table.
 
+use crate::base::json::json;
 use crate::db::store::{Bind, Statement};
 use crate::db::write_once::{WriteKey, is_new};
 use crate::logs::bodies;
@@ -12,7 +13,7 @@ use crate::logs::record::LogRecord;
 use crate::logs::retention::capacity::{self, Arrival};
 use crate::logs::rollup;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// D1 takes at most 2 MB in one bound value; escaping can make JSON twice as long as what is in it.
 pub const MAX_JSON: usize = 1_000_000;
@@ -359,7 +360,7 @@ mod tests {
     proptest! {
         #[test]
         fn json_in_ascii_says_the_same(text in any::<String>()) {
-            let row = json!([text, { text.as_str(): 1 }]);
+            let row = json!([text, { (text.as_str()): 1 }]);
             let ascii = json_array([row.to_string().as_str()]);
             prop_assert!(ascii.is_ascii());
             prop_assert_eq!(serde_json::from_str::<Value>(&ascii).unwrap(), json!([row]));

@@ -25,7 +25,7 @@ fn sent(from: Format, to: Format, model: &str, body: &Value) -> Value {
 }
 
 fn refused(from: Format, to: Format, model: &str, body: &Value) -> String {
-    request(from, to, &ordered(body), "m", true, model).unwrap_err().field
+    request(from, to, &ordered(body), "m", true, model).unwrap_err().field.clone()
 }
 
 fn back(caller: Format, provider: Format, asked: &Value) -> Return {

@@ -3,6 +3,7 @@
 pub mod listed_worker;
 pub mod task;
 
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::catalogue::aliases::Aliases;
 use crate::catalogue::resolve::NOT_BY_NAME;
@@ -10,7 +11,7 @@ use crate::catalogue::table::{Catalogue, Line};
 use crate::http::query::{self, Query};
 use crate::pricing::price::Price;
 use crate::pricing::rates::Rate;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// In whose words the list is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

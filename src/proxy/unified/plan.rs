@@ -174,7 +174,7 @@ fn translated(
     let stream = door.work == Work::Stream || json.flag("stream") == Some(true);
     let place = formats::place(upstream, to, name, stream)?;
     let translated = translate::request(from, to, &json, name, stream, &place.model).map_err(|untranslatable| {
-        let translate::model::Untranslatable { field, why } = untranslatable;
+        let translate::model::Problem { field, why } = &*untranslatable;
         Refusal::bad_chat(format!(
             "{field}: {why} (the model's provider is {slug}, and the request is translated for it)"
         ))
