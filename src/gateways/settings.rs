@@ -9,15 +9,10 @@ use crate::http::envelope::ApiError;
 use crate::limit::rules::UnknownModel;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
-use fields::Fields;
+pub use fields::{CIRCUIT_BOUNDS, TIMEOUT_FLOOR};
+use fields::{Fields, MAX_DAYS};
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-/// Of `circuit_breaker`: (name, smallest, greatest). The times are in seconds.
-pub const CIRCUIT_BOUNDS: [(&str, u64, u64); 3] = [("failures", 1, 100), ("window", 1, 3_600), ("cooldown", 1, 3_600)];
-
-/// The same for the one member that a setting need not have.
-pub const TIMEOUT_FLOOR: (&str, u64, u64) = ("timeout_floor", 1, 3_600);
 
 /// The values of `stream_usage`: requests go on as they came, or are made to ask.
 pub const AS_SENT: &str = "as_sent";
@@ -127,9 +122,6 @@ trait Setting: Sized {
 
 /// What `session_from` may name: often one for a whole application, or one for each request.
 pub const SESSION_FROM: &[&str] = &["prompt_cache_key", "traceparent"];
-
-/// Ten years.
-const MAX_DAYS: u64 = 3_650;
 
 impl GatewaySettings {
     /// What `default` has when a request brings it into being.

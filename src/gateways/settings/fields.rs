@@ -1,10 +1,18 @@
 //! The members of a body, read with their types and bounds.
 
 use crate::base::fault::Invalid;
-use crate::gateways::settings::{CIRCUIT_BOUNDS, MAX_DAYS, TIMEOUT_FLOOR};
 use crate::http::cors;
 use crate::http::envelope::ApiError;
 use serde_json::{Map, Value};
+
+/// Of `circuit_breaker`: (name, smallest, greatest). The times are in seconds.
+pub const CIRCUIT_BOUNDS: [(&str, u64, u64); 3] = [("failures", 1, 100), ("window", 1, 3_600), ("cooldown", 1, 3_600)];
+
+/// The same for the one member that a setting need not have.
+pub const TIMEOUT_FLOOR: (&str, u64, u64) = ("timeout_floor", 1, 3_600);
+
+/// Ten years.
+pub const MAX_DAYS: u64 = 3_650;
 
 /// Members that are read into where they belong. What is missing or null leaves what is there, and
 /// the first fault is kept.
