@@ -30,6 +30,12 @@ class Reader {
   skip(count) {
     while (count-- > 0) while (this.bytes[this.at++] & 0x80);
   }
+  /** Passes what stands behind the number of an instruction on vectors: an address, sixteen bytes, or a lane. */
+  vector(code) {
+    if (code <= 0x0b || (code >= 0x54 && code <= 0x5d)) this.skip(2);
+    if (code === 0x0c || code === 0x0d) this.at += 16;
+    if ((code >= 0x15 && code <= 0x22) || (code >= 0x54 && code <= 0x5b)) this.at++;
+  }
   /** Calls `found` with the place of each number of a function in an expression. */
   instructions(found) {
     for (let depth = 1; depth > 0 && this.at < this.bytes.length; ) {
@@ -45,6 +51,7 @@ class Reader {
         this.skip(1);
         for (let left = this.number(); left > 0; left--) this.skip(this.bytes[this.at++] < 2 ? 2 : 1);
       } else if (code === 0xfc) this.skip([0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2, 1, 2, 1, 2, 1, 1, 1][this.number()]);
+      else if (code === 0xfd) this.vector(this.number());
       else if (code === 0x43) this.at += 4;
       else if (code === 0x44) this.at += 8;
       else if (code === 0x11 || code === 0x13 || (code >= 0x28 && code <= 0x3e)) this.skip(2);
