@@ -340,15 +340,21 @@ fn in_ascii(json: String) -> String {
     if json.is_ascii() {
         return json;
     }
-    let mut ascii = String::with_capacity(json.len() * 2);
-    for char in json.chars() {
-        if char.is_ascii() {
-            ascii.push(char);
-        } else {
-            // Of JSON only its texts have other characters.
-            char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
+    let mut ascii = String::with_capacity(json.len() + json.len() / 4);
+    let mut rest = json.as_str();
+    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
+        let (plain, others) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        ascii.push_str(plain);
+        let mut others = others.chars();
+        // Of JSON only its texts have other characters.
+        let Some(char) = others.next() else { break };
+        for unit in char.encode_utf16(&mut [0; 2]) {
+            ascii.push_str("\\u");
+            ascii.extend([12, 8, 4, 0].iter().filter_map(|shift| char::from_digit(u32::from(*unit) >> shift & 15, 16)));
         }
+        rest = others.as_str();
     }
+    ascii.push_str(rest);
     ascii
 }
 
