@@ -27,7 +27,6 @@ mod providers;
 mod proxy;
 #[cfg(test)]
 mod testing;
-#[cfg_attr(not(test), expect(dead_code, reason = "the routes that translate come next"))]
 mod translate;
 mod wire;
 

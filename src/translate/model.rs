@@ -206,6 +206,8 @@ pub enum Event {
         stop_sequence: Option<String>,
     },
     Error(Failure),
+    /// A part of the answer that other formats have no place for, by the provider's name of it. No writer gets it.
+    Dropped(String),
     /// The provider said that the answer is whole.
     End,
 }

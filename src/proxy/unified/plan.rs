@@ -122,9 +122,6 @@ pub fn plan(asked: &Asked<'_>, custom: &[CustomProvider]) -> Result<Plan, Refusa
         let place = formats::place(upstream, door.format, &name, stream)?;
         return untranslated(upstream, door.format, place, asked, body, head.model);
     }
-    if door.work == Work::Count {
-        return Err(Refusal::uncounted(slug));
-    }
     translated(upstream, spoken, asked, body, &name)
 }
 
@@ -170,7 +167,11 @@ fn translated(
     let (from, slug) = (door.format, upstream.slug());
     let mut json =
         Json::parse(body).ok_or_else(|| Refusal::bad_chat("The body is nested too deeply to be translated."))?;
-    let to = target(spoken, &json);
+    let counts = door.work == Work::Count;
+    if let Some(inner) = json.get("generateContentRequest").filter(|_| counts) {
+        json = inner.clone();
+    }
+    let to = if counts { spoken.first().copied().unwrap_or(Format::Chat) } else { target(spoken, &json) };
     let stream = door.work == Work::Stream || json.flag("stream") == Some(true);
     let place = formats::place(upstream, to, name, stream)?;
     let translated = translate::request(from, to, &json, name, stream, &place.model).map_err(|untranslatable| {
@@ -186,21 +187,30 @@ fn translated(
         )));
     }
     dropped = dropped.chars().filter(|char| matches!(char, '!'..='~')).take(MAX_DROPPED).collect();
-    let text = translated.body.to_string();
+    let (rest, text) = match counts {
+        false => (place.rest, translated.body.to_string()),
+        true => {
+            let body = translate::count::body(to, &place.model, &translated.body, slug == "google-ai-studio");
+            let counted = formats::counted(slug, to, &place.rest).zip(body);
+            let (rest, body) = counted.ok_or_else(|| Refusal::uncounted(slug))?;
+            (rest, body.to_string())
+        }
+    };
     let text = match place.version {
         Some(version) => in_path(&text, version),
         None => text,
     };
-    let key_form = formats::key_form(upstream, to, &place.rest);
+    let key_form = formats::key_form(upstream, to, &rest);
     let user_id = json.at(&["metadata", "user_id"]).and_then(Json::as_str).map(str::to_owned);
     let session = session::of_user(&Said { user_id, ..Said::default() });
     let keeps = from == Format::Responses && json.flag("store") != Some(false);
     let Past { owner, previous_id, own } = asked.past;
     let keeping = keeps.then(|| Keeping::new(owner, previous_id, json.get("input"), own));
     json.set_some("previous_response_id", previous_id);
-    let translation = Translation::new(from, to, translated, json, place.model, keeping);
+    let mut translation = Translation::new(from, to, translated, json, place.model, keeping);
+    translation.counts = counts;
     let unified = Unified { session, ..unified(asked, key_form, Some(translation)) };
-    Ok(Plan { provider: slug.to_owned(), rest: place.rest, query: Some(place.query), body: text, unified, dropped })
+    Ok(Plan { provider: slug.to_owned(), rest, query: Some(place.query), body: text, unified, dropped })
 }
 
 /// The provider's format that a request is translated to. Responses have no sequences to stop at.

@@ -176,7 +176,7 @@ fn a_request_goes_translated_where_its_provider_speaks_another_format() {
         assert_eq!((provider.as_str(), rest.as_str(), query, to), wanted, "{path}");
     }
     assert_eq!(ask("v1/messages", messages("claude-sonnet-4-5")).0, "openai");
-    let body = messages("openai/gpt-5").to_string();
+    let body = messages("mistral/m").to_string();
     let counted = planned(&door::of_ai("v1/messages/count_tokens").unwrap(), &body, &[], Mode::WhereNeeded);
     assert_eq!(counted.unwrap_err().status, 404);
     let stops = json!({ "model": "openai/gpt-5", "max_tokens": 5, "messages": user, "stop_sequences": ["x"] });
@@ -280,4 +280,34 @@ fn what_goes_on_from_a_kept_response_is_put_into_the_providers_own_words() {
 
 fn planned_at(path: &str, body: &str) -> Plan {
     planned(&door::of_ai(path).unwrap(), body, &[], Mode::WhereNeeded).unwrap()
+}
+
+#[test]
+fn a_count_goes_to_a_provider_that_counts() {
+    let messages = |model: &str| format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#);
+    for (model, rest, within) in [
+        ("openai/gpt-5", "responses/input_tokens", r#""input":"#),
+        (
+            "google-ai-studio/gemini-2.5-pro",
+            "v1beta/models/gemini-2.5-pro:countTokens",
+            r#"{"generateContentRequest":{"#,
+        ),
+        (
+            "aws-bedrock/us-east-1/amazon.nova",
+            "bedrock-runtime/us-east-1/model/amazon.nova/count-tokens",
+            r#"{"input":{"converse":{"#,
+        ),
+        ("anthropic/claude", "v1/messages/count_tokens", r#""messages":"#),
+    ] {
+        let planned = planned_at("v1/messages/count_tokens", &messages(model));
+        assert!(planned.rest == rest && planned.body.contains(within), "{model}: {} {}", planned.rest, planned.body);
+        assert!(!planned.body.contains("max_") && !planned.body.contains("stream"), "{model}: {}", planned.body);
+    }
+    let door = door::of_ai("v1/messages/count_tokens").unwrap();
+    assert_eq!(planned(&door, &messages("groq/llama"), &[], Mode::WhereNeeded).unwrap_err().status, 404);
+    let gemini = planned_at(
+        "v1beta/models/anthropic/claude:countTokens",
+        r#"{"generateContentRequest":{"model":"models/x","contents":[{"role":"user","parts":[{"text":"hi"}]}]}}"#,
+    );
+    assert!(gemini.rest == "v1/messages/count_tokens" && gemini.body.contains("hi"), "{} {}", gemini.rest, gemini.body);
 }

@@ -21,6 +21,8 @@ pub struct Translation {
     model: String,
     /// Where the answer is to be asked for later.
     keeping: Option<Keeping>,
+    /// Whether it is asked how many tokens the request has.
+    pub counts: bool,
     /// Whether the caller wants a stream.
     pub stream: bool,
 }
@@ -31,6 +33,8 @@ pub struct Given {
     pub text: String,
     pub is_stream: bool,
     pub status: Option<u16>,
+    /// What was left out of it; empty where nothing was.
+    pub dropped: String,
 }
 
 // === impl Translation ===
@@ -53,7 +57,7 @@ impl Translation {
             (asked, _) => *asked = Json::Null,
         }
         let stream = translated.request.stream;
-        Self { from, to, translated, asked, model, keeping, stream }
+        Self { from, to, translated, asked, model, keeping, counts: false, stream }
     }
 
     /// The format of the provider.
@@ -95,7 +99,7 @@ impl Translation {
             let (mut blocks, mut text) = (Blocks::new(self.answer(id, created), framing), String::new());
             blocks.push(body, &mut text);
             blocks.end(&mut text);
-            return Given { text, is_stream: true, status: None };
+            return Given { text, is_stream: true, status: None, dropped: String::new() };
         }
         let answer = self.answer(id, created);
         let Some(json) = std::str::from_utf8(body).ok().and_then(Json::parse) else {
@@ -105,15 +109,25 @@ impl Translation {
                 text: translate::error(self.from, &failure).to_string(),
                 is_stream: false,
                 status: Some(502),
+                dropped: String::new(),
             };
         };
+        if self.counts {
+            let counted = translate::count::answer(self.from, &json);
+            let status = counted.is_none().then_some(502);
+            let text = counted.unwrap_or_else(|| {
+                let message = "The provider's count of tokens has no number.".to_owned();
+                translate::error(self.from, &Failure { status: 502, kind: None, message })
+            });
+            return Given { text: text.to_string(), is_stream: false, status, dropped: String::new() };
+        }
         if self.stream {
             let mut text = String::new();
             answer.whole_as_stream(&json, &mut text);
-            return Given { text, is_stream: true, status: None };
+            return Given { text, is_stream: true, status: None, dropped: String::new() };
         }
-        let (written, status) = answer.answered(&json);
-        Given { text: written.to_string(), is_stream: false, status }
+        let (written, status, dropped) = answer.answered(&json);
+        Given { text: written.to_string(), is_stream: false, status, dropped }
     }
 
     /// An error of the provider in the caller's format.

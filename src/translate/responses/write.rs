@@ -292,7 +292,7 @@ impl Writer for ResponsesWriter {
             Event::Open(_) => self.opened(out),
             Event::More(text) => self.delta(text, out),
             Event::Close => self.closed(out),
-            Event::Signature(_) | Event::Usage(_) | Event::Finish { .. } => {}
+            Event::Signature(_) | Event::Usage(_) | Event::Finish { .. } | Event::Dropped(_) => {}
             // Clients want a response before it fails.
             Event::Error(failure) if self.sequence == 0 => {
                 let code = failure.kind.as_deref().unwrap_or("server_error");
