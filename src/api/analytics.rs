@@ -2,6 +2,7 @@
 
 use crate::base::json::json;
 use crate::base::object;
+use crate::base::sorted;
 use crate::base::timestamp;
 use crate::db::store::{Bind, Row, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
@@ -124,9 +125,9 @@ fn groups(buckets: &[Bucket]) -> Vec<Value> {
             None => groups.push((&bucket.names, bucket.figures.clone())),
         }
     }
-    groups.sort_by(|(_, one), (_, other)| other.get(Sum::Attempts).total_cmp(&one.get(Sum::Attempts)));
+    sorted::by(&mut groups, |(_, one), (_, other)| other.get(Sum::Attempts).total_cmp(&one.get(Sum::Attempts)));
     let show = |(names, figures): (&Map<String, Value>, Figures)| {
-        Value::Object(names.clone().into_iter().chain(figures.show()).collect())
+        Value::Object(object::of(names.clone().into_iter().chain(figures.show())))
     };
     groups.into_iter().map(show).collect()
 }
