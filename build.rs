@@ -1,5 +1,5 @@
 //! Turns data/prices.json into one sorted text, so that the Worker parses nothing at start. As structs the table would
-//! take five times as much of what is uploaded. And takes the blanks out of src/openapi.json.
+//! take five times as much of what is uploaded.
 #![expect(
     clippy::indexing_slicing,
     reason = "indexing a JSON value yields null for what is missing; it does not panic"
@@ -15,7 +15,6 @@ use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=data/prices.json");
-    println!("cargo::rerun-if-changed=src/openapi.json");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/catalogue/line.rs");
     let table: Value = serde_json::from_str(&fs::read_to_string("data/prices.json")?)?;
@@ -36,7 +35,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writeln!(code, "static TABLE: &str = {:?};", lines.join("\n"))?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("prices.rs"), code)?;
-    let document: Value = serde_json::from_str(&fs::read_to_string("src/openapi.json")?)?;
-    fs::write(Path::new(&out).join("openapi.json"), document.to_string())?;
     Ok(())
 }

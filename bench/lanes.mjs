@@ -24,6 +24,9 @@ const BARE = `export default {
 
 const NEVER = 1_000_000_000;
 
+/** A provider that speaks chat completions alone. */
+const ALIASES = { "gpt-4o": "groq/gpt-4o" };
+
 /** `works` says of the probe's two answers whether the control is there. */
 const TOLLGATE = [
   { name: "tollgate-no-log", title: "Tollgate, logging off", settings: { collect_logs: false } },
@@ -45,9 +48,17 @@ const TOLLGATE = [
     probe: { spend_limits: budget(0.000001) },
     works: (answers) => answers.some(({ status }) => status === 429),
   },
+  { name: "unified", title: "Tollgate, the unified API", path: "/ai/v1/chat/completions", settings: { model_aliases: ALIASES } },
+  { name: "translated", title: "… translated, from Messages to chat completions", path: "/ai/v1/messages", words: inMessages, settings: { model_aliases: ALIASES } },
 ];
 
 const OTHERS = { portkey, litellm };
+
+/** The same question as Anthropic's clients ask it. */
+function inMessages(body) {
+  const { model, user, stream, messages: [system, ...messages] } = JSON.parse(body);
+  return JSON.stringify({ model, stream, max_tokens: 500, metadata: { user_id: user }, system: system.content, messages });
+}
 
 function budget(limit) {
   return { enabled: true, rules: [{ id: "bench", limit, limitType: "cost", window: 86_400, reserve: true }] };
@@ -121,7 +132,7 @@ async function bare(origin, stops) {
 
 /** Starts Tollgate in front of the stand-in. */
 export async function tollgateWorker(origin, stops, options = {}) {
-  const upstream = { origin, baseUrls: { openai: `${origin}/v1` }, stop() {} };
+  const upstream = { origin, baseUrls: { openai: `${origin}/v1`, groq: `${origin}/v1` }, stop() {} };
   const { started: gateway, pid } = await inOwnProcess(() => Gateway.start({ upstream, ...options }));
   stops.push(() => gateway.miniflare.dispose());
   return { gateway, pid };
@@ -131,7 +142,7 @@ export function urlOf(gateway, id, path = "chat/completions") {
   return `${gateway.url}/v1/${ACCOUNT}/${id}/openai/${path}`;
 }
 
-async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works }, origin, stops, options) {
+async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works, path, words }, origin, stops, options) {
   const { gateway, pid } = await tollgateWorker(origin, stops, options);
   const sent = { ...headers, ...(authenticated && { "cf-aig-authorization": `Bearer ${await token(gateway)}` }) };
   if (works) {
@@ -145,7 +156,8 @@ async function tollgate({ name, title, settings, headers, authenticated, probe =
     if (!works(answers)) return null;
   }
   await gateway.create("bench", settings);
-  const lane = { name, title, pid, gateway, request: request(urlOf(gateway, "bench"), sent) };
+  const url = path ? `${gateway.url}/v1/${ACCOUNT}/bench${path}` : urlOf(gateway, "bench");
+  const lane = { name, title, pid, gateway, words, request: request(url, sent) };
   if (authenticated && (await fetch(lane.request.url, { method: "POST", body: WORK.json.body, headers: HEADERS })).status !== 401) return null;
   return lane;
 }

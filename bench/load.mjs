@@ -64,7 +64,7 @@ export async function load(folder, lane, work, connections, seconds) {
 async function flatOut(folder, lane, work, connections, seconds) {
   const { url, headers } = lane.request;
   const file = join(folder, `${lane.name}-${work}.lua`);
-  fs.writeFileSync(file, script(headers, WORK[work]));
+  fs.writeFileSync(file, script(headers, { ...WORK[work], body: asked(lane, work) }));
   const { stdout, stderr } = await run("wrk", ["-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "30s", "-s", file, url]);
   const result = /^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$/m.exec(stdout);
   if (!result || stderr) throw new Failure(`wrk did not say what it measured:\n${stdout}${stderr}`);
@@ -87,10 +87,16 @@ async function counted(folder, lane, work, connections, seconds) {
   return { requests: seen.answers, errors: seen.failed, trouble: seen.trouble, p50, p90, p99, perSecond: seen.answers / (seen.took / 1e6), first: seen.first, gap: seen.gap, delay: seen.delay };
 }
 
+/** What a lane is asked: some are asked in the words of another API. */
+export function asked({ words = (body) => body }, work) {
+  return words(WORK[work].body);
+}
+
 /** Runs `client.rs`. A request may bring its own body; its file is then named like the work. */
-export async function client(folder, mode, { request }, work, options = {}) {
+export async function client(folder, mode, lane, work, options = {}) {
+  const { request } = lane;
   const body = join(folder, `${work}.json`);
-  fs.writeFileSync(body, request.body ?? WORK[work].body);
+  fs.writeFileSync(body, request.body ?? asked(lane, work));
   const headers = Object.entries(request.headers).flatMap(([name, value]) => ["--header", `${name}: ${value}`]);
   const args = [mode, request.url, "--body", body, ...headers, ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])];
   const { stdout } = await run(compiled(folder, "client"), args, { maxBuffer: 1 << 26 });

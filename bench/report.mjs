@@ -67,6 +67,8 @@ export function bars({ cells, delays, starts, size }) {
     ["a log can be read, p99, on an idle Worker", "most", 100, ms(delay("idle")), "ms"],
     ["a log can be read, p99, beside 200 requests/s", "most", 100, ms(delay("steady")), "ms"],
     ["a log can be read, p99, beside 16 connections that never pause", "most", 100, ms(delay("saturated")), "ms"],
+    ["translated: an answer at 1 connection, p50, more than untranslated", "most", 1, compared(cells, "json-1", "p50", "translated", "unified", (a, b) => (a - b) / 1_000), "ms"],
+    ["translated: 2,000 events: CPU, of untranslated", "most", 3, compared(cells, "sse2000-16", "cpu", "translated", "unified"), "×"],
     ["first request on a fresh runtime, more than the bare Worker's", "most", 20, starts?.added.first ?? null, "ms"],
     ["wasm and js, compressed", "most", 1_000, size ? size.sum / 1_000 : null, "KB"],
   ];

@@ -33,10 +33,12 @@ export const WORK = {
 
 const EVERY = ["direct", "bare", "served-bare", "tollgate-no-log", "tollgate", "served", "controlled", "cache-hit", "portkey", "litellm"];
 const MAIN = ["direct", "bare", "served-bare", "tollgate-no-log", "tollgate", "served", "portkey"];
+/** The same request through the unified API, as it is and translated. */
+const UNIFIED = ["unified", "translated"];
 
 /** One after the other in each round. All of all with all would take an hour; what a bar depends on gets twice the time. */
 export const CELLS = [
-  { work: "json", connections: 1, lanes: EVERY, long: true },
+  { work: "json", connections: 1, lanes: [...EVERY, ...UNIFIED], long: true },
   { work: "json", connections: 16, lanes: [...EVERY, "spend-limit"], long: true },
   { work: "json", connections: 64, lanes: EVERY },
   { work: "json50", connections: 1, lanes: ["bare", "tollgate", "served"] },
@@ -44,7 +46,7 @@ export const CELLS = [
   { work: "upload", connections: 16, lanes: MAIN },
   { work: "agent", connections: 1, lanes: ["bare", "tollgate-no-log", "tollgate"], long: true },
   { work: "sse22", connections: 16, lanes: MAIN },
-  { work: "sse2000", connections: 16, lanes: MAIN, long: true },
+  { work: "sse2000", connections: 16, lanes: [...MAIN, ...UNIFIED], long: true },
   { work: "paced", connections: 16, lanes: [...MAIN, "litellm"] },
 ];
 
@@ -65,7 +67,7 @@ export async function probe(lanes, all) {
   for (const [name, work] of Object.entries(WORK)) {
     const wanted = await answer(direct, work);
     for (const lane of lanes.filter((lane) => CELLS.some((cell) => cell.work === name && cell.lanes.includes(lane.name)))) {
-      const reason = complaintOf(name, await answer(lane, work), wanted.text, lane.rewrites || work.paced);
+      const reason = complaintOf(name, await answer(lane, work), wanted.text, lane.rewrites || lane.words || work.paced);
       if (reason && !lane.rewrites) throw new Failure(`${lane.name} ${reason}`);
       if (reason) broken.push({ name: lane.name, reason: `it ${reason}` });
     }
@@ -79,14 +81,14 @@ function complaintOf(name, { status, text }, wanted, rewritten) {
   return same ? null : `answers ${name} with something else than the provider said: ${text.slice(0, 200)}`;
 }
 
-async function answer({ request: { url, headers } }, { body }) {
-  const response = await fetch(url, { method: "POST", headers, body });
+async function answer({ request: { url, headers }, words = (body) => body }, { body }) {
+  const response = await fetch(url, { method: "POST", headers, body: words(body) });
   return { status: response.status, text: await response.text() };
 }
 
 /** What remains the same when a gateway writes the JSON anew. The times in paced events are not. */
 function said(text) {
-  const events = text.startsWith("data:") ? text.split("\n").filter((line) => line.startsWith("data: {")).map((line) => line.slice(6)) : [text];
-  const contents = events.map((event) => JSON.parse(event).choices?.[0]).map((choice) => choice?.delta?.content ?? choice?.message?.content ?? "");
+  const events = /^(data|event):/.test(text) ? text.split("\n").filter((line) => line.startsWith("data: {")).map((line) => line.slice(6)) : [text];
+  const contents = events.map((event) => JSON.parse(event)).map(({ choices: [choice] = [], delta, content }) => choice?.delta?.content ?? choice?.message?.content ?? delta?.text ?? content?.[0]?.text ?? "");
   return contents.join("").replace(/@\d+/g, "@");
 }

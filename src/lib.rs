@@ -36,11 +36,12 @@ mod routes;
 mod telemetry;
 #[cfg(test)]
 mod testing;
-#[cfg_attr(not(test), expect(dead_code, reason = "the routes that translate come next"))]
 mod translate;
 mod wire;
 
 use crate::entry::{begin, cron, rpc};
+use crate::platform::promise::promise;
+use js_sys::Promise;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
@@ -57,9 +58,12 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
 
 /// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
 #[wasm_bindgen]
-pub async fn queue(delivery: entry::queue::Delivery, env: JsValue, context: JsValue) {
+pub fn queue(delivery: entry::queue::Delivery, env: JsValue, context: JsValue) -> Promise {
     let runtime = begin::runtime(env.unchecked_into(), Context::new(context.unchecked_into()));
-    entry::queue::receive(&delivery, &runtime).await;
+    promise(Box::pin(async move {
+        entry::queue::receive(&delivery, &runtime).await;
+        Ok(JsValue::UNDEFINED)
+    }))
 }
 
 #[event(fetch)]

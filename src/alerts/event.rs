@@ -2,8 +2,9 @@
 
 use crate::base::hex::hex;
 use crate::base::hmac::hmac_sha256;
+use crate::base::json::json;
 use crate::base::timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The kinds of events, as webhooks choose among them.
 pub const KINDS: &[&str] = &["spend", "rate", "circuit", "errors", "logs_lost", "database", "model"];

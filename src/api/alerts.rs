@@ -7,6 +7,7 @@ use crate::api::custom_providers::Guard;
 use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
 use crate::base::hex::hex;
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::credentials::vault::Vault;
 use crate::db::audit::{self, Actor, Change};
@@ -14,7 +15,7 @@ use crate::db::store::{Bind, Statement, Store, row};
 use crate::gateways::gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::providers::{address, upstream};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// All of an account's are asked for by each event.
 const MOST: i64 = 20;

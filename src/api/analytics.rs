@@ -1,5 +1,8 @@
 //! `…/gateways/{id}/analytics`: what a gateway's requests add up to over time, for charts.
 
+use crate::base::json::json;
+use crate::base::object;
+use crate::base::sorted;
 use crate::base::timestamp;
 use crate::db::store::{Bind, Row, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
@@ -9,7 +12,7 @@ use crate::logs::rollup::MINUTE_MS;
 use crate::logs::rollup::by_metadata::{self, Asked};
 use crate::logs::rollup::figures::{Figures, Sum, gathered};
 use crate::logs::rollup::merge::{self, DAY_MS, DAYS_MS, HOUR_MS, HOURS_MS, MINUTES_MS};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const GRANULARITIES: &[&str] = &["hour", "minute", "day"];
 
@@ -122,9 +125,9 @@ fn groups(buckets: &[Bucket]) -> Vec<Value> {
             None => groups.push((&bucket.names, bucket.figures.clone())),
         }
     }
-    groups.sort_by(|(_, one), (_, other)| other.get(Sum::Attempts).total_cmp(&one.get(Sum::Attempts)));
+    sorted::by(&mut groups, |(_, one), (_, other)| other.get(Sum::Attempts).total_cmp(&one.get(Sum::Attempts)));
     let show = |(names, figures): (&Map<String, Value>, Figures)| {
-        Value::Object(names.clone().into_iter().chain(figures.show()).collect())
+        Value::Object(object::of(names.clone().into_iter().chain(figures.show())))
     };
     groups.into_iter().map(show).collect()
 }
@@ -157,10 +160,9 @@ impl<'q> GroupBy<'q> {
     fn parse(query: &'q Query) -> Result<Self, ApiError> {
         match query.get("group_by").and_then(|name| name.strip_prefix(METADATA)).filter(|key| !key.is_empty()) {
             Some(key) => Ok(Self::Metadata(key)),
-            None => chosen(query, "group_by", GROUPS).map(Self::Columns).map_err(|mut error| {
-                error.message.push_str(" | 'metadata.' and a key");
-                error
-            }),
+            None => chosen(query, "group_by", GROUPS)
+                .map(Self::Columns)
+                .map_err(|error| error.with(|error| error.message.push_str(" | 'metadata.' and a key"))),
         }
     }
 }
@@ -181,7 +183,7 @@ impl Bucket {
 
     fn of_value(found: by_metadata::Bucket) -> Self {
         let by_metadata::Bucket { time, value, figures } = found;
-        Self { time, names: Map::from_iter([("value".to_owned(), value)]), figures }
+        Self { time, names: object::of([("value".to_owned(), value)]), figures }
     }
 
     fn show(self) -> Value {

@@ -1,11 +1,12 @@
 //! `/accounts/{account}/ai-gateway/audit`: the trail of changes, newest first.
 
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::db::store::{Store, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const MAX_PER_PAGE: u64 = 100;
 

@@ -2,8 +2,9 @@
 //! self-hosted gateway sells no credit, so there is none to show, and nothing to pay.
 //! <https://developers.cloudflare.com/api/resources/ai_gateway/subresources/billing/>
 
+use crate::base::json::json;
 use crate::http::envelope::{ApiError, Reply};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 // What is shown of an account that owes nothing and has bought nothing.
 

@@ -6,12 +6,13 @@
 
 use super::Place;
 use crate::api::effect::Handled;
+use crate::base::json::json;
 use crate::cache::{self, key};
 use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// With more purged keys than this everything is forgotten instead.
 const MAX_PURGED: i64 = 128;
@@ -143,7 +144,7 @@ mod tests {
             [("key=".to_owned(), "key"), (format!("key={}", "x".repeat(1_025)), "key"), ("keys=a".to_owned(), "keys")]
         {
             let error = purged(&store, &query, 5).unwrap_err();
-            assert_eq!((error.status, error.path), (400, vec!["query".to_owned(), place.to_owned()]));
+            assert_eq!((error.status, error.path.clone()), (400, vec!["query".to_owned(), place.to_owned()]));
         }
         assert_eq!(found(&store, "gw").cache, Epoch::default());
     }

@@ -2,6 +2,7 @@
 
 use super::{object, only};
 use crate::api::effect::{Effect, Handled};
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::catalogue::merge::{self, Changed, Unreadable};
 use crate::catalogue::table::AS_OF;
@@ -13,7 +14,7 @@ use crate::http::params::flag;
 use crate::http::query::Query;
 use crate::providers::table;
 use crate::providers::upstream::PREFIX;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The members of data/prices.json, so that the file itself can be sent.
 const FIELDS: &[&str] = &["as_of", "source", "unit", "facts", "prices"];
@@ -55,13 +56,8 @@ pub async fn put(store: &impl Store, account: &str, query: &Query, body: &[u8], 
             .map_err(|Unreadable { index, why }| ApiError::invalid(["body", "prices", &index.to_string()], why))?;
         let is_changed = !dry_run && !merged.changes.is_empty();
         if is_changed && !catalogue::write(store, account, version, (&as_of, &merged.lines), actor).await? {
-            return Err(ApiError {
-                status: 409,
-                ..ApiError::invalid(
-                    ["body"],
-                    "Another request has changed the catalogue meanwhile. Send this one again",
-                )
-            });
+            let message = "Another request has changed the catalogue meanwhile. Send this one again";
+            return Err(ApiError::invalid(["body"], message).with(|error| error.status = 409));
         }
         let of = |change: &str| merged.changes.iter().filter(|changed| changed.change == change).count();
         let shown: Vec<Value> = merged.changes.iter().take(MAX_SHOWN).map(Changed::shown).collect();

@@ -1,5 +1,6 @@
 //! `…/logs/{id}/conversation`, and `…/attempts`: one request as people look at it.
 
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::conversation::part::Shown;
 use crate::conversation::turns;
@@ -9,7 +10,7 @@ use crate::http::params::number;
 use crate::http::query::Query;
 use crate::logs::pieces::read;
 use crate::logs::row::{COLUMNS, LogRow};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const MAX_TURNS: u64 = 1_000;
 const TURNS: u64 = 200;

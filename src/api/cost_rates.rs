@@ -1,8 +1,9 @@
 //! The rates of a price that an account sets, as callers give them.
 
+use crate::base::json::json;
 use crate::http::envelope::ApiError;
 use crate::pricing::rules::{FEES, KINDS, TIERS, UNCOUNTED};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// US dollars per token. A higher rate is one that was meant per million tokens.
 const MAX_RATE: f64 = 0.01;

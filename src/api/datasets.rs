@@ -1,6 +1,7 @@
 //! `…/datasets`: named sets of filters. They are evaluated live: a dataset has the logs that match when it is used.
 
 use super::{Place, object};
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::Actor;
@@ -11,7 +12,7 @@ use crate::http::params::flag;
 use crate::http::query::Query;
 use crate::logs::filter::{self, Filters};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 

@@ -1,11 +1,12 @@
 //! `/accounts/{account}/ai-gateway/evaluation-types`: what an evaluation can measure.
 
+use crate::base::json::json;
 use crate::evaluate::{EvaluationType, TYPES};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::params::chosen;
 use crate::http::query::Query;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const MAX_PER_PAGE: u64 = 50;
 

@@ -2,6 +2,7 @@
 
 use super::{Place, datasets, name, object, only};
 use crate::api::effect::{Effect, Handled};
+use crate::base::json::json;
 use crate::base::number;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
@@ -14,7 +15,7 @@ use crate::http::page::Page;
 use crate::http::params::flag;
 use crate::http::query::Query;
 use crate::logs::filter::MAX_FILTERS;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 

@@ -1,12 +1,13 @@
 //! `…/logs/facets`: which values the newest logs of a selection have, and how often.
 
 use crate::base::fault::shortened;
+use crate::base::json::json;
 use crate::db::store::{Statement, Store, row};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::number;
 use crate::http::query::Query;
 use crate::logs::filter::search::selection;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Fields that have few values, and their columns.
 const FIELDS: &[(&str, &str)] = &[

@@ -4,6 +4,7 @@
 use super::Place;
 use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
@@ -12,7 +13,7 @@ use crate::feedback::model::{self, Feedback, MAX_FEEDBACK};
 use crate::feedback::pending::{may_come, settle_in};
 use crate::http::envelope::{ApiError, Reply};
 use crate::logs::retention::capacity;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// What a log may be told in all: keys, and bytes of values. D1 limits what it reads back at once to 2 MB.
 const MAX_KEYS: u64 = 1_000;
@@ -158,7 +159,7 @@ pub async fn keep(
             Ok(Fate::Unknown) => {}
             Ok(Fate::Unstored) => {
                 let reason = "The log of this id was not stored: its gateway had reached log_management";
-                return Err(ApiError { message: reason.to_owned(), ..ApiError::not_found() });
+                return Err(ApiError::not_found().with(|error| error.message = reason.to_owned()));
             }
             // The row has come meanwhile.
             Ok(Fate::Within) => {

@@ -4,6 +4,7 @@ use super::object;
 use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
 use crate::auth::presented::ADMIN;
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::{self, Actor, Change};
@@ -17,7 +18,7 @@ use crate::http::page::Page;
 use crate::http::query::Query;
 use crate::providers::table;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 

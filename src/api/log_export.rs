@@ -1,6 +1,7 @@
 //! `…/logs/export`: all matching logs as a file, a piece at a time, so that a million rows never are in memory at once.
 
 use super::log_list::{cursor, direction};
+use crate::base::json::json;
 use crate::conversation::Conversation;
 use crate::db::store::{Store, StoreError};
 use crate::http::envelope::{ApiError, Reply};
@@ -10,7 +11,7 @@ use crate::logs::filter::search::searched;
 use crate::logs::filter::{self, Ahead, Direction, Filter, FilterKey, Next, Operator, Selection};
 use crate::logs::pieces::read;
 use crate::logs::row::{COLUMNS, LogRow};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::VecDeque;
 
 /// An export under way. It can be taken up again with the id of the last log that arrived.

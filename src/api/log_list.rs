@@ -3,6 +3,7 @@
 use crate::api::Place;
 use crate::api::effect::{Effect, Handled};
 use crate::base::id;
+use crate::base::json::json;
 use crate::db::audit::{Actor, Change};
 use crate::db::store::{Store, StoreError, row};
 use crate::http::envelope::{ApiError, Reply};
@@ -15,7 +16,7 @@ use crate::logs::filter::{self, Direction, Filters, Selection};
 use crate::logs::removal::remove;
 use crate::logs::{page, selection};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const MAX_PER_PAGE: u64 = 50;
 

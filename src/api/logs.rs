@@ -2,19 +2,23 @@
 
 use super::{Place, feedback, object};
 use crate::api::effect::{Effect, Handled};
+use crate::base::json::json;
 use crate::db::store::{Statement, Store, row};
 use crate::feedback::locate;
 use crate::feedback::model::{Feedback, MAX_METADATA};
 use crate::feedback::pending;
 use crate::http::envelope::{ApiError, Reply, Span};
 use crate::logs::breakdown;
-use crate::logs::pieces::read;
+use crate::logs::pieces::read::{self, Rows};
 use crate::logs::row::exists;
 use crate::logs::row::{COLUMNS, LogRow};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How many characters of a body its log shows.
 const HEAD: usize = 2_000;
+
+/// As many may have so many bytes, and one more tells that there are more.
+const MAX_HEAD: usize = 4 * (HEAD + 1);
 
 row! {
     struct Count {
@@ -42,8 +46,7 @@ pub async fn get<S: Store>(
         [id.into(), place.key.into()],
     );
     let row = store.row::<LogRow>(row).await?.ok_or_else(ApiError::not_found)?;
-    let mut bodies = if with_bodies { read::rows(store, &[id]).await?.0 } else { Vec::new() };
-    let bodies = bodies.pop().unwrap_or_default();
+    let bodies = if with_bodies { read::beginnings(store, id, MAX_HEAD).await? } else { Rows::default() };
     let mut shown = row.show(with_bodies);
     shown.extend([
         ("request_size".to_owned(), json!(row.request_size)),
@@ -129,7 +132,7 @@ pub async fn body(store: &impl Store, gateway: i64, id: &str, part: WhichBody) -
     let content_type = shown_as(kind.as_deref());
     if length.is_some() && stored.cut {
         let message = "The bucket did not take this body. Its beginning is in the log".to_owned();
-        return Err(ApiError { message, ..ApiError::not_found() });
+        return Err(ApiError::not_found().with(|error| error.message = message));
     }
     let object = length.map(|length| Span { id: id.to_owned(), offset, length });
     let body = if object.is_some() { String::new() } else { body };
@@ -240,6 +243,34 @@ mod tests {
         assert_eq!((&log["request_head_complete"], &log["response_head_complete"]), (&json!(true), &json!(true)));
         assert_eq!(log["response_head"], "data: a\0b");
         assert_eq!(block_on(body(&store, GATEWAY, "a", WhichBody::Response)).unwrap().body, "data: a\0b");
+    }
+
+    #[test]
+    fn the_head_of_a_long_body_is_its_beginning_wherever_its_pieces_end() {
+        let turns = |n: usize| {
+            let turn = |n: usize| format!("{{\"role\":\"user\",\"content\":\"{n} {}\"}}", "ü€😀 ".repeat(200 + n));
+            let all: Vec<String> = (0..n).map(turn).collect();
+            format!("{{\"model\":\"m\",\"messages\":[{}],\"tools\":[\"{}\"]}}", all.join(","), "t".repeat(3_000))
+        };
+        for (number, answer) in
+            ["short", "…\0…", &"é".repeat(1_999), &"é".repeat(2_001), &"😀".repeat(4_000), ""].into_iter().enumerate()
+        {
+            for count in [0, 1, 3, 4, 9] {
+                let mut outcome = answered(Facts::default());
+                outcome.body = Some(answer.to_owned());
+                let body = if count == 0 { "x".repeat(2_000_000) } else { turns(count) };
+                let id = format!("log-{number}-{count}");
+                let store = with_logs(vec![LogRecord::new(Call { body: Some(body.clone()), ..call(&id) }, outcome)]);
+                let log = &read(block_on(get([&store, &store], &place(GATEWAY), &id, true)))["result"];
+                for (name, body) in [("request", body.as_str()), ("response", answer)] {
+                    let (shown, is_complete) = head(body);
+                    assert_eq!(log[format!("{name}_head")].as_str(), Some(shown.as_str()), "{id} {name}");
+                    assert_eq!(log[format!("{name}_head_complete")], is_complete, "{id} {name}");
+                }
+                let cut = block_on(read::beginnings(&store, &id, MAX_HEAD)).unwrap();
+                assert!(cut.request.is_none_or(|text| text.len() <= 2 * MAX_HEAD), "{id}");
+            }
+        }
     }
 
     #[test]

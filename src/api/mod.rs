@@ -22,7 +22,8 @@ pub mod log_arrival;
 pub mod log_export;
 pub mod log_list;
 pub mod logs;
-pub mod openapi;
+#[cfg(test)]
+mod openapi_tests;
 pub mod policies;
 pub mod provider_configs;
 pub mod reprices;

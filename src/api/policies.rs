@@ -2,6 +2,7 @@
 
 use super::{Place, object, only};
 use crate::api::effect::Handled;
+use crate::base::json::json;
 use crate::db::audit::Actor;
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::http::envelope::{ApiError, Reply};
@@ -10,7 +11,7 @@ use crate::http::query::Query;
 use crate::policies::simulate::{Supposed, simulated};
 use crate::policies::stored::{self, FIELDS};
 use crate::providers::model::names::folded;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// All of them are in every isolate's memory.
 const MOST: i64 = 100;

@@ -2,6 +2,7 @@
 
 use super::{Place, object, only};
 use crate::api::effect::{Effect, Handled};
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::db::audit::Actor;
@@ -11,7 +12,7 @@ use crate::http::query::Query;
 use crate::logs::filter;
 use crate::logs::reprice;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// How long a finished job can be looked at, in milliseconds.
 const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
@@ -128,11 +129,11 @@ fn selection(body: &Map<String, Value>) -> Result<String, ApiError> {
 
 /// A fault in a filter, which was read as a query parameter and is part of the body.
 fn in_body(error: ApiError) -> ApiError {
-    let mut path = error.path;
-    if let Some(first) = path.first_mut().filter(|first| *first == "query") {
-        "body".clone_into(first);
-    }
-    ApiError { path, ..error }
+    error.with(|error| {
+        if let Some(first) = error.path.first_mut().filter(|first| *first == "query") {
+            "body".clone_into(first);
+        }
+    })
 }
 
 // === impl Row ===

@@ -1,5 +1,6 @@
 //! `…/sessions`: requests that belong together, as their clients say. Those of different callers never do.
 
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::conversation::turns::{self, Turn};
 use crate::db::store::{Bind, Statement, Store, row};
@@ -8,7 +9,7 @@ use crate::http::params::number;
 use crate::http::query::Query;
 use crate::logs::pieces::read;
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Turns of a session beyond so many are on the next page.
 const MAX_TURNS: u64 = 200;

@@ -1,11 +1,12 @@
 //! `…/views`: what a person wants to look at again, as a name and the query of a page.
 
 use super::{Place, name, object, only};
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::db::audit::{self, Actor, Change};
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::http::envelope::{ApiError, Reply};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const MAX_VIEWS: i64 = 200;
 const MAX_QUERY: usize = 4_000;

@@ -2,10 +2,11 @@
 
 use crate::auth::access::{Access, Assertion};
 use crate::auth::caller::Caller;
+use crate::base::json::json;
 use crate::platform::subtle::import_key;
 use crate::platform::{console, js, now, within};
 use js_sys::{Array, JSON, Promise, Uint8Array};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;

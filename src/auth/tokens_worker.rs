@@ -184,6 +184,6 @@ fn note(runtime: &Rc<Runtime>, digest: &str, id: &str) {
     if due.is_some() {
         let (kept, id) = (Rc::clone(runtime), id.to_owned());
         // A time that is not noted is no reason to complain.
-        runtime.context.wait_until(async move { tokens::used(&kept.database(), &id, now()).await.unwrap_or_default() });
+        runtime.beside(async move { tokens::used(&kept.database(), &id, now()).await.unwrap_or_default() });
     }
 }

@@ -5,6 +5,7 @@ pub mod hex;
 pub mod hmac;
 pub mod id;
 pub mod join_all;
+pub mod json;
 pub mod mask;
 pub mod number;
 pub mod object;

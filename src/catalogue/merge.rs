@@ -1,9 +1,11 @@
 //! Rows that an operator gives out as the catalogue, merged over what there is: nothing vanishes because it is not given.
 
+use crate::base::json::json;
+use crate::base::object;
 use crate::catalogue::line;
 use crate::catalogue::show;
 use crate::catalogue::table::{Catalogue, Line};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// What a merge makes of an account's own lines.
@@ -34,8 +36,10 @@ pub struct Unreadable {
 /// Merges rows over the lines that an account has. What a row does not say, facts or prices, stays. A row that says neither takes the
 /// account's own line away.
 pub fn merged(own: &Catalogue, rows: &[Value], is_provider: impl Fn(&str) -> bool) -> Result<Merged, Unreadable> {
-    let mut lines: BTreeMap<(String, String), String> =
-        own.own_lines().map(|line| ((line.provider.to_owned(), line.model.to_owned()), line.written())).collect();
+    let mut lines = BTreeMap::<(String, String), String>::new();
+    for line in own.own_lines() {
+        lines.insert((line.provider.to_owned(), line.model.to_owned()), line.written());
+    }
     let mut changes = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         let unreadable = |why: String| Unreadable { index, why };
@@ -98,7 +102,7 @@ impl Line<'_> {
     /// The line as a row of data/prices.json.
     pub fn shown(&self) -> Map<String, Value> {
         let mut row =
-            Map::from_iter([("provider".to_owned(), self.provider.into()), ("model".to_owned(), self.model.into())]);
+            object::of([("provider".to_owned(), self.provider.into()), ("model".to_owned(), self.model.into())]);
         row.extend(self.facts().shown());
         row.extend(show::rates(self.rates));
         row

@@ -1,5 +1,6 @@
 //! A line of the catalogue as the row of data/prices.json that it was made of.
 
+use crate::base::number;
 use crate::catalogue::line::RATES;
 use serde_json::{Map, Value};
 
@@ -49,7 +50,7 @@ fn rate_map(rates: &str) -> Map<String, Value> {
         let after = rest.get(letter.len_utf8()..).unwrap_or("");
         let end = after.find(|char: char| !(char.is_ascii_digit() || char == '.')).unwrap_or(after.len());
         let (number, others) = after.split_at_checked(end).unwrap_or((after, ""));
-        if let (Some((name, _)), Ok(rate)) = (RATES.iter().find(|(_, of)| *of == letter), number.parse::<f64>()) {
+        if let (Some((name, _)), Some(rate)) = (RATES.iter().find(|(_, of)| *of == letter), number::parse(number)) {
             known.insert((*name).to_owned(), rate.into());
         }
         rest = others;

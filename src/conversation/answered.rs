@@ -2,8 +2,9 @@
 //! line breaks between them would be words that no model said.
 
 use super::{arguments, call, plain};
+use crate::base::json::json;
 use crate::wire::sse::Events;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The answer as one of OpenAI's chat messages. `calls` is how many tool calls were made before.
 pub fn read(body: &str, calls: usize) -> Option<Value> {

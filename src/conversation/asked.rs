@@ -1,7 +1,8 @@
 //! What was sent, out of a request in any of the formats.
 
 use super::{arguments, call, message, plain};
-use serde_json::{Map, Value, json};
+use crate::base::json::json;
+use serde_json::{Map, Value};
 
 /// The messages of a request and the functions that it offers.
 pub fn read(request: &Value) -> (Vec<Value>, Vec<Value>) {

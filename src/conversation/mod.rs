@@ -14,7 +14,8 @@ mod tests;
 mod thoughts;
 pub mod turns;
 
-use serde_json::{Value, json};
+use crate::base::json::json;
+use serde_json::Value;
 
 /// A conversation in the shape of OpenAI's chat messages.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,9 +1,10 @@
 //! A part of a turn, out of content in any of the formats.
 
 use super::{arguments, plain};
+use crate::base::json::json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {

@@ -5,7 +5,9 @@ use super::Conversation;
 use super::format::format_of;
 use super::part::{Part, joined, parts_of};
 use super::thoughts::thoughts;
-use serde_json::{Map, Value, json};
+use crate::base::json::json;
+use crate::base::object;
+use serde_json::{Map, Value};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn {
@@ -105,11 +107,8 @@ impl View {
         self.tools = super::asked::read(request).1.iter().map(tool).collect();
         let is_shown = |name: &str| LISTS.contains(&name) || SYSTEM.contains(&name) || ALONE.contains(&name);
         let is_param = |name: &&String| !is_shown(name) && !matches!(name.as_str(), "tools" | "functions");
-        self.params = object
-            .iter()
-            .filter(|(name, _)| is_param(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let params = object.iter().filter(|(name, _)| is_param(name));
+        self.params = object::of(params.map(|(name, value)| (name.clone(), value.clone())));
         if self.turns.is_empty() {
             self.turns.push(Turn { role: "user", parts: vec![Part::Unknown(request.clone())], answered: false });
         }

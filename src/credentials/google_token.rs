@@ -1,9 +1,10 @@
 //! Google service accounts: the signed request by which one becomes an access token for Vertex AI (RFC 7523).
 //! <https://developers.google.com/identity/protocols/oauth2/service-account#httprest>
 
+use crate::base::json::json;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// Where tokens come from. Never what an account's own `token_uri` says, for its author could have our signature

@@ -53,6 +53,20 @@ pub fn column<T: Column>(row: &mut Row, name: &str) -> Result<T, StoreError> {
     T::read(value).ok_or_else(|| unexpected(name))
 }
 
+/// The same for one column of many: what cannot be read is left out, and the first of such names kept.
+pub fn taken<T: Column + Default>(row: &mut Row, name: &'static str, unread: &mut Option<&'static str>) -> T {
+    let value = row.get_mut(name).map(Value::take).unwrap_or(Value::Null);
+    T::read(value).unwrap_or_else(|| {
+        unread.get_or_insert(name);
+        T::default()
+    })
+}
+
+/// A row that was read, unless one of its columns could not be.
+pub fn whole<T>(read: T, unread: Option<&str>) -> Result<T, StoreError> {
+    unread.map_or(Ok(read), |name| Err(unexpected(name)))
+}
+
 fn unexpected(name: &str) -> StoreError {
     StoreError(format!("the column {name} is missing or of another type"))
 }
@@ -65,7 +79,9 @@ macro_rules! row {
 
         impl $crate::db::store::FromRow for $name {
             fn from_row(mut row: $crate::db::store::Row) -> Result<Self, $crate::db::store::StoreError> {
-                Ok(Self { $($field: $crate::db::store::column(&mut row, stringify!($field))?,)* })
+                let mut unread = None;
+                let read = Self { $($field: $crate::db::store::taken(&mut row, stringify!($field), &mut unread),)* };
+                $crate::db::store::whole(read, unread)
             }
         }
     };
@@ -92,12 +108,11 @@ pub trait Store {
     /// [`Store::select`] with typed rows.
     async fn counted<T: FromRow>(&self, statement: Statement) -> Result<(Vec<T>, u64), StoreError> {
         let (rows, read) = self.select(statement).await?;
-        let rows: Result<Vec<T>, StoreError> = rows.into_iter().map(T::from_row).collect();
-        Ok((rows?, read))
+        Ok((typed(rows)?, read))
     }
 
     async fn rows<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
-        Ok(self.counted(statement).await?.0)
+        typed(self.select(statement).await?.0)
     }
 
     /// [`Store::rows`] for work that goes on without the rows that cannot be read.
@@ -120,8 +135,22 @@ pub trait Store {
 
     /// Runs a statement that yields at most one row.
     async fn row<T: FromRow>(&self, statement: Statement) -> Result<Option<T>, StoreError> {
-        self.select(statement).await?.0.into_iter().next().map(T::from_row).transpose()
+        first(self.select(statement).await?.0).map(T::from_row).transpose()
     }
+}
+
+/// Not `collect()`, whose code for each type is three times as long.
+fn typed<T: FromRow>(rows: Vec<Row>) -> Result<Vec<T>, StoreError> {
+    let mut read = Vec::with_capacity(rows.len());
+    for row in rows {
+        read.push(T::from_row(row)?);
+    }
+    Ok(read)
+}
+
+fn first(mut rows: Vec<Row>) -> Option<Row> {
+    rows.truncate(1);
+    rows.pop()
 }
 
 // === impl StoreError ===

@@ -1,7 +1,8 @@
 //! What was found of a request and its answer, as its client and its log are told. Never what it says.
 
+use crate::base::json::json;
 use crate::dlp::policy::{Action, Check, Dlp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {

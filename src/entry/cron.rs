@@ -3,6 +3,7 @@
 
 use crate::base::id;
 use crate::base::join_all::{Work, join_all};
+use crate::base::json::json;
 use crate::config::isolate_worker::config;
 use crate::credentials::vault_worker;
 use crate::db::databases::Databases;
@@ -16,13 +17,13 @@ use crate::logs::bodies;
 use crate::logs::pieces::{moves, release};
 use crate::logs::removal;
 use crate::logs::reprice;
+use crate::logs::responses;
 use crate::logs::retention;
 use crate::logs::rollup::merge;
 use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
 use crate::platform::{Runtime, console, now, random};
-use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -63,6 +64,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     shards_worker::tell(runtime).await;
     let all = [Task::AttachFeedback, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(runtime, &all, &Whose::All).await;
+    expired(runtime).await;
     pieces(runtime).await;
     objects(runtime).await;
     unread(runtime).await;
@@ -151,6 +153,20 @@ async fn evaluations(store: &D1Store, whose: &Whose, runtime: &Rc<Runtime>) {
         Ok(())
     };
     console::failed("evaluation_failed", worked.await);
+}
+
+/// Removes the responses that have been kept for long enough.
+async fn expired(runtime: &Runtime) {
+    for (_, store) in runtime.databases().unhurried().all() {
+        for _ in 0..responses::SLICES {
+            let expired = responses::expire(store, now()).await;
+            let has_more = matches!(expired, Ok(true));
+            console::failed("responses_failed", expired.map(drop));
+            if !has_more {
+                break;
+            }
+        }
+    }
 }
 
 /// Removes the pieces of bodies that nothing refers to, and moves bodies of older versions to where long ones are now.

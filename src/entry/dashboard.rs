@@ -6,6 +6,7 @@ use crate::auth::presented::{self, ADMIN, TokenDigest};
 use crate::auth::session::{self, Holder, Place, Session};
 use crate::auth::tokens_worker::{self, Who};
 use crate::auth::{access, session_worker, wrong_tokens};
+use crate::base::json::json;
 use crate::config::isolate_worker::config;
 use crate::gateways::gateway;
 use crate::http::bundle::{self, Asked, PAGE_HEADERS};
@@ -17,7 +18,7 @@ use crate::http::router::{Endpoint, Route};
 use crate::platform::{Runtime, assets, now};
 use crate::proxy::guard::OriginFacts;
 use crate::proxy::{caller, handle};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::rc::Rc;
 use web_sys::{Request, RequestInit, Response, ResponseInit};
 

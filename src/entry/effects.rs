@@ -21,7 +21,7 @@ pub async fn perform(effects: Vec<Effect>, runtime: &Rc<Runtime>) {
     }
     if !later.is_empty() {
         let kept = Rc::clone(runtime);
-        runtime.context.wait_until(async move {
+        runtime.beside(async move {
             for effect in later {
                 done(effect, &kept).await;
             }

@@ -3,15 +3,16 @@
 use crate::api::control;
 use crate::api::custom_providers::Guard;
 use crate::api::effect::Handled;
-use crate::api::openapi;
 use crate::auth::caller::Caller;
 use crate::base::id;
+use crate::base::json::json;
 use crate::catalogue::table;
 use crate::config::isolate_worker::config;
 use crate::entry::cors;
 use crate::entry::cron;
 use crate::entry::dashboard;
 use crate::entry::effects;
+use crate::entry::openapi;
 use crate::entry::reply;
 use crate::entry::shell::RuntimeShell;
 use crate::feedback::attach_worker;
@@ -31,7 +32,6 @@ use crate::proxy::handle;
 use crate::proxy::unified::door::AI;
 use crate::proxy::{caller, universal_worker, websocket_worker};
 use futures_util::FutureExt;
-use serde_json::json;
 use std::rc::Rc;
 use web_sys::{Request, Response};
 
@@ -74,7 +74,7 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
             dashboard::page(asked, &route, runtime).boxed_local().await
         }
         Ok(Route { endpoint: Endpoint::Health, .. }) => message_worker::response(&health(runtime)),
-        Ok(Route { endpoint: Endpoint::OpenApi, .. }) => message_worker::response(&openapi::reply()),
+        Ok(Route { endpoint: Endpoint::OpenApi, .. }) => openapi::document(runtime).boxed_local().await,
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
             let origin = Some(config(runtime).public_origin(&asked.url));
             let caller = caller::Caller { origin, ..caller::Caller::default() };
@@ -146,7 +146,7 @@ fn unconfigured(path: &str, reason: &str) -> Reply {
 
 fn misdirected(path: &str, host: &str) -> Reply {
     let refusal = Refusal::misdirected(host);
-    if is_for_models(path) { refusal.reply() } else { ApiError::misdirected(refusal.description).reply() }
+    if is_for_models(path) { refusal.reply() } else { ApiError::misdirected(refusal.description.as_str()).reply() }
 }
 
 /// Whether a path is one of those that applications call.

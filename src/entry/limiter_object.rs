@@ -2,11 +2,11 @@
 //! limits in one call and at one moment. Its answers never wait for storage: what changed is stored a moment later, and
 //! an object that dies in between forgets that moment.
 
+use crate::base::json::json;
 use crate::limit::counter_service::{CounterService, CounterStore, sql};
 use crate::limit::ledger::Saved;
 use crate::platform::{console, js, now, pause};
 use js_sys::{Array, Reflect};
-use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;

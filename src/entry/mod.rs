@@ -8,6 +8,7 @@ pub mod effects;
 pub mod http;
 pub mod judge;
 pub mod limiter_object;
+pub mod openapi;
 #[cfg(feature = "panic-on-demand")]
 pub mod panicking;
 pub mod queue;

@@ -1,12 +1,12 @@
 //! What a queue delivers: logs that other isolates sent.
 
+use crate::base::json::json;
 use crate::feedback::attach_worker;
 use crate::logs::queue::{self, Message};
 use crate::logs::queue_worker::Queue;
 use crate::logs::writer_worker;
 use crate::platform::{Runtime, console, js, now};
 use js_sys::{Array, Object};
-use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 /// How long a delivery may be worked on, in milliseconds. The platform allows minutes; what is left comes again.

@@ -23,7 +23,7 @@ pub async fn streamed(reply: &Reply, span: &Span, runtime: &Runtime) -> Result<R
     let range = js::object(&[("offset", (span.offset as f64).into()), ("length", (span.length as f64).into())]);
     let Some(stored) = bodies.get(&span.id, &js::object(&[("range", range.into())])).await? else {
         let message = "The body of this log is not in the bucket any more".to_owned();
-        return Err(ApiError { message, ..ApiError::not_found() });
+        return Err(ApiError::not_found().with(|error| error.message = message));
     };
     let made = own_headers(reply).and_then(|headers| js::answer(&stored.body(), reply.status, "", &headers));
     made.map_err(ApiError::internal)
@@ -39,7 +39,7 @@ pub fn exported(mut export: Export, shard: u32, runtime: Rc<Runtime>) -> Respons
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init);
     let kept = Rc::clone(&runtime);
     let carried = Carried::begin();
-    kept.context.wait_until(async move {
+    kept.beside(async move {
         let _carried = carried;
         let Ok(writer) = pipe.writable().get_writer() else { return };
         let store = runtime.database_of(shard);
@@ -57,7 +57,8 @@ pub fn exported(mut export: Export, shard: u32, runtime: Rc<Runtime>) -> Respons
                     return;
                 }
                 Err(error) => {
-                    let line = serde_json::json!({ "level": "error", "event": "export_failed", "cause": error.0 });
+                    let line =
+                        crate::base::json::json!({ "level": "error", "event": "export_failed", "cause": error.0 });
                     console::error(&line);
                     let _ = JsFuture::from(writer.abort_with_reason(&JsValue::from_str("the database failed"))).await;
                     return;

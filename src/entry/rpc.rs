@@ -9,15 +9,17 @@ use crate::feedback::attach_worker;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::part::Lost;
 use crate::logs::{crash_worker, writer_worker};
+use crate::platform::promise::promise;
 use crate::platform::{Carried, Runtime, now, pause};
 use crate::proxy::caller::Caller;
 use crate::proxy::universal as elements;
 use crate::proxy::universal_worker;
-use js_sys::{Date, Error, JSON, Object, Reflect};
+use futures_util::future::LocalBoxFuture;
+use js_sys::{Date, Error, JSON, Object, Promise, Reflect};
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Response};
 use worker::Context;
 
@@ -35,68 +37,86 @@ extern "C" {
 
 /// `run(data, options)`: a universal request; `data` may also be its JSON. `options` are `{account, gateway: {id, …}, extraHeaders, signal}`.
 #[wasm_bindgen]
-pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
-    let runtime = runtime()?;
-    let body = data.as_string().map_or_else(|| json(&data), Ok)?;
-    let read = elements::run_options(&json(&options)?).map_err(|fault| internal(&fault))?;
-    let signal = field(&options, "signal").dyn_into::<AbortSignal>().ok();
-    kept(&Rc::clone(&runtime), async move {
-        let route = Route {
-            endpoint: Endpoint::Universal,
-            access: Access::Gateway,
-            account: &read.account,
-            gateway: &read.gateway,
-            provider: "",
-            id: "",
-            rest: "",
-        };
-        let mut headers = read.headers;
-        headers.0.retain(|(name, _)| name != "accept-encoding");
-        headers.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
-        let caller = Caller { trusted: true, signal, ..Caller::default() };
-        let response: Response = universal_worker::run(&body, &headers, route, &caller, &runtime).await;
-        Ok(response.into())
-    })
-    .await
+pub fn run(data: JsValue, options: JsValue) -> Promise {
+    promise(Box::pin(async move {
+        let runtime = runtime()?;
+        let body = data.as_string().map_or_else(|| json(&data), Ok)?;
+        let read = elements::run_options(&json(&options)?).map_err(|fault| internal(&fault))?;
+        let signal = field(&options, "signal").dyn_into::<AbortSignal>().ok();
+        let work = ran(body, read, signal, Rc::clone(&runtime));
+        kept(&runtime, Box::pin(work)).await
+    }))
+}
+
+async fn ran(
+    body: String,
+    read: elements::RunOptions,
+    signal: Option<AbortSignal>,
+    runtime: Rc<Runtime>,
+) -> Result<JsValue, JsValue> {
+    let route = Route {
+        endpoint: Endpoint::Universal,
+        access: Access::Gateway,
+        account: &read.account,
+        gateway: &read.gateway,
+        provider: "",
+        id: "",
+        rest: "",
+    };
+    let mut headers = read.headers;
+    headers.0.retain(|(name, _)| name != "accept-encoding");
+    headers.0.push(("accept-encoding".to_owned(), "identity".to_owned()));
+    let caller = Caller { trusted: true, signal, ..Caller::default() };
+    let response: Response = universal_worker::run(&body, &headers, route, &caller, &runtime).await;
+    Ok(response.into())
 }
 
 /// `getLog(id, {account, gateway})`.
 #[wasm_bindgen(js_name = getLog)]
-pub async fn get_log(id: JsValue, scope: JsValue) -> Result<JsValue, JsValue> {
-    let log = controlled("GET", &id, "logs", &scope, None).await?;
-    let created = field(&log, "created_at");
-    if created.is_string() {
-        Reflect::set(&log, &"created_at".into(), &Date::new(&created))?;
-    }
-    Ok(log)
+pub fn get_log(id: JsValue, scope: JsValue) -> Promise {
+    promise(Box::pin(async move {
+        let log = controlled("GET", &id, "logs", &scope, None).await?;
+        let created = field(&log, "created_at");
+        if created.is_string() {
+            Reflect::set(&log, &"created_at".into(), &Date::new(&created))?;
+        }
+        Ok(log)
+    }))
 }
 
 /// `patchLog(id, {score, feedback, metadata}, {account, gateway})`.
 #[wasm_bindgen(js_name = patchLog)]
-pub async fn patch_log(id: JsValue, data: JsValue, scope: JsValue) -> Result<(), JsValue> {
-    controlled("PATCH", &id, "logs", &scope, Some(data)).await.map(|_| ())
+pub fn patch_log(id: JsValue, data: JsValue, scope: JsValue) -> Promise {
+    promise(Box::pin(
+        async move { controlled("PATCH", &id, "logs", &scope, Some(data)).await.map(|_| JsValue::UNDEFINED) },
+    ))
 }
 
 /// `feedback(id, data, {account, gateway})`: what an end user said of an answer.
 #[wasm_bindgen]
-pub async fn feedback(id: JsValue, data: JsValue, scope: JsValue) -> Result<JsValue, JsValue> {
-    let body = Object::new();
-    Reflect::set(&body, &"data".into(), &data)?;
-    controlled("POST", &id, "feedback", &scope, Some(body.into())).await
+pub fn feedback(id: JsValue, data: JsValue, scope: JsValue) -> Promise {
+    promise(Box::pin(async move {
+        let body = Object::new();
+        Reflect::set(&body, &"data".into(), &data)?;
+        controlled("POST", &id, "feedback", &scope, Some(body.into())).await
+    }))
 }
 
 /// `getUrl(provider, {account, gateway, origin})`: where HTTP clients find the gateway. A call by name knows no host, so
 /// the origin is the caller's, or the variable `PUBLIC_URL`.
 #[wasm_bindgen(js_name = getUrl)]
-pub async fn get_url(provider: JsValue, scope: JsValue) -> Result<String, JsValue> {
-    let origin = field(&scope, "origin").as_string().or_else(|| ENV.with(|env| field(env, "PUBLIC_URL").as_string()));
-    let origin = origin.filter(|origin| !origin.is_empty()).unwrap_or_else(|| "https://tollgate".to_owned());
-    let base =
-        format!("{}/v1/{}/{}/", origin.trim_end_matches('/'), segment(&scope, "account")?, segment(&scope, "gateway")?);
-    Ok(match provider.as_string() {
-        Some(provider) if provider != "universal" => base + &provider,
-        _ => base,
-    })
+pub fn get_url(provider: JsValue, scope: JsValue) -> Promise {
+    promise(Box::pin(async move {
+        let origin =
+            field(&scope, "origin").as_string().or_else(|| ENV.with(|env| field(env, "PUBLIC_URL").as_string()));
+        let origin = origin.filter(|origin| !origin.is_empty()).unwrap_or_else(|| "https://tollgate".to_owned());
+        let (account, gateway) = (segment(&scope, "account")?, segment(&scope, "gateway")?);
+        let mut url = format!("{}/v1/{account}/{gateway}/", origin.trim_end_matches('/'));
+        if let Some(provider) = provider.as_string().filter(|provider| provider != "universal") {
+            url += &provider;
+        }
+        Ok(url.into())
+    }))
 }
 
 /// A request of the control plane about one thing in a gateway. Its result, or an error that says what went wrong.
@@ -116,7 +136,8 @@ async fn controlled(
         "feedback" => format!("/feedback/{id}?account={account}&gateway={gateway}"),
         _ => format!("/accounts/{account}/ai-gateway/gateways/{gateway}/{resource}/{id}"),
     };
-    kept(&Rc::clone(&runtime), async move {
+    let kept_runtime = Rc::clone(&runtime);
+    let work = async move {
         let reply = http::trusted(method, &path, body.as_bytes(), &runtime).await;
         let answer = JSON::parse(&reply.body)?;
         match reply.status {
@@ -127,29 +148,31 @@ async fn controlled(
                 Err(if status == 404 { not_found(&message) } else { internal(&message) })
             }
         }
-    })
-    .await
+    };
+    kept(&kept_runtime, Box::pin(work)).await
 }
 
 /// `settled(patience)`: waits until no request is being carried out, at most for the given milliseconds, and then until every
 /// log is written or lost. The server that ends the process calls it first. What still is under way then, and thereby ends without its log,
 /// is reported like any other loss, and its number returned.
 #[wasm_bindgen]
-pub async fn settled(patience: f64) -> Result<f64, JsValue> {
-    let runtime = runtime()?;
-    let until = now() + patience.max(0.0) as u64;
-    while (Carried::number() > 0 || !crash_worker::underway().is_empty()) && now() < until {
-        pause(SETTLE_LOOK_MS).await;
-    }
-    writer_worker::drain(&runtime, attach_worker::written).await;
-    let left = crash_worker::underway();
-    let reason = "the Worker was stopped while the request was under way";
-    let lost: Vec<Lost> =
-        left.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: reason.to_owned() }).collect();
-    let number = lost.len();
-    writer_worker::lose(number as u64);
-    writer_worker::say("log_lost", lost, writer_worker::lost().0);
-    Ok(number as f64)
+pub fn settled(patience: f64) -> Promise {
+    promise(Box::pin(async move {
+        let runtime = runtime()?;
+        let until = now() + patience.max(0.0) as u64;
+        while (Carried::number() > 0 || !crash_worker::underway().is_empty()) && now() < until {
+            pause(SETTLE_LOOK_MS).await;
+        }
+        writer_worker::drain(&runtime, attach_worker::written).await;
+        let left = crash_worker::underway();
+        let reason = "the Worker was stopped while the request was under way";
+        let lost: Vec<Lost> =
+            left.into_iter().map(|id| Lost { id: Some(id), requests: 1, reason: reason.to_owned() }).collect();
+        let number = lost.len();
+        writer_worker::lose(number as u64);
+        writer_worker::say("log_lost", lost, writer_worker::lost().0);
+        Ok(JsValue::from_f64(number as f64))
+    }))
 }
 
 /// The surroundings of a call that was not given any.
@@ -161,13 +184,10 @@ pub fn runtime() -> Result<Rc<Runtime>, JsValue> {
 }
 
 /// Carries a call to its end, and to its log, although its caller may have left.
-async fn kept(
-    runtime: &Runtime,
-    work: impl Future<Output = Result<JsValue, JsValue>> + 'static,
-) -> Result<JsValue, JsValue> {
-    let promise = future_to_promise(work);
+async fn kept(runtime: &Runtime, work: LocalBoxFuture<'static, Result<JsValue, JsValue>>) -> Result<JsValue, JsValue> {
+    let promise = promise(work);
     let waited = JsFuture::from(promise.clone());
-    runtime.context.wait_until(async move {
+    runtime.beside(async move {
         let _ = waited.await;
     });
     JsFuture::from(promise).await

@@ -4,13 +4,14 @@
 use crate::alerts::event::{Event, THRESHOLDS};
 use crate::alerts::journal::{self, Watched};
 use crate::alerts::send_worker;
+use crate::base::json::json;
 use crate::config::isolate_worker::config;
 use crate::db::databases::Databases;
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::gateways::catalogue;
 use crate::logs::writer_worker;
 use crate::platform::{Runtime, console, now};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cell::Cell;
 use std::rc::Rc;
 

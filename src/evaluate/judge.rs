@@ -1,10 +1,11 @@
 //! A model as a judge: what it is asked, where, and what its answer means.
 
 use super::answers::{Wrong, unfenced};
+use crate::base::json::json;
 use crate::base::number;
 use crate::conversation::Conversation;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judge {

@@ -22,9 +22,10 @@ mod tests;
 mod verdicts;
 
 use crate::base::fault::Invalid;
+use crate::base::json::json;
 use answers::Test;
 use judge::Judge;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// A kind of evaluator, as `evaluation-types` lists it. Cloudflare's three come first.
 pub struct EvaluationType {

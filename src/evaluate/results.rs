@@ -4,10 +4,11 @@ use super::Evaluator;
 use super::report::Report;
 use super::run::{Run, World};
 use super::tally::Measured;
+use crate::base::json::json;
 use crate::base::number;
 use crate::db::store::{Bind, Statement, Store};
 use crate::evaluate::report::Status;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 impl<S: Store, W: World> Run<'_, S, W> {
     /// The statement that shows what an evaluator found.

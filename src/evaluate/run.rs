@@ -6,12 +6,13 @@ use super::keyed::Keyed;
 use super::report::{Report, Status};
 use super::tally::{Sums, Tally};
 use super::{Evaluator, Plan};
+use crate::base::json::json;
 use crate::db::put_aside::{self, EVALUATIONS};
 use crate::db::store::{Bind, FromRow, Row, Statement, Store, StoreError, row};
 use crate::db::whose::Whose;
 use crate::logs::filter::{self, Ahead, Direction, Filters, Selection};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What a run needs besides the database.
 pub trait World {

@@ -2,10 +2,11 @@
 //! of any shape that is merged key by key.
 
 use crate::base::fault::Invalid;
+use crate::base::json::json;
 use crate::base::mask;
 use crate::db::store::{Bind, Statement};
 use crate::logs::metadata;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Feedback on one log.
 #[derive(Clone, Debug, PartialEq)]

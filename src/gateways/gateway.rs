@@ -161,7 +161,7 @@ impl FromRow for Gateway {
 
 impl Gateway {
     pub fn read(row: GatewayRow) -> Result<Self, StoreError> {
-        let settings: GatewaySettings = serde_json::from_str(&row.settings)
+        let settings = GatewaySettings::read(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;

@@ -3,7 +3,8 @@
 
 use super::verdict::Phase;
 use crate::base::fault::Invalid;
-use serde_json::{Value, json};
+use crate::base::json::json;
+use serde_json::Value;
 
 /// A model that judges.
 #[derive(Clone, Debug, PartialEq)]

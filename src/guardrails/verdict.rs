@@ -1,6 +1,7 @@
 //! What was said of a prompt or an answer.
 
-use serde_json::{Value, json};
+use crate::base::json::json;
+use serde_json::Value;
 
 /// What is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! The JSON around every answer of the control plane, and around the data plane's errors.
 
 use crate::base::fault::{Fault, Kind};
+use crate::base::json::{self, json};
 use crate::http::kinds;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::ops::Deref;
 
 /// A whole answer before it becomes the platform's response.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +36,14 @@ pub struct ResultInfo {
     pub total_count: u64,
 }
 
-/// Why the control plane refuses, with a text for the caller and a cause for the operator only.
+/// Why the control plane refuses, with a text for the caller and a cause for the operator only. Nearly every function of the control
+/// plane hands one on, and each would carry code to move all of its fields, so they are on the heap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiError {
+pub struct ApiError(Box<Refused>);
+
+/// What an [`ApiError`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
     pub status: u16,
     pub code: u32,
     pub message: String,
@@ -56,7 +63,7 @@ impl Reply {
     }
 
     pub fn result(result: impl Serialize) -> Self {
-        Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": [] }))
+        Self::enveloped(json::of(&result), None)
     }
 
     /// With notes for the caller, each with a `code` and a `message`.
@@ -65,11 +72,15 @@ impl Reply {
     }
 
     pub fn list(result: impl Serialize, info: impl Serialize) -> Self {
-        let (result, info) = (to_value(result), to_value(info));
-        Self::json(
-            200,
-            &json!({ "result": result, "result_info": info, "success": true, "errors": [], "messages": [] }),
-        )
+        Self::enveloped(json::of(&result), Some(json::of(&info)))
+    }
+
+    fn enveloped(result: Value, info: Option<Value>) -> Self {
+        let mut body = json!({ "result": result, "success": true, "errors": [], "messages": [] });
+        if let (Some(body), Some(info)) = (body.as_object_mut(), info) {
+            body.insert("result_info".to_owned(), info);
+        }
+        Self::json(200, &body)
     }
 
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -78,16 +89,18 @@ impl Reply {
     }
 }
 
-/// Our own types serialize without fail; `null` stands in for the impossible instead of a panic.
-fn to_value(value: impl Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or(Value::Null)
-}
-
 // === impl ApiError ===
 
 impl ApiError {
     fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), path: Vec::new(), cause: None, retry_after: None }
+        let message = message.into();
+        Self(Box::new(Refused { status, code, message, path: Vec::new(), cause: None, retry_after: None }))
+    }
+
+    /// The same error with something said otherwise.
+    pub fn with(mut self, change: impl FnOnce(&mut Refused)) -> Self {
+        change(&mut self.0);
+        self
     }
 
     /// An error of a sort, as all topics have them.
@@ -99,7 +112,7 @@ impl ApiError {
     /// The input at `path` is wrong; the message says what is allowed there.
     pub fn invalid<'a>(path: impl IntoIterator<Item = &'a str>, message: impl Into<String>) -> Self {
         let path = path.into_iter().map(str::to_owned).collect();
-        Self { path, ..Self::of(Kind::Invalid, message) }
+        Self::of(Kind::Invalid, message).with(|error| error.path = path)
     }
 
     pub fn not_found() -> Self {
@@ -108,8 +121,7 @@ impl ApiError {
 
     /// What is to be changed is not what the caller has seen of it.
     pub fn changed(message: impl Into<String>) -> Self {
-        let path = vec!["header".to_owned(), "if-match".to_owned()];
-        Self { path, ..Self::new(412, 7001, message) }
+        Self::new(412, 7001, message).with(|error| error.path = vec!["header".to_owned(), "if-match".to_owned()])
     }
 
     pub fn method_not_allowed(method: &str) -> Self {
@@ -134,17 +146,17 @@ impl ApiError {
         let message = format!(
             "Too many wrong tokens came from this address, so tokens from there are not looked at: try again in {seconds} s"
         );
-        Self { retry_after: Some(seconds), ..Self::new(429, 10000, message) }
+        Self::new(429, 10000, message).with(|error| error.retry_after = Some(seconds))
     }
 
     /// The body has not arrived in its time.
     pub fn too_slow(seconds: u64) -> Self {
         let message = format!("The body did not arrive within {seconds} seconds");
-        Self { path: vec!["body".to_owned()], ..Self::new(408, 7001, message) }
+        Self::new(408, 7001, message).with(|error| error.path = vec!["body".to_owned()])
     }
 
     pub fn too_large(message: impl Into<String>) -> Self {
-        Self { path: vec!["body".to_owned()], ..Self::new(413, 7001, message) }
+        Self::new(413, 7001, message).with(|error| error.path = vec!["body".to_owned()])
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -152,7 +164,7 @@ impl ApiError {
     }
 
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self { cause: Some(cause.into()), ..Self::of(Kind::Internal, "Internal Error") }
+        Self::of(Kind::Internal, "Internal Error").with(|error| error.cause = Some(cause.into()))
     }
 
     pub fn reply(&self) -> Reply {
@@ -171,6 +183,17 @@ impl ApiError {
 
 impl<F: Fault> From<F> for ApiError {
     fn from(fault: F) -> Self {
-        Self { path: fault.path().to_vec(), cause: fault.cause(), ..Self::of(fault.kind(), fault.message()) }
+        Self::of(fault.kind(), fault.message()).with(|error| {
+            error.path = fault.path().to_vec();
+            error.cause = fault.cause();
+        })
+    }
+}
+
+impl Deref for ApiError {
+    type Target = Refused;
+
+    fn deref(&self) -> &Refused {
+        &self.0
     }
 }

@@ -60,7 +60,7 @@ mod tests {
             let headers = vec![("retry-after", "3".to_owned())];
             let refusal = Refusal::from(Refused { reason, headers: headers.clone(), is_final: true });
             assert_eq!(refusal.headers, headers);
-            (refusal.status, refusal.code, refusal.message.into_owned())
+            (refusal.status, refusal.code, refusal.message.clone().into_owned())
         };
         let rate = refused(Reason::Rate { rule: "r".to_owned(), wait: 3 });
         assert_eq!(rate, (429, 2003, "Rate limited".to_owned()));

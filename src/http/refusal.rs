@@ -1,14 +1,21 @@
 //! Why the gateway itself, and not a provider, answers a request on the data plane.
 
 use crate::base::fault::{Fault, Kind, shortened};
+use crate::base::json::json;
 use crate::http::envelope::Reply;
 use crate::http::kinds;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
+use std::ops::Deref;
 
-/// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors.
+/// A refusal in the terms of Cloudflare AI Gateway: clients map its numbers to typed errors. It is on the heap, as an
+/// [`ApiError`](crate::http::envelope::ApiError) is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refusal(Box<Refused>);
+
+/// What a [`Refusal`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
     pub status: u16,
     pub code: u32,
     /// The general text that goes with the code; some clients compare it.
@@ -28,14 +35,14 @@ pub const TOO_MANY_CALLS: u32 = 2046;
 
 impl Refusal {
     fn new(status: u16, code: u32, message: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            description: description.into(),
-            headers: Vec::new(),
-            error: None,
-        }
+        let (message, description) = (message.into(), description.into());
+        Self(Box::new(Refused { status, code, message, description, headers: Vec::new(), error: None }))
+    }
+
+    /// The same refusal with something said otherwise.
+    pub fn with(mut self, change: impl FnOnce(&mut Refused)) -> Self {
+        change(&mut self.0);
+        self
     }
 
     /// A refusal of a sort, as all topics have them.
@@ -78,7 +85,7 @@ impl Refusal {
             "Tollgate is taking in so many long bodies just now that there is no memory for {what}. Try again in a moment."
         );
         let refusal = Self::unavailable(description);
-        Self { headers: vec![("retry-after", "1".to_owned())], ..refusal }
+        refusal.with(|refusal| refusal.headers.push(("retry-after", "1".to_owned())))
     }
 
     pub fn unauthorized(description: impl Into<String>) -> Self {
@@ -98,8 +105,9 @@ impl Refusal {
 
     /// A request that a policy, or the caller's own token, does not let pass. Cloudflare's policies answer with such an `error`.
     pub fn denied(description: impl Into<String>) -> Self {
-        let refusal = Self::of(Kind::Denied, description);
-        Self { error: Some(Box::new(json!({ "message": refusal.message }))), ..refusal }
+        Self::of(Kind::Denied, description).with(|refusal| {
+            refusal.error = Some(Box::new(json!({ "message": (refusal.message.as_ref()) })));
+        })
     }
 
     /// What must not leave was found in a request, or in the answer to one.
@@ -143,12 +151,11 @@ impl Refusal {
 
     /// Too many wrong tokens came from where this one comes from.
     pub fn barred(seconds: u64) -> Self {
-        let mut refusal = Self::rate_limited(format!(
+        let refusal = Self::rate_limited(format!(
             "Tollgate (not the provider) does not look at the token: too many wrong ones came from this address. Try again \
              in {seconds} s, and mend what sends them."
         ));
-        refusal.headers.push(("retry-after", seconds.to_string()));
-        refusal
+        refusal.with(|refusal| refusal.headers.push(("retry-after", seconds.to_string())))
     }
 
     /// A page on another site, in a visitor's browser, wants to use a gateway that asks for no token.
@@ -261,11 +268,20 @@ impl Refusal {
 
 impl<F: Fault> From<F> for Refusal {
     fn from(fault: F) -> Self {
-        let error = fault.error().map(Box::new);
-        let refusal = Self { headers: fault.headers().to_vec(), error, ..Self::of(fault.kind(), fault.message()) };
-        match fault.title() {
-            Some(title) => Self { message: title.into(), ..refusal },
-            None => refusal,
-        }
+        Self::of(fault.kind(), fault.message()).with(|refusal| {
+            refusal.headers = fault.headers().to_vec();
+            refusal.error = fault.error().map(Box::new);
+            if let Some(title) = fault.title() {
+                refusal.message = title.into();
+            }
+        })
+    }
+}
+
+impl Deref for Refusal {
+    type Target = Refused;
+
+    fn deref(&self) -> &Refused {
+        &self.0
     }
 }

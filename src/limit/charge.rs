@@ -4,7 +4,8 @@ use super::Demand;
 use super::ledger::Saved;
 use super::message::{Charge, demand, demand_to_json};
 use super::spend::Change;
-use serde_json::{Value, json};
+use crate::base::json::json;
+use serde_json::Value;
 
 /// How long a thing is known, in milliseconds.
 pub const KNOWN_MS: u64 = 40 * 24 * 60 * 60 * 1_000;

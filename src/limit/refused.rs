@@ -3,8 +3,9 @@
 use super::cap::Cap;
 use super::spend;
 use crate::base::fault::{Fault, Kind};
+use crate::base::json::json;
 use crate::base::number;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What stands in the way of a request.
 #[derive(Clone, Debug, PartialEq)]

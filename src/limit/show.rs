@@ -4,9 +4,10 @@ use super::counter_service::MAX_SHOWN;
 use super::message::Shown;
 use super::rules::{Limits, RateKey};
 use super::{Demand, Reading, Takes, ledger, spend};
+use crate::base::json::json;
 use crate::base::object;
 use crate::base::timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// One for each rule: the gateway's rate limits, then its spend limits.
 pub fn demands(limits: &Limits) -> Vec<Demand> {

@@ -2,8 +2,9 @@
 
 use super::Reading;
 use super::window::{Technique, Window};
+use crate::base::json::json;
 use crate::base::number;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What was spent in a fixed window and in the one before, and what is set aside for requests under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

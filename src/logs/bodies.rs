@@ -4,13 +4,14 @@
 //! row does not come, or the Worker ends between the two, is found by [`search`].
 
 use crate::base::id;
+use crate::base::json::json;
 use crate::db::bucket::{AT_ONCE, Bucket};
 use crate::db::databases::{self, Databases};
 use crate::db::store::{Bind, Statement, Store, StoreError};
 use crate::db::write_once::{WriteKey, is_new};
 use crate::logs::record::LogRecord;
 use crate::logs::stored::Stored;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A body up to this many bytes is in the row. A log shows 2,000 characters of each.
 pub const HEAD: usize = 8_000;

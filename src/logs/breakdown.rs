@@ -1,13 +1,14 @@
 //! What the cost of one log is made of. Rows keep what was used and the sum, so the lines are made anew, and are shown only where
 //! they make that sum: after a change of prices there are none.
 
+use crate::base::json::json;
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::gateways::catalogue;
 use crate::logs::reprice::{COLUMNS, Log};
 use crate::pricing::bill::Line;
 use crate::pricing::rates::rounded;
 use crate::pricing::rules;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 row! {
     struct Prices {

@@ -1,10 +1,11 @@
 //! What is left when an instance of the Worker crashes. Its memory is gone with it, but not the isolate, so the next
 //! instance can write the logs that were on their way, and counts the others.
 
+use crate::base::json::json;
 use crate::db::store::{Bind, Statement, Store};
 use crate::logs::group_commit::PAUSES_MS;
 use crate::logs::part::Lost;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The requests under way that are to leave a row.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use crate::logs::pieces::plan::Plan;
 use crate::logs::rows::statements;
 use crate::logs::writer_worker;
 use crate::platform::d1::D1Store;
-use crate::platform::{now, pause, random};
+use crate::platform::{now, pause, promise, random};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,12 +55,13 @@ pub fn begin(env: &Env, context: &Context) {
         let store = D1Store::new(env, unfinished.shard).within(writer_worker::PATIENCE_MS);
         let line: Rc<str> = line.into();
         INHERITED.with_borrow_mut(|inherited| inherited.push(Rc::clone(&line)));
-        context.wait_until(async move {
+        let finish = async move {
             let lost = unfinished.write(&store, pause).await;
             INHERITED.with_borrow_mut(|inherited| inherited.retain(|other| !Rc::ptr_eq(other, &line)));
             writer_worker::lose(lost.len() as u64);
             writer_worker::say("log_lost", lost, writer_worker::lost().0);
-        });
+        };
+        promise::beside(context, Box::pin(finish));
     }
 }
 

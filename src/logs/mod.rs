@@ -22,6 +22,7 @@ pub mod queue_worker;
 pub mod record;
 pub mod removal;
 pub mod reprice;
+pub mod responses;
 pub mod retention;
 pub mod rollup;
 pub mod row;

@@ -114,7 +114,7 @@ pub fn forgotten(now_ms: u64, limit: u64) -> Statement {
 pub fn row(record: &crate::logs::record::LogRecord, claim: &Claim, tally: &str) -> String {
     let text = |text: Option<&str>| Value::from(text).to_string();
     let answer_model = record.answer_model.as_deref().or(record.model.as_deref());
-    let figures = serde_json::json!([
+    let figures = crate::base::json::json!([
         record.tokens_in,
         record.tokens_out,
         record.total_tokens,

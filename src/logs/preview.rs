@@ -29,10 +29,8 @@ pub fn of(text: &str) -> Option<String> {
             line.push(' ');
             length += 1;
         }
-        for char in word.chars() {
-            line.push(char);
-            length += 1;
-        }
+        line.push_str(word);
+        length += word.chars().count();
         if length > LENGTH {
             break;
         }

@@ -3,6 +3,7 @@
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::whose::Whose;
 use crate::logs::bodies;
+use crate::logs::responses;
 use crate::logs::retention::capacity;
 use serde_json::Value;
 
@@ -62,6 +63,7 @@ pub async fn sweep(store: &impl Store, whose: &Whose, now_ms: u64, limit: u32) -
     for Deleted { key, deleted_at } in store.rows::<Deleted>(Statement::new(all, whose.binds())).await? {
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
+        while responses::remove_gateway(store, key).await? {}
         store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
             let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];

@@ -1,6 +1,7 @@
 //! Prices past logs anew, a slice at a time. Each slice is one transaction: the new costs, what was counted, and how far the
 //! job is. It can end at any moment, and the isolate that goes on begins where the last slice ended.
 
+use crate::base::json::json;
 use crate::catalogue::table::Catalogue;
 use crate::db::databases::Databases;
 use crate::db::put_aside::{self, REPRICES};
@@ -17,7 +18,7 @@ use crate::pricing::price;
 use crate::pricing::rates;
 use crate::pricing::rules::{self, PriceRule, Quote};
 use crate::wire::Usage;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// How long one who works on a job may be silent before another takes over, in milliseconds.
 const LEASE_MS: u64 = 30_000;

@@ -1,8 +1,9 @@
 //! A row of `logs` as it is read, and as the API shows it.
 
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::db::store::{Statement, Store, StoreError, row};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The columns of [`LogRow`].
 pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, logs.model_type, logs.path, logs.request_type, \

@@ -2,6 +2,7 @@
 
 use crate::base::id;
 use crate::base::join_all::{Work, join_all};
+use crate::base::json::json;
 use crate::logs::bodies;
 use crate::logs::group_commit::{self, Waiting};
 use crate::logs::part::{Group, Lost};
@@ -12,7 +13,6 @@ use crate::logs::record::LogRecord;
 use crate::platform::bodies::{self as bucket, Bodies};
 use crate::platform::{Runtime, console, now, pause, random};
 use futures_util::FutureExt;
-use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::LocalKey;
@@ -252,7 +252,7 @@ fn write_now(runtime: &Rc<Runtime>, then: Written) {
     let begun = begin();
     if !begun.is_empty() {
         let later = Rc::clone(runtime);
-        runtime.context.wait_until(async move { write(begun, &later, then).await });
+        runtime.beside(async move { write(begun, &later, then).await });
     }
 }
 

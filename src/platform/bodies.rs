@@ -99,8 +99,9 @@ pub fn joined(parts: [Option<String>; 2]) -> Uint8Array {
     whole
 }
 
+/// The id of a log has no slash; what else has one is named in full.
 fn key(id: &str) -> String {
-    format!("{PREFIX}{id}")
+    if id.contains('/') { id.to_owned() } else { format!("{PREFIX}{id}") }
 }
 
 async fn answer(promise: Result<Promise, JsValue>) -> Result<JsValue, StoreError> {

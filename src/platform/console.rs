@@ -1,8 +1,9 @@
 //! What the Worker prints: a line of JSON for each thing that its operator has to know, without what looks like a key.
 
+use crate::base::json::json;
 use crate::base::mask;
 use crate::db::store::StoreError;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub fn error(line: &Value) {
     let line = line.to_string();

@@ -9,6 +9,7 @@ pub mod console;
 pub mod d1;
 pub mod js;
 pub mod memory;
+pub mod promise;
 pub mod random;
 pub mod runtime;
 pub mod subtle;

@@ -4,6 +4,7 @@ use crate::base::join_all::{Work, join_all};
 use crate::db::databases::{self, Bound};
 use crate::platform::d1::D1Store;
 use crate::platform::js;
+use crate::platform::promise;
 use js_sys::Reflect;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -51,8 +52,13 @@ impl Runtime {
     pub fn later(&self, work: impl Future<Output = ()> + 'static) {
         match self.rest.borrow_mut().as_mut() {
             Some(rest) => rest.push(Box::pin(work)),
-            None => self.context.wait_until(work),
+            None => self.beside(work),
         }
+    }
+
+    /// Does work that the runtime waits for, although the answer may have been given long before.
+    pub fn beside(&self, work: impl Future<Output = ()> + 'static) {
+        promise::beside(&self.context, Box::pin(work));
     }
 
     /// The first database.

@@ -1,7 +1,8 @@
 //! What policies would say of a request, without sending it and without counting anything.
 
 use super::decide::{Bucket, Cap, Decision, Model, Policy, Reason, decide};
-use serde_json::{Value, json};
+use crate::base::json::json;
+use serde_json::Value;
 
 /// A request that is only thought of.
 pub struct Supposed<'a> {

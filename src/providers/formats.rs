@@ -69,6 +69,17 @@ pub fn chat_endpoint(slug: &str) -> Option<&'static str> {
     CHAT.iter().find(|(known, _)| *known == slug).map(|(_, rest)| *rest)
 }
 
+/// Where a provider counts the tokens of what `rest` would answer; `None` where it does not count.
+pub fn counted(slug: &str, format: Format, rest: &str) -> Option<String> {
+    Some(match (slug, format) {
+        ("openai", Responses) => format!("{rest}/input_tokens"),
+        ("anthropic", Messages) => format!("{rest}/count_tokens"),
+        ("google-ai-studio" | "google-vertex-ai", Gemini) => format!("{}:countTokens", rest.rsplit_once(':')?.0),
+        ("aws-bedrock", Converse) => format!("{}/count-tokens", rest.strip_suffix("/converse")?),
+        _ => return None,
+    })
+}
+
 /// True for a path that takes a key as a bearer token only, whatever header the provider's other paths want it in.
 pub fn wants_bearer(slug: &str, rest: &str) -> bool {
     CHAT.contains(&(slug, rest))

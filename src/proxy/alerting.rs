@@ -2,12 +2,13 @@
 
 use crate::alerts::event::Event;
 use crate::alerts::send_worker::raise;
+use crate::base::json::json;
 use crate::limit::spend;
 use crate::limit::watch::{Crossed, Watch};
 use crate::limit::{Demand, Reading};
 use crate::logs::call::Call;
 use crate::platform::{Runtime, now};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::rc::Rc;
 
 /// An hour, in milliseconds: a circuit that opens again and again is told of once in it.

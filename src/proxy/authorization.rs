@@ -75,7 +75,7 @@ pub async fn authorised(
 ) -> Result<(Rc<GatewaySnapshot>, Presented), Refusal> {
     let admin = config(runtime).admin.as_ref().map_err(|reason| Refusal::unavailable(reason.clone()))?;
     let unreadable = |error: StoreError| {
-        let line = serde_json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
+        let line = crate::base::json::json!({ "level": "error", "event": "gateway_unreadable", "cause": error.0 });
         console::error(&line);
         Refusal::unavailable(
             "Tollgate's database does not answer, so the settings of the gateway are unknown. Try again.",

@@ -324,7 +324,7 @@ fn field(object: &JsValue, name: &str) -> Result<JsValue, JsValue> {
 }
 
 fn tell(event: &str, cause: &str) {
-    console::error(&serde_json::json!({ "level": "error", "event": event, "cause": cause }));
+    console::error(&crate::base::json::json!({ "level": "error", "event": event, "cause": cause }));
 }
 
 // === impl Store ===

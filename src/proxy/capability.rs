@@ -136,7 +136,7 @@ impl Grant {
             SentWith::Own => (true, None),
             SentWith::Kept(alias) => (false, alias.as_deref()),
         };
-        serde_json::json!([self.act.name(), self.until, self.identity, own, alias]).to_string()
+        crate::base::json::json!([self.act.name(), self.until, self.identity, own, alias]).to_string()
     }
 
     fn from_json(payload: &[u8]) -> Option<Self> {

@@ -23,7 +23,7 @@ pub async fn redeem(
     runtime: &Rc<Runtime>,
 ) -> Result<(Grant, Option<Rc<Terms>>), Refusal> {
     let unreadable = |error: StoreError| {
-        let line = serde_json::json!({ "level": "error", "event": "capability_unreadable", "cause": error.0 });
+        let line = crate::base::json::json!({ "level": "error", "event": "capability_unreadable", "cause": error.0 });
         console::error(&line);
         Refusal::unavailable("Tollgate's database does not answer, so the capability cannot be looked at. Try again.")
     };

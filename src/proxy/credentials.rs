@@ -1,6 +1,7 @@
 //! The credential of a request, from its choice to the headers that the provider gets.
 
 use crate::auth::presented::{self, Presented};
+use crate::base::json::json;
 use crate::base::mask;
 use crate::base::timestamp;
 use crate::config::isolate_worker::config;
@@ -27,7 +28,6 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
 use futures_util::FutureExt;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -164,7 +164,7 @@ async fn opened(key: &StoredKey, snapshot: &GatewaySnapshot, runtime: &Rc<Runtim
             };
             if vault.current().is_some_and(|current| current != sealed.key_id) {
                 let later = Rc::clone(runtime);
-                runtime.context.wait_until(async move { vault_worker::reseal(&later, keys).await });
+                runtime.beside(async move { vault_worker::reseal(&later, keys).await });
             }
             vault.open(sealed, &bound).await
         }

@@ -243,7 +243,8 @@ impl Exchange {
 
     /// The client is not there to read an answer any more; the row still says what happened.
     pub fn abandon(self) -> Response {
-        let refusal = Refusal { status: CLIENT_CLOSED_REQUEST, ..Refusal::unreachable("the client went away") };
+        let refusal =
+            Refusal::unreachable("the client went away").with(|refusal| refusal.status = CLIENT_CLOSED_REQUEST);
         self.refuse(&refusal, Failure::ClientLeft)
     }
 }

@@ -23,6 +23,7 @@ use crate::proxy::limits::Refused;
 use crate::proxy::models::listed_worker;
 use crate::proxy::options::Options;
 use crate::proxy::response;
+use crate::proxy::responses::stored_worker;
 use crate::proxy::session::Dialect;
 use crate::proxy::unified::{Unified, resolved_worker};
 use crate::proxy::upstream_request::{Prepared, Unsent};
@@ -71,6 +72,9 @@ pub async fn attempt(
     };
     if let Some(reply) = listed_worker::answered(asked, &route, &query, (&snapshot, &presented), runtime) {
         return Some(message_worker::response(&reply));
+    }
+    if let Some(reply) = stored_worker::answered(asked, &route, &query, (&snapshot, &presented), runtime) {
+        return Some(message_worker::response(&reply.await));
     }
     let client = caller.signal.take().unwrap_or_else(|| asked.request.signal());
 

@@ -1,6 +1,7 @@
 //! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
 //! something. A gateway without limits has neither.
 
+use crate::base::json::json;
 use crate::gateways::gateway::Gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::refusal::Refusal;
@@ -14,7 +15,6 @@ use crate::limit::{Demand, show};
 use crate::platform::{Runtime, console, js, now, random, within};
 use crate::proxy::alerting;
 use js_sys::{Promise, Reflect};
-use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -251,7 +251,7 @@ impl Drop for Admission {
             return;
         }
         let (kept, complains, watch) = (Rc::clone(&runtime), self.complains, self.watch.take());
-        kept.context.wait_until(async move {
+        kept.beside(async move {
             for message in messages {
                 let settled = call(&runtime, gateway, &message, LATER_PATIENCE_MS).await;
                 if let (Some(watch), Ok(text), Message::Settle { demands, .. }) = (&watch, &settled, &message)

@@ -28,6 +28,7 @@ pub mod reach;
 pub mod request_body;
 pub mod request_screening;
 pub mod response;
+pub mod responses;
 pub mod retry;
 pub mod screening;
 pub mod session;

@@ -201,7 +201,7 @@ impl Connection {
         };
         self.is_asking.set(true);
         let connection = Rc::clone(self);
-        self.template.runtime.context.wait_until(async move {
+        self.template.runtime.beside(async move {
             connection.begin(begun, &data, message).await;
             drop(allotment);
             connection.go_on();
@@ -232,7 +232,7 @@ impl Connection {
         let unasked = unasked.take();
         for (begun, work) in unasked {
             let connection = Rc::clone(self);
-            self.template.runtime.context.wait_until(async move { connection.catch_up(&begun, &work).await });
+            self.template.runtime.beside(async move { connection.catch_up(&begun, &work).await });
         }
         ended.into_iter().for_each(|ended| self.ended(ended));
         self.without_key(&message)

@@ -216,7 +216,7 @@ pub async fn taken(asked: &Incoming, keep: Keep, by_model: bool, exchange: &mut 
                 blocks::drained(&stream).boxed_local().await;
                 return Err(Refusal::no_room("a body that has to be signed").into());
             }
-            let later = |rest| exchange.runtime.context.wait_until(rest);
+            let later = |rest| exchange.runtime.beside(rest);
             match (blocks::upload(stream, bound, length, later).boxed_local().await, length) {
                 (Ok(Upload::Longer(stream, begun, _)), Some(_)) => Ok(Upload::Longer(stream, begun, Longer::ThanRoom)),
                 (taken, _) => taken,

@@ -165,7 +165,7 @@ impl Session {
                 }
                 let session = Rc::clone(self);
                 // As background work, so that its row is written even when the client leaves.
-                self.runtime.context.wait_until(async move {
+                self.runtime.beside(async move {
                     session.carry_out(&text).await;
                     session.in_flight.borrow_mut().release(key);
                     drop(allotment);

@@ -6,6 +6,7 @@
 
 mod parse;
 
+use crate::base::number;
 use crate::pattern::Pattern;
 use crate::pattern::budget::{Exhausted, Meter};
 use serde_json::Value;
@@ -217,7 +218,7 @@ fn type_of(value: &Value) -> &'static str {
 
 /// A number, also of a text where only texts can be sent.
 fn number(value: &Value, is_text: bool) -> Option<f64> {
-    let read = || value.as_str().filter(|_| is_text)?.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let read = || number::parse(value.as_str().filter(|_| is_text)?.trim());
     value.as_f64().or_else(read)
 }
 

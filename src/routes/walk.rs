@@ -1,11 +1,12 @@
 //! A request on its way through a route. It stops at each element that needs the runtime: at a rate, which counts, and at a model,
 //! which is sent to. The caller says what came of it, and the way goes on.
 
+use crate::base::json::json;
 use crate::pattern::budget::{Exhausted, Meter};
 use crate::routes::condition::Facts;
 use crate::routes::graph::{Graph, Kind, Model, Percentage, Rate, Sticky};
 use crate::routes::learn;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Where a way has come to.
 #[derive(Clone, Copy, Debug, PartialEq)]

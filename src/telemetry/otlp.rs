@@ -3,8 +3,9 @@
 //! The numbers of the fields are those of
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto>.
 
+use crate::base::json::json;
 use crate::telemetry::context::{SpanId, TraceId};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attribute {

@@ -132,6 +132,19 @@ impl State {
         out.push(Event::Usage(usage));
     }
 
+    /// A part of the answer that is left out, because no other format has a place for it.
+    pub fn drop(&mut self, part: &str, out: &mut Vec<Event>) {
+        if !part.is_empty() {
+            out.push(Event::Dropped(part.to_owned()));
+        }
+    }
+
+    pub fn drop_if(&mut self, is_there: bool, part: &str, out: &mut Vec<Event>) {
+        if is_there {
+            self.drop(part, out);
+        }
+    }
+
     pub fn fail(&mut self, failure: Failure, out: &mut Vec<Event>) {
         if !self.over {
             self.over = true;
@@ -273,7 +286,7 @@ impl Answer {
                     thought.signature = Some(signature.clone());
                 }
             }
-            Event::Close | Event::End => {}
+            Event::Close | Event::End | Event::Dropped(_) => {}
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { reason, stop_sequence } => {
                 self.finish = Some(*reason);

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod capability;
 pub mod chat;
 pub mod converse;
+pub mod count;
 pub mod failure;
 pub mod gemini;
 pub mod json;
@@ -82,6 +83,8 @@ pub struct Return {
     is_over: bool,
     /// It ended with an error.
     has_failed: bool,
+    /// What the caller does not get of it.
+    dropped: model::Dropped,
     read: Vec<Event>,
     right: Vec<Event>,
 }
@@ -131,9 +134,19 @@ impl Return {
             is_started: false,
             is_over: false,
             has_failed: false,
+            dropped: model::Dropped::default(),
             read: Vec::new(),
             right: Vec::new(),
         }
+    }
+
+    /// Has the response kept once it is whole.
+    pub fn keeping(mut self, written: responses::write::Written) -> Self {
+        self.echo.kept = Some(written);
+        if self.caller == Format::Responses {
+            self.writer = Box::new(responses::write::ResponsesWriter::new(self.created, self.echo.clone()));
+        }
+        self
     }
 
     /// Translates an event of a stream.
@@ -146,6 +159,22 @@ impl Return {
     pub fn end(&mut self, out: &mut String) {
         self.reader.end(&mut self.read);
         self.write(out);
+    }
+
+    /// The stream makes no sense from here on.
+    pub fn fail(&mut self, message: &str, out: &mut String) {
+        self.read.push(Event::Error(Failure { status: 502, kind: None, message: message.to_owned() }));
+        self.write(out);
+    }
+
+    /// A sign of life, for a client that waits for the next event.
+    pub fn ping(&self, out: &mut String) {
+        if self.is_started && !self.is_over {
+            out.push_str(match self.caller {
+                Format::Messages => "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+                _ => ": ping\n\n",
+            });
+        }
     }
 
     /// Whether the answer has come to an error.
@@ -162,6 +191,12 @@ impl Return {
     fn write(&mut self, out: &mut String) {
         self.correct();
         for event in self.right.drain(..) {
+            // The headers are gone: what is left out is said in a comment, which clients pass over.
+            if event == Event::End && !self.dropped.is_empty() {
+                out.push_str(": cf-aig-warning ");
+                out.push_str(&self.dropped.of_answer());
+                out.push_str("\n\n");
+            }
             self.writer.event(&event, out);
         }
     }
@@ -170,6 +205,10 @@ impl Return {
     fn correct(&mut self) {
         for mut event in self.read.drain(..) {
             if self.is_over {
+                continue;
+            }
+            if let Event::Dropped(part) = event {
+                self.dropped.note(part);
                 continue;
             }
             match &mut event {
@@ -200,12 +239,13 @@ impl Return {
         }
     }
 
-    /// Translates a whole answer, and says with which status it is to be given where it is none.
-    pub fn answered(mut self, answer: &Json) -> (Json, Option<u16>) {
+    /// Translates a whole answer, and says with which status it is to be given where it is none, and what was left out.
+    pub fn answered(mut self, answer: &Json) -> (Json, Option<u16>, String) {
         self.read_whole(answer);
+        let dropped = self.dropped.of_answer();
         let whole = Answer::of(&self.right);
         if let Some(failure) = &whole.failure {
-            return (error(self.caller, failure), Some(failure.status));
+            return (error(self.caller, failure), Some(failure.status), String::new());
         }
         let written = match self.caller {
             Format::Responses => responses::write::write(&whole, &self.echo, self.created),
@@ -213,7 +253,7 @@ impl Return {
             Format::Gemini => gemini::write::write(&whole, self.with_thoughts),
             Format::Chat | Format::Converse => chat::write::write(&whole, self.created),
         };
-        (written, None)
+        (written, None, dropped)
     }
 
     #[cfg(test)]
@@ -223,10 +263,8 @@ impl Return {
 
     /// Translates a whole answer for a caller who wants a stream.
     pub fn whole_as_stream(mut self, answer: &Json, out: &mut String) {
-        self.read_whole(answer);
-        for event in self.right.drain(..) {
-            self.writer.event(&event, out);
-        }
+        self.reader.whole(answer, &mut self.read);
+        self.write(out);
     }
 
     fn read_whole(&mut self, answer: &Json) {

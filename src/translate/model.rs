@@ -3,6 +3,7 @@
 
 use crate::translate::json::Json;
 pub use crate::translate::notes::{Dropped, Notes};
+use std::ops::Deref;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
@@ -205,6 +206,8 @@ pub enum Event {
         stop_sequence: Option<String>,
     },
     Error(Failure),
+    /// A part of the answer that other formats have no place for, by the provider's name of it. No writer gets it.
+    Dropped(String),
     /// The provider said that the answer is whole.
     End,
 }
@@ -260,7 +263,11 @@ pub struct Failure {
 
 /// A request that cannot be said in another format without meaning something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untranslatable {
+pub struct Untranslatable(Box<Problem>);
+
+/// What an [`Untranslatable`] says. On the heap, because every function that reads or writes a request hands it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
     /// Such as `messages[2].content[0]`.
     pub field: String,
     pub why: String,
@@ -367,6 +374,14 @@ impl Effort {
 
 impl Untranslatable {
     pub fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { field: field.into(), why: why.into() }
+        Self(Box::new(Problem { field: field.into(), why: why.into() }))
+    }
+}
+
+impl Deref for Untranslatable {
+    type Target = Problem;
+
+    fn deref(&self) -> &Problem {
+        &self.0
     }
 }

@@ -34,6 +34,15 @@ impl Dropped {
         self.0.is_empty()
     }
 
+    /// What is said of parts of an answer; nothing where there are none. A provider chose their names.
+    pub fn of_answer(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let names: String = self.0.join(",").chars().filter(|char| matches!(char, '!'..='~')).take(200).collect();
+        format!("left out of the answer: {names}")
+    }
+
     pub fn fields(&self) -> &[String] {
         &self.0
     }

@@ -73,7 +73,7 @@ pub fn back(caller: Format, provider: Format) -> Return {
 }
 
 pub fn parsed(stream: &str) -> Vec<(String, Value)> {
-    let events = stream.split("\n\n").filter(|event| !event.is_empty());
+    let events = stream.split("\n\n").filter(|event| !event.is_empty() && !event.starts_with(':'));
     events
         .map(|event| {
             let line = |start: &str| event.lines().find_map(|line| line.strip_prefix(start));
@@ -139,6 +139,7 @@ fn sent_by_bedrock(events: &[Event]) -> Sent {
                 send("contentBlockDelta", json!({ "delta": { "reasoningContent": { "signature": signature } } }));
             }
             Event::Close => send("contentBlockStop", json!({})),
+            Event::Dropped(_) => {}
             Event::Usage(usage) => used = *usage,
             Event::Finish { reason, .. } => send("messageStop", json!({ "stopReason": bedrock_reason(*reason) })),
             Event::End => send("metadata", json!({ "usage": bedrock_usage(&used) })),

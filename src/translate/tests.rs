@@ -25,7 +25,7 @@ fn sent(from: Format, to: Format, model: &str, body: &Value) -> Value {
 }
 
 fn refused(from: Format, to: Format, model: &str, body: &Value) -> String {
-    request(from, to, &ordered(body), "m", true, model).unwrap_err().field
+    request(from, to, &ordered(body), "m", true, model).unwrap_err().field.clone()
 }
 
 fn back(caller: Format, provider: Format, asked: &Value) -> Return {
@@ -866,4 +866,60 @@ fn tools_that_may_not_be_called_are_not_offered() {
         let offered = ["tool_one", "tool_two", "tool_three"].map(|name| sent.contains(name));
         assert_eq!(offered, [true, false, true], "{to:?}: {sent}");
     }
+}
+
+/// Parts of an answer that no other format has are left out, and the caller is told: in a header, or in a comment of the stream.
+#[test]
+fn what_is_left_out_of_an_answer_is_said() {
+    let wholes = [
+        (
+            Format::Messages,
+            json!({ "id": "m", "content": [{ "type": "server_tool_use", "id": "s", "name": "web_search", "input": { "q": 1 } },
+                { "type": "web_search_tool_result", "content": [] },
+                { "type": "text", "text": "Ramen.", "citations": [{ "type": "x" }] }], "stop_reason": "end_turn" }),
+            "server_tool_use,web_search_tool_result,citations",
+        ),
+        (
+            Format::Gemini,
+            json!({ "candidates": [{ "content": { "parts": [{ "inlineData": { "mimeType": "image/png", "data": "AA" } }, { "text": "Ramen." }] },
+                "groundingMetadata": { "x": 1 }, "finishReason": "STOP" }, { "index": 1 }] }),
+            "candidates,inlineData,groundingMetadata",
+        ),
+        (
+            Format::Chat,
+            json!({ "id": "c", "choices": [{ "index": 0, "message": { "content": "Ramen.", "annotations": [{}], "images": [{}] }, "finish_reason": "stop" },
+                { "index": 1, "message": { "content": "Soup." } }] }),
+            "choices,annotations,images",
+        ),
+        (
+            Format::Responses,
+            json!({ "id": "r", "status": "completed", "output": [{ "type": "web_search_call" },
+                { "type": "message", "content": [{ "type": "output_text", "text": "Ramen.", "annotations": [{}] }] }] }),
+            "web_search_call,annotations",
+        ),
+        (
+            Format::Converse,
+            json!({ "output": { "message": { "content": [{ "image": {} }, { "citationsContent": { "content": [{ "text": "Ramen." }], "citations": [{}] } }] } }, "stopReason": "end_turn" }),
+            "image,citations",
+        ),
+    ];
+    for (provider, whole, names) in wholes {
+        let caller = if provider == Format::Chat { Format::Messages } else { Format::Chat };
+        let (answer, status, dropped) = back(caller, provider, &asked(caller)).answered(&ordered(&whole));
+        let text = answer.to_string();
+        assert!(status.is_none() && text.contains("Ramen.") && !text.contains("Soup"), "{provider:?}: {text}");
+        assert_eq!(dropped, format!("left out of the answer: {names}"), "{provider:?}");
+        let mut stream = String::new();
+        back(caller, provider, &asked(caller)).whole_as_stream(&ordered(&whole), &mut stream);
+        assert!(
+            stream.contains(&format!(": cf-aig-warning left out of the answer: {names}\n\n")),
+            "{provider:?}: {stream}"
+        );
+    }
+    // Names are a provider's own words.
+    let odd = json!({ "content": [{ "type": "a\r\nx: y\u{e9}" }], "stop_reason": "end_turn" });
+    let (_, _, dropped) = back(Format::Chat, Format::Messages, &asked(Format::Chat)).answered(&ordered(&odd));
+    assert_eq!(dropped, "left out of the answer: ax:y");
+    let plain = json!({ "content": [{ "type": "text", "text": "Ramen." }], "stop_reason": "end_turn" });
+    assert_eq!(back(Format::Chat, Format::Messages, &asked(Format::Chat)).answered(&ordered(&plain)).2, "");
 }

@@ -1,6 +1,7 @@
 //! What an answer used besides plain tokens: whatever has a price of its own.
 
 use super::picture::{self, Picture, Quality};
+use crate::base::object;
 use serde_json::{Map, Value};
 
 /// Counts beside those of [`crate::wire::facts::Usage`], and under which conditions the answer was made.
@@ -134,7 +135,7 @@ impl Details {
             let number = self.get(*count).filter(|number| *number > 0)?;
             Some(((*name).to_owned(), count.shown(number)))
         });
-        let mut shown: Map<String, Value> = counts.collect();
+        let mut shown = object::of(counts);
         let mut say = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
                 shown.insert(name.to_owned(), Value::from(value));

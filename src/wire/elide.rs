@@ -60,7 +60,7 @@ impl Elider {
                     self.escaped(first);
                     1
                 }
-                Place::Left => match memchr3(b'"', b'\\', b'\n', rest) {
+                Place::Left => match left(rest) {
                     Some(at) => {
                         let end = rest.get(at).copied();
                         self.place = if end == Some(b'\\') { Place::LeftEscape } else { Place::Outside };
@@ -132,6 +132,19 @@ impl Elider {
             self.is_half =
                 matches!(self.escape.as_slice(), [b'u', b'd' | b'D', b'8' | b'9' | b'a'..=b'b' | b'A'..=b'B', _, _]);
             self.place = Place::Text;
+        }
+    }
+}
+
+/// Where a text that is left out ends, or an escape that may end it or is not all there: escapes are frequent, and the others passed over at
+/// once.
+fn left(rest: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr3(b'"', b'\\', b'\n', rest.get(from..)?)?;
+        match (rest.get(at), rest.get(at + 1)) {
+            (Some(b'\\'), Some(escaped)) if *escaped != b'\n' => from = at + 2,
+            _ => return Some(at),
         }
     }
 }

@@ -278,7 +278,7 @@ fn interaction(usage: &Value) -> Value {
 
 fn by_modality(part: &Value) -> Value {
     let modality = part.get("modality").and_then(Value::as_str).unwrap_or("").to_ascii_uppercase();
-    serde_json::json!({ "modality": modality, "tokenCount": part.get("tokens") })
+    crate::base::json::json!({ "modality": modality, "tokenCount": part.get("tokens") })
 }
 
 fn bedrock(usage: &Value) -> Usage {

@@ -16,7 +16,7 @@ fn ask(store: &Sqlite, query: &str) -> Result<Value, ApiError> {
 
 fn refusal(store: &Sqlite, query: &str) -> (u16, Vec<String>) {
     let refused = ask(store, query).unwrap_err();
-    (refused.status, refused.path)
+    (refused.status, refused.path.clone())
 }
 
 fn record(n: u64, at: u64, provider: &str, model: Option<&str>) -> LogRecord {

@@ -1,9 +1,10 @@
 //! What the fields of a custom provider may be.
 
+use crate::base::json::json;
 use crate::http::envelope::ApiError;
 use crate::http::headers;
 use crate::translate::Format;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const MAX_HEADERS: usize = 8_192;
 

@@ -8,6 +8,7 @@ use super::{name, object, only};
 use crate::api::effect::{Effect, Handled};
 use crate::auth::caller::Caller;
 use crate::base::id;
+use crate::base::json::json;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
 use crate::credentials::stored;
@@ -23,7 +24,7 @@ use crate::providers::upstream::{self, PREFIX};
 use crate::translate::Format;
 use fields::MASK;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 
@@ -301,12 +302,20 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
 async fn existing(store: &impl Store, account: &str, id: &str) -> Result<ProviderRow, ApiError> {
     let sql = format!("SELECT {COLUMNS} FROM custom_providers WHERE id = ?1 AND account_id = ?2");
     let row = store.row::<ProviderRow>(Statement::new(sql, [id.into(), account.into()])).await?;
-    row.ok_or_else(|| ApiError { code: 1004, message: "Custom Provider not found".to_owned(), ..ApiError::not_found() })
+    row.ok_or_else(|| {
+        ApiError::not_found().with(|error| {
+            error.code = 1004;
+            error.message = "Custom Provider not found".to_owned();
+        })
+    })
 }
 
 fn taken() -> ApiError {
     let rule = "A custom provider with this slug already exists";
-    ApiError { status: 409, code: 1003, ..ApiError::invalid(["body", "slug"], rule) }
+    ApiError::invalid(["body", "slug"], rule).with(|error| {
+        error.status = 409;
+        error.code = 1003;
+    })
 }
 
 fn change<'a>(action: &'static str, account: &'a str, target: &'a str, body: &'a Map<String, Value>) -> Change<'a> {
@@ -332,7 +341,7 @@ impl ProviderRow {
             new.slug = fields::slug(body)?.to_owned();
         }
         if let Some(base_url) = body.get("base_url") {
-            let wrong = |rule: &str| ApiError { code: 1002, ..ApiError::invalid(["body", "base_url"], rule) };
+            let wrong = |rule: &str| ApiError::invalid(["body", "base_url"], rule).with(|error| error.code = 1002);
             let base_url = base_url.as_str().unwrap_or_default();
             let origin = address::origin(base_url).map_err(wrong)?;
             if base_url.len() > 2_000 {

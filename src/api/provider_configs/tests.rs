@@ -129,7 +129,10 @@ fn an_alias_is_taken_once_and_there_is_one_default() {
     assert_eq!(defaults(), ["google-ai-studio a", "openai b"]);
     // What is refused takes nothing from other configurations.
     let taken = add(&store, "c4", body("a", true)).unwrap_err();
-    assert_eq!((taken.status, taken.code, taken.path), (400, 7001, vec!["body".to_owned(), "alias".to_owned()]));
+    assert_eq!(
+        (taken.status, taken.code, taken.path.clone()),
+        (400, 7001, vec!["body".to_owned(), "alias".to_owned()])
+    );
     assert_eq!(defaults(), ["google-ai-studio a", "openai b"]);
     assert_eq!(read(&store, 1).len(), 3);
 }

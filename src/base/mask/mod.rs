@@ -9,6 +9,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
+use crate::base::object;
 use crate::base::sorted;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -195,7 +196,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
 
 /// What people say, without what looks like a key in it.
 pub fn object(said: &Map<String, Value>) -> Map<String, Value> {
-    said.iter().map(|(key, value)| (line(key).into_owned(), self::value(value))).collect()
+    object::of(said.iter().map(|(key, value)| (line(key).into_owned(), self::value(value))))
 }
 
 fn value(said: &Value) -> Value {

@@ -1,12 +1,13 @@
 //! Filters as clients write them. The official SDKs alone have two ways of putting an array into a query.
 
 use crate::base::fault::Invalid;
+use crate::base::json::json;
 use crate::base::number;
 use crate::base::timestamp;
 use crate::http::query::Query;
 use crate::logs::filter::terms::{Filter, FilterKey, Filters, Kind, Operator};
 use crate::logs::metadata;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Each binds up to three values, and D1 allows a statement a hundred.
 pub const MAX_FILTERS: usize = 30;

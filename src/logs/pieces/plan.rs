@@ -3,9 +3,10 @@
 use super::cut::Cuts;
 use super::layout::{Chain, Layout};
 use super::name::{Name, NamingKey};
+use crate::base::json::json;
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::logs::part::{Bodies, Entry, LONG, Part};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// Up to so many bytes, both bodies are in the row itself.

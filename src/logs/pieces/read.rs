@@ -1,7 +1,7 @@
 //! The one reader of bodies: from their rows, their pieces, and their objects in the bucket.
 
-use super::layout::{MEMBERS, MESSAGES, OWN};
-use crate::base::sorted;
+use crate::base::json::json;
+use crate::base::{hex, sorted};
 use crate::db::store::{Statement, Store, StoreError, row};
 use crate::logs::bodies;
 use crate::logs::stored::Stored;
@@ -41,12 +41,16 @@ row! {
     }
 }
 
-/// The bodies of logs, of those that have any, and how many rows were read.
-pub async fn rows(store: &impl Store, ids: &[&str]) -> Result<(Vec<Rows>, u64), StoreError> {
+fn select(ids: &[&str]) -> Statement {
     let sql = "SELECT log_id AS id, request, response, request_bytes, response_bytes, cut, CAST(own AS TEXT) AS own, \
          CAST(messages AS TEXT) AS messages, CAST(members AS TEXT) AS members, layout FROM log_bodies \
          WHERE log_id IN (SELECT value FROM json_each(?1)) ORDER BY log_id, seq";
-    let (rows, mut read) = store.counted::<Row>(Statement::new(sql, [Value::from(ids).to_string().into()])).await?;
+    Statement::new(sql, [Value::from(ids).to_string().into()])
+}
+
+/// The bodies of logs, of those that have any, and how many rows were read.
+pub async fn rows(store: &impl Store, ids: &[&str]) -> Result<(Vec<Rows>, u64), StoreError> {
+    let (rows, mut read) = store.counted::<Row>(select(ids)).await?;
     let mut lasts: Vec<&str> = rows.iter().flat_map(Row::chains).flatten().collect();
     sorted::by(&mut lasts, Ord::cmp);
     lasts.dedup();
@@ -68,6 +72,68 @@ pub async fn rows(store: &impl Store, ids: &[&str]) -> Result<(Vec<Rows>, u64), 
     }
     Ok((all, read))
 }
+
+/// The beginnings of a log's bodies, of each so many bytes, or what ends in the middle of a character there. Of pieces no more than that
+/// leaves the database.
+pub async fn beginnings(store: &impl Store, id: &str, most: usize) -> Result<Rows, StoreError> {
+    let mut found = Rows::default();
+    let mut wanted: Vec<Value> = Vec::new();
+    // How many bytes come of each body; none where it is not in pieces.
+    let mut lengths = [None; 2];
+    for row in store.rows::<Row>(select(&[id])).await? {
+        let layout = row.layout();
+        for (slices, length) in [2, 3].into_iter().zip(&mut lengths) {
+            let Some(slices) = layout.get(slices).and_then(Value::as_array) else { continue };
+            let length = length.get_or_insert(0);
+            for slice in slices {
+                let (Some((chain, from, to)), left) = (numbers(slice), most - *length) else { continue };
+                let to = to.min(from.saturating_add(left));
+                if to > from {
+                    wanted.push(json!([row.chains().get(chain).copied().flatten(), from, to]));
+                    *length += to - from;
+                }
+            }
+        }
+        found.add(row, &HashMap::new());
+    }
+    if !wanted.is_empty() {
+        row! {
+            struct Slice {
+                bytes: String,
+            }
+        }
+        let slices = store.rows::<Slice>(Statement::new(SLICES, [Value::from(wanted).to_string().into()])).await?;
+        let digits: String = slices.into_iter().map(|Slice { bytes }| bytes).collect();
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(hex::byte).collect();
+        let bytes = bytes.unwrap_or_default();
+        let mut rest = bytes.as_slice();
+        for (body, length) in [&mut found.request, &mut found.response].into_iter().zip(lengths) {
+            // Where a piece is missing, it is not known whose bytes these are.
+            let Some(((part, after), length)) =
+                length.and_then(|length| Some((rest.split_at_checked(length)?, length)))
+            else {
+                continue;
+            };
+            rest = after;
+            let is_whole = bytes.len() == lengths.iter().flatten().sum::<usize>();
+            let text = part.utf8_chunks().next().map(|chunk| chunk.valid().to_owned());
+            *body = text.or_else(|| (length == 0).then(String::new)).filter(|_| is_whole);
+        }
+    }
+    Ok(found)
+}
+
+/// Slices of chains as digits: substr of a text would end at a NUL character, and a slice may end within a character.
+const SLICES: &str = "WITH RECURSIVE wanted (place, last, since, until) AS (SELECT key, value->>0, value->>1, value->>2 FROM json_each(?1)), \
+     chain (last, key, depth) AS (SELECT DISTINCT last, CAST(last AS INTEGER), 0 FROM wanted \
+       UNION ALL SELECT chain.last, body_pieces.before, depth + 1 FROM chain JOIN body_pieces ON body_pieces.key = chain.key \
+       WHERE body_pieces.before IS NOT NULL), \
+     placed (last, key, bytes, ends) AS (SELECT last, chain.key, length(CAST(content AS BLOB)), \
+       sum(length(CAST(content AS BLOB))) OVER (PARTITION BY last ORDER BY depth DESC) \
+       FROM chain JOIN body_pieces ON body_pieces.key = chain.key) \
+     SELECT hex(substr(CAST(content AS BLOB), max(since - ends + bytes, 0) + 1, until - max(since, ends - bytes))) AS bytes \
+     FROM wanted JOIN placed ON placed.last = wanted.last AND ends > since AND ends - bytes < until \
+     JOIN body_pieces ON body_pieces.key = placed.key ORDER BY place, ends";
 
 /// The whole bodies of a log, also from its object. A body that is not to be had is none.
 pub async fn whole(store: &impl Store, id: &str) -> Result<[Option<String>; 2], StoreError> {
@@ -120,8 +186,13 @@ pub async fn shared_messages(store: &impl Store, earlier: &str, later: &str) -> 
 // === impl Row ===
 
 impl Row {
+    /// By their numbers: see [`super::layout::OWN`].
     fn chains(&self) -> [Option<&str>; 3] {
         [self.own.as_deref(), self.messages.as_deref(), self.members.as_deref()]
+    }
+
+    fn layout(&self) -> Value {
+        self.layout.as_deref().and_then(|layout| serde_json::from_str(layout).ok()).unwrap_or_default()
     }
 }
 
@@ -132,8 +203,7 @@ impl Rows {
         if row.request_bytes.or(row.response_bytes).is_some() {
             self.stored = Stored { request: row.request_bytes, response: row.response_bytes, cut: row.cut == Some(1) };
         }
-        let layout: Value =
-            row.layout.as_deref().and_then(|layout| serde_json::from_str(layout).ok()).unwrap_or_default();
+        let layout = row.layout();
         let laid = |slices: usize| {
             let slices = layout.get(slices)?.as_array()?;
             put_together(slices, row.chains().map(|chain| chain.and_then(|last| texts.get(last)).map(String::as_str)))
@@ -149,18 +219,18 @@ impl Rows {
     }
 }
 
+/// A slice of a chain: which one, and from where to where.
+fn numbers(slice: &Value) -> Option<(usize, usize, usize)> {
+    let number = |place: usize| slice.get(place).and_then(Value::as_u64).map(|number| number as usize);
+    Some((number(0)?, number(1)?, number(2)?))
+}
+
 /// A body of slices; none where a piece is missing.
-fn put_together(slices: &[Value], [own, messages, members]: [Option<&str>; 3]) -> Option<String> {
+fn put_together(slices: &[Value], chains: [Option<&str>; 3]) -> Option<String> {
     let mut body = String::new();
     for slice in slices {
-        let number = |place: usize| slice.get(place).and_then(Value::as_u64).map(|number| number as usize);
-        let text = match u8::try_from(number(0)?).ok()? {
-            OWN => own?,
-            MESSAGES => messages?,
-            MEMBERS => members?,
-            _ => return None,
-        };
-        body.push_str(text.get(number(1)?..number(2)?)?);
+        let (chain, from, to) = numbers(slice)?;
+        body.push_str((*chains.get(chain)?)?.get(from..to)?);
     }
     Some(body)
 }

@@ -134,6 +134,8 @@ fn forty_turns_of_an_agent_are_forty_logs_in_a_seventh_of_their_bytes() {
     }
     for (id, request, response) in &sent {
         assert!(bodies(&store, id) == [Some(request.clone()), Some(response.clone())], "{id}");
+        let begun = block_on(read::beginnings(&store, id, 9_001)).unwrap().request.unwrap();
+        assert!(begun.len() >= request.len().min(8_998) && request.starts_with(&begun), "{id}: {}", begun.len());
     }
     let received: usize = sent.iter().map(|(_, request, response)| request.len() + response.len()).sum();
     let stored = number(&store, "SELECT sum(length(CAST(content AS BLOB))) FROM body_pieces")

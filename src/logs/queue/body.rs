@@ -1,8 +1,9 @@
 //! Bodies in messages, whole: the receiver looks what of them is there already.
 
+use crate::base::json::json;
 use crate::logs::part::{Bodies, Entry};
 use crate::logs::stored::Stored;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 // === impl Entry ===
 

@@ -3,9 +3,9 @@
 //! The count is part of the transactions that write and remove logs, so that a limit costs no counting and holds under
 //! concurrency. A transaction that is repeated counts nothing.
 
+use crate::base::json::json;
 use crate::db::store::{Bind, Statement, Store, StoreError, row};
 use crate::db::write_once::{WriteKey, is_new};
-use serde_json::json;
 
 /// A log that is about to be written.
 pub struct Arrival<'a> {

@@ -1,8 +1,9 @@
 //! What an expression is worth for a request.
 
 use super::{Comparison, Function, NoValue, Node, Quantifier};
+use crate::base::json::json;
 use crate::pattern::budget::Meter;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::cmp::Ordering;
 use std::future::Future;
 use std::pin::Pin;

@@ -3,6 +3,8 @@
 pub mod listed_worker;
 pub mod task;
 
+use crate::base::json::json;
+use crate::base::object;
 use crate::base::timestamp;
 use crate::catalogue::aliases::Aliases;
 use crate::catalogue::resolve::NOT_BY_NAME;
@@ -10,7 +12,7 @@ use crate::catalogue::table::{Catalogue, Line};
 use crate::http::query::{self, Query};
 use crate::pricing::price::Price;
 use crate::pricing::rates::Rate;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 /// In whose words the list is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +193,7 @@ impl<'a> Entry<'a> {
             ("page", Rate::Page),
         ];
         let known = all.into_iter().filter_map(|(name, rate)| Some((name.to_owned(), json!(rates.get(rate)?))));
-        let mut pricing: Map<String, Value> = known.collect();
+        let mut pricing = object::of(known);
         if !pricing.is_empty() {
             pricing.insert("unit".to_owned(), "US dollars per million tokens, or for one".into());
             members.insert("pricing".to_owned(), pricing.into());

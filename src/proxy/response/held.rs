@@ -5,6 +5,7 @@ use crate::logs::call::Outcome;
 use crate::platform::allotment::Allotment;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
+use crate::platform::promise::promise;
 use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
@@ -14,7 +15,7 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::Response;
 
 /// No more of an error is kept while another attempt is made, in bytes.
@@ -45,7 +46,7 @@ impl Held {
         let kept = Rc::new(RefCell::default());
         let (stream, keeping, watch) = (upstream.body(), Rc::clone(&kept), Rc::clone(&reader.watch));
         // A promise is worked on although no future waits for it yet.
-        let taken = future_to_promise(async move {
+        let taken = promise(Box::pin(async move {
             let Some(stream) = stream else {
                 let nothing =
                     Kept { buffer: ArrayBuffer::new(0), is_whole: true, allotment: GrowingAllotment::default() };
@@ -55,7 +56,7 @@ impl Held {
             let (buffer, is_whole, allotment) = blocks::beginning(&stream, MAX_HELD, &watch).await?;
             keeping.replace(Some(Kept { buffer, is_whole, allotment }));
             Ok(JsValue::UNDEFINED)
-        });
+        }));
         Self { upstream, reader, taken: taken.into(), kept }
     }
 

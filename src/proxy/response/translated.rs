@@ -71,6 +71,9 @@ pub async fn translated(
         false => buffer,
     };
     let given = given(&exchange, reader.status, framing, &js::bytes(&buffer));
+    if !given.dropped.is_empty() {
+        exchange.warn(&given.dropped);
+    }
     let mut edits = exchange.marks(reader.status, &reader.headers);
     changed(&mut edits, given.is_stream);
     let edits = edits.to_json();
@@ -89,8 +92,10 @@ pub async fn translated(
 /// What a client gets of an answer that is there as a whole.
 pub fn given(exchange: &Exchange, status: u16, framing: Framing, body: &[u8]) -> Given {
     match exchange.translation() {
-        None => Given { text: String::new(), is_stream: false, status: None },
-        Some(own) if status >= 300 => Given { text: own.error(status, body), is_stream: false, status: None },
+        None => Given { text: String::new(), is_stream: false, status: None, dropped: String::new() },
+        Some(own) if status >= 300 => {
+            Given { text: own.error(status, body), is_stream: false, status: None, dropped: String::new() }
+        }
         Some(own) => own.whole(&exchange.call.id, now() / 1_000, framing, body),
     }
 }

@@ -9,11 +9,12 @@ use crate::platform::now;
 use crate::proxy::copy::{self, Copied, Ended};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, Reader, plain};
+use crate::proxy::responses::stored_worker;
 use crate::proxy::stream_usage_worker;
 use crate::proxy::unified::blocks::Blocks;
 use crate::proxy::unified::pump;
 
-use futures_util::future::{OptionFuture, join};
+use futures_util::future::{OptionFuture, join, join3};
 use js_sys::ArrayBuffer;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -127,7 +128,8 @@ pub async fn keep_and_log(reader: Reader, copy: Copied, failure: Option<Failure>
         OptionFuture::from(kept).await;
         drop(allotment);
     };
-    join(kept, exchange.log(outcome)).await;
+    let stored = OptionFuture::from(stored_worker::kept(&exchange));
+    join3(kept, stored, exchange.log(outcome)).await;
 }
 
 /// Puts a native pipe between a stream and the client. The second value resolves when the client has everything, and

@@ -1,9 +1,10 @@
 //! What the rows of a connection have for bodies: what was said, and no audio.
 
+use crate::base::json::json;
 use memchr::{memchr, memchr2};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 /// So much is kept of what comes piece by piece, for each response and in bytes.
 pub const MAX_PIECES: usize = 256 * 1024;

@@ -4,11 +4,11 @@
 use super::body::{self, Said};
 use super::terms::{Begun, Dialect, MAX_OPEN, Origin};
 use super::turn::Turn;
+use crate::base::json::json;
 use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
 use crate::wire::Facts;
 use crate::wire::request::RequestFacts;
-use serde_json::json;
 use std::collections::VecDeque;
 
 /// The responses of a connection that are not complete.

@@ -4,8 +4,8 @@
 use super::body;
 use super::ledger::{Ended, Entry, Ledger};
 use super::terms::{Begun, Origin, Step};
+use crate::base::json::json;
 use crate::wire::places::Node;
-use serde_json::json;
 
 // === impl Ledger ===
 

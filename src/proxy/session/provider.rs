@@ -253,7 +253,7 @@ impl<T> Ledger<T> {
             status: Some(200),
             content_type: Some("application/json".to_owned()),
             size: Some(bytes.len() as u64),
-            body: self.collects.then(|| serde_json::json!({ "text": transcript }).to_string()),
+            body: self.collects.then(|| crate::base::json::json!({ "text": transcript }).to_string()),
             facts,
             ..Outcome::default()
         };

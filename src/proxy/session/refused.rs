@@ -1,8 +1,10 @@
 //! What a client is told of a response that does not begin, as its provider would tell it.
 
+use crate::base::json::json;
+use crate::base::object;
 use crate::http::refusal::Refusal;
 use crate::proxy::session::terms::{Begun, Dialect};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// How a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +32,9 @@ pub fn refusal_message(dialect: Dialect, refusal: &Refusal, begun: &Begun) -> Re
     let message = &refusal.description;
     match dialect {
         Dialect::Responses => {
-            let headers: Map<String, Value> =
-                refusal.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
+            let headers = object::of(
+                refusal.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))),
+            );
             let mut error = members(json!({ "type": kind, "code": code, "message": message, "param": null }));
             let mut event = members(json!({ "type": "error", "status": refusal.status }));
             if !headers.is_empty() {

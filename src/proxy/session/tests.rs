@@ -434,7 +434,7 @@ fn a_client_is_told_in_its_providers_words() {
     let reason = Reason::Spend { exceeded: "m".to_owned(), wait: 60 };
     let headers = vec![("retry-after", "60".to_owned())];
     let refusal = Refusal::from(Refused { reason, headers, is_final: false });
-    let refusal = Refusal { description: "Spend limit exceeded".to_owned(), ..refusal };
+    let refusal = refusal.with(|refusal| "Spend limit exceeded".clone_into(&mut refusal.description));
     let begun = Begun { lane: Some("a".to_owned()), event_id: Some("e".to_owned()), ..Begun::default() };
     let message = |dialect| match refused::refusal_message(dialect, &refusal, &begun) {
         RefusalMessage::Message(message) => serde_json::from_str::<Value>(&message).unwrap(),

@@ -2,9 +2,10 @@
 
 use super::body;
 use super::terms;
+use crate::base::json::json;
 use crate::wire::places::Node;
 use crate::wire::{self, Facts, Framing, Usage, counts, usage};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What was said in a turn so far.
 #[derive(Debug, Default)]

@@ -32,7 +32,7 @@ impl Connection {
         self.has_rows.set(true);
         let runtime: Rc<Runtime> = Rc::clone(&exchange.runtime);
         let carried = Carried::begin();
-        runtime.context.wait_until(async move {
+        runtime.beside(async move {
             exchange.log(outcome).await;
             drop(carried);
         });

@@ -41,7 +41,7 @@ impl Connection {
         };
         if self.has_ended.get() {
             exchange.admission = None;
-            let refusal = Refusal { status: 499, ..Refusal::unreachable("the client went away") };
+            let refusal = Refusal::unreachable("the client went away").with(|refusal| refusal.status = 499);
             return self.leave(exchange, exchange::refused(&refusal, Failure::ClientLeft));
         }
         if let Err(refusal) = admitted {
@@ -148,7 +148,7 @@ impl Connection {
         };
         // A message that cancels a response is what realtime sessions have, and they alone.
         if let (Some(refusal), Some(id), Dialect::Realtime) = (refused, &begun.id, self.dialect) {
-            let cancel = serde_json::json!({ "type": "response.cancel", "response_id": id });
+            let cancel = crate::base::json::json!({ "type": "response.cancel", "response_id": id });
             deliver(&self.provider, &JsValue::from_str(&cancel.to_string()));
             self.tell(&refusal, begun);
         }

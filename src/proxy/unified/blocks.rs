@@ -21,6 +21,9 @@ pub struct Blocks {
     broke_off: Rc<Cell<bool>>,
 }
 
+/// What is said of an event that cannot be read.
+const NO_JSON: &str = "An event of the provider's stream is no JSON, and cannot be translated.";
+
 /// No event is longer, in bytes.
 const MAX_EVENT: usize = 16 * 1024 * 1024;
 
@@ -51,6 +54,13 @@ impl Blocks {
         }
     }
 
+    /// Nothing has come for a while.
+    pub fn ping(&self, out: &mut String) {
+        if !self.is_broken {
+            self.answer.ping(out);
+        }
+    }
+
     /// The provider's stream has ended, as it should or not.
     pub fn end(&mut self, out: &mut String) {
         if self.framing == Framing::Sse && !self.is_broken {
@@ -76,8 +86,11 @@ impl Blocks {
                 continue;
             }
             let name = std::str::from_utf8(events.name()).unwrap_or_default();
-            if let Some(json) = std::str::from_utf8(&data).ok().and_then(Json::parse) {
-                self.answer.event(name, &json, out);
+            match std::str::from_utf8(&data).ok().and_then(Json::parse) {
+                Some(json) => self.answer.event(name, &json, out),
+                None if data.trim_ascii().is_empty() => {}
+                // A part of the answer is lost, so that it must not end as if it were whole.
+                None => self.answer.fail(NO_JSON, out),
             }
         }
         events.consumed()
@@ -87,7 +100,12 @@ impl Blocks {
         let mut frames = Frames::new(&self.pending);
         for frame in frames.by_ref() {
             let name = std::str::from_utf8(frame.exception.unwrap_or(frame.event)).unwrap_or_default();
-            let payload = std::str::from_utf8(frame.payload).ok().and_then(Json::parse).unwrap_or_default();
+            let payload = std::str::from_utf8(frame.payload).ok().and_then(Json::parse);
+            if payload.is_none() && !frame.payload.is_empty() {
+                self.answer.fail(NO_JSON, out);
+                continue;
+            }
+            let payload = payload.unwrap_or_default();
             // An error frame has what it says where an exception has its name.
             match frame.exception {
                 Some(own) if !own.ends_with(b"xception") => {

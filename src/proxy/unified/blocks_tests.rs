@@ -77,3 +77,38 @@ fn an_error_frame_of_amazons_is_an_error() {
     let given = given(Format::Messages, Format::Converse, &[&begun, &error]);
     assert!(given.contains("event: error") && given.contains("try later"), "{given}");
 }
+
+#[test]
+fn an_event_that_is_no_json_fails_the_answer() {
+    let begun = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let whole =
+        |part: &str| given(Format::Messages, Format::Chat, &[begun.as_bytes(), part.as_bytes(), end.as_bytes()]);
+    for lost in ["data: {\"choices\":[{\"ind\n\n", "data: oops\n\n", "data: \u{0}\n\n"] {
+        let given = whole(lost);
+        assert!(given.contains("is no JSON") && !given.contains("message_stop"), "{lost:?}: {given}");
+    }
+    // Signs of life are no events.
+    for sign in ["data:\n\n", ": OPENROUTER PROCESSING\n\n", "event: ping\n\n"] {
+        assert!(whole(sign).contains("message_stop"), "{sign:?}");
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_of_the_callers_format_and_comes_within_the_answer_only() {
+    for (caller, wanted) in
+        [(Format::Messages, "event: ping\ndata: {\"type\": \"ping\"}\n\n"), (Format::Responses, ": ping\n\n")]
+    {
+        let (mut blocks, mut out) = (Blocks::new(back(caller, Format::Gemini), Framing::Sse), String::new());
+        blocks.ping(&mut out);
+        assert_eq!(out, "");
+        blocks.push(b"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n", &mut out);
+        out.clear();
+        blocks.ping(&mut out);
+        assert_eq!(out, wanted);
+        blocks.end(&mut out);
+        out.clear();
+        blocks.ping(&mut out);
+        assert_eq!(out, "");
+    }
+}

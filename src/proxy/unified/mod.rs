@@ -12,7 +12,7 @@ pub mod resolved_worker;
 pub mod translation;
 
 use crate::http::envelope::Reply;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, Refused};
 use crate::http::router::Route;
 use crate::providers::table::KeyForm;
 use crate::proxy::models::task::{self, Task};
@@ -61,7 +61,7 @@ impl Unified {
         if !self.speaks_it {
             return refusal.reply();
         }
-        let Refusal { status, code, message, description, headers, .. } = refusal;
+        let Refused { status, code, message, description, headers, .. } = &**refusal;
         let said = if description.is_empty() { message.to_string() } else { format!("{message}: {description}") };
         let failure = Failure { status: *status, kind: Some(code.to_string()), message: said };
         let body = translate::error(self.caller, &failure).to_string();

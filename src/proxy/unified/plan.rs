@@ -7,6 +7,7 @@ use crate::providers::fault::Fault;
 use crate::providers::formats::{self, Place};
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{CustomProvider, Upstream};
+use crate::proxy::responses::Keeping;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{Door, Work};
 use crate::proxy::unified::translation::Translation;
@@ -34,8 +35,20 @@ pub struct Asked<'a> {
     pub is_compat: bool,
     pub body: &'a [u8],
     pub mode: Mode,
+    pub past: Past<'a>,
     /// Finds what the name of a model means.
     pub resolve: &'a dyn Fn(&str) -> Result<Named, Fault>,
+}
+
+/// What a request has to do with responses that are kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past<'a> {
+    /// By what its caller finds its own responses again.
+    pub owner: Option<&'a str>,
+    /// The response from which it goes on.
+    pub previous_id: Option<&'a str>,
+    /// How many of its items are its own, where the others are of what is kept.
+    pub own: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -103,13 +116,11 @@ pub fn plan(asked: &Asked<'_>, custom: &[CustomProvider]) -> Result<Plan, Refusa
             "{slug} has no models that converse; call it by its own name, as {slug}/…, instead."
         )));
     }
-    if spoken.contains(&door.format) {
+    // What is kept may be of another provider, and is put into this one's words.
+    if spoken.contains(&door.format) && asked.past.own.is_none() {
         let stream = door.work == Work::Stream;
         let place = formats::place(upstream, door.format, &name, stream)?;
         return untranslated(upstream, door.format, place, asked, body, head.model);
-    }
-    if door.work == Work::Count {
-        return Err(Refusal::uncounted(slug));
     }
     translated(upstream, spoken, asked, body, &name)
 }
@@ -154,12 +165,17 @@ fn translated(
 ) -> Result<Plan, Refusal> {
     let Asked { door, mode, .. } = *asked;
     let (from, slug) = (door.format, upstream.slug());
-    let json = Json::parse(body).ok_or_else(|| Refusal::bad_chat("The body is nested too deeply to be translated."))?;
-    let to = target(spoken, &json);
+    let mut json =
+        Json::parse(body).ok_or_else(|| Refusal::bad_chat("The body is nested too deeply to be translated."))?;
+    let counts = door.work == Work::Count;
+    if let Some(inner) = json.get("generateContentRequest").filter(|_| counts) {
+        json = inner.clone();
+    }
+    let to = if counts { spoken.first().copied().unwrap_or(Format::Chat) } else { target(spoken, &json) };
     let stream = door.work == Work::Stream || json.flag("stream") == Some(true);
     let place = formats::place(upstream, to, name, stream)?;
     let translated = translate::request(from, to, &json, name, stream, &place.model).map_err(|untranslatable| {
-        let translate::model::Untranslatable { field, why } = untranslatable;
+        let translate::model::Problem { field, why } = &*untranslatable;
         Refusal::bad_chat(format!(
             "{field}: {why} (the model's provider is {slug}, and the request is translated for it)"
         ))
@@ -171,17 +187,30 @@ fn translated(
         )));
     }
     dropped = dropped.chars().filter(|char| matches!(char, '!'..='~')).take(MAX_DROPPED).collect();
-    let text = translated.body.to_string();
+    let (rest, text) = match counts {
+        false => (place.rest, translated.body.to_string()),
+        true => {
+            let body = translate::count::body(to, &place.model, &translated.body, slug == "google-ai-studio");
+            let counted = formats::counted(slug, to, &place.rest).zip(body);
+            let (rest, body) = counted.ok_or_else(|| Refusal::uncounted(slug))?;
+            (rest, body.to_string())
+        }
+    };
     let text = match place.version {
         Some(version) => in_path(&text, version),
         None => text,
     };
-    let key_form = formats::key_form(upstream, to, &place.rest);
+    let key_form = formats::key_form(upstream, to, &rest);
     let user_id = json.at(&["metadata", "user_id"]).and_then(Json::as_str).map(str::to_owned);
     let session = session::of_user(&Said { user_id, ..Said::default() });
-    let translation = Translation::new(from, to, translated, json, place.model);
+    let keeps = from == Format::Responses && json.flag("store") != Some(false);
+    let Past { owner, previous_id, own } = asked.past;
+    let keeping = keeps.then(|| Keeping::new(owner, previous_id, json.get("input"), own));
+    json.set_some("previous_response_id", previous_id);
+    let mut translation = Translation::new(from, to, translated, json, place.model, keeping);
+    translation.counts = counts;
     let unified = Unified { session, ..unified(asked, key_form, Some(translation)) };
-    Ok(Plan { provider: slug.to_owned(), rest: place.rest, query: Some(place.query), body: text, unified, dropped })
+    Ok(Plan { provider: slug.to_owned(), rest, query: Some(place.query), body: text, unified, dropped })
 }
 
 /// The provider's format that a request is translated to. Responses have no sequences to stop at.

@@ -17,12 +17,25 @@ fn names(custom: &[CustomProvider]) -> impl Fn(&str) -> Result<Named, Fault> {
 }
 
 fn planned(door: &Door, body: &str, custom: &[CustomProvider], mode: Mode) -> Result<Plan, Refusal> {
-    plan(&Asked { door, is_compat: false, body: body.as_bytes(), mode, resolve: &names(custom) }, custom)
+    plan(
+        &Asked { door, is_compat: false, body: body.as_bytes(), mode, past: Past::default(), resolve: &names(custom) },
+        custom,
+    )
 }
 
 fn resolve(body: &[u8], custom: &[CustomProvider]) -> Result<Plan, Refusal> {
     let door = door::of_compat("chat/completions").unwrap();
-    plan(&Asked { door: &door, is_compat: true, body, mode: Mode::WhereNeeded, resolve: &names(custom) }, custom)
+    plan(
+        &Asked {
+            door: &door,
+            is_compat: true,
+            body,
+            mode: Mode::WhereNeeded,
+            past: Past::default(),
+            resolve: &names(custom),
+        },
+        custom,
+    )
 }
 
 fn resolved(model: &str) -> Result<Plan, Refusal> {
@@ -163,7 +176,7 @@ fn a_request_goes_translated_where_its_provider_speaks_another_format() {
         assert_eq!((provider.as_str(), rest.as_str(), query, to), wanted, "{path}");
     }
     assert_eq!(ask("v1/messages", messages("claude-sonnet-4-5")).0, "openai");
-    let body = messages("openai/gpt-5").to_string();
+    let body = messages("mistral/m").to_string();
     let counted = planned(&door::of_ai("v1/messages/count_tokens").unwrap(), &body, &[], Mode::WhereNeeded);
     assert_eq!(counted.unwrap_err().status, 404);
     let stops = json!({ "model": "openai/gpt-5", "max_tokens": 5, "messages": user, "stop_sequences": ["x"] });
@@ -202,9 +215,19 @@ fn compat_translates_where_it_is_told_to_or_has_to() {
     let ask = |model: &str, mode| {
         let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#);
         let door = door::of_compat("chat/completions").unwrap();
-        plan(&Asked { door: &door, is_compat: true, body: body.as_bytes(), mode, resolve: &names(&[]) }, &[])
-            .unwrap()
-            .rest
+        plan(
+            &Asked {
+                door: &door,
+                is_compat: true,
+                body: body.as_bytes(),
+                mode,
+                past: Past::default(),
+                resolve: &names(&[]),
+            },
+            &[],
+        )
+        .unwrap()
+        .rest
     };
     assert_eq!(ask("anthropic/m", Mode::WhereNeeded), "v1/chat/completions");
     assert_eq!(ask("anthropic/m", Mode::Always), "v1/messages");
@@ -222,4 +245,69 @@ proptest! {
         let read: serde_json::Value = serde_json::from_str(&found.body).unwrap();
         prop_assert_eq!(read, serde_json::json!({ "model": name.trim_end(), "messages": [], "z": "é" }));
     }
+}
+
+/// A request with one more step of a conversation that another provider began.
+#[test]
+fn what_goes_on_from_a_kept_response_is_put_into_the_providers_own_words() {
+    let body = r#"{"model":"openai/gpt-5","input":[{"role":"user","content":"a"},{"type":"reasoning","summary":[],"encrypted_content":"signed:x"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
+    let door = door::of_ai("v1/responses").unwrap();
+    let past = Past { owner: Some("t"), previous_id: Some("resp_1"), own: Some(1) };
+    let asked = Asked {
+        door: &door,
+        is_compat: false,
+        body: body.as_bytes(),
+        mode: Mode::WhereNeeded,
+        past,
+        resolve: &names(&[]),
+    };
+    let planned = plan(&asked, &[]).unwrap();
+    assert_eq!(planned.rest, "responses");
+    assert!(!planned.body.contains("previous_response_id") && planned.body.contains("\"c\""), "{}", planned.body);
+    let translation = planned.unified.translation.unwrap();
+    let keeping = translation.keeping().unwrap();
+    assert_eq!(keeping.input, r#"[{"role":"user","content":"c"}]"#);
+    assert_eq!((keeping.owner.as_deref(), keeping.previous_id.as_deref()), (Some("t"), Some("resp_1")));
+    // Nothing is kept that the caller does not want kept, nor of other formats.
+    let kept = |path: &str, body: &str| {
+        let planned = planned_at(path, body);
+        planned.unified.translation.unwrap().keeping().is_some()
+    };
+    assert!(kept("v1/responses", r#"{"model":"anthropic/claude","input":"a"}"#));
+    assert!(!kept("v1/responses", r#"{"model":"anthropic/claude","input":"a","store":false}"#));
+    assert!(!kept("v1/chat/completions", r#"{"model":"anthropic/claude","messages":[]}"#));
+}
+
+fn planned_at(path: &str, body: &str) -> Plan {
+    planned(&door::of_ai(path).unwrap(), body, &[], Mode::WhereNeeded).unwrap()
+}
+
+#[test]
+fn a_count_goes_to_a_provider_that_counts() {
+    let messages = |model: &str| format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#);
+    for (model, rest, within) in [
+        ("openai/gpt-5", "responses/input_tokens", r#""input":"#),
+        (
+            "google-ai-studio/gemini-2.5-pro",
+            "v1beta/models/gemini-2.5-pro:countTokens",
+            r#"{"generateContentRequest":{"#,
+        ),
+        (
+            "aws-bedrock/us-east-1/amazon.nova",
+            "bedrock-runtime/us-east-1/model/amazon.nova/count-tokens",
+            r#"{"input":{"converse":{"#,
+        ),
+        ("anthropic/claude", "v1/messages/count_tokens", r#""messages":"#),
+    ] {
+        let planned = planned_at("v1/messages/count_tokens", &messages(model));
+        assert!(planned.rest == rest && planned.body.contains(within), "{model}: {} {}", planned.rest, planned.body);
+        assert!(!planned.body.contains("max_") && !planned.body.contains("stream"), "{model}: {}", planned.body);
+    }
+    let door = door::of_ai("v1/messages/count_tokens").unwrap();
+    assert_eq!(planned(&door, &messages("groq/llama"), &[], Mode::WhereNeeded).unwrap_err().status, 404);
+    let gemini = planned_at(
+        "v1beta/models/anthropic/claude:countTokens",
+        r#"{"generateContentRequest":{"model":"models/x","contents":[{"role":"user","parts":[{"text":"hi"}]}]}}"#,
+    );
+    assert!(gemini.rest == "v1/messages/count_tokens" && gemini.body.contains("hi"), "{} {}", gemini.rest, gemini.body);
 }

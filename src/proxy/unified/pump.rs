@@ -2,11 +2,18 @@
 //! at once.
 
 use crate::platform::blocks::{self, block, reader_of};
+use crate::platform::pause;
+use crate::platform::promise::promise;
 use crate::proxy::unified::blocks::Blocks;
+use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
+use std::pin::pin;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
-use web_sys::{ReadableStream, WritableStream};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{ReadableStream, WritableStream, WritableStreamDefaultWriter};
+
+/// After so long without an event the client gets a sign of life, in milliseconds.
+const PING_MS: u64 = 10_000;
 
 /// How much is translated at once, in bytes.
 const BLOCK: u32 = 64 * 1024;
@@ -15,15 +22,33 @@ const BLOCK: u32 = 64 * 1024;
 /// when the client left or the stream broke.
 pub fn piped(stream: ReadableStream, blocks: Blocks) -> (JsValue, Option<JsFuture>) {
     let (readable, writable) = blocks::pipe(None);
-    let moved = future_to_promise(async move { moved(stream, writable, blocks).await.map(|()| JsValue::UNDEFINED) });
+    let moved = promise(Box::pin(async move { moved(stream, writable, blocks).await.map(|()| JsValue::UNDEFINED) }));
     (readable.into(), Some(moved.into()))
 }
 
 async fn moved(stream: ReadableStream, writable: WritableStream, mut blocks: Blocks) -> Result<(), JsValue> {
     let (reader, writer) = (reader_of(&stream)?, writable.get_writer()?);
     let mut text = String::new();
+    let (mut silence, mut is_silent) = (pin!(pause(PING_MS)), true);
     loop {
-        let (is_last, broken) = match block(&reader, 1, BLOCK).await {
+        let mut next = pin!(block(&reader, 1, BLOCK));
+        let next = loop {
+            match select(next.as_mut(), silence.as_mut()).await {
+                Either::Left((next, _)) => break next,
+                Either::Right(_) => {
+                    silence.set(pause(PING_MS));
+                    if std::mem::replace(&mut is_silent, true) {
+                        blocks.ping(&mut text);
+                        if let Err(error) = write(&writer, &mut text).await {
+                            let _ = JsFuture::from(reader.cancel()).await;
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+        };
+        is_silent = false;
+        let (is_last, broken) = match next {
             Ok(Some(piece)) => {
                 blocks.push(&piece.to_vec(), &mut text);
                 (false, None)
@@ -35,17 +60,22 @@ async fn moved(stream: ReadableStream, writable: WritableStream, mut blocks: Blo
             // The client learns in its own format that the stream broke.
             blocks.end(&mut text);
         }
-        if !text.is_empty()
-            && let Err(error) = JsFuture::from(writer.write_with_chunk(&Uint8Array::from(text.as_bytes()))).await
-        {
+        if let Err(error) = write(&writer, &mut text).await {
             // The client has left; the provider is told to stop.
             let _ = JsFuture::from(reader.cancel()).await;
             return Err(error);
         }
-        text.clear();
         if is_last {
             let closed = JsFuture::from(writer.close()).await;
             return broken.map_or(closed.map(drop), Err);
         }
     }
+}
+
+async fn write(writer: &WritableStreamDefaultWriter, text: &mut String) -> Result<(), JsValue> {
+    if !text.is_empty() {
+        JsFuture::from(writer.write_with_chunk(&Uint8Array::from(text.as_bytes()))).await?;
+        text.clear();
+    }
+    Ok(())
 }

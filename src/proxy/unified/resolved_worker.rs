@@ -13,11 +13,13 @@ use crate::providers::table::COMPAT;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::models::task::{self, Sent, Task};
 use crate::proxy::reach::Reach;
+use crate::proxy::responses::stored_worker;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{self, AI, Door};
 use crate::proxy::unified::headers;
-use crate::proxy::unified::plan::{self, Asked, Mode, Plan};
+use crate::proxy::unified::plan::{self, Asked, Mode, Past, Plan};
 use crate::proxy::upstream_request::{MAX_KEPT, Unsent};
+use crate::translate::Format;
 use crate::wire::unpack_worker;
 use futures_util::FutureExt;
 use js_sys::Uint8Array;
@@ -101,9 +103,21 @@ async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Cal
     let (bytes, allotment) = taken(asked, what, times, bound).await?;
     let reach = Reach::new(&asked.headers, caller.query, caller.snapshot, caller.presented, caller.runtime);
     let resolve = |model: &str| reach.resolve(model);
-    let planned = Asked { door, is_compat, body: &bytes, mode: mode(asked)?, resolve: &resolve };
+    let whose = (caller.snapshot, caller.presented);
+    let (mut gone_on, mut owner) = (None, None);
+    if door.format == Format::Responses {
+        gone_on = stored_worker::gone_on(&bytes, &asked.headers, whose, caller.runtime).boxed_local().await?;
+        owner = stored_worker::owner(caller.presented, &asked.headers);
+    }
+    let past = Past {
+        owner: owner.as_deref(),
+        previous_id: gone_on.as_ref().and_then(|gone_on| gone_on.previous_id.as_deref()),
+        own: gone_on.as_ref().map(|gone_on| gone_on.own),
+    };
+    let body = gone_on.as_ref().map_or(&*bytes, |gone_on| gone_on.body.as_bytes());
+    let planned = Asked { door, is_compat, body, mode: mode(asked)?, past, resolve: &resolve };
     let planned = plan::plan(&planned, &caller.snapshot.custom)?;
-    drop(bytes);
+    drop((bytes, gone_on));
     let Plan { provider, rest, query, body, unified, dropped } = planned;
     let (asked, unified) = rewritten(asked, caller, body.as_bytes(), unified)?;
     Ok(Resolved { asked, unified, dropped, provider, rest, query, _share: allotment })
@@ -182,6 +196,9 @@ impl Resolved {
         }
         let translated = self.unified.translation.is_some();
         exchange.call.translated_from = translated.then(|| self.unified.caller.name());
+        if let Some(keeping) = self.unified.translation.as_ref().and_then(|translation| translation.keeping()) {
+            stored_worker::decide(keeping, exchange);
+        }
         if !self.dropped.is_empty() {
             exchange.warn(&format!("dropped={}", self.dropped));
         }

@@ -1,5 +1,6 @@
 //! What a translated request leaves for its answer: which formats are meant, and what the answer is read with.
 
+use crate::proxy::responses::Keeping;
 use crate::proxy::unified::blocks::Blocks;
 use crate::translate::failure;
 use crate::translate::json::Json;
@@ -7,6 +8,7 @@ use crate::translate::model::Failure;
 use crate::translate::responses::write::response_id;
 use crate::translate::{self, Format, Return, Translated};
 use crate::wire::Framing;
+use std::rc::Rc;
 
 #[derive(Clone, Debug)]
 pub struct Translation {
@@ -17,6 +19,10 @@ pub struct Translation {
     asked: Json,
     /// The provider's name of the model.
     model: String,
+    /// Where the answer is to be asked for later.
+    keeping: Option<Keeping>,
+    /// Whether it is asked how many tokens the request has.
+    pub counts: bool,
     /// Whether the caller wants a stream.
     pub stream: bool,
 }
@@ -27,13 +33,22 @@ pub struct Given {
     pub text: String,
     pub is_stream: bool,
     pub status: Option<u16>,
+    /// What was left out of it; empty where nothing was.
+    pub dropped: String,
 }
 
 // === impl Translation ===
 
 impl Translation {
     /// The conversation itself is let go: it is on its way to the provider.
-    pub fn new(from: Format, to: Format, mut translated: Translated, mut asked: Json, model: String) -> Self {
+    pub fn new(
+        from: Format,
+        to: Format,
+        mut translated: Translated,
+        mut asked: Json,
+        model: String,
+        keeping: Option<Keeping>,
+    ) -> Self {
         translated.body = Json::Null;
         translated.request.system.clear();
         translated.request.turns.clear();
@@ -42,7 +57,7 @@ impl Translation {
             (asked, _) => *asked = Json::Null,
         }
         let stream = translated.request.stream;
-        Self { from, to, translated, asked, model, stream }
+        Self { from, to, translated, asked, model, keeping, counts: false, stream }
     }
 
     /// The format of the provider.
@@ -60,7 +75,16 @@ impl Translation {
 
     /// What reads one answer. `id` stands for the answer's where the provider gives it none.
     pub fn answer(&self, id: &str, created: u64) -> Return {
-        Return::new(self.from, self.to, &self.translated, &self.asked, id, &self.model, created)
+        let answer = Return::new(self.from, self.to, &self.translated, &self.asked, id, &self.model, created);
+        match self.keeping().filter(|keeping| keeping.is_on.get()) {
+            Some(keeping) => answer.keeping(Rc::clone(&keeping.written)),
+            None => answer,
+        }
+    }
+
+    /// What the answer is to be kept with, if it may be.
+    pub fn keeping(&self) -> Option<&Keeping> {
+        self.keeping.as_ref()
     }
 
     /// What reads a stream of that form. An error is no stream, whatever it says.
@@ -75,7 +99,7 @@ impl Translation {
             let (mut blocks, mut text) = (Blocks::new(self.answer(id, created), framing), String::new());
             blocks.push(body, &mut text);
             blocks.end(&mut text);
-            return Given { text, is_stream: true, status: None };
+            return Given { text, is_stream: true, status: None, dropped: String::new() };
         }
         let answer = self.answer(id, created);
         let Some(json) = std::str::from_utf8(body).ok().and_then(Json::parse) else {
@@ -85,15 +109,25 @@ impl Translation {
                 text: translate::error(self.from, &failure).to_string(),
                 is_stream: false,
                 status: Some(502),
+                dropped: String::new(),
             };
         };
+        if self.counts {
+            let counted = translate::count::answer(self.from, &json);
+            let status = counted.is_none().then_some(502);
+            let text = counted.unwrap_or_else(|| {
+                let message = "The provider's count of tokens has no number.".to_owned();
+                translate::error(self.from, &Failure { status: 502, kind: None, message })
+            });
+            return Given { text: text.to_string(), is_stream: false, status, dropped: String::new() };
+        }
         if self.stream {
             let mut text = String::new();
             answer.whole_as_stream(&json, &mut text);
-            return Given { text, is_stream: true, status: None };
+            return Given { text, is_stream: true, status: None, dropped: String::new() };
         }
-        let (written, status) = answer.answered(&json);
-        Given { text: written.to_string(), is_stream: false, status }
+        let (written, status, dropped) = answer.answered(&json);
+        Given { text: written.to_string(), is_stream: false, status, dropped }
     }
 
     /// An error of the provider in the caller's format.

@@ -37,6 +37,7 @@ impl Reader for ChatReader {
             let text = |name: &str| data.text(name).unwrap_or_default();
             self.state.start(text("id"), text("model"), out);
         }
+        self.state.drop_if(data.list("choices").iter().any(|own| own.count("index").unwrap_or(0) > 0), "choices", out);
         if let Some(choice) = choice {
             if let Some(delta) = choice.get("delta").or_else(|| choice.get("message")) {
                 self.delta(delta, out);
@@ -73,6 +74,10 @@ impl Reader for ChatReader {
 
 impl ChatReader {
     fn delta(&mut self, delta: &Json, out: &mut Vec<Event>) {
+        for name in ["annotations", "images"] {
+            self.state.drop_if(!delta.list(name).is_empty(), name, out);
+        }
+        self.state.drop_if(delta.get("audio").is_some(), "audio", out);
         for name in ["reasoning_content", "reasoning"] {
             if let Some(text) = delta.said(name) {
                 self.say(Kind::Thinking, text, out);

@@ -215,6 +215,7 @@ impl Writer for ChatWriter {
                     self.arguments("{}", false, out);
                 }
             }
+            Event::Dropped(_) => {}
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { reason, .. } => {
                 let choice = members! { "index": 0_u64, "delta": Json::object(), "finish_reason": word(*reason) };

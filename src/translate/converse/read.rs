@@ -35,6 +35,12 @@ impl ConverseReader {
         (self.in_call, self.has_arguments) = (true, false);
     }
 
+    /// A block of a kind that other formats do not have; its one member says which.
+    fn unknown(&mut self, block: Option<&Json>, out: &mut Vec<Event>) {
+        let kind = block.and_then(Json::members).and_then(|members| members.first());
+        self.state.drop(kind.map_or("", |(name, _)| name), out);
+    }
+
     fn arguments(&mut self, text: &str, out: &mut Vec<Event>) {
         self.has_arguments |= !text.is_empty();
         self.state.arguments(text, out);
@@ -50,8 +56,9 @@ impl Reader for ConverseReader {
             "contentBlockStart" => {
                 self.start(out);
                 self.close(out);
-                if let Some(call) = data.at(&["start", "toolUse"]) {
-                    self.open_call(call, out);
+                match data.at(&["start", "toolUse"]) {
+                    Some(call) => self.open_call(call, out),
+                    None => self.unknown(data.get("start"), out),
                 }
             }
             "contentBlockDelta" => {
@@ -67,6 +74,8 @@ impl Reader for ConverseReader {
                     if let Some(data) = reasoning.said("redactedContent") {
                         self.state.redacted(data, out);
                     }
+                } else {
+                    self.unknown(Some(delta), out);
                 }
             }
             "contentBlockStop" => self.close(out),
@@ -116,6 +125,13 @@ impl Reader for ConverseReader {
                 self.state.signature(reasoning.text("signature").unwrap_or_default(), out);
             } else if let Some(data) = block.at(&["reasoningContent", "redactedContent"]).and_then(Json::as_str) {
                 self.state.redacted(data, out);
+            } else if let Some(cited) = block.get("citationsContent") {
+                for part in cited.list("content") {
+                    self.state.more(Kind::Text, part.text("text").unwrap_or_default(), out);
+                }
+                self.state.drop("citations", out);
+            } else {
+                self.unknown(Some(block), out);
             }
             self.close(out);
         }

@@ -26,11 +26,20 @@ impl Reader for GeminiReader {
         if data.at(&["promptFeedback", "blockReason"]).is_some() {
             self.state.finish = Some((Finish::Refused, None));
         }
+        self.state.drop_if(
+            data.list("candidates").iter().any(|own| own.count("index").unwrap_or(0) > 0),
+            "candidates",
+            out,
+        );
         let Some(candidate) = data.list("candidates").iter().find(|own| own.count("index").unwrap_or(0) == 0) else {
             return;
         };
         for part in candidate.get("content").map(|content| content.list("parts")).unwrap_or_default() {
             self.part(part, out);
+        }
+        for name in ["groundingMetadata", "citationMetadata", "urlContextMetadata"] {
+            let is_there = candidate.get(name).and_then(Json::members).is_some_and(|all| !all.is_empty());
+            self.state.drop_if(is_there, name, out);
         }
         if let Some(reason) = candidate.said("finishReason") {
             self.state.finish = Some((finish(reason), None));
@@ -74,6 +83,9 @@ impl GeminiReader {
             };
             let args = call.get("args").map_or_else(|| "{}".to_owned(), Json::to_string);
             return self.state.call(opened, &args, out);
+        }
+        for name in ["inlineData", "fileData", "executableCode", "codeExecutionResult"] {
+            self.state.drop_if(part.get(name).is_some(), name, out);
         }
         let text = part.text("text").unwrap_or_default();
         if part.flag("thought") == Some(true) {

@@ -49,6 +49,7 @@ impl Reader for MessagesReader {
                         self.has_arguments |= !text("partial_json").is_empty();
                         self.state.arguments(text("partial_json"), out);
                     }
+                    "citations_delta" => self.state.drop("citations", out),
                     _ => {}
                 }
             }
@@ -97,7 +98,10 @@ impl MessagesReader {
         self.close(out);
         let text = |name: &str| block.text(name).unwrap_or_default();
         match block.kind() {
-            "text" => self.state.more(Kind::Text, text("text"), out),
+            "text" => {
+                self.state.drop_if(!block.list("citations").is_empty(), "citations", out);
+                self.state.more(Kind::Text, text("text"), out);
+            }
             "thinking" => {
                 self.state.open_thought(out);
                 self.state.more(Kind::Thinking, text("thinking"), out);
@@ -122,7 +126,8 @@ impl MessagesReader {
                     self.state.arguments(&input.to_string(), out);
                 }
             }
-            _ => {}
+            // What a tool says that Anthropic runs itself, and whatever is new.
+            other => self.state.drop(other, out),
         }
     }
 

@@ -136,6 +136,7 @@ impl Writer for MessagesWriter {
                 let index = self.blocks.saturating_sub(1);
                 named("content_block_stop", &members! { "type": "content_block_stop", "index": index }, out);
             }
+            Event::Dropped(_) => {}
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { reason, stop_sequence } => {
                 let delta = members! { "stop_reason": word(*reason), "stop_sequence": stop_sequence.as_deref() };

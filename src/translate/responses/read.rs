@@ -128,6 +128,8 @@ impl ResponsesReader {
     fn done(&mut self, index: u64, item: &Json, out: &mut Vec<Event>) {
         let had_pieces = self.has_pieces(index);
         let was_opened = self.item == Some((index, false));
+        let has_annotations = item.list("content").iter().any(|part| !part.list("annotations").is_empty());
+        self.state.drop_if(has_annotations, "annotations", out);
         match item.kind() {
             "message" if !had_pieces => {
                 for part in item.list("content") {
@@ -158,7 +160,9 @@ impl ResponsesReader {
                     self.state.signature(&format!("{OPENAI}{sealed}"), out);
                 }
             }
-            _ => {}
+            "message" | "function_call" | "custom_tool_call" => {}
+            // What a tool says that OpenAI runs itself, and whatever is new.
+            other => self.state.drop(other, out),
         }
         self.state.close(out);
         self.item = None;

@@ -6,6 +6,8 @@ use crate::translate::json::Json;
 use crate::translate::model::{Content, Event, Finish, Usage};
 use crate::translate::names::with_signature;
 use crate::translate::signatures::{OPENAI, REDACTED, SIGNED};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 fn write_usage(usage: &Usage) -> Json {
     let details = members! { "cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write() };
@@ -20,12 +22,19 @@ fn write_usage(usage: &Usage) -> Json {
 
 /// What a response repeats of its request: clients read it there.
 #[derive(Clone, Debug, Default)]
-pub struct Echo(pub Vec<(String, Json)>);
+pub struct Echo {
+    members: Vec<(String, Json)>,
+    /// Where the response goes that is to be kept; nothing for one that is not.
+    pub kept: Option<Written>,
+}
+
+/// A response as its client gets it, once it is whole: its id and its text.
+pub type Written = Rc<RefCell<Option<(String, String)>>>;
 
 /// The members of a request that its response repeats, with what they are where the request has none.
 pub fn echo(request: &Json) -> Echo {
     let given = |name: &str, usual: Json| (name.to_owned(), request.get(name).cloned().unwrap_or(usual));
-    Echo(vec![
+    let members = vec![
         given("instructions", Json::Null),
         given("max_output_tokens", Json::Null),
         given("metadata", Json::object()),
@@ -38,7 +47,8 @@ pub fn echo(request: &Json) -> Echo {
         given("tools", Json::Array(Vec::new())),
         given("top_p", Json::from(1.0)),
         given("truncation", Json::from("disabled")),
-    ])
+    ];
+    Echo { members, kept: None }
 }
 
 /// Ids of responses begin like this; what a provider calls an answer follows.
@@ -124,9 +134,9 @@ fn response(answer: &Answer, echo: &Echo, created: u64, status: &str, details: J
         "incomplete_details": details,
         "model": &answer.model,
         "output": items,
-        "store": false,
+        "store": echo.kept.is_some(),
     };
-    for (name, value) in &echo.0 {
+    for (name, value) in &echo.members {
         response.set(name, value.clone());
     }
     response.set("usage", if status == "in_progress" { Json::Null } else { write_usage(&answer.usage) });
@@ -138,7 +148,11 @@ pub fn write(answer: &Answer, echo: &Echo, created: u64) -> Json {
     let (status, details) = ended(answer.finish);
     let items = answer.blocks.iter().enumerate();
     let items = items.filter_map(|(n, block)| item(&block.content, &answer.id, n, "completed")).collect();
-    response(answer, echo, created, status, details, items)
+    let whole = response(answer, echo, created, status, details, items);
+    if let Some(kept) = &echo.kept {
+        kept.replace(Some((response_id(&answer.id), whole.to_string())));
+    }
+    whole
 }
 
 /// A streamed answer.
@@ -278,7 +292,7 @@ impl Writer for ResponsesWriter {
             Event::Open(_) => self.opened(out),
             Event::More(text) => self.delta(text, out),
             Event::Close => self.closed(out),
-            Event::Signature(_) | Event::Usage(_) | Event::Finish { .. } => {}
+            Event::Signature(_) | Event::Usage(_) | Event::Finish { .. } | Event::Dropped(_) => {}
             // Clients want a response before it fails.
             Event::Error(failure) if self.sequence == 0 => {
                 let code = failure.kind.as_deref().unwrap_or("server_error");

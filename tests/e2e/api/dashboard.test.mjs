@@ -150,6 +150,23 @@ function parsed(text) {
   return lines.filter((line) => line.length > 1);
 }
 
+test("/openapi.json lies with the page's files: it is there without the dashboard, and where the binding is missing the answer names it", async () => {
+  const off = await Gateway.start({ bindings: { DASHBOARD: "off" } });
+  const given = await fetch(`${off.url}/openapi.json`);
+  const text = await given.text();
+  assert.deepEqual([given.status, given.headers.get("content-type")], [200, "application/json"]);
+  assert.equal(given.headers.get("x-content-type-options"), (await fetch(`${off.url}/health`)).headers.get("x-content-type-options"));
+  assert.ok(JSON.parse(text).paths["/openapi.json"]);
+  await off.stop();
+  const bare = await Gateway.start({ worker: { serviceBindings: {} } });
+  const missing = await fetch(`${bare.url}/openapi.json`);
+  const { errors } = await missing.json();
+  assert.equal(missing.status, 503);
+  assert.match(errors[0].message, /^The description of the API is not there: the Worker has no binding ASSETS; see wrangler.toml/);
+  assert.equal((await fetch(`${bare.url}/health`)).status, 200);
+  await bare.stop();
+});
+
 test("D1: body routes, exports and conversations of pages and pictures are never pages themselves", async () => {
   for (const type of ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml"]) {
     gw.upstream.next({ headers: { "content-type": type }, body: "<html xmlns='http://www.w3.org/1999/xhtml'><script>fetch('/dashboard/me')</script></html>" });

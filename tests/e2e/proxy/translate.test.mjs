@@ -255,3 +255,46 @@ test("the id of a response that another API answered finds its log", async () =>
   assert.deepEqual([id, output[0].content[0].text], ["resp_msg_01", "Ramen."]);
   assert.equal((await gw.logOf(answer)).response_id, id);
 });
+
+test("what is left out of an answer is said, in a header or in the stream", async () => {
+  const content = [{ type: "server_tool_use", id: "srv", name: "web_search", input: {} }, { type: "text", text: "Ramen.", citations: [{ type: "web_search_result_location", url: "https://a.example" }] }];
+  gw.upstream.next(json({ ...MESSAGE, content }));
+  const whole = await gw.call("ai/v1/chat/completions", { json: CHAT, headers: sk });
+  assert.deepEqual([(await whole.json()).choices[0].message.content, whole.headers.get("cf-aig-warning")], ["Ramen.", "left out of the answer: server_tool_use,citations"]);
+  const cited = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{}}}\n\n';
+  const all = events.messages(0, {});
+  gw.upstream.next({ events: [...all.slice(0, 3), cited, ...all.slice(3)] });
+  const stream = await gw.call("ai/v1/chat/completions", { json: { ...CHAT, stream: true }, headers: sk });
+  assert.match(await stream.text(), /\n\n: cf-aig-warning left out of the answer: citations\n\ndata: [^]*\[DONE\]/);
+  assert.equal((await gw.logOf(stream)).success, true);
+});
+
+test("an event that is no JSON does not become a part that is missing", async () => {
+  const all = events.messages(0, {});
+  gw.upstream.next({ events: [...all.slice(0, 3), "data: <html>\n\n", ...all.slice(3)] });
+  const answer = await gw.call("ai/v1/chat/completions", { json: { ...CHAT, stream: true }, headers: sk });
+  const text = await answer.text();
+  assert.ok(text.includes("is no JSON") && !text.includes("[DONE]"), text);
+});
+
+test("a client that waits gets signs of life", { timeout: 60_000 }, async () => {
+  const chunk = (choice) => `data: ${JSON.stringify({ id: "c", model: "llama", choices: [{ index: 0, ...choice }] })}\n\n`;
+  gw.upstream.next({ events: [chunk({ delta: { content: "Ra" } }), chunk({ delta: { content: "men." }, finish_reason: "stop" })], pause: 21_000 });
+  const answer = await gw.call("ai/v1/messages", { json: { ...MESSAGES, stream: true }, headers: sk });
+  assert.match(await answer.text(), /"Ra"[^]*event: ping\ndata: {"type": "ping"}\n\n[^]*"men\."[^]*message_stop/);
+});
+
+test("tokens are counted by a provider of another format that counts", async () => {
+  for (const [path, model, url, counted, wanted] of [
+    ["ai/v1/messages/count_tokens", "openai/gpt-5", "/v1/responses/input_tokens", { object: "response.input_tokens", input_tokens: 11 }, { input_tokens: 11 }],
+    ["ai/v1/messages/count_tokens", "google-ai-studio/gemini-2.5-pro", "/v1beta/models/gemini-2.5-pro:countTokens", { totalTokens: 12 }, { input_tokens: 12 }],
+    ["ai/v1beta/models/anthropic/claude-sonnet-4-5:countTokens", undefined, "/v1/messages/count_tokens", { input_tokens: 13 }, { totalTokens: 13 }],
+  ]) {
+    gw.upstream.next(json(counted));
+    const body = model ? { ...MESSAGES, model } : { contents: [{ role: "user", parts: [{ text: "Lunch?" }] }] };
+    const answer = await gw.call(path, { json: body, headers: sk });
+    assert.deepEqual([answer.status, await answer.json(), gw.upstream.last.url], [200, wanted, url]);
+    const log = await gw.logOf(answer);
+    assert.deepEqual([log.success, log.cost ?? 0, log.translated_from !== null], [true, 0, true]);
+  }
+});
