@@ -1,6 +1,7 @@
 // The pages about what requests may do and where they go.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { TOKEN, until } from "../e2e/harness.mjs";
 import { Dashboard } from "./browser.mjs";
 import { layoutFaults } from "./layout.mjs";
 
@@ -8,7 +9,7 @@ let dashboard;
 let gateway;
 
 before(async () => {
-  dashboard = await Dashboard.start({ bindings: { PROVIDER_KEYS: JSON.stringify({ openai: "sk-operator", anthropic: "sk-operator" }) } });
+  dashboard = await Dashboard.start({ bindings: { PROVIDER_KEYS: JSON.stringify({ openai: "sk-operator", anthropic: "sk-operator" }), ALLOW_INTERNAL_UPSTREAMS: "true" } });
   gateway = dashboard.gateway;
 });
 after(() => dashboard.stop());
@@ -85,5 +86,35 @@ test("guardrails are set for prompts and answers, and what the table has no plac
   await page.reload();
   await page.getByLabel("S1 in prompts").waitFor();
   assert.equal(await page.getByLabel("S1 in prompts").inputValue(), "FLAG");
+  await page.context().close();
+});
+
+test("a webhook is made and told of a budget, and the page says what, when and whom", async () => {
+  await gateway.create("alerted", { spend_limits: { rules: [{ id: "budget", limit: 1, limitType: "cost", window: 86_400 }] } });
+  const page = await dashboard.open({ path: "alerted/alerts" });
+  await page.getByText("Nobody is told yet").waitFor();
+  await page.getByRole("button", { name: "New webhook" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("URL").fill("ftp://example.com");
+  await dialog.getByRole("button", { name: "Store" }).click();
+  await dialog.locator(".field-error").waitFor();
+  await dialog.getByLabel("URL").fill(`${gateway.upstream.origin}/openai/hook`);
+  await dialog.getByRole("button", { name: "Store" }).click();
+  await page.getByText("This is shown once").waitFor();
+  const secret = await page.getByLabel("secret", { exact: true }).textContent();
+  assert.match(secret, /^whsec_/);
+  await page.getByRole("button", { name: "Close" }).click();
+  const [webhook] = (await (await gateway.api("/alerts/webhooks")).json()).result;
+  assert.deepEqual([webhook.gateway, webhook.events, webhook.thresholds], ["alerted", null, [0.8, 1]]);
+  const sent = await gateway.call("openai/chat/completions", { gateway: "alerted", headers: { "cf-aig-authorization": `Bearer ${TOKEN}`, "cf-aig-custom-cost": JSON.stringify({ total_cost: 0.85 }) }, json: { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] } });
+  assert.equal(sent.status, 200, await sent.text());
+  await until(async () => (await (await gateway.api("/alerts")).json()).result.some(({ deliveries }) => deliveries.length > 0), "the alert");
+  await page.getByRole("button", { name: "Refresh (r)" }).click();
+  const row = page.getByRole("row", { name: /80 % of the limit 'budget'/ });
+  await row.waitFor();
+  assert.match(await row.textContent(), /alerted.*spend/);
+  await until(async () => (await page.getByRole("button", { name: "Refresh (r)" }).click(), /delivered/.test((await row.textContent()) ?? "")), "the delivery");
+  assert.ok(!(await page.content()).includes(secret));
+  await looksRight(page, "alerts");
   await page.context().close();
 });

@@ -24,6 +24,7 @@ const NAMES: [Page, string][] = [
   ["datasets", "Datasets"],
   ["review", "Review"],
   ["limits", "Limits"],
+  ["alerts", "Alerts"],
   ["policies", "Policies"],
   ["guards", "Guardrails & DLP"],
   ["keys", "Keys & providers"],
