@@ -73,6 +73,46 @@ test("a policy is made and changed, the tester says what it would do, and reques
   await page.context().close();
 });
 
+const CARD = "4111 1111 1111 1111";
+
+test("a card number is taken out by a policy of the form, and the page says by which rule; it stands nowhere", async () => {
+  await gateway.create("checked");
+  const page = await dashboard.open({ path: "checked/guards" });
+  await page.getByText("Nothing was found yet").waitFor();
+  const panel = page.locator(".panel", { has: page.getByRole("heading", { name: "Data loss prevention" }) });
+  await panel.getByRole("button", { name: "Policy" }).click();
+  await panel.getByLabel("Name").fill("cards");
+  await panel.getByLabel("What is done").selectOption("REDACT");
+  await panel.getByLabel("Profiles of your own").fill('[{"id": "UPPER", "words": ["x"]}]');
+  await panel.getByRole("button", { name: "Store" }).click();
+  await panel.locator(".field-error").waitFor();
+  assert.match(await panel.locator(".field-error").textContent(), /custom_profiles.*lower-case/);
+  await panel.getByLabel("Profiles of your own").fill("");
+  await panel.getByRole("button", { name: "Store" }).click();
+  await page.getByText("Settings stored").waitFor();
+  const { dlp } = await gateway.result("/gateways/checked");
+  assert.deepEqual(dlp.policies, [{ id: "cards", action: "REDACT", check: ["REQUEST", "RESPONSE"], profiles: ["financial"] }]);
+
+  gateway.upstream.next(said("Thank you"));
+  const sent = await gateway.call("openai/chat/completions", { gateway: "checked", json: { model: "gpt-4o", messages: [{ role: "user", content: `My card is ${CARD}, thank you` }] } });
+  assert.equal(sent.status, 200, await sent.clone().text());
+  await sent.text();
+  assert.ok(!gateway.upstream.last.body.toString().includes(CARD));
+  const log = await gateway.logOf(sent, "checked");
+  assert.equal(log.dlp_action, "REDACT");
+  await page.getByRole("button", { name: "Refresh (r)" }).click();
+  const row = page.getByRole("row", { name: /credit_card/ });
+  await row.first().waitFor();
+  assert.match(await row.first().textContent(), /request.*redact.*1/);
+  await looksRight(page, "guardrails and DLP");
+  await page.goto(dashboard.url(`checked/logs?log=${log.id}&tab=checks`));
+  await page.locator(".drawer .history li", { hasText: "credit_card" }).waitFor();
+  await page.locator(".drawer").getByRole("tab", { name: "Request" }).click();
+  await page.locator(".drawer .tree").waitFor();
+  for (const part of [await page.content(), await page.locator("body").innerText()]) assert.ok(!part.includes(CARD), "the card stands on the page");
+  await page.context().close();
+});
+
 test("guardrails are set for prompts and answers, and what the table has no place for stays", async () => {
   await gateway.create("guarded");
   const page = await dashboard.open({ path: "guarded/guards" });
@@ -86,6 +126,24 @@ test("guardrails are set for prompts and answers, and what the table has no plac
   await page.reload();
   await page.getByLabel("S1 in prompts").waitFor();
   assert.equal(await page.getByLabel("S1 in prompts").inputValue(), "FLAG");
+  await page.getByLabel("Engine and other checks").fill('{"engine": {"provider": "openai", "model": "llama-guard-3-8b"}}');
+  await page.getByLabel("P1 in prompts").selectOption("");
+  await page.getByLabel("S10 in answers").selectOption("");
+  await page.getByRole("button", { name: "Store" }).click();
+  await page.getByText("Settings stored").waitFor();
+  gateway.upstream.next(said("unsafe\nS1"));
+  gateway.upstream.next(said("Hello"));
+  const sent = await gateway.call("openai/chat/completions", { gateway: "guarded", json: { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] } });
+  assert.equal(sent.status, 200, await sent.clone().text());
+  await sent.text();
+  const log = await gateway.logOf(sent, "guarded");
+  assert.deepEqual([log.guardrails.prompt.action, log.guardrails.prompt.categories], ["FLAG", ["S1"]]);
+  await page.getByRole("button", { name: "Refresh (r)" }).click();
+  const row = page.getByRole("row", { name: /S1 Violent crimes Guardrail/ });
+  await row.first().waitFor();
+  assert.match(await row.first().textContent(), /prompt.*flag.*1/);
+  await page.goto(dashboard.url(`guarded/logs?log=${log.id}&tab=checks`));
+  await page.locator(".drawer .tag", { hasText: "S1 Violent crimes · prompt · flag" }).waitFor();
   await page.context().close();
 });
 
