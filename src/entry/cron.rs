@@ -18,6 +18,7 @@ use crate::logs::removal;
 use crate::logs::reprice;
 use crate::logs::retention;
 use crate::logs::rollup::merge;
+use crate::logs::route_figures;
 use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
@@ -63,6 +64,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     shards_worker::tell(runtime).await;
     let all = [Task::AttachFeedback, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(runtime, &all, &Whose::All).await;
+    console::failed("routes_not_learned", route_figures::renew(&runtime.databases().unhurried(), now()).await);
     pieces(runtime).await;
     objects(runtime).await;
     unread(runtime).await;

@@ -48,6 +48,7 @@ pub async fn run(data: JsValue, options: JsValue) -> Result<JsValue, JsValue> {
             gateway: &read.gateway,
             provider: "",
             id: "",
+            version: "",
             rest: "",
         };
         let mut headers = read.headers;

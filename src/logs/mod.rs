@@ -24,6 +24,7 @@ pub mod removal;
 pub mod reprice;
 pub mod retention;
 pub mod rollup;
+pub mod route_figures;
 pub mod row;
 pub mod rows;
 pub mod selection;
