@@ -15,6 +15,12 @@ before(async () => {
 after(() => dashboard.stop());
 
 const said = (content) => ({ headers: { "content-type": "application/json" }, body: JSON.stringify({ id: "chatcmpl-1", object: "chat.completion", model: "gpt-4o", choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }], usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 } }) });
+const post = async (path, json) => {
+  const answer = await gateway.api(path, { method: "POST", body: JSON.stringify(json) });
+  assert.ok(answer.ok, `${path}: ${answer.status} ${await answer.clone().text()}`);
+  return (await answer.json()).result;
+};
+
 /** How a page looks in both themes and at four widths, as far as that can be measured. */
 async function looksRight(page, what) {
   for (const colorScheme of ["light", "dark"]) {
@@ -28,6 +34,86 @@ async function looksRight(page, what) {
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
   await page.setViewportSize({ width: 1440, height: 900 });
 }
+
+const model = (id, provider, name, more = {}) => ({ id, type: "model", properties: { provider, model: name, retries: 0, timeout: 0 }, outputs: { success: { elementId: "end" }, ...more } });
+
+test("a route is made, drawn and changed; each way says how often it was taken, and a log which it took", async () => {
+  await gateway.create("routed");
+  const page = await dashboard.open({ path: "routed/routes" });
+  await page.getByText("No routes yet").waitFor();
+  await page.getByRole("button", { name: "New route" }).click();
+  await page.getByLabel("Name").fill("support");
+  await page.getByRole("button", { name: "Store" }).click();
+  await page.getByRole("heading", { name: "dynamic/support" }).waitFor();
+  await page.locator(".element", { hasText: "openai/gpt-4o-mini" }).waitFor();
+
+  await page.getByRole("button", { name: "Change", exact: true }).click();
+  await page.getByLabel("Add an element").selectOption("conditional");
+  const conditional = page.locator("fieldset", { has: page.getByLabel("Condition") });
+  await conditional.getByLabel("Id", { exact: true }).fill("plan");
+  await conditional.getByLabel("Id", { exact: true }).press("Tab");
+  await conditional.getByLabel("Condition").fill('{"metadata.plan": {"$nonsense": 1}}');
+  await conditional.getByLabel("true").selectOption("model-1");
+  await conditional.getByLabel("false").selectOption("model-1");
+  await page.locator("fieldset", { hasText: "start" }).first().getByLabel("next").selectOption("plan");
+  await page.getByRole("button", { name: "Store and use" }).click();
+  // The server's words stand with the element that they are about, and nothing typed is lost.
+  await conditional.locator(".field-error").waitFor();
+  assert.match(await conditional.locator(".field-error").textContent(), /nonsense/);
+  await conditional.getByLabel("Condition").fill('{"metadata.plan": {"$eq": "free"}}');
+  await page.getByRole("button", { name: "Store and use" }).click();
+  await page.getByText("This version is in use").waitFor();
+  const [route] = (await (await gateway.api("/gateways/routed/routes")).json()).data.routes;
+  assert.deepEqual(route.elements.find(({ id }) => id === "plan").properties, { condition: { "metadata.plan": { $eq: "free" } } });
+
+  for (const plan of ["free", "free", "paid"]) {
+    gateway.upstream.next(said("Hello"));
+    const sent = await gateway.call("compat/chat/completions", { gateway: "routed", headers: { "cf-aig-metadata": JSON.stringify({ plan }) }, json: { model: "dynamic/support", messages: [{ role: "user", content: "Hello" }] } });
+    assert.equal(sent.status, 200, await sent.clone().text());
+    await sent.text();
+    await gateway.logOf(sent, "routed");
+  }
+  await page.reload();
+  await until(async () => /2 · 67%/.test((await page.locator(".way", { hasText: "true" }).textContent()) ?? ""), "the figures of a way");
+  assert.match(await page.locator(".way", { hasText: "false" }).textContent(), /1 · 33%/);
+  await page.getByLabel("Metadata").fill('{"plan": "free"}');
+  await page.getByRole("button", { name: "Show the way" }).click();
+  await page.locator(".way.taken", { hasText: "true" }).waitFor();
+  assert.equal(await page.locator(".way.taken", { hasText: "false" }).count(), 0);
+  await looksRight(page, "a route");
+
+  // An older version again.
+  await page.getByRole("button", { name: "Use", exact: true }).first().click();
+  await until(async () => (await gateway.result(`/gateways/routed/routes/${route.id}`)).elements.length === 3, "the first version in use");
+  await page.goto(dashboard.url("routed/logs"));
+  await page.locator(".log-table td.c-time").first().click();
+  await page.locator(".drawer").getByRole("tab", { name: "Checks & route" }).click();
+  await page.locator(".route-way li", { hasText: "plan" }).waitFor();
+  assert.match(await page.locator(".route-way").textContent(), /plan\s*false/);
+  await page.context().close();
+});
+
+test("names and ids of a route that others made up break nothing", async () => {
+  await gateway.create("nasty");
+  const long = `<b onclick=alert(1)>${"w".repeat(100)}`;
+  const elements = [
+    { id: "s", type: "start", outputs: { next: { elementId: long } } },
+    { id: long, type: "conditional", properties: { condition: { [`metadata.${"k".repeat(80)}`]: { $eq: "w".repeat(300) } } }, outputs: { true: { elementId: "m" }, false: { elementId: "n" } } },
+    model("m", "openai", `m${"w".repeat(120)}`, { fallback: { elementId: "n" } }),
+    model("n", "openai", "gpt-4o"),
+    { id: "end", type: "end", outputs: {} },
+  ];
+  const { id } = await post("/gateways/nasty/routes", { name: `<script>${"w".repeat(80)}`, elements });
+  const page = await dashboard.open({ path: "nasty/routes" });
+  await page.locator(".plain-table a").first().waitFor();
+  await looksRight(page, "the list of routes");
+  await page.goto(dashboard.url(`nasty/routes/${id}`));
+  await page.locator(".element").first().waitFor();
+  await page.getByRole("button", { name: "Change", exact: true }).click();
+  await looksRight(page, "a route with long names");
+  assert.equal(await page.locator("main b[onclick], main script").count(), 0);
+  await page.context().close();
+});
 
 test("a policy is made and changed, the tester says what it would do, and requests are refused by it", async () => {
   await gateway.create("policed");

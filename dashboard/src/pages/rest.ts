@@ -7,6 +7,7 @@ export { ReviewPage as review } from "./review.tsx";
 export { GuardsPage as guards } from "./guards.tsx";
 export { PoliciesPage as policies } from "./policies.tsx";
 export { AlertsPage as alerts } from "./alerts.tsx";
+export { RoutesPage as routes } from "./routes.tsx";
 export { LimitsPage as limits } from "./limits.tsx";
 export { KeysPage as keys } from "./keys.tsx";
 export { SettingsPage as settings } from "./settings.tsx";

@@ -25,6 +25,7 @@ const NAMES: [Page, string][] = [
   ["review", "Review"],
   ["limits", "Limits"],
   ["alerts", "Alerts"],
+  ["routes", "Routes"],
   ["policies", "Policies"],
   ["guards", "Guardrails & DLP"],
   ["keys", "Keys & providers"],
