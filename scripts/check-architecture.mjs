@@ -31,12 +31,12 @@ export const ROOMS = {
   gateways: [
     [
       "base", "db", "http", "platform", "dlp", "policies", "providers", "catalogue", "cache", "guardrails", "auth", "credentials", "pricing",
-      "limit",
+      "limit", "routes",
     ],
     "a gateway is what a request runs under, before there is a log",
   ],
   logs: [
-    ["base", "db", "http", "platform", "wire", "providers", "catalogue", "cache", "conversation", "pricing", "limit", "gateways", "dlp"],
+    ["base", "db", "http", "platform", "wire", "providers", "catalogue", "cache", "conversation", "pricing", "limit", "gateways", "dlp", "routes"],
     "logs are written and read the same with feedback and evaluations and without",
   ],
   config: [

@@ -14,7 +14,7 @@ import { build, ensurePackages, nodeProgram, wranglerEnv } from "./setup.mjs";
 import { signInLink } from "../server/sign-in.mjs";
 import { main, root, say } from "./toolchain.mjs";
 
-const PAGES = ["overview?since=7d", "logs", "sessions", "evaluations", "datasets", "review", "limits", "policies", "guards", "keys", "settings", "audit", "playground", "start"];
+const PAGES = ["overview?since=7d", "logs", "sessions", "evaluations", "datasets", "review", "limits", "routes", "alerts", "policies", "guards", "keys", "settings", "audit", "playground", "start"];
 const WIDTHS = [2560, 1280, 360];
 
 async function settled(page) {

@@ -10,8 +10,8 @@ pub use crate::api::request::Request;
 use crate::api::shell::{Shell, guard};
 use crate::api::{
     Place, alerts, analytics, audit, billing, cache, catalogue, conversation, costs, datasets, evaluation_types,
-    evaluations, facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, sessions, storage,
-    tokens, views,
+    evaluations, facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, route_control,
+    sessions, storage, tokens, views,
 };
 use crate::auth::caller::Caller;
 use crate::db::databases::Databases;
@@ -299,6 +299,18 @@ async fn dispatched(
             alerts::create(store, account, body, (new_id, entropy), (&guard, &shell.vault()), actor).await
         }
         Endpoint::DeleteAlertWebhook => alerts::delete(store, account, id, actor).await,
+        // Dynamic routes.
+        Endpoint::ListRoutes
+        | Endpoint::CreateRoute
+        | Endpoint::GetRoute
+        | Endpoint::UpdateRoute
+        | Endpoint::DeleteRoute
+        | Endpoint::ListRouteVersions
+        | Endpoint::CreateRouteVersion
+        | Endpoint::GetRouteVersion
+        | Endpoint::ListRouteDeployments
+        | Endpoint::SimulateRoute
+        | Endpoint::DeployRoute => route_control::handle(store, &subject.place().await?, request).await,
         // Who may do what, and who did.
         Endpoint::ListTokens => tokens::list(store, account, query).await.into(),
         Endpoint::CreateToken => {

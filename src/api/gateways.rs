@@ -235,6 +235,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
     };
     let deleted = Handled::always([Effect::SyncShards, forget(account, id)], async {
         let key = || [gateway.key.into()];
+        let of_route = "route IN (SELECT id FROM routes WHERE gateway = ?1)";
         let deleted = "INSERT OR IGNORE INTO deleted_gateways (key, deleted_at, shard) VALUES (?1, ?2, ?3)";
         store
             .batch(vec![
@@ -245,6 +246,9 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
                 Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM policies WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM alert_webhooks WHERE gateway = ?1", key()),
+                Statement::new(format!("DELETE FROM route_versions WHERE {of_route}"), key()),
+                Statement::new(format!("DELETE FROM route_deployments WHERE {of_route}"), key()),
+                Statement::new("DELETE FROM routes WHERE gateway = ?1", key()),
             ])
             .await?;
         Ok(Reply::result(show(&gateway)))

@@ -20,6 +20,7 @@ use crate::logs::reprice;
 use crate::logs::responses;
 use crate::logs::retention;
 use crate::logs::rollup::merge;
+use crate::logs::route_figures;
 use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
@@ -65,6 +66,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     let all = [Task::AttachFeedback, Task::Sweep, Task::Reprices, Task::Rollup, Task::Retention, Task::Evaluations];
     everywhere(runtime, &all, &Whose::All).await;
     expired(runtime).await;
+    console::failed("routes_not_learned", route_figures::renew(&runtime.databases().unhurried(), now()).await);
     pieces(runtime).await;
     objects(runtime).await;
     unread(runtime).await;

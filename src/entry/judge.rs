@@ -55,6 +55,7 @@ impl World for Gateway<'_> {
             gateway: call.gateway,
             provider,
             id: "",
+            version: "",
             rest: &call.question.path,
         };
         let caller = Caller {

@@ -61,6 +61,7 @@ async fn ran(
         gateway: &read.gateway,
         provider: "",
         id: "",
+        version: "",
         rest: "",
     };
     let mut headers = read.headers;

@@ -12,6 +12,7 @@ use crate::policies;
 use crate::policies::decide::Policy;
 use crate::pricing::rules::{self, PriceRule};
 use crate::providers::upstream::{self, CustomProvider};
+use crate::routes::deployed::{self, Deployed};
 use std::rc::Rc;
 
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct GatewaySnapshot {
     /// The models that the account knows, of this version; 0 stands for the built-in ones alone.
     pub catalogue: Catalogue,
     pub catalogue_version: u64,
+    /// The dynamic routes that callers may name in a model's place.
+    pub routes: Vec<Deployed>,
 }
 
 /// Of all webhooks for alerts of a gateway and its account; null where there is none.
@@ -63,11 +66,12 @@ pub async fn read_without_catalogue(
 ) -> Result<Option<GatewaySnapshot>, StoreError> {
     let sql = format!(
         "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies, {THRESHOLDS} AS thresholds, \
-         coalesce({}, 0) AS catalogue_version FROM gateways WHERE account_id = ?1 AND id = ?2",
+         {} AS routes, coalesce({}, 0) AS catalogue_version FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateway::COLUMNS,
         stored::OF_GATEWAY,
         upstream::SELECT,
         rules::select(),
+        deployed::OF_GATEWAY,
         catalogue::VERSION,
     );
     store.row::<GatewaySnapshot>(Statement::new(sql, [account.into(), id.into()])).await
@@ -81,6 +85,7 @@ impl FromRow for GatewaySnapshot {
         let policies: String = column(&mut row, "policies")?;
         let catalogue_version: u64 = column(&mut row, "catalogue_version")?;
         let thresholds: Option<String> = column(&mut row, "thresholds")?;
+        let routes: String = column(&mut row, "routes")?;
         let gateway = Gateway::from_row(row)?;
         Ok(Self {
             watch: thresholds.as_deref().and_then(|thresholds| watch(&gateway, thresholds)),
@@ -91,6 +96,7 @@ impl FromRow for GatewaySnapshot {
             policies: policies::stored::all(&policies).into(),
             catalogue: Catalogue::default(),
             catalogue_version,
+            routes: deployed::from_json(&routes),
         })
     }
 }

@@ -68,7 +68,7 @@ impl Reply {
 
     /// With notes for the caller, each with a `code` and a `message`.
     pub fn noted(result: impl Serialize, notes: Vec<Value>) -> Self {
-        Self::json(200, &json!({ "result": to_value(result), "success": true, "errors": [], "messages": notes }))
+        Self::json(200, &json!({ "result": json::of(&result), "success": true, "errors": [], "messages": notes }))
     }
 
     pub fn list(result: impl Serialize, info: impl Serialize) -> Self {

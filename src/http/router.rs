@@ -159,6 +159,18 @@ endpoints! {
     (Endpoint::ListAlertWebhooks, "GET", "/accounts/{account}/ai-gateway/alerts/webhooks", Admin),
     (Endpoint::CreateAlertWebhook, "POST", "/accounts/{account}/ai-gateway/alerts/webhooks", Admin),
     (Endpoint::DeleteAlertWebhook, "DELETE", "/accounts/{account}/ai-gateway/alerts/webhooks/{id}", Admin),
+    // The control plane: dynamic routes.
+    (Endpoint::ListRoutes, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes", Read),
+    (Endpoint::CreateRoute, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes", Edit),
+    (Endpoint::GetRoute, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}", Read),
+    (Endpoint::UpdateRoute, "PATCH", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}", Edit),
+    (Endpoint::DeleteRoute, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}", Edit),
+    (Endpoint::ListRouteVersions, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}/versions", Read),
+    (Endpoint::CreateRouteVersion, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}/versions", Edit),
+    (Endpoint::GetRouteVersion, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}/versions/{version}", Read),
+    (Endpoint::ListRouteDeployments, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}/deployments", Read),
+    (Endpoint::DeployRoute, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}/deployments", Edit),
+    (Endpoint::SimulateRoute, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes/{id}/simulate", Read),
     // The control plane: who may do what, and who did.
     (Endpoint::ListTokens, "GET", "/accounts/{account}/ai-gateway/tokens", Admin),
     (Endpoint::CreateToken, "POST", "/accounts/{account}/ai-gateway/tokens", Admin),
@@ -197,6 +209,8 @@ pub struct Route<'a> {
     pub provider: &'a str,
     /// A log, a dataset or whatever else the path is about, as given and not interpreted here.
     pub id: &'a str,
+    /// The version of a route.
+    pub version: &'a str,
     /// What follows the provider, without its leading slash.
     pub rest: &'a str,
 }
@@ -255,7 +269,7 @@ fn is_for_pages(access: Access, path: &str) -> bool {
 }
 
 fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str) -> Option<Route<'a>> {
-    let mut route = Route { endpoint, access, account: "", gateway: "", provider: "", id: "", rest: "" };
+    let mut route = Route { endpoint, access, account: "", gateway: "", provider: "", id: "", version: "", rest: "" };
     if template == "/" {
         return (path == "/").then_some(route);
     }
@@ -278,6 +292,7 @@ fn matched<'a>(endpoint: Endpoint, access: Access, template: &str, path: &'a str
             "{gateway}" => route.gateway = segment,
             "{provider}" => route.provider = segment,
             "{id}" => route.id = segment,
+            "{version}" => route.version = segment,
             literal if literal == segment => {}
             _ => return None,
         }

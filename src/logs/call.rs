@@ -59,6 +59,9 @@ pub struct Call {
     pub translated_from: Option<&'static str>,
     /// The models that the account knows, with their prices.
     pub catalogue: Catalogue,
+    /// The way through a dynamic route, as JSON, and the route's id.
+    pub route: Option<String>,
+    pub route_id: Option<String>,
     pub user_agent: Option<String>,
     /// True when the caller proved itself with a token.
     pub authentication: bool,

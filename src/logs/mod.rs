@@ -25,6 +25,7 @@ pub mod reprice;
 pub mod responses;
 pub mod retention;
 pub mod rollup;
+pub mod route_figures;
 pub mod row;
 pub mod rows;
 pub mod selection;

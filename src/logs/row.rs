@@ -14,7 +14,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
      logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, logs.usage_unread, \
      logs.usage_details, logs.usage_of, logs.input_preview, logs.output_preview, logs.session_id, logs.previous_response_id, logs.caller, \
-     logs.translated_from, logs.dlp_action, logs.dlp, logs.guardrails, \
+     logs.translated_from, logs.dlp_action, logs.dlp, logs.guardrails, logs.route, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -76,6 +76,7 @@ row! {
         pub dlp_action: Option<String>,
         pub dlp: Option<String>,
         pub guardrails: Option<String>,
+        pub route: Option<String>,
         /// The merged feedback, a JSON object.
         pub said: String,
     }
@@ -159,7 +160,7 @@ impl LogRow {
                 ] {
                     fields.insert(name.to_owned(), value.clone().into());
                 }
-                for (name, json) in [("dlp", &self.dlp), ("guardrails", &self.guardrails)] {
+                for (name, json) in [("dlp", &self.dlp), ("guardrails", &self.guardrails), ("route", &self.route)] {
                     let value = json.as_deref().and_then(|json| serde_json::from_str(json).ok());
                     fields.insert(name.to_owned(), value.unwrap_or(Value::Null));
                 }

@@ -222,6 +222,8 @@ columns! {
     dlp_action,
     dlp,
     guardrails,
+    route,
+    route_id,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

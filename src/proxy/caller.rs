@@ -6,12 +6,13 @@ use crate::config::isolate_worker::config;
 use crate::http::headers::Headers;
 use crate::platform::Runtime;
 use crate::proxy::guard::OriginFacts;
+use crate::proxy::hop::Hop;
 use std::cell::Cell;
 use std::rc::Rc;
 use web_sys::AbortSignal;
 
 /// What is known of a caller beside its request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Caller {
     /// True for a caller that has been let in before, or that the operator bound to this Worker: no token is wanted.
     pub trusted: bool,
@@ -43,6 +44,8 @@ pub struct Caller {
     pub origin: Option<Rc<str>>,
     /// True where the request around this one has our token in a header that its client takes to other hosts.
     pub token_travels: bool,
+    /// The model that a route sends the request to.
+    pub hop: Option<Rc<Hop>>,
 }
 
 /// Where a request came from. Not to be asked of what a request carries inside, such as the elements of a universal one.

@@ -24,6 +24,7 @@ use crate::proxy::limits::Admission;
 use crate::proxy::screening::{self, Screening};
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::translation::Translation;
+use crate::routes::deployed;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
 
@@ -39,6 +40,9 @@ const OURS: &[&str] = &[
     answer_links::WITHHELD,
     "cf-aig-log-id",
     "cf-aig-metadata-dropped",
+    "cf-aig-model",
+    "cf-aig-provider",
+    deployed::WAY,
     "cf-aig-skipped",
     "cf-aig-spend-remaining",
     "cf-aig-warning",
@@ -59,6 +63,8 @@ pub struct Exchange {
     pub counts_money: bool,
     /// The caps that policies set for the request.
     pub caps: Vec<Cap>,
+    /// The counters of a route that learn of the cost.
+    pub rates: Vec<Rc<Admission>>,
     /// How many requests may be sent with the stored key that is used.
     pub key_limit: Option<KeyLimit>,
     /// True for a browser that means to show or run the answer.
@@ -204,7 +210,7 @@ impl Exchange {
             let own = outcome.facts.response_id.take();
             outcome.facts.response_id = translation.seen_id(own, &self.call.id);
         }
-        let Self { runtime, call, admission, mark, allotment, .. } = self;
+        let Self { runtime, call, admission, rates, mark, allotment, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unreported_cost(&outcome));
@@ -219,7 +225,10 @@ impl Exchange {
                 }
             }
         }
-        drop(admission);
+        for rate in &rates {
+            rate.spent(record.charge.amount(record.least_spent(unsaid), false), None);
+        }
+        drop((admission, rates));
         drop(allotment);
         writer_worker::submit(record, self.collect_log, mark, &runtime, attach_worker::written).await;
     }

@@ -94,6 +94,16 @@ impl Failed {
         Self { exchange, end: End::Refused(refusal) }
     }
 
+    /// Why it failed, in a word, for the row of the next.
+    pub fn reason(&self) -> String {
+        match &self.end {
+            End::Answered(held) => held.status().to_string(),
+            End::Unanswered(cause) if cause.contains("within") => "timeout".to_owned(),
+            End::Unanswered(_) => "unreachable".to_owned(),
+            End::Refused(refusal) => format!("refused {}", refusal.status),
+        }
+    }
+
     /// The event that the attempt belongs to.
     pub fn event_id(&self) -> &str {
         &self.exchange.call.event_id

@@ -24,11 +24,14 @@ use crate::proxy::models::listed_worker;
 use crate::proxy::options::Options;
 use crate::proxy::response;
 use crate::proxy::responses::stored_worker;
+use crate::proxy::routed_worker::Around;
 use crate::proxy::session::Dialect;
+use crate::proxy::unified::resolved_worker::Found;
 use crate::proxy::unified::{Unified, resolved_worker};
 use crate::proxy::upstream_request::{Prepared, Unsent};
-use crate::proxy::{circuits, guardrails, limit_checks};
+use crate::proxy::{circuits, guardrails, limit_checks, routed_worker};
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use std::pin::Pin;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
@@ -47,6 +50,18 @@ pub async fn handle(
     let caller = Caller { network, ..caller };
     let answered = attempt(asked, route, query, caller, runtime, &mut failures).await;
     conclude(answered, failures).await
+}
+
+/// [`attempt`] for a model of a route.
+fn attempting<'a>(
+    asked: &'a Incoming,
+    route: Route<'a>,
+    query: &'a str,
+    caller: Caller,
+    runtime: &'a Rc<Runtime>,
+    failures: &'a mut Vec<Failed>,
+) -> LocalBoxFuture<'a, Option<Response>> {
+    attempt(asked, route, query, caller, runtime, failures).boxed_local()
 }
 
 /// Tries a provider as often as the caller wants. What failed is added to `failures`; `None` means that there is nothing
@@ -78,9 +93,17 @@ pub async fn attempt(
     }
     let client = caller.signal.take().unwrap_or_else(|| asked.request.signal());
 
-    let resolved = resolved_worker::resolved(asked, &route, &query, (&snapshot, &presented), runtime).await;
+    let hop = caller.hop.take();
+    let known = (&*snapshot, &presented, hop.as_deref());
+    let resolved = resolved_worker::resolved(asked, &route, &query, known, runtime).await;
     let (real, fault) = match resolved {
-        Ok(real) => (real, None),
+        Ok(Found::Native) => (None, None),
+        Ok(Found::Resolved(real)) => (Some(real), None),
+        Ok(Found::Routed(begun)) => {
+            let around = Around { asked, route, query: &query, snapshot: &snapshot, presented: &presented, attempting };
+            let caller = Caller { signal: Some(client), ..caller };
+            return routed_worker::walked(*begun, &around, caller, runtime, failures).boxed_local().await;
+        }
         Err(fault) => (None, Some(fault)),
     };
     let client_headers = &asked.headers;
@@ -98,6 +121,10 @@ pub async fn attempt(
     match &real {
         Some(real) => real.tell(&mut exchange),
         None => exchange.unified = Unified::of_refused(&route).map(Rc::new),
+    }
+    if let Some(hop) = &hop {
+        hop.limit(&mut options);
+        hop.tell(&mut exchange);
     }
 
     let prepared = match fault {
@@ -217,6 +244,7 @@ fn judge(asked: Asked) -> Pin<Box<dyn Future<Output = Result<String, String>>>> 
             gateway: &asked.gateway,
             provider: &asked.question.provider,
             id: "",
+            version: "",
             rest: &asked.question.path,
         };
         let caller = Caller {

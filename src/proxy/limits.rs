@@ -1,6 +1,7 @@
 //! The Worker's side of limits: one call to the gateway's Durable Object before a request, and one behind it if it cost
 //! something. A gateway without limits has neither.
 
+use crate::base::hex;
 use crate::base::json::json;
 use crate::gateways::gateway::Gateway;
 use crate::http::envelope::{ApiError, Reply};
@@ -11,9 +12,11 @@ use crate::limit::plan::{LimitCheck, LimitSubject};
 use crate::limit::refused::{self, Reason};
 use crate::limit::rules::Limits;
 use crate::limit::watch::Watch;
-use crate::limit::{Demand, show};
+use crate::limit::window::{Technique, Window};
+use crate::limit::{Demand, Takes, show, spend};
 use crate::platform::{Runtime, console, js, now, random, within};
 use crate::proxy::alerting;
+use crate::routes::graph::{Rate, Unit};
 use js_sys::{Promise, Reflect};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -149,6 +152,53 @@ pub async fn admit(
             Err(refused::Refused { reason: Reason::CountersUnavailable, headers: Vec::new(), is_final: true })
         }
     }
+}
+
+/// Counts a request at an element of a route. `None` where the limit is reached; else what learns of the cost, where that counts.
+/// Counters that cannot be asked stop no request: the route's models have limits of their own.
+pub async fn within_rate(
+    runtime: &Rc<Runtime>,
+    gateway: i64,
+    (route, element): (&str, &str),
+    part: Option<String>,
+    rate: &Rate,
+) -> Option<Option<Rc<Admission>>> {
+    let by_cost = rate.unit == Unit::Cost;
+    let technique = if rate.is_sliding { Technique::Sliding } else { Technique::Fixed };
+    let demand = Demand {
+        // Without blanks, whatever the element is called.
+        rule: format!("route/{route}/{}", hex::hex(element.as_bytes())),
+        part: part.unwrap_or_default(),
+        window: Window { length_ms: rate.window.saturating_mul(1_000).max(1), technique },
+        limit: if by_cost { spend::from_dollars(rate.limit) } else { rate.limit as u64 },
+        takes: if by_cost { Takes::Later } else { Takes::One },
+    };
+    let id = format!("{:032x}", random());
+    let message = Message::Admit { id: id.clone(), demands: vec![demand.clone()] };
+    let answer = call(runtime, gateway, &message, PATIENCE_MS).await;
+    let reading = answer.as_deref().ok().and_then(|text| message::readings(text, 1)?.pop());
+    complain("limiter_failed", answer);
+    if reading.is_some_and(|reading| reading.retry_in_ms > 0) {
+        return None;
+    }
+    Some(by_cost.then(|| {
+        Rc::new(Admission {
+            runtime: Rc::clone(runtime),
+            gateway,
+            id,
+            spends: vec![demand],
+            reserves: false,
+            cost: Cell::new(0),
+            later: Vec::new(),
+            by_answer: RefCell::default(),
+            charges: RefCell::default(),
+            charged_by_answer: RefCell::default(),
+            has_budgets: false,
+            complains: true,
+            watch: None,
+            gateway_headers: Vec::new(),
+        })
+    }))
 }
 
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/limits`

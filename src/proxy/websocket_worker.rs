@@ -183,6 +183,7 @@ impl Session {
             gateway: &self.gateway,
             provider: "",
             id: "",
+            version: "",
             rest: "",
         };
         let presented = match authorization::authorised(&self.headers, &route, false, &self.runtime).await {

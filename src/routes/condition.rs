@@ -34,7 +34,6 @@ pub enum Field {
     Model,
     Provider,
     Path,
-    TokenName,
     TokenId,
     EstimatedInput,
     HourUtc,
@@ -117,7 +116,7 @@ impl Condition {
 // === impl Field ===
 
 impl Field {
-    fn parse(name: &str) -> Result<Self, String> {
+    pub(in crate::routes) fn parse(name: &str) -> Result<Self, String> {
         let rest = |prefix: &str| name.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(str::to_owned);
         if let Some(key) = rest("metadata.") {
             return Ok(Self::Metadata(key));
@@ -132,14 +131,13 @@ impl Field {
             "model" => Self::Model,
             "provider" => Self::Provider,
             "path" => Self::Path,
-            "token.name" => Self::TokenName,
             "token.id" => Self::TokenId,
             "tokens.estimated_input" => Self::EstimatedInput,
             "time.hour_utc" => Self::HourUtc,
             _ => {
                 return Err(format!(
                     "{name} is no field of a request: they are metadata.<key>, headers.<name>, body.<path>, model, provider, path, \
-                     token.name, token.id, tokens.estimated_input and time.hour_utc"
+                     token.id, tokens.estimated_input and time.hour_utc"
                 ));
             }
         })

@@ -142,4 +142,4 @@ impl Kind {
 }
 
 #[cfg(test)]
-pub(in crate::routes) mod tests;
+pub mod tests;

@@ -78,7 +78,7 @@ test("D26 from the sign-in to a thumb, a filter and another page: all by keys", 
 
 test("D26 on every page Tab reaches whatever can be clicked, and shows where it is", async () => {
   const page = await dashboard.open();
-  for (const path of ["overview?since=6h", "logs", `logs?log=${ids[0]}`, "sessions", "evaluations", "datasets", "review", "limits", "policies", "guards", "keys", "settings", "audit", "playground", "start"]) {
+  for (const path of ["overview?since=6h", "logs", `logs?log=${ids[0]}`, "sessions", "evaluations", "datasets", "review", "limits", "alerts", "routes", "policies", "guards", "keys", "settings", "audit", "playground", "start"]) {
     await page.goto(dashboard.url(`gw/${path}`));
     await page.locator("main h1").first().waitFor();
     await page.waitForLoadState("networkidle");

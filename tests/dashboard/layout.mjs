@@ -16,7 +16,7 @@ export function layoutFaults(page) {
       if (!["auto", "scroll"].includes(overflowX) || box.matches(".scroll-x, .table-box, .tabs, pre, textarea, .drawn-route")) continue;
       if (box.scrollWidth <= box.clientWidth + 1 || box.clientWidth === 0) continue;
       const edge = box.getBoundingClientRect().left + box.clientWidth;
-      const wide = [...box.querySelectorAll("*")].filter((inner) => inner.getBoundingClientRect().right > edge + 1 && !inner.closest(".scroll-x"));
+      const wide = [...box.querySelectorAll("*")].filter((inner) => inner.getBoundingClientRect().right > edge + 1 && !inner.closest(".scroll-x, .drawn-route"));
       faults.push(`${nameOf(box)} is ${box.scrollWidth - box.clientWidth} px too wide for ${nameOf(wide.at(-1) ?? box)}`);
     }
     const texts = [];

@@ -5,7 +5,7 @@ import { ACCOUNT, TOKEN } from "../e2e/harness.mjs";
 import { Dashboard, seeded } from "./browser.mjs";
 import { layoutFaults } from "./layout.mjs";
 
-const PAGES = ["overview?since=6h", "logs", "sessions", "evaluations", "datasets", "review", "limits", "policies", "guards", "keys", "settings", "audit", "playground", "start"];
+const PAGES = ["overview?since=6h", "logs", "sessions", "evaluations", "datasets", "review", "limits", "routes", "alerts", "policies", "guards", "keys", "settings", "audit", "playground", "start"];
 const WIDTHS = [320, 360, 1280, 2560];
 
 let dashboard;

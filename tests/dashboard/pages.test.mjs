@@ -172,7 +172,7 @@ test("sessions: turns in order, what they cost, and what came from the cache", a
 });
 
 test("D26 every page is accessible by axe's word, in both themes, and none is wider than the window", async () => {
-  const pages = ["overview?since=6h", "sessions", "evaluations", "datasets", "review", "limits", "policies", "guards", "keys", "settings", "audit", "playground", "start"];
+  const pages = ["overview?since=6h", "sessions", "evaluations", "datasets", "review", "limits", "routes", "alerts", "policies", "guards", "keys", "settings", "audit", "playground", "start"];
   for (const colorScheme of ["light", "dark"]) {
     const page = await dashboard.open({ colorScheme });
     for (const path of pages) {

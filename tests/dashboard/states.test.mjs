@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => dashboard.stop(/D1|database|pulled the plug|did not answer/i));
 
-const PAGES = ["overview?since=6h", "logs", "sessions", "evaluations", "datasets", "review", "limits", "policies", "guards", "keys", "settings", "audit"];
+const PAGES = ["overview?since=6h", "logs", "sessions", "evaluations", "datasets", "review", "limits", "routes", "alerts", "policies", "guards", "keys", "settings", "audit"];
 const refusal = (status, message, headers = {}) => (route) => route.fulfill({ status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify({ success: false, errors: message ? [{ code: 7000, message }] : [] }) });
 
 const STATES = [

@@ -39,10 +39,12 @@ export function GuardsPage() {
 const COUNTED = 200;
 
 function FlaggedPanel() {
+  // No index holds what guardrails said, so that these are looked for among the newest logs of all.
   const found = useResource("flagged", async (signal) => {
-    const [dlp, guardrails] = await Promise.all(["dlp_action", "guardrails"].map((key) => newest([{ key, operator: "present" }], COUNTED, signal).catch((error: unknown) => ((error as { status?: number }).status === 400 ? { logs: [], isAll: true } : Promise.reject(error)))));
-    const logs = [...new Map([...(dlp?.logs ?? []), ...(guardrails?.logs ?? [])].map((log) => [log.id, log])).values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
-    return { logs, isAll: dlp?.isAll !== false && guardrails?.isAll !== false };
+    const [dlp, all] = await Promise.all([newest([{ key: "dlp_action", operator: "present" }], COUNTED, signal), newest([], COUNTED, signal)]);
+    const judged = all.logs.filter(({ guardrails }) => categoriesOf(guardrails).length > 0);
+    const logs = [...new Map([...dlp.logs, ...judged].map((log) => [log.id, log])).values()].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+    return { logs, isAll: dlp.isAll && all.isAll };
   });
   return (
     <Panel title="What was found" actions={found.value && found.value.logs.length > 0 && <a class="button plain" href={linkTo("logs", { since: "all", f: encode({ key: "dlp_action", operator: "present", values: [] }) })}>As logs</a>}>
@@ -63,7 +65,7 @@ function FlaggedPanel() {
                   ["Requests", ({ count }) => integer(count), "right"],
                 ]}
               />
-              {!isAll && <p class="note panel-body">Of the newest {integer(COUNTED)} requests with a finding.</p>}
+              {!isAll && <p class="note panel-body">Guardrails are counted among the newest {integer(COUNTED)} logs, data loss prevention among the newest {integer(COUNTED)} with a finding.</p>}
               <details class="panel-body">
                 <summary>The newest {plural(Math.min(20, logs.length), "request")}</summary>
                 <Table

@@ -6,6 +6,8 @@ export { DatasetsPage as datasets } from "./datasets.tsx";
 export { ReviewPage as review } from "./review.tsx";
 export { GuardsPage as guards } from "./guards.tsx";
 export { PoliciesPage as policies } from "./policies.tsx";
+export { AlertsPage as alerts } from "./alerts.tsx";
+export { RoutesPage as routes } from "./routes.tsx";
 export { LimitsPage as limits } from "./limits.tsx";
 export { KeysPage as keys } from "./keys.tsx";
 export { SettingsPage as settings } from "./settings.tsx";

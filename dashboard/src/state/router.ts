@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 
 const BASE = "/dashboard/";
 
-export const PAGES = ["overview", "logs", "sessions", "evaluations", "datasets", "review", "limits", "keys", "settings", "audit", "playground", "start", "guards", "policies"] as const;
+export const PAGES = ["overview", "logs", "sessions", "evaluations", "datasets", "review", "limits", "keys", "settings", "audit", "playground", "start", "guards", "policies", "alerts", "routes"] as const;
 export type Page = (typeof PAGES)[number];
 
 interface Address {

@@ -59,6 +59,9 @@ export interface Log {
   response_size?: number | null;
   request_head_complete?: boolean;
   response_head_complete?: boolean;
+  /** The way through a dynamic route, as far as this attempt. */
+  route?: unknown;
+  route_id?: string | null;
   dlp_action?: string | null;
   dlp?: DlpReport | null;
   guardrails?: unknown;

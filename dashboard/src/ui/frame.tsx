@@ -24,6 +24,8 @@ const NAMES: [Page, string][] = [
   ["datasets", "Datasets"],
   ["review", "Review"],
   ["limits", "Limits"],
+  ["alerts", "Alerts"],
+  ["routes", "Routes"],
   ["policies", "Policies"],
   ["guards", "Guardrails & DLP"],
   ["keys", "Keys & providers"],

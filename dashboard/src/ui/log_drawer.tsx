@@ -20,7 +20,7 @@ export const TABS = [
   { id: "response", label: "Response" },
   { id: "attempts", label: "Attempts" },
   { id: "feedback", label: "Metadata & feedback" },
-  { id: "checks", label: "Checks" },
+  { id: "checks", label: "Checks & route" },
 ] as const;
 
 export type Tab = (typeof TABS)[number]["id"];

@@ -112,6 +112,7 @@ pub static FIELDS: &[Field] = &[
     field("session_id", "logs.session_id", Kind::Text),
     field("caller", "logs.caller", Kind::Text),
     field("translated_from", "logs.translated_from", Kind::Text),
+    field("route_id", "logs.route_id", Kind::Text),
 ];
 
 // === impl Filters ===

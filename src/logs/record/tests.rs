@@ -36,6 +36,8 @@ pub fn call(id: &str) -> Call {
         catalogue: Default::default(),
         dlp: crate::dlp::Report::default(),
         guardrails: None,
+        route: None,
+        route_id: None,
         user_agent: None,
         authentication: true,
         request_content_type: Some("application/json".to_owned()),

@@ -39,6 +39,10 @@ struct Kept {
 }
 
 impl Held {
+    pub fn status(&self) -> u16 {
+        self.reader.status
+    }
+
     #[inline(never)]
     pub fn new(upstream: Answer, exchange: &Exchange) -> Self {
         // No error comes whole with its head.

@@ -154,7 +154,7 @@ impl Passage {
             if let Some(refusal) = refusal {
                 let _ = JsFuture::from(from.cancel()).await;
                 let _ = JsFuture::from(to.close()).await;
-                return (self, Some(Failure::Gateway(refusal.message.into_owned())));
+                return (self, Some(Failure::Gateway(refusal.message.to_string())));
             }
             if is_last {
                 let closed: Result<JsValue, JsValue> = JsFuture::from(to.close()).await;

@@ -74,6 +74,7 @@ impl Connection {
             gateway,
             provider: &self.template.call.provider,
             id: "",
+            version: "",
             rest: &self.template.call.rest,
         };
         let (snapshot, mut presented) =

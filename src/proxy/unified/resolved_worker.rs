@@ -9,20 +9,25 @@ use crate::http::router::Route;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, Untaken};
 use crate::platform::{Runtime, js};
+use crate::providers::fault::Fault;
 use crate::providers::table::COMPAT;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::hop::Hop;
 use crate::proxy::models::task::{self, Sent, Task};
 use crate::proxy::reach::Reach;
 use crate::proxy::responses::stored_worker;
+use crate::proxy::routed_worker::Begun;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{self, AI, Door};
 use crate::proxy::unified::headers;
 use crate::proxy::unified::plan::{self, Asked, Mode, Past, Plan};
 use crate::proxy::upstream_request::{MAX_KEPT, Unsent};
+use crate::routes::deployed;
 use crate::translate::Format;
 use crate::wire::unpack_worker;
 use futures_util::FutureExt;
 use js_sys::Uint8Array;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use web_sys::{Request, RequestInit};
 
@@ -55,23 +60,36 @@ struct Caller<'a> {
     snapshot: &'a GatewaySnapshot,
     presented: &'a Presented,
     query: &'a str,
+    hop: Option<&'a Hop>,
     runtime: &'a Runtime,
 }
 
-/// The request and the provider behind it; `None` for a request that names its provider in the path.
+/// What a request turns out to be.
+pub enum Found {
+    /// One that names its provider in the path.
+    Native,
+    Resolved(Resolved),
+    /// One whose model is a dynamic route.
+    Routed(Box<Begun>),
+}
+
+/// The request and the provider behind it. `hop` is the model that a route has chosen for it.
 pub async fn resolved(
     asked: &Incoming,
     route: &Route<'_>,
     query: &str,
-    (snapshot, presented): (&GatewaySnapshot, &Presented),
+    (snapshot, presented, hop): (&GatewaySnapshot, &Presented, Option<&Hop>),
     runtime: &Runtime,
-) -> Result<Option<Resolved>, Unsent> {
-    let caller = Caller { snapshot, presented, query, runtime };
+) -> Result<Found, Unsent> {
+    if let Some(refusal) = hop.and_then(|hop| hop.refusal.clone()) {
+        return Err(refusal.into());
+    }
+    let caller = Caller { snapshot, presented, query, hop, runtime };
     if route.provider == AI
         && asked.method == "POST"
         && let Some(task) = task::of_ai(route.rest)
     {
-        return tasked(asked, &task, &caller).boxed_local().await.map(Some);
+        return tasked(asked, &task, &caller).boxed_local().await.map(Found::Resolved);
     }
     let door = match route.provider {
         COMPAT => door::of_compat(route.rest).ok_or_else(|| {
@@ -79,9 +97,16 @@ pub async fn resolved(
         })?,
         AI if asked.method == "POST" => door::of_ai(route.rest).ok_or_else(|| unserved(route.rest))?,
         AI => return Err(unserved(route.rest).into()),
-        _ => return Ok(None),
+        _ => return Ok(Found::Native),
     };
-    understood(asked, route.provider == COMPAT, &door, &caller).boxed_local().await.map(Some)
+    understood(asked, route.provider == COMPAT, &door, &caller).boxed_local().await
+}
+
+fn unknown_route(name: &str) -> Fault {
+    let name = name.get(..100).unwrap_or(name);
+    Fault::Model(format!(
+        "This gateway has no route '{name}'. Make one: POST …/routes; docs/dynamic-routes.md tells how."
+    ))
 }
 
 fn unserved(rest: &str) -> Refusal {
@@ -97,12 +122,21 @@ fn mode(asked: &Incoming) -> Result<Mode, Refusal> {
     }
 }
 
-async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Caller<'_>) -> Result<Resolved, Unsent> {
+async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Caller<'_>) -> Result<Found, Unsent> {
     let what = if is_compat { COMPAT } else { UNIFIED };
     let (times, bound) = if is_compat { (1, MAX_KEPT) } else { (TIMES, MAX_TRANSLATED) };
     let (bytes, allotment) = taken(asked, what, times, bound).await?;
     let reach = Reach::new(&asked.headers, caller.query, caller.snapshot, caller.presented, caller.runtime);
-    let resolve = |model: &str| reach.resolve(model);
+    let route = OnceCell::new();
+    let resolve = |model: &str| match (caller.hop, model.trim().strip_prefix(deployed::PREFIX)) {
+        (Some(hop), _) => Ok(hop.named()),
+        (None, None) => reach.resolve(model),
+        (None, Some(name)) => {
+            let found = caller.snapshot.routes.iter().find(|route| route.name == name);
+            let _ = found.map(|found| route.set(found.clone()));
+            Err(unknown_route(name))
+        }
+    };
     let whose = (caller.snapshot, caller.presented);
     let (mut gone_on, mut owner) = (None, None);
     if door.format == Format::Responses {
@@ -116,11 +150,14 @@ async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Cal
     };
     let body = gone_on.as_ref().map_or(&*bytes, |gone_on| gone_on.body.as_bytes());
     let planned = Asked { door, is_compat, body, mode: mode(asked)?, past, resolve: &resolve };
-    let planned = plan::plan(&planned, &caller.snapshot.custom)?;
+    let planned = plan::plan(&planned, &caller.snapshot.custom);
+    if let Some(route) = route.into_inner() {
+        return Ok(Found::Routed(Box::new(Begun { route, body: bytes, _share: allotment })));
+    }
     drop((bytes, gone_on));
-    let Plan { provider, rest, query, body, unified, dropped } = planned;
+    let Plan { provider, rest, query, body, unified, dropped } = planned?;
     let (asked, unified) = rewritten(asked, caller, body.as_bytes(), unified)?;
-    Ok(Resolved { asked, unified, dropped, provider, rest, query, _share: allotment })
+    Ok(Found::Resolved(Resolved { asked, unified, dropped, provider, rest, query, _share: allotment }))
 }
 
 /// A request for what models do beside conversing.

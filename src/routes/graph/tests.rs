@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::json;
 
-pub(in crate::routes) fn everything() -> Value {
+pub fn everything() -> Value {
     json!([
         {"id": "s", "type": "start", "outputs": {"next": {"elementId": "c"}}},
         {"id": "c", "type": "conditional", "properties": {"condition": {"metadata.plan": {"$eq": "free"}}},

@@ -5,7 +5,7 @@ import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
 const routes = JSON.parse(readFileSync(new URL("../routes.json", import.meta.url), "utf8"));
 
-let gw, policy, webhook, log, dataset, evaluation, token, provider, cost, reprice, key;
+let gw, policy, webhook, log, dataset, evaluation, token, provider, cost, reprice, key, route;
 const post = async (path, body) => {
   const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
   assert.equal(answer.status, 200, await answer.clone().text());
@@ -17,6 +17,8 @@ before(async () => {
   ({ id: dataset } = await post("/gateways/locked/datasets", { name: "all", enable: true, filters: [] }));
   ({ id: evaluation } = await post("/gateways/locked/evaluations", { name: "cost", dataset_ids: [dataset], evaluation_type_ids: ["cost"] }));
   ({ id: key } = await post("/gateways/locked/provider_configs", { alias: "default", provider_slug: "mistral", secret: "sk-0123456789" }));
+  const elements = [{ id: "s", type: "start", outputs: { next: { elementId: "m" } } }, { id: "m", type: "model", properties: { provider: "openai", model: "gpt-4o" }, outputs: { success: { elementId: "e" } } }, { id: "e", type: "end" }];
+  route = await post("/gateways/locked/routes", { name: "support", elements });
   token = await post("/tokens", { name: "for the matrix", permissions: ["read"] });
   const answer = await gw.call("openai/models", { gateway: "locked", headers: { "cf-aig-authorization": TOKEN, "cf-aig-session-id": "session-1" } });
   ({ id: log } = await gw.logOf(answer, "locked"));
@@ -31,7 +33,7 @@ after(() => gw.stop());
 
 /** Every route with everything filled in, so that only the token decides. */
 function filled(template, { account = ACCOUNT, gateway = "locked", id = idFor(template) } = {}) {
-  const values = { account, gateway, provider: "openai", "rest...": "models", id };
+  const values = { account, gateway, provider: "openai", "rest...": "models", id, version: route.version.version_id };
   return template.replace(/\{(.*?)\}/g, (_, name) => values[name] ?? assert.fail(`no value for ${name}`));
 }
 
@@ -40,6 +42,7 @@ function idFor(template) {
   if (template.includes("/datasets")) return dataset;
   if (template.includes("/evaluations")) return evaluation;
   if (template.includes("/provider_configs")) return key;
+  if (template.includes("/routes")) return route.id;
   if (template.includes("/tokens")) return token.id;
   if (template.includes("/costs")) return cost;
   if (template.includes("/custom-providers")) return provider;

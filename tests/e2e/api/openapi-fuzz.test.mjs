@@ -11,7 +11,13 @@ const RUNS = Number(process.env.FUZZ_RUNS ?? 25);
 const AT_ONCE = 8;
 /** What takes away what the others work on comes last. */
 const DESTRUCTIVE = [
-  "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeleteProviderConfig", "DeleteView", "RevokeToken", "DeleteGateway",
+  "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeleteProviderConfig", "DeleteRoute", "DeleteView", "RevokeToken", "DeleteGateway",
+];
+
+const ELEMENTS = [
+  { id: "s", type: "start", outputs: { next: { elementId: "m" } } },
+  { id: "m", type: "model", properties: { provider: "openai", model: "gpt-4o", retries: 0, timeout: 0 }, outputs: { success: { elementId: "e" } } },
+  { id: "e", type: "end", outputs: {} },
 ];
 
 let gw, document, ids;
@@ -38,7 +44,8 @@ before(async () => {
   const view = await made("/gateways/gw/views", { name: "all", query: "" });
   const policy = await made("/gateways/gw/policies?commit=true", { name: "all", actor: "all", resource: "*", action: { type: "no-limit" } });
   const webhook = await made("/alerts/webhooks", { url: "https://api.example.com/hook" });
-  ids = { webhooks: webhook, policies: policy, views: view, sessions: "session-1", provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
+  const route = (await (await gw.api("/gateways/gw/routes", { method: "POST", body: JSON.stringify({ name: "all", elements: ELEMENTS }) })).json()).result;
+  ids = { webhooks: webhook, policies: policy, routes: route.id, version: route.version.version_id, views: view, sessions: "session-1", provider_configs: key, costs: cost, providers: provider, reprice, logs: logs[0], feedback: logs[1], datasets: dataset, evaluations: evaluation, tokens: token };
 });
 after(() => gw.stop());
 
@@ -134,6 +141,8 @@ function known(name) {
     secret_id: fc.constantFrom(undefined, null, "any"),
     dlp: fc.constantFrom(null, {}, { enabled: true, action: "FLAG", profiles: ["financial"] }, { policies: [{ action: "REDACT", check: ["REQUEST"], profiles: ["email"] }] }),
     guardrails: fc.constantFrom(null, {}, { prompt: {}, response: {} }),
+    elements: fc.constant(ELEMENTS),
+    version_id: fc.constantFrom(ids.version, undefined),
     model_aliases: fc.constantFrom(null, {}, { fast: "openai/gpt-5-mini", "claude-*": "openai/gpt-5" }),
   }[name];
 }
@@ -167,7 +176,7 @@ function queryOf({ name, schema, style }) {
 function segment(operation, { name, schema }) {
   // Dots alone would be another path, and so would be nothing. A long text is refused by the runtime before us.
   const hostile = hostileText.filter((value) => !/^\.*$/.test(value) && value.length < 4_000).map(text);
-  const right = { account: ACCOUNT, gateway: operation.id === "DeleteGateway" ? "gone" : "gw", provider: "openai", rest: "acct/gw/logs", id: ids[operation.template.match(/(\w+)\/\{id\}/)?.[1]] }[name];
+  const right = { account: ACCOUNT, gateway: operation.id === "DeleteGateway" ? "gone" : "gw", provider: "openai", rest: "acct/gw/logs", version: ids.version, id: ids[operation.template.match(/(\w+)\/\{id\}/)?.[1]] }[name];
   // Feedback waits two seconds for an id of a stranger.
   return fc.oneof({ weight: 24, arbitrary: fc.constant(right) }, { weight: operation.template.startsWith("/feedback") ? 0 : 1, arbitrary: hostile }, fc.constant("01ARZ3NDEKTSV4RRFFQ69G5FAV"), schema.pattern ? valid(schema) : fc.constant(right));
 }

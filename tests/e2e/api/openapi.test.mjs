@@ -23,7 +23,7 @@ after(() => gw.stop());
 /** Carries out an operation and checks the answer. `json` is its JSON; other bodies are given as text. */
 async function run(id, { status = 200, path = {}, query, json, body = json && JSON.stringify(json), token = TOKEN, headers } = {}) {
   const operation = document.operation(id);
-  const values = { account: ACCOUNT, gateway: "gw", provider: "openai", rest: "chat/completions", id: OLD, ...path };
+  const values = { account: ACCOUNT, gateway: "gw", provider: "openai", rest: "chat/completions", id: OLD, version: OLD, ...path };
   const authorization = token === null ? {} : { authorization: `Bearer ${token}` };
   const answer = await fetch(gw.url + operation.path(values, query), { method: operation.method, headers: { ...authorization, ...headers }, body });
   const text = await answer.text();
@@ -48,7 +48,7 @@ test("a Worker tells of itself", async () => {
     const answer = await fetch(`${unconfigured.url}/health`);
     assert.equal(document.operation("Health").complaint(answer.status, "application/json", await answer.text()), null);
     for (const operation of document.operations.filter(({ open, proxied }) => !open && !proxied)) {
-      const path = operation.path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: OLD });
+      const path = operation.path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: OLD, version: OLD });
       const refused = await fetch(unconfigured.url + path, { method: operation.method });
       assert.equal(refused.status, 503);
       assert.equal(operation.complaint(503, refused.headers.get("content-type"), await refused.text()), null, operation.id);
@@ -303,6 +303,28 @@ test("alerts", async () => {
   await run("DeleteAlertWebhook", { path: { id: hook.id } });
 });
 
+let route;
+test("dynamic routes", async () => {
+  const elements = [
+    { id: "s", type: "start", outputs: { next: { elementId: "m" } } },
+    { id: "m", type: "model", properties: { provider: "openai", model: "gpt-4o", retries: 0, timeout: 0 }, outputs: { success: { elementId: "e" } } },
+    { id: "e", type: "end", outputs: {} },
+  ];
+  ({ result: route } = await run("CreateRoute", { json: { name: "support", elements } }));
+  const path = { id: route.id };
+  await run("ListRoutes", { query: { page: 1, per_page: 5 } });
+  await run("GetRoute", { path });
+  await run("UpdateRoute", { path, json: { name: "help" } });
+  const { result: next } = await run("CreateRouteVersion", { path, json: { elements } });
+  await run("ListRouteVersions", { path });
+  await run("GetRouteVersion", { path: { ...path, version: next.version.version_id } });
+  await run("DeployRoute", { path, json: { version_id: next.version.version_id } });
+  await run("ListRouteDeployments", { path });
+  await run("SimulateRoute", { path, json: { metadata: { plan: "free" }, seed: 1, failing: ["m"] } });
+  const gone = (await run("CreateRoute", { json: { name: "gone", elements } })).result;
+  await run("DeleteRoute", { path: { id: gone.id } });
+});
+
 test("tokens and the audit trail", async () => {
   const { result: token } = await run("CreateToken", { json: { name: "all", permissions: ["read"], gateways: ["gw"], expires_at: "2999-01-01T00:00:00Z" } });
   const { result: rolled } = await run("RollToken", { path: { id: token.id } });
@@ -334,7 +356,7 @@ test("every operation refuses as the document says", async () => {
     if (responses[403]) {
       // Only the admin may do what an editor may not; the rest needs one permission or the other.
       const admins = /\/(tokens|audit|webhooks)/.test(template) || (template.includes("/custom-providers") && method !== "GET");
-      const other = template.startsWith("/feedback") || (method !== "GET" && id !== "SimulatePolicies") ? reader : runner;
+      const other = template.startsWith("/feedback") || (method !== "GET" && !id.startsWith("Simulate")) ? reader : runner;
       await run(id, { status: 403, token: admins ? editor : other, body: content });
     }
     if (responses[404]) {
@@ -345,7 +367,7 @@ test("every operation refuses as the document says", async () => {
       }
     }
     if (responses[400]) {
-      const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id };
+      const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id, routes: route.id };
       const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
       const path = { id: kinds[kind] ?? log };
       const wrong = ["page", "limit", "granularity", "fields", "includeStaging"].find((name) => parameters.some((parameter) => parameter.name === name));
@@ -353,7 +375,7 @@ test("every operation refuses as the document says", async () => {
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: wrong === "includeStaging" ? "maybe" : 0 } : { ids: "" } });
     }
     if (responses[413]) await run(id, { status: 413, path: { id: log }, body: "x".repeat((1 << 20) + 1) });
-    const wrong = await fetch(gw.url + document.operation(id).path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: log }), { method: template.startsWith("/feedback") ? "PUT" : "OPTIONS", headers: { authorization: `Bearer ${TOKEN}` } });
+    const wrong = await fetch(gw.url + document.operation(id).path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: log, version: OLD }), { method: template.startsWith("/feedback") ? "PUT" : "OPTIONS", headers: { authorization: `Bearer ${TOKEN}` } });
     assert.deepEqual([wrong.status, document.complaint("/components/responses/Error/content/application~1json/schema", await wrong.json())], [405, null]);
   }
 });
