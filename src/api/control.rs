@@ -33,18 +33,10 @@ struct Subject<'c, 'r, D, S> {
 
 /// Carries out a request. Without a right to it nothing happens.
 pub async fn handle(databases: &impl Databases, shell: &impl Shell, request: &Request<'_>) -> Handled {
-    match admitted(request) {
+    match request.admitted() {
         Ok(()) => dispatched(databases, shell, request).await.unwrap_or_else(|error| Err(error).into()),
         Err(error) => Err(error).into(),
     }
-}
-
-fn admitted(request: &Request<'_>) -> Result<(), ApiError> {
-    let account = request.route.account;
-    if !account.is_empty() && !gateway::is_account_id(account) {
-        return Err(ApiError::not_found());
-    }
-    request.caller.admit(&request.route)
 }
 
 /// One arm for each endpoint. What fails before a handler is called has done nothing, and leaves nothing to do.
@@ -340,7 +332,7 @@ async fn dispatched(
 /// `GET /accounts/{account}/ai-gateway/gateways/{gateway}/logs/export` without a limit: the shell sends it piece by piece, read from
 /// the database with this number.
 pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export, u32), ApiError> {
-    admitted(request)?;
+    request.admitted()?;
     let found = found(store, &request.route).await?;
     Ok((export_for(request.caller, found.key, &request.query)?, found.shard))
 }

@@ -7,7 +7,7 @@ use crate::base::id::MarkKey;
 use crate::config::bounds::Bounds;
 use crate::db::audit::Actor;
 use crate::feedback::locate;
-use crate::gateways::gateway::Gateway;
+use crate::gateways::gateway::{self, Gateway};
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use crate::http::router::Route;
@@ -41,6 +41,15 @@ pub struct Request<'a> {
 // === impl Request ===
 
 impl<'a> Request<'a> {
+    /// Whether its caller has a right to it.
+    pub(super) fn admitted(&self) -> Result<(), ApiError> {
+        let account = self.route.account;
+        if !account.is_empty() && !gateway::is_account_id(account) {
+            return Err(ApiError::not_found());
+        }
+        self.caller.admit(&self.route)
+    }
+
     pub(super) fn place(&self, found: &Gateway) -> Place<'a> {
         Place { account: self.route.account, gateway: self.route.gateway, key: found.key }
     }
