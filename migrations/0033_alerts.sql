@@ -18,6 +18,8 @@ CREATE TABLE alert_webhooks (
 
 -- Each request's snapshot asks for the webhooks of its account.
 CREATE INDEX alert_webhooks_by_account ON alert_webhooks (account_id, created_at, id);
+-- A gateway that goes takes its webhooks along.
+CREATE INDEX alert_webhooks_by_gateway ON alert_webhooks (gateway) WHERE gateway IS NOT NULL;
 
 -- What happened. `event_key` names it with its window, so that it is told once.
 CREATE TABLE alerts (

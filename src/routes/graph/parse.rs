@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
                 rest = Some(next);
                 continue;
             }
-            let part = name.strip_suffix('%').and_then(|number| crate::base::number::parse(number));
+            let part = name.strip_suffix('%').and_then(crate::base::number::parse);
             let Some(part) = part.filter(|part| (0.0..=100.0).contains(part)) else {
                 return self.wrong(
                     &format!("outputs.{name}"),
