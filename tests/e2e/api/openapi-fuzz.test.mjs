@@ -143,6 +143,8 @@ function known(name) {
     guardrails: fc.constantFrom(null, {}, { prompt: {}, response: {} }),
     elements: fc.constant(ELEMENTS),
     version_id: fc.constantFrom(ids.version, undefined),
+    prices: fc.constantFrom([], [{ provider: "openai", model: "made-up", input: 1, output: 2 }]),
+    as_of: fc.constantFrom(null, "2026-11-27"),
     model_aliases: fc.constantFrom(null, {}, { fast: "openai/gpt-5-mini", "claude-*": "openai/gpt-5" }),
   }[name];
 }
