@@ -11,7 +11,7 @@ const RUNS = Number(process.env.FUZZ_RUNS ?? 25);
 const AT_ONCE = 8;
 /** What takes away what the others work on comes last. */
 const DESTRUCTIVE = [
-  "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeleteProviderConfig", "DeleteRoute", "DeleteView", "RevokeToken", "DeleteGateway",
+  "DeleteAlertWebhook", "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeletePolicy", "DeleteProviderConfig", "DeleteRoute", "DeleteView", "RevokeToken", "DeleteGateway",
 ];
 
 const ELEMENTS = [
@@ -143,6 +143,8 @@ function known(name) {
     guardrails: fc.constantFrom(null, {}, { prompt: {}, response: {} }),
     elements: fc.constant(ELEMENTS),
     version_id: fc.constantFrom(ids.version, undefined),
+    url: fc.constant("https://api.example.com/hook"),
+    gateway: fc.constantFrom(undefined, null, "gw"),
     prices: fc.constantFrom([], [{ provider: "openai", model: "made-up", input: 1, output: 2 }]),
     as_of: fc.constantFrom(null, "2026-11-27"),
     model_aliases: fc.constantFrom(null, {}, { fast: "openai/gpt-5-mini", "claude-*": "openai/gpt-5" }),
