@@ -5,8 +5,8 @@ import { gzipSync } from "node:zlib";
 import { Failure, main, root } from "./toolchain.mjs";
 
 const FILES = ["build/index.js", "build/index_bg.wasm"];
-// A third of what a free plan may upload, and a start that no client has to wait for.
-const LIMIT = 1_000_000;
+// Far below what a free plan may upload; docs/decisions.md ("Why is the Worker larger than 1 MB") has how it came to be.
+const LIMIT = 1_150_000;
 
 function compressedSize(path) {
   const file = join(root, path);
