@@ -25,12 +25,10 @@ mod limit;
 mod logs;
 mod pattern;
 mod platform;
-#[allow(dead_code, unused_imports, reason = "the policies of a gateway come next")]
 mod policies;
 mod pricing;
 mod providers;
 mod proxy;
-#[allow(dead_code, unused_imports, reason = "the routes of the control plane come next")]
 mod routes;
 #[allow(dead_code, unused_imports, reason = "the setting otel comes next")]
 mod telemetry;
