@@ -5,6 +5,7 @@ use crate::http::message_worker::Answer;
 use crate::logs::call::{Failure, Outcome};
 use crate::platform::allotment::Allotment;
 use crate::platform::js::{self, Watch};
+use crate::platform::{blocks, within};
 use crate::proxy::copy::{Copied, Form};
 use crate::proxy::exchange::Exchange;
 use crate::wire::body::{self, Packed};
@@ -13,7 +14,7 @@ use crate::wire::{self, Framing, unpack_worker};
 use js_sys::{ArrayBuffer, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
-use web_sys::Response;
+use web_sys::{ReadableStream, Response};
 
 /// An answer that could not be given to the client, and why: another attempt may do better.
 pub type Broken = (Box<Exchange>, String);
@@ -110,6 +111,30 @@ impl Reader {
         self.is_plain()
             && Framing::of(self.headers.get("content-type").unwrap_or("")) != Some(Framing::Sse)
             && self.headers.content_length().is_some_and(|length| length <= MAX_SHORT)
+    }
+
+    /// The answer as a whole, unless it is longer than `most` bytes: then the stream that has all of it. `whole` is what was taken before.
+    pub async fn whole(
+        &self,
+        upstream: &Response,
+        whole: Option<Result<ArrayBuffer, String>>,
+        most: u64,
+    ) -> Result<Result<ArrayBuffer, ReadableStream>, String> {
+        let stream = match (whole, upstream.body()) {
+            (Some(whole), _) => return whole.map(Ok),
+            (None, None) => return Ok(Ok(ArrayBuffer::new(0))),
+            (None, Some(stream)) => stream,
+        };
+        let taken = blocks::short(&stream, most);
+        // An error is looked through for its key, and is not waited for without end.
+        let taken = match self.status >= 400 {
+            true => within(HELD_PATIENCE_MS, taken).await,
+            false => Some(taken.await),
+        };
+        match taken {
+            Some(taken) => taken.map_err(|error| js::message(self.watch.reason().as_ref().unwrap_or(&error))),
+            None => Err(format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
+        }
     }
 
     /// What the cache gives out need not be waited for, although it was a stream once.

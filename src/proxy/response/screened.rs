@@ -9,12 +9,11 @@ use crate::http::refusal::Refusal;
 use crate::logs::call::{Failure, Outcome};
 use crate::platform::allotment::{Allotment, GrowingAllotment};
 use crate::platform::js;
-use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::judges::Judges;
 use crate::proxy::request_screening::tell;
-use crate::proxy::response::reader::{Broken, DIGESTS, HELD_PATIENCE_MS, Reader};
+use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
 use crate::proxy::response::screened_stream;
 use crate::proxy::response::translated::{changed, given};
 use crate::proxy::response::ways::short;
@@ -80,21 +79,7 @@ pub async fn screened(
         return screened_stream::given(&upstream, stream, reader, exchange, (examiner, judges))
             .map_err(|broken| *broken);
     }
-    let taken = match (whole, upstream.body()) {
-        (Some(whole), _) => whole.map(Ok),
-        (None, Some(stream)) => {
-            let taken = blocks::short(&stream, MAX_WHOLE);
-            let taken = match reader.status >= 400 {
-                true => within(HELD_PATIENCE_MS, taken).await,
-                false => Some(taken.await),
-            };
-            match taken {
-                Some(taken) => taken.map_err(|error| js::message(reader.watch.reason().as_ref().unwrap_or(&error))),
-                None => Err(format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
-            }
-        }
-        (None, None) => Ok(Ok(ArrayBuffer::new(0))),
-    };
+    let taken = reader.whole(&upstream, whole, MAX_WHOLE).await;
     let mut room = GrowingAllotment::default();
     let taken = match taken {
         Ok(Ok(buffer)) if room.add(3 * u64::from(buffer.byte_length())) => Ok(Ok(buffer)),

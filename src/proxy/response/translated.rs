@@ -3,11 +3,10 @@
 
 use crate::http::headers::Edits;
 use crate::platform::allotment::Allotment;
-use crate::platform::blocks;
 use crate::platform::js;
-use crate::platform::{now, within};
+use crate::platform::now;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::response::reader::{Broken, DIGESTS, HELD_PATIENCE_MS, Reader};
+use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
 use crate::proxy::response::ways::{short, teed};
 use crate::proxy::unified::translation::Given;
 use crate::wire::Framing;
@@ -41,22 +40,7 @@ pub async fn translated(
         let client = exchange.client.clone();
         return Ok(teed(stream, client, reader, exchange, |body| js::answered(&upstream, body, &edits)));
     }
-    let taken = match (whole, upstream.body()) {
-        (Some(whole), _) => whole.map(Ok),
-        (None, Some(stream)) => {
-            let taken = blocks::short(&stream, MAX_WHOLE);
-            // An error is looked through for its key, and is not waited for without end.
-            let taken = match reader.status >= 400 {
-                true => within(HELD_PATIENCE_MS, taken).await,
-                false => Some(taken.await),
-            };
-            match taken {
-                Some(taken) => taken.map_err(|error| js::message(reader.watch.reason().as_ref().unwrap_or(&error))),
-                None => Err(format!("it was an error, and did not end within {HELD_PATIENCE_MS} ms")),
-            }
-        }
-        (None, None) => Ok(Ok(ArrayBuffer::new(0))),
-    };
+    let taken = reader.whole(&upstream, whole, MAX_WHOLE).await;
     reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
     let buffer = match taken {
         Ok(Ok(buffer)) => buffer,
