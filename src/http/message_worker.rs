@@ -35,6 +35,8 @@ pub struct Answer {
     /// All of it, where it has been waited for, or why it did not come.
     pub whole: Option<Result<ArrayBuffer, String>>,
     pub watch: Watch,
+    /// The status that stands for the error with which its stream begins.
+    pub failed: Option<u16>,
 }
 
 impl Answer {
@@ -45,7 +47,12 @@ impl Answer {
 
     fn with_head(response: Response, head: &str) -> Self {
         let (status, headers, at) = serde_json::from_str(head).unwrap_or_default();
-        Self { response, status, headers, at, whole: None, watch: Watch::default() }
+        Self { response, status, headers, at, whole: None, watch: Watch::default(), failed: None }
+    }
+
+    /// The status, or the one that stands for what it says first.
+    pub fn said_status(&self) -> u16 {
+        self.failed.unwrap_or(self.status)
     }
 
     fn read(parts: &Array, idle_ms: u64) -> Result<Self, JsValue> {

@@ -4,8 +4,9 @@ use crate::base::patience::Patience;
 use crate::gateways::settings::GatewaySettings;
 use crate::http::message_worker::Answer;
 use crate::http::refusal::Refusal;
-use crate::platform::{pause, random};
+use crate::platform::{now, pause, random};
 use crate::proxy::arrival::Arrival;
+use crate::proxy::beginning;
 use crate::proxy::caller::Caller;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failures::{End, Failed};
@@ -15,6 +16,7 @@ use crate::proxy::retry::RetryPolicy;
 use crate::proxy::session::Dialect;
 use crate::proxy::upstream_request::{NoAnswer, Prepared, Unsent, retry_after};
 use crate::proxy::{alerting, circuit_breaker, circuits, limit_checks, retry, session_worker};
+use futures_util::FutureExt;
 use web_sys::Response;
 
 pub struct Attempts<'a> {
@@ -67,7 +69,15 @@ impl Attempts<'_> {
         caller.calls.set(caller.calls.get() + 1);
         let asked_ms = self.plan.timeout(attempt, caller.is_followed);
         let patience = Patience::of(settings.first_byte_timeout, settings.idle_timeout, asked_ms);
-        let sent = prepared.send(patience, &exchange.client).await;
+        let asked_at = now();
+        let mut sent = prepared.send(patience, &exchange.client).await;
+        // What another attempt could do better is not given to the client before it says something.
+        if (attempt < self.plan.attempts || caller.is_followed)
+            && let Ok(answer) = sent
+        {
+            let first_byte_ms = if patience.is_of_gateway { 0 } else { patience.first_byte_ms };
+            sent = beginning::awaited(answer, first_byte_ms, asked_at).boxed_local().await;
+        }
         let who = || {
             let presented = self.arrival.presented;
             let identity = Some(&*presented.identity).filter(|_| presented.let_in);
@@ -92,7 +102,7 @@ impl Attempts<'_> {
             Err(_) if exchange.client.aborted() => return Outcome::Answered(exchange.abandon()),
             Err(none) => return unanswered(exchange, none.cause),
         };
-        let status = upstream.status;
+        let status = upstream.said_status();
         let wait = match retry::is_retried(status) {
             true => self.plan.pause(attempt, retry_after(&upstream), random() as u64),
             false => None,

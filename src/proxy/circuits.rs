@@ -55,7 +55,7 @@ pub fn note(
         let model = exchange.call.model();
         Endpoint::new(&exchange.call.provider, address::origin_of(url), &exchange.call.rest, model.as_deref())
     };
-    if sent.as_ref().is_ok_and(|answer| answer.status < 400) {
+    if sent.as_ref().is_ok_and(|answer| answer.said_status() < 400) {
         PROVEN.with_borrow_mut(|proven| proven.note(endpoint(), now()));
     }
     let Some(settings) = Settings::of(&settings.circuit_breaker) else { return false };
@@ -64,7 +64,7 @@ pub fn note(
         false => End::Doubtful { caller: caller() },
     };
     let end = match sent {
-        Ok(upstream) if circuit_breaker::is_failure(upstream.status) => failed(),
+        Ok(upstream) if circuit_breaker::is_failure(upstream.said_status()) => failed(),
         Ok(_) => End::Answered,
         // The client took its request back, which says nothing about the provider.
         Err(_) if exchange.client.aborted() => End::Unknown,

@@ -5,6 +5,7 @@ pub mod answer_links;
 pub mod arrival;
 pub mod attempts;
 pub mod authorization;
+pub mod beginning;
 pub mod cache;
 pub mod caller;
 pub mod capability;

@@ -11,6 +11,7 @@ use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{HELD_PATIENCE_MS, Reader, without_key};
 use crate::proxy::response::translated;
+use crate::wire::Framing;
 use js_sys::{ArrayBuffer, Uint8Array};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,6 +26,8 @@ const MAX_HELD: u64 = 1024 * 1024;
 /// and only then it is known whether the client gets it after all.
 pub struct Held {
     upstream: Response,
+    /// The status, or what stands for it where the answer is a stream that begins with an error.
+    status: u16,
     reader: Reader,
     /// Ends when there is what is kept of it.
     taken: JsFuture,
@@ -40,11 +43,12 @@ struct Kept {
 
 impl Held {
     pub fn status(&self) -> u16 {
-        self.reader.status
+        self.status
     }
 
     #[inline(never)]
     pub fn new(upstream: Answer, exchange: &Exchange) -> Self {
+        let status = upstream.said_status();
         // No error comes whole with its head.
         let (upstream, reader, _) = Reader::of(upstream, exchange);
         let kept = Rc::new(RefCell::default());
@@ -61,7 +65,7 @@ impl Held {
             keeping.replace(Some(Kept { buffer, is_whole, allotment }));
             Ok(JsValue::UNDEFINED)
         }));
-        Self { upstream, reader, taken: taken.into(), kept }
+        Self { upstream, status, reader, taken: taken.into(), kept }
     }
 
     async fn taken(self) -> (Response, Reader, Option<Kept>) {
@@ -100,9 +104,11 @@ impl Held {
         };
         let kept = Kept { buffer, ..kept };
         let body = match exchange.translation() {
-            Some(translation) => {
-                translated::changed(&mut edits, false);
-                Uint8Array::from(translation.error(reader.status, &js::bytes(&kept.buffer)).as_bytes()).buffer()
+            Some(_) => {
+                let framing = reader.form().map_or(Framing::Json, |(framing, _)| framing);
+                let given = translated::given(&exchange, reader.status, framing, &js::bytes(&kept.buffer));
+                translated::changed(&mut edits, given.is_stream);
+                Uint8Array::from(given.text.as_bytes()).buffer()
             }
             None => kept.buffer.clone(),
         };

@@ -76,7 +76,7 @@ pub async fn plain(copy: Copied, headers: &Headers) -> (Copied, Option<Packed>) 
 
 impl Reader {
     pub fn of(upstream: Answer, exchange: &Exchange) -> (Response, Self, Option<Result<ArrayBuffer, String>>) {
-        let Answer { response, status, headers, at, whole, watch } = upstream;
+        let Answer { response, status, headers, at, whole, watch, .. } = upstream;
         let outcome = Outcome {
             status: Some(status),
             content_type: headers.get("content-type").map(str::to_owned),
