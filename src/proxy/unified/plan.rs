@@ -9,6 +9,7 @@ use crate::providers::table::KeyForm;
 use crate::providers::upstream::{CustomProvider, Upstream};
 use crate::proxy::responses::Keeping;
 use crate::proxy::unified::Unified;
+use crate::proxy::unified::beyond;
 use crate::proxy::unified::door::{Door, Work};
 use crate::proxy::unified::translation::Translation;
 use crate::translate::json::Json;
@@ -22,7 +23,7 @@ use serde_json::value::RawValue;
 pub enum Mode {
     #[default]
     WhereNeeded,
-    /// Also where the provider has an endpoint for clients of OpenAI's beside its own language.
+    /// Also where the provider's endpoint for clients of OpenAI's does what the request asks.
     Always,
     /// Nothing is left out.
     Strict,
@@ -38,6 +39,8 @@ pub struct Asked<'a> {
     pub past: Past<'a>,
     /// Finds what the name of a model means.
     pub resolve: &'a dyn Fn(&str) -> Result<Named, Fault>,
+    /// Makes room for the translation of the body, or refuses it.
+    pub room: &'a dyn Fn() -> Result<(), Refusal>,
 }
 
 /// What a request has to do with responses that are kept.
@@ -105,7 +108,8 @@ pub fn plan(asked: &Asked<'_>, custom: &[CustomProvider]) -> Result<Plan, Refusa
     let Named { provider, model: name, .. } = (asked.resolve)(&model)?;
     let upstream = Upstream::find(&provider, custom)?;
     let slug = upstream.slug();
-    let chat_endpoint = formats::chat_endpoint(slug).filter(|_| asked.is_compat && asked.mode != Mode::Always);
+    let chat_endpoint = formats::chat_endpoint(slug)
+        .filter(|_| asked.is_compat && asked.mode != Mode::Always && !beyond::asks(slug, body));
     if let Some(rest) = chat_endpoint {
         let place = Place { rest: rest.to_owned(), query: "", model: name, version: None };
         return untranslated(upstream, Format::Chat, place, asked, body, head.model);
@@ -165,6 +169,7 @@ fn translated(
 ) -> Result<Plan, Refusal> {
     let Asked { door, mode, .. } = *asked;
     let (from, slug) = (door.format, upstream.slug());
+    (asked.room)()?;
     let mut json =
         Json::parse(body).ok_or_else(|| Refusal::bad_chat("The body is nested too deeply to be translated."))?;
     let counts = door.work == Work::Count;

@@ -18,7 +18,15 @@ fn names(custom: &[CustomProvider]) -> impl Fn(&str) -> Result<Named, Fault> {
 
 fn planned(door: &Door, body: &str, custom: &[CustomProvider], mode: Mode) -> Result<Plan, Refusal> {
     plan(
-        &Asked { door, is_compat: false, body: body.as_bytes(), mode, past: Past::default(), resolve: &names(custom) },
+        &Asked {
+            door,
+            is_compat: false,
+            body: body.as_bytes(),
+            mode,
+            past: Past::default(),
+            resolve: &names(custom),
+            room: &|| Ok(()),
+        },
         custom,
     )
 }
@@ -33,6 +41,7 @@ fn resolve(body: &[u8], custom: &[CustomProvider]) -> Result<Plan, Refusal> {
             mode: Mode::WhereNeeded,
             past: Past::default(),
             resolve: &names(custom),
+            room: &|| Ok(()),
         },
         custom,
     )
@@ -223,6 +232,7 @@ fn compat_translates_where_it_is_told_to_or_has_to() {
                 mode,
                 past: Past::default(),
                 resolve: &names(&[]),
+                room: &|| Ok(()),
             },
             &[],
         )
@@ -232,6 +242,9 @@ fn compat_translates_where_it_is_told_to_or_has_to() {
     assert_eq!(ask("anthropic/m", Mode::WhereNeeded), "v1/chat/completions");
     assert_eq!(ask("anthropic/m", Mode::Always), "v1/messages");
     assert_eq!(ask("openai/m", Mode::Always), "chat/completions");
+    // What its own endpoint would ignore.
+    assert_eq!(ask("anthropic/m\",\"reasoning_effort\":\"low", Mode::WhereNeeded), "v1/messages");
+    assert_eq!(ask("openai/m\",\"reasoning_effort\":\"low", Mode::WhereNeeded), "chat/completions");
     assert_eq!(ask("aws-bedrock/us-east-1/m", Mode::WhereNeeded), "bedrock-runtime/us-east-1/model/m/converse");
 }
 
@@ -260,6 +273,7 @@ fn what_goes_on_from_a_kept_response_is_put_into_the_providers_own_words() {
         mode: Mode::WhereNeeded,
         past,
         resolve: &names(&[]),
+        room: &|| Ok(()),
     };
     let planned = plan(&asked, &[]).unwrap();
     assert_eq!(planned.rest, "responses");

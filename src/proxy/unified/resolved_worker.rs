@@ -27,7 +27,7 @@ use crate::translate::Format;
 use crate::wire::unpack_worker;
 use futures_util::FutureExt;
 use js_sys::Uint8Array;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use web_sys::{Request, RequestInit};
 
@@ -149,8 +149,23 @@ async fn understood(asked: &Incoming, is_compat: bool, door: &Door, caller: &Cal
         own: gone_on.as_ref().map(|gone_on| gone_on.own),
     };
     let body = gone_on.as_ref().map_or(&*bytes, |gone_on| gone_on.body.as_bytes());
-    let planned = Asked { door, is_compat, body, mode: mode(asked)?, past, resolve: &resolve };
+    let allotment = RefCell::new(allotment);
+    // What has to be translated is known here only where the older address is asked.
+    let room = || {
+        let length = bytes.len() as u64;
+        if is_compat && length > MAX_TRANSLATED {
+            let description = format!(
+                "A request to {COMPAT} that is translated must not be longer than {bound} bytes.",
+                bound = MAX_TRANSLATED
+            );
+            return Err(Refusal::body_too_large(description));
+        }
+        let has_room = !is_compat || allotment.borrow_mut().add(length * (TIMES - 1));
+        has_room.then_some(()).ok_or_else(|| Refusal::no_room("a request of that length that is translated"))
+    };
+    let planned = Asked { door, is_compat, body, mode: mode(asked)?, past, resolve: &resolve, room: &room };
     let planned = plan::plan(&planned, &caller.snapshot.custom);
+    let allotment = allotment.into_inner();
     if let Some(route) = route.into_inner() {
         return Ok(Found::Routed(Box::new(Begun { route, body: bytes, _share: allotment })));
     }

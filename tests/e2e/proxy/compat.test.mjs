@@ -36,7 +36,7 @@ const PATHS = {
 test("the model's prefix chooses the provider, and nothing else of the body changes", async () => {
   for (const [provider, path] of Object.entries(PATHS)) {
     gw.upstream.next(CHAT);
-    const body = (model) => `{"temperature":1.0, "model": ${JSON.stringify(model)},"messages":[{"role":"user","content":"é"}],"seed":12345678901234567890123}`;
+    const body = (model) => `{"temperature":1.0, "model": ${JSON.stringify(model)},"messages":[{"role":"user","content":"é"}],"logit_bias":12345678901234567890123}`;
     const answer = await gw.call("compat/chat/completions?a=b", { method: "POST", body: body(`${provider}/some/model`), headers: { "content-type": "application/json", authorization: "Bearer sk-test" } });
     assert.deepEqual([answer.status, await answer.text()], [200, CHAT.body], provider);
     const { url, headers, body: sent, provider: asked } = gw.upstream.last;
@@ -141,4 +141,44 @@ test("a retry sends the same body, and a client that leaves ends the request", a
   await until(() => gw.upstream.last.closed, "the upstream request to end");
   assert.ok(gw.upstream.last.sent < 150);
   assert.equal((await gw.logOf(stream)).error, "client: went away before the answer was complete");
+});
+
+test("what a provider's own endpoint would ignore or refuse is translated", async () => {
+  const headers = { authorization: "Bearer sk-test-0123456789" };
+  const messages = [{ role: "user", content: "Lunch?" }];
+  const schema = { type: "object", properties: { dish: { type: "string" } }, required: ["dish"], additionalProperties: false };
+  const message = { id: "msg_1", type: "message", role: "assistant", model: "claude-sonnet-4-5", content: [{ type: "text", text: '{"dish":"Ramen"}' }], stop_reason: "end_turn", usage: { input_tokens: 7, output_tokens: 3 } };
+  gw.upstream.next({ headers: CHAT.headers, body: JSON.stringify(message) });
+  const form = await gw.call("compat/chat/completions", { json: { model: "anthropic/claude-sonnet-4-5", messages, response_format: { type: "json_schema", json_schema: { name: "lunch", schema } } }, headers });
+  assert.deepEqual([form.status, (await form.json()).choices[0].message.content], [200, '{"dish":"Ramen"}']);
+  const sent = JSON.parse(gw.upstream.last.body);
+  assert.deepEqual([gw.upstream.last.url, sent.output_config.format.schema.required], ["/v1/messages", ["dish"]]);
+  const log = await gw.logOf(form);
+  assert.deepEqual([log.translated_from, log.path, log.tokens_in], ["chat", "v1/messages", 7]);
+  gw.upstream.next({ headers: CHAT.headers, body: JSON.stringify({ candidates: [{ content: { parts: [{ text: "Ramen." }] }, finishReason: "STOP" }] }) });
+  const seeded = await gw.call("compat/chat/completions", { json: { model: "google-ai-studio/gemini-2.5-flash", messages, seed: 7 }, headers });
+  assert.deepEqual([seeded.status, (await seeded.json()).choices[0].message.content, JSON.parse(gw.upstream.last.body).generationConfig.seed], [200, "Ramen.", 7]);
+  gw.upstream.next(CHAT);
+  const plain = await gw.call("compat/chat/completions", { json: { model: "anthropic/claude-sonnet-4-5", messages, response_format: { type: "text" } }, headers });
+  assert.deepEqual([await plain.text(), gw.upstream.last.url, (await gw.logOf(plain)).translated_from], [CHAT.body, "/v1/chat/completions", null]);
+});
+
+test("a long request goes on as it is, and is refused with its bound where it has to be translated", async () => {
+  const headers = { authorization: "Bearer sk-test-0123456789" };
+  const ask = (megabytes, more) => gw.call("compat/chat/completions", { json: { model: "anthropic/claude-sonnet-4-5", messages: [{ role: "user", content: "x".repeat(megabytes * 1024 * 1024) }], ...more }, headers });
+  gw.upstream.next(CHAT);
+  const plain = await ask(20);
+  assert.deepEqual([plain.status, await plain.text()], [200, CHAT.body]);
+  gw.upstream.requests.length = 0;
+  const long = await ask(20, { reasoning_effort: "low" });
+  const { internalCode, description } = await long.json();
+  assert.deepEqual([long.status, internalCode], [413, 7001]);
+  assert.match(description, /translated must not be longer than 12582912 bytes/);
+  assert.equal(gw.upstream.requests.length, 0);
+  const log = await gw.logOf(long);
+  assert.deepEqual([log.success, log.status_code], [false, 413]);
+  gw.upstream.next({ headers: CHAT.headers, body: JSON.stringify({ id: "msg_1", type: "message", role: "assistant", content: [{ type: "text", text: "Ramen." }], stop_reason: "end_turn", usage: { input_tokens: 7, output_tokens: 3 } }) });
+  const shorter = await ask(11, { reasoning_effort: "low" });
+  assert.deepEqual([shorter.status, (await shorter.json()).choices[0].message.content], [200, "Ramen."]);
+  assert.ok(gw.upstream.last.body.length > 11 * 1024 * 1024);
 });
