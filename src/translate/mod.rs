@@ -6,6 +6,7 @@ mod agent_tests;
 pub mod answer;
 pub mod capability;
 pub mod chat;
+pub mod choices;
 pub mod converse;
 pub mod count;
 pub mod failure;
@@ -56,6 +57,9 @@ pub fn request(
         Format::Gemini => gemini::decode::decode(body, path_model, stream, &mut notes)?,
         Format::Converse => converse::decode::decode(body, path_model, stream, &mut notes)?,
     };
+    if request.choices.is_some() && choices::list(to).is_none() {
+        return Err(Untranslatable::new(choices::field(from), "the model's provider gives one answer to a request"));
+    }
     let can = capability::of(model);
     let body = match to {
         Format::Chat => chat::encode::encode(&request, model, &mut notes)?,
@@ -87,6 +91,10 @@ pub struct Return {
     dropped: model::Dropped,
     read: Vec<Event>,
     right: Vec<Event>,
+    /// Those of the second answer on, where the caller wants several.
+    others: Vec<Return>,
+    /// The provider's member that has the answers.
+    list: &'static str,
 }
 
 // === impl Return ===
@@ -102,6 +110,24 @@ impl Return {
         model: &str,
         created: u64,
     ) -> Self {
+        let one = |index| Self::one((from, to), translated, asked, (id, model), created, index);
+        let mut first = one(0);
+        if let (Some(wanted), Some(list)) = (translated.request.choices, choices::list(to)) {
+            first.list = list;
+            first.others = (1..wanted.min(choices::MOST)).map(one).collect();
+        }
+        first
+    }
+
+    /// What reads the answer of that number.
+    fn one(
+        (from, to): (Format, Format),
+        translated: &Translated,
+        asked: &Json,
+        (id, model): (&str, &str),
+        created: u64,
+        index: u64,
+    ) -> Self {
         let reader: Box<dyn Reader> = match to {
             Format::Chat => Box::new(chat::read::ChatReader::default()),
             Format::Responses => Box::new(responses::read::ResponsesReader::default()),
@@ -115,12 +141,16 @@ impl Return {
         let writer: Box<dyn Writer> = match from {
             Format::Responses => Box::new(responses::write::ResponsesWriter::new(created, echo.clone())),
             Format::Messages => Box::new(messages::write::MessagesWriter::default()),
-            Format::Gemini => Box::new(gemini::write::GeminiWriter::new(request.thoughts_shown)),
-            Format::Chat | Format::Converse => Box::new(chat::write::ChatWriter::new(created, request.usage_in_stream)),
+            Format::Gemini => Box::new(gemini::write::GeminiWriter::new(request.thoughts_shown, index)),
+            Format::Chat | Format::Converse => {
+                Box::new(chat::write::ChatWriter::new(created, request.usage_in_stream, index))
+            }
         };
         let custom = request.tools.iter().filter(|tool| tool.is_custom).map(|tool| tool.name.clone()).collect();
         let notes = &translated.notes;
-        let corrections = Corrections::new(notes.names.clone(), notes.json_tool, custom, id);
+        // No two calls of an answer have one id.
+        let seed = if index == 0 { id.to_owned() } else { format!("{id}_{index}") };
+        let corrections = Corrections::new(notes.names.clone(), notes.json_tool, custom, &seed);
         Self {
             reader,
             corrections,
@@ -137,6 +167,8 @@ impl Return {
             dropped: model::Dropped::default(),
             read: Vec::new(),
             right: Vec::new(),
+            others: Vec::new(),
+            list: "",
         }
     }
 
@@ -151,12 +183,38 @@ impl Return {
 
     /// Translates an event of a stream.
     pub fn event(&mut self, name: &str, data: &Json, out: &mut String) {
+        if !self.others.is_empty() {
+            return self.events(name, data, out);
+        }
         self.reader.event(name, data, &mut self.read);
         self.write(out);
     }
 
+    /// Translates an event that may have pieces of several answers.
+    fn events(&mut self, name: &str, data: &Json, out: &mut String) {
+        let (first, parts) = choices::split(data, self.list);
+        self.reader.event(name, &first, &mut self.read);
+        self.write(out);
+        for (index, part) in parts {
+            let Some(other) = self.others.get_mut(index - 1).filter(|_| !self.is_over) else { continue };
+            other.reader.event(name, &part, &mut other.read);
+            other.write(out);
+            // An error ends the stream.
+            (self.is_over, self.has_failed) = (other.has_failed, other.has_failed);
+        }
+    }
+
     /// The stream has ended.
     pub fn end(&mut self, out: &mut String) {
+        for other in self.others.iter_mut().filter(|other| other.is_started && !other.is_over) {
+            if self.is_over {
+                break;
+            }
+            other.reader.end(&mut other.read);
+            self.dropped.join(&std::mem::take(&mut other.dropped));
+            other.write(out);
+            (self.is_over, self.has_failed) = (other.has_failed, other.has_failed);
+        }
         self.reader.end(&mut self.read);
         self.write(out);
     }
@@ -241,6 +299,31 @@ impl Return {
 
     /// Translates a whole answer, and says with which status it is to be given where it is none, and what was left out.
     pub fn answered(mut self, answer: &Json) -> (Json, Option<u16>, String) {
+        let others = std::mem::take(&mut self.others);
+        if others.is_empty() {
+            return self.alone(answer);
+        }
+        let (first, parts) = choices::split(answer, self.list);
+        let list = choices::list(self.caller).unwrap_or_default();
+        let (mut all, mut status, mut dropped) = self.alone(&first);
+        let mut others: Vec<_> = others.into_iter().map(Some).collect();
+        for (index, part) in parts {
+            let other = others.get_mut(index - 1).and_then(Option::take);
+            let Some(other) = other.filter(|_| status.is_none()) else { continue };
+            let (more, failed, left_out) = other.alone(&part);
+            if dropped.is_empty() {
+                dropped = left_out;
+            }
+            match failed {
+                None => choices::join(&mut all, &more, list, index),
+                Some(_) => (all, status) = (more, failed),
+            }
+        }
+        (all, status, dropped)
+    }
+
+    /// Translates the only answer.
+    fn alone(mut self, answer: &Json) -> (Json, Option<u16>, String) {
         self.read_whole(answer);
         let dropped = self.dropped.of_answer();
         let whole = Answer::of(&self.right);
@@ -263,7 +346,18 @@ impl Return {
 
     /// Translates a whole answer for a caller who wants a stream.
     pub fn whole_as_stream(mut self, answer: &Json, out: &mut String) {
-        self.reader.whole(answer, &mut self.read);
+        let mut others = std::mem::take(&mut self.others);
+        if others.is_empty() {
+            self.reader.whole(answer, &mut self.read);
+            return self.write(out);
+        }
+        let (first, parts) = choices::split(answer, self.list);
+        for (index, part) in parts {
+            let Some(other) = others.get_mut(index.saturating_sub(1)) else { continue };
+            other.reader.whole(&part, &mut other.read);
+            other.write(out);
+        }
+        self.reader.whole(&first, &mut self.read);
         self.write(out);
     }
 

@@ -22,6 +22,8 @@ pub struct Request {
     pub parallel: Option<bool>,
     /// The longest answer, in tokens.
     pub max_tokens: Option<u64>,
+    /// How many answers the caller wants, where that is more than one.
+    pub choices: Option<u64>,
     pub sampling: Sampling,
     pub stop: Vec<String>,
     pub thinking: Option<Thinking>,

@@ -30,6 +30,11 @@ impl Dropped {
         }
     }
 
+    /// Adds what another one has.
+    pub fn join(&mut self, other: &Self) {
+        other.0.iter().for_each(|field| self.note(field.as_str()));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

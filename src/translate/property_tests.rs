@@ -86,10 +86,10 @@ pub fn parsed(stream: &str) -> Vec<(String, Value)> {
 /// What a provider sends in a stream.
 pub fn sent(provider: Format, events: &[Event]) -> Sent {
     let mut writer: Box<dyn Writer> = match provider {
-        Format::Chat => Box::new(chat::write::ChatWriter::new(7, true)),
+        Format::Chat => Box::new(chat::write::ChatWriter::new(7, true, 0)),
         Format::Responses => Box::new(responses::write::ResponsesWriter::new(7, Echo::default())),
         Format::Messages => Box::new(messages::write::MessagesWriter::default()),
-        Format::Gemini => Box::new(gemini::write::GeminiWriter::new(true)),
+        Format::Gemini => Box::new(gemini::write::GeminiWriter::new(true, 0)),
         Format::Converse => return sent_by_bedrock(events),
     };
     let mut out = String::new();

@@ -65,7 +65,7 @@ impl Thing {
         let (messages, tools) = (body.list("messages"), body.list("tools"));
         let parts = || messages.iter().flat_map(|message| message.list("content"));
         match self {
-            Member(name) => body.get(name).is_some_and(|value| !value.is_null()),
+            Member(name) => body.get(name).is_some(),
             Form => body.at(&["response_format", "type"]).and_then(Json::as_str).is_some_and(|kind| kind != "text"),
             Part(kind) => parts().any(|part| part.text("type") == Some(kind)),
             Mark(name) => messages.iter().chain(parts()).chain(tools).any(|marked| marked.get(name).is_some()),

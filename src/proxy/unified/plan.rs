@@ -218,9 +218,12 @@ fn translated(
     Ok(Plan { provider: slug.to_owned(), rest, query: Some(place.query), body: text, unified, dropped })
 }
 
-/// The provider's format that a request is translated to. Responses have no sequences to stop at.
+/// The provider's format that a request is translated to. Responses have no sequences to stop at, and give one answer.
 fn target(spoken: &[Format], body: &Json) -> Format {
-    let stops = !body.list("stop_sequences").is_empty() || body.at(&["generationConfig", "stopSequences"]).is_some();
+    let config = |name| body.at(&["generationConfig", name]);
+    let stops = !body.list("stop_sequences").is_empty()
+        || config("stopSequences").is_some()
+        || config("candidateCount").and_then(Json::as_u64).is_some_and(|n| n > 1);
     let first = spoken.first().copied().unwrap_or(Format::Chat);
     if first == Format::Responses && stops && spoken.contains(&Format::Chat) { Format::Chat } else { first }
 }

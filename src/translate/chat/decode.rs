@@ -49,6 +49,7 @@ pub fn decode(body: &Json, notes: &mut Notes) -> Result<Request, Untranslatable>
         stream: body.flag("stream").unwrap_or(false),
         usage_in_stream: body.at(&["stream_options", "include_usage"]) == Some(&Json::Bool(true)),
         max_tokens: body.count("max_completion_tokens").or_else(|| body.count("max_tokens")),
+        choices: body.count("n").filter(|n| *n > 1),
         parallel: body.flag("parallel_tool_calls"),
         thoughts_shown: true,
         user: body.text("user").or_else(|| body.text("safety_identifier")).map(str::to_owned),
@@ -95,9 +96,6 @@ pub fn decode(body: &Json, notes: &mut Notes) -> Result<Request, Untranslatable>
 /// What a caller needs from the answer and no other format can give.
 fn refuse(body: &Json) -> Result<(), Untranslatable> {
     let no = |field: &str| Err(Untranslatable::new(field, "the model's provider has nothing of the kind"));
-    if body.count("n").is_some_and(|n| n > 1) {
-        return no("n");
-    }
     if body.flag("logprobs") == Some(true) || body.count("top_logprobs").is_some_and(|n| n > 0) {
         return no("logprobs");
     }

@@ -31,6 +31,7 @@ pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json,
     body.set("messages", messages);
     let max_tokens = bounded(request.max_tokens, model, notes);
     body.set_some(if is_openai_reasoning(model) { "max_completion_tokens" } else { "max_tokens" }, max_tokens);
+    body.set_some("n", request.choices);
     encode_sampling(request, model, &mut body, notes);
     encode_tools(request, &mut body, notes);
     if let Some(thinking) = request.thinking {

@@ -110,6 +110,8 @@ pub fn write(answer: &Answer, created: u64) -> Json {
 pub struct ChatWriter {
     pub created: u64,
     pub with_usage: bool,
+    /// Which of several answers it writes. The first ends the stream.
+    index: u64,
     id: String,
     model: String,
     open: Open,
@@ -131,8 +133,8 @@ enum Open {
 // === impl ChatWriter ===
 
 impl ChatWriter {
-    pub fn new(created: u64, with_usage: bool) -> Self {
-        Self { created, with_usage, ..Self::default() }
+    pub fn new(created: u64, with_usage: bool, index: u64) -> Self {
+        Self { created, with_usage, index, ..Self::default() }
     }
 
     fn chunk(&self, choices: Vec<Json>) -> Json {
@@ -146,7 +148,11 @@ impl ChatWriter {
     }
 
     fn delta(&self, delta: Json, out: &mut String) {
-        unnamed(&self.chunk(vec![members! { "index": 0_u64, "delta": delta, "finish_reason": Json::Null }]), out);
+        self.choice(delta, Json::Null, out);
+    }
+
+    fn choice(&self, delta: Json, finish: Json, out: &mut String) {
+        unnamed(&self.chunk(vec![members! { "index": self.index, "delta": delta, "finish_reason": finish }]), out);
     }
 
     fn arguments(&self, text: &str, is_custom: bool, out: &mut String) {
@@ -218,10 +224,10 @@ impl Writer for ChatWriter {
             Event::Dropped(_) => {}
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { reason, .. } => {
-                let choice = members! { "index": 0_u64, "delta": Json::object(), "finish_reason": word(*reason) };
-                unnamed(&self.chunk(vec![choice]), out);
+                self.choice(Json::object(), word(*reason).into(), out);
             }
             Event::Error(failure) => unnamed(&failure::chat(failure), out),
+            Event::End if self.index > 0 => {}
             Event::End => {
                 if self.with_usage {
                     unnamed(&self.chunk(Vec::new()).with("usage", write_usage(&self.usage)), out);

@@ -50,9 +50,6 @@ pub fn decode(body: &Json, model: &str, stream: bool, notes: &mut Notes) -> Resu
     let none = Json::Null;
     let config = either(body, "generationConfig", "generation_config").unwrap_or(&none);
     let no = |field: &str| Err(Untranslatable::new(field, "the model's provider has nothing of the kind"));
-    if config.count("candidateCount").is_some_and(|n| n > 1) {
-        return no("generationConfig.candidateCount");
-    }
     if config.flag("responseLogprobs") == Some(true) {
         return no("generationConfig.responseLogprobs");
     }
@@ -67,6 +64,7 @@ pub fn decode(body: &Json, model: &str, stream: bool, notes: &mut Notes) -> Resu
         stream,
         usage_in_stream: true,
         max_tokens: config.count("maxOutputTokens"),
+        choices: config.count("candidateCount").filter(|n| *n > 1),
         ..Request::default()
     };
     for (name, _) in body.members().into_iter().flatten().filter(|(_, value)| !value.is_null()) {

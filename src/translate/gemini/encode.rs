@@ -216,6 +216,7 @@ fn encode_config(request: &Request, model: &str, can: &Capabilities, notes: &mut
     let mut config = Json::object();
     let sampling = &request.sampling;
     config.set_some("maxOutputTokens", request.max_tokens);
+    config.set_some("candidateCount", request.choices);
     config.set_some("temperature", sampling.temperature);
     config.set_some("topP", sampling.top_p);
     config.set_some("topK", sampling.top_k);

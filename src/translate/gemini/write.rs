@@ -40,11 +40,12 @@ fn thought(text: &str, signature: Option<&String>) -> Json {
     part
 }
 
-fn document(answer: &Answer, parts: Vec<Json>, finish: Option<Finish>) -> Json {
-    let mut candidate = members! { "content": members! { "role": "model", "parts": parts }, "index": 0_u64 };
+fn document(answer: &Answer, index: u64, parts: Vec<Json>, finish: Option<Finish>) -> Json {
+    let mut candidate = members! { "content": members! { "role": "model", "parts": parts }, "index": index };
     candidate.set_some("finishReason", finish.map(word));
     let mut document = members! { "candidates": vec![candidate] };
-    if finish.is_some() {
+    // Those of all answers are with the first.
+    if finish.is_some() && index == 0 {
         document.set("usageMetadata", write_usage(&answer.usage));
     }
     document.with("modelVersion", &answer.model).with("responseId", &answer.id)
@@ -58,7 +59,7 @@ pub fn write(answer: &Answer, with_thoughts: bool) -> Json {
         Content::ToolUse(own) => Some(call(own)),
         _ => None,
     });
-    document(answer, parts.collect(), Some(answer.finish.unwrap_or(Finish::Stop)))
+    document(answer, 0, parts.collect(), Some(answer.finish.unwrap_or(Finish::Stop)))
 }
 
 /// A streamed answer. Calls come whole, as Gemini's do.
@@ -66,14 +67,16 @@ pub fn write(answer: &Answer, with_thoughts: bool) -> Json {
 pub struct GeminiWriter {
     answer: Answer,
     with_thoughts: bool,
+    /// Which of several answers it writes.
+    index: u64,
     in_thought: bool,
 }
 
 // === impl GeminiWriter ===
 
 impl GeminiWriter {
-    pub fn new(with_thoughts: bool) -> Self {
-        Self { with_thoughts, ..Self::default() }
+    pub fn new(with_thoughts: bool, index: u64) -> Self {
+        Self { with_thoughts, index, ..Self::default() }
     }
 }
 
@@ -96,11 +99,11 @@ impl Writer for GeminiWriter {
                 _ => None,
             },
             Event::Error(failure) => return unnamed(&failure::gemini(failure), out),
-            Event::End => return unnamed(&document(&self.answer, Vec::new(), self.answer.finish), out),
+            Event::End => return unnamed(&document(&self.answer, self.index, Vec::new(), self.answer.finish), out),
             _ => None,
         };
         if let Some(part) = part {
-            unnamed(&document(&self.answer, vec![part], None), out);
+            unnamed(&document(&self.answer, self.index, vec![part], None), out);
         }
     }
 }

@@ -163,6 +163,34 @@ test("what is left out is named, and refused where the caller is strict or the m
   assert.deepEqual([log.success, log.status_code], [false, 400]);
 });
 
+test("several answers come where both formats have them", async () => {
+  const candidate = (index, text, finishReason) => ({ index, content: { role: "model", parts: [{ text }] }, ...(finishReason && { finishReason }) });
+  const gemini = (...candidates) => ({ responseId: "gem-1", modelVersion: "gemini-2.5-flash", candidates, usageMetadata: { promptTokenCount: 4, candidatesTokenCount: 6, totalTokenCount: 10 } });
+  const client = new OpenAI({ apiKey: "sk-client-0123456789", baseURL: `${gw.url}/v1/${ACCOUNT}/gw/ai/v1`, maxRetries: 0 });
+  const asked = { model: "google-ai-studio/gemini-2.5-flash", n: 2, messages: [{ role: "user", content: "Lunch?" }] };
+  gw.upstream.next(json(gemini(candidate(0, "Ramen.", "STOP"), candidate(1, "Soup.", "MAX_TOKENS"))));
+  const { data, response } = await client.chat.completions.create(asked).withResponse();
+  assert.equal(JSON.parse(gw.upstream.last.body).generationConfig.candidateCount, 2);
+  assert.deepEqual(data.choices.map(({ index, message, finish_reason }) => [index, message.content, finish_reason]), [[0, "Ramen.", "stop"], [1, "Soup.", "length"]]);
+  assert.deepEqual([data.usage.completion_tokens, (await gw.logOf(response)).tokens_out], [6, 6]);
+  const pieces = [[candidate(0, "Ra"), candidate(1, "So")], [candidate(1, "up.", "STOP")], [candidate(0, "men.", "STOP")]];
+  gw.upstream.next({ events: pieces.map((all) => `data: ${JSON.stringify(gemini(...all))}\n\n`) });
+  const texts = ["", ""];
+  const finishes = [];
+  for await (const { choices } of await client.chat.completions.create({ ...asked, stream: true })) {
+    for (const { index, delta, finish_reason } of choices) {
+      texts[index] += delta.content ?? "";
+      if (finish_reason) finishes[index] = finish_reason;
+    }
+  }
+  assert.deepEqual([texts, finishes], [["Ramen.", "Soup."], ["stop", "stop"]]);
+  // And the other way round.
+  gw.upstream.next(json({ id: "c", model: "llama", choices: ["Ramen.", "Soup."].map((content, index) => ({ index, message: { role: "assistant", content }, finish_reason: "stop" })), usage: { prompt_tokens: 4, completion_tokens: 6 } }));
+  const back = await gw.call("ai/v1beta/models/groq/llama:generateContent", { json: { contents: [{ role: "user", parts: [{ text: "Lunch?" }] }], generationConfig: { candidateCount: 2 } }, headers: sk });
+  assert.deepEqual((await back.json()).candidates.map(({ content }) => content.parts[0].text), ["Ramen.", "Soup."]);
+  assert.equal(JSON.parse(gw.upstream.last.body).n, 2);
+});
+
 test("refusals of the gateway come in the caller's format, too", async () => {
   const of = async (path, init, gateway) => {
     const answer = await gw.call(path, { gateway, ...init });
