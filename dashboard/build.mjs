@@ -50,6 +50,14 @@ export function sizes() {
   return { first: sum(first), whole: sum(all) };
 }
 
+/** Builds into a folder whose contents are replaced. */
+export function buildInto(folder, node) {
+  const vite = join(root, "node_modules/vite/bin/vite.js");
+  const args = [vite, "build", FOLDER, "--config", join(FOLDER, "vite.config.mjs"), "--outDir", folder, "--emptyOutDir", "--logLevel", "warn"];
+  const { status } = spawnSync(node, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+  if (status !== 0) throw new Failure("the dashboard does not build; the messages above say why.");
+}
+
 /** Builds with the node of the npm packages, because Vite wants a newer one than Tollgate's scripts do. */
 export function buildDashboard(node = join(root, "node_modules/.bin/node")) {
   const wanted = fingerprint();
@@ -57,9 +65,7 @@ export function buildDashboard(node = join(root, "node_modules/.bin/node")) {
   if (before === wanted && fs.existsSync(join(DIST, "index.html"))) return;
   const forbidden = forbiddenLines();
   if (forbidden.length > 0) throw new Failure(`the dashboard makes text into a page or a program, which hostile logs could use:\n  ${forbidden.join("\n  ")}`);
-  const vite = join(root, "node_modules/vite/bin/vite.js");
-  const built = spawnSync(node, [vite, "build", FOLDER, "--config", join(FOLDER, "vite.config.mjs"), "--logLevel", "warn"], { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
-  if (built.status !== 0) throw new Failure("the dashboard does not build; the messages above say why.");
+  buildInto(DIST, node);
   const { first, whole } = sizes();
   say(`built the dashboard: ${(first / 1000).toFixed(1)} KB compressed for the first page (at most ${FIRST_LOAD_LIMIT / 1000}), ${(whole / 1000).toFixed(1)} KB in all (at most ${WHOLE_LIMIT / 1000})`);
   if (first > FIRST_LOAD_LIMIT || whole > WHOLE_LIMIT) throw new Failure("the dashboard has become too large. Load what is seldom needed later (src/pages/rest.ts), or leave it out.");

@@ -20,6 +20,7 @@ const ACCOUNT = "acme";
 const GATEWAY = "production";
 /** A second at the providers of the demonstration is that much shorter: two weeks of answers would take too long. */
 const FASTER = 60;
+const KEYS = JSON.stringify(Object.fromEntries(["openai", "anthropic", "google-ai-studio", "groq", "mistral"].map((provider) => [provider, "demo"])));
 
 /**
  * Wraps the Worker so that its clock stands where a request of the past needs it, and runs faster. Ids, rows and sums are then made
@@ -53,17 +54,59 @@ async function pooled(tasks, width, run) {
   }));
 }
 
+const DLP = { enabled: true, policies: [{ id: "cards", action: "REDACT", check: ["REQUEST"], profiles: ["financial"] }, { id: "keys", action: "FLAG", check: ["REQUEST", "RESPONSE"], profiles: ["secrets"] }], restore: true };
+
+/** The route, the policies and the webhook of the demonstration. */
+async function configure(post, webhook) {
+  const model = (id, properties, fallback) => ({ id, type: "model", properties, outputs: { success: { elementId: "end" }, ...(fallback && { fallback: { elementId: fallback } }) } });
+  await post(`/gateways/${GATEWAY}/routes`, {
+    name: "support",
+    elements: [
+      { id: "start", type: "start", outputs: { next: { elementId: "plan" } } },
+      { id: "plan", type: "conditional", properties: { condition: { "metadata.plan": "pro" } }, outputs: { true: { elementId: "large" }, false: { elementId: "trial" } } },
+      { id: "trial", type: "percentage", properties: { sticky: "metadata.user" }, outputs: { "20%": { elementId: "haiku" }, else: { elementId: "small" } } },
+      model("large", { provider: "openai", model: "gpt-4o", timeout: 20_000 }, "small"),
+      model("haiku", { provider: "anthropic", model: "claude-haiku-4-5" }, "small"),
+      model("small", { provider: "openai", model: "gpt-4o-mini" }),
+      { id: "end", type: "end", outputs: {} },
+    ],
+  });
+  const policies = [
+    { name: "each team", actor: "team:{metadata.team}", resource: "*", condition: "true", action: { type: "limit", amount: 100, period: "monthly", technique: "named-interval" } },
+    { name: "opus is for the platform team", actor: "all", resource: { model: "anthropic/claude-opus-*" }, condition: 'metadata.team != "platform"', action: { type: "block" } },
+    { name: "without a team", actor: "all", resource: "*", condition: "!has(metadata.team)", action: { type: "limit", amount: 5, period: "daily", technique: "named-interval" } },
+  ];
+  for (const policy of policies) await post(`/gateways/${GATEWAY}/policies?commit=true`, policy);
+  await post("/alerts/webhooks", { url: webhook, gateway: GATEWAY, thresholds: [0.5, 0.8, 1] });
+}
+
 /** Sends the requests of two weeks, and what people thought of the answers. */
 async function fill({ Gateway, Upstream }, token, count) {
-  const { batches } = await import("./demo/traffic.mjs");
-  const { answerOf, requestOf } = await import("./demo/provider.mjs");
+  const { answerOf } = await import("./demo/provider.mjs");
   const upstream = await Upstream.start();
   const plans = new Map();
-  upstream.answer = ({ headers }) => {
+  upstream.answer = ({ provider, headers, body }) => {
+    if (provider === "alerts") return { status: 200, headers: {}, body: "" };
     const plan = plans.get(headers["x-demo-plan"]);
-    return plan && { ...answerOf(plan), delay: plan.wait / FASTER };
+    // A route chooses the provider and the model by itself.
+    const asked = plan?.route && { provider, model: /"model"\s*:\s*"([^"]+)"/.exec(String(body))?.[1] };
+    return plan && { ...answerOf({ ...plan, ...asked }), delay: plan.wait / FASTER };
   };
-  const gateway = await Gateway.start({ folder: STATE, around: PAST, upstream, bindings: { ADMIN_TOKEN: token } });
+  // The webhook of the demonstration is the stand-in as well, so that nothing leaves the machine.
+  const gateway = await Gateway.start({ folder: STATE, around: PAST, upstream, bindings: { ADMIN_TOKEN: token, PROVIDER_KEYS: KEYS, ALLOW_INTERNAL_UPSTREAMS: "true" } });
+  try {
+    return await sent({ gateway, upstream, plans }, token, count);
+  } finally {
+    for (const line of gateway.output.slice(0, 5)) say(`the Worker said: ${line}`);
+    gateway.output.length = 0;
+    await gateway.stop();
+  }
+}
+
+async function sent({ gateway, upstream, plans }, token, count) {
+  const { batches } = await import("./demo/traffic.mjs");
+  const { requestOf } = await import("./demo/provider.mjs");
+  const worker = await gateway.miniflare.getWorker();
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   const api = async (path, init = {}) => {
     const answer = await fetch(`${gateway.url}/accounts/${ACCOUNT}/ai-gateway${path}`, { ...init, headers });
@@ -74,8 +117,9 @@ async function fill({ Gateway, Upstream }, token, count) {
   const now = Date.now();
   const clock = (at, faster) => fetch(`${gateway.url}/__clock`, { method: "POST", body: JSON.stringify({ at, faster }) });
   await clock(now - 15 * 86_400_000, 1);
-  await post("/gateways", { id: GATEWAY, collect_logs: true, cache_ttl: 600, retry_max_attempts: 1, rate_limiting_rules: [{ id: "per-user", key: "metadata.user", limit: 120, interval: 86_400 }], spend_limits: { enabled: true, rules: [{ id: "team-budget", limit: 25, limitType: "cost", window: 604_800, metadata: { team: { mode: "partition" } } }] } });
+  await post("/gateways", { id: GATEWAY, collect_logs: true, cache_ttl: 600, retry_max_attempts: 1, circuit_breaker: { failures: 8, window: 300, cooldown: 60 }, dlp: DLP, rate_limiting_rules: [{ id: "per-user", key: "metadata.user", limit: 120, interval: 86_400 }], spend_limits: { enabled: true, rules: [{ id: "team-budget", limit: 2, limitType: "cost", window: 604_800, metadata: { team: { mode: "partition" } } }] } });
   await post("/gateways", { id: "staging", collect_logs: true });
+  await configure(post, `${upstream.origin}/alerts`);
   const all = [...batches(now, count)].sort((a, b) => a.at - b.at).filter(({ at }) => at < now - 60_000);
   const sums = { requests: 0, told: 0 };
   for (const { at, requests } of all) {
@@ -94,6 +138,7 @@ async function fill({ Gateway, Upstream }, token, count) {
       const id = answer.headers.get("cf-aig-log-id");
       if (plan.feedback !== null && id) await fetch(`${gateway.url}/feedback/${id}?account=${ACCOUNT}`, { method: "POST", headers, body: JSON.stringify({ data: { feedback: plan.feedback, ...(plan.comment && { comment: plan.comment }) } }) }).then((told) => told.text());
     });
+    await worker.scheduled({ cron: "* * * * *" });
     const share = Math.floor((sums.requests / (count * 1.25)) * 10);
     if (share > sums.told) {
       sums.told = share;
@@ -110,9 +155,6 @@ async function fill({ Gateway, Upstream }, token, count) {
   }
   await post("/tokens", { name: "web application", permissions: ["run"], gateways: [GATEWAY] });
   await post("/tokens", { name: "analysts", permissions: ["read"] });
-  for (const line of gateway.output.slice(0, 5)) say(`the Worker said: ${line}`);
-  gateway.output.length = 0;
-  await gateway.stop();
   return sums.requests;
 }
 
@@ -145,8 +187,7 @@ export async function startDemo({ port = 0, requests = 2400, isNew = false } = {
     const streams = /"stream"\s*:\s*true/.test(asked);
     return { ...answerOf({ provider, model: /"model"\s*:\s*"([^"]+)"/.exec(asked)?.[1] ?? "demo", streams, error: null, answer: "This is the demonstration: no model was asked. Everything around the answer is real: the request passed through Tollgate, was counted, priced and logged.", tokens: { input: 40, output: 32, cached: 0 } }), delay: 300 };
   };
-  const keys = JSON.stringify({ openai: "demo", anthropic: "demo", "google-ai-studio": "demo", groq: "demo", mistral: "demo" });
-  const gateway = await used.Gateway.start({ folder: STATE, upstream, bindings: { ADMIN_TOKEN: token, PROVIDER_KEYS: keys }, runtime: port ? { port } : {} });
+  const gateway = await used.Gateway.start({ folder: STATE, upstream, bindings: { ADMIN_TOKEN: token, PROVIDER_KEYS: KEYS }, runtime: port ? { port } : {} });
   return { gateway, token, account: ACCOUNT, name: GATEWAY };
 }
 

@@ -3,7 +3,8 @@
 const TOOLS = ["read_file", "search", "edit_file", "run"].map((name) => ({ name, description: `Lets the agent ${name.replace("_", " ")}`, input_schema: { type: "object", properties: { path: { type: "string" } } } }));
 
 /** The request of a plan, as the client sends it: where to, and with what. */
-export function requestOf({ provider, model, system, messages, tools, streams }) {
+export function requestOf({ provider, model, route, system, messages, tools, streams }) {
+  if (route) return { path: "compat/chat/completions", json: { ...requestOf({ provider: "openai", system, messages, streams }).json, model: `dynamic/${route}` } };
   if (provider === "anthropic") {
     return { path: "anthropic/v1/messages", json: { model, max_tokens: 2048, system: [{ type: "text", text: system, cache_control: { type: "ephemeral" } }], messages, ...(tools && { tools: TOOLS }), ...(streams && { stream: true }) } };
   }

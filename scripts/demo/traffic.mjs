@@ -26,6 +26,7 @@ const QUESTIONS = [
   ["Write a polite reminder for an unpaid invoice, two sentences.", "I hope all is well with you. Our invoice 2026-1187 of 3 November seems to be still open; could you let us know when we may expect the payment?"],
   ["How many of our users in Norway were active last week?", "There were 1,284 active users in Norway last week, 6 % more than the week before."],
   ["Give me a title and a description for this help page about retries.", "**When a provider fails: retries and fallbacks**\n\nHow often a request is tried again, how long that takes, and what it costs."],
+  ["A customer writes: 'I paid twice with my card 4242 4242 4242 4242.' What do I answer?", "Thank them, say that both payments were found, and that the second one is on its way back: it takes three to five working days."],
   ["Is this contract clause unusual? 'Either party may terminate with 5 days notice.'", "Five days is short for a contract with running costs on your side; 30 to 90 days are common. I would ask for 30 days, and for work already begun to be paid."],
 ];
 
@@ -106,7 +107,8 @@ function chat(next, { isBadHour }) {
   const slow = { "gpt-4o-mini": 900, "gpt-4o": 1900, "claude-haiku-4-5": 1100, "claude-sonnet-4-5": 2900, "gemini-2.5-flash": 700 }[model] ?? 1300;
   const wait = slow * (0.5 + next() * next() * 3);
   const feedback = !error && next() < 0.22 ? (next() < (model === "gpt-4o-mini" ? 0.68 : 0.86) ? 1 : -1) : null;
-  return { provider, model, messages: [...before, { role: "user", content: question }], system, metadata, streams, error, answer, tokens, wait, feedback, comment: feedback === -1 && next() < 0.5 ? "does not answer the question" : null };
+  const route = feature === "support" && provider === "openai" && next() < 0.4 ? "support" : null;
+  return { provider, model, route, messages: [...before, { role: "user", content: question }], system, metadata, streams, error, answer, tokens, wait, feedback, comment: feedback === -1 && next() < 0.5 ? "does not answer the question" : null };
 }
 
 /** An agent's session: each turn sends the whole conversation again, and most of it comes from the provider's cache. */

@@ -17,8 +17,8 @@ pub fn demands(limits: &Limits) -> Vec<Demand> {
     rate.chain(spend).collect()
 }
 
-/// The answer, from the counters that the object has for each of them.
-pub fn shown(limits: &Limits, counters: &[Vec<Shown>], now: u64) -> Value {
+/// The answer, from the counters that the object has for each of them and the circuits of an isolate.
+pub fn shown(limits: &Limits, counters: &[Vec<Shown>], circuits: Value, now: u64) -> Value {
     let demands = demands(limits);
     let mut counters = counters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
     let mut each = demands.iter().map(|demand| {
@@ -57,7 +57,7 @@ pub fn shown(limits: &Limits, counters: &[Vec<Shown>], now: u64) -> Value {
             })
         })
         .collect();
-    json!({ "rate": rate, "spend": spend })
+    json!({ "rate": rate, "spend": spend, "circuits": circuits })
 }
 
 /// The counters of a rule, and whether there are more of them than are shown.
@@ -101,7 +101,7 @@ mod tests {
     use crate::limit::window::Technique;
 
     fn result(limits: &Limits, counters: &[Vec<Shown>]) -> Value {
-        shown(limits, counters, 0)
+        shown(limits, counters, json!([]), 0)
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The circuits are in an isolate's memory. Each isolate finds out for itself, which costs some failures more and no
 //! request a way to another place.
 
+use crate::base::json::json;
+use crate::base::timestamp;
 use crate::gateways::settings::{CIRCUIT_BOUNDS, TIMEOUT_FLOOR};
 use crate::providers::address;
 use serde_json::Value;
@@ -43,6 +45,9 @@ const MAX_DOUBTFUL: usize = 200;
 
 /// More circuits than this are not kept: the one that was quiet for the longest time makes room.
 const MAX_CIRCUITS: usize = 500;
+
+/// More of a gateway's circuits than this are not shown.
+const MAX_SHOWN: usize = 50;
 
 /// Statuses of a provider that is out of order. Not 429: it speaks of the caller's key, and others have other keys.
 pub fn is_failure(status: u16) -> bool {
@@ -158,6 +163,32 @@ impl Breaker {
         circuit.open_until.is_some_and(|until| until > now)
     }
 
+    /// Where a gateway's circuits stand, as `GET …/limits` shows them: open ones first, then those that failed most.
+    pub fn shown(&self, gateway: i64, settings: Settings, now: u64) -> Value {
+        let of_gateway = self.circuits.iter().filter(|circuit| circuit.gateway == gateway);
+        let mut all: Vec<(Option<u64>, usize, &str)> =
+            of_gateway.map(|circuit| (circuit.open_until, circuit.failed(settings, now), circuit.provider.as_str())).collect();
+        all.retain(|(open_until, failed, _)| open_until.is_some() || *failed > 0);
+        all.sort_by(|(open, failed, name), (other_open, other_failed, other_name)| {
+            (other_open, other_failed, name).cmp(&(open, failed, other_name))
+        });
+        let shown = all.into_iter().take(MAX_SHOWN).map(|(open_until, failed, name)| {
+            let (provider, origin) = name.split_once(' ').unwrap_or((name, ""));
+            let state = match open_until {
+                None => "closed",
+                Some(until) if until > now => "open",
+                Some(_) => "trial",
+            };
+            // A cooldown that was shortened meanwhile holds at once.
+            let tried_at = open_until.map(|until| timestamp::format(until.min(now.saturating_add(settings.cooldown_ms))));
+            json!({
+                "provider": provider, "origin": origin, "state": state, "failures": failed,
+                "limit": (settings.failures), "tried_at": tried_at,
+            })
+        });
+        shown.collect()
+    }
+
     /// The circuit to forget: of the gateway that has most of them, the one that was quiet for the longest time.
     fn quietest(&self) -> Option<usize> {
         let mut counts: Vec<(i64, usize)> = Vec::new();
@@ -224,6 +255,13 @@ impl Circuit {
 
     fn counted(&self) -> usize {
         self.failures.len() + if self.is_believed() { self.doubtful.len() } else { 0 }
+    }
+
+    /// The failures that count at a moment.
+    fn failed(&self, settings: Settings, now: u64) -> usize {
+        let is_late = |at: &u64| now.saturating_sub(*at) < settings.window_ms;
+        let doubtful = if self.is_believed() { self.doubtful.iter().filter(|(at, _)| is_late(at)).count() } else { 0 };
+        self.failures.iter().filter(|at| is_late(at)).count() + doubtful
     }
 
     /// Forgets what failed.

@@ -15,7 +15,7 @@ use crate::limit::watch::Watch;
 use crate::limit::window::{Technique, Window};
 use crate::limit::{Demand, Takes, show, spend};
 use crate::platform::{Runtime, console, js, now, random, within};
-use crate::proxy::alerting;
+use crate::proxy::{alerting, circuits};
 use crate::routes::graph::{Rate, Unit};
 use js_sys::{Promise, Reflect};
 use std::cell::{Cell, RefCell};
@@ -206,13 +206,14 @@ pub async fn within_rate(
 /// Where the limits of a gateway stand.
 pub async fn show(runtime: &Runtime, gateway: &Gateway) -> Result<Reply, ApiError> {
     let demands = show::demands(&gateway.limits);
-    if demands.is_empty() {
-        return Ok(Reply::result(show::shown(&gateway.limits, &[], now())));
-    }
-    let text = call(runtime, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
-    let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
-    let counters = counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?;
-    Ok(Reply::result(show::shown(&gateway.limits, &counters, now())))
+    let counters = if demands.is_empty() {
+        Vec::new()
+    } else {
+        let text = call(runtime, gateway.key, &Message::Show { demands }, LATER_PATIENCE_MS).await;
+        let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
+        counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?
+    };
+    Ok(Reply::result(show::shown(&gateway.limits, &counters, circuits::shown(gateway), now())))
 }
 
 /// Forgets the counters of a gateway that was deleted.

@@ -1,10 +1,12 @@
 // The built files: how large they are, where they point, and what their sources may not contain.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { buildDashboard, DIST, forbiddenLines, sizes } from "../../dashboard/build.mjs";
+import { buildDashboard, buildInto, DIST, forbiddenLines, sizes } from "../../dashboard/build.mjs";
+import { root } from "../../scripts/toolchain.mjs";
 import { LICENCES } from "../../dashboard/licences.mjs";
 
 test("D4 the first page is at most 60 KB compressed, in three requests, and all from here", () => {
@@ -17,6 +19,21 @@ test("D4 the first page is at most 60 KB compressed, in three requests, and all 
   assert.equal(loaded.filter((url) => /\.(js|css)$/.test(url)).length, 2);
   for (const url of loaded) assert.match(url, /^\/dashboard\/assets\/[\w-]+\.(js|css|svg)$/);
   assert.ok(!/<script(?![^>]*\bsrc=)|\bstyle=|\son\w+=/.test(page), "nothing that the page's policy refuses");
+});
+
+test("D31 another build gives the same files, and none of them is committed", () => {
+  buildDashboard();
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-dist-"));
+  try {
+    buildInto(folder, process.execPath);
+    const contents = (of) => Object.fromEntries(readdirSync(of, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile() && entry.name !== "openapi.json").map(({ parentPath, name }) => [name, readFileSync(join(parentPath, name), "base64")]));
+    const built = contents(folder);
+    assert.ok(Object.keys(built).length >= 5);
+    assert.deepEqual(built, contents(DIST));
+    assert.equal(spawnSync("git", ["ls-files", DIST], { cwd: root, encoding: "utf8" }).stdout, "");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("the licences of all packages in the bundle are among its files", () => {

@@ -174,6 +174,30 @@ test("D27 a database that fails has words and a retry of its own; what was typed
   await page.context().close();
 });
 
+test("D23 a search that is long under way is called off by the next one, and what was not looked through yet is said", async () => {
+  const page = await dashboard.open({ path: "gw/logs" });
+  await rows(page).first().waitFor();
+  const calledOff = [];
+  page.on("requestfailed", (request) => request.url().includes("search=nowhere") && calledOff.push(request.failure().errorText));
+  await page.route(/\/logs\?.*search=nowhere/, () => {});
+  const field = page.getByRole("searchbox");
+  await field.fill("nowhere");
+  const [asked] = await Promise.all([page.waitForRequest(/search=nowhere/), field.press("Enter")]);
+  assert.match(asked.url(), /examine=100000/);
+  await field.fill("nothing");
+  await page.route(/\/logs\?.*search=nothing/, (route) => {
+    const isFurther = route.request().url().includes("cursor=");
+    return route.fulfill({ json: { success: true, errors: [], messages: [], result: [], result_info: { count: 0, per_page: 50, ...(!isFurther && { cursor: ids[0] }) } } });
+  });
+  await field.press("Enter");
+  await page.getByText(/Nothing among the newest 100.000 logs here/).waitFor();
+  assert.deepEqual([...new Set(calledOff)], ["net::ERR_ABORTED"]);
+  await page.getByRole("button", { name: "Look further back" }).click();
+  await page.getByText(/Nothing among the newest 100.000 logs here/).waitFor({ state: "detached" });
+  assert.match(page.url(), new RegExp(`after=${ids[0]}`));
+  await page.context().close();
+});
+
 test("D24 D28 times are in the browser's zone or UTC, rows are the same; a cost that is not known is a dash with its reason", async () => {
   const answer = await gateway.call("openai/chat/completions", { gateway: "live", json: { model: "acme-own-model", messages: [{ role: "user", content: "x" }] } });
   await answer.text();

@@ -4,8 +4,8 @@ import { ago, cost, integer, seconds, visible } from "../core/format.ts";
 import { gatewayPath, result } from "../state/api.ts";
 import { useResource } from "../state/resource.ts";
 import { linkTo } from "../state/router.ts";
-import type { Counter, Limits } from "../state/types.ts";
-import { Empty, Loaded, PageHead, Panel, Time } from "../ui/kit.tsx";
+import type { Circuit, Counter, Limits } from "../state/types.ts";
+import { Empty, Loaded, PageHead, Panel, Table, Time } from "../ui/kit.tsx";
 
 export function LimitsPage() {
   const limits = useResource("limits", (signal) => result<Limits>(gatewayPath("/limits"), { signal }));
@@ -14,7 +14,7 @@ export function LimitsPage() {
       <PageHead title="Limits"><a class="button plain" href={linkTo("settings", { group: "Limits" })}>Change</a></PageHead>
       <div class="page">
         <Loaded of={limits} lines={5}>
-          {({ rate, spend }) => (
+          {({ rate, spend, circuits }) => (
             <>
               {rate.length + spend.length === 0 && <Empty title="This gateway has no limits"><p><a href={linkTo("settings", { group: "Limits" })}>Settings</a> sets limits of requests and of money, for the gateway, a token or a metadata value.</p></Empty>}
               {rate.map((rule) => (
@@ -27,11 +27,34 @@ export function LimitsPage() {
                   <Counters counters={rule.counters} more={rule.more_counters} limit={rule.limit} used={(counter) => (counter.spent ?? 0) + (counter.reserved ?? 0)} show={cost} />
                 </Panel>
               ))}
+              {circuits.length > 0 && <Circuits circuits={circuits} />}
             </>
           )}
         </Loaded>
       </div>
     </>
+  );
+}
+
+function Circuits({ circuits }: { circuits: Circuit[] }) {
+  const state = ({ state, tried_at }: Circuit) => {
+    if (state === "closed") return "requests pass";
+    if (state === "trial") return "the next request finds out";
+    return <>left alone until <Time at={tried_at ?? ""} /></>;
+  };
+  return (
+    <Panel title="Providers that failed" actions={<span class="note">circuits, as the instance that answered knows them</span>}>
+      <Table
+        label="Circuits"
+        rows={circuits}
+        columns={[
+          ["Provider", ({ provider }) => visible(provider)],
+          ["At", ({ origin }) => visible(origin)],
+          ["Failures", ({ failures, limit, state }) => (state === "closed" ? <>{integer(failures)} <span class="note">of {integer(limit)}</span></> : "–"), "right"],
+          ["State", (circuit) => <span class={circuit.state === "closed" ? "" : "status bad"}>{state(circuit)}</span>],
+        ]}
+      />
+    </Panel>
   );
 }
 

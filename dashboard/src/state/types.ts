@@ -229,6 +229,16 @@ export interface Counter {
 export interface Limits {
   rate: { id: string; key: string; limit: number; interval: number; technique: string; counters: Counter[]; more_counters: boolean }[];
   spend: { id: string; enabled: boolean; limit: number; window: number; technique: string; reserve: boolean; counters: Counter[]; more_counters: boolean }[];
+  circuits: Circuit[];
+}
+
+export interface Circuit {
+  provider: string;
+  origin: string;
+  state: "open" | "trial" | "closed";
+  failures: number;
+  limit: number;
+  tried_at: string | null;
 }
 
 export interface Token {

@@ -183,3 +183,27 @@ fn providers_that_are_limited_or_asked_wrongly_are_in_order() {
         assert_eq!(is_failure(status), wanted, "{status}");
     }
 }
+
+#[test]
+fn circuits_are_shown_with_what_counts_now() {
+    let settings = Settings { failures: 3, window_ms: 1_000, cooldown_ms: 5_000, timeout_floor_ms: 0 };
+    let mut breaker = Breaker::default();
+    breaker.note(1, "groq https://groq", settings, End::Unreached, 100);
+    breaker.note(1, "groq https://groq", settings, End::Unreached, 900);
+    for at in [700, 800, 900] {
+        breaker.note(1, "openai https://o", settings, End::Unreached, at);
+    }
+    breaker.note(2, "openai https://o", settings, End::Unreached, 900);
+    let of = |now| {
+        let shown = breaker.shown(1, settings, now);
+        let each = shown.as_array().unwrap().iter();
+        each.map(|circuit| format!("{} {} {}", circuit["provider"], circuit["state"], circuit["failures"])).collect::<Vec<_>>()
+    };
+    assert_eq!(of(950), [r#""openai" "open" 0"#, r#""groq" "closed" 2"#]);
+    // Failures leave the window, and an open circuit waits for its trial.
+    assert_eq!(of(1_500), [r#""openai" "open" 0"#, r#""groq" "closed" 1"#]);
+    assert_eq!(of(5_901), [r#""openai" "trial" 0"#]);
+    let open = &breaker.shown(1, settings, 950)[0];
+    assert_eq!((open["origin"].as_str(), open["limit"].as_u64()), (Some("https://o"), Some(3)));
+    assert_eq!(open["tried_at"], timestamp::format(5_900));
+}

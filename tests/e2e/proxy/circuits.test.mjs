@@ -140,3 +140,24 @@ test("settings that make no sense are refused and name the field", async () => {
   assert.deepEqual((await gw.result("/gateways/native")).circuit_breaker, LONG.circuit_breaker);
   assert.equal((await gw.result("/gateways/off")).circuit_breaker, null);
 });
+
+test("where circuits stand is shown with the limits", async () => {
+  await gw.create("shown", LONG);
+  const circuits = async () => (await gw.result("/gateways/shown/limits")).circuits;
+  assert.deepEqual(await circuits(), []);
+  fail({ reset: true }, { reset: true });
+  await chat("shown", {}, "groq");
+  await chat("shown", {}, "groq");
+  const [closed] = await circuits();
+  assert.deepEqual([closed.provider, closed.state, closed.failures, closed.limit, closed.tried_at], ["groq", "closed", 2, 3, null]);
+  fail({ reset: true });
+  await chat("shown", {}, "groq");
+  const [open, ...others] = await circuits();
+  assert.deepEqual([open.provider, open.state, others], ["groq", "open", []]);
+  assert.match(open.origin, /^https?:\/\//);
+  const left = Date.parse(open.tried_at) - Date.now();
+  assert.ok(left > 3_500_000 && left <= 3_600_000, `${left}`);
+  // Without the setting no circuit is open.
+  assert.equal((await gw.api("/gateways/shown", { method: "PUT", body: JSON.stringify({ circuit_breaker: null }) })).status, 200);
+  await until(async () => (await circuits()).length === 0, "the circuits to go");
+});
