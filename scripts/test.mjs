@@ -46,8 +46,7 @@ function testDashboard(part = "") {
   if (pages.length + pure.length === 0) throw new Failure(`no test of the dashboard has "${part}" in its name`);
   const env = { ...wranglerEnv(), CHROMIUM: ensureChromium() };
   const isTyped = succeeds(nodeProgram, ["node_modules/typescript/bin/tsc", "-p", "dashboard"], env);
-  // A browser is heavy: one file at a time.
-  return succeeds(nodeProgram, ["--test", "--test-concurrency=1", ...pure, ...pages], env) && isTyped;
+  return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...pure, ...pages], env) && isTyped;
 }
 
 await main(import.meta.url, ([suite, part]) => {
