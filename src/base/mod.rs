@@ -1,6 +1,7 @@
 //! What everything else is built of: ids, times, numbers. It imports nothing of ours.
 
 pub mod fault;
+pub mod given;
 pub mod hex;
 pub mod hmac;
 pub mod id;

@@ -2,14 +2,14 @@
 
 use crate::dlp::entry::Entry;
 use crate::dlp::form::{self, PartKind};
-use crate::dlp::places::{Kind, Place, of_json, places};
+use crate::dlp::places::{Kind, Place, decoded, of_json, places};
 use crate::dlp::policy::{Action, Check, Dlp};
-use crate::dlp::redact::Redactor;
+use crate::dlp::redact::{Redactor, escaped};
 use crate::dlp::report::Report;
 use crate::dlp::scan::{self, Finding};
 use crate::dlp::tail;
+use crate::dlp::unescaped::Unescaped;
 use crate::pattern::budget::Steps;
-use std::borrow::Cow;
 use std::rc::Rc;
 
 /// One request or one answer that is looked through.
@@ -124,7 +124,7 @@ impl Examiner {
     /// A text with placeholders. `around` is the body it is of.
     pub fn text(&mut self, text: &str, path: &str, is_plain: bool, around: &[u8]) -> Option<String> {
         let is_json = !is_plain && matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
-        let found = self.find(text, is_json);
+        let found = self.find(&Unescaped::of(text, is_json));
         if found.is_empty() { None } else { self.noted(text, &found, path, is_json, around) }
     }
 
@@ -132,8 +132,10 @@ impl Examiner {
     /// can be said of it, and how many of its bytes that is.
     pub fn part(&mut self, before: &str, pending: &str, is_end: bool, path: &str, is_json: bool) -> (String, usize) {
         let text = format!("{before}{pending}");
-        let mut cut = if is_end { text.len() } else { tail::begin(&text, self.longest).max(before.len()) };
-        let mut found = self.find(&text, is_json);
+        let read = Unescaped::of(&text, is_json);
+        let waits = || read.original(tail::begin(&read.text, self.longest)).min(read.open).max(before.len());
+        let mut cut = if is_end { text.len() } else { waits() };
+        let mut found = self.find(&read);
         found.retain(|found| found.start >= before.len());
         if let Some(across) = found.iter().find(|found| found.start < cut && found.end > cut) {
             cut = across.start;
@@ -145,23 +147,24 @@ impl Examiner {
         (given.get(before.len()..).unwrap_or("").to_owned(), cut.saturating_sub(before.len()))
     }
 
-    fn find(&mut self, text: &str, is_json: bool) -> Vec<Found> {
-        let wanted = self.dlp.wanted(self.check);
-        // In a document within a string, `\n` is no letter before a number.
-        let text = if is_json { unlettered(text) } else { Cow::Borrowed(text) };
-        let found = scan::find(&text, wanted);
+    fn find(&mut self, read: &Unescaped<'_>) -> Vec<Found> {
+        let (wanted, text) = (self.dlp.wanted(self.check), &*read.text);
+        let found = scan::find(text, wanted);
         let mut found: Vec<Found> =
             found.into_iter().map(|Finding { entry, start, end }| Found { item: entry as u8, start, end }).collect();
         let dlp = Rc::clone(&self.dlp);
         for (at, own) in dlp.own.iter().enumerate() {
             let item = (Entry::COUNT + at) as u8;
             if wanted.has_item(item) {
-                let own = own.find(&text, &mut self.steps);
+                let own = own.find(text, &mut self.steps);
                 found.extend(own.into_iter().map(|(start, end)| Found { item, start, end }));
             }
         }
         if self.steps.is_over() {
             self.report.unscanned(self.check, TOO_DEAR);
+        }
+        for found in &mut found {
+            (found.start, found.end) = (read.original(found.start), read.original(found.end));
         }
         found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
         found
@@ -183,7 +186,12 @@ impl Examiner {
             let (before, original) = (text.get(copied..start).unwrap_or(""), text.get(start..*end).unwrap_or(""));
             made.push_str(before);
             let (_, label) = dlp.names(*item);
-            let placeholder = self.redactor.placeholder(label, original, around);
+            let placeholder = match dlp.replacement(*item) {
+                Some(fixed) if is_json => escaped(fixed),
+                Some(fixed) => fixed.to_owned(),
+                None if is_json => self.redactor.placeholder(label, &decoded(original), around),
+                None => self.redactor.placeholder(label, original, around),
+            };
             // A number of a document within a string has no quotes; a placeholder needs them.
             let is_bare = is_json && before.trim_end().ends_with(':');
             made.push_str(&if is_bare { format!("\"{placeholder}\"") } else { placeholder });
@@ -208,27 +216,4 @@ pub fn rewritten(body: &[u8], mut other: impl FnMut(&Place<'_>) -> Option<String
     }
     made.extend_from_slice(body.get(copied..).unwrap_or(&[]));
     is_changed.then_some(made)
-}
-
-/// The same text, at the same places, without escapes that look like letters.
-fn unlettered(text: &str) -> Cow<'_, str> {
-    if !text.contains('\\') {
-        return Cow::Borrowed(text);
-    }
-    let mut made = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        match (char, chars.peek()) {
-            ('\\', Some('n' | 'r' | 't' | 'b' | 'f')) => {
-                chars.next();
-                made.push_str("  ");
-            }
-            ('\\', Some('\\')) => {
-                chars.next();
-                made.push_str("\\\\");
-            }
-            (char, _) => made.push(char),
-        }
-    }
-    Cow::Owned(made)
 }

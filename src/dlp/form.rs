@@ -45,6 +45,19 @@ pub fn parts(body: &[u8], boundary: &str) -> Option<Vec<Part>> {
     }
 }
 
+/// The texts of a form, one below the other; `None` where there is a file that is none.
+pub fn texts(body: &[u8], boundary: &str) -> Option<String> {
+    let mut texts = Vec::new();
+    for part in parts(body, boundary)? {
+        match part.kind {
+            PartKind::Text => texts.push(String::from_utf8_lossy(body.get(part.start..part.end)?)),
+            PartKind::Media => {}
+            PartKind::Binary => return None,
+        }
+    }
+    Some(texts.join("\n"))
+}
+
 fn kind(headers: &str, content: &[u8]) -> PartKind {
     let content_type = headers.lines().find_map(|line| line.strip_prefix("content-type:")).unwrap_or("").trim();
     if is_media(content_type) {
@@ -85,6 +98,8 @@ mod tests {
             all,
             [(&b"whisper"[..], PartKind::Text), (b"\xff\x00", PartKind::Media), (b"%PDF\xff", PartKind::Binary)]
         );
+        assert_eq!(texts(body, "xx"), None);
+        assert_eq!(texts(b"--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--", "x").as_deref(), Some("a\nb"));
         assert_eq!((parts(b"--xx\r\n\r\nhalf", "xx"), parts(b"{}", "xx")), (None, None));
         assert_eq!(parts(b"--xx--", "xx"), Some(Vec::new()));
     }

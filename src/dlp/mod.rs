@@ -20,10 +20,12 @@ mod secrets;
 mod stream;
 mod tail;
 mod text;
+mod unescaped;
 mod words;
 
 pub use examine::{Body, Examiner, rewritten};
-pub use form::is_media;
+pub use form::{is_media, texts as form_texts};
+pub use places::decoded as unescaped;
 pub use policy::{Check, Dlp};
 pub use redact::Redactor;
 pub use report::Report;

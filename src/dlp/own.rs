@@ -12,6 +12,8 @@ pub struct Own {
     pub id: String,
     /// What its placeholders begin with.
     pub label: String,
+    /// What stands in its place for ever, and not a placeholder.
+    pub replacement: Option<String>,
     patterns: Vec<Pattern>,
     /// In small letters and in order, so that those with one first letter stand together.
     words: Vec<String>,
@@ -38,8 +40,10 @@ impl Own {
         let Some(members) = given.as_object() else {
             return Err(wrong("", "Expected an object with id, and patterns or words".to_owned()));
         };
-        if let Some(name) = members.keys().find(|name| !matches!(name.as_str(), "id" | "patterns" | "words")) {
-            return Err(wrong(name, "Expected id, patterns and words only".to_owned()));
+        if let Some(name) =
+            members.keys().find(|name| !matches!(name.as_str(), "id" | "patterns" | "words" | "replacement"))
+        {
+            return Err(wrong(name, "Expected id, patterns, words and replacement only".to_owned()));
         }
         let id = members.get("id").and_then(Value::as_str).unwrap_or("");
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
@@ -61,12 +65,24 @@ impl Own {
         if patterns.is_empty() && words.is_empty() {
             return Err(wrong("", "Expected patterns or words to look for".to_owned()));
         }
+        let replacement = match members.get("replacement") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if text.len() <= LONGEST_WORD && !text.chars().any(char::is_control) => {
+                Some(text.clone())
+            }
+            Some(_) => {
+                return Err(wrong(
+                    "replacement",
+                    format!("Expected a text of up to {LONGEST_WORD} bytes, without line breaks"),
+                ));
+            }
+        };
         let mut words: Vec<String> = words.iter().map(|word| word.trim().to_lowercase()).collect();
         words.retain(|word| !word.is_empty());
         words.sort_unstable_by(|one, other| {
             one.chars().next().cmp(&other.chars().next()).then(other.len().cmp(&one.len()))
         });
-        Ok(Self { id: id.to_owned(), label: id.to_ascii_uppercase().replace('-', "_"), patterns, words })
+        Ok(Self { id: id.to_owned(), label: id.to_ascii_uppercase().replace('-', "_"), replacement, patterns, words })
     }
 
     /// Where a text has what is looked for. What it costs is taken from the steps.
@@ -177,6 +193,7 @@ mod tests {
             (json!({"id": "a", "words": [1]}), "p.words"),
             (json!({"id": "a", "patterns": ["("]}), "p.patterns"),
             (json!({"id": "a", "words": ["x"], "more": 1}), "p.more"),
+            (json!({"id": "a", "words": ["x"], "replacement": "a\nb"}), "p.replacement"),
         ] {
             assert_eq!(Own::parse(&wrong, &["p"]).unwrap_err().path.join("."), place, "{wrong}");
         }

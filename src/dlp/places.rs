@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What a JSON string means. A surrogate without its other half, and an escape that is none, are replaced: they hide no digit.
-fn decoded(raw: &str) -> String {
+pub fn decoded(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     let mut parts = raw.split('\\');
     text.push_str(parts.next().unwrap_or(""));

@@ -1,6 +1,7 @@
 //! The setting `dlp` of a gateway, in both of its forms: which profiles are looked for where, and what is done about them.
 
 use crate::base::fault::Invalid;
+use crate::base::given::{flag, list, members, wrong};
 use crate::dlp::entry::{Entry, PROFILES, Profile};
 use crate::dlp::own::{self, Own};
 use crate::dlp::text::Wanted;
@@ -70,14 +71,12 @@ impl Dlp {
     }
 
     fn parse(setting: &Value) -> Result<Option<Self>, Invalid> {
-        let Some(members) = setting.as_object() else {
-            return Err(Invalid::at(["body", "dlp"], "Expected an object, or null"));
-        };
-        only(members.keys(), &MEMBERS, &["body", "dlp"])?;
-        let is_enabled = flag(setting, "enabled", true, &["body", "dlp"])?;
-        let restores = flag(setting, "restore", false, &["body", "dlp"])?;
+        let top = ["body", "dlp"];
+        let fields = members(setting, &MEMBERS, &top)?;
+        let is_enabled = flag(setting, "enabled", true, &top)?;
+        let restores = flag(setting, "restore", false, &top)?;
         let mut own: Vec<Own> = Vec::new();
-        for (at, given) in list(setting, "custom_profiles", own::MOST, &["body", "dlp"])?.iter().enumerate() {
+        for (at, given) in list(setting, "custom_profiles", own::MOST, &top)?.iter().enumerate() {
             let profile = Own::parse(given, &["body", "dlp", "custom_profiles", &at.to_string()])?;
             if own.iter().any(|other| other.id == profile.id) {
                 let path = ["body", "dlp", "custom_profiles", &at.to_string(), "id"];
@@ -86,15 +85,14 @@ impl Dlp {
             own.push(profile);
         }
         let mut policies = Vec::new();
-        if members.contains_key("action") || members.contains_key("profiles") {
-            let policy = Policy::parse(setting, &own, &["body", "dlp"])?;
+        if fields.contains_key("action") || fields.contains_key("profiles") {
+            let policy = Policy::parse(setting, &own, &top)?;
             policies.push(Policy { id: ONLY.to_owned(), checks: [true, true], ..policy });
         }
-        for (at, given) in list(setting, "policies", MOST_POLICIES, &["body", "dlp"])?.iter().enumerate() {
+        for (at, given) in list(setting, "policies", MOST_POLICIES, &top)?.iter().enumerate() {
             let at = at.to_string();
             let path = ["body", "dlp", "policies", &at];
-            let Some(fields) = given.as_object() else { return Err(Invalid::at(path, "Expected an object")) };
-            only(fields.keys(), &OF_POLICY, &path)?;
+            members(given, &OF_POLICY, &path)?;
             let policy = Policy::parse(given, &own, &path)?;
             if flag(given, "enabled", true, &path)? {
                 policies.push(policy);
@@ -131,6 +129,11 @@ impl Dlp {
         })
     }
 
+    /// What stands in the place of an item where that is no placeholder.
+    pub fn replacement(&self, item: u8) -> Option<&str> {
+        self.own.get(usize::from(item).checked_sub(Entry::COUNT)?)?.replacement.as_deref()
+    }
+
     /// What an item is called in settings and logs, and what its placeholders begin with.
     pub fn names(&self, item: u8) -> (&str, &str) {
         match Entry::numbered(item) {
@@ -147,7 +150,7 @@ impl Dlp {
 
 impl Policy {
     fn parse(given: &Value, own: &[Own], path: &[&str]) -> Result<Self, Invalid> {
-        let wrong = |member: &str, what: String| Invalid::at(path.iter().copied().chain([member]), what);
+        let wrong = |member: &str, what: &str| wrong(path, member, what);
         let id = match given.get("id") {
             None | Some(Value::Null) => path.last().copied().unwrap_or("").to_owned(),
             Some(Value::String(id))
@@ -156,23 +159,23 @@ impl Policy {
                 id.clone()
             }
             Some(_) => {
-                return Err(wrong("id", "Expected 1 to 64 printable ASCII characters without spaces".to_owned()));
+                return Err(wrong("id", "Expected 1 to 64 printable ASCII characters without spaces"));
             }
         };
         let action = given.get("action").and_then(Value::as_str).and_then(Action::parse);
-        let Some(action) = action else { return Err(wrong("action", "Expected FLAG, BLOCK or REDACT".to_owned())) };
+        let Some(action) = action else { return Err(wrong("action", "Expected FLAG, BLOCK or REDACT")) };
         let mut checks = [false, false];
         for check in given.get("check").and_then(Value::as_array).into_iter().flatten() {
             match (check.as_str(), &mut checks) {
                 (Some("REQUEST"), [request, _]) => *request = true,
                 (Some("RESPONSE"), [_, response]) => *response = true,
-                _ => return Err(wrong("check", "Expected an array of REQUEST and RESPONSE".to_owned())),
+                _ => return Err(wrong("check", "Expected an array of REQUEST and RESPONSE")),
             }
         }
         match given.get("check") {
             None | Some(Value::Null) => checks = [true, true],
             Some(Value::Array(all)) if !all.is_empty() => {}
-            Some(_) => return Err(wrong("check", "Expected an array of REQUEST and RESPONSE".to_owned())),
+            Some(_) => return Err(wrong("check", "Expected an array of REQUEST and RESPONSE")),
         }
         let mut profiles = Vec::new();
         for profile in list(given, "profiles", 100, path)? {
@@ -183,7 +186,7 @@ impl Policy {
                     "Expected names of profiles ({}), of their entries, or of custom_profiles",
                     known.join(", ")
                 );
-                return Err(wrong("profiles", what));
+                return Err(wrong("profiles", &what));
             };
             profiles.push((name.to_owned(), wanted));
         }
@@ -204,33 +207,6 @@ fn wanted(name: &str, own: &[Own]) -> Option<Wanted> {
         return Some([entry].into_iter().collect());
     }
     own.iter().position(|own| own.id == name).map(|at| Wanted::item((Entry::COUNT + at) as u8))
-}
-
-fn only<'a>(names: impl Iterator<Item = &'a String>, known: &[&str], path: &[&str]) -> Result<(), Invalid> {
-    match names.into_iter().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(name) => {
-            Err(Invalid::at(path.iter().copied().chain([name.as_str()]), format!("Expected {} only", known.join(", "))))
-        }
-    }
-}
-
-fn flag(given: &Value, name: &str, default: bool, path: &[&str]) -> Result<bool, Invalid> {
-    match given.get(name) {
-        None | Some(Value::Null) => Ok(default),
-        Some(Value::Bool(flag)) => Ok(*flag),
-        Some(_) => Err(Invalid::at(path.iter().copied().chain([name]), "Expected true or false")),
-    }
-}
-
-fn list<'a>(given: &'a Value, name: &str, most: usize, path: &[&str]) -> Result<&'a [Value], Invalid> {
-    match given.get(name) {
-        None | Some(Value::Null) => Ok(&[]),
-        Some(Value::Array(all)) if all.len() <= most => Ok(all),
-        Some(_) => {
-            Err(Invalid::at(path.iter().copied().chain([name]), format!("Expected an array of up to {most}, or null")))
-        }
-    }
 }
 
 // === impl Action ===

@@ -171,8 +171,8 @@ impl Screen {
             before.waiting = before.waiting.saturating_sub(1);
         }
         channel.path.clone_from(&place.path);
-        channel.is_json =
-            ["arguments", "partial_json"].iter().any(|name| place.path.ends_with(name)) || kind.contains("arguments");
+        channel.is_json = ["arguments", "partial_json", "toolUse.input"].iter().any(|name| place.path.ends_with(name))
+            || kind.contains("arguments");
         let pending = held + &place.text;
         let (text, used) = work.part(&channel.before, &pending, false, &place.path, channel.is_json);
         let (gone, held) = pending.split_at_checked(used).unwrap_or((&pending, ""));
@@ -299,7 +299,7 @@ fn channel(value: &Value, kind: &str, path: &str) -> Option<String> {
     let mut key = String::from(kind);
     let mut at = Some(value);
     let numbered = |at: Option<&Value>, key: &mut String| {
-        for name in ["index", "output_index", "content_index", "summary_index", "item_id"] {
+        for name in ["index", "contentBlockIndex", "output_index", "content_index", "summary_index", "item_id"] {
             if let Some(own) = at.and_then(|at| at.get(name)) {
                 key.push_str(&format!(" {own}"));
             }

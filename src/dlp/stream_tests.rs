@@ -140,6 +140,32 @@ fn arguments_of_tools_are_looked_at() {
     assert_eq!(arguments, "{\"note\":\"a\\n[CARD_1]\",\"n\":\"[CARD_2]\"}");
 }
 
+/// A number of which each digit is an escape is found wherever the parts are cut.
+#[test]
+fn escapes_in_arguments_are_read_over_parts() {
+    let digits: String = "4111111111111111".chars().map(|digit| format!("\\u{:04x}", digit as u32)).collect();
+    let arguments = format!("{{\"note\":\"é\\n{digits} and 4111\\u00201111 1111\\u00201111\"}}");
+    for size in [1, 2, 3, 5, 7, 11, 200] {
+        let letters: Vec<char> = arguments.chars().collect();
+        let part = |part: &[char]| {
+            let part: String = part.iter().collect();
+            format!(
+                "event: content_block_delta\ndata: {}\n\n",
+                json!({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": part}})
+            )
+        };
+        let end = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":1}\n\n";
+        let whole = letters.chunks(size).map(part).collect::<String>() + end;
+        let given = screened(&whole, &mut examiner("REDACT"), 1000);
+        let said: String = given
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
+            .filter_map(|value| Some(value["delta"]["partial_json"].as_str()?.to_owned()))
+            .collect();
+        assert_eq!(said, "{\"note\":\"é\\n[CARD_1] and [CARD_2]\"}", "{size}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_parts_say_what_the_whole_says(

@@ -152,6 +152,31 @@ fn everything() -> Examiner {
 }
 
 #[test]
+fn a_document_within_a_string_is_read_as_it_is_meant() {
+    let digits: String = "4111111111111111".chars().map(|digit| format!("\\u{:04x}", digit as u32)).collect();
+    let arguments = format!("{{\"a\":\"{digits}\",\"b\":\"4111111111111111\"}}");
+    let body = json!({"arguments": arguments, "content": digits}).to_string();
+    let redacted = everything().body(body.as_bytes()).unwrap();
+    let read: Value = serde_json::from_slice(&redacted).unwrap();
+    // It is one number, however it was written; and what is no document means what it says.
+    assert_eq!(read["arguments"], "{\"a\":\"[CARD_1]\",\"b\":\"[CARD_1]\"}");
+    assert_eq!(read["content"], digits);
+}
+
+#[test]
+fn a_profile_of_ones_own_may_have_a_text_for_all_that_it_finds() {
+    let dlp = Dlp::of(
+        &json!({"action": "REDACT", "profiles": ["names"], "custom_profiles": [{"id": "names", "words": ["Apollo"], "replacement": "the \"project\""}]}),
+    );
+    let mut examiner = Examiner::new(Rc::new(dlp.unwrap()), Check::Request, Redactor::default(), Report::default());
+    let body = json!({"content": "Apollo, APOLLO", "arguments": "{\"a\":\"Apollo\"}"}).to_string();
+    let read: Value = serde_json::from_slice(&examiner.body(body.as_bytes()).unwrap()).unwrap();
+    assert_eq!(read["content"], "the \"project\", the \"project\"");
+    assert_eq!(read["arguments"], "{\"a\":\"the \\\"project\\\"\"}");
+    assert!(examiner.redactor.is_empty());
+}
+
+#[test]
 fn placeholders_are_stable_and_go_back() {
     let body = json!({"messages": [
         {"role": "user", "content": "4111 1111 1111 1111 and 4111111111111111 and [CARD_2] \"x\"\n4111 1111 1111 1111"},
