@@ -81,6 +81,49 @@ pub fn unwrapped(payload: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(chunk.bytes).ok()
 }
 
+/// The complete frames of a body, some of them with another payload, with the checksums that it needs.
+pub fn rewritten<'a>(body: &[u8], payloads: impl Iterator<Item = Option<&'a [u8]>>) -> Vec<u8> {
+    let (mut made, mut rest) = (Vec::with_capacity(body.len()), body);
+    for payload in payloads {
+        let Some((frame, behind)) = length(rest).and_then(|length| rest.split_at_checked(length)) else { break };
+        rest = behind;
+        let other = payload.and_then(|payload| with_payload(frame, payload));
+        made.extend_from_slice(other.as_deref().unwrap_or(frame));
+    }
+    made
+}
+
+fn with_payload(frame: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
+    let headers = number(frame.get(4..)?)?;
+    let (headers, before) = frame.get(PRELUDE..frame.len().checked_sub(CHECKSUM)?)?.split_at_checked(headers)?;
+    let wrapped = unwrapped(before).and_then(|_| {
+        let mut chunk: Value = serde_json::from_slice(before).ok()?;
+        *chunk.get_mut("bytes")? = STANDARD.encode(payload).into();
+        Some(chunk.to_string().into_bytes())
+    });
+    let payload = wrapped.as_deref().unwrap_or(payload);
+    let length = u32::try_from(PRELUDE + headers.len() + payload.len() + CHECKSUM).ok()?;
+    let mut made = length.to_be_bytes().to_vec();
+    made.extend_from_slice(&(headers.len() as u32).to_be_bytes());
+    made.extend_from_slice(&checksum(&made).to_be_bytes());
+    made.extend_from_slice(headers);
+    made.extend_from_slice(payload);
+    made.extend_from_slice(&checksum(&made).to_be_bytes());
+    Some(made)
+}
+
+/// CRC-32, as frames have it (that of gzip).
+pub fn checksum(bytes: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(sum & 1));
+        }
+    }
+    !sum
+}
+
 fn number(bytes: &[u8]) -> Option<usize> {
     let bytes: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
     usize::try_from(u32::from_be_bytes(bytes)).ok()

@@ -10,8 +10,10 @@ use crate::platform::{blocks, within};
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{HELD_PATIENCE_MS, Reader, without_key};
+use crate::proxy::response::screened;
 use crate::proxy::response::translated;
 use crate::wire::Framing;
+use futures_util::FutureExt;
 use js_sys::{ArrayBuffer, Uint8Array};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -77,10 +79,13 @@ impl Held {
     }
 
     /// Leaves the row of an answer that the client does not get.
-    pub async fn log(self, exchange: Exchange) {
+    pub async fn log(self, mut exchange: Exchange) {
         let (_, reader, kept) = self.taken().await;
         let outcome = match kept {
-            Some(kept) => kept.read(reader, &exchange).await,
+            Some(mut kept) => {
+                screened::stored(&mut kept.buffer, &reader, &mut exchange);
+                kept.read(reader, &exchange).await
+            }
             None => reader.outcome,
         };
         exchange.log(Outcome { superseded: true, ..outcome }).await;
@@ -93,6 +98,10 @@ impl Held {
         };
         if !kept.is_whole {
             exchange.warn("the provider's error was longer than is kept of it for another attempt, and ends early");
+        }
+        if screened::is_wanted(&reader, &exchange) {
+            let given = screened::screened(upstream, Some(Ok(kept.buffer)), reader, exchange).boxed_local().await;
+            return given.unwrap_or_else(|(exchange, cause)| exchange.broken(&cause));
         }
         let mut edits = exchange.marks(reader.status, &reader.headers);
         // The runtime unpacks a compressed body for its reader.

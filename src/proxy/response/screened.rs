@@ -1,8 +1,8 @@
 //! Answers that are looked at before they go on, for what must not leave, or that have placeholders of their request. The row and the
 //! cache have what may be kept: placeholders, and never what they stand for.
 
-use crate::dlp::{Check, Examiner, Redactor, Restorer, Screen, is_media, rewritten};
-use crate::guardrails::{Phase, Texts};
+use crate::dlp::{Check, Examiner, Redactor, Restorer, Screen, Work, is_media, rewritten};
+use crate::guardrails::{Phase, Seen, Texts};
 use crate::http::headers::Headers;
 use crate::http::message_worker;
 use crate::http::refusal::Refusal;
@@ -11,6 +11,7 @@ use crate::platform::allotment::{Allotment, GrowingAllotment};
 use crate::platform::js;
 use crate::proxy::copy::Copied;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::guardrails;
 use crate::proxy::judges::Judges;
 use crate::proxy::request_screening::tell;
 use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
@@ -32,8 +33,7 @@ const MAX_WHOLE: u64 = 12 * 1024 * 1024;
 const TOO_LONG: &str = "the answer is too long to be looked at";
 const NO_TEXT: &str = "the answer is no text";
 const NO_ROOM: &str = "there is no memory to look at the answer";
-const BINARY: &str =
-    "What was found cannot be taken out of a binary event stream; ask without a stream, or through the unified API.";
+const BINARY: &str = "What was found cannot be taken out of this binary event stream; ask without a stream.";
 
 /// Whether an answer is looked at. One of the cache was when it came.
 pub fn is_wanted(reader: &Reader, exchange: &Exchange) -> bool {
@@ -118,13 +118,30 @@ pub async fn screened(
     }
     let kept = kept.unwrap_or(buffer);
     if let Some(judges) = judges {
-        let text = Texts::response(&wire::stored(framing, js::bytes(&kept)));
-        let verdict = judges.judged(Phase::Response, &text, &exchange.call.event_id, &exchange.runtime).await;
-        if let Err(refusal) = judges.noted(Phase::Response, &verdict, &mut exchange.call) {
+        let (text, content) = Texts::response(&wire::stored(framing, js::bytes(&kept)));
+        let seen = Seen { text: &text, content: &content, length: text.chars().count(), is_whole: true };
+        let verdict = judges.judged(Phase::Response, &seen, &exchange.call.event_id, &exchange.runtime).await;
+        if let Err(refusal) = guardrails::noted(&judges, Phase::Response, &verdict, &mut exchange) {
             return Ok(refused(reader, Some(kept), &refusal, exchange).await);
         }
     }
     finished(upstream, kept, framing, reader, exchange)
+}
+
+/// Leaves of an answer that its client does not get what may be kept. What cannot be looked at is not kept.
+pub fn stored(buffer: &mut ArrayBuffer, reader: &Reader, exchange: &mut Exchange) {
+    let Some(screening) = checked(exchange).filter(|_| exchange.collect_payload) else { return };
+    let examiner = screening.examiner(exchange.call.dlp.clone());
+    let kind = reader.headers.get("content-type").unwrap_or("");
+    let framing = Framing::of(kind).unwrap_or(Framing::Json);
+    let (kept, examined) = looked_at(&js::bytes(buffer), framing, kind, Some(examiner));
+    let Some((examiner, is_readable)) = examined else { return };
+    exchange.call.dlp = examiner.report;
+    if let Some(kept) = kept {
+        *buffer = Uint8Array::from(kept.as_slice()).buffer();
+    } else if !is_readable {
+        *buffer = ArrayBuffer::new(0);
+    }
 }
 
 /// What may be kept of a body, if it differs from what came, and whether all of it could be read.
@@ -147,21 +164,12 @@ fn looked_at(
             (Some(out), Some((examiner, true)))
         }
         Framing::AwsEventStream => {
-            // A frame is signed by its checksums: it is read as an event, and goes on as it came or not at all.
-            let mut events = Vec::new();
-            for frame in Frames::new(bytes) {
-                let payload = wire::eventstream::unwrapped(frame.payload);
-                events.extend_from_slice(b"data: ");
-                events.extend(
-                    payload.as_deref().unwrap_or(frame.payload).iter().filter(|byte| !matches!(byte, b'\n' | b'\r')),
-                );
-                events.extend_from_slice(b"\n\n");
+            let other = reframed(bytes, &mut examiner);
+            let is_readable = other.is_some();
+            match examiner.is_blocked() {
+                true => (Some(Vec::new()), Some((examiner, true))),
+                false => (other, Some((examiner, is_readable))),
             }
-            let mut screen = Screen::default();
-            screen.push(&events, &mut examiner, &mut out);
-            screen.end(&mut examiner, &mut out);
-            let is_same = out == events;
-            (None, Some((examiner, is_same)))
         }
         _ if !kind.is_empty() && !body::is_text(kind) => (None, Some((examiner, false))),
         _ => {
@@ -175,7 +183,7 @@ fn looked_at(
 fn finished(
     upstream: Response,
     kept: ArrayBuffer,
-    framing: Framing,
+    mut framing: Framing,
     reader: Reader,
     exchange: Exchange,
 ) -> Result<Response, Broken> {
@@ -190,6 +198,7 @@ fn finished(
         changed(&mut edits, given.is_stream);
         status = given.status;
         bytes = given.text.into_bytes();
+        framing = Framing::Sse;
     } else {
         if stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) {
             bytes = js::bytes(&stream_usage_worker::cut(&kept));
@@ -208,7 +217,7 @@ fn finished(
         bytes = masked;
     }
     if let Some(redactor) = exchange.restores()
-        && let Some(restored) = restored(&bytes, redactor)
+        && let Some(restored) = restored(&bytes, framing, redactor)
     {
         bytes = restored;
     }
@@ -225,8 +234,39 @@ fn finished(
     short(Ok(kept), allotment, reader, exchange, |_| js::answered(&base, &body, &edits))
 }
 
+/// A binary event stream of which some texts become others. `None` where it is not known which event has become what.
+fn reframed(bytes: &[u8], work: &mut dyn Work) -> Option<Vec<u8>> {
+    let line = |payload: &[u8]| {
+        let plain = wire::eventstream::unwrapped(payload);
+        let mut line: Vec<u8> = plain.as_deref().unwrap_or(payload).to_vec();
+        line.retain(|byte| !matches!(byte, b'\n' | b'\r'));
+        line
+    };
+    let before: Vec<Vec<u8>> = Frames::new(bytes).map(|frame| line(frame.payload)).collect();
+    let (mut screen, mut out) = (Screen::default(), Vec::new());
+    for event in &before {
+        screen.push(&[b"data: ", event.as_slice(), b"\n\n"].concat(), work, &mut out);
+    }
+    screen.end(work, &mut out);
+    // Each event has stayed one, in its place.
+    let mut after = Vec::with_capacity(before.len());
+    let mut rest = out.as_slice();
+    while let Some(end) = memchr::memmem::find(rest, b"\n\n") {
+        after.push(rest.get(..end)?.strip_prefix(b"data: ")?);
+        rest = rest.get(end + 2..)?;
+    }
+    if after.len() != before.len() {
+        return None;
+    }
+    let changed = before.iter().zip(after).map(|(before, after)| (before != after).then_some(after));
+    Some(wire::eventstream::rewritten(bytes, changed))
+}
+
 /// A body with what its placeholders stand for.
-pub fn restored(bytes: &[u8], redactor: &Redactor) -> Option<Vec<u8>> {
+pub fn restored(bytes: &[u8], framing: Framing, redactor: &Redactor) -> Option<Vec<u8>> {
+    if framing == Framing::AwsEventStream {
+        return reframed(bytes, &mut Restorer(redactor));
+    }
     let is_stream = bytes.starts_with(b"data:") || bytes.starts_with(b"event:") || bytes.starts_with(b":");
     if is_stream {
         let (mut screen, mut out, mut work) = (Screen::default(), Vec::new(), Restorer(redactor));

@@ -160,3 +160,21 @@ proptest! {
         let _ = Frames::new(&framed).count();
     }
 }
+
+#[test]
+fn another_payload_makes_a_frame_that_amazons_own_reader_takes() {
+    let headers = [(":event-type", "chunk"), (":message-type", "event")];
+    let wrapped = format!("{{\"bytes\":\"{}\",\"p\":\"ab\"}}", STANDARD.encode("{\"text\":\"4111\"}"));
+    let (first, second) = (frame(&headers, b"{\"a\":1}"), frame(&headers, wrapped.as_bytes()));
+    let body = [first.clone(), second.clone(), b"half".to_vec()].concat();
+    assert_eq!(rewritten(&body, [None, None].into_iter()), [first.clone(), second].concat());
+    let made = rewritten(&body, [None, Some(&b"{\"text\":\"[CARD_1]\"}"[..])].into_iter());
+    assert!(made.starts_with(&first));
+    let read = read_message_from(&made[first.len()..]).unwrap();
+    assert_eq!(read.headers().len(), 2);
+    assert_eq!(unwrapped(read.payload()).as_deref(), Some(&b"{\"text\":\"[CARD_1]\"}"[..]));
+    assert!(String::from_utf8_lossy(read.payload()).contains("\"p\":\"ab\""));
+    let plain = rewritten(&first, [Some(&b"{}"[..])].into_iter());
+    assert_eq!(read_message_from(&plain[..]).unwrap().payload().as_ref(), b"{}");
+    assert_eq!(checksum(b"123456789"), 0xcbf4_3926);
+}
