@@ -88,6 +88,8 @@ pub enum Material {
     Header(&'static str, String),
     Aws(AwsKeys),
     Google(Account),
+    /// Signs the body, and is not sent.
+    Hmac(String),
 }
 
 #[derive(Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Tests of what was answered: is it JSON, does it say a certain thing.
 
-use super::schema::{self, Schema};
 use crate::pattern::budget::{Exhausted, Meter};
+use crate::pattern::schema::{self, Schema};
 use crate::pattern::{MAX_PATTERN, Pattern};
 use serde_json::Value;
 use std::rc::Rc;

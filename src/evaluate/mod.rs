@@ -5,7 +5,6 @@
 
 pub mod answers;
 mod figures;
-mod json_values;
 pub mod judge;
 mod judge_pass;
 mod keyed;
@@ -13,9 +12,6 @@ mod passes;
 pub mod report;
 mod results;
 pub mod run;
-mod schema;
-#[cfg(test)]
-mod schema_suite_tests;
 pub mod tally;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
-//! The models that judge, what they are asked, and what their answers mean. An answer that means nothing is no verdict: it is never
+//! The models and webhooks that judge, what they are asked, and what their answers mean. An answer that means nothing is no verdict: it is never
 //! taken for a safe one.
 
-use super::verdict::Phase;
+use super::verdict::{Phase, Rule};
 use crate::base::fault::Invalid;
+use crate::base::given::{members, wrong};
 use crate::base::json::json;
 use serde_json::Value;
 
@@ -24,6 +25,8 @@ pub enum Kind {
     Moderation,
     /// Says how probable an injection of instructions is.
     PromptGuard,
+    /// An HTTP service of the operator's, behind a custom provider. It says itself what is to be done.
+    Webhook,
 }
 
 /// What a model is asked: where, and with which body.
@@ -32,7 +35,25 @@ pub struct Question {
     pub provider: String,
     pub path: String,
     pub body: Value,
+    /// Whether the stored key of the provider signs the body, and is not sent.
+    pub is_signed: bool,
 }
+
+/// What a question is about.
+pub struct About<'a> {
+    pub phase: Phase,
+    pub text: &'a str,
+    /// What was asked, where an answer is judged.
+    pub before: &'a str,
+    /// What a webhook is told beside it.
+    pub gateway: &'a str,
+    pub event_id: &'a str,
+    pub metadata: &'a Value,
+}
+
+/// So many categories of a webhook's are kept, and of each so many characters.
+const MOST_CATEGORIES: usize = 10;
+const LONGEST_CATEGORY: usize = 64;
 
 /// Injection of instructions, which another model tells than harm.
 pub const INJECTION: &str = "P1";
@@ -106,12 +127,57 @@ impl Engine {
         Ok(Self { kind, provider: provider.to_owned(), model: model.to_owned(), threshold })
     }
 
-    /// What is asked about a text. `before` is what was asked, where an answer is judged.
-    pub fn question(&self, phase: Phase, text: &str, before: &str) -> Question {
+    /// The setting `webhook`, with what its word means for prompts and for answers.
+    pub(super) fn webhook(given: &Value) -> Result<(Self, [Option<Rule>; 2]), Invalid> {
+        let at = ["body", "guardrails", "webhook"];
+        let fields = members(given, &["provider", "path", "prompt", "response"], &at)?;
+        let text = |member: &str| fields.get(member).and_then(Value::as_str).unwrap_or("");
+        let (provider, path) = (text("provider"), text("path"));
+        let is_slug = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !(8..=64).contains(&provider.len()) || !provider.starts_with("custom-") || !provider.bytes().all(is_slug) {
+            return Err(wrong(&at, "provider", "Expected custom- and the slug of a custom provider"));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b'~');
+        if !(1..=200).contains(&path.len())
+            || !path.bytes().all(is_plain)
+            || path.starts_with('/')
+            || path.contains("..")
+        {
+            return Err(wrong(&at, "path", "Expected a path below the provider's base_url, without a slash before it"));
+        }
+        let mut rules = [None, None];
+        for (name, rule) in ["prompt", "response"].into_iter().zip(&mut rules) {
+            if let Some(given) = fields.get(name).filter(|given| !given.is_null()) {
+                *rule = Some(Rule::parse(given).ok_or_else(|| wrong(&at, name, "Expected FLAG or BLOCK"))?);
+            }
+        }
+        if rules == [None, None] {
+            return Err(wrong(&at, "", "Expected FLAG or BLOCK for prompt, response, or both"));
+        }
+        let engine =
+            Self { kind: Kind::Webhook, provider: provider.to_owned(), model: path.to_owned(), threshold: 0.0 };
+        Ok((engine, rules))
+    }
+
+    /// A webhook gets a text as a whole; models have to be asked about parts.
+    pub fn is_asked_whole(&self) -> bool {
+        self.kind == Kind::Webhook
+    }
+
+    pub fn question(&self, about: &About<'_>) -> Question {
+        let About { phase, text, before, gateway, event_id, metadata } = *about;
+        let question = |path: &str, body: Value| {
+            let is_signed = self.kind == Kind::Webhook;
+            Question { provider: self.provider.clone(), path: path.to_owned(), body, is_signed }
+        };
         let is_run = self.provider == "workers-ai";
         if self.kind == Kind::Moderation {
-            let body = json!({ "model": self.model, "input": text });
-            return Question { provider: self.provider.clone(), path: "moderations".to_owned(), body };
+            return question("moderations", json!({ "model": self.model, "input": text }));
+        }
+        if self.kind == Kind::Webhook {
+            let asked = if phase == Phase::Response { before } else { "" };
+            let body = json!({ "phase": phase.name(), "text": text, "asked": asked, "gateway": gateway, "event_id": event_id, "metadata": metadata });
+            return question(&self.model, body);
         }
         let messages = match (self.kind, phase) {
             (Kind::LlamaGuard, Phase::Response) => {
@@ -120,28 +186,32 @@ impl Engine {
             _ => json!([{ "role": "user", "content": text }]),
         };
         match (self.kind, is_run) {
-            (Kind::PromptGuard, true) => {
-                Question { provider: self.provider.clone(), path: self.model.clone(), body: json!({ "text": text }) }
-            }
-            (_, true) => {
-                let body = json!({ "messages": messages, "temperature": 0, "max_tokens": 32 });
-                Question { provider: self.provider.clone(), path: self.model.clone(), body }
-            }
+            (Kind::PromptGuard, true) => question(&self.model, json!({ "text": text })),
+            (_, true) => question(&self.model, json!({ "messages": messages, "temperature": 0, "max_tokens": 32 })),
             (_, false) => {
                 let model = format!("{}/{}", self.provider, self.model);
                 let body = json!({ "model": model, "messages": messages, "temperature": 0, "max_tokens": 32 });
-                Question { provider: "compat".to_owned(), path: "chat/completions".to_owned(), body }
+                Question { provider: "compat".to_owned(), ..question("chat/completions", body) }
             }
         }
     }
 
-    /// The categories that an answer names; `None` for one that is no verdict.
-    pub fn categories(&self, answer: &str) -> Option<Vec<String>> {
+    /// The categories that an answer names, and whether it says by itself that the text must not go on; `None` for one that is no
+    /// verdict.
+    pub fn heard(&self, answer: &str) -> Option<(Vec<String>, bool)> {
         let answer: Value = serde_json::from_str(answer).ok()?;
+        if self.kind == Kind::Webhook {
+            return told(&answer);
+        }
+        self.categories(&answer).map(|categories| (categories, false))
+    }
+
+    fn categories(&self, answer: &Value) -> Option<Vec<String>> {
         match self.kind {
-            Kind::Moderation => moderated(&answer),
+            Kind::Webhook => None,
+            Kind::Moderation => moderated(answer),
             Kind::PromptGuard => {
-                let probability = probability(&answer)?;
+                let probability = probability(answer)?;
                 Some(if probability >= self.threshold { vec![INJECTION.to_owned()] } else { Vec::new() })
             }
             Kind::LlamaGuard => {
@@ -154,6 +224,21 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a webhook says.
+fn told(answer: &Value) -> Option<(Vec<String>, bool)> {
+    let is_blocked = match answer.get("action")?.as_str()? {
+        "pass" => return Some((Vec::new(), false)),
+        "flag" => false,
+        "block" => true,
+        _ => return None,
+    };
+    let named = answer.get("categories").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let is_name = |name: &&str| (1..=LONGEST_CATEGORY).contains(&name.len()) && !name.chars().any(char::is_control);
+    let mut categories = vec!["webhook".to_owned()];
+    categories.extend(named.filter(is_name).take(MOST_CATEGORIES).map(str::to_owned));
+    Some((categories, is_blocked))
 }
 
 fn spoken(text: &str) -> Option<Vec<String>> {
@@ -219,11 +304,19 @@ mod tests {
         Engine { kind, provider: provider.to_owned(), model: "m".to_owned(), threshold: 0.5 }
     }
 
+    fn categories(engine: &Engine, answer: &str) -> Option<Vec<String>> {
+        engine.heard(answer).map(|(categories, _)| categories)
+    }
+
+    fn asked(engine: &Engine, phase: Phase, text: &str, before: &str) -> Question {
+        engine.question(&About { phase, text, before, gateway: "gw", event_id: "e", metadata: &json!({"team": "a"}) })
+    }
+
     #[test]
     fn an_answer_that_means_nothing_is_no_verdict() {
         let guard = engine(Kind::LlamaGuard, "groq");
         let said =
-            |content: Value| guard.categories(&json!({"choices": [{"message": {"content": content}}]}).to_string());
+            |content: Value| categories(&guard, &json!({"choices": [{"message": {"content": content}}]}).to_string());
         let all = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert_eq!(said(json!("\n\nsafe")), all(&[]));
         assert_eq!(said(json!("unsafe\nS1, S10")), all(&["S1", "S10"]));
@@ -240,37 +333,44 @@ mod tests {
         ] {
             assert_eq!(said(lie.clone()), None, "{lie}");
         }
-        assert_eq!((guard.categories("{"), guard.categories("{\"error\":{}}")), (None, None));
+        assert_eq!((categories(&guard, "{"), categories(&guard, "{\"error\":{}}")), (None, None));
         let workers = engine(Kind::LlamaGuard, "workers-ai");
-        assert_eq!(workers.categories(r#"{"result":{"response":{"safe":false,"categories":["S2"]}}}"#), all(&["S2"]));
+        assert_eq!(categories(&workers, r#"{"result":{"response":{"safe":false,"categories":["S2"]}}}"#), all(&["S2"]));
     }
 
     #[test]
     fn other_models_say_it_in_their_own_way() {
         let moderation = engine(Kind::Moderation, "openai");
         let answer = json!({"results": [{"flagged": true, "categories": {"violence": true, "hate": false, "self-harm/intent": true}}]});
-        assert_eq!(moderation.categories(&answer.to_string()), Some(vec!["S1".to_owned(), "S11".to_owned()]));
-        assert_eq!((moderation.categories("{\"results\":[]}"), moderation.categories("{}")), (None, None));
+        assert_eq!(categories(&moderation, &answer.to_string()), Some(vec!["S1".to_owned(), "S11".to_owned()]));
+        assert_eq!((categories(&moderation, "{\"results\":[]}"), categories(&moderation, "{}")), (None, None));
         let injection = engine(Kind::PromptGuard, "groq");
-        let said = |text: &str| injection.categories(&json!({"choices": [{"message": {"content": text}}]}).to_string());
+        let said =
+            |text: &str| categories(&injection, &json!({"choices": [{"message": {"content": text}}]}).to_string());
         assert_eq!(
             (said("0.99"), said("0.01"), said("7"), said("bad")),
             (Some(vec!["P1".to_owned()]), Some(Vec::new()), None, None)
         );
         let run = r#"{"result":[{"label":"LABEL_0","score":0.1},{"label":"LABEL_1","score":0.9}]}"#;
-        assert_eq!(injection.categories(run), Some(vec!["P1".to_owned()]));
+        assert_eq!(categories(&injection, run), Some(vec!["P1".to_owned()]));
     }
 
     #[test]
     fn an_answer_is_judged_behind_its_question() {
-        let asked = engine(Kind::LlamaGuard, "groq").question(Phase::Response, "an answer", "a question");
-        assert_eq!((asked.provider.as_str(), asked.path.as_str()), ("compat", "chat/completions"));
+        let asked_of = asked(&engine(Kind::LlamaGuard, "groq"), Phase::Response, "an answer", "a question");
+        assert_eq!((asked_of.provider.as_str(), asked_of.path.as_str()), ("compat", "chat/completions"));
         assert_eq!(
-            (&asked.body["model"], &asked.body["messages"][1]["content"]),
+            (&asked_of.body["model"], &asked_of.body["messages"][1]["content"]),
             (&json!("groq/m"), &json!("an answer"))
         );
-        let asked = engine(Kind::LlamaGuard, "workers-ai").question(Phase::Prompt, "x", "");
-        assert_eq!((asked.path.as_str(), &asked.body["messages"][0]["role"]), ("m", &json!("user")));
-        assert_eq!(engine(Kind::Moderation, "openai").question(Phase::Prompt, "x", "").path, "moderations");
+        let asked_of = asked(&engine(Kind::LlamaGuard, "workers-ai"), Phase::Prompt, "x", "");
+        assert_eq!((asked_of.path.as_str(), &asked_of.body["messages"][0]["role"]), ("m", &json!("user")));
+        assert_eq!(asked(&engine(Kind::Moderation, "openai"), Phase::Prompt, "x", "").path, "moderations");
+        let hook = asked(&engine(Kind::Webhook, "custom-a"), Phase::Prompt, "x", "y");
+        assert_eq!((hook.provider.as_str(), hook.path.as_str(), hook.is_signed), ("custom-a", "m", true));
+        assert_eq!(
+            hook.body,
+            json!({"phase": "prompt", "text": "x", "asked": "", "gateway": "gw", "event_id": "e", "metadata": {"team": "a"}})
+        );
     }
 }

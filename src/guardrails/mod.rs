@@ -1,12 +1,14 @@
-//! What a model says of a prompt or an answer: whether it belongs to one of some categories of harm. Which model is asked is up to
-//! the gateway.
+//! What is found in a prompt or an answer: by checks, or by a model or a webhook that says whether it belongs to one of some
+//! categories. Which of them there are is up to the gateway.
 
+mod checks;
 mod engine;
 mod setting;
 mod text;
 mod verdict;
 
-pub use engine::{Engine, Question};
-pub use setting::{Guardrails, Mode};
-pub use text::{Texts, chunks};
-pub use verdict::{Phase, Verdict};
+pub use checks::Seen;
+pub use engine::{About, Engine, Question};
+pub use setting::Guardrails;
+pub use text::{Texts, chunks, is_too_long};
+pub use verdict::{Mode, Phase, Verdict};

@@ -1,6 +1,7 @@
 //! Which texts of a request and its answer are judged.
 
 use crate::conversation::Conversation;
+use crate::dlp;
 use serde_json::Value;
 
 /// What is judged of a request and of its answer.
@@ -10,7 +11,7 @@ pub struct Texts;
 const CHUNK: usize = 8_000;
 const OVERLAP: usize = 400;
 
-/// Of a longer text the beginning is judged.
+/// Of a longer text the beginning is judged, and the end is not.
 const MOST_CHUNKS: usize = 16;
 
 // === impl Texts ===
@@ -27,9 +28,16 @@ impl Texts {
         if texts.is_empty() { inputs(request) } else { texts.join("\n") }
     }
 
-    /// What the model said, and what it calls tools with.
-    pub fn response(answer: &str) -> String {
-        Conversation::read(None, Some(answer)).answer.as_ref().map(text).unwrap_or_default()
+    /// What the model said, and what it calls tools with; and what it said alone.
+    pub fn response(answer: &str) -> (String, String) {
+        let conversation = Conversation::read(None, Some(answer));
+        let content = conversation.output().unwrap_or("").to_owned();
+        (conversation.answer.as_ref().map(text).unwrap_or_default(), content)
+    }
+
+    /// The texts of a form; `None` where it has a file that is no text, and no picture or sound.
+    pub fn form(body: &[u8], boundary: &str) -> Option<String> {
+        dlp::form_texts(body, boundary)
     }
 }
 
@@ -67,9 +75,15 @@ fn text(message: &Value) -> String {
         _ => {}
     }
     for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-        add(call.pointer("/function/arguments").and_then(Value::as_str).unwrap_or(""));
+        // An escape may hide a letter.
+        add(&dlp::unescaped(call.pointer("/function/arguments").and_then(Value::as_str).unwrap_or("")));
     }
     all
+}
+
+/// Whether [`chunks`] leave some of a text out.
+pub fn is_too_long(text: &str) -> bool {
+    text.char_indices().nth((CHUNK - OVERLAP) * MOST_CHUNKS + OVERLAP).is_some()
 }
 
 /// A text in parts that a model can be asked about.
@@ -108,9 +122,10 @@ mod tests {
             "{prompt}"
         );
         assert_eq!(Texts::prompt(&json!({"model": "e", "input": ["x", "y"]}).to_string()), "x\ny");
-        let answer = json!({"choices": [{"message": {"role": "assistant", "content": "hello", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":\"bad\"}"}}]}}]});
-        let response = Texts::response(&answer.to_string());
+        let answer = json!({"choices": [{"message": {"role": "assistant", "content": "hello", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":\"\\u0062ad\"}"}}]}}]});
+        let (response, content) = Texts::response(&answer.to_string());
         assert!(response.contains("hello") && response.contains("bad"), "{response}");
+        assert_eq!(content, "hello");
     }
 
     #[test]
@@ -119,6 +134,16 @@ mod tests {
         let parts = chunks(&text);
         assert_eq!((parts.len(), parts.iter().map(|part| part.len()).max()), (3, Some(CHUNK)));
         assert!(text.ends_with(parts.last().unwrap()) && parts[0].ends_with(parts[1].get(..OVERLAP).unwrap()));
+        let covered = |length: usize| {
+            let text = "x".repeat(length);
+            (
+                chunks(&text)
+                    .last()
+                    .is_some_and(|last| last.as_ptr() as usize + last.len() == text.as_ptr() as usize + length),
+                is_too_long(&text),
+            )
+        };
+        assert_eq!((covered(122_000), covered(122_001)), ((true, false), (false, true)));
         assert_eq!((chunks(""), chunks("short")), (Vec::<&str>::new(), vec!["short"]));
     }
 }

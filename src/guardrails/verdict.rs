@@ -18,6 +18,25 @@ pub struct Verdict {
     pub is_blocked: bool,
     /// Why there is no verdict, or not one about all of the text.
     pub error: Option<String>,
+    /// True where there is no verdict, and a rule may block.
+    pub is_refused: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    Flag,
+    Block,
+}
+
+/// How a stream is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In parts that are held back until they are.
+    Window,
+    /// As a whole, before any of it goes on.
+    Buffer,
+    /// When all of it has gone on: for the log alone.
+    After,
 }
 
 // === impl Phase ===
@@ -28,9 +47,30 @@ impl Phase {
     }
 }
 
+// === impl Rule ===
+
+impl Rule {
+    pub fn parse(given: &Value) -> Option<Self> {
+        match given.as_str() {
+            Some("FLAG") => Some(Self::Flag),
+            Some("BLOCK") => Some(Self::Block),
+            _ => None,
+        }
+    }
+}
+
 // === impl Verdict ===
 
 impl Verdict {
+    pub fn found(categories: Vec<String>, is_blocked: bool) -> Self {
+        Self { is_blocked: is_blocked && !categories.is_empty(), categories, ..Self::default() }
+    }
+
+    /// There is none. `may_block` says whether one of the rules that wait for it blocks.
+    pub fn unsure(why: String, may_block: bool) -> Self {
+        Self { error: Some(why), is_refused: may_block, ..Self::default() }
+    }
+
     /// Adds another part's.
     pub fn add(&mut self, other: Self) {
         for category in other.categories {
@@ -39,6 +79,7 @@ impl Verdict {
             }
         }
         self.is_blocked |= other.is_blocked;
+        self.is_refused |= other.is_refused;
         self.error = self.error.take().or(other.error);
     }
 

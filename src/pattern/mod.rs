@@ -6,7 +6,11 @@
 
 pub mod budget;
 mod compile;
+pub mod json_values;
 mod program;
+pub mod schema;
+#[cfg(test)]
+mod schema_suite_tests;
 mod search;
 
 pub use program::MAX_PATTERN;

@@ -106,6 +106,7 @@ impl Arrival<'_> {
             rates: Vec::new(),
             key_limit: None,
             is_check: caller.is_check,
+            is_signed: caller.is_signed,
             judges: None,
             screening: None,
             navigates: caller.navigates || response_headers::navigates(&asked.headers),

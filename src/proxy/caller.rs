@@ -36,6 +36,8 @@ pub struct Caller {
     pub signal: Option<AbortSignal>,
     /// True for a model that is asked whether another request may go on: nothing is asked about that.
     pub is_check: bool,
+    /// True where the stored key of the provider signs the body, and is not sent.
+    pub is_signed: bool,
     /// The evaluation that asks a judge.
     pub evaluation_id: Option<String>,
     /// True for a browser that means to show or run the answer.

@@ -1,5 +1,6 @@
 //! The credential of a request, from its choice to the headers that the provider gets.
 
+use crate::alerts::event::signature;
 use crate::auth::presented::{self, Presented};
 use crate::base::json::json;
 use crate::base::mask;
@@ -124,7 +125,7 @@ pub async fn resolve(
             exchange.call.credential = call::Credential::Stored(key.alias.clone());
             let secret = opened(key, snapshot, &runtime).boxed_local().await?;
             select::admit_resource(form, &exchange.call.rest, secret.trim())?;
-            let material = select::material(form, &exchange.call.rest, secret.trim());
+            let material = material(form, secret.trim(), exchange);
             credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
             credential.replaces = true;
             credential.limit = key.limit.clone();
@@ -134,17 +135,34 @@ pub async fn resolve(
             credential.replaces = true;
             if let Some(key) = operators {
                 select::admit_resource(form, &exchange.call.rest, key.trim())?;
-                let material = select::material(form, &exchange.call.rest, key.trim());
+                let material = material(form, key.trim(), exchange);
                 credential.material = Some(material.map_err(|fault| unfit("The operator's", fault))?);
             }
         }
         Choice::None => {}
+    }
+    if exchange.is_signed && credential.material.is_none() {
+        return Err(unsigned(slug));
     }
     // Another key of the caller's may be beside a signature that is none.
     if is_void && credential.material.is_none() && !asked.brings_key {
         return Err(client_signature::unsignable(presented.let_in));
     }
     Ok(credential)
+}
+
+fn material(form: KeyForm, secret: &str, exchange: &Exchange) -> Result<Material, &'static str> {
+    match exchange.is_signed {
+        true => Ok(Material::Hmac(secret.to_owned())),
+        false => select::material(form, &exchange.call.rest, secret),
+    }
+}
+
+fn unsigned(slug: &str) -> Refusal {
+    Refusal::no_credential(format!(
+        "The webhook of this gateway's setting guardrails gets signed requests only, and there is no secret to sign with: store one as \
+         the key of {slug}, POST …/provider_configs."
+    ))
 }
 
 /// Gets a stored key. When that is not possible the request is refused, and the operator is told: with another key than the
@@ -193,7 +211,7 @@ pub fn is_ours(runtime: &Runtime, text: &str) -> bool {
 impl Credential {
     /// Whether the body has to be at hand as a whole, to be signed.
     pub fn signs(&self) -> bool {
-        matches!(self.material, Some(Material::Aws(_)))
+        matches!(self.material, Some(Material::Aws(_) | Material::Hmac(_)))
     }
 
     /// The query as it goes upstream.
@@ -245,6 +263,14 @@ impl Credential {
             Some(Material::Header(name, value)) => {
                 exchange.call.secrets.keep(&value);
                 outgoing.set(name, value);
+            }
+            Some(Material::Hmac(secret)) => {
+                let Taken::Whole(buffer, _) = body else {
+                    return Err(Refusal::body_too_large("A body of that length cannot be signed."));
+                };
+                exchange.call.secrets.keep(&secret);
+                let body = String::from_utf8_lossy(&js::bytes(buffer)).into_owned();
+                outgoing.set("tollgate-signature", signature(&secret, now() / 1_000, &body));
             }
             Some(Material::Google(account)) => {
                 let token = minted(&account, exchange).boxed_local().await?;

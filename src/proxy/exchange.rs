@@ -71,6 +71,8 @@ pub struct Exchange {
     pub navigates: bool,
     /// True where a model is asked whether another request may go on.
     pub is_check: bool,
+    /// True where the provider's key signs the body, and is not sent.
+    pub is_signed: bool,
     /// What judges the answer.
     pub judges: Option<Rc<Judges>>,
     /// What is looked for that must not leave, and the placeholders that the request has.

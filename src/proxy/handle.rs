@@ -250,6 +250,7 @@ fn judge(asked: Asked) -> Pin<Box<dyn Future<Output = Result<String, String>>>> 
         let caller = Caller {
             trusted: true,
             is_check: true,
+            is_signed: asked.question.is_signed,
             signal: Some(AbortSignal::timeout_with_u32(PATIENCE_MS)),
             ..Caller::default()
         };

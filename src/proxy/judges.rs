@@ -1,10 +1,11 @@
-//! What judges a request and its answer.
+//! What judges a request and its answer: checks of the gateway's own, models, and a webhook.
 
 use crate::base::join_all::{Work, join_all};
-use crate::guardrails::{Engine, Guardrails, Phase, Question, Verdict, chunks};
+use crate::guardrails::{About, Engine, Guardrails, Phase, Question, Seen, Verdict, chunks, is_too_long};
 use crate::http::refusal::Refusal;
 use crate::logs::call::Call;
 use crate::platform::Runtime;
+use serde_json::Value;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,6 +16,9 @@ pub struct Judges {
     pub gateway: String,
     /// What was asked, as far as a judge of the answer needs it.
     pub asked: String,
+    pub metadata: Value,
+    /// The keys of the metadata.
+    pub names: Vec<String>,
     pub ask: Ask,
 }
 
@@ -33,7 +37,7 @@ pub type Ask = fn(Asked) -> Pin<Box<dyn Future<Output = Result<String, String>>>
 /// So many parts of a text are judged at once.
 const AT_ONCE: usize = 4;
 
-const NO_VERDICT: &str = "its answer is no verdict";
+const TOO_LONG: &str = "the text is longer than models are asked about, and its end was not judged";
 
 // === impl Judges ===
 
@@ -47,27 +51,40 @@ impl Judges {
     pub fn refused(&self, phase: Phase, verdict: &Verdict) -> Result<(), Refusal> {
         match &verdict.error {
             _ if verdict.is_blocked => Err(Refusal::guarded(phase == Phase::Response, &verdict.categories.join(", "))),
-            Some(why) if self.guardrails.blocks(phase) => Err(Refusal::unjudged(phase.name(), why)),
+            Some(why) if verdict.is_refused => Err(Refusal::unjudged(phase.name(), why)),
             _ => Ok(()),
         }
     }
 
-    /// What the models say of a text.
-    pub async fn judged(&self, phase: Phase, text: &str, event_id: &str, runtime: &Rc<Runtime>) -> Verdict {
-        let all = RefCell::new(Verdict::default());
-        if text.trim().is_empty() {
-            return Verdict::default();
+    /// What is found in a text. Models and the webhook are not asked about one that a check blocks.
+    pub async fn judged(&self, phase: Phase, seen: &Seen<'_>, event_id: &str, runtime: &Rc<Runtime>) -> Verdict {
+        let checked = self.guardrails.checked(phase, seen, &self.names).await;
+        if checked.is_blocked || seen.text.trim().is_empty() {
+            return checked;
         }
-        let parts: Vec<(&Engine, &str)> = self
-            .guardrails
-            .engines(phase)
-            .flat_map(|engine| chunks(text).into_iter().map(move |part| (engine, part)))
-            .collect();
+        let all = RefCell::new(checked);
+        let mut parts: Vec<(&Engine, &str)> = Vec::new();
+        for engine in self.guardrails.engines(phase) {
+            match engine.is_asked_whole() {
+                true => parts.push((engine, seen.text)),
+                false => parts.extend(chunks(seen.text).into_iter().map(|part| (engine, part))),
+            }
+            if !engine.is_asked_whole() && is_too_long(seen.text) {
+                all.borrow_mut().add(self.guardrails.heard(engine, phase, Err(TOO_LONG)));
+            }
+        }
         for some in parts.chunks(AT_ONCE) {
             let works = some.iter().map(|(engine, part)| {
-                let question = engine.question(phase, part, &self.asked);
+                let about = About {
+                    phase,
+                    text: part,
+                    before: &self.asked,
+                    gateway: &self.gateway,
+                    event_id,
+                    metadata: &self.metadata,
+                };
                 let asked = (self.ask)(Asked {
-                    question,
+                    question: engine.question(&about),
                     account: self.account.clone(),
                     gateway: self.gateway.clone(),
                     event_id: event_id.to_owned(),
@@ -75,16 +92,9 @@ impl Judges {
                 });
                 let all = &all;
                 let work: Work<'_> = Box::pin(async move {
-                    let found =
-                        asked.await.and_then(|said| engine.categories(&said).ok_or_else(|| NO_VERDICT.to_owned()));
-                    let verdict = match found {
-                        Ok(found) => self.guardrails.verdict(phase, &found),
-                        Err(why) => Verdict {
-                            error: Some(format!("{}/{}: {why}", engine.provider, engine.model)),
-                            ..Verdict::default()
-                        },
-                    };
-                    all.borrow_mut().add(verdict);
+                    let said = asked.await;
+                    let said = said.as_deref().map_err(String::as_str);
+                    all.borrow_mut().add(self.guardrails.heard(engine, phase, said));
                 });
                 work
             });

@@ -150,6 +150,7 @@ fn keys_take_the_form_their_provider_wants() {
         match material(provider.key, rest, secret).ok().unwrap() {
             Material::Header(name, value) => format!("{name}: {value}"),
             Material::Aws(keys) => format!("aws {} {:?}", keys.access_key_id, keys.session_token),
+            Material::Hmac(_) => "hmac".to_owned(),
             Material::Google(account) => format!("google {}", account.private_key.len()),
         }
     };

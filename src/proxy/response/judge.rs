@@ -1,7 +1,8 @@
 //! Has the text of a stream judged on its way: in parts, as a whole, or behind it.
 
+use crate::dlp;
 use crate::dlp::{Screen, Work};
-use crate::guardrails::{Mode, Phase, Verdict};
+use crate::guardrails::{Mode, Phase, Seen, Verdict};
 use crate::http::refusal::Refusal;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::judges::Judges;
@@ -13,6 +14,9 @@ pub struct Judge {
     said: Said,
     /// The end of what was judged.
     before: String,
+    /// How many characters there were so far.
+    length: usize,
+    is_begun: bool,
     /// What waits for a verdict.
     held: Vec<u8>,
     pub verdict: Verdict,
@@ -20,7 +24,13 @@ pub struct Judge {
 
 /// What a stream says.
 #[derive(Default)]
-struct Said(String);
+struct Said {
+    text: String,
+    /// What tools are called with is not in it.
+    content: String,
+    /// Whether there are arguments of tools in it, in which an escape may hide a letter.
+    has_arguments: bool,
+}
 
 /// So much text is judged at once, with so much of what came before it again, in bytes.
 const WINDOW: usize = 1_024;
@@ -34,7 +44,8 @@ const MOST_HELD: usize = 8 * 1024 * 1024;
 impl Judge {
     pub fn new(judges: Rc<Judges>, is_lines: bool) -> Self {
         let (said, before, held) = (Said::default(), String::new(), Vec::new());
-        Self { judges, reading: Screen::of(is_lines), said, before, held, verdict: Verdict::default() }
+        let (reading, verdict) = (Screen::of(is_lines), Verdict::default());
+        Self { judges, reading, said, before, length: 0, is_begun: false, held, verdict }
     }
 
     /// What may go on now. What is not yet judged waits, unless the verdict is for the log alone.
@@ -46,16 +57,23 @@ impl Judge {
         }
         let mode = self.judges.guardrails.mode;
         self.held.extend_from_slice(kept);
-        let is_window = mode == Mode::Window && self.said.0.len() >= WINDOW;
+        let is_window = mode == Mode::Window && self.said.text.len() >= WINDOW;
         if !is_last && !is_window && self.held.len() <= MOST_HELD {
             return Ok(if mode == Mode::After { std::mem::take(&mut self.held) } else { Vec::new() });
         }
-        let said = std::mem::take(&mut self.said.0);
-        let text = format!("{}{said}", self.before);
-        let verdict = match said.trim().is_empty() {
-            true => Verdict::default(),
-            false => self.judges.judged(Phase::Response, &text, &exchange.call.event_id, &exchange.runtime).await,
-        };
+        let said = std::mem::take(&mut self.said);
+        let mut text = format!("{}{}", self.before, said.text);
+        if said.has_arguments {
+            text = dlp::unescaped(&text);
+        }
+        self.length += said.text.chars().count();
+        let is_whole = is_last && !self.is_begun;
+        self.is_begun = true;
+        // What came before was judged without what is new.
+        let is_empty = said.text.trim().is_empty();
+        let seen =
+            Seen { text: if is_empty { "" } else { &text }, content: &said.content, length: self.length, is_whole };
+        let verdict = self.judges.judged(Phase::Response, &seen, &exchange.call.event_id, &exchange.runtime).await;
         let mut from = text.len().saturating_sub(OVERLAP);
         while !text.is_char_boundary(from) {
             from += 1;
@@ -71,8 +89,12 @@ impl Judge {
 }
 
 impl Work for Said {
-    fn part(&mut self, _: &str, pending: &str, _: bool, _: &str, _: bool) -> (String, usize) {
-        self.0.push_str(pending);
+    fn part(&mut self, _: &str, pending: &str, _: bool, _: &str, is_json: bool) -> (String, usize) {
+        self.text.push_str(pending);
+        self.has_arguments |= is_json;
+        if !is_json {
+            self.content.push_str(pending);
+        }
         (pending.to_owned(), pending.len())
     }
 
