@@ -1,35 +1,29 @@
 //! The control plane: from a matched route to an answer and to what is to be done for it, over any [`Databases`].
 
+use crate::api::config_file::Ask;
 use crate::api::custom_providers;
 use crate::api::effect::Handled;
-use crate::api::log_arrival::{self, Finder};
+use crate::api::log_arrival;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::WhichBody;
 use crate::api::provider_configs::KeyContext;
 pub use crate::api::request::Request;
 use crate::api::shell::{Shell, guard};
+use crate::api::subject::{Subject, found};
 use crate::api::{
-    Place, alerts, analytics, audit, billing, cache, catalogue, conversation, costs, datasets, evaluation_types,
+    alerts, analytics, audit, billing, cache, catalogue, config_file, conversation, costs, datasets, evaluation_types,
     evaluations, facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, route_control,
     sessions, storage, tokens, views,
 };
 use crate::auth::caller::Caller;
 use crate::db::databases::Databases;
 use crate::db::store::Store;
-use crate::feedback::locate::Found;
 use crate::feedback::pending;
-use crate::gateways::gateway::{self, Gateway};
-use crate::gateways::shards::carry;
 use crate::http::envelope::ApiError;
 use crate::http::query::Query;
-use crate::http::router::{Endpoint, Route};
-
-/// What the arms of [`dispatched`] are about.
-struct Subject<'c, 'r, D, S> {
-    databases: &'c D,
-    shell: &'c S,
-    request: &'c Request<'r>,
-}
+use crate::http::router::{self, Endpoint};
+use std::cell::Cell;
+use std::pin::Pin;
 
 /// Carries out a request. Without a right to it nothing happens.
 pub async fn handle(databases: &impl Databases, shell: &impl Shell, request: &Request<'_>) -> Handled {
@@ -229,6 +223,11 @@ async fn dispatched(
             let (store, place) = subject.logs().await?;
             evaluations::verdicts(store, &place, id, query).await.into()
         }
+        // Everything as one document.
+        Endpoint::ExportConfig => config_file::export(account, query, &asking(databases, shell, request)).await.into(),
+        Endpoint::ImportConfig => {
+            config_file::import::import(account, query, body, &asking(databases, shell, request)).await
+        }
         // Custom providers, and prices.
         Endpoint::GetCatalogue => catalogue::get(store, account).await.into(),
         Endpoint::PutCatalogue => catalogue::put(store, account, query, body, actor).await,
@@ -337,6 +336,41 @@ pub async fn export(store: &impl Store, request: &Request<'_>) -> Result<(Export
     Ok((export_for(request.caller, found.key, &request.query)?, found.shard))
 }
 
+/// What a request that is about many resources asks of the routes of each.
+fn asking<'a>(
+    databases: &'a impl Databases,
+    shell: &'a impl Shell,
+    request: &'a Request<'a>,
+) -> impl Fn(Ask) -> Pin<Box<dyn Future<Output = Handled> + 'a>> + 'a {
+    let number = Cell::new(0);
+    move |ask| {
+        number.set(number.get() + 1);
+        Box::pin(asked(databases, shell, request, ask, number.get()))
+    }
+}
+
+async fn asked(
+    databases: &impl Databases,
+    shell: &impl Shell,
+    request: &Request<'_>,
+    ask: Ask,
+    number: u32,
+) -> Handled {
+    let (path, query) = ask.path.split_once('?').unwrap_or((&ask.path, ""));
+    let Ok(route) = router::route(ask.method, path) else { return Err(ApiError::not_found()).into() };
+    let own = request.another(route, Query::parse(query), ask.body.as_bytes(), number);
+    let rehearse = |is_on| databases.all().for_each(|(_, store)| store.rehearse(is_on));
+    if ask.is_rehearsal {
+        rehearse(true);
+        if !databases.all().all(|(_, store)| store.is_rehearsal()) {
+            return Err(ApiError::internal("the databases cannot rehearse")).into();
+        }
+    }
+    let handled = handle(databases, shell, &own).await;
+    rehearse(false);
+    handled
+}
+
 /// An export with nothing in it that its caller may not see.
 fn export_for(caller: &Caller, gateway: i64, query: &Query) -> Result<Export, ApiError> {
     let mut export = Export::parse(gateway, query)?;
@@ -347,52 +381,6 @@ fn export_for(caller: &Caller, gateway: i64, query: &Query) -> Result<Export, Ap
         ));
     }
     Ok(export)
-}
-
-/// The gateway of a route, if it exists.
-async fn found(store: &impl Store, route: &Route<'_>) -> Result<Gateway, ApiError> {
-    gateway::find(store, route.account, route.gateway).await?.ok_or_else(ApiError::not_found)
-}
-
-// === impl Subject ===
-
-impl<'c, 'r, D: Databases, S: Shell> Subject<'c, 'r, D, S> {
-    async fn gateway(&self) -> Result<Gateway, ApiError> {
-        found(self.databases.first(), &self.request.route).await
-    }
-
-    async fn place(&self) -> Result<Place<'r>, ApiError> {
-        Ok(self.request.place(&self.gateway().await?))
-    }
-
-    /// The gateway, and the database that has its logs and what was made of them.
-    async fn logs(&self) -> Result<(&'c D::One, Place<'r>), ApiError> {
-        let gateway = self.gateway().await?;
-        Ok((self.databases.of(gateway.shard)?, self.request.place(&gateway)))
-    }
-
-    /// The same and the database's number for one log, which is awaited, with the feedback that waits for it elsewhere.
-    async fn log(&self) -> Result<(&'c D::One, Place<'r>, u32), ApiError> {
-        let gateway = self.gateway().await?;
-        let (id, now_ms) = (self.request.route.id, self.request.now_ms);
-        let store = self.databases.of(gateway.shard)?;
-        log_arrival::wait(store, id, now_ms, self.shell).await?;
-        if log_arrival::is_recent(id, now_ms) {
-            carry::pending(self.databases, gateway.shard, id).await?;
-        }
-        Ok((store, self.request.place(&gateway), gateway.shard))
-    }
-
-    async fn finder(&self) -> Result<Finder<'c, D, S>, ApiError> {
-        Finder::new(self.databases, self.request.feedback_context(), self.shell).await
-    }
-
-    /// The log that the id of a request for feedback means.
-    async fn found(&self) -> Result<(Finder<'c, D, S>, Found), ApiError> {
-        let finder = self.finder().await?;
-        let found = finder.find(&self.request.feedback_id()?).await?.ok_or_else(ApiError::not_found)?;
-        Ok((finder, found))
-    }
 }
 
 #[cfg(test)]

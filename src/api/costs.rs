@@ -15,6 +15,7 @@ use crate::http::params::flag;
 use crate::http::query::Query;
 use crate::pricing::rules::{FROM, Matching};
 use crate::providers::table;
+use crate::providers::upstream::PREFIX;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -202,7 +203,13 @@ async fn provider(store: &impl Store, account: &str, body: &Map<String, Value>) 
     }
     let sql = "SELECT id, 'custom-' || slug AS provider FROM custom_providers \
          WHERE account_id = ?1 AND (id = ?2 OR 'custom-' || slug = ?2)";
-    store.row::<Provider>(Statement::new(sql, [account.into(), given.into()])).await?.ok_or_else(|| {
+    let found = store.row::<Provider>(Statement::new(sql, [account.into(), given.into()])).await?;
+    // The document of a rehearsal makes it.
+    let supposed = || {
+        (store.is_rehearsal() && given.starts_with(PREFIX))
+            .then(|| Provider { id: given.to_owned(), provider: given.to_owned() })
+    };
+    found.or_else(supposed).ok_or_else(|| {
         let rule = "Expected the id of a custom provider of this account, or the slug of a built-in provider";
         ApiError::invalid(["body", "account_provider_id"], rule)
     })

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod billing;
 pub mod cache;
 pub mod catalogue;
+pub mod config_file;
 pub mod control;
 pub mod conversation;
 mod cost_rates;
@@ -35,6 +36,7 @@ pub mod routes;
 pub mod sessions;
 pub mod shell;
 pub mod storage;
+mod subject;
 pub mod tokens;
 pub mod views;
 

@@ -3,7 +3,7 @@
 use crate::api::Place;
 use crate::api::custom_providers::Guard;
 use crate::auth::caller::Caller;
-use crate::base::id::MarkKey;
+use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
 use crate::db::audit::Actor;
 use crate::feedback::locate;
@@ -12,6 +12,7 @@ use crate::http::envelope::ApiError;
 use crate::http::query::Query;
 use crate::http::router::Route;
 use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
 /// A request of the control plane whose caller is known.
@@ -48,6 +49,27 @@ impl<'a> Request<'a> {
             return Err(ApiError::not_found());
         }
         self.caller.admit(&self.route)
+    }
+
+    /// A request by the same caller, at the same moment, with ids and randomness of its own.
+    pub(super) fn another<'b>(&'b self, route: Route<'b>, query: Query, body: &'b [u8], number: u32) -> Request<'b> {
+        let digest = Sha256::new().chain_update(self.entropy).chain_update(number.to_be_bytes()).finalize();
+        let random = digest.iter().take(10).fold(0, |sum, byte| (sum << 8) | u128::from(*byte));
+        let entropy = Sha256::digest(digest).into();
+        Request {
+            route,
+            query,
+            body,
+            if_match: None,
+            caller: self.caller,
+            origin: self.origin,
+            now_ms: self.now_ms,
+            new_id: id::mint(self.now_ms, random),
+            entropy,
+            mark: self.mark,
+            guard: self.guard.clone(),
+            bounds: self.bounds,
+        }
     }
 
     pub(super) fn place(&self, found: &Gateway) -> Place<'a> {

@@ -95,6 +95,14 @@ pub trait Store {
     /// Runs statements in one transaction: all take effect or none. Returns how many rows each changed.
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError>;
 
+    /// From now on nothing is written, or everything again: a handler that comes to [`Store::batch`] in a rehearsal has found nothing
+    /// wrong with its request, and is stopped there by [`StoreError::rehearsed`]. A store that cannot do that leaves it.
+    fn rehearse(&self, _is_on: bool) {}
+
+    fn is_rehearsal(&self) -> bool {
+        false
+    }
+
     /// How much it is asked for at once.
     fn pace(&self) -> Pace {
         Pace::default()
@@ -153,9 +161,20 @@ fn first(mut rows: Vec<Row>) -> Option<Row> {
     rows.pop()
 }
 
+const REHEARSED: &str = "this is a rehearsal: nothing is written";
+
 // === impl StoreError ===
 
 impl StoreError {
+    pub fn rehearsed() -> Self {
+        Self(REHEARSED.to_owned())
+    }
+
+    /// Whether the cause of an error is that a rehearsal came to its end.
+    pub fn is_rehearsed(cause: Option<&str>) -> bool {
+        cause.is_some_and(|cause| cause.ends_with(REHEARSED))
+    }
+
     /// Whether the reason is in the rows: then the same statement fails again, however often it is tried. These are SQLite's
     /// own words, which D1 repeats.
     pub fn is_of_the_rows(&self) -> bool {

@@ -160,6 +160,22 @@ impl FromRow for Gateway {
 }
 
 impl Gateway {
+    /// One that is about to be made, with no rows of its own, for the rehearsal of what is to be made in it.
+    pub fn supposed(account: &str, id: &str) -> Result<Self, StoreError> {
+        Self::read(GatewayRow {
+            key: 0,
+            account_id: account.to_owned(),
+            id: id.to_owned(),
+            internal_id: String::new(),
+            created_at: 0,
+            modified_at: 0,
+            settings: "{}".to_owned(),
+            cache_generation: 0,
+            cache_purged: "{}".to_owned(),
+            shard: 0,
+        })
+    }
+
     pub fn read(row: GatewayRow) -> Result<Self, StoreError> {
         let settings = GatewaySettings::read(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;

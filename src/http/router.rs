@@ -126,6 +126,9 @@ endpoints! {
     (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
     (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
     (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", ReadBodies),
+    // The control plane: everything but secrets, as one document.
+    (Endpoint::ExportConfig, "GET", "/accounts/{account}/ai-gateway/export", Admin),
+    (Endpoint::ImportConfig, "PUT", "/accounts/{account}/ai-gateway/import", Admin),
     // The control plane: what an account adds to the providers and to their prices. It decides where all prompts go
     // and what they are said to cost, in all gateways, so it is the operator's. Costs come before the provider of that id.
     (Endpoint::ListCosts, "GET", "/accounts/{account}/ai-gateway/custom-providers/costs", Read),

@@ -6,6 +6,7 @@ use crate::platform::bodies::Bodies;
 use crate::platform::js;
 use crate::platform::time::{pause, within};
 use js_sys::{Array, JSON, Promise, Reflect};
+use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
@@ -39,6 +40,7 @@ pub struct D1Store {
     env: JsValue,
     /// Whether others go first between its statements.
     rests: bool,
+    rehearses: Cell<bool>,
 }
 
 /// D1 itself ends a statement after 30 s.
@@ -50,7 +52,8 @@ impl D1Store {
     /// The database with a number; see [`crate::gateways::shards`].
     pub fn new(env: &Env, shard: u32) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str(&databases::binding(shard))).unwrap_or(JsValue::UNDEFINED);
-        Self { database: binding.unchecked_into(), shard, patience_ms: PATIENCE_MS, env: env.into(), rests: false }
+        let (database, env, rehearses) = (binding.unchecked_into(), env.into(), Cell::new(false));
+        Self { database, shard, patience_ms: PATIENCE_MS, env, rests: false, rehearses }
     }
 
     pub fn is_bound(&self) -> bool {
@@ -126,6 +129,14 @@ impl Bound<D1Store> {
 }
 
 impl Store for D1Store {
+    fn rehearse(&self, is_on: bool) {
+        self.rehearses.set(is_on);
+    }
+
+    fn is_rehearsal(&self) -> bool {
+        self.rehearses.get()
+    }
+
     async fn select(&self, statement: Statement) -> Result<(Vec<Row>, u64), StoreError> {
         let promise = self.prepared(&statement)?.all().map_err(|error| self.failed(&error))?;
         let answer = self.answer(promise).await?;
@@ -138,6 +149,9 @@ impl Store for D1Store {
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        if self.rehearses.get() {
+            return Err(StoreError::rehearsed());
+        }
         let prepared = Array::new();
         for statement in &statements {
             prepared.push(self.prepared(statement)?.as_ref());

@@ -19,6 +19,7 @@ pub struct Sqlite {
     pub steps: Cell<i32>,
     /// The most bytes of text that a single statement gave out.
     pub texts: Cell<usize>,
+    rehearses: Cell<bool>,
 }
 
 /// A database that notes how it runs each statement it is asked for.
@@ -57,6 +58,7 @@ impl Sqlite {
             objects: RefCell::default(),
             steps: Cell::default(),
             texts: Cell::default(),
+            rehearses: Cell::default(),
         }
     }
 
@@ -70,6 +72,14 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
+    fn rehearse(&self, is_on: bool) {
+        self.rehearses.set(is_on);
+    }
+
+    fn is_rehearsal(&self) -> bool {
+        self.rehearses.get()
+    }
+
     /// Tests have few rows, and yet go on from statement to statement.
     fn pace(&self) -> Pace {
         Pace {
@@ -96,6 +106,9 @@ impl Store for Sqlite {
     }
 
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<u64>, StoreError> {
+        if self.rehearses.get() {
+            return Err(StoreError::rehearsed());
+        }
         let mut connection = self.connection.borrow_mut();
         let transaction = connection.transaction().map_err(failed)?;
         let mut changed = Vec::new();

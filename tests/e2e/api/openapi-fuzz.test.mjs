@@ -11,7 +11,7 @@ const RUNS = Number(process.env.FUZZ_RUNS ?? 25);
 const AT_ONCE = 8;
 /** What takes away what the others work on comes last. */
 const DESTRUCTIVE = [
-  "DeleteAlertWebhook", "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeletePolicy", "DeleteProviderConfig", "DeleteRoute", "DeleteView", "RevokeToken", "DeleteGateway",
+  "DeleteAlertWebhook", "DeleteCost", "DeleteCustomProvider", "DeleteDataset", "DeleteEvaluation", "DeleteLogs", "DeletePolicy", "DeleteProviderConfig", "DeleteRoute", "DeleteView", "RevokeToken", "ImportConfig", "DeleteGateway",
 ];
 
 const ELEMENTS = [

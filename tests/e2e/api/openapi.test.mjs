@@ -258,6 +258,10 @@ test("custom providers, prices and new prices for past logs", async () => {
   await run("PutCatalogue", { query: { dry_run: true }, json: { prices: [{ provider: "openai", model: "gpt-99", input: 1, output: 2 }] } });
   await run("PutCatalogue", { json: { as_of: "2027-01-31", prices: [{ provider: "openai", model: "gpt-99", input: 1, output: 2 }] } });
   await run("GetCatalogue");
+  await run("ExportConfig");
+  await run("ExportConfig", { query: { gateway: "gw" } });
+  await run("ImportConfig", { query: { dry_run: true, prune: true }, json: { tollgate: 1, gateways: [{ id: "by-document", policies: [] }] } });
+  await run("ImportConfig", { json: { tollgate: 1, gateways: [{ id: "by-document" }] } });
   await run("GetCost", { path: { id: cost.id } });
   await run("UpdateCost", { path: { id: cost.id }, json: { model: "n", cost_in: null } });
   await run("ListCosts", { query: { search: "n", enable: true, model_rule: "contains", cost_type: "tokens", account_provider_id: provider.id } });

@@ -1,0 +1,158 @@
+// The configuration of an account as one document: what it has and has not, what an import changes, and the commands for it.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { ACCOUNT, Gateway, TOKEN } from "../harness.mjs";
+
+const CLI = fileURLToPath(new URL("../../../server/cli.mjs", import.meta.url));
+const CANARY = "canary-0123456789-abcdefghijkl";
+const ELEMENTS = [
+  { id: "s", type: "start", outputs: { next: { elementId: "m" } } },
+  { id: "m", type: "model", properties: { provider: "openai", model: "gpt-4o-mini", retries: 0, timeout: 0 }, outputs: { success: { elementId: "e" } } },
+  { id: "e", type: "end", outputs: {} },
+];
+
+let gw, folder;
+before(async () => {
+  gw = await Gateway.start({ databases: 2 });
+  folder = mkdtempSync(join(tmpdir(), "tollgate-config-"));
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
+  await gw.create("gw", { cache_ttl: 60 });
+  await gw.create("other", {});
+  await made("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com", headers: JSON.stringify({ authorization: `Bearer ${CANARY}`, "x-team": "blue" }) });
+  await made("/custom-providers/costs", { account_provider_id: "custom-x", model: "m", cost_in: 0.000001 });
+  await made("/alerts/webhooks", { url: `https://api.example.com/services/${CANARY}`, format: "slack" });
+  await made("/alerts/webhooks", { url: "https://api.example.com/hook", secret: CANARY });
+  await made("/gateways/gw/provider_configs", { alias: "prod", provider_slug: "openai", secret: `sk-${CANARY}` });
+  await made("/gateways/gw/datasets", { name: "all", filters: [] });
+  await made("/gateways/gw/policies?commit=true", { name: "no gpt-5", actor: "*", resource: { model: "gpt-5" }, action: { type: "block" } });
+  await made("/gateways/gw/routes", { name: "cheap", elements: ELEMENTS });
+});
+after(async () => {
+  rmSync(folder, { recursive: true });
+  await gw.stop();
+});
+
+async function made(path, body) {
+  const answer = await gw.api(path, { method: "POST", body: JSON.stringify(body) });
+  assert.equal(answer.status, 200, await answer.clone().text());
+}
+
+async function put(document, { query = "", account = ACCOUNT, status = 200 } = {}) {
+  const answer = await gw.api(`/import?${query}`, { account, method: "PUT", body: JSON.stringify(document) });
+  const said = await answer.json();
+  assert.equal(answer.status, status, JSON.stringify(said));
+  return status === 200 ? said.result : said.errors[0];
+}
+
+async function exported(account = ACCOUNT) {
+  return (await (await gw.api("/export", { account })).json()).result;
+}
+
+/** What a command printed, and its status. */
+function cli(...args) {
+  const env = { ...process.env, TOLLGATE_TOKEN: TOKEN };
+  const child = spawn(process.execPath, [CLI, ...args, "--url", gw.url], { cwd: folder, env });
+  const said = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) child[name].on("data", (data) => (said[name] += data));
+  return new Promise((resolve) => child.on("close", (status) => resolve({ status, ...said })));
+}
+
+test("no secret is in the document, and all else makes another account the same", async () => {
+  const answer = await gw.api("/export");
+  const text = await answer.text();
+  assert.ok(!text.includes("canary") && answer.headers.get("cache-control") === "no-store", text);
+  const document = JSON.parse(text).result;
+  const [gateway] = document.gateways;
+  assert.deepEqual([gateway.id, gateway.settings.cache_ttl, gateway.routes[0].elements, gateway.provider_configs[0].alias], ["gw", 60, ELEMENTS, "prod"]);
+
+  const rehearsal = await put(document, { account: "second", query: "dry_run=true" });
+  assert.deepEqual([rehearsal.create, rehearsal.update, rehearsal.warnings.length, (await exported("second")).gateways], [7, 0, 4, []]);
+  const rows = (await gw.rows("SELECT * FROM audit")).length;
+  assert.equal((await put(document, { account: "second" })).create, 7);
+  const trail = await gw.rows("SELECT action, actor FROM audit WHERE account_id = 'second' ORDER BY action");
+  assert.deepEqual(trail.map(({ action }) => action), ["cost.create", "custom_provider.create", "dataset.create", "gateway.create", "gateway.create", "policy.create", "route.create"]);
+  assert.ok(trail.every(({ actor }) => actor === "admin") && (await gw.rows("SELECT * FROM audit")).length === rows + 7);
+  const copy = await exported("second");
+  for (const list of ["settings", "routes", "policies", "datasets"]) assert.deepEqual(copy.gateways[0][list], gateway[list], list);
+  assert.deepEqual(copy.costs, document.costs);
+  // What was made is in use at once.
+  const limited = await fetch(`${gw.url}/v1/second/gw/openai/chat/completions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ model: "gpt-5", messages: [] }) });
+  assert.equal(limited.status, 403, await limited.text());
+  for (const account of [ACCOUNT, "second"]) {
+    const again = await put(document, { account, query: "prune=true" });
+    assert.deepEqual(again.changes, [], account);
+  }
+});
+
+test("a document that one part refuses changes nothing, and its place is named", async () => {
+  const before = await exported();
+  const rows = (await gw.rows("SELECT id FROM audit")).length;
+  const good = { id: "fresh", settings: { cache_ttl: 5 }, datasets: [{ name: "d", filters: [] }] };
+  for (const [bad, path] of [
+    [{ id: "gw", policies: [{ name: "p", actor: "*", resource: "*", action: { type: "hide" } }] }, ["gateways", "1", "policies", "0", "action", "type"]],
+    [{ id: "gw", settings: { retry_max_attempts: 99 } }, ["gateways", "1", "settings", "retry_max_attempts"]],
+    [{ id: "gw", routes: [{ name: "cheap", elements: [{ id: "s" }] }] }, ["gateways", "1", "routes", "0", "elements"]],
+    [{ id: "gw", datasets: [{ name: "all", filters: [{ key: "nothing", operator: "eq", value: [1] }] }] }, ["gateways", "1", "datasets", "0", "filters"]],
+  ]) {
+    const error = await put({ tollgate: 1, gateways: [good, bad] }, { status: 400 });
+    assert.deepEqual(error.path.slice(0, path.length + 1), ["body", ...path], JSON.stringify(error));
+    assert.match(error.message, /Nothing was changed$/);
+  }
+  assert.equal((await put({ tollgate: 1, gateways: [{ id: "x/../y" }] }, { status: 400 })).path.at(-1), "id");
+  assert.deepEqual([await exported(), (await gw.rows("SELECT id FROM audit")).length], [before, rows]);
+  for (const body of ["", "[]", "{", "null", '{"tollgate":9}', "\xff", "[".repeat(5000)]) {
+    assert.equal((await gw.api("/import", { method: "PUT", body })).status, 400, body.slice(0, 20));
+  }
+});
+
+test("only the admin token reads and writes it, and each account has its own", async () => {
+  const answer = await gw.api("/tokens", { method: "POST", body: JSON.stringify({ name: "editor", permissions: ["read", "edit", "run"] }) });
+  const { value } = (await answer.json()).result;
+  for (const [path, method] of [["/export", "GET"], ["/import", "PUT"]]) {
+    const refused = await gw.api(path, { method, headers: { authorization: `Bearer ${value}` }, ...(method === "PUT" && { body: '{"tollgate":1}' }) });
+    assert.equal(refused.status, 403);
+  }
+  assert.deepEqual((await exported("nobody")).gateways, []);
+});
+
+test("tollgate export and apply carry it from one to the other", async () => {
+  const file = join(folder, "tollgate.json");
+  const written = await cli("export", file, "--account", ACCOUNT);
+  assert.equal(written.status, 0, written.stderr);
+  const document = JSON.parse(readFileSync(file, "utf8"));
+  document.gateways[0].settings.cache_ttl = 90;
+  document.gateways[0].policies = [];
+  document.gateways[0].datasets = Array.from({ length: 70 }, (_, n) => ({ name: `set ${n}`, filters: [] }));
+  writeFileSync(file, `\uFEFF${JSON.stringify(document)}`);
+  const planned = await cli("apply", file, "--dry-run", "--prune", "--account", ACCOUNT);
+  assert.equal(planned.status, 0, planned.stderr);
+  assert.match(planned.stdout, /^~ gateways gw\n {4}cache_ttl: 60 → 90$/m);
+  assert.match(planned.stdout, /^- gw policies no gpt-5$/m);
+  assert.match(planned.stdout, /^70 to create, 1 to update, 2 to delete; \d+ unchanged$/m);
+  assert.equal((await exported()).gateways[0].settings.cache_ttl, 60);
+  // More than one request carries out at once.
+  const applied = await cli("apply", file, "--prune", "--account", ACCOUNT);
+  assert.equal(applied.status, 0, applied.stderr);
+  assert.equal(applied.stdout.match(/^\+ gw datasets /gm).length, 70);
+  const after = await exported();
+  assert.deepEqual([after.gateways[0].settings.cache_ttl, after.gateways[0].datasets.length, after.gateways[0].policies], [90, 70, []]);
+  const again = await cli("apply", file, "--prune", "--account", ACCOUNT);
+  assert.match(again.stdout, /^applied; \d+ unchanged$/m);
+  assert.doesNotMatch(again.stdout, /^[-+~] /m);
+  writeFileSync(file, '{"tollgate":1,"gateways":[{"id":"gw","settings":{"cache_ttl":-1}}]}');
+  const refused = await cli("apply", file, "--account", ACCOUNT);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /refused, at gateways\.0\.settings\.cache_ttl: .*Nothing was changed/);
+  for (const [text, said] of [["{", /is no JSON/], [null, /cannot be read/]]) {
+    const path = join(folder, text ? "broken.json" : "missing.json");
+    if (text) writeFileSync(path, text);
+    const failed = await cli("apply", path);
+    assert.equal(failed.status, 1);
+    assert.match(failed.stderr, said);
+  }
+});
