@@ -1,12 +1,15 @@
 //! `…/provider_configs`: keys of providers that a gateway keeps for its callers. A key can be put in, used and replaced; no
 //! route gives one out.
 
+mod secret;
+
 use super::{Place, custom_providers, object, only};
 use crate::api::effect::Handled;
 use crate::auth::caller::Caller;
 use crate::base::timestamp;
 use crate::config::bounds::Most;
-use crate::credentials::select::{self};
+use crate::credentials::select;
+use crate::credentials::share::MAX_WEIGHT;
 use crate::credentials::stored::{COLUMNS, StoredKeyRow};
 use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
 use crate::db::audit::Actor;
@@ -16,13 +19,11 @@ use crate::http::page::Page;
 use crate::http::query::Query;
 use crate::providers::address;
 use crate::providers::table::{self, KeyForm};
+use secret::{fits, secret};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
-
-/// The longest secret, in bytes. A service account's key file has about 2,400.
-const MAX_SECRET: usize = 8_192;
 
 const MAX_RATE_LIMIT: u64 = 1_000_000_000;
 
@@ -69,6 +70,7 @@ struct Shown<'a> {
     encryption_key_id: Option<&'a str>,
     rate_limit: Option<u64>,
     rate_limit_period: u64,
+    weight: u32,
     created_at: String,
     modified_at: String,
 }
@@ -110,7 +112,7 @@ pub async fn create<V: Vault>(
 ) -> Handled {
     Handled::always([place.forget()], async {
     let body = object(body)?;
-    let known = ["alias", "default_config", "provider_slug", "rate_limit", "rate_limit_period", "secret", "secret_id"];
+    let known = ["alias", "default_config", "provider_slug", "rate_limit", "rate_limit_period", "secret", "secret_id", "weight"];
     only(&body, &known, &["body"])?;
     let alias = alias(&body)?;
     let key_provider = key_context.key_provider(store, place, &body).await?;
@@ -124,6 +126,7 @@ pub async fn create<V: Vault>(
     if period == 0 {
         return Err(ApiError::invalid(["body", "rate_limit_period"], "Expected an integer from 1 to 2592000"));
     }
+    let weight = number(&body, "weight", MAX_WEIGHT)?.unwrap_or(0);
     let stored = key_context.stored(place, &body, &key_provider, alias).await?;
     let place_of_it = || -> [Bind; 3] { [place.key.into(), key_provider.slug.as_str().into(), alias.into()] };
     let step_back = Statement::new(
@@ -135,9 +138,9 @@ pub async fn create<V: Vault>(
     );
     let insert = Statement::new(
         "INSERT INTO provider_configs (gateway, provider, alias, id, default_config, secret, key_id, reference, preview, \
-         upstream, rate_limit, rate_limit_period, created_at, modified_at) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13 \
-         WHERE (SELECT count(*) FROM provider_configs WHERE gateway = ?1) < ?14 ON CONFLICT (gateway, provider, alias) DO NOTHING",
+         upstream, rate_limit, rate_limit_period, weight, created_at, modified_at) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14 \
+         WHERE (SELECT count(*) FROM provider_configs WHERE gateway = ?1) < ?15 ON CONFLICT (gateway, provider, alias) DO NOTHING",
         place_of_it()
             .into_iter()
             .chain([id.into(), default.into()])
@@ -146,6 +149,7 @@ pub async fn create<V: Vault>(
                 key_provider.upstream.clone().into(),
                 rate_limit.map(|limit| limit as i64).into(),
                 Bind::Int(period as i64),
+                Bind::Int(weight as i64),
                 Bind::Int(actor.now_ms as i64),
                 key_context.bound.bind(),
             ])
@@ -167,7 +171,7 @@ pub async fn create<V: Vault>(
 
 /// `PUT /accounts/{account}/ai-gateway/gateways/{gateway}/provider_configs/{id}`
 ///
-/// Replaces the key. Whatever else is to change needs another row.
+/// Replaces the key, its weight or both. Whatever else is to change needs another row.
 pub async fn rotate<V: Vault>(
     store: &impl Store,
     place: &Place<'_>,
@@ -179,19 +183,30 @@ pub async fn rotate<V: Vault>(
     Handled::always([place.forget()], async {
         let current = existing(store, place, id).await?;
         let body = object(body)?;
-        only(&body, &["secret", "secret_id"], &["body"])?;
-        let key_provider = key_context.key_provider_of(store, place, &current.provider).await?;
-        let stored = key_context.stored(place, &body, &key_provider, &current.alias).await?;
-        let update = Statement::new(
-            "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
-         modified_at = ?8 WHERE id = ?1 AND gateway = ?2",
-            [id.into(), place.key.into()]
-                .into_iter()
-                .chain(stored.binds())
-                .chain([key_provider.upstream.into(), Bind::Int(actor.now_ms as i64)])
-                .collect::<Vec<Bind>>(),
-        );
-        store.batch(vec![update, actor.row(&place.change("provider_config.update", id, &body))]).await?;
+        only(&body, &["secret", "secret_id", "weight"], &["body"])?;
+        let weight = number(&body, "weight", MAX_WEIGHT)?;
+        let mut updates = Vec::with_capacity(3);
+        if weight.is_none() || ["secret", "secret_id"].iter().any(|name| body.contains_key(*name)) {
+            let key_provider = key_context.key_provider_of(store, place, &current.provider).await?;
+            let stored = key_context.stored(place, &body, &key_provider, &current.alias).await?;
+            updates.push(Statement::new(
+                "UPDATE provider_configs SET secret = ?3, key_id = ?4, reference = ?5, preview = ?6, upstream = ?7, \
+                 modified_at = ?8 WHERE id = ?1 AND gateway = ?2",
+                [id.into(), place.key.into()]
+                    .into_iter()
+                    .chain(stored.binds())
+                    .chain([key_provider.upstream.into(), Bind::Int(actor.now_ms as i64)])
+                    .collect::<Vec<Bind>>(),
+            ));
+        }
+        if let Some(weight) = weight {
+            updates.push(Statement::new(
+                "UPDATE provider_configs SET weight = ?3, modified_at = ?4 WHERE id = ?1 AND gateway = ?2",
+                [id.into(), place.key.into(), Bind::Int(weight as i64), Bind::Int(actor.now_ms as i64)],
+            ));
+        }
+        updates.push(actor.row(&place.change("provider_config.update", id, &body)));
+        store.batch(updates).await?;
         get(store, place, id).await
     })
     .await
@@ -235,45 +250,6 @@ fn number(body: &Map<String, Value>, name: &str, max: u64) -> Result<Option<u64>
 fn unknown_provider(slug: &str) -> ApiError {
     let hint = table::nearest(slug).map_or(String::new(), |nearest| format!(". Did you mean '{nearest}'?"));
     ApiError::invalid(["body", "provider_slug"], format!("Expected the slug of a provider{hint}"))
-}
-
-/// The key that a body brings, in one text.
-fn secret(body: &Map<String, Value>, form: KeyForm) -> Result<Option<String>, ApiError> {
-    let wrong = |rule: &str| ApiError::invalid(["body", "secret"], rule);
-    let secret = match body.get("secret") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(secret)) => secret.trim().to_owned(),
-        Some(object @ Value::Object(_)) => object.to_string(),
-        Some(_) => {
-            let rule = "Expected a key as a string, or an object for aws-bedrock, azure-openai and google-vertex-ai";
-            return Err(wrong(rule));
-        }
-    };
-    fits(form, &secret).map_err(|rule| wrong(&rule))?;
-    Ok(Some(secret))
-}
-
-/// Whether a text can be a key of such a provider. What is said about it quotes nothing of it.
-fn fits(form: KeyForm, secret: &str) -> Result<(), String> {
-    if secret.is_empty() || secret.len() > MAX_SECRET {
-        return Err(format!("Expected a key of 1 to {MAX_SECRET} bytes"));
-    }
-    if secret.starts_with('{') {
-        if !matches!(form, KeyForm::Aws | KeyForm::Google | KeyForm::Resource(_)) {
-            return Err("Expected a key as a string: this provider takes no JSON".to_owned());
-        }
-        if select::structured(secret).is_none() {
-            return Err("Expected a JSON object: what begins with { is none".to_owned());
-        }
-        return select::material(form, "", secret).map(drop).map_err(|fault| format!("{fault} in the JSON object"));
-    }
-    if let KeyForm::Resource(_) = form {
-        return select::material(form, "", secret).map(drop).map_err(|fault| format!("Expected an object: {fault}"));
-    }
-    if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("Expected a key of printable ASCII characters without spaces".to_owned());
-    }
-    Ok(())
 }
 
 // === impl KeyContext ===
@@ -382,6 +358,7 @@ fn show<'a>(row: &'a StoredKeyRow, place: &Place<'a>) -> Shown<'a> {
         encryption_key_id: row.key_id.as_deref(),
         rate_limit: row.rate_limit,
         rate_limit_period: row.rate_limit_period,
+        weight: row.weight,
         created_at: timestamp::format(row.created_at),
         modified_at: timestamp::format(row.modified_at),
     }

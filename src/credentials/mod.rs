@@ -2,7 +2,9 @@
 
 pub mod client_signature;
 pub mod google_token;
+pub mod key;
 pub mod select;
+pub mod share;
 pub mod sigv4;
 pub mod stored;
 pub mod vault;

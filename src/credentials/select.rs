@@ -3,7 +3,8 @@
 
 use crate::base::mask;
 use crate::credentials::google_token::{self, Account};
-use crate::credentials::vault::{Reference, Sealed};
+use crate::credentials::key::{Held, StoredKey};
+use crate::credentials::share::{self, Turn};
 use crate::http::headers::Headers;
 use crate::http::refusal::Refusal;
 use crate::providers::paths;
@@ -28,36 +29,6 @@ const KEY_PROTOCOL: &str = "api-key.";
 /// The alias that is meant where none is named.
 pub const DEFAULT_ALIAS: &str = "default";
 
-/// A key that a gateway stores for a provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredKey {
-    pub id: String,
-    pub provider: String,
-    pub alias: String,
-    pub is_default: bool,
-    pub held: Held,
-    /// Scheme and host it was stored for, where these are not Tollgate's own for the provider.
-    pub upstream: Option<String>,
-    pub limit: Option<KeyLimit>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Held {
-    Sealed(Sealed),
-    Reference(Reference),
-    /// It was thrown away when the provider's address changed.
-    Nothing,
-}
-
-/// How many requests may be sent with a stored key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyLimit {
-    pub key_id: String,
-    pub limit: u64,
-    /// In seconds.
-    pub period: u64,
-}
-
 /// What decides about the credential of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyRequest<'a> {
@@ -72,6 +43,8 @@ pub struct KeyRequest<'a> {
     /// `byok_only` of the gateway, or `cf-aig-no-wholesale` of the request.
     pub own_keys_only: bool,
     pub operator_has_key: bool,
+    /// Which of several keys it is sent with.
+    pub turn: Turn<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +103,11 @@ pub fn choose<'a>(asked: &KeyRequest<'_>, stored: &'a [StoredKey]) -> Result<Cho
                     .ok_or_else(|| Refusal::unknown_alias(asked.provider, alias, of_provider.map(|key| &*key.alias)))?,
             )
         }
+        None if share::is_shared(of_provider.clone()) => {
+            // One that cannot be used is left out while there are others.
+            let usable = of_provider.clone().filter(|key| usable(key, asked).is_ok());
+            share::next(usable, &asked.turn).or_else(|| share::next(of_provider, &asked.turn))
+        }
         None => {
             let default = of_provider.clone().find(|key| key.is_default);
             default.or_else(|| of_provider.find(|key| key.alias == DEFAULT_ALIAS))
@@ -141,6 +119,19 @@ pub fn choose<'a>(asked: &KeyRequest<'_>, stored: &'a [StoredKey]) -> Result<Cho
         None if asked.operator_has_key => Ok(Choice::Operator),
         None => Ok(Choice::None),
     }
+}
+
+/// Whether another stored key may be tried where the provider turns this one away.
+pub fn has_next(asked: &KeyRequest<'_>, stored: &[StoredKey], key: &StoredKey) -> bool {
+    let mut of_provider = stored.iter().filter(|key| key.provider == asked.provider);
+    if asked.alias.is_some() || !share::is_shared(of_provider.clone()) {
+        return false;
+    }
+    let is_left = |other: &StoredKey| {
+        let has_part = other.weight > 0 || other.is_default;
+        has_part && other.id != key.id && !asked.turn.tried.contains(&other.id) && usable(other, asked).is_ok()
+    };
+    of_provider.any(is_left)
 }
 
 /// A key goes only where it was stored for: else an editor who can change an address could have the key sent to it.

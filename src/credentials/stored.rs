@@ -1,6 +1,6 @@
 //! The keys that gateways store: how they are read with a gateway's row, cleared, and sealed anew.
 
-use crate::credentials::select::{Held, KeyLimit, StoredKey};
+use crate::credentials::key::{Held, KeyLimit, StoredKey};
 use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
 use crate::db::store::{FromRow, Row as Columns, Statement, Store, StoreError, row};
 
@@ -8,7 +8,7 @@ use crate::db::store::{FromRow, Row as Columns, Statement, Store, StoreError, ro
 const RESEALED_AT_ONCE: i64 = 50;
 
 pub const COLUMNS: &str = "id, provider, alias, default_config, secret, key_id, reference, preview, upstream, rate_limit, \
-     rate_limit_period, created_at, modified_at";
+     rate_limit_period, weight, created_at, modified_at";
 
 row! {
     #[derive(Debug)]
@@ -24,6 +24,7 @@ row! {
         pub upstream: Option<String>,
         pub rate_limit: Option<u64>,
         pub rate_limit_period: u64,
+        pub weight: u32,
         pub created_at: u64,
         pub modified_at: u64,
     }
@@ -32,7 +33,7 @@ row! {
 /// The keys of the gateway in a row of `gateways`, as one JSON array for [`keys`].
 pub const OF_GATEWAY: &str = "(SELECT json_group_array(json_object('id', id, 'provider', provider, 'alias', alias, \
      'default_config', default_config, 'secret', secret, 'key_id', key_id, 'reference', reference, 'preview', preview, \
-     'upstream', upstream, 'rate_limit', rate_limit, 'rate_limit_period', rate_limit_period, 'created_at', created_at, \
+     'upstream', upstream, 'rate_limit', rate_limit, 'rate_limit_period', rate_limit_period, 'weight', weight, 'created_at', created_at, \
      'modified_at', modified_at)) FROM (SELECT * FROM provider_configs WHERE gateway = gateways.key \
      ORDER BY provider, created_at, id))";
 
@@ -123,6 +124,7 @@ impl StoredKeyRow {
             provider: self.provider,
             alias: self.alias,
             is_default: self.default_config == 1,
+            weight: self.weight,
             held,
             upstream: self.upstream,
         }

@@ -2,7 +2,7 @@
 //! seconds.
 
 use crate::catalogue::table::Catalogue;
-use crate::credentials::select::StoredKey;
+use crate::credentials::key::StoredKey;
 use crate::credentials::stored;
 use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
 use crate::gateways::catalogue;

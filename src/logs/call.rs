@@ -8,6 +8,7 @@ use crate::limit::estimate;
 use crate::limit::models::Models;
 use crate::limit::spend;
 use crate::logs::metadata::Metadata;
+use crate::logs::session;
 use crate::pricing::price;
 use crate::pricing::price::CustomCost;
 use crate::pricing::rules;
@@ -140,6 +141,13 @@ pub enum Failure {
 }
 
 impl Call {
+    /// By what requests keep to one of several keys, so that their provider still has their prompts in its cache.
+    pub fn session_for_keys(&self) -> Option<String> {
+        let ([own, trace], said) = (&self.session, &self.facts.said);
+        let of_body = || session::of_user(said).or_else(|| said.prompt_cache_key.clone());
+        own.clone().or_else(of_body).or_else(|| trace.clone())
+    }
+
     /// The model that the request asks for, as far as it says.
     pub fn model(&self) -> Option<String> {
         self.deployment().or_else(|| self.asked_model().map(str::to_owned)).or_else(|| self.model_of_path())

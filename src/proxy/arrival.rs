@@ -17,7 +17,7 @@ use crate::platform::{Runtime, random};
 use crate::providers::model::{self, endpoint};
 use crate::providers::resolver_worker;
 use crate::providers::stream_usage;
-use crate::providers::table::{self, Target};
+use crate::providers::table::{self, KeyForm, Target};
 use crate::providers::upstream::{self, Upstream};
 use crate::proxy::answer_links::Door;
 use crate::proxy::cache::Cache;
@@ -25,8 +25,8 @@ use crate::proxy::caller::Caller;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::guard;
 use crate::proxy::options::Options;
-use crate::proxy::request_body::Taken;
-use crate::proxy::request_screening::{self, Changed};
+use crate::proxy::request_body::{Changed, Taken};
+use crate::proxy::request_screening;
 use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
 use crate::proxy::{credentials, session_worker, stream_usage_worker};
@@ -51,7 +51,12 @@ pub struct Arrival<'a> {
 
 /// What tells a credential from others in the key of a kept answer. A stored key's id does; its alias may be given to
 /// another key.
-fn cache_name(credential: &Credential, provider: &str, snapshot: &GatewaySnapshot) -> String {
+fn cache_name(credential: &Credential, provider: &str, snapshot: &GatewaySnapshot, is_shared: bool) -> String {
+    // An answer that one of several keys got is as good for the others.
+    if is_shared {
+        let of_provider = snapshot.keys.iter().filter(|key| key.provider == provider && key.weight > 0);
+        return of_provider.fold("Shared".to_owned(), |name, key| name + " " + &key.id);
+    }
     let id = match credential {
         Credential::Stored(alias) => snapshot.keys.iter().find(|key| key.provider == provider && key.alias == *alias),
         _ => None,
@@ -190,47 +195,114 @@ impl Arrival<'_> {
         if config(&exchange.runtime).holds_token(route.rest) {
             return Err(Refusal::bad_path(TOKEN_IN_PATH).into());
         }
-        let credential = credentials::resolve(headers, upstream, snapshot, presented, options, exchange).await?;
-        let url = upstream.url(&Target {
-            account: route.account,
-            rest: route.rest,
-            query: &credential.query(self.query, exchange),
-            base_override: config(&exchange.runtime).base_url(upstream.slug()),
-            fal_target: headers.get("x-fal-target-url"),
-            keyed: credential.replaces,
-        })?;
+        // Which of several keys it is may depend on what the body says.
+        let shares = presented.let_in && credentials::are_shared(snapshot, upstream);
+        let mut body = None;
+        if shares {
+            let needed = upstream.key_form() == KeyForm::Aws;
+            body = Some(self.taken(options, true, needed, exchange).boxed_local().await?);
+        }
+        let credential = credentials::resolve(headers, upstream, snapshot, presented, options, &[], exchange).await?;
+        let url = self.url(upstream, &credential, exchange)?;
         if let Upstream::Custom(provider) = upstream {
             let config = config(&exchange.runtime);
             resolver_worker::admit(provider, config.allow_internal_upstreams, &config.dns_over_https_url).await?;
         }
-        exchange.key_limit = credential.limit.clone();
-        let dlp = snapshot.gateway.dlp.as_ref().filter(|_| !exchange.is_check);
-        let wanted = options.retry.attempts > 1
-            || exchange.cache.is_on()
-            || dlp.is_some()
-            || snapshot.gateway.guardrails.is_some();
-        let keep = Keep { wanted, needed: credential.signs() };
-        let by_model = snapshot.gateway.limits.are_by_model() || guard::asks_for_models(snapshot, presented);
-        let body = upstream_request::taken(asked, keep, by_model, exchange).await?;
+        let body = match body {
+            Some(body) => body,
+            None => self.taken(options, false, credential.signs(), exchange).boxed_local().await?,
+        };
         if exchange.call.request_type == RequestType::WebSocket || matches!(body, Taken::Stream(_)) {
             options.retry.attempts = 1;
         }
         let is_custom = matches!(upstream, Upstream::Custom(_));
+        let dlp = snapshot.gateway.dlp.as_ref().filter(|_| !exchange.is_check);
         let (body, changed) = match dlp {
             Some(dlp) => request_screening::of_request(body, headers, dlp, exchange).boxed_local().await?,
             None => (body, None),
         };
         let target = stream_usage::Target { provider: upstream.slug(), is_custom, rest: route.rest, query: self.query };
         let body = stream_usage_worker::asked(body, &target, headers, snapshot, exchange);
-        let mut outgoing = upstream_request::headers(asked, upstream, presented, &body, exchange);
-        if exchange.call.usage_asked || changed.is_some() {
+        let mut prepared = Prepared::new(asked, body, changed);
+        self.present(credential, url, upstream, &mut prepared, exchange).await?;
+        Ok(prepared)
+    }
+
+    /// Makes a request ready with the next of several stored keys.
+    pub async fn present_next_key(
+        &self,
+        options: &Options,
+        prepared: &mut Prepared,
+        exchange: &mut Exchange,
+    ) -> Result<(), Unsent> {
+        let Self { asked, route, snapshot, presented, .. } = *self;
+        let upstream = Upstream::find(route.provider, &snapshot.custom)?;
+        let tried = &prepared.keys;
+        let credential =
+            credentials::resolve(&asked.headers, upstream, snapshot, presented, options, tried, exchange).await?;
+        let url = self.url(upstream, &credential, exchange)?;
+        self.present(credential, url, upstream, prepared, exchange).await
+    }
+
+    fn url(
+        &self,
+        upstream: Upstream<'_>,
+        credential: &credentials::Credential,
+        exchange: &Exchange,
+    ) -> Result<String, Unsent> {
+        let config = config(&exchange.runtime);
+        Ok(upstream.url(&Target {
+            account: self.route.account,
+            rest: self.route.rest,
+            query: &credential.query(self.query, exchange),
+            base_override: config.base_url(upstream.slug()),
+            fal_target: self.asked.headers.get("x-fal-target-url"),
+            keyed: credential.replaces,
+        })?)
+    }
+
+    /// Takes the client's body, and keeps it where it may be sent more than once.
+    async fn taken(
+        &self,
+        options: &Options,
+        shares: bool,
+        needed: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Taken, Unsent> {
+        let Self { asked, snapshot, presented, .. } = self;
+        let gateway = &snapshot.gateway;
+        let wanted = options.retry.attempts > 1
+            || exchange.cache.is_on()
+            || shares
+            || (gateway.dlp.is_some() && !exchange.is_check)
+            || gateway.guardrails.is_some();
+        let is_read = shares || gateway.limits.are_by_model() || guard::asks_for_models(snapshot, presented);
+        upstream_request::taken(asked, Keep { wanted, needed }, is_read, exchange).await
+    }
+
+    /// Puts a credential into what is sent.
+    async fn present(
+        &self,
+        credential: credentials::Credential,
+        url: String,
+        upstream: Upstream<'_>,
+        prepared: &mut Prepared,
+        exchange: &mut Exchange,
+    ) -> Result<(), Unsent> {
+        exchange.key_limit = credential.limit.clone();
+        prepared.has_next_key =
+            credential.has_next && prepared.is_kept() && exchange.call.request_type != RequestType::WebSocket;
+        prepared.keys.extend(credential.shared.clone());
+        let mut outgoing = upstream_request::headers(self.asked, upstream, self.presented, &prepared.body, exchange);
+        if exchange.call.usage_asked || prepared.changed.is_some() {
             stream_usage_worker::without_digests(&mut outgoing);
         }
-        if changed == Some(Changed::Unpacked) {
+        if prepared.changed == Some(Changed::Unpacked) {
             outgoing.remove("content-encoding");
         }
-        let url = credential.present(asked, url, &mut outgoing, &body, exchange).await?;
-        Ok(Prepared::new(asked, url, &outgoing, body))
+        let url = credential.present(self.asked, url, &mut outgoing, &prepared.body, exchange).await?;
+        prepared.address(url, &outgoing);
+        Ok(())
     }
 
     /// The answer that the cache has to this request.
@@ -251,7 +323,12 @@ impl Arrival<'_> {
             gateway: snapshot.gateway.key,
             generation: snapshot.gateway.cache.generation,
             caller: &presented.identity,
-            credential: &cache_name(&exchange.call.credential, &exchange.call.provider, snapshot),
+            credential: &cache_name(
+                &exchange.call.credential,
+                &exchange.call.provider,
+                snapshot,
+                !prepared.keys.is_empty(),
+            ),
             provider: &exchange.call.provider.clone(),
             provider_version: upstream::version(route.provider, &snapshot.custom),
             method: &self.asked.method,

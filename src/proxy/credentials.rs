@@ -8,9 +8,9 @@ use crate::base::timestamp;
 use crate::config::isolate_worker::config;
 use crate::credentials::client_signature::{self, Use};
 use crate::credentials::google_token::{self, Account};
-use crate::credentials::select::{
-    self, AWS_HEADERS, AwsKeys, Choice, Held, KEY_HEADERS, KeyLimit, KeyRequest, Material, StoredKey,
-};
+use crate::credentials::key::{Held, KeyLimit, StoredKey};
+use crate::credentials::select::{self, AWS_HEADERS, AwsKeys, Choice, KEY_HEADERS, KeyRequest, Material};
+use crate::credentials::share::{self, Turn};
 use crate::credentials::sigv4::{self, Signed};
 use crate::credentials::vault::{Bound, Vault};
 use crate::credentials::vault_worker::{self, EnvVault};
@@ -20,7 +20,7 @@ use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::logs::call;
 use crate::platform::js;
-use crate::platform::{Runtime, console, now, within};
+use crate::platform::{Runtime, console, now, random, within};
 use crate::providers::address;
 use crate::providers::formats;
 use crate::providers::table::KeyForm;
@@ -63,17 +63,28 @@ pub struct Credential {
     beside: Vec<(String, String)>,
     /// How many requests may be sent with the stored key, if one is used and it has a limit.
     pub limit: Option<KeyLimit>,
+    /// The id of the key, where its provider has several that share the requests.
+    pub shared: Option<String>,
+    /// Whether another one may be tried where the provider turns this one away.
+    pub has_next: bool,
     /// True when a client's signature goes, and another takes its place.
     is_signed_anew: bool,
 }
 
-/// Chooses the credential and gets hold of it. What was chosen is noted for the log.
+/// Whether a provider has several stored keys that share its requests.
+pub fn are_shared(snapshot: &GatewaySnapshot, upstream: Upstream<'_>) -> bool {
+    share::is_shared(snapshot.keys.iter().filter(|key| key.provider == upstream.slug()))
+}
+
+/// Chooses the credential and gets hold of it. What was chosen is noted for the log. `tried` has the ids of the keys that the provider
+/// has turned away.
 pub async fn resolve(
     headers: &Headers,
     upstream: Upstream<'_>,
     snapshot: &GatewaySnapshot,
     presented: &Presented,
     options: &Options,
+    tried: &[String],
     exchange: &mut Exchange,
 ) -> Result<Credential, Refusal> {
     let runtime = Rc::clone(&exchange.runtime);
@@ -90,6 +101,14 @@ pub async fn resolve(
     let has_secrets = upstream.has_secrets();
     let signature =
         (upstream.key_form() == KeyForm::Aws).then(|| client_signature::of(headers, &exchange.call.query)).flatten();
+    let shares = are_shared(snapshot, upstream);
+    let session = if shares { exchange.call.session_for_keys() } else { None };
+    let turn = Turn {
+        session: session.as_deref(),
+        is_for_account: !exchange.call.runs_a_model,
+        random: if shares { random() } else { 0 },
+        tried,
+    };
     let mut asked = KeyRequest {
         provider: slug,
         upstream: upstream.origin(config.base_url(slug)),
@@ -98,6 +117,7 @@ pub async fn resolve(
         let_in: presented.let_in,
         own_keys_only: !has_secrets && (options.no_wholesale || snapshot.gateway.settings.byok_only),
         operator_has_key: operators.is_some() || has_secrets,
+        turn,
     };
     let used = signature.map(|signature| {
         let kept = select::choose(&asked, &snapshot.keys);
@@ -111,7 +131,15 @@ pub async fn resolve(
     asked.brings_key = presented.goes_on_with_own || select::brings_key(headers, &exchange.call.query, is_no_key);
     let beside = upstream.headers(presented.let_in && !asked.brings_key);
     let beside = beside.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let mut credential = Credential { material: None, replaces: false, beside, limit: None, is_signed_anew: is_void };
+    let mut credential = Credential {
+        material: None,
+        replaces: false,
+        beside,
+        limit: None,
+        shared: None,
+        has_next: false,
+        is_signed_anew: is_void,
+    };
     let unfit = |whose: &str, fault: &str| Refusal::unavailable(format!("{whose} key of {slug} is none: {fault}."));
     match select::choose(&asked, &snapshot.keys)? {
         Choice::Request => {
@@ -129,6 +157,8 @@ pub async fn resolve(
             credential.material = Some(material.map_err(|fault| unfit("The stored", fault))?);
             credential.replaces = true;
             credential.limit = key.limit.clone();
+            credential.shared = (shares && asked.alias.is_none()).then(|| key.id.clone());
+            credential.has_next = select::has_next(&asked, &snapshot.keys, key);
         }
         Choice::Operator => {
             exchange.call.credential = call::Credential::Operator;

@@ -1,7 +1,7 @@
 //! A proxied request under way, with what its row in the log will need.
 
 use crate::config::isolate_worker::config;
-use crate::credentials::select::KeyLimit;
+use crate::credentials::key::KeyLimit;
 use crate::dlp::Redactor;
 use crate::feedback::attach_worker;
 use crate::http::envelope::Reply;

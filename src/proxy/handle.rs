@@ -131,7 +131,7 @@ pub async fn attempt(
         Some(fault) => Err(fault),
         None => arrival.prepare(&mut options, &mut exchange).await,
     };
-    let prepared = match prepared {
+    let mut prepared = match prepared {
         Ok(prepared) => prepared,
         Err(Unsent::ClientLeft) => return Some(exchange.abandon()),
         Err(Unsent::Refused(refusal)) => return refused(failures, exchange, refusal),
@@ -153,16 +153,30 @@ pub async fn attempt(
             Err(back) => exchange = *back,
         }
     }
-    match may_be_sent(&arrival, &prepared, (&caller, dialect), failures, &mut exchange).await {
+    let passed = loop {
+        match may_be_sent(&arrival, &prepared, (&caller, dialect), failures, &mut exchange).await {
+            // The limit of one of several stored keys: the next may have some left.
+            Err(Refused { is_of_key: true, .. }) if prepared.has_next_key => {
+                let next = arrival.present_next_key(&options, &mut prepared, &mut exchange).boxed_local().await;
+                match next {
+                    Ok(()) => {}
+                    Err(Unsent::ClientLeft) => return Some(exchange.abandon()),
+                    Err(Unsent::Refused(refusal)) => return refused(failures, exchange, refusal),
+                }
+            }
+            passed => break passed,
+        }
+    };
+    match passed {
         Ok(()) => {}
-        Err(Refused { refusal, is_final: false }) => return refused(failures, exchange, refusal),
-        Err(Refused { refusal, is_final: true }) => {
+        Err(Refused { refusal, is_final: false, .. }) => return refused(failures, exchange, refusal),
+        Err(Refused { refusal, is_final: true, .. }) => {
             let failure = Failure::Gateway(refusal.description.clone());
             return Some(exchange.refuse(&refusal, failure));
         }
     }
-    let (arrival, caller, prepared) = (&arrival, &caller, &prepared);
-    Attempts { arrival, caller, prepared, plan: options.retry, dialect }.make(exchange, failures).await
+    let (arrival, caller, plan) = (&arrival, &caller, options.retry);
+    Attempts { arrival, caller, prepared, options: &options, plan, by_key: 0, dialect }.make(exchange, failures).await
 }
 
 /// Leaves a refusal by the gateway to whatever is tried next.
@@ -188,7 +202,7 @@ async fn may_be_sent(
     failures: &[Failed],
     exchange: &mut Exchange,
 ) -> Result<(), Refused> {
-    let may_be_tried_elsewhere = |refusal| Refused { refusal, is_final: false };
+    let may_be_tried_elsewhere = |refusal| Refused { refusal, is_final: false, is_of_key: false };
     let gateway = &arrival.snapshot.gateway;
     let max_calls = gateway.settings.max_calls;
     if caller.calls.get() >= max_calls {
@@ -206,7 +220,7 @@ async fn may_be_sent(
         let judged = guardrails::prompt(arrival, &prepared.body, guardrails, judge, exchange).boxed_local().await;
         if let Err(refusal) = judged {
             prepared.discard().await;
-            return Err(Refused { refusal, is_final: true });
+            return Err(Refused { refusal, is_final: true, is_of_key: false });
         }
     }
     circuits::admit(exchange, &prepared.url, &gateway.settings).map_err(may_be_tried_elsewhere)

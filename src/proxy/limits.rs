@@ -72,11 +72,14 @@ pub struct Refused {
     pub refusal: Refusal,
     /// True when no other step of a universal request would be let in either.
     pub is_final: bool,
+    /// True where another stored key might be let in.
+    pub is_of_key: bool,
 }
 
 impl From<refused::Refused> for Refused {
     fn from(refused: refused::Refused) -> Self {
-        Self { is_final: refused.is_final, refusal: refused.into() }
+        let is_of_key = matches!(refused.reason, Reason::Key { .. });
+        Self { is_final: refused.is_final, is_of_key, refusal: refused.into() }
     }
 }
 

@@ -13,3 +13,11 @@ pub enum Taken {
     /// The second holds the room for as long as the body is kept.
     Whole(ArrayBuffer, Rc<GrowingAllotment>),
 }
+
+/// How the body that is sent differs from the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Rewritten,
+    /// It was compressed, and is not any more.
+    Unpacked,
+}

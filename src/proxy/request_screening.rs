@@ -7,7 +7,7 @@ use crate::logs::call::RequestType;
 use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::request_body::Taken;
+use crate::proxy::request_body::{Changed, Taken};
 use crate::proxy::screening::{HEADER, Screening};
 use crate::proxy::upstream_request::Unsent;
 use crate::wire::request::{self, RequestFacts};
@@ -15,14 +15,6 @@ use crate::wire::{body, form, unpack_worker};
 use futures_util::FutureExt;
 use js_sys::Uint8Array;
 use std::rc::Rc;
-
-/// How the body that is sent differs from the client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changed {
-    Rewritten,
-    /// It was compressed, and is not any more.
-    Unpacked,
-}
 
 const WEBSOCKET: &str = "messages of a WebSocket are not looked at";
 const TOO_LONG: &str = "the request body is too long to be looked at";

@@ -18,7 +18,7 @@ use crate::providers::fault::Fault;
 use crate::providers::model;
 use crate::providers::upstream::Upstream;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::request_body::Taken;
+use crate::proxy::request_body::{Changed, Taken};
 use crate::proxy::retry;
 use crate::wire;
 use crate::wire::body::{self, Copying};
@@ -39,6 +39,12 @@ pub struct Prepared {
     /// The client's headers, and what becomes of them.
     headers: web_sys::Headers,
     edits: String,
+    /// How the body differs from the client's.
+    pub changed: Option<Changed>,
+    /// The ids of the stored keys that it was made ready with, where several share the requests.
+    pub keys: Vec<String>,
+    /// Whether another one may be tried where the provider turns the last one away.
+    pub has_next_key: bool,
 }
 
 /// Why there is no answer.
@@ -59,9 +65,28 @@ const UNKEPT: &str =
     "the request body was sent once and not kept, for others take the memory: neither retries nor the cache";
 
 impl Prepared {
-    pub fn new(asked: &Incoming, url: String, edits: &Edits<'_>, body: Taken) -> Self {
-        let headers = asked.request.headers();
-        Self { url, body, method: asked.method.clone(), headers, edits: edits.to_json() }
+    /// One that has no credential yet.
+    pub fn new(asked: &Incoming, body: Taken, changed: Option<Changed>) -> Self {
+        Self {
+            url: String::new(),
+            body,
+            method: asked.method.clone(),
+            headers: asked.request.headers(),
+            edits: String::new(),
+            changed,
+            keys: Vec::new(),
+            has_next_key: false,
+        }
+    }
+
+    pub fn address(&mut self, url: String, edits: &Edits<'_>) {
+        self.url = url;
+        self.edits = edits.to_json();
+    }
+
+    /// Whether it can be sent once more.
+    pub fn is_kept(&self) -> bool {
+        !matches!(self.body, Taken::Stream(_))
     }
 
     /// Reads a body to its end that is not sent: an answer before that would cost the client its connection.

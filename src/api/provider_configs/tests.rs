@@ -1,8 +1,9 @@
+use super::secret::MAX_SECRET;
 use super::*;
 use crate::api::gateways;
 use crate::auth::caller::Token;
 use crate::config::bounds::Bounds;
-use crate::credentials::select::{Held, StoredKey};
+use crate::credentials::key::{Held, StoredKey};
 use crate::credentials::stored::OF_GATEWAY;
 use crate::credentials::stored::clear_statement;
 use crate::credentials::stored::keys;
@@ -79,7 +80,7 @@ fn a_key_is_stored_shown_without_itself_replaced_and_deleted() {
     let wanted = json!({
         "id": "c1", "gateway_id": "gw", "provider_slug": "openai", "alias": "default", "default_config": true,
         "secret_id": "c1", "secret_preview": "…last", "has_secret": true, "encryption_key_id": "k1",
-        "rate_limit": null, "rate_limit_period": 60,
+        "rate_limit": null, "rate_limit_period": 60, "weight": 0,
         "created_at": "2023-11-14T22:13:20.000Z", "modified_at": "2023-11-14T22:13:20.000Z",
     });
     assert_eq!(shown, wanted);
@@ -106,6 +107,25 @@ fn a_key_is_stored_shown_without_itself_replaced_and_deleted() {
     let actions: Vec<&str> = trail.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(actions, ["provider_config.create", "provider_config.delete", "provider_config.update"]);
     assert!(trail.iter().all(|entry| !entry.fields.contains("sk-")) && trail[2].fields == "[\"secret\"]");
+}
+
+#[test]
+fn a_weight_is_given_and_changed_without_the_key() {
+    let store = with_gateway();
+    let mut wanted = body("a", false);
+    wanted["weight"] = json!(3);
+    assert_eq!(result(add(&store, "c1", wanted))["weight"], 3);
+    let change = |body: &str| block_on(rotate(&store, &PLACE, "c1", body.as_bytes(), &actor(body), &KEY_CONTEXT)).reply;
+    let changed = result(change(r#"{"weight":7}"#));
+    assert_eq!((&changed["weight"], &changed["secret_preview"]), (&json!(7), &json!("…last")));
+    assert_eq!((read(&store, 1)[0].weight, opened(&read(&store, 1)[0], &PLAIN, None).is_ok()), (7, true));
+    let both = result(change(r#"{"weight":0,"secret":"sk-second-key-0123456789"}"#));
+    assert_eq!((&both["weight"], &both["secret_preview"]), (&json!(0), &json!("…6789")));
+    for wrong in
+        [r#"{"weight":1001}"#, r#"{"weight":-1}"#, r#"{"weight":1.5}"#, r#"{"weight":"1"}"#, "{}", r#"{"weight":null}"#]
+    {
+        assert_eq!(change(wrong).unwrap_err().status, 400, "{wrong}");
+    }
 }
 
 #[test]

@@ -4,15 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn key(alias: &str, is_default: bool) -> StoredKey {
-    StoredKey {
-        id: format!("id-{alias}"),
-        provider: "openai".to_owned(),
-        alias: alias.to_owned(),
-        is_default,
-        held: Held::Sealed(Sealed { text: String::new(), key_id: String::new() }),
-        upstream: None,
-        limit: None,
-    }
+    StoredKey::sealed(alias, is_default)
 }
 
 const ASKED: KeyRequest<'static> = KeyRequest {
@@ -23,6 +15,7 @@ const ASKED: KeyRequest<'static> = KeyRequest {
     let_in: true,
     own_keys_only: false,
     operator_has_key: true,
+    turn: Turn { session: None, is_for_account: false, random: 0, tried: &[] },
 };
 
 fn headers(pairs: &[(&str, &str)]) -> Headers {

@@ -272,12 +272,13 @@ test("custom providers, prices and new prices for past logs", async () => {
 
 let key;
 test("stored keys", async () => {
-  const wanted = { alias: "default", default_config: true, provider_slug: "openai", secret: "sk-0123456789-0123456789", rate_limit: 5, rate_limit_period: 60 };
+  const wanted = { alias: "default", default_config: true, provider_slug: "openai", secret: "sk-0123456789-0123456789", rate_limit: 5, rate_limit_period: 60, weight: 2 };
   ({ result: key } = await run("CreateProviderConfig", { json: wanted }));
   const { result } = await run("CreateProviderConfig", { json: { alias: "aws", provider_slug: "aws-bedrock", secret: { accessKeyId: "AKID", secretAccessKey: "s", region: "us-east-1" } } });
   await run("ListProviderConfigs", { query: { page: 1, per_page: 5 } });
   await run("GetProviderConfig", { path: { id: key.id } });
   await run("UpdateProviderConfig", { path: { id: key.id }, json: { secret: "sk-another" } });
+  await run("UpdateProviderConfig", { path: { id: key.id }, json: { weight: 3 } });
   await run("DeleteProviderConfig", { path: { id: result.id } });
 });
 

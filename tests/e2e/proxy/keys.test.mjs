@@ -304,7 +304,7 @@ test("what cannot be decrypted is refused visibly, and no other key is sent in i
   });
   // A ciphertext in another row opens nothing.
   await gw.create("thief", { authentication: true });
-  await gw.db.prepare("INSERT INTO provider_configs SELECT 'stolen', (SELECT key FROM gateways WHERE id = 'thief'), provider, alias, default_config, secret, key_id, reference, preview, upstream, rate_limit, rate_limit_period, created_at, modified_at FROM provider_configs WHERE provider = 'openai' AND alias = 'default' AND gateway = (SELECT key FROM gateways WHERE id = 'gw')").run();
+  await gw.db.prepare("INSERT INTO provider_configs (id, gateway, provider, alias, default_config, secret, key_id, reference, preview, upstream, rate_limit, rate_limit_period, created_at, modified_at) SELECT 'stolen', (SELECT key FROM gateways WHERE id = 'thief'), provider, alias, default_config, secret, key_id, reference, preview, upstream, rate_limit, rate_limit_period, created_at, modified_at FROM provider_configs WHERE provider = 'openai' AND alias = 'default' AND gateway = (SELECT key FROM gateways WHERE id = 'gw')").run();
   const stolen = await call("openai/chat/completions", { gateway: "thief" });
   assert.deepEqual([stolen.status, stolen.sent], [503, null]);
   await until(() => gw.output.some((line) => line.includes('"gateway":"thief"')), "the line about it");
