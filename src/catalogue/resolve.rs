@@ -84,7 +84,17 @@ fn bare(model: &str, names: &Names<'_>, unknown: Option<Fault>) -> Result<Named,
     let name = shortened(model);
     match (usable.as_slice(), all.as_slice()) {
         ([one], _) => Ok(Named { provider: (*one).to_owned(), model: model.to_owned(), is_alias: false }),
-        ([], []) => Err(unknown.unwrap_or_else(|| Fault::Model(unheard_of(model, names)))),
+        ([], []) => {
+            let platform = NOT_BY_NAME.iter().find(|slug| has(names.catalogue, slug, model));
+            let told = || match platform {
+                Some(slug) => Fault::Model(format!(
+                    "The model '{name}' is one of {slug}, where a name alone does not say where a request goes: docs/translation.md \
+                     tells how its models are named."
+                )),
+                None => Fault::Model(unheard_of(model, names)),
+            };
+            Err(unknown.filter(|_| platform.is_none()).unwrap_or_else(told))
+        }
         ([], others) => Err(Fault::Model(format!(
             "The model '{name}' is one of {}, and there is no key for {} that this request could be sent with. Store one (POST \
              …/provider_configs), send one along, or name another provider: '<provider>/{name}'.",
@@ -212,6 +222,7 @@ mod tests {
             ("claude-sonet-4-5", &[], &["Did you mean 'anthropic/claude-sonnet-4-5"]),
             ("opnai/gpt-5", &[], &["'opnai'", "Did you mean 'openai'?"]),
             ("custom-none/x", &[], &["no custom provider 'custom-none'"]),
+            ("amazon.nova-pro-v1:0", &["aws-bedrock"], &["one of aws-bedrock", "a name alone"]),
             ("openai/", &[], &["Nothing follows"]),
             ("", &[], &["names no model"]),
             ("zzzzzzzzzzzzzzzzzzzz", &[], &["no model of that name. Send"]),

@@ -19,8 +19,10 @@ pub async fn asked(asked: &Incoming, path: &str, methods: &str, runtime: &Runtim
     let reply = Reply { status: 204, content_type: "", headers: Vec::new(), body: String::new(), object: None };
     let mut reply = reply.with_header("allow", methods.to_owned());
     if cors::is_preflight(&asked.method, &asked.headers) {
-        match Subject::of(path) {
-            Some(Subject::Feedback) => reply.headers.extend(cors::granted_to_all(&asked.headers, methods)),
+        match Subject::of(path, &asked.headers) {
+            Some(Subject::Feedback | Subject::Unnamed) => {
+                reply.headers.extend(cors::granted_to_all(&asked.headers, methods))
+            }
             Some(Subject::Gateway { account, gateway }) => {
                 if let Ok(Some(snapshot)) = snapshot(account, gateway, runtime).await
                     && let Some(cors) = &snapshot.gateway.cors
@@ -40,8 +42,8 @@ pub async fn let_read(asked: &Incoming, path: &str, response: &Response, runtime
         return;
     }
     let origin = asked.headers.get("origin");
-    match Subject::of(path) {
-        None => {}
+    match Subject::of(path, &asked.headers) {
+        None | Some(Subject::Unnamed) => {}
         Some(Subject::Feedback) => add(response, origin.map(|_| Allowed::ByAny)),
         Some(Subject::Gateway { account, gateway }) => {
             let snapshot = match snapshot_worker::known(account, gateway) {

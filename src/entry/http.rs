@@ -16,6 +16,7 @@ use crate::entry::openapi;
 use crate::entry::reply;
 use crate::entry::shell::RuntimeShell;
 use crate::feedback::attach_worker;
+use crate::http::cors::named_gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::message_worker;
 use crate::http::message_worker::Incoming;
@@ -81,8 +82,7 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
             handle::handle(asked, route, query, caller, runtime).await
         }
         Ok(route @ Route { endpoint: Endpoint::AccountAi, .. }) => {
-            let gateway = asked.headers.get("cf-aig-gateway-id").map(str::trim).filter(|id| !id.is_empty());
-            let route = Route { gateway: gateway.unwrap_or("default"), provider: AI, ..route };
+            let route = Route { gateway: named_gateway(&asked.headers), provider: AI, ..route };
             handle::handle(asked, route, query, caller::Caller::default(), runtime).boxed_local().await
         }
         Ok(route @ Route { endpoint: Endpoint::Universal, .. }) => {

@@ -32,6 +32,8 @@ pub enum Subject<'a> {
     Gateway { account: &'a str, gateway: &'a str },
     /// Open to the pages of all origins: the token decides.
     Feedback,
+    /// A preflight whose request is going to name its gateway. A request to that address needs a token.
+    Unnamed,
 }
 
 /// A member of the setting that is wrong, and what was expected.
@@ -41,6 +43,9 @@ pub const MAX_ORIGINS: usize = 100;
 /// Longer than any browser keeps an answer.
 pub const MAX_MAX_AGE: u64 = 86_400;
 const MAX_AGE: u64 = 600;
+
+/// By which header a request to the account's own address names its gateway.
+const GATEWAY: &str = "cf-aig-gateway-id";
 
 /// Longer lists of requested headers are not answered, in bytes.
 const MAX_REQUESTED: usize = 8_192;
@@ -176,6 +181,17 @@ pub fn granted_to_all(asked: &Headers, methods: &str) -> Vec<(&'static str, Stri
     granted(asked, Allowed::ByAny, methods, MAX_AGE)
 }
 
+/// The gateway of a request to the account's own address of the unified API.
+pub fn named_gateway(headers: &Headers) -> &str {
+    headers.get(GATEWAY).map(str::trim).filter(|id| !id.is_empty()).unwrap_or("default")
+}
+
+/// Whether a preflight is for a request that names its gateway.
+fn names_gateway(headers: &Headers) -> bool {
+    let asked = headers.get("access-control-request-headers").unwrap_or_default();
+    asked.split(',').any(|name| name.trim().eq_ignore_ascii_case(GATEWAY))
+}
+
 /// The names of headers that a page means to send, if they are names. `*` would not stand for `authorization`.
 fn requested(names: &str) -> Option<String> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -250,7 +266,18 @@ impl<'a> Allowed<'a> {
 
 impl<'a> Subject<'a> {
     /// What a raw path belongs to. It need not be one that is served: a page is to learn that, too.
-    pub fn of(path: &'a str) -> Option<Self> {
+    /// At the account's own address of the unified API a header names the gateway.
+    pub fn of(path: &'a str, headers: &'a Headers) -> Option<Self> {
+        let below = path.strip_prefix("/client/v4").unwrap_or(path).strip_prefix("/accounts/");
+        if let Some((account, below)) = below.and_then(|below| below.split_once('/')) {
+            let is_ai = below == "ai" || below.starts_with("ai/");
+            return match is_preflight("OPTIONS", headers) && names_gateway(headers) {
+                _ if !is_ai || account.is_empty() => None,
+                // A browser does not say which gateway before it may.
+                true => Some(Self::Unnamed),
+                false => Some(Self::Gateway { account, gateway: named_gateway(headers) }),
+            };
+        }
         let mut parts = path.strip_prefix('/')?.split('/');
         match parts.next()? {
             "v1" => {

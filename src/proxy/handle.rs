@@ -88,8 +88,10 @@ pub async fn attempt(
     if let Some(reply) = listed_worker::answered(asked, &route, &query, (&snapshot, &presented), runtime) {
         return Some(message_worker::response(&reply));
     }
-    if let Some(reply) = stored_worker::answered(asked, &route, &query, (&snapshot, &presented), runtime) {
-        return Some(message_worker::response(&reply.await));
+    if let Some(reply) = stored_worker::answered(asked, &route, &query, (&snapshot, &presented), runtime)
+        && let Some(reply) = reply.await
+    {
+        return Some(message_worker::response(&reply));
     }
     let client = caller.signal.take().unwrap_or_else(|| asked.request.signal());
 

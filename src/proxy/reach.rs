@@ -17,6 +17,8 @@ pub struct Reach<'a> {
     runtime: &'a Runtime,
     let_in: bool,
     brings_key: bool,
+    /// What the caller brings is a signature, which is for one provider alone.
+    is_signed: bool,
     own_keys_only: bool,
 }
 
@@ -37,6 +39,7 @@ impl<'a> Reach<'a> {
             runtime,
             let_in: presented.let_in,
             brings_key: presented.goes_on_with_own || select::brings_key(headers, query, ours),
+            is_signed: headers.get("authorization").is_some_and(|own| own.trim_start().starts_with("AWS4-HMAC-")),
             own_keys_only: no_wholesale || snapshot.gateway.settings.byok_only,
         }
     }
@@ -45,7 +48,7 @@ impl<'a> Reach<'a> {
     /// one, or the operator's.
     pub fn has_key(&self, slug: &str) -> bool {
         if self.brings_key || !self.let_in {
-            return self.brings_key;
+            return self.brings_key && (!self.is_signed || slug == "aws-bedrock");
         }
         let is_stored = self.snapshot.keys.iter().any(|key| key.provider == slug);
         let has_secrets = Upstream::find(slug, &self.snapshot.custom).is_ok_and(Upstream::has_secrets);

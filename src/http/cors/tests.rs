@@ -133,17 +133,44 @@ fn a_page_may_read_what_clients_look_at_and_no_more() {
 
 #[test]
 fn the_gateway_of_a_path_is_found_whatever_follows() {
+    let none = Headers::default();
     let of = Subject::Gateway { account: "a", gateway: "g" };
     for path in ["/v1/a/g", "/v1/a/g/", "/v1/a/g/openai/chat", "/v1/a/g//x"] {
-        assert_eq!(Subject::of(path), Some(of), "{path}");
+        assert_eq!(Subject::of(path, &none), Some(of), "{path}");
     }
     for path in ["/feedback", "/feedback/", "/feedback/01J/x"] {
-        assert_eq!(Subject::of(path), Some(Subject::Feedback), "{path}");
+        assert_eq!(Subject::of(path, &none), Some(Subject::Feedback), "{path}");
     }
     for path in
         ["/", "", "/v1", "/v1/a", "/v1/a/", "/v1//g", "/v10/a/g", "/feedbacks", "/accounts/a/ai-gateway/gateways/g"]
     {
-        assert_eq!(Subject::of(path), None, "{path}");
+        assert_eq!(Subject::of(path, &none), None, "{path}");
+    }
+}
+
+#[test]
+fn the_accounts_own_address_names_its_gateway_in_a_header() {
+    let headers = |pairs: &[(&str, &str)]| {
+        Headers(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    };
+    let named = headers(&[("cf-aig-gateway-id", " g ")]);
+    let asks = |names| {
+        headers(&[
+            ("origin", "https://a.example"),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", names),
+        ])
+    };
+    let (plain, naming) = (asks("authorization"), asks("authorization, CF-AIG-Gateway-Id"));
+    for path in ["/client/v4/accounts/a/ai/v1/messages", "/accounts/a/ai/run", "/accounts/a/ai"] {
+        for (headers, gateway) in [(&named, "g"), (&plain, "default"), (&Headers::default(), "default")] {
+            assert_eq!(Subject::of(path, headers), Some(Subject::Gateway { account: "a", gateway }), "{path}");
+        }
+        assert_eq!(Subject::of(path, &naming), Some(Subject::Unnamed), "{path}");
+    }
+    for path in ["/client/v4/accounts/a/ai-gateway/gateways", "/accounts//ai/run", "/client/v4/v1/a", "/accounts/a/air"]
+    {
+        assert_eq!(Subject::of(path, &naming), None, "{path}");
     }
 }
 

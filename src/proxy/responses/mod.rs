@@ -71,6 +71,17 @@ pub fn asked(path: &str, method: &str) -> Option<(String, Asked)> {
     (!id.is_empty()).then_some((id, what))
 }
 
+/// The same of a response with an id of OpenAI's: its id, and the path below it.
+pub fn of_openai(path: &str, method: &str) -> Option<(String, &'static str)> {
+    let (id, what) = asked(path, method).filter(|(id, _)| is_openais(id))?;
+    let below = match what {
+        Asked::Get | Asked::Delete => "",
+        Asked::Items => "/input_items",
+        Asked::Cancel => "/cancel",
+    };
+    Some((id, below))
+}
+
 /// Whether an id is one that OpenAI gave: nothing with it is on its way to the database here.
 pub fn is_openais(id: &str) -> bool {
     id.strip_prefix("resp_").is_some_and(|rest| rest.len() >= 40 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))

@@ -18,6 +18,7 @@ use crate::platform::bodies::Bodies;
 use crate::platform::d1::{D1Store, REQUEST_PATIENCE_MS};
 use crate::platform::{Runtime, console, now, pause};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::reach::Reach;
 use crate::proxy::responses::{self as asked_for, Asked, GoneOn, Keeping};
 use crate::proxy::unified::door::AI;
 use crate::translate::model::Failure;
@@ -27,61 +28,74 @@ use futures_util::future::LocalBoxFuture;
 use js_sys::Uint8Array;
 use sha2::{Digest, Sha256};
 
+/// The only provider that runs responses in the background, and keeps them under ids that are told from others.
+pub const OPENAI: &str = "openai";
+
 /// How long a response may be on its way to the database while a client asks for it already, in milliseconds between looks.
 const LOOKS_MS: &[u64] = &[0, 50, 150, 300, 500, 1_000];
 
-/// The answer to a request for a response; `None` for any other request.
+/// The answer to a request for a response; `None` for any other request. It comes to `None` for a response that is not kept here, has
+/// an id of OpenAI's, and can be asked for there.
 pub fn answered<'a>(
     asked: &'a Incoming,
     route: &Route<'_>,
     query: &'a str,
     (snapshot, presented): (&GatewaySnapshot, &Presented),
     runtime: &'a Runtime,
-) -> Option<LocalBoxFuture<'a, Reply>> {
+) -> Option<LocalBoxFuture<'a, Option<Reply>>> {
     if route.provider != AI {
         return None;
     }
     let (id, what) = asked_for::asked(route.rest, &asked.method)?;
     let store = database(runtime, snapshot);
     let owner = owner(presented, &asked.headers);
+    let is_elsewhere =
+        asked_for::is_openais(&id) && Reach::new(&asked.headers, query, snapshot, presented, runtime).has_key(OPENAI);
     let of = owner.map(|owner| Owned { gateway: snapshot.gateway.key, owner });
-    Some(async move { given(&store, of, &id, what, query).await }.boxed_local())
+    Some(async move { given(&store, of, (&id, is_elsewhere), what, query).await }.boxed_local())
 }
 
-async fn given(store: &D1Store, of: Option<Owned>, id: &str, what: Asked, query: &str) -> Reply {
-    let Some(of) = of else { return not_found(id) };
+async fn given(
+    store: &D1Store,
+    of: Option<Owned>,
+    (id, is_elsewhere): (&str, bool),
+    what: Asked,
+    query: &str,
+) -> Option<Reply> {
+    let unknown = || (!is_elsewhere).then(|| not_found(id));
+    let Some(of) = of else { return unknown() };
     if what == Asked::Delete {
         // One that is still on its way is waited for.
         let found = conversation(store, &of, id).await;
-        return match found {
+        return Some(match found {
             Err(error) => unreadable(&error),
-            Ok(found) if found.is_empty() => not_found(id),
+            Ok(found) if found.is_empty() => return unknown(),
             Ok(_) => match responses::remove(store, &of, id, now()).await {
                 Ok(_) => json(200, members! { "id": id, "object": "response", "deleted": true }.to_string()),
                 Err(error) => unreadable(&error),
             },
-        };
+        });
     }
     let found = match conversation(store, &of, id).await {
         Ok(found) => found,
-        Err(error) => return unreadable(&error),
+        Err(error) => return Some(unreadable(&error)),
     };
-    let Some(last) = found.last() else { return not_found(id) };
-    match what {
+    let Some(last) = found.last() else { return unknown() };
+    Some(match what {
         Asked::Items => {
             let wanted = Query::parse(query.strip_prefix('?').unwrap_or(query));
             match asked_for::input_items(&found, &wanted) {
                 Ok(list) => json(200, list.to_string()),
-                Err(why) => failed(400, "invalid_value", why),
+                Err(why) => failed(400, Some("invalid_value"), why),
             }
         }
         Asked::Cancel => {
             let why =
                 "Cannot cancel a synchronous response: it has ended, and only OpenAI runs responses in the background.";
-            failed(400, "invalid_request", why.to_owned())
+            failed(400, None, why.to_owned())
         }
         Asked::Get | Asked::Delete => json(200, last.response.clone()),
-    }
+    })
 }
 
 /// A request that goes on from what is kept; `None` for any other.
@@ -201,8 +215,8 @@ fn json(status: u16, body: String) -> Reply {
     Reply { status, content_type: "application/json", headers: Vec::new(), body, object: None }
 }
 
-fn failed(status: u16, kind: &str, message: String) -> Reply {
-    let failure = Failure { status, kind: Some(kind.to_owned()), message };
+fn failed(status: u16, kind: Option<&str>, message: String) -> Reply {
+    let failure = Failure { status, kind: kind.map(str::to_owned), message };
     json(status, translate::error(Format::Responses, &failure).to_string())
 }
 
@@ -211,10 +225,10 @@ fn not_found(id: &str) -> Reply {
         "Response with id '{id:.100}' not found. Tollgate keeps the responses of translated requests for 30 days, and gives them to the \
          same token in the same gateway; ask for another one at its provider, as in openai/responses/{{id}}."
     );
-    failed(404, "not_found", message)
+    failed(404, Some("not_found"), message)
 }
 
 fn unreadable(error: &StoreError) -> Reply {
     console::failed("responses_failed", Err(error.clone()));
-    failed(503, "unavailable", "Tollgate's database does not answer. Try again.".to_owned())
+    failed(503, Some("unavailable"), "Tollgate's database does not answer. Try again.".to_owned())
 }

@@ -3,6 +3,7 @@
 use crate::auth::presented::{self, Presented};
 use crate::config::isolate_worker::config;
 use crate::gateways::snapshot::GatewaySnapshot;
+use crate::http::headers::Edits;
 use crate::http::message_worker::{self, Incoming};
 use crate::http::refusal::Refusal;
 use crate::http::router::Route;
@@ -10,12 +11,12 @@ use crate::platform::allotment::GrowingAllotment;
 use crate::platform::blocks::{self, Untaken};
 use crate::platform::{Runtime, js};
 use crate::providers::fault::Fault;
-use crate::providers::table::COMPAT;
+use crate::providers::table::{COMPAT, KeyForm};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::hop::Hop;
 use crate::proxy::models::task::{self, Sent, Task};
 use crate::proxy::reach::Reach;
-use crate::proxy::responses::stored_worker;
+use crate::proxy::responses::{self as asked_for, stored_worker};
 use crate::proxy::routed_worker::Begun;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{self, AI, Door};
@@ -90,6 +91,11 @@ pub async fn resolved(
         && let Some(task) = task::of_ai(route.rest)
     {
         return tasked(asked, &task, &caller).boxed_local().await.map(Found::Resolved);
+    }
+    if route.provider == AI
+        && let Some((id, below)) = asked_for::of_openai(route.rest, &asked.method)
+    {
+        return forwarded(asked, &id, below, &caller).map(Found::Resolved).map_err(Unsent::from);
     }
     let door = match route.provider {
         COMPAT => door::of_compat(route.rest).ok_or_else(|| {
@@ -188,6 +194,21 @@ async fn tasked(asked: &Incoming, task: &Task, caller: &Caller<'_>) -> Result<Re
     Ok(Resolved { asked, unified, dropped: String::new(), provider, rest, query: None, _share: allotment })
 }
 
+/// A request about a response that is not kept here, on its way to OpenAI.
+fn forwarded(asked: &Incoming, id: &str, below: &str, caller: &Caller<'_>) -> Result<Resolved, Refusal> {
+    let made = Request::new_with_request_and_init(&asked.request, &RequestInit::new())
+        .map_err(|error| Refusal::unreachable(format!("{UNIFIED}: {}", js::message(&error))))?;
+    let key_form = KeyForm::Bearer;
+    let unified = Unified { caller: Format::Responses, speaks_it: true, session: None, key_form, translation: None };
+    let edits = edits(asked, caller, &unified);
+    message_worker::edit(&made.headers(), &edits);
+    let headers = edits.applied(&asked.headers);
+    let asked = Incoming { request: made, method: asked.method.clone(), url: String::new(), headers };
+    let rest = format!("responses/{id}{below}");
+    let (provider, unified, _share) = (stored_worker::OPENAI.to_owned(), Rc::new(unified), GrowingAllotment::default());
+    Ok(Resolved { asked, unified, dropped: String::new(), provider, rest, query: None, _share })
+}
+
 /// Takes in a body that is read before it is sent on.
 async fn taken(asked: &Incoming, what: &str, times: u64, bound: u64) -> Result<(Vec<u8>, GrowingAllotment), Unsent> {
     let request = &asked.request;
@@ -205,6 +226,16 @@ async fn taken(asked: &Incoming, what: &str, times: u64, bound: u64) -> Result<(
     Ok((js::bytes(&unpack_worker::plain(whole, &asked.headers, COMPAT).await?), allotment))
 }
 
+/// What changes in the caller's headers.
+fn edits(asked: &Incoming, caller: &Caller<'_>, unified: &Unified) -> Edits<'static> {
+    let admin = config(caller.runtime).admin.as_ref();
+    let is_ours = |name: &str, value: &str| {
+        caller.presented.carries(name) || admin.is_ok_and(|admin| presented::is_ours(value, admin))
+    };
+    let to = unified.translation.as_ref().map(|translation| translation.to());
+    headers::changed(&asked.headers, caller.query, unified.key_form, to, is_ours)
+}
+
 /// The caller's request with another body, and its key where the provider looks for it.
 fn rewritten(
     asked: &Incoming,
@@ -217,12 +248,7 @@ fn rewritten(
     init.set_body(&Uint8Array::from(body));
     let made = Request::new_with_request_and_init(&asked.request, &init)
         .map_err(|error| Refusal::unreachable(format!("{UNIFIED}: {}", js::message(&error))))?;
-    let admin = config(caller.runtime).admin.as_ref();
-    let is_ours = |name: &str, value: &str| {
-        caller.presented.carries(name) || admin.is_ok_and(|admin| presented::is_ours(value, admin))
-    };
-    let to = unified.translation.as_ref().map(|translation| translation.to());
-    let mut edits = headers::changed(&asked.headers, caller.query, unified.key_form, to, is_ours);
+    let mut edits = edits(asked, caller, &unified);
     // Its headers are those of the client, but for how the body is packed: it is written anew.
     edits.remove("content-encoding");
     message_worker::edit(&made.headers(), &edits);

@@ -92,3 +92,19 @@ test("an operator's catalogue holds for prices, names and lists, after a dry run
   const log = await gw.logOf(await gw.call("openai/chat/completions", { json: { model: "gpt-99", messages: [] }, headers: auth }));
   assert.deepEqual([log.cost, log.price_rule], [3, "list:2027-01-31"]);
 });
+
+test("a name alone finds a provider that its key is for", async () => {
+  const ask = (model, headers) => gw.call("ai/v1/messages", { json: { model, max_tokens: 9, messages: [{ role: "user", content: "Lunch?" }] }, headers });
+  // A signature for Amazon is no key for another provider.
+  const signature = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261128/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=0123456789abcdef";
+  const signed = await ask("claude-opus-5", { authorization: signature });
+  assert.equal(signed.status, 400);
+  assert.match((await signed.json()).error.message, /'claude-opus-5' is one of anthropic, and there is no key for it/);
+  assert.equal(gw.upstream.requests.length, 0);
+  gw.upstream.next(answer({ id: "msg_1", type: "message", role: "assistant", content: [{ type: "text", text: "Ramen." }], stop_reason: "end_turn", usage: { input_tokens: 3, output_tokens: 2 } }));
+  const own = await ask("claude-opus-5", { "x-api-key": "sk-client-0123456789" });
+  assert.deepEqual([own.status, (await gw.logOf(own)).provider], [200, "anthropic"]);
+  const platform = await ask("amazon.nova-pro-v1:0", auth);
+  assert.equal(platform.status, 400);
+  assert.match((await platform.json()).error.message, /one of aws-bedrock, where a name alone does not say where a request goes/);
+});

@@ -246,3 +246,20 @@ test("feedback answers every preflight, and the token of the request decides", a
   const control = await preflight(`/accounts/${ACCOUNT}/ai-gateway/gateways`, { method: "GET" });
   assert.deepEqual([control.status, cors(control)], [405, {}]);
 });
+
+test("the account's own address of the unified API has the manners of the gateway that a header names", async () => {
+  const path = `/client/v4/accounts/${ACCOUNT}/ai/v1/chat/completions`;
+  const ask = (gateway, origin, token = runs) => fetch(`${gw.url}${path}`, { method: "POST", body: JSON.stringify({ ...CHAT, model: "openai/gpt-4o" }), headers: { origin, "content-type": "application/json", ...(token && { "cf-aig-authorization": `Bearer ${token}` }), authorization: "Bearer sk-page-0123456789", ...(gateway && { "cf-aig-gateway-id": gateway }) } });
+  // A browser does not say which gateway, so that the request itself is decided about.
+  const naming = cors(await preflight(path, { headers: "authorization,cf-aig-gateway-id" }));
+  assert.deepEqual([naming["allow-origin"], naming["allow-headers"]], ["*", "authorization, cf-aig-gateway-id"]);
+  assert.equal(cors(await preflight(path))["allow-origin"], undefined, "the default gateway has no setting");
+  const mine = await ask("locked", PAGE);
+  assert.deepEqual([mine.status, cors(mine)["allow-origin"], mine.headers.get("vary")?.includes("origin")], [200, PAGE, true]);
+  assert.match(cors(mine)["expose-headers"], /cf-aig-log-id/);
+  assert.equal((await gw.logOf(mine, "locked")).success, true);
+  const refused = await ask("locked", PAGE, null);
+  assert.deepEqual([refused.status, cors(refused)["allow-origin"]], [401, PAGE]);
+  for (const [gateway, origin] of [["locked", FOREIGN], ["gw", PAGE]]) assert.equal(cors(await ask(gateway, origin))["allow-origin"], undefined);
+  assert.equal(cors(await preflight(`/client/v4/accounts/${ACCOUNT}/ai-gateway/gateways`))["allow-origin"], undefined);
+});

@@ -38,11 +38,38 @@ test("a response is retrieved, its items are listed, and it is deleted", async (
   assert.deepEqual(found, made);
   const items = await client().responses.inputItems.list(made.id);
   assert.deepEqual(items.data.map(({ type, role, content, id }) => [type, role, content, typeof id]), [["message", "user", [{ type: "input_text", text: "Lunch?" }], "string"]]);
-  await assert.rejects(client().responses.cancel(made.id), (error) => error.status === 400 && /synchronous/.test(error.message));
+  await assert.rejects(client().responses.cancel(made.id), (error) => error.status === 400 && error.type === "invalid_request_error" && error.code === null && /synchronous/.test(error.message));
   const gone = await fetch(`${gw.url}/client/v4/accounts/${ACCOUNT}/ai/v1/responses/${made.id}`, { method: "DELETE", headers: { authorization: `Bearer ${TOKEN}`, "cf-aig-gateway-id": "gw" } });
   assert.deepEqual([gone.status, await gone.json()], [200, { id: made.id, object: "response", deleted: true }]);
   for (const what of [() => client().responses.retrieve(made.id), () => client().responses.delete(made.id), () => client().responses.inputItems.list(made.id), () => client().responses.cancel(made.id)]) await assert.rejects(what(), missing);
   assert.equal(gw.upstream.requests.length, 1);
+});
+
+test("a response that OpenAI keeps is asked for there", async () => {
+  const id = `resp_${"0123456789abcdef".repeat(3)}`;
+  const response = (status) => ({ id, object: "response", created_at: 1, status, background: true, model: "gpt-5", output: [], error: null, usage: null });
+  gw.upstream.next(json(response("queued")));
+  const made = await client().responses.create({ model: "openai/gpt-5", input: "Lunch?", background: true });
+  assert.deepEqual([made.id, made.status, sent().background], [id, "queued", true]);
+  for (const [what, method, path, status] of [
+    [() => client().responses.retrieve(id), "GET", `/v1/responses/${id}`, "in_progress"],
+    [() => client().responses.cancel(id), "POST", `/v1/responses/${id}/cancel`, "cancelled"],
+  ]) {
+    gw.upstream.next(json(response(status)));
+    assert.equal((await what()).status, status);
+    const { method: sentBy, url, headers } = gw.upstream.last;
+    assert.deepEqual([sentBy, url, headers.authorization], [method, path, `Bearer ${KEYS.openai}`]);
+  }
+  let row;
+  await until(async () => ([row] = await gw.rows("SELECT provider, path, success, translated_from FROM logs WHERE path = ?", `responses/${id}/cancel`))[0], "the row");
+  assert.deepEqual(row, { provider: "openai", path: `responses/${id}/cancel`, success: 1, translated_from: null });
+  // OpenAI's own refusals come through.
+  gw.upstream.next({ status: 400, ...json({ error: { message: "Cannot cancel a synchronous response.", type: "invalid_request_error", param: null, code: null } }) });
+  await assert.rejects(client().responses.cancel(id), (error) => error.status === 400 && error.message.includes("synchronous"));
+  // Without a key for OpenAI there is no one to ask.
+  gw.upstream.requests.length = 0;
+  const unknown = await fetch(`${gw.url}/v1/${ACCOUNT}/open/ai/v1/responses/${id}/cancel`, { method: "POST" });
+  assert.deepEqual([unknown.status, (await unknown.json()).error.type, gw.upstream.requests.length], [404, "not_found_error", 0]);
 });
 
 test("a request goes on from a response, with what its provider wants back", async () => {
