@@ -7,6 +7,7 @@ use crate::db::store::{Store, StoreError};
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::params::{chosen, flag, number};
 use crate::http::query::Query;
+use crate::logs::call::RequestType;
 use crate::logs::filter::search::searched;
 use crate::logs::filter::{self, Ahead, Direction, Filter, FilterKey, Next, Operator, Selection};
 use crate::logs::pieces::read;
@@ -211,7 +212,10 @@ impl Export {
     async fn line(&self, store: &impl Store, row: &LogRow) -> Result<Option<String>, StoreError> {
         let [request, response] = if self.bodies { read::whole(store, &row.id).await? } else { [None, None] };
         if self.format == Format::FineTune {
-            if [&request, &response].into_iter().flatten().any(|body| body.len() > MAX_EXAMPLE) {
+            // What a model was asked about another call is no example of anything.
+            if row.request_type == RequestType::Guardrail.name()
+                || [&request, &response].into_iter().flatten().any(|body| body.len() > MAX_EXAMPLE)
+            {
                 return Ok(None);
             }
             let conversation = Conversation::read(request.as_deref(), response.as_deref());

@@ -283,10 +283,10 @@ impl<S: Store, W: World> Run<'_, S, W> {
         }
     }
 
-    /// The logs to evaluate: those of the datasets when the evaluation was made, without what judges caused.
+    /// The logs to evaluate: those of the datasets when the evaluation was made, without what judges and guardrails caused.
     pub(super) fn logs(&self, cursor: Option<&str>) -> Selection {
         let mut logs = Selection::any(self.row.gateway, &self.sets);
-        logs.and("logs.evaluation_id IS NULL".to_owned());
+        logs.and("logs.evaluation_id IS NULL AND logs.request_type IS NOT 'guardrail'".to_owned());
         logs.until(self.row.created_at);
         if let Some(cursor) = cursor {
             logs.beyond(cursor, Direction::Descending);

@@ -166,8 +166,9 @@ impl Breaker {
     /// Where a gateway's circuits stand, as `GET …/limits` shows them: open ones first, then those that failed most.
     pub fn shown(&self, gateway: i64, settings: Settings, now: u64) -> Value {
         let of_gateway = self.circuits.iter().filter(|circuit| circuit.gateway == gateway);
-        let mut all: Vec<(Option<u64>, usize, &str)> =
-            of_gateway.map(|circuit| (circuit.open_until, circuit.failed(settings, now), circuit.provider.as_str())).collect();
+        let mut all: Vec<(Option<u64>, usize, &str)> = of_gateway
+            .map(|circuit| (circuit.open_until, circuit.failed(settings, now), circuit.provider.as_str()))
+            .collect();
         all.retain(|(open_until, failed, _)| open_until.is_some() || *failed > 0);
         all.sort_by(|(open, failed, name), (other_open, other_failed, other_name)| {
             (other_open, other_failed, name).cmp(&(open, failed, other_name))
@@ -180,7 +181,8 @@ impl Breaker {
                 Some(_) => "trial",
             };
             // A cooldown that was shortened meanwhile holds at once.
-            let tried_at = open_until.map(|until| timestamp::format(until.min(now.saturating_add(settings.cooldown_ms))));
+            let tried_at =
+                open_until.map(|until| timestamp::format(until.min(now.saturating_add(settings.cooldown_ms))));
             json!({
                 "provider": provider, "origin": origin, "state": state, "failures": failed,
                 "limit": (settings.failures), "tried_at": tried_at,

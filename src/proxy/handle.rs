@@ -212,7 +212,8 @@ async fn may_be_sent(
     }
     circuits::check(exchange, &prepared.url, &gateway.settings).map_err(may_be_tried_elsewhere)?;
     if dialect.is_none() {
-        let is_counted = failures.iter().any(|failed| failed.exchange.admission.is_some());
+        // What guardrails ask is counted with the request that it is about.
+        let is_counted = exchange.is_check || failures.iter().any(|failed| failed.exchange.admission.is_some());
         if let Err(refused) = limit_checks::pass(exchange, gateway, arrival.presented, is_counted).await {
             prepared.discard().await;
             return Err(refused);

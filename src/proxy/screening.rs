@@ -24,6 +24,16 @@ impl Screening {
         Some(&self.redactor).filter(|redactor| self.dlp.restores && !redactor.is_empty())
     }
 
+    /// A text of the request as it may be kept, with the placeholders that the request has; `None` where it may be as it is.
+    pub fn kept(&self, text: &str) -> Option<String> {
+        let redactor = self.redactor.clone();
+        let mut examiner = Examiner::new(Rc::clone(&self.dlp), Check::Request, redactor, Report::default());
+        if !self.dlp.is_for(Check::Request) {
+            return None;
+        }
+        examiner.body(text.as_bytes()).map(|kept| String::from_utf8_lossy(&kept).into_owned())
+    }
+
     /// What looks through the answer; its report goes on from that of the request.
     pub fn examiner(&self, report: Report) -> Examiner {
         Examiner::new(Rc::clone(&self.dlp), Check::Response, self.redactor.clone(), report)

@@ -47,6 +47,8 @@ export const FIELDS: Field[] = [
   { key: "cost_unknown", label: "why the cost is unknown", kind: "text" },
   { key: "evaluation_id", label: "evaluation", kind: "text" },
   { key: "dlp_action", label: "found by DLP", kind: "text" },
+  { key: "guardrails_action", label: "guardrails", kind: "text" },
+  { key: "guardrails_category", label: "found by guardrails", kind: "text" },
   { key: "route_id", label: "route", kind: "text" },
   { key: "step", label: "step", kind: "number" },
   { key: "attempt", label: "attempt", kind: "number" },

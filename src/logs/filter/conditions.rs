@@ -9,6 +9,10 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Binds(pub Vec<Bind>);
 
+/// What guardrails have found, an element each.
+const CATEGORIES: &str = "json_tree(logs.guardrails)";
+const OF_CATEGORIES: &str = "entry.path IN ('$.prompt.categories', '$.response.categories')";
+
 // === impl Binds ===
 
 impl Binds {
@@ -30,7 +34,8 @@ impl Binds {
 
     fn condition(&mut self, filter: &Filter, time: &str) -> String {
         let entry = |condition: &str, table: &str| {
-            format!("EXISTS (SELECT 1 FROM {table} AS entry WHERE entry.log_id = logs.id{condition})")
+            let of_log = if table == CATEGORIES { OF_CATEGORIES } else { "entry.log_id = logs.id" };
+            format!("EXISTS (SELECT 1 FROM {table} AS entry WHERE {of_log}{condition})")
         };
         // Without a value of its own to compare, an entry is compared by being there.
         let (table, column, given) = match &filter.key {
@@ -44,6 +49,7 @@ impl Binds {
                 return self.compared(column, field.kind, filter);
             }
             FilterKey::AnyName => ("log_metadata", "entry.key", String::new()),
+            FilterKey::Category => (CATEGORIES, "entry.value", String::new()),
             FilterKey::AnyValue => ("log_metadata", "entry.value", String::new()),
             FilterKey::Metadata(key) => {
                 let key = self.bind(key.as_str());

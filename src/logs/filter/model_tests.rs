@@ -82,6 +82,7 @@ impl Log {
         };
         match key {
             FilterKey::AnyName => own.iter().map(|(key, _)| json!(key)).collect(),
+            FilterKey::Category => Vec::new(),
             FilterKey::AnyValue => own.iter().map(|(_, value)| metadata::searchable(value)).collect(),
             FilterKey::Metadata(key) => of(own, key),
             FilterKey::Feedback(key) => of(&self.said, key),

@@ -21,6 +21,8 @@ pub enum FilterKey {
     /// Any metadata entry's key, and any entry's value: two such filters need not meet in one entry.
     AnyName,
     AnyValue,
+    /// Any category that guardrails have found in the prompt or in the answer.
+    Category,
     /// The value of one entry.
     Metadata(String),
     Feedback(String),
@@ -66,6 +68,10 @@ const fn field(name: &'static str, sql: &'static str, kind: Kind) -> Field {
 /// the index it is told to use is of no use.
 const NO: &str = "abs(0)";
 const NOTHING: &str = "nullif(0, 0)";
+
+/// The stronger of the two actions that guardrails took. Within a text of JSON no quote stands without a backslash.
+const GUARDED: &str = "CASE WHEN instr(logs.guardrails, '\"action\":\"BLOCK\"') THEN 'BLOCK' \
+     WHEN instr(logs.guardrails, '\"action\":\"FLAG\"') THEN 'FLAG' WHEN logs.guardrails IS NOT NULL THEN 'PASS' END";
 
 pub static FIELDS: &[Field] = &[
     field("id", "logs.id", Kind::Text),
@@ -113,6 +119,7 @@ pub static FIELDS: &[Field] = &[
     field("caller", "logs.caller", Kind::Text),
     field("translated_from", "logs.translated_from", Kind::Text),
     field("route_id", "logs.route_id", Kind::Text),
+    field("guardrails_action", GUARDED, Kind::Text),
 ];
 
 // === impl Filters ===
@@ -144,6 +151,7 @@ impl FilterKey {
         match name {
             "metadata.key" => return Some(Self::AnyName),
             "metadata.value" => return Some(Self::AnyValue),
+            "guardrails_category" => return Some(Self::Category),
             _ => {}
         }
         if let Some(field) = FIELDS.iter().find(|field| field.name == name) {
@@ -165,7 +173,7 @@ impl FilterKey {
     pub fn kind(&self) -> Option<Kind> {
         match self {
             Self::Field(field) => Some(field.kind),
-            Self::AnyName => Some(Kind::Text),
+            Self::AnyName | Self::Category => Some(Kind::Text),
             _ => None,
         }
     }
@@ -174,7 +182,8 @@ impl FilterKey {
     pub fn allowed() -> String {
         let mut names: Vec<String> = FIELDS.iter().map(|field| format!("'{}'", field.name)).collect();
         names.extend(
-            ["metadata.key", "metadata.value", "metadata.<key>", "feedback.<key>"].map(|name| format!("'{name}'")),
+            ["guardrails_category", "metadata.key", "metadata.value", "metadata.<key>", "feedback.<key>"]
+                .map(|name| format!("'{name}'")),
         );
         names.join(" | ")
     }

@@ -197,7 +197,8 @@ fn circuits_are_shown_with_what_counts_now() {
     let of = |now| {
         let shown = breaker.shown(1, settings, now);
         let each = shown.as_array().unwrap().iter();
-        each.map(|circuit| format!("{} {} {}", circuit["provider"], circuit["state"], circuit["failures"])).collect::<Vec<_>>()
+        each.map(|circuit| format!("{} {} {}", circuit["provider"], circuit["state"], circuit["failures"]))
+            .collect::<Vec<_>>()
     };
     assert_eq!(of(950), [r#""openai" "open" 0"#, r#""groq" "closed" 2"#]);
     // Failures leave the window, and an open circuit waits for its trial.

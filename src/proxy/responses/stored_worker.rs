@@ -168,7 +168,10 @@ pub fn kept(exchange: &Exchange) -> Option<LocalBoxFuture<'static, ()>> {
     let (id, text) = keeping.written.take()?;
     let owner = keeping.owner.clone().filter(|_| keeping.is_on.get())?;
     let masker = exchange.call.secrets.for_storage();
-    let (input, response) = (masker.body(keeping.input.clone()), masker.body(text));
+    // It was read before anything was taken out of the request.
+    let input = exchange.screening.as_ref().and_then(|screening| screening.kept(&keeping.input));
+    let input = input.unwrap_or_else(|| keeping.input.clone());
+    let (input, response) = (masker.body(input), masker.body(text));
     let stored = StoredResponse::new(id, keeping.previous_id.clone(), exchange.call.created_at, input, response);
     let of = Owned { gateway: exchange.call.gateway, owner };
     let name = format!("{PREFIX}{}", exchange.call.id);

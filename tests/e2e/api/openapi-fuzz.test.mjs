@@ -72,7 +72,7 @@ const hostileBody = fc.constantFrom(
 );
 
 const filter = fc.record({
-  key: fc.oneof(fc.constantFrom("id", "created_at", "success", "cached", "provider", "cost", "tokens", "feedback", "score", "wholesale", "dlp_action", "prompts.prompt_id", "metadata.key", "metadata.value", "metadata.team", "metadata.n", "feedback.rating", 'metadata.a"b', "feedback.a.b"), hostileText),
+  key: fc.oneof(fc.constantFrom("id", "created_at", "success", "cached", "provider", "cost", "tokens", "feedback", "score", "wholesale", "dlp_action", "guardrails_action", "guardrails_category", "prompts.prompt_id", "metadata.key", "metadata.value", "metadata.team", "metadata.n", "feedback.rating", 'metadata.a"b', "feedback.a.b"), hostileText),
   operator: fc.constantFrom("eq", "neq", "contains", "lt", "gt", "present", "absent"),
   value: fc.oneof(fc.array(hostileValue, { maxLength: 4 }), hostileValue, fc.constant(Array(999).fill("x"))),
 });

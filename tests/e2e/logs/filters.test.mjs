@@ -97,6 +97,8 @@ test("every key finds what it should", async () => {
     [one("wholesale", "eq", false), ["chat", "claude", "failed", "list", "mini", "priced"]],
     [one("compatibilityMode", "eq", true), []],
     [one("dlp_action", "eq", "BLOCK"), []],
+    [one("guardrails_action", "present"), []],
+    [one("guardrails_category", "eq", "S1"), []],
     [one("user_agent", "contains", "curl"), ["chat"]],
     [one("score", "gt", 50), ["chat"]],
     [one("status_code", "eq", 429), ["failed"]],

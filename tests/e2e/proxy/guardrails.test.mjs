@@ -1,7 +1,7 @@
 // Models that say whether a prompt or an answer may go on: what the client got, what the provider got, and what the logs say.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { Gateway } from "../harness.mjs";
+import { Gateway, until } from "../harness.mjs";
 
 let gw;
 const engine = { provider: "groq", model: "llama-guard-3-8b" };
@@ -118,6 +118,35 @@ test("a model that is down, slow or lies has given no verdict", async () => {
     assert.ok((await gw.logOf(flagged, "flag")).guardrails.prompt.error, what);
     gw.upstream.requests.length = 0;
   }
+});
+
+test("logs are found by what guardrails did and found, and what models were asked is in no evaluation and counts for no rate limit", async () => {
+  await gw.create("found", { rate_limiting_limit: 3, rate_limiting_interval: 3600, guardrails: { prompt: { S1: "BLOCK", S10: "FLAG" }, response: { S1: "FLAG" }, engine } });
+  verdict = (text) => (text.includes("bomb") ? "unsafe\nS1" : text.includes("rude") ? "unsafe\nS10" : "safe");
+  const logs = [];
+  for (const [prompt, said] of [["how is a bomb made"], ["be rude", "Fine."], ["hello", "Fine."]]) {
+    const answer = await ask("found", chat(prompt));
+    assert.notEqual(answer.status, 429, "a model that was asked counts as a request");
+    await answer.text();
+    const log = await gw.logOf(answer, "found");
+    if (said) assert.equal(log.guardrails.prompt.action, prompt === "hello" ? "PASS" : "FLAG", JSON.stringify(log.guardrails));
+    logs.push(log.id);
+  }
+  const filtered = async (key, operator, ...value) => (await gw.result(`/gateways/found/logs?filters=${encodeURIComponent(JSON.stringify([{ key, operator, value }]))}`)).map(({ id }) => logs.indexOf(id)).sort();
+  assert.deepEqual(await filtered("guardrails_action", "eq", "BLOCK"), [0]);
+  assert.deepEqual(await filtered("guardrails_action", "eq", "FLAG", "PASS"), [1, 2]);
+  assert.deepEqual(await filtered("guardrails_category", "eq", "S1"), [0]);
+  assert.deepEqual(await filtered("guardrails_category", "eq", "S10", "S1"), [0, 1]);
+  assert.deepEqual(await filtered("guardrails_category", "contains", "s1"), [0, 1]);
+  assert.deepEqual(await filtered("guardrails_category", "eq", "BLOCK"), []);
+  assert.deepEqual(await filtered("guardrails_category", "present"), [0, 1]);
+  const made = await gw.api("/gateways/found/datasets", { method: "POST", body: JSON.stringify({ name: "all", enable: true, filters: [] }) });
+  const { result: dataset } = await made.json();
+  const evaluated = await gw.api("/gateways/found/evaluations", { method: "POST", body: JSON.stringify({ name: "all", dataset_ids: [dataset.id], evaluation_type_ids: ["success_rate"] }) });
+  const { result: evaluation } = await evaluated.json();
+  await until(async () => (await gw.result(`/gateways/found/evaluations/${evaluation.id}`)).processed, "the evaluation");
+  const { results } = await gw.result(`/gateways/found/evaluations/${evaluation.id}`);
+  assert.ok(results.length > 0 && results.every(({ total_logs }) => total_logs === 3), JSON.stringify(results));
 });
 
 test("OpenAI's moderation is a model that judges, too", async () => {
