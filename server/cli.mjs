@@ -12,6 +12,7 @@ const COMMANDS = {
   apply: { about: "makes a running Tollgate what such a document says", load: () => import("./apply.mjs") },
   backup: { about: "keeps all data of one moment in one file, also while it serves", load: () => import("./backup.mjs") },
   restore: { about: "brings a backup back, while nothing serves", load: () => import("./restore.mjs") },
+  import: { about: "takes logs and settings over from Cloudflare AI Gateway, Langfuse, Helicone and LiteLLM", load: () => import("./import.mjs") },
   doctor: { about: "checks Node, port, state, databases and providers, and says what to do", load: () => import("./doctor.mjs") },
 };
 

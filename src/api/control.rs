@@ -3,18 +3,17 @@
 use crate::api::config_file::Ask;
 use crate::api::custom_providers;
 use crate::api::effect::Handled;
-use crate::api::log_arrival;
 use crate::api::log_export::{self, Export};
-use crate::api::logs::WhichBody;
 use crate::api::provider_configs::KeyContext;
 pub use crate::api::request::Request;
 use crate::api::shell::{Shell, guard};
 use crate::api::subject::{Subject, found};
 use crate::api::{
-    alerts, analytics, audit, billing, cache, catalogue, config_file, conversation, costs, datasets, evaluation_types,
-    evaluations, facets, feedback, gateways, log_list, logs, policies, provider_configs, reprices, route_control,
-    sessions, storage, tokens, views,
+    alerts, analytics, audit, billing, cache, catalogue, config_file, costs, datasets, evaluation_export,
+    evaluation_types, evaluations, facets, feedback, gateways, log_list, policies, provider_configs, reprices,
+    route_control, sessions, storage, tokens, views,
 };
+use crate::api::{log_control, log_ingest};
 use crate::auth::caller::Caller;
 use crate::db::databases::Databases;
 use crate::db::store::Store;
@@ -88,6 +87,7 @@ async fn dispatched(
             let (store, place) = subject.logs().await?;
             log_list::list(store, place.key, query, caller.sees_bodies()).await.into()
         }
+        Endpoint::IngestLogs => Box::pin(log_ingest::taken(databases, request)).await.into(),
         Endpoint::DeleteLogs => {
             let (store, place) = subject.logs().await?;
             log_list::delete(store, &place, query, body, actor).await
@@ -104,21 +104,12 @@ async fn dispatched(
             let (store, place) = subject.logs().await?;
             reprices::get(store, &place, id).await
         }
-        Endpoint::GetLog => {
-            let (store, place, _) = subject.log().await?;
-            if log_arrival::is_recent(id, request.now_ms) {
-                pending::attach(store, Some(id), request.now_ms).await?;
-            }
-            logs::get([databases.first(), store], &place, id, caller.sees_bodies()).await.into()
-        }
-        Endpoint::GetConversation => {
-            let (store, place, _) = subject.log().await?;
-            conversation::get(store, place.key, id, query).await.into()
-        }
-        Endpoint::GetAttempts => {
-            let (store, place, _) = subject.log().await?;
-            conversation::attempts(store, place.key, id).await.into()
-        }
+        Endpoint::GetLog
+        | Endpoint::GetConversation
+        | Endpoint::GetAttempts
+        | Endpoint::GetLogRequest
+        | Endpoint::GetLogResponse
+        | Endpoint::PatchLog => log_control::handle(databases, shell, request, &subject.gateway().await?).await?,
         Endpoint::GetFacets => {
             let (store, place) = subject.logs().await?;
             facets::get(store, place.key, query).await.into()
@@ -142,19 +133,6 @@ async fn dispatched(
         Endpoint::DeleteView => {
             let (store, place) = subject.logs().await?;
             views::delete(store, &place, id, actor).await.into()
-        }
-        Endpoint::GetLogRequest => {
-            let (store, place, _) = subject.log().await?;
-            logs::body(store, place.key, id, WhichBody::Request).await.into()
-        }
-        Endpoint::GetLogResponse => {
-            let (store, place, _) = subject.log().await?;
-            logs::body(store, place.key, id, WhichBody::Response).await.into()
-        }
-        Endpoint::PatchLog => {
-            let (store, place, shard) = subject.log().await?;
-            let all: Vec<_> = databases.all().collect();
-            logs::patch(&all, (shard, store), &place, id, body, &request.feedback_context()).await
         }
         Endpoint::GiveFeedback => {
             let finder = subject.finder().await?;
@@ -222,6 +200,10 @@ async fn dispatched(
         Endpoint::ListVerdicts => {
             let (store, place) = subject.logs().await?;
             evaluations::verdicts(store, &place, id, query).await.into()
+        }
+        Endpoint::ExportEvaluation => {
+            let (store, place) = subject.logs().await?;
+            evaluation_export::export(store, &place, id, query).await.into()
         }
         // Everything as one document.
         Endpoint::ExportConfig => config_file::export(account, query, &asking(databases, shell, request)).await.into(),

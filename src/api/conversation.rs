@@ -95,7 +95,7 @@ pub async fn attempts(store: &impl Store, gateway: i64, id: &str) -> Result<Repl
         .iter()
         .map(|row| {
             json!({
-                "log_id": row.id, "step": row.step, "attempt": row.attempt, "answered": row.answered == 1,
+                "log_id": row.known_as(), "step": row.step, "attempt": row.attempt, "answered": row.answered == 1,
                 "provider": row.provider, "model": row.model, "status": row.status_code,
                 "started_at": timestamp::format(row.created_at), "duration": row.duration, "ttfb": row.first_byte,
                 "error": row.error, "cost": row.cost, "cached": row.cached == 1,

@@ -249,7 +249,7 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
     row! {
         struct EvaluationRow {
             evaluation_type_id: String,
-            log_id: String,
+            name: String,
             value: Option<f64>,
             reason: Option<String>,
             cost: Option<f64>,
@@ -261,7 +261,7 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
     existing(store, place, id).await?;
     let matching = "verdicts WHERE evaluation_id = ?1 AND (?2 IS NULL OR evaluation_type_id = ?2)";
     let binds = vec![id.into(), query.get("evaluation_type_id").into()];
-    let columns = "evaluation_type_id, log_id, value, reason, cost, judge_log_id, created_at";
+    let columns = "evaluation_type_id, value, reason, cost, judge_log_id, created_at, coalesce((SELECT ingested_id FROM logs WHERE id = log_id), log_id) AS name";
     let order = "evaluation_type_id, log_id DESC";
     let (rows, info) = page.read::<EvaluationRow>(store, columns, matching, order, binds).await?;
     let shown: Vec<Value> = rows
@@ -269,7 +269,7 @@ pub async fn verdicts(store: &impl Store, place: &Place<'_>, id: &str, query: &Q
         .map(|row| {
             json!({
                 "evaluation_type_id": row.evaluation_type_id,
-                "log_id": row.log_id,
+                "log_id": row.name,
                 "verdict": row.value,
                 "reason": row.reason,
                 "cost": row.cost,

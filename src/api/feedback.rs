@@ -218,6 +218,7 @@ async fn fate(
 
 row! {
     struct Judged {
+        id: String,
         feedback: Option<i64>,
         score: Option<f64>,
         said: String,
@@ -226,7 +227,7 @@ row! {
 
 async fn judged(store: &impl Store, log: &str) -> Result<Judged, ApiError> {
     let row = Statement::new(
-        "SELECT feedback, score, (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_id = logs.id) AS said \
+        "SELECT coalesce(ingested_id, id) AS id, feedback, score, (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_id = logs.id) AS said \
          FROM logs WHERE id = ?1",
         [log.into()],
     );
@@ -237,7 +238,7 @@ async fn judged(store: &impl Store, log: &str) -> Result<Judged, ApiError> {
 async fn state(store: &impl Store, found: &Found) -> Result<Value, ApiError> {
     let judged = judged(store, &found.id).await?;
     Ok(json!({
-        "log_id": found.id,
+        "log_id": judged.id,
         "matches": found.matches,
         "pending": false,
         "feedback": judged.feedback,

@@ -4,11 +4,12 @@
 use crate::api::shell::Shell;
 use crate::base::id;
 use crate::db::databases::Databases;
-use crate::db::store::{Store, StoreError};
+use crate::db::store::{Statement, Store, StoreError};
 use crate::feedback::locate::{self, Context, Found, LogDatabases};
 use crate::http::envelope::ApiError;
 use crate::logs::retention::capacity;
 use crate::logs::row;
+use percent_encoding::percent_decode_str;
 use std::cell::Cell;
 
 /// Pauses between looks for a log that is on its way, in milliseconds: about two seconds in all, a hundred times the
@@ -46,6 +47,13 @@ pub async fn wait(store: &impl Store, id: &str, now_ms: u64, shell: &impl Shell)
         shell.pause(*pause).await;
     }
     Ok(())
+}
+
+/// The row of a log that was measured elsewhere, by the id that it was handed in with.
+pub async fn ingested(store: &impl Store, gateway: i64, id: &str) -> Result<Option<String>, StoreError> {
+    let Ok(id) = percent_decode_str(id).decode_utf8() else { return Ok(None) };
+    let sql = "SELECT id FROM logs WHERE ingested_id = ?1 AND gateway = ?2";
+    Ok(store.ids(Statement::new(sql, [id.as_ref().into(), gateway.into()])).await?.pop())
 }
 
 // === impl Finder ===

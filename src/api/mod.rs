@@ -14,13 +14,16 @@ pub mod costs;
 pub mod custom_providers;
 pub mod datasets;
 pub mod effect;
+pub mod evaluation_export;
 pub mod evaluation_types;
 pub mod evaluations;
 pub mod facets;
 pub mod feedback;
 pub mod gateways;
 pub mod log_arrival;
+mod log_control;
 pub mod log_export;
+pub mod log_ingest;
 pub mod log_list;
 pub mod logs;
 #[cfg(test)]

@@ -42,6 +42,8 @@ row! {
 row! {
     struct Log {
         id: String,
+        /// The id that callers know it by.
+        name: String,
         created_at: u64,
         model: Option<String>,
         provider: String,
@@ -113,7 +115,7 @@ pub async fn get(
     };
     let session = found.ok_or_else(ApiError::not_found)?;
     let sql = format!(
-        "SELECT id, created_at, model, provider, status_code, success, duration, tokens_in, tokens_out, tokens_cached, cost, \
+        "SELECT id, coalesce(ingested_id, id) AS name, created_at, model, provider, status_code, success, duration, tokens_in, tokens_out, tokens_cached, cost, \
          input_preview, output_preview FROM logs INDEXED BY logs_by_session WHERE gateway = ?1 AND session_id = ?2 AND answered = 1 \
          AND coalesce(caller, '') = ?3 ORDER BY created_at, id LIMIT {limit} OFFSET {offset}"
     );
@@ -178,7 +180,7 @@ impl Session {
 impl Log {
     fn show(&self, with_text: bool) -> Value {
         json!({
-            "id": self.id,
+            "id": self.name,
             "created_at": timestamp::format(self.created_at),
             "model": self.model,
             "provider": self.provider,

@@ -1,14 +1,13 @@
 //! What a request of the control plane is about: its gateway, the database of its logs, a log, what feedback means.
 
 use crate::api::Place;
-use crate::api::log_arrival::{self, Finder};
+use crate::api::log_arrival::Finder;
 use crate::api::request::Request;
 use crate::api::shell::Shell;
 use crate::db::databases::Databases;
 use crate::db::store::Store;
 use crate::feedback::locate::Found;
 use crate::gateways::gateway::{self, Gateway};
-use crate::gateways::shards::carry;
 use crate::http::envelope::ApiError;
 use crate::http::router::Route;
 
@@ -43,18 +42,6 @@ impl<'c, 'r, D: Databases, S: Shell> Subject<'c, 'r, D, S> {
     pub async fn logs(&self) -> Result<(&'c D::One, Place<'r>), ApiError> {
         let gateway = self.gateway().await?;
         Ok((self.databases.of(gateway.shard)?, self.request.place(&gateway)))
-    }
-
-    /// The same and the database's number for one log, which is awaited, with the feedback that waits for it elsewhere.
-    pub async fn log(&self) -> Result<(&'c D::One, Place<'r>, u32), ApiError> {
-        let gateway = self.gateway().await?;
-        let (id, now_ms) = (self.request.route.id, self.request.now_ms);
-        let store = self.databases.of(gateway.shard)?;
-        log_arrival::wait(store, id, now_ms, self.shell).await?;
-        if log_arrival::is_recent(id, now_ms) {
-            carry::pending(self.databases, gateway.shard, id).await?;
-        }
-        Ok((store, self.request.place(&gateway), gateway.shard))
     }
 
     pub async fn finder(&self) -> Result<Finder<'c, D, S>, ApiError> {

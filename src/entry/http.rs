@@ -3,6 +3,7 @@
 use crate::api::control;
 use crate::api::custom_providers::Guard;
 use crate::api::effect::Handled;
+use crate::api::log_ingest;
 use crate::auth::caller::Caller;
 use crate::base::id;
 use crate::base::json::json;
@@ -164,7 +165,7 @@ async fn controlled(
     let answered = async {
         match route.endpoint {
             Endpoint::SignIn => {
-                let body = body(&incoming.request, BODY_SECONDS).await?;
+                let body = body(&incoming.request, MAX_BODY, BODY_SECONDS).await?;
                 return Ok(message_worker::response(&dashboard::sign_in(incoming, &body, runtime).await?));
             }
             Endpoint::SignOut => return Ok(message_worker::response(&dashboard::sign_out(incoming, runtime).await?)),
@@ -206,7 +207,8 @@ async fn carried(
         let (export, shard) = control::export(&runtime.database(), &asked).await?;
         return Ok(reply::exported(export, shard, Rc::clone(runtime)));
     }
-    let body = body(&incoming.request, BODY_SECONDS).await?;
+    let most = if asked.route.endpoint == Endpoint::IngestLogs { log_ingest::MAX_BODY } else { MAX_BODY };
+    let body = body(&incoming.request, most, BODY_SECONDS).await?;
     let reply =
         carried_out(control::Request { body: &body, if_match: incoming.headers.get("if-match"), ..asked }, runtime)
             .await?;
@@ -270,12 +272,12 @@ async fn carried_out(asked: control::Request<'_>, runtime: &Rc<Runtime>) -> Resu
 }
 
 /// Takes in a body, which has so many seconds to arrive.
-async fn body(request: &Request, seconds: u64) -> Result<Vec<u8>, ApiError> {
+async fn body(request: &Request, most: u64, seconds: u64) -> Result<Vec<u8>, ApiError> {
     if request.body().is_none() {
         return Ok(Vec::new());
     }
-    let too_long = || ApiError::too_large(format!("The body must not be longer than {MAX_BODY} bytes"));
-    let whole = within(seconds * 1_000, blocks::bounded(request, MAX_BODY, 1)).await;
+    let too_long = || ApiError::too_large(format!("The body must not be longer than {most} bytes"));
+    let whole = within(seconds * 1_000, blocks::bounded(request, most, 1)).await;
     let (whole, _share) = whole.ok_or_else(|| ApiError::too_slow(seconds))?.map_err(|untaken| match untaken {
         Untaken::NoRoom => ApiError::unavailable(
             "Tollgate is taking in so many long bodies just now that there is no memory for this one. Try again in a moment.",

@@ -30,7 +30,7 @@ pub struct Found {
     pub matches: u64,
     /// Which database it is in.
     pub shard: u32,
-    /// By what it was found: 0 its own id, 1 the provider's, 2 the caller's.
+    /// By what it was found: 0 its own id, 1 that with which it was handed in, 2 the provider's, 3 the caller's.
     pub rank: u8,
     pub at: u64,
     /// Account and id of its gateway.
@@ -114,10 +114,11 @@ async fn locate_in(
     let arms = match is_of_a_log {
         true => arm(0, "logs.id = ?1"),
         false => format!(
-            "{} UNION ALL {} UNION ALL {}",
+            "{} UNION ALL {} UNION ALL {} UNION ALL {}",
             arm(0, "logs.id = ?1"),
-            arm(1, "logs.response_id = ?1"),
-            arm(2, "logs.event_id = ?1 AND logs.event_id <> logs.id"),
+            arm(1, "logs.ingested_id = ?1"),
+            arm(2, "logs.response_id = ?1"),
+            arm(3, "logs.event_id = ?1 AND logs.event_id <> logs.id"),
         ),
     };
     // The highest id of the newest is found with its time.

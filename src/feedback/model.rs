@@ -136,6 +136,16 @@ impl Feedback {
         if kind == "patch" { Self::patch(&data) } else { Self::merge(&json!({ "data": data })) }
     }
 
+    /// The thumb and the score that it tells of.
+    pub fn figures(&self) -> (Option<i64>, Option<f64>) {
+        match self {
+            Self::Patch(patch) => (patch.feedback.flatten(), patch.score.flatten()),
+            Self::Merge(data) => {
+                figures(data, false).map_or((None, None), |read| (read.feedback.flatten(), read.score.flatten()))
+            }
+        }
+    }
+
     /// The statements that make the feedback part of a log, for one transaction. They do nothing where it is already.
     pub fn statements(&self, log: &str, author: &FeedbackAuthor<'_>) -> Vec<Statement> {
         match self {

@@ -91,6 +91,7 @@ endpoints! {
     // The control plane: logs.
     (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),
     (Endpoint::ListLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Read),
+    (Endpoint::IngestLogs, "POST", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Give),
     (Endpoint::DeleteLogs, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs", Edit),
     // Before the logs of these names.
     (Endpoint::ExportLogs, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logs/export", Read),
@@ -126,6 +127,7 @@ endpoints! {
     (Endpoint::GetEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Read),
     (Endpoint::DeleteEvaluation, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}", Edit),
     (Endpoint::ListVerdicts, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/verdicts", ReadBodies),
+    (Endpoint::ExportEvaluation, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/evaluations/{id}/export", ReadBodies),
     // The control plane: everything but secrets, as one document.
     (Endpoint::ExportConfig, "GET", "/accounts/{account}/ai-gateway/export", Admin),
     (Endpoint::ImportConfig, "PUT", "/accounts/{account}/ai-gateway/import", Admin),

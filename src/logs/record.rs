@@ -80,6 +80,8 @@ pub struct LogRecord {
     pub guardrails: Option<String>,
     pub route: Option<String>,
     pub route_id: Option<String>,
+    /// The id that it was handed in with, where it was measured elsewhere.
+    pub ingested_id: Option<String>,
     pub response_id: Option<String>,
     pub provider_request_id: Option<String>,
     pub user_agent: Option<String>,
@@ -181,6 +183,7 @@ impl LogRecord {
             least_cost: least,
             claim,
             usage_of: None,
+            ingested_id: None,
             answer_model: facts.model.filter(|named| model.as_ref() != Some(named)).map(|named| field(clipped(&named))),
             cached_beside: usage.cached_outside,
             provider_cost: usage.cost,

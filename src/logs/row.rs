@@ -14,7 +14,7 @@ pub const COLUMNS: &str = "logs.id, logs.created_at, logs.provider, logs.model, 
      logs.metadata, logs.feedback, logs.score, logs.evaluation_id, logs.attempt, logs.answered, logs.saved_cost, \
      logs.credential, logs.credential_alias, logs.price_rule, logs.cost_unknown, logs.usage_unread, \
      logs.usage_details, logs.usage_of, logs.input_preview, logs.output_preview, logs.session_id, logs.previous_response_id, logs.caller, \
-     logs.translated_from, logs.dlp_action, logs.dlp, logs.guardrails, logs.route, \
+     logs.translated_from, logs.dlp_action, logs.dlp, logs.guardrails, logs.route, logs.ingested_id, \
      (SELECT json_group_object(key, json(json)) FROM log_feedback WHERE log_feedback.log_id = logs.id) AS said";
 
 row! {
@@ -77,12 +77,18 @@ row! {
         pub dlp: Option<String>,
         pub guardrails: Option<String>,
         pub route: Option<String>,
+        pub ingested_id: Option<String>,
         /// The merged feedback, a JSON object.
         pub said: String,
     }
 }
 
 impl LogRow {
+    /// The id that callers know it by.
+    pub fn known_as(&self) -> &str {
+        self.ingested_id.as_deref().unwrap_or(&self.id)
+    }
+
     /// The log as lists show it. Names and types are those of Cloudflare AI Gateway; fields that only Tollgate has
     /// stand beside them.
     /// `with_text` is false for callers who may not see what was asked and answered.
@@ -90,7 +96,7 @@ impl LogRow {
         let metadata: Value =
             self.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
         let mut shown = json!({
-            "id": self.id,
+            "id": self.known_as(),
             "created_at": timestamp::format(self.created_at),
             "provider": self.provider,
             "model": self.model.as_deref().unwrap_or(""),
@@ -160,6 +166,7 @@ impl LogRow {
                 ] {
                     fields.insert(name.to_owned(), value.clone().into());
                 }
+                fields.insert("ingested".to_owned(), self.ingested_id.is_some().into());
                 for (name, json) in [("dlp", &self.dlp), ("guardrails", &self.guardrails), ("route", &self.route)] {
                     let value = json.as_deref().and_then(|json| serde_json::from_str(json).ok());
                     fields.insert(name.to_owned(), value.unwrap_or(Value::Null));

@@ -224,6 +224,7 @@ columns! {
     guardrails,
     route,
     route_id,
+    ingested_id,
 }
 
 /// SQL for the rows of a JSON array. Without MATERIALIZED, SQLite would write each row out as text and parse it again for

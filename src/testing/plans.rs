@@ -4,7 +4,7 @@
 use crate::api::feedback;
 use crate::api::log_export::{self, Export};
 use crate::api::logs::{self, WhichBody};
-use crate::api::{Place, datasets, evaluations, gateways, log_list, reprices, storage};
+use crate::api::{Place, datasets, evaluation_export, evaluations, gateways, log_list, reprices, storage};
 use crate::auth::caller::Caller;
 use crate::base::id::{self, MarkKey};
 use crate::config::bounds::Bounds;
@@ -239,6 +239,7 @@ fn datasets_and_evaluations_are_found_by_their_gateway() {
         .unwrap();
     block_on(evaluations::verdicts(&store, &PLACE, &made[0], &Query::parse(""))).unwrap();
     block_on(evaluations::verdicts(&store, &PLACE, &made[0], &Query::parse("evaluation_type_id=json_valid"))).unwrap();
+    block_on(evaluation_export::export(&store, &PLACE, &made[0], &Query::parse("cursor=a/b"))).unwrap();
     block_on(evaluations::delete(&store, &PLACE, &made[0], &actor())).unwrap();
     block_on(datasets::delete(&store, &PLACE, &sets[0], &actor())).unwrap();
     checked(&store, "evaluations");

@@ -44,6 +44,10 @@ impl Binds {
                 let [own, events] = ["logs.id", "logs.event_id"].map(|column| self.any_of(column, &filter.values));
                 return format!("({own} AND logs.event_id = logs.id OR {events} AND logs.event_id <> logs.id)");
             }
+            FilterKey::Field(Field { name: "id", .. }) if filter.looks_up() => {
+                let [own, given] = ["logs.id", "logs.ingested_id"].map(|column| self.any_of(column, &filter.values));
+                return format!("({own} OR {given})");
+            }
             FilterKey::Field(field) => {
                 let column = if field.name == "created_at" { time } else { field.sql };
                 return self.compared(column, field.kind, filter);

@@ -62,8 +62,12 @@ pub(super) const LOPSIDED: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Fields by which an index finds the few logs that have a value, and their columns.
-pub(super) const LOOKED_UP: &[(&str, &str)] =
-    &[("id", "logs.id"), ("response_id", "logs.response_id"), ("event_id", "logs.event_id")];
+pub(super) const LOOKED_UP: &[(&str, &str)] = &[
+    ("id", "logs.id"),
+    ("id", "logs.ingested_id"),
+    ("response_id", "logs.response_id"),
+    ("event_id", "logs.event_id"),
+];
 
 impl Source {
     /// What has to be said so that SQLite knows that the index has all that is asked for.

@@ -74,7 +74,7 @@ const GUARDED: &str = "CASE WHEN instr(logs.guardrails, '\"action\":\"BLOCK\"') 
      WHEN instr(logs.guardrails, '\"action\":\"FLAG\"') THEN 'FLAG' WHEN logs.guardrails IS NOT NULL THEN 'PASS' END";
 
 pub static FIELDS: &[Field] = &[
-    field("id", "logs.id", Kind::Text),
+    field("id", "coalesce(logs.ingested_id, logs.id)", Kind::Text),
     field("created_at", "logs.created_at", Kind::Time),
     field("request_content_type", "logs.request_content_type", Kind::Text),
     field("response_content_type", "logs.response_content_type", Kind::Text),
@@ -120,6 +120,7 @@ pub static FIELDS: &[Field] = &[
     field("translated_from", "logs.translated_from", Kind::Text),
     field("route_id", "logs.route_id", Kind::Text),
     field("guardrails_action", GUARDED, Kind::Text),
+    field("ingested", "(logs.ingested_id IS NOT NULL)", Kind::Bool),
 ];
 
 // === impl Filters ===

@@ -6,7 +6,6 @@ use crate::http::query::understood;
 use crate::providers::paths::azure_deployment;
 
 /// The kinds that there are. A request that runs no model, such as one that removes or looks at something, has none.
-#[cfg(test)]
 pub const KINDS: &[&str] =
     &["audio", "batch", "chat", "completion", "embeddings", "image", "moderation", "ocr", "rerank", "video"];
 

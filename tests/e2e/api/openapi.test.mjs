@@ -164,6 +164,13 @@ test("logs", async () => {
   }
 });
 
+test("logs that were measured elsewhere", async () => {
+  await run("IngestLogs", { json: { id: "measured-1", provider: "openai", model: "gpt-4o", tokens_in: 5, tokens_out: 5, feedback: 1, request: { a: 1 } } });
+  const lines = [{ id: "measured-1", provider: "openai" }, { id: "measured-2", provider: "x" }, { id: "measured-3" }, { provider: 1 }];
+  await run("IngestLogs", { body: lines.map((line) => JSON.stringify(line)).join("\n"), headers: { "content-type": "application/x-ndjson" } });
+  await run("GetLog", { path: { id: "measured-1" } });
+});
+
 test("what the dashboard asks of logs", async () => {
   const id = { path: { id: log } };
   const { result } = await run("GetConversation", { ...id, query: { offset: 0, limit: 5, text_limit: 100 } });
@@ -233,6 +240,7 @@ test("datasets and evaluations", async () => {
   const { result } = await run("ListVerdicts", { path: { id: ids[0] }, query: { per_page: 100 } });
   assert.ok(result.length > 0);
   await run("ListVerdicts", { path: { id: ids[0] }, query: { evaluation_type_id: "llm_judge" } });
+  for (const format of ["openai-evals", "langfuse"]) await run("ExportEvaluation", { path: { id: ids[0] }, query: { format, limit: 5 } });
   await run("ListEvaluations");
   await run("DeleteEvaluation", { path: { id: ids[1] } });
 });
