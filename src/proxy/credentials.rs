@@ -3,11 +3,9 @@
 use crate::alerts::event::signature;
 use crate::auth::presented::{self, Presented};
 use crate::base::json::json;
-use crate::base::mask;
 use crate::base::timestamp;
 use crate::config::isolate_worker::config;
 use crate::credentials::client_signature::{self, Use};
-use crate::credentials::google_token::{self, Account};
 use crate::credentials::key::{Held, KeyLimit, StoredKey};
 use crate::credentials::select::{self, AWS_HEADERS, AwsKeys, Choice, KEY_HEADERS, KeyRequest, Material};
 use crate::credentials::share::{self, Turn};
@@ -20,38 +18,19 @@ use crate::http::message_worker::Incoming;
 use crate::http::refusal::Refusal;
 use crate::logs::call;
 use crate::platform::js;
-use crate::platform::{Runtime, console, now, random, within};
+use crate::platform::{Runtime, console, now, random};
 use crate::providers::address;
 use crate::providers::formats;
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{self, Upstream};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::google_tokens_worker;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::Taken;
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::rc::Rc;
-use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{RequestInit, RequestRedirect};
-
-/// How long Google may take to turn a service account into a token, in milliseconds.
-const TOKEN_PATIENCE_MS: u64 = 10_000;
-
-/// Clients can send service accounts of their own; the cache starts anew rather than grow.
-const MAX_TOKENS: usize = 100;
-
-/// A token of a service account, known by the whole digest of the account's address and key.
-struct Minted {
-    account: [u8; 32],
-    token: google_token::Token,
-}
-
-thread_local! {
-    static TOKENS: RefCell<Vec<Minted>> = const { RefCell::new(Vec::new()) };
-}
 
 /// What a request is sent with.
 pub struct Credential {
@@ -303,7 +282,7 @@ impl Credential {
                 outgoing.set("tollgate-signature", signature(&secret, now() / 1_000, &body));
             }
             Some(Material::Google(account)) => {
-                let token = minted(&account, exchange).boxed_local().await?;
+                let token = google_tokens_worker::minted(&account, exchange).boxed_local().await?;
                 exchange.call.secrets.keep(&token);
                 outgoing.set("authorization", format!("Bearer {token}"));
             }
@@ -365,54 +344,4 @@ async fn signed(
     outgoing.set("authorization", authorization);
     let mark = if query.is_empty() { "" } else { "?" };
     Ok(format!("{origin}{path}{mark}{query}"))
-}
-
-/// A token for a service account: one that this isolate has, or a new one.
-async fn minted(account: &Account, exchange: &Exchange) -> Result<String, Refusal> {
-    let id = account.digest();
-    let at_hand = TOKENS.with_borrow(|tokens| {
-        let found = tokens.iter().find(|minted| minted.account == id && now() < minted.token.usable_until);
-        found.map(|minted| minted.token.value.clone())
-    });
-    if let Some(token) = at_hand {
-        return Ok(token);
-    }
-    let refused = |cause: String| {
-        let cause = mask::line(&cause);
-        Refusal::unreachable(format!("Google gave no access token for the service account: {cause}."))
-    };
-    let token = asked(account, config(&exchange.runtime).google_token_url()).await.map_err(refused)?;
-    let value = token.value.clone();
-    TOKENS.with_borrow_mut(|tokens| {
-        tokens.retain(|minted| minted.account != id && now() < minted.token.usable_until);
-        if tokens.len() >= MAX_TOKENS {
-            tokens.clear();
-        }
-        tokens.push(Minted { account: id, token });
-    });
-    Ok(value)
-}
-
-async fn asked(account: &Account, url: &str) -> Result<google_token::Token, String> {
-    let assertion = google_token::assertion(account, now());
-    let signature = vault_worker::sign(&account.private_key, &assertion)
-        .await
-        .map_err(|_| "its private key cannot be used to sign".to_owned())?;
-    let headers = web_sys::Headers::new().map_err(|error| js::message(&error))?;
-    let _ = headers.set("content-type", "application/x-www-form-urlencoded");
-    let init = RequestInit::new();
-    init.set_method("POST");
-    init.set_redirect(RequestRedirect::Manual);
-    init.set_headers(&headers);
-    init.set_body(&JsValue::from_str(&google_token::form(&assertion, &signature)));
-    let answered = async {
-        let answer = js::fetch(url, &init).await?;
-        let text = answer.text().map(JsFuture::from).map_err(|error| js::message(&error))?;
-        let text = text.await.map_err(|error| js::message(&error))?.as_string().unwrap_or_default();
-        google_token::read_answer(answer.status(), &text, now())
-    };
-    match within(TOKEN_PATIENCE_MS, answered).await {
-        Some(token) => token,
-        None => Err(format!("no answer within {TOKEN_PATIENCE_MS} ms")),
-    }
 }

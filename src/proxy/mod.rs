@@ -16,6 +16,7 @@ pub mod copy;
 pub mod credentials;
 pub mod exchange;
 pub mod failures;
+mod google_tokens_worker;
 pub mod guard;
 pub mod guardrails;
 pub mod handle;
