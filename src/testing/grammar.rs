@@ -235,6 +235,9 @@ impl Messages {
                         hold!(!open.is_signed, "a thought goes on behind its signature: {data}");
                         open.text.push_str(text(data, "/delta/thinking")?);
                     }
+                    ("text", "citations_delta") => {
+                        text(data, "/delta/citation/type")?;
+                    }
                     ("thinking", "signature_delta") => {
                         hold!(!std::mem::replace(&mut open.is_signed, true), "signed twice: {data}");
                         text(data, "/delta/signature")?;
@@ -329,6 +332,9 @@ impl Responses {
             }
             ("message", "response.output_text.done") | ("reasoning", "response.reasoning_summary_text.done") => {
                 open.whole(data, "/text")?;
+            }
+            ("message", "response.output_text.annotation.added") => {
+                hold!(open.part.is_some() && data["annotation"]["url"].is_string(), "an annotation of no text: {data}");
             }
             ("message", "response.refusal.done") => open.whole(data, "/refusal")?,
             ("function_call", "response.function_call_arguments.done") => open.whole(data, "/arguments")?,

@@ -1,5 +1,6 @@
 //! An answer on its way from one format to another: the blocks that are open, and what is put right between reader and writer.
 
+use crate::translate::citations::{self, Citation};
 use crate::translate::json::Json;
 use crate::translate::model::{Block, Content, Event, Failure, Finish, Opened, Opening, Thought, ToolUse, Usage};
 use crate::translate::names::{JSON_TOOL, Names, safe_id};
@@ -29,6 +30,8 @@ pub struct State {
     /// The open thought has its signature, and so is whole.
     is_signed: bool,
     called: bool,
+    /// The sources so far.
+    cited: usize,
     pub finish: Option<(Finish, Option<String>)>,
     usage: Option<Usage>,
     over: bool,
@@ -51,6 +54,10 @@ impl State {
 
     pub fn is_over(&self) -> bool {
         self.over
+    }
+
+    pub fn is_in_text(&self) -> bool {
+        self.open == Some(Kind::Text)
     }
 
     pub fn start(&mut self, id: &str, model: &str, out: &mut Vec<Event>) {
@@ -142,6 +149,15 @@ impl State {
     pub fn drop_if(&mut self, is_there: bool, part: &str, out: &mut Vec<Event>) {
         if is_there {
             self.drop(part, out);
+        }
+    }
+
+    /// A source of the open text. One that belongs to no text is left out.
+    pub fn cite(&mut self, citation: Citation, out: &mut Vec<Event>) {
+        self.cited += 1;
+        match self.open {
+            Some(Kind::Text) if self.cited <= citations::MOST => out.push(Event::Citation(citation)),
+            _ => self.drop("citations", out),
         }
     }
 
@@ -284,6 +300,11 @@ impl Answer {
             Event::Signature(signature) => {
                 if let Some(Content::Thinking(thought)) = self.blocks.last_mut().map(|block| &mut block.content) {
                     thought.signature = Some(signature.clone());
+                }
+            }
+            Event::Citation(own) => {
+                if let Some(block) = self.blocks.last_mut() {
+                    block.citations.push(own.clone());
                 }
             }
             Event::Close | Event::End | Event::Dropped(_) => {}

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod capability;
 pub mod chat;
 pub mod choices;
+pub mod citations;
 pub mod converse;
 pub mod count;
 pub mod failure;
@@ -265,11 +266,16 @@ impl Return {
             if self.is_over {
                 continue;
             }
-            if let Event::Dropped(part) = event {
-                self.dropped.note(part);
-                continue;
-            }
             match &mut event {
+                Event::Dropped(part) => {
+                    self.dropped.note(std::mem::take(part));
+                    continue;
+                }
+                // Only Anthropic's clients know places in the documents of a request.
+                Event::Citation(own) if own.url.is_empty() && self.caller != Format::Messages => {
+                    self.dropped.note("citations");
+                    continue;
+                }
                 Event::Start { .. } if self.is_started => continue,
                 Event::Start { id, model } => {
                     if id.is_empty() {

@@ -1,6 +1,7 @@
 //! What all formats have in common: a request of turns with ordered blocks, and an answer as a sequence of events. Each format
 //! reads into these and writes out of them, so that five formats need five readers and five writers.
 
+use crate::translate::citations::Citation;
 use crate::translate::json::Json;
 pub use crate::translate::notes::{Dropped, Notes};
 use std::ops::Deref;
@@ -65,6 +66,8 @@ pub struct Block {
     pub content: Content,
     /// The provider is to remember the prompt up to here; for how long, if the caller says so (`5m`, `1h`).
     pub cache: Option<Cache>,
+    /// Where the words of an answer come from.
+    pub citations: Vec<Citation>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,6 +203,8 @@ pub enum Event {
     More(String),
     /// Of the open thought.
     Signature(String),
+    /// Of the open text.
+    Citation(Citation),
     Close,
     /// What was used up to here, all in all: it replaces what was said before.
     Usage(Usage),
@@ -294,7 +299,7 @@ impl Block {
 
 impl From<Content> for Block {
     fn from(content: Content) -> Self {
-        Self { content, cache: None }
+        Self { content, cache: None, citations: Vec::new() }
     }
 }
 

@@ -139,7 +139,7 @@ fn sent_by_bedrock(events: &[Event]) -> Sent {
                 send("contentBlockDelta", json!({ "delta": { "reasoningContent": { "signature": signature } } }));
             }
             Event::Close => send("contentBlockStop", json!({})),
-            Event::Dropped(_) => {}
+            Event::Dropped(_) | Event::Citation(_) => {}
             Event::Usage(usage) => used = *usage,
             Event::Finish { reason, .. } => send("messageStop", json!({ "stopReason": bedrock_reason(*reason) })),
             Event::End => send("metadata", json!({ "usage": bedrock_usage(&used) })),

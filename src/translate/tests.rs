@@ -882,14 +882,14 @@ fn what_is_left_out_of_an_answer_is_said() {
         (
             Format::Gemini,
             json!({ "candidates": [{ "content": { "parts": [{ "inlineData": { "mimeType": "image/png", "data": "AA" } }, { "text": "Ramen." }] },
-                "groundingMetadata": { "x": 1 }, "finishReason": "STOP" }, { "index": 1 }] }),
-            "candidates,inlineData,groundingMetadata",
+                "urlContextMetadata": { "x": 1 }, "finishReason": "STOP" }, { "index": 1 }] }),
+            "candidates,inlineData,urlContextMetadata",
         ),
         (
             Format::Chat,
             json!({ "id": "c", "choices": [{ "index": 0, "message": { "content": "Ramen.", "annotations": [{}], "images": [{}] }, "finish_reason": "stop" },
                 { "index": 1, "message": { "content": "Soup." } }] }),
-            "choices,annotations,images",
+            "choices,images,annotations",
         ),
         (
             Format::Responses,

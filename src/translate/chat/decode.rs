@@ -144,7 +144,7 @@ fn decode_message(message: &Json, place: &str, request: &mut Request, notes: &mu
         Some("tool" | "function") => {
             let id = message.text("tool_call_id").or_else(|| message.text("name")).unwrap_or_default();
             let result = ToolResult { id: id.to_owned(), content: parts(message, place)?, is_error: false };
-            let block = Block { content: Content::ToolResult(result), cache: cache(message) };
+            let block = Block { cache: cache(message), ..Content::ToolResult(result).into() };
             push(request, Role::User, vec![block]);
         }
         Some("assistant") => {
@@ -228,13 +228,13 @@ fn cache(part: &Json) -> Option<Cache> {
 fn parts(message: &Json, place: &str) -> Result<Vec<Block>, Untranslatable> {
     match message.get("content") {
         Some(Json::String(text)) if !text.is_empty() => {
-            Ok(vec![Block { content: Content::Text(text.clone()), cache: cache(message) }])
+            Ok(vec![Block { cache: cache(message), ..Content::Text(text.clone()).into() }])
         }
         Some(Json::Array(all)) => {
             let mut blocks = Vec::new();
             for (n, part) in all.iter().enumerate() {
                 let content = decode_part(part, &format!("{place}.content[{n}]"))?;
-                blocks.push(Block { content, cache: cache(part) });
+                blocks.push(Block { cache: cache(part), ..content.into() });
             }
             Ok(blocks)
         }

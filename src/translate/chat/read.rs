@@ -2,6 +2,7 @@
 
 use crate::members;
 use crate::translate::answer::{Kind, Reader, State};
+use crate::translate::citations;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Event, Finish, Opened, Usage};
@@ -48,6 +49,10 @@ impl Reader for ChatReader {
                         failure::read(choice).unwrap_or_else(|| failure::of_body(502, "The model's server failed."));
                     return self.state.fail(told, out);
                 }
+                // Every event of Perplexity's repeats them.
+                for own in citations::of_beside(data) {
+                    self.state.cite(own, out);
+                }
                 self.state.finish = Some((finish(reason), None));
             }
         }
@@ -74,9 +79,7 @@ impl Reader for ChatReader {
 
 impl ChatReader {
     fn delta(&mut self, delta: &Json, out: &mut Vec<Event>) {
-        for name in ["annotations", "images"] {
-            self.state.drop_if(!delta.list(name).is_empty(), name, out);
-        }
+        self.state.drop_if(!delta.list("images").is_empty(), "images", out);
         self.state.drop_if(delta.get("audio").is_some(), "audio", out);
         for name in ["reasoning_content", "reasoning"] {
             if let Some(text) = delta.said(name) {
@@ -100,6 +103,12 @@ impl ChatReader {
                 }
             }
             _ => {}
+        }
+        for own in delta.list("annotations") {
+            match citations::of_annotation(own) {
+                Some(citation) => self.state.cite(citation, out),
+                None => self.state.drop("annotations", out),
+            }
         }
         self.say(Kind::Refusal, delta.text("refusal").unwrap_or_default(), out);
         for call in delta.list("tool_calls") {

@@ -2,6 +2,7 @@
 
 use crate::members;
 use crate::translate::answer::{Answer, Writer, unnamed};
+use crate::translate::citations::{Citation, length};
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Content, Event, Finish, Opened, Opening, Usage};
@@ -55,9 +56,15 @@ fn call(opened: &Opened, arguments: &str) -> Json {
 pub fn write(answer: &Answer, created: u64) -> Json {
     let (mut texts, mut refusals, mut thoughts, mut signed_thoughts, mut calls) =
         (String::new(), String::new(), String::new(), Vec::new(), Vec::new());
+    let mut annotations = Vec::new();
     for block in &answer.blocks {
         match &block.content {
-            Content::Text(text) => texts.push_str(text),
+            Content::Text(text) => {
+                let before = length(&texts);
+                texts.push_str(text);
+                let all = (before, before + length(text));
+                annotations.extend(block.citations.iter().map(|own| own.to_chat(all)));
+            }
             Content::Refusal(text) => refusals.push_str(text),
             Content::Thinking(thought) => {
                 thoughts.push_str(&thought.text);
@@ -85,6 +92,9 @@ pub fn write(answer: &Answer, created: u64) -> Json {
     }
     if !signed_thoughts.is_empty() {
         message.set("thinking_blocks", signed_thoughts);
+    }
+    if !annotations.is_empty() {
+        message.set("annotations", annotations);
     }
     if !calls.is_empty() {
         message.set("tool_calls", calls);
@@ -120,6 +130,9 @@ pub struct ChatWriter {
     /// In a call: whether it is one of free text, and whether arguments have come.
     in_call: Option<(bool, bool)>,
     usage: Usage,
+    /// Where the open text begins and ends in all of the text, in characters, and what it is cited from.
+    text: (u64, u64),
+    cited: Vec<Citation>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -210,13 +223,23 @@ impl Writer for ChatWriter {
                         self.delta(members! { "reasoning_content": text }, out);
                     }
                     Open::Refusal => self.delta(members! { "refusal": text }, out),
-                    Open::Text => self.delta(members! { "content": text }, out),
+                    Open::Text => {
+                        self.text.1 += length(text);
+                        self.delta(members! { "content": text }, out);
+                    }
                 },
             },
             Event::Signature(signature) => {
                 self.delta(members! { "thinking_blocks": vec![signed(&self.thought, signature)] }, out);
             }
+            // What a source is for is known when its text has ended.
+            Event::Citation(own) => self.cited.push(own.clone()),
             Event::Close => {
+                let cited: Vec<Json> = self.cited.drain(..).map(|own| own.to_chat(self.text)).collect();
+                if !cited.is_empty() {
+                    self.delta(members! { "annotations": cited }, out);
+                }
+                self.text.0 = self.text.1;
                 if let Some((false, false)) = self.in_call.take() {
                     self.arguments("{}", false, out);
                 }

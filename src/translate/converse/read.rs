@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>
 
 use crate::translate::answer::{Kind, Reader, State};
+use crate::translate::citations;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Event, Failure, Finish, Opened, Usage};
@@ -74,6 +75,8 @@ impl Reader for ConverseReader {
                     if let Some(data) = reasoning.said("redactedContent") {
                         self.state.redacted(data, out);
                     }
+                } else if let Some(own) = delta.get("citation") {
+                    self.state.cite(citations::of_converse(own), out);
                 } else {
                     self.unknown(Some(delta), out);
                 }
@@ -129,7 +132,9 @@ impl Reader for ConverseReader {
                 for part in cited.list("content") {
                     self.state.more(Kind::Text, part.text("text").unwrap_or_default(), out);
                 }
-                self.state.drop("citations", out);
+                for own in cited.list("citations") {
+                    self.state.cite(citations::of_converse(own), out);
+                }
             } else {
                 self.unknown(Some(block), out);
             }

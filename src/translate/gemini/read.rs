@@ -1,6 +1,7 @@
 //! Answers of Gemini's generateContent, whole and streamed, as they come from a provider. <https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse>
 
 use crate::translate::answer::{Kind, Reader, State};
+use crate::translate::citations::{self, Citation};
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Event, Failure, Finish, Opened, Usage};
@@ -9,6 +10,10 @@ use crate::translate::signatures::{GOOGLE, GOOGLE_TEXT};
 #[derive(Debug, Default)]
 pub struct GeminiReader {
     state: State,
+    /// The text has characters of several bytes.
+    is_wide: bool,
+    /// Sources that wait for their text.
+    cited: Vec<Citation>,
 }
 
 // === impl GeminiReader ===
@@ -34,13 +39,19 @@ impl Reader for GeminiReader {
         let Some(candidate) = data.list("candidates").iter().find(|own| own.count("index").unwrap_or(0) == 0) else {
             return;
         };
-        for part in candidate.get("content").map(|content| content.list("parts")).unwrap_or_default() {
+        let parts = candidate.get("content").map(|content| content.list("parts")).unwrap_or_default();
+        self.is_wide |= parts.iter().any(|part| !part.text("text").unwrap_or_default().is_ascii());
+        self.cited = citations::of_gemini(candidate, !self.is_wide);
+        for part in parts {
             self.part(part, out);
         }
-        for name in ["groundingMetadata", "citationMetadata", "urlContextMetadata"] {
-            let is_there = candidate.get(name).and_then(Json::members).is_some_and(|all| !all.is_empty());
-            self.state.drop_if(is_there, name, out);
+        self.cite(out);
+        // What belongs to no text.
+        for own in std::mem::take(&mut self.cited) {
+            self.state.cite(own, out);
         }
+        let is_there = candidate.get("urlContextMetadata").and_then(Json::members).is_some_and(|all| !all.is_empty());
+        self.state.drop_if(is_there, "urlContextMetadata", out);
         if let Some(reason) = candidate.said("finishReason") {
             self.state.finish = Some((finish(reason), None));
         }
@@ -68,6 +79,14 @@ impl Reader for GeminiReader {
 }
 
 impl GeminiReader {
+    fn cite(&mut self, out: &mut Vec<Event>) {
+        if self.state.is_in_text() {
+            for own in std::mem::take(&mut self.cited) {
+                self.state.cite(own, out);
+            }
+        }
+    }
+
     fn part(&mut self, part: &Json, out: &mut Vec<Event>) {
         let signature = part.said("thoughtSignature");
         if let Some(call) = part.get("functionCall") {
@@ -99,6 +118,7 @@ impl GeminiReader {
             }
             // No other format signs a text: a thought without words behind it carries what signs it.
             Some(signature) => {
+                self.cite(out);
                 self.state.close(out);
                 self.state.signature(&format!("{GOOGLE_TEXT}{signature}"), out);
                 self.state.close(out);

@@ -2,6 +2,7 @@
 
 use crate::members;
 use crate::translate::answer::{Answer, Writer, unnamed};
+use crate::translate::citations;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Content, Event, Finish, Opening, ToolUse, Usage};
@@ -43,6 +44,9 @@ fn thought(text: &str, signature: Option<&String>) -> Json {
 fn document(answer: &Answer, index: u64, parts: Vec<Json>, finish: Option<Finish>) -> Json {
     let mut candidate = members! { "content": members! { "role": "model", "parts": parts }, "index": index };
     candidate.set_some("finishReason", finish.map(word));
+    if finish.is_some() {
+        candidate.set_some("groundingMetadata", citations::grounding(answer));
+    }
     let mut document = members! { "candidates": vec![candidate] };
     // Those of all answers are with the first.
     if finish.is_some() && index == 0 {

@@ -107,7 +107,7 @@ fn cache(block: &Json) -> Option<Cache> {
 
 fn text_block(block: &Json, notes: &mut Notes) -> Option<Block> {
     notes.dropped.note_if(block.flag("citations.enabled").is_some(), "citations");
-    Some(Block { content: Content::Text(block.text("text")?.to_owned()), cache: cache(block) })
+    Some(Block { cache: cache(block), ..Block::text(block.text("text")?) })
 }
 
 fn content(message: &Json, place: &str, notes: &mut Notes) -> Result<Vec<Block>, Untranslatable> {
@@ -157,7 +157,7 @@ fn decode_block(block: &Json, place: &str, notes: &mut Notes) -> Result<Option<B
             return Ok(None);
         }
     };
-    Ok(Some(Block { content, cache: cache(block) }))
+    Ok(Some(Block { cache: cache(block), ..content.into() }))
 }
 
 fn decode_media(block: &Json, kind: MediaKind, place: &str) -> Result<Media, Untranslatable> {

@@ -1,6 +1,7 @@
 //! Answers of Anthropic's Messages API, whole and streamed, as they come from a provider. <https://docs.anthropic.com/en/docs/build-with-claude/streaming>
 
 use crate::translate::answer::{Kind, Reader, State};
+use crate::translate::citations;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Event, Failure, Finish, Opened, Usage};
@@ -49,7 +50,9 @@ impl Reader for MessagesReader {
                         self.has_arguments |= !text("partial_json").is_empty();
                         self.state.arguments(text("partial_json"), out);
                     }
-                    "citations_delta" => self.state.drop("citations", out),
+                    "citations_delta" => {
+                        self.state.cite(citations::of_messages(delta.get("citation").unwrap_or(&Json::Null)), out);
+                    }
                     _ => {}
                 }
             }
@@ -99,8 +102,10 @@ impl MessagesReader {
         let text = |name: &str| block.text(name).unwrap_or_default();
         match block.kind() {
             "text" => {
-                self.state.drop_if(!block.list("citations").is_empty(), "citations", out);
                 self.state.more(Kind::Text, text("text"), out);
+                for own in block.list("citations") {
+                    self.state.cite(citations::of_messages(own), out);
+                }
             }
             "thinking" => {
                 self.state.open_thought(out);

@@ -2,6 +2,7 @@
 
 use crate::members;
 use crate::translate::answer::{Answer, Writer, named};
+use crate::translate::citations::Citation;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Content, Event, Finish, Opening, Usage};
@@ -39,7 +40,12 @@ pub fn write(answer: &Answer) -> Json {
     let mut content = Vec::new();
     for block in &answer.blocks {
         content.extend(match &block.content {
-            Content::Text(text) | Content::Refusal(text) => Some(members! { "type": "text", "text": text }),
+            Content::Text(text) | Content::Refusal(text) => {
+                let mut written = members! { "type": "text", "text": text };
+                let cited: Vec<Json> = block.citations.iter().map(Citation::to_messages).collect();
+                written.set_some("citations", Some(cited).filter(|all| !all.is_empty()));
+                Some(written)
+            }
             Content::Thinking(thought) => Some(members! {
                 "type": "thinking",
                 "thinking": &thought.text,
@@ -131,6 +137,9 @@ impl Writer for MessagesWriter {
             ),
             Event::Signature(signature) => {
                 self.delta(members! { "type": "signature_delta", "signature": signature }, out);
+            }
+            Event::Citation(own) => {
+                self.delta(members! { "type": "citations_delta", "citation": own.to_messages() }, out);
             }
             Event::Close => {
                 let index = self.blocks.saturating_sub(1);

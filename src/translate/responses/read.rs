@@ -2,6 +2,7 @@
 
 use crate::members;
 use crate::translate::answer::{Kind, Reader, State};
+use crate::translate::citations;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Event, Failure, Finish, Opened, Usage};
@@ -43,6 +44,9 @@ impl Reader for ResponsesReader {
             "response.output_text.delta" => {
                 self.piece(index);
                 self.state.more(Kind::Text, text("delta"), out);
+            }
+            "response.output_text.annotation.added" => {
+                self.cite(data.get("annotation").unwrap_or(&Json::Null), out);
             }
             "response.refusal.delta" => {
                 self.piece(index);
@@ -116,6 +120,13 @@ impl ResponsesReader {
         self.state.start(text("id"), text("model"), out);
     }
 
+    fn cite(&mut self, annotation: &Json, out: &mut Vec<Event>) {
+        match citations::of_annotation(annotation) {
+            Some(citation) => self.state.cite(citation, out),
+            None => self.state.drop("annotations", out),
+        }
+    }
+
     fn piece(&mut self, index: u64) {
         self.item = Some((index, true));
     }
@@ -128,8 +139,6 @@ impl ResponsesReader {
     fn done(&mut self, index: u64, item: &Json, out: &mut Vec<Event>) {
         let had_pieces = self.has_pieces(index);
         let was_opened = self.item == Some((index, false));
-        let has_annotations = item.list("content").iter().any(|part| !part.list("annotations").is_empty());
-        self.state.drop_if(has_annotations, "annotations", out);
         match item.kind() {
             "message" if !had_pieces => {
                 for part in item.list("content") {
@@ -138,7 +147,12 @@ impl ResponsesReader {
                             self.refused = true;
                             self.state.more(Kind::Refusal, part.text("refusal").unwrap_or_default(), out);
                         }
-                        _ => self.state.more(Kind::Text, part.text("text").unwrap_or_default(), out),
+                        _ => {
+                            self.state.more(Kind::Text, part.text("text").unwrap_or_default(), out);
+                            for own in part.list("annotations") {
+                                self.cite(own, out);
+                            }
+                        }
                     }
                     self.state.close(out);
                 }

@@ -2,8 +2,9 @@
 
 use crate::members;
 use crate::translate::answer::{Answer, Writer, named};
+use crate::translate::citations::{Citation, length};
 use crate::translate::json::Json;
-use crate::translate::model::{Content, Event, Finish, Usage};
+use crate::translate::model::{Block, Content, Event, Finish, Usage};
 use crate::translate::names::with_signature;
 use crate::translate::signatures::{OPENAI, REDACTED, SIGNED};
 use std::cell::RefCell;
@@ -61,14 +62,14 @@ fn item_id(prefix: &str, id: &str, n: usize) -> String {
 }
 
 /// The item that a block is.
-fn item(content: &Content, id: &str, n: usize, status: &str) -> Option<Json> {
+fn item(block: &Block, id: &str, n: usize, status: &str) -> Option<Json> {
     let text = |part: Json| {
         members! {
             "id": item_id("msg", id, n), "type": "message", "status": status, "role": "assistant", "content": vec![part],
         }
     };
-    Some(match content {
-        Content::Text(own) => text(part(own)),
+    Some(match &block.content {
+        Content::Text(own) => text(part(own, &block.citations)),
         Content::Refusal(own) => text(members! { "type": "refusal", "refusal": own }),
         Content::Thinking(thought) => {
             let summary = if thought.text.is_empty() { Vec::new() } else { vec![summary(&thought.text)] };
@@ -102,8 +103,10 @@ fn item(content: &Content, id: &str, n: usize, status: &str) -> Option<Json> {
     })
 }
 
-fn part(text: &str) -> Json {
-    members! { "type": "output_text", "text": text, "annotations": Vec::<Json>::new(), "logprobs": Vec::<Json>::new() }
+fn part(text: &str, cited: &[Citation]) -> Json {
+    let all = (0, if cited.is_empty() { 0 } else { length(text) });
+    let annotations: Vec<Json> = cited.iter().map(|own| own.to_responses(all)).collect();
+    members! { "type": "output_text", "text": text, "annotations": annotations, "logprobs": Vec::<Json>::new() }
 }
 
 fn summary(text: &str) -> Json {
@@ -147,7 +150,7 @@ fn response(answer: &Answer, echo: &Echo, created: u64, status: &str, details: J
 pub fn write(answer: &Answer, echo: &Echo, created: u64) -> Json {
     let (status, details) = ended(answer.finish);
     let items = answer.blocks.iter().enumerate();
-    let items = items.filter_map(|(n, block)| item(&block.content, &answer.id, n, "completed")).collect();
+    let items = items.filter_map(|(n, block)| item(block, &answer.id, n, "completed")).collect();
     let whole = response(answer, echo, created, status, details, items);
     if let Some(kept) = &echo.kept {
         kept.replace(Some((response_id(&answer.id), whole.to_string())));
@@ -190,8 +193,10 @@ impl ResponsesWriter {
     fn opened(&mut self, out: &mut String) {
         self.has_arguments = false;
         self.open = None;
-        let (Some(content), Some(n)) = (self.last().cloned(), self.answer.blocks.len().checked_sub(1)) else { return };
-        let Some(mut item) = item(&content, &self.answer.id, n, "in_progress") else { return };
+        let last = self.answer.blocks.last().cloned();
+        let (Some(block), Some(n)) = (last, self.answer.blocks.len().checked_sub(1)) else { return };
+        let Some(mut item) = item(&block, &self.answer.id, n, "in_progress") else { return };
+        let content = block.content;
         let (index, id) = (n as u64, item.text("id").unwrap_or_default().to_owned());
         self.open = Some((index, id.clone()));
         match &content {
@@ -202,7 +207,7 @@ impl ResponsesWriter {
         self.send("response.output_item.added", members! { "output_index": index, "item": item }, out);
         let place = members! { "item_id": &id, "output_index": index, "content_index": 0_u64 };
         match content {
-            Content::Text(_) => self.send("response.content_part.added", place.with("part", part("")), out),
+            Content::Text(_) => self.send("response.content_part.added", place.with("part", part("", &[])), out),
             Content::Refusal(_) => {
                 let part = members! { "type": "refusal", "refusal": "" };
                 self.send("response.content_part.added", place.with("part", part), out);
@@ -244,14 +249,19 @@ impl ResponsesWriter {
             self.answer.add(&Event::More("{}".to_owned()));
             self.delta("{}", out);
         }
-        let (Some((index, id)), Some(content)) = (self.open.take(), self.last().cloned()) else { return };
+        let (Some((index, id)), Some(block)) = (self.open.take(), self.answer.blocks.last().cloned()) else { return };
         let place = members! { "item_id": &id, "output_index": index };
-        match &content {
+        match &block.content {
             Content::Text(text) => {
                 let place = place.with("content_index", 0_u64);
+                let whole = part(text, &block.citations);
+                for (n, own) in whole.list("annotations").iter().enumerate() {
+                    let added = place.clone().with("annotation_index", n as u64).with("annotation", own.clone());
+                    self.send("response.output_text.annotation.added", added, out);
+                }
                 let done = place.clone().with("text", text).with("logprobs", Vec::<Json>::new());
                 self.send("response.output_text.done", done, out);
-                self.send("response.content_part.done", place.with("part", part(text)), out);
+                self.send("response.content_part.done", place.with("part", whole), out);
             }
             Content::Refusal(text) => {
                 let place = place.with("content_index", 0_u64);
@@ -274,7 +284,7 @@ impl ResponsesWriter {
             }
             _ => {}
         }
-        if let Some(item) = item(&content, &self.answer.id, index as usize, "completed") {
+        if let Some(item) = item(&block, &self.answer.id, index as usize, "completed") {
             self.send("response.output_item.done", members! { "output_index": index, "item": item }, out);
         }
     }
@@ -292,7 +302,7 @@ impl Writer for ResponsesWriter {
             Event::Open(_) => self.opened(out),
             Event::More(text) => self.delta(text, out),
             Event::Close => self.closed(out),
-            Event::Signature(_) | Event::Usage(_) | Event::Finish { .. } | Event::Dropped(_) => {}
+            Event::Signature(_) | Event::Citation(_) | Event::Usage(_) | Event::Finish { .. } | Event::Dropped(_) => {}
             // Clients want a response before it fails.
             Event::Error(failure) if self.sequence == 0 => {
                 let code = failure.kind.as_deref().unwrap_or("server_error");

@@ -288,7 +288,7 @@ test("what is left out of an answer is said, in a header or in the stream", asyn
   const content = [{ type: "server_tool_use", id: "srv", name: "web_search", input: {} }, { type: "text", text: "Ramen.", citations: [{ type: "web_search_result_location", url: "https://a.example" }] }];
   gw.upstream.next(json({ ...MESSAGE, content }));
   const whole = await gw.call("ai/v1/chat/completions", { json: CHAT, headers: sk });
-  assert.deepEqual([(await whole.json()).choices[0].message.content, whole.headers.get("cf-aig-warning")], ["Ramen.", "left out of the answer: server_tool_use,citations"]);
+  assert.deepEqual([(await whole.json()).choices[0].message.content, whole.headers.get("cf-aig-warning")], ["Ramen.", "left out of the answer: server_tool_use"]);
   const cited = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{}}}\n\n';
   const all = events.messages(0, {});
   gw.upstream.next({ events: [...all.slice(0, 3), cited, ...all.slice(3)] });
@@ -325,4 +325,24 @@ test("tokens are counted by a provider of another format that counts", async () 
     const log = await gw.logOf(answer);
     assert.deepEqual([log.success, log.cost ?? 0, log.translated_from !== null], [true, 0, true]);
   }
+});
+
+test("what an answer is cited from comes in the caller's words", async () => {
+  const url = "https://example.com/ramen";
+  const chunk = (delta, finish_reason = null) => `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "sonar", citations: [url], search_results: [{ url, title: "Ramen" }], choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
+  gw.upstream.next({ events: [chunk({ role: "assistant", content: "Ra" }), chunk({ content: "men." }), chunk({}, "stop"), "data: [DONE]\n\n"] });
+  const client = new OpenAI({ apiKey: "sk-client-0123456789", baseURL: `${gw.url}/v1/${ACCOUNT}/gw/ai/v1`, maxRetries: 0 });
+  const stream = client.responses.stream({ model: "perplexity-ai/sonar", input: "Lunch?" });
+  const added = [];
+  stream.on("event", (event) => event.type === "response.output_text.annotation.added" && added.push(event.annotation.url));
+  const response = await stream.finalResponse();
+  const [{ text, annotations }] = response.output[0].content;
+  assert.deepEqual([text, annotations, added], ["Ramen.", [{ type: "url_citation", url, title: "Ramen", start_index: 0, end_index: 6 }], [url]]);
+  const cited = { type: "web_search_result_location", url, title: "Ramen", cited_text: "noodles", encrypted_index: "E" };
+  const place = { type: "char_location", cited_text: "noodles", document_index: 0, document_title: "Menu", start_char_index: 2, end_char_index: 9 };
+  gw.upstream.next(json({ ...MESSAGE, content: [{ type: "text", text: "Ah " }, { type: "text", text: "ramen.", citations: [cited, place] }] }));
+  const { data, response: answer } = await client.chat.completions.create(CHAT).withResponse();
+  assert.deepEqual(data.choices[0].message.annotations, [{ type: "url_citation", url_citation: { url, title: "Ramen", start_index: 3, end_index: 9 } }]);
+  assert.equal(answer.headers.get("cf-aig-warning"), "left out of the answer: citations");
+  assert.equal((await gw.logOf(answer)).success, true);
 });
