@@ -1,9 +1,7 @@
 //! What an answer says of where its words come from, from the members of one format into those of another.
 
 use crate::members;
-use crate::translate::answer::Answer;
 use crate::translate::json::Json;
-use crate::translate::model::Content;
 
 /// No more of them are passed on of an answer.
 pub const MOST: usize = 500;
@@ -147,31 +145,6 @@ impl Citation {
 
 pub fn length(text: &str) -> u64 {
     text.chars().count() as u64
-}
-
-/// What Gemini says of the sources of an answer; nothing where it has none.
-pub fn grounding(answer: &Answer) -> Option<Json> {
-    let (mut chunks, mut supports, mut whole, mut before) = (Vec::new(), Vec::new(), String::new(), 0);
-    for block in &answer.blocks {
-        let Content::Text(text) = &block.content else { continue };
-        whole.push_str(text);
-        let end = before + length(text);
-        for own in &block.citations {
-            let (from, to) = own.span.unwrap_or((before, end));
-            let byte = |at: u64| {
-                let found = whole.char_indices().nth(usize::try_from(at).unwrap_or(usize::MAX));
-                found.map_or(whole.len(), |(byte, _)| byte)
-            };
-            let (from, to) = (byte(from), byte(to));
-            let said = whole.get(from..to).unwrap_or_default();
-            let segment = members! { "startIndex": from as u64, "endIndex": to as u64, "text": said };
-            let indexes = vec![Json::from(chunks.len() as u64)];
-            supports.push(members! { "segment": segment, "groundingChunkIndices": indexes });
-            chunks.push(members! { "web": members! { "uri": &own.url, "title": &own.title } });
-        }
-        before = end;
-    }
-    (!chunks.is_empty()).then(|| members! { "groundingChunks": chunks, "groundingSupports": supports })
 }
 
 #[cfg(test)]

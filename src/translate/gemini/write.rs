@@ -2,7 +2,7 @@
 
 use crate::members;
 use crate::translate::answer::{Answer, Writer, unnamed};
-use crate::translate::citations;
+use crate::translate::citations::length;
 use crate::translate::failure;
 use crate::translate::json::Json;
 use crate::translate::model::{Content, Event, Finish, Opening, ToolUse, Usage};
@@ -41,11 +41,36 @@ fn thought(text: &str, signature: Option<&String>) -> Json {
     part
 }
 
+/// What Gemini says of the sources of an answer; nothing where it has none.
+fn grounding(answer: &Answer) -> Option<Json> {
+    let (mut chunks, mut supports, mut whole, mut before) = (Vec::new(), Vec::new(), String::new(), 0);
+    for block in &answer.blocks {
+        let Content::Text(text) = &block.content else { continue };
+        whole.push_str(text);
+        let end = before + length(text);
+        for own in &block.citations {
+            let (from, to) = own.span.unwrap_or((before, end));
+            let byte = |at: u64| {
+                let found = whole.char_indices().nth(usize::try_from(at).unwrap_or(usize::MAX));
+                found.map_or(whole.len(), |(byte, _)| byte)
+            };
+            let (from, to) = (byte(from), byte(to));
+            let said = whole.get(from..to).unwrap_or_default();
+            let segment = members! { "startIndex": from as u64, "endIndex": to as u64, "text": said };
+            let indexes = vec![Json::from(chunks.len() as u64)];
+            supports.push(members! { "segment": segment, "groundingChunkIndices": indexes });
+            chunks.push(members! { "web": members! { "uri": &own.url, "title": &own.title } });
+        }
+        before = end;
+    }
+    (!chunks.is_empty()).then(|| members! { "groundingChunks": chunks, "groundingSupports": supports })
+}
+
 fn document(answer: &Answer, index: u64, parts: Vec<Json>, finish: Option<Finish>) -> Json {
     let mut candidate = members! { "content": members! { "role": "model", "parts": parts }, "index": index };
     candidate.set_some("finishReason", finish.map(word));
     if finish.is_some() {
-        candidate.set_some("groundingMetadata", citations::grounding(answer));
+        candidate.set_some("groundingMetadata", grounding(answer));
     }
     let mut document = members! { "candidates": vec![candidate] };
     // Those of all answers are with the first.
