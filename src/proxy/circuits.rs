@@ -1,6 +1,5 @@
 //! The circuit breaker of the isolate, as an attempt meets it.
 
-use crate::gateways::gateway::Gateway;
 use crate::gateways::settings::GatewaySettings;
 use crate::http::message_worker::Answer;
 use crate::http::refusal::Refusal;
@@ -8,13 +7,12 @@ use crate::platform::now;
 use crate::providers::address;
 use crate::proxy::circuit_breaker::{self, Breaker, End, Settings};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::isolate_breaker::BREAKER;
 use crate::proxy::proven::{Endpoint, Proven};
 use crate::proxy::upstream_request::NoAnswer;
-use serde_json::Value;
 use std::cell::RefCell;
 
 thread_local! {
-    static BREAKER: RefCell<Breaker> = RefCell::new(Breaker::default());
     static PROVEN: RefCell<Proven> = RefCell::new(Proven::default());
 }
 
@@ -43,14 +41,6 @@ fn asked(exchange: &mut Exchange, url: &str, settings: &GatewaySettings, questio
         exchange.gateway_headers.push(("retry-after", seconds.to_string()));
         Refusal::circuit_open(&exchange.call.provider, seconds)
     })
-}
-
-/// Where the circuits of a gateway stand in this isolate. None of them is open without the setting.
-pub fn shown(gateway: &Gateway) -> Value {
-    match Settings::of(&gateway.settings.circuit_breaker) {
-        Some(settings) => BREAKER.with_borrow(|breaker| breaker.shown(gateway.key, settings, now())),
-        None => Value::Array(Vec::new()),
-    }
 }
 
 /// Takes note of how an attempt ended. True when no other may follow for now. `caller` tells whose it was.

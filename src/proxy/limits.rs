@@ -15,7 +15,7 @@ use crate::limit::watch::Watch;
 use crate::limit::window::{Technique, Window};
 use crate::limit::{Demand, Takes, show, spend};
 use crate::platform::{Runtime, console, js, now, random, within};
-use crate::proxy::{alerting, circuits};
+use crate::proxy::{alerting, isolate_breaker};
 use crate::routes::graph::{Rate, Unit};
 use js_sys::{Promise, Reflect};
 use std::cell::{Cell, RefCell};
@@ -216,7 +216,7 @@ pub async fn show(runtime: &Runtime, gateway: &Gateway) -> Result<Reply, ApiErro
         let counters = text.and_then(|text| message::shown(&text).ok_or("an answer that makes no sense".to_owned()));
         counters.map_err(|cause| ApiError::internal(format!("limiter: {cause}")))?
     };
-    Ok(Reply::result(show::shown(&gateway.limits, &counters, circuits::shown(gateway), now())))
+    Ok(Reply::result(show::shown(&gateway.limits, &counters, isolate_breaker::shown(gateway), now())))
 }
 
 /// Forgets the counters of a gateway that was deleted.

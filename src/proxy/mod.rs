@@ -21,6 +21,7 @@ pub mod guard;
 pub mod guardrails;
 pub mod handle;
 pub mod hop;
+pub mod isolate_breaker;
 pub mod judges;
 pub mod limit_checks;
 pub mod limits;
