@@ -47,6 +47,10 @@ export const ROOMS = {
     ["base", "db", "platform", "providers", "credentials", "config"],
     "an event is told in the same way whatever it is about",
   ],
+  logpush: [
+    ["base", "db", "platform", "providers", "credentials", "gateways", "logs", "config"],
+    "logs leave as they were written, and nothing of a request is needed",
+  ],
   feedback: [["base", "db", "http", "platform", "auth", "gateways", "logs"], "feedback belongs to a log, not to a route"],
   evaluate: [
     ["base", "db", "http", "pattern", "wire", "conversation", "pricing", "gateways", "logs"],

@@ -22,6 +22,7 @@ mod gateways;
 mod guardrails;
 mod http;
 mod limit;
+mod logpush;
 mod logs;
 mod pattern;
 mod platform;

@@ -10,7 +10,7 @@ use crate::api::shell::{Shell, guard};
 use crate::api::subject::{Subject, found};
 use crate::api::{
     alerts, analytics, audit, billing, cache, catalogue, config_file, costs, datasets, evaluation_export,
-    evaluation_types, evaluations, facets, feedback, gateways, log_list, policies, provider_configs, reprices,
+    evaluation_types, evaluations, facets, feedback, gateways, log_list, logpush, policies, provider_configs, reprices,
     route_control, sessions, storage, tokens, views,
 };
 use crate::api::{log_control, log_ingest};
@@ -75,6 +75,10 @@ async fn dispatched(
         Endpoint::GetStorage => {
             let gateway = subject.gateway().await?;
             storage::get(databases.of(gateway.shard)?, &gateway).await
+        }
+        Endpoint::GetLogpush | Endpoint::PutLogpush | Endpoint::DeleteLogpush => {
+            let gateway = subject.gateway().await?;
+            logpush::handle([store, databases.of(gateway.shard)?], shell, request, &gateway).await.into()
         }
         Endpoint::GetAnalytics => {
             let (store, place) = subject.logs().await?;
@@ -229,15 +233,8 @@ async fn dispatched(
             custom_providers::get(store, account, id, custom_providers::shown_to(caller)).await.into()
         }
         Endpoint::UpdateCustomProvider => {
-            custom_providers::update(
-                store,
-                account,
-                id,
-                body,
-                &guard(shell, request, custom_providers::name_to_look_up(body)).await,
-                actor,
-            )
-            .await
+            let guard = guard(shell, request, custom_providers::name_to_look_up(body)).await;
+            custom_providers::update(store, account, id, body, &guard, actor).await
         }
         Endpoint::DeleteCustomProvider => custom_providers::delete(store, account, id, actor).await,
         // Stored keys, policies, alerts.

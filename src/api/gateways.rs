@@ -65,7 +65,13 @@ pub async fn get(store: &impl Store, account: &str, id: &str) -> Result<Reply, A
 async fn noted(store: &impl Store, account: &str, id: &str) -> Result<Reply, ApiError> {
     let gateway = existing(store, account, id).await?;
     let GatewaySettings { log_classification, stripe, store_id, workers_ai_billing_mode, .. } = &gateway.settings;
+    let key = gateway.settings.logpush_public_key.as_deref();
     let set = [
+        (
+            key.is_some_and(|key| !key.contains("-----BEGIN PUBLIC KEY-----")),
+            "logpush_public_key",
+            "it is no public RSA key in PEM, so that no log can be pushed; `openssl rsa -pubout` writes one",
+        ),
         (
             *log_classification,
             "log_classification",
@@ -246,6 +252,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
                 Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM policies WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM alert_webhooks WHERE gateway = ?1", key()),
+                Statement::new("DELETE FROM logpush_destinations WHERE gateway = ?1", key()),
                 Statement::new(format!("DELETE FROM route_versions WHERE {of_route}"), key()),
                 Statement::new(format!("DELETE FROM route_deployments WHERE {of_route}"), key()),
                 Statement::new("DELETE FROM routes WHERE gateway = ?1", key()),

@@ -25,6 +25,7 @@ mod log_control;
 pub mod log_export;
 pub mod log_ingest;
 pub mod log_list;
+pub mod logpush;
 pub mod logs;
 #[cfg(test)]
 mod openapi_tests;

@@ -13,6 +13,7 @@ use crate::entry::{judge, watching};
 use crate::evaluate::run;
 use crate::feedback::pending;
 use crate::gateways::shards_worker;
+use crate::logpush::send_worker;
 use crate::logs::bodies;
 use crate::logs::pieces::{moves, release};
 use crate::logs::removal;
@@ -71,6 +72,8 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     objects(runtime).await;
     unread(runtime).await;
     watching::everything(runtime).await;
+    // Last, because it may wait for the hosts of others.
+    Box::pin(send_worker::everything(runtime)).await;
 }
 
 /// Tells the operator of rows that were put aside because they could not be read.

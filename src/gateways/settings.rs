@@ -79,6 +79,8 @@ settings! {
         pub log_management_strategy: Option<String> = None,
         pub log_retention_days: Option<u64> = None,
         pub logpush: bool = false,
+        /// Whether logs are pushed as they are where there is no key: Tollgate's own.
+        pub logpush_plain: bool = false,
         pub logpush_public_key: Option<String> = None,
         /// Calls of providers that one request may cause, all its steps and attempts together.
         pub max_calls: u64 = MAX_CALLS,
@@ -158,6 +160,7 @@ impl GatewaySettings {
         let strategies = &["STOP_INSERTING", "DELETE_OLDEST"];
         fields.one_of("log_management_strategy", strategies, &mut to.log_management_strategy);
         fields.boolean("logpush", &mut to.logpush);
+        fields.boolean("logpush_plain", &mut to.logpush_plain);
         fields.text("logpush_public_key", 16, 1_024, &mut to.logpush_public_key);
         fields.integer("max_calls", 1, 100, &mut to.max_calls);
         fields.checked("model_aliases", aliases::check, &mut to.model_aliases);
@@ -189,6 +192,11 @@ impl GatewaySettings {
         if let Some(rules) = self.spend_limits.get_mut("rules") {
             rules::mint_ids(rules, seed);
         }
+    }
+
+    /// Whether logs that are written are to be pushed: encrypted, or as they are.
+    pub fn pushes_logs(&self) -> bool {
+        self.logpush && (self.logpush_plain || self.logpush_public_key.is_some())
     }
 
     /// What limits requests, read for use.

@@ -86,6 +86,9 @@ endpoints! {
     (Endpoint::DeleteGateway, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}", Edit),
     (Endpoint::GetUrl, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/url/{provider}", Read),
     (Endpoint::GetStorage, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/storage", Read),
+    (Endpoint::GetLogpush, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/logpush", Read),
+    (Endpoint::PutLogpush, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}/logpush", Admin),
+    (Endpoint::DeleteLogpush, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logpush", Admin),
     (Endpoint::GetAnalytics, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/analytics", Read),
     (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.

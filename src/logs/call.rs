@@ -75,6 +75,8 @@ pub struct Call {
     pub runs_a_model: bool,
     /// Whether there is a limit to how many logs the gateway has.
     pub has_log_limit: bool,
+    /// Whether the gateway pushes its logs.
+    pub is_pushed: bool,
     /// What was found in the request and its answer that must not leave.
     pub dlp: Report,
     /// What the checks of a model said of it, as JSON.

@@ -53,6 +53,8 @@ pub struct Entry {
     pub object: bool,
     /// Whether there is a limit to how many logs the gateway has.
     pub has_log_limit: bool,
+    /// Whether the gateway pushes its logs.
+    pub is_pushed: bool,
     /// Whether the request goes on with the response of another.
     pub continues: bool,
 }
@@ -75,6 +77,16 @@ pub struct Lost {
     pub id: Option<String>,
     pub requests: u64,
     pub reason: String,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// What holds for it, by the names that messages have for it.
+    pub fn flags(&self) -> [(&'static str, bool); 4] {
+        let Self { object, has_log_limit, is_pushed, continues, .. } = *self;
+        [("object", object), ("limited", has_log_limit), ("pushed", is_pushed), ("continues", continues)]
+    }
 }
 
 // === impl Part ===

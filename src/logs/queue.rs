@@ -204,12 +204,11 @@ fn text(part: &Part, shard: u32) -> Option<String> {
     for claim in claims {
         text.push_str(&format!("claim {claim}\n"));
     }
-    for Entry { id, gateway, created_at, log, metadata, bodies, object, has_log_limit, continues } in entries {
+    for entry in entries {
+        let Entry { id, gateway, created_at, log, metadata, bodies, .. } = entry;
         text.push_str(&format!("log {id} {gateway} {created_at} {log}\n"));
-        for (name, holds) in [("object", object), ("limited", has_log_limit), ("continues", continues)] {
-            if *holds {
-                text.push_str(&format!("{name} -\n"));
-            }
+        for (name, _) in entry.flags().into_iter().filter(|(_, holds)| *holds) {
+            text.push_str(&format!("{name} -\n"));
         }
         if !metadata.is_empty() {
             text.push_str(&format!("metadata {metadata}\n"));
@@ -373,6 +372,7 @@ impl Message {
                     bodies: Bodies::default(),
                     object: false,
                     has_log_limit: false,
+                    is_pushed: false,
                     continues: false,
                 });
                 continue;
@@ -382,6 +382,7 @@ impl Message {
                 "metadata" => entry.metadata = value.to_owned(),
                 "object" => entry.object = true,
                 "limited" => entry.has_log_limit = true,
+                "pushed" => entry.is_pushed = true,
                 "continues" => entry.continues = true,
                 "body" => entry.bodies.add(value)?,
                 // What a newer version has to say must not be left out: that version will get it.

@@ -93,6 +93,8 @@ pub struct LogRecord {
     pub metadata: Option<String>,
     /// Whether there is a limit to how many logs the gateway has.
     pub has_log_limit: bool,
+    /// Whether the gateway pushes its logs.
+    pub is_pushed: bool,
     pub metadata_entries: Vec<(String, Value)>,
     pub request_body: Option<String>,
     pub response_body: Option<String>,
@@ -213,6 +215,7 @@ impl LogRecord {
             response_size: outcome.size,
             metadata: metadata.to_json(),
             has_log_limit: call.has_log_limit,
+            is_pushed: call.is_pushed,
             metadata_entries: metadata.entries,
             request_body,
             response_body,

@@ -32,7 +32,10 @@ async fn removed(
     let ids = Value::from(ids).to_string();
     let released = capacity::release(&ids, run);
     let objects = bodies::removed(&ids);
+    // What people remove is not to be pushed any more; what retention removes too early is missed.
+    let missed = run.map(|_| Statement::new(MISSED, [Bind::from(ids.as_str())]));
     let statements = [
+        "DELETE FROM logs_to_push WHERE (gateway, log_id) IN (SELECT gateway, id FROM logs WHERE id IN (SELECT value FROM json_each(?1)))",
         "DELETE FROM log_bodies WHERE log_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM log_metadata WHERE log_id IN (SELECT value FROM json_each(?1))",
         "DELETE FROM log_feedback WHERE log_id IN (SELECT value FROM json_each(?1))",
@@ -42,10 +45,17 @@ async fn removed(
         "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
     ];
     let statements = statements.map(|sql| Statement::new(sql, [Bind::from(ids.as_str())]));
-    let last = statements.len() + 1;
-    let changed = store.batch([released, objects].into_iter().chain(statements).chain(audit).collect()).await?;
+    let last = statements.len() + 1 + usize::from(missed.is_some());
+    let changed =
+        store.batch([released, objects].into_iter().chain(missed).chain(statements).chain(audit).collect()).await?;
     Ok(changed.get(last).copied().unwrap_or(0))
 }
+
+/// Counts the logs that are removed before they were pushed.
+const MISSED: &str = "INSERT INTO logpush_progress (gateway, lost) SELECT logs.gateway, count(*) AS n FROM logs \
+     JOIN logs_to_push ON logs_to_push.gateway = logs.gateway AND logs_to_push.log_id = logs.id \
+     WHERE logs.id IN (SELECT value FROM json_each(?1)) GROUP BY logs.gateway \
+     ON CONFLICT (gateway) DO UPDATE SET lost = lost + excluded.lost";
 
 /// Removes the logs in this database of deleted gateways, `limit` at a time. A gateway is done with only some time after its deletion,
 /// because answers that were under way then leave their logs when they end.
@@ -66,7 +76,11 @@ pub async fn sweep(store: &impl Store, whose: &Whose, now_ms: u64, limit: u32) -
         while responses::remove_gateway(store, key).await? {}
         store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
-            let done = ["DELETE FROM log_storage WHERE gateway = ?1", "DELETE FROM deleted_gateways WHERE key = ?1"];
+            let done = [
+                "DELETE FROM log_storage WHERE gateway = ?1",
+                "DELETE FROM logpush_progress WHERE gateway = ?1",
+                "DELETE FROM deleted_gateways WHERE key = ?1",
+            ];
             store.batch(done.map(|sql| Statement::new(sql, [key.into()])).into()).await?;
         }
     }

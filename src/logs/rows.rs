@@ -74,6 +74,10 @@ fn rows(key: &WriteKey<'_>, entries: &[Entry], plan: Plan) -> Vec<Statement> {
     if !objects.is_empty() {
         statements.push(bodies::turned_away(key, &objects));
     }
+    let pushed: Vec<&str> = entries.iter().filter(|entry| entry.is_pushed).map(|entry| entry.id.as_str()).collect();
+    if !pushed.is_empty() {
+        statements.push(Statement::new(NOTE_PUSH, key.binds([Value::from(pushed).to_string().into()])));
+    }
     statements
 }
 
@@ -92,6 +96,12 @@ fn insert(statements: &mut Vec<Statement>, key: &WriteKey<'_>, sql: &'static str
         statements.push(Statement::new(sql, key.binds([Bind::Text(json_array(together))])));
     }
 }
+
+/// Logs that found room are pushed.
+const NOTE_PUSH: &str = concat!(
+    "INSERT OR IGNORE INTO logs_to_push (gateway, log_id) SELECT gateway, id FROM logs WHERE id IN (SELECT value FROM json_each(?1)) AND ",
+    is_new!()
+);
 
 /// The last statement of a transaction, because those before it ask whether it was carried out already.
 const NOTE_GROUP: &str = "INSERT OR IGNORE INTO written_groups (id) VALUES (?1)";
@@ -134,6 +144,7 @@ impl Entry {
             },
             object: !record.stored.is_empty(),
             has_log_limit: record.has_log_limit,
+            is_pushed: record.is_pushed,
             continues: record.previous_response_id.is_some(),
         }
     }
@@ -148,7 +159,7 @@ macro_rules! columns {
         /// The values of a record's columns as JSON, with commas between them: in the order of the columns, because SQLite reads an
         /// array in a quarter of the time that an object takes. Which of its gateway's logs it is comes before them.
         fn log_values(record: &LogRecord) -> String {
-            let LogRecord { $($column,)* shard: _, has_log_limit: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, cuts: _, stored: _, charge: _ } = record;
+            let LogRecord { $($column,)* shard: _, has_log_limit: _, is_pushed: _, least_cost: _, claim: _, metadata_entries: _, request_body: _, response_body: _, cuts: _, stored: _, charge: _ } = record;
             let mut values = Vec::with_capacity(1_024);
             $(value(&mut values, $column);)*
             String::from_utf8(values).unwrap_or_default()

@@ -33,6 +33,15 @@ extern "C" {
 /// The binding `BODIES`.
 pub struct Bodies(Option<Binding>);
 
+/// Puts an object into a bucket that has no more to it than that.
+pub async fn put_into(env: &JsValue, binding: &str, name: &str, object: &Uint8Array) -> Result<(), StoreError> {
+    let bound = Reflect::get(env, &JsValue::from_str(binding)).ok().filter(JsValue::is_object);
+    let missing =
+        || StoreError(format!("no R2 bucket is bound as {binding}, and no endpoint is set; see docs/logpush.md"));
+    let bucket: Binding = bound.ok_or_else(missing)?.unchecked_into();
+    answer(bucket.put(name, object)).await.map(drop)
+}
+
 // === impl Bodies ===
 
 impl Bodies {

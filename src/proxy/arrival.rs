@@ -169,6 +169,7 @@ impl Arrival<'_> {
             runs_a_model: endpoint::runs_a_model(provider, &self.asked.method, route.rest, upgrade),
             usage_asked: false,
             has_log_limit: self.snapshot.gateway.settings.log_management.is_some(),
+            is_pushed: self.snapshot.gateway.settings.pushes_logs(),
             body: None,
             secrets: secrets::brought(headers, self.query),
         }

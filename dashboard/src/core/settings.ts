@@ -24,7 +24,7 @@ export interface SettingField {
 /** Which settings belong together. What is in no group is at the end, under "Others". */
 export const GROUPS: { name: string; keys: string[] }[] = [
   { name: "Access", keys: ["authentication", "byok_only", "cors", "provider_cookies", "resign"] },
-  { name: "Logs", keys: ["collect_logs", "log_management", "log_management_strategy", "log_retention_days", "log_body_retention_days", "zdr", "session_from", "stream_usage"] },
+  { name: "Logs", keys: ["collect_logs", "log_management", "log_management_strategy", "log_retention_days", "log_body_retention_days", "zdr", "logpush", "logpush_public_key", "logpush_plain", "session_from", "stream_usage"] },
   { name: "Cache", keys: ["cache_ttl", "cache_invalidate_on_update"] },
   { name: "Limits", keys: ["rate_limiting_limit", "rate_limiting_interval", "rate_limiting_technique", "rate_limiting_rules", "spend_limits", "unknown_model", "custom_cost"] },
   { name: "Retries and time", keys: ["retry_max_attempts", "retry_delay", "retry_backoff", "max_calls", "circuit_breaker", "first_byte_timeout", "idle_timeout"] },
@@ -33,7 +33,7 @@ export const GROUPS: { name: string; keys: string[] }[] = [
 ];
 
 /** Fields that older or other clients send and Tollgate keeps without acting on them. */
-export const KEPT = ["log_classification", "logpush", "logpush_public_key", "otel", "store_id", "stripe", "workers_ai_billing_mode"];
+export const KEPT = ["log_classification", "otel", "store_id", "stripe", "workers_ai_billing_mode"];
 
 const HELP: Record<string, string> = {
   authentication: "Callers need a token of Tollgate's that may run.",
@@ -46,6 +46,9 @@ const HELP: Record<string, string> = {
   log_management: "How many logs are kept; empty for all.",
   log_management_strategy: "What happens to more.",
   log_retention_days: "Days after which logs are removed; empty for never.",
+  logpush: "Logs leave once a minute, for a bucket or an endpoint: see docs/logpush.md.",
+  logpush_public_key: "A public RSA key in PEM. Metadata and bodies are encrypted with it.",
+  logpush_plain: "Without a key, logs are pushed as they are.",
   zdr: "No body of any kind is kept, whatever headers say.",
   guardrails: "See the page “Guardrails & DLP”.",
   dlp: "See the page “Guardrails & DLP”.",

@@ -270,7 +270,7 @@ fn exports_and_deletions_read_in_order() {
 fn what_is_deleted_is_found_by_its_key() {
     let store = store();
     block_on(removal::remove(&store, &["a".to_owned()], None)).unwrap();
-    assert_eq!(plans(&store).len(), 9);
+    assert_eq!(plans(&store).len(), 10);
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub fn call(id: &str) -> Call {
         usage_asked: false,
         runs_a_model: true,
         has_log_limit: true,
+        is_pushed: false,
         body: Some("{}".to_owned()),
         secrets: Secrets::default(),
     }

@@ -27,6 +27,7 @@ const SETTINGS = {
   log_management: 10_000,
   log_management_strategy: "DELETE_OLDEST",
   logpush: true,
+  logpush_plain: true,
   logpush_public_key: "k".repeat(16),
   otel: [{ url: "https://otel.example", headers: {}, authorization: "a" }],
   provider_cookies: true,
@@ -56,7 +57,7 @@ async function refused(answer, field) {
 test("every setting is stored and shown, and survives being sent back", async () => {
   const made = await (await post({ id: "full", ...SETTINGS })).json();
   assert.deepEqual([made.success, made.errors], [true, []]);
-  assert.deepEqual(made.messages.map(({ message }) => message.split(" ")[0]).sort(), ["log_classification", "store_id", "stripe", "workers_ai_billing_mode"]);
+  assert.deepEqual(made.messages.map(({ message }) => message.split(" ")[0]).sort(), ["log_classification", "logpush_public_key", "store_id", "stripe", "workers_ai_billing_mode"]);
   for (const [name, value] of Object.entries(SETTINGS)) assert.deepEqual(made.result[name], value, name);
   const { id, account_id, account_tag, internal_id, is_default, created_at, modified_at } = made.result;
   assert.deepEqual([id, account_id, account_tag, is_default], ["full", ACCOUNT, ACCOUNT, false]);
@@ -97,6 +98,7 @@ test("bounds are kept on POST and on PUT, and a refused change changes nothing",
     guardrails: [true],
     log_management: [9_999, 10_000_001, "many"],
     log_management_strategy: ["KEEP", ""],
+    logpush_plain: ["yes", 1],
     logpush_public_key: ["k".repeat(15), "k".repeat(1_025), 7],
     otel: [{}, "x"],
     provider_cookies: ["yes", 1],

@@ -61,7 +61,7 @@ test("a Worker tells of itself", async () => {
 test("gateways", async () => {
   await run("CreateGateway", { json: { id: "gw", cache_ttl: null, collect_logs: true } });
   const full = {
-    id: "full", authentication: true, cache_ttl: 60, circuit_breaker: { failures: 5, window: 60, cooldown: 30 }, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true,
+    id: "full", authentication: true, cache_ttl: 60, circuit_breaker: { failures: 5, window: 60, cooldown: 30 }, dlp: {}, guardrails: {}, log_management: 10_000, log_management_strategy: "DELETE_OLDEST", log_retention_days: 30, log_body_retention_days: 7, logpush: true, logpush_plain: true,
     logpush_public_key: "x".repeat(16), otel: [], rate_limiting_interval: 60, rate_limiting_limit: 50, rate_limiting_technique: "sliding", retry_backoff: "linear",
     retry_delay: 100, retry_max_attempts: 2, store_id: "s", stripe: {}, unknown_model: "allow", workers_ai_billing_mode: "unified", zdr: true,
     rate_limiting_rules: [{ key: "token", limit: 5, interval: 60 }, { key: "metadata.team", limit: 5, interval: 60, technique: "sliding" }],
@@ -78,6 +78,11 @@ test("gateways", async () => {
   for (const query of [{}, { key: "mine" }]) await run("PurgeCache", { query });
   await run("PurgeCache", { query: { key: "" }, status: 400 });
   for (const gateway of ["gw", "full"]) await run("GetLimits", { path: { gateway } });
+  for (const gateway of ["gw", "full"]) await run("GetLogpush", { path: { gateway } });
+  await run("PutLogpush", { json: { url: "https://10.0.0.1" }, status: 400 });
+  gw.upstream.names["logs.example.com"] = ["8.8.8.8"];
+  for (const authorization of ["Bearer x", null]) await run("PutLogpush", { json: { url: "https://logs.example.com/in", authorization } });
+  await run("DeleteLogpush");
 });
 
 test("analytics", async () => {

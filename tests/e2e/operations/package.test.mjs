@@ -87,7 +87,7 @@ const logStatus = async ({ url }, id) => (await raw(`${url}/accounts/local/ai-ga
 test("the package has what a server needs, and no sources, tests or secrets", () => {
   for (const name of ["build/index.js", "build/index_bg.wasm", "server/cli.mjs", "server/serve.mjs", "server/served.js", "wrangler.toml", "docs/self-hosting.md", "dashboard/dist/THIRD-PARTY-LICENSES.txt", "LICENSE", "README.md"]) assert.ok(files.includes(name), name);
   assert.equal(files.filter((name) => name.startsWith("migrations/") && name.endsWith(".sql")).length, fs.readdirSync(join(root, "migrations")).filter((name) => name.endsWith(".sql")).length);
-  assert.deepEqual(files.filter((name) => !/^(build\/index(\.js|_bg\.wasm)|dashboard\/dist\/.+|docs\/[\w./-]+|migrations\/.+|server\/[\w-]+\.m?js|wrangler\.toml|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(name)), []);
+  assert.deepEqual(files.filter((name) => !/^(build\/index(\.js|_bg\.wasm)|dashboard\/dist\/.+|clients\/logpush\/[\w-]+\.mjs|docs\/[\w./-]+|migrations\/.+|server\/[\w-]+\.m?js|wrangler\.toml|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(name)), []);
   const { scripts, peerDependencies, devDependencies } = JSON.parse(fs.readFileSync(join(root, "package.json"), "utf8"));
   for (const [name, wanted] of Object.entries(peerDependencies)) assert.equal(devDependencies[name], wanted, name);
   assert.equal(scripts.prepack, "node scripts/setup.mjs build");
