@@ -10,7 +10,7 @@ use crate::api::shell::{Shell, guard};
 use crate::api::subject::{Subject, found};
 use crate::api::{
     alerts, analytics, audit, billing, cache, catalogue, config_file, costs, datasets, evaluation_export,
-    evaluation_types, evaluations, facets, feedback, gateways, log_list, logpush, policies, provider_configs, reprices,
+    evaluation_types, evaluations, facets, feedback, gateways, graphql, log_list, logpush, policies, provider_configs, reprices,
     route_control, sessions, storage, tokens, views,
 };
 use crate::api::{log_control, log_ingest};
@@ -84,6 +84,7 @@ async fn dispatched(
             let (store, place) = subject.logs().await?;
             analytics::get(store, place.key, query, request.now_ms).await.into()
         }
+        Endpoint::GraphQl => graphql::answer(databases, body, caller, request.now_ms).await.into(),
         Endpoint::PurgeCache => cache::purge(store, &subject.place().await?, query, actor).await,
         Endpoint::GetLimits => shell.limits(&subject.gateway().await?).await.into(),
         // Logs, and feedback on them.

@@ -20,6 +20,7 @@ pub mod evaluations;
 pub mod facets;
 pub mod feedback;
 pub mod gateways;
+pub mod graphql;
 pub mod log_arrival;
 mod log_control;
 pub mod log_export;

@@ -90,6 +90,8 @@ endpoints! {
     (Endpoint::PutLogpush, "PUT", "/accounts/{account}/ai-gateway/gateways/{gateway}/logpush", Admin),
     (Endpoint::DeleteLogpush, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/logpush", Admin),
     (Endpoint::GetAnalytics, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/analytics", Read),
+    // Cloudflare's analytics. The account stands in the query.
+    (Endpoint::GraphQl, "POST", "/client/v4/graphql", Read),
     (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
     (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),
@@ -236,7 +238,7 @@ pub enum NoRoute {
 pub fn plane(path: &str) -> Plane {
     let path = path.strip_prefix("/client/v4").unwrap_or(path);
     let is_ai = path.strip_prefix("/accounts/").and_then(|path| path.split('/').nth(1)) == Some("ai");
-    let control = ["/accounts/", "/feedback", "/dashboard"].iter().any(|start| path.starts_with(start));
+    let control = ["/accounts/", "/feedback", "/dashboard", "/graphql"].iter().any(|start| path.starts_with(start));
     if control && !is_ai { Plane::Control } else { Plane::Data }
 }
 

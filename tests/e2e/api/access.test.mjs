@@ -142,6 +142,16 @@ test("every route opens for the permissions it names, within the token's account
   }
   const foreign = await fetch(gw.url + filled("/accounts/{account}/ai-gateway/gateways", { account: "stranger" }), { headers: bearer(tokens.read.value) });
   assert.equal(foreign.status, 404);
+  // The account of a query of GraphQL stands in the query: a token's own is shown, with its gateways, and no other is.
+  const asked = async (token, account) => {
+    const query = "query($a: string!) { viewer { accounts(filter: { accountTag: $a }) { aiGatewayRequestsAdaptiveGroups { dimensions { gateway } } } } }";
+    const answer = await fetch(`${gw.url}/client/v4/graphql`, { method: "POST", headers: bearer(token), body: JSON.stringify({ query, variables: { a: account } }) });
+    const { data, errors } = await answer.json();
+    return [answer.status, data?.viewer.accounts[0].aiGatewayRequestsAdaptiveGroups.map(({ dimensions }) => dimensions.gateway) ?? errors[0].message];
+  };
+  assert.deepEqual(await asked(tokens.read.value, ACCOUNT), [200, ["locked"]]);
+  assert.deepEqual(await asked(tokens["read beside"].value, ACCOUNT), [200, []]);
+  for (const account of ["stranger", "", "a.b", `${ACCOUNT} `]) assert.deepEqual(await asked(tokens.read.value, account), [200, "not authorized for that account"]);
   // The list of gateways shows only what the token reaches.
   const listed = await fetch(gw.url + filled("/accounts/{account}/ai-gateway/gateways"), { headers: bearer(tokens["read beside"].value) });
   assert.deepEqual((await listed.json()).result.map(({ id }) => id), ["beside"]);

@@ -96,6 +96,14 @@ test("analytics", async () => {
   await run("GetAnalytics", { query: { granularity: "day", start: "2020-01-01" }, status: 400 });
 });
 
+test("GraphQL", async () => {
+  const query = `{ viewer { accounts(filter: { accountTag: "${ACCOUNT}" }) { aiGatewayRequestsAdaptiveGroups { count } } } }`;
+  const { data, errors } = await run("GraphQl", { json: { query } });
+  assert.deepEqual([data.viewer.accounts[0].aiGatewayRequestsAdaptiveGroups.length, errors], [1, null]);
+  for (const wrong of ["{", "{ viewer { zones } }", query.replace(ACCOUNT, "a b")]) assert.equal((await run("GraphQl", { json: { query: wrong, variables: null, operationName: null } })).data, null);
+  await run("GraphQl", { json: {}, status: 400 });
+});
+
 test("the dashboard's session", async () => {
   await run("Root", { token: null });
   for (const [id, path] of [["Dashboard", {}], ["DashboardPage", { rest: "any/page" }]]) {
