@@ -145,6 +145,12 @@ async fn accounts(
         });
     }
     let own = own(databases, tag, caller).await?;
+    let mut shards: Vec<u32> = own.iter().map(|own| own.shard).collect();
+    sorted::by(&mut shards, Ord::cmp);
+    shards.dedup();
+    for shard in &shards {
+        merge::merge_tallies(databases.of(*shard).map_err(ApiError::from)?, now_ms).await.map_err(ApiError::from)?;
+    }
     let mut data = Map::new();
     for (field, asked) in accounts.fields.iter().zip(all) {
         let value = match asked {
@@ -152,7 +158,7 @@ async fn accounts(
             None => "account".into(),
             Some(asked) => {
                 let at = |message: String| fault(&[path, &[&field.key]].concat(), message);
-                let groups = groups(databases, &own, &asked, now_ms).await?.map_err(at)?;
+                let groups = groups(databases, (&own, &shards), &asked, now_ms).await?.map_err(at)?;
                 groups.iter().map(|group| group.shown(field, &asked)).collect()
             }
         };
@@ -172,20 +178,16 @@ async fn own(databases: &impl Databases, account: &str, caller: &Caller) -> Resu
 /// The groups that were asked for, of all databases together.
 async fn groups(
     databases: &impl Databases,
-    own: &[Own],
+    (own, shards): (&[Own], &[u32]),
     asked: &Asked,
     now_ms: u64,
 ) -> Result<Result<Vec<Group>, String>, ApiError> {
-    let mut shards: Vec<u32> = own.iter().map(|own| own.shard).collect();
-    sorted::by(&mut shards, Ord::cmp);
-    shards.dedup();
     // Of groups that several databases have, all have to be known before the first are.
     let is_whole = shards.len() < 2 || asked.is_sorted_by_groups();
     let limit = if is_whole { asked.limit } else { MOST_ROWS };
     let mut all: Vec<Group> = Vec::new();
-    for shard in &shards {
+    for shard in shards {
         let store = databases.of(*shard)?;
-        merge::merge_tallies(store, now_ms).await?;
         let these = own.iter().filter(|own| own.shard == *shard);
         let these: Vec<Value> =
             these.map(|own| json!([own.key, own.id, own.log_management.map(|n| n.to_string())])).collect();

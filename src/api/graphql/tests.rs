@@ -5,7 +5,7 @@ use crate::http::query::Query;
 use crate::logs::group_commit;
 use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
-use crate::testing::sqlite::Sqlite;
+use crate::testing::sqlite::{Planned, Sqlite};
 use crate::wire::{Facts, Usage};
 use pollster::block_on;
 
@@ -127,6 +127,21 @@ fn groups_filters_orders_and_limits() {
     assert_eq!(count("OR: [{model: \"gpt-4o\"}, {gateway: \"two\", model_notin: [\"x\"]}]"), 30);
     assert_eq!(count("AND: [{gateway: \"one\"}, {gateway: \"two\"}]"), 0);
     assert_eq!(count("gateway: \"x' OR 1 --\""), 0);
+}
+
+#[test]
+fn sums_are_found_by_gateway_and_time() {
+    let store = Planned::new(filled());
+    let query = "{ viewer { accounts(filter: {accountTag: \"a\"}) { c: aiGatewayCacheAdaptiveGroups(filter: {datetimeHour_geq: \"2023-11-14T21:00:00Z\", \
+         date_leq: \"2023-11-14\", model: \"gpt-4o\"}) { count } s: aiGatewaySizeAdaptiveGroups { max { rows } } } } }";
+    let body = json!({ "query": query }).to_string();
+    assert_eq!(block_on(answer(&store, body.as_bytes(), &Caller::Admin, NOW)).unwrap().status, 200);
+    let plans: Vec<String> = store.plans.take().into_iter().map(|(plan, _)| plan).collect();
+    assert!(
+        plans.iter().any(|plan| plan.contains("SEARCH r USING PRIMARY KEY (gateway=? AND time>? AND time<?)")),
+        "{plans:?}"
+    );
+    assert!(plans.iter().any(|plan| plan.contains("SEARCH log_storage")), "{plans:?}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use crate::logs::group_commit;
 use crate::logs::record::LogRecord;
 use crate::logs::record::tests::{answered, call};
 use crate::logs::removal;
-use crate::testing::sqlite::{Faulty, Sqlite};
+use crate::testing::plans::scan;
+use crate::testing::sqlite::{Faulty, Planned, Sqlite};
 use crate::wire::Facts;
 use pollster::block_on;
 
@@ -121,6 +122,20 @@ fn what_people_remove_is_not_pushed_and_what_retention_removes_is_counted_as_los
     assert_eq!(block_on(line::logs(&store, 1, &batch.batch)).unwrap().len(), 3);
     let lost = "SELECT lost || ' ' || (SELECT count(*) FROM logs_to_push) AS id FROM logpush_progress";
     assert_eq!(block_on(store.ids(Statement::new(lost, []))).unwrap(), ["1 3"]);
+}
+
+#[test]
+fn no_statement_looks_through_all_logs() {
+    let store = Planned::new(filled(50, ON));
+    store.plans.take();
+    let gateway = block_on(due(&store, NOW)).unwrap().remove(0);
+    let batch = block_on(claim(&store, gateway.key, "x", NOW)).unwrap().unwrap();
+    assert_eq!(block_on(line::logs(&store, gateway.key, &batch.batch)).unwrap().len(), 50);
+    block_on(arrived(&store, gateway.key, &batch, 50, NOW)).unwrap();
+    block_on(destination(&store, gateway.key)).unwrap();
+    for (plan, sql) in store.plans.take() {
+        assert_eq!(scan(&plan).filter(|line| !line.contains("gateways_with_logpush")), None, "{sql}\n{plan}");
+    }
 }
 
 /// The isolate dies, or the database fails, before or after each call: every log arrives, and each in one batch only.
