@@ -100,7 +100,11 @@ fn refusals_are_documented_where_they_apply() {
         assert_eq!(has("200"), *endpoint != Endpoint::RefuseBilling, "{endpoint:?}");
         assert!(has("401") && has("5XX"), "{endpoint:?}");
         assert_eq!(has("403"), !matches!(access, Access::See | Access::SignedIn), "{endpoint:?}");
-        assert_eq!(has("404"), !matches!(endpoint, Endpoint::GiveFeedbackInBulk | Endpoint::GetMe), "{endpoint:?}");
+        assert_eq!(
+            has("404"),
+            !matches!(endpoint, Endpoint::GiveFeedbackInBulk | Endpoint::GetMe | Endpoint::GraphQl),
+            "{endpoint:?}"
+        );
         assert_eq!(has("413"), *method != "GET", "{endpoint:?}");
         let bounded = operation["parameters"].is_array() || operation["requestBody"].is_object();
         assert!(has("400") || !bounded || *endpoint == Endpoint::TakeFeedbackBack, "{endpoint:?}");

@@ -149,7 +149,7 @@ test("every route opens for the permissions it names, within the token's account
     const { data, errors } = await answer.json();
     return [answer.status, data?.viewer.accounts[0].aiGatewayRequestsAdaptiveGroups.map(({ dimensions }) => dimensions.gateway) ?? errors[0].message];
   };
-  assert.deepEqual(await asked(tokens.read.value, ACCOUNT), [200, ["locked"]]);
+  assert.deepEqual(await asked(tokens.read.value, ACCOUNT), [200, ["default", "locked"]]);
   assert.deepEqual(await asked(tokens["read beside"].value, ACCOUNT), [200, []]);
   for (const account of ["stranger", "", "a.b", `${ACCOUNT} `]) assert.deepEqual(await asked(tokens.read.value, account), [200, "not authorized for that account"]);
   // The list of gateways shows only what the token reaches.

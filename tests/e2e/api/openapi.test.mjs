@@ -98,9 +98,9 @@ test("analytics", async () => {
 
 test("GraphQL", async () => {
   const query = `{ viewer { accounts(filter: { accountTag: "${ACCOUNT}" }) { aiGatewayRequestsAdaptiveGroups { count } } } }`;
-  const { data, errors } = await run("GraphQl", { json: { query } });
+  const { data, errors } = (await run("GraphQl", { json: { query } })).json;
   assert.deepEqual([data.viewer.accounts[0].aiGatewayRequestsAdaptiveGroups.length, errors], [1, null]);
-  for (const wrong of ["{", "{ viewer { zones } }", query.replace(ACCOUNT, "a b")]) assert.equal((await run("GraphQl", { json: { query: wrong, variables: null, operationName: null } })).data, null);
+  for (const wrong of ["{", "{ viewer { zones } }", query.replace(ACCOUNT, "a b")]) assert.equal((await run("GraphQl", { json: { query: wrong, variables: null, operationName: null } })).json.data, null);
   await run("GraphQl", { json: {}, status: 400 });
 });
 
@@ -381,8 +381,8 @@ test("every operation refuses as the document says", async () => {
     await run(id, { status: 401, token: "wrong", body: content, headers: { "cf-connecting-ip": `10.0.0.${(guesses += 1)}` } });
     if (responses[403]) {
       // Only the admin may do what an editor may not; the rest needs one permission or the other.
-      const admins = /\/(tokens|audit|webhooks)/.test(template) || (template.includes("/custom-providers") && method !== "GET");
-      const other = template.startsWith("/feedback") || (method !== "GET" && !id.startsWith("Simulate")) ? reader : runner;
+      const admins = /\/(tokens|audit|webhooks)/.test(template) || (/\/(custom-providers|logpush)/.test(template) && method !== "GET");
+      const other = template.startsWith("/feedback") || (method !== "GET" && !id.startsWith("Simulate") && id !== "GraphQl") ? reader : runner;
       await run(id, { status: 403, token: admins ? editor : other, body: content });
     }
     if (responses[404]) {
