@@ -10,8 +10,8 @@ use crate::api::shell::{Shell, guard};
 use crate::api::subject::{Subject, found};
 use crate::api::{
     alerts, analytics, audit, billing, cache, catalogue, config_file, costs, datasets, evaluation_export,
-    evaluation_types, evaluations, facets, feedback, gateways, graphql, log_list, logpush, policies, provider_configs, reprices,
-    route_control, sessions, storage, tokens, views,
+    evaluation_types, evaluations, facets, feedback, gateways, graphql, log_list, logpush, policies, provider_configs,
+    reprices, route_control, sessions, storage, tokens, views,
 };
 use crate::api::{log_control, log_ingest};
 use crate::auth::caller::Caller;

@@ -107,6 +107,8 @@ pub struct Terms<'a> {
     pub prices: Rc<[PriceRule]>,
     pub catalogue: Catalogue,
     pub has_log_limit: bool,
+    /// Whether the gateway pushes its logs.
+    pub is_pushed: bool,
     pub keeps_bodies: bool,
     pub retention_days: Option<u64>,
     pub now_ms: u64,
@@ -237,6 +239,7 @@ pub fn read(log: &Value, terms: &Terms<'_>) -> Result<Measured, String> {
         usage_asked: false,
         runs_a_model: true,
         has_log_limit: terms.has_log_limit,
+        is_pushed: terms.is_pushed,
         dlp: Report::default(),
         guardrails: None,
         body: request,

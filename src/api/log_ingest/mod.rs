@@ -87,6 +87,7 @@ async fn create(store: &impl Store, place: &Place<'_>, body: &[u8], sent: Sent<'
         prices: sent.snapshot.prices.clone(),
         catalogue: sent.snapshot.catalogue.clone(),
         has_log_limit: settings.log_management.is_some(),
+        is_pushed: settings.pushes_logs(),
         keeps_bodies: !settings.zdr,
         retention_days: settings.log_retention_days,
         now_ms: sent.now_ms,
