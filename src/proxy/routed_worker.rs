@@ -240,6 +240,7 @@ impl Sender<'_> {
         let caller = Caller {
             trusted: presented.let_in,
             identity: presented.let_in.then(|| Rc::clone(&presented.identity)),
+            terms: presented.terms.clone(),
             step: self.caller.step + self.hops,
             is_followed: self.caller.is_followed || has_fallback,
             hop: Some(Rc::new(hop)),

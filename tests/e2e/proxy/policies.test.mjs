@@ -7,9 +7,13 @@ import { WebSocket } from "ws";
 import { Providers } from "../../websockets.mjs";
 import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
+/** Another Worker, which the operator bound to this one. */
+const CALLER = `export default { fetch: (request, env) => env.TOLLGATE.fetch("https://tollgate" + new URL(request.url).pathname, request) };`;
+
 let gw, providers, sockets;
 before(async () => {
-  gw = await Gateway.start({ bindings: { PROVIDER_KEYS: JSON.stringify({ openai: "sk-operator-0123456789", anthropic: "sk-operator-0123456789", "google-ai-studio": "AIza-operator-0123456789" }) } });
+  const others = [{ name: "caller", modules: [{ type: "ESModule", path: "caller.mjs", contents: CALLER }], compatibilityDate: "2026-11-01", serviceBindings: { TOLLGATE: "tollgate" } }];
+  gw = await Gateway.start({ others, bindings: { PROVIDER_KEYS: JSON.stringify({ openai: "sk-operator-0123456789", anthropic: "sk-operator-0123456789", "google-ai-studio": "AIza-operator-0123456789" }) } });
   providers = await Providers.start();
   sockets = await Gateway.start({ bindings: { PROVIDER_BASE_URLS: JSON.stringify(providers.baseUrls) } });
 });
@@ -56,6 +60,15 @@ const DOORS = {
   compat: (gateway, headers, is) => gw.call("compat/chat/completions", { gateway, headers, json: { ...CHAT, model: `openai/${is ? "gpt-4o-mini" : "gpt-4o"}` } }).then(told),
   "the unified API": (gateway, headers, is) => gw.call("ai/v1/chat/completions", { gateway, headers, json: { ...CHAT, model: `openai/${is ? "gpt-4o-mini" : "gpt-4o"}` } }).then(told),
   "a translated request": (gateway, headers, is) => gw.call("ai/v1/chat/completions", { gateway, headers, json: { ...CHAT, model: `anthropic/claude-${is ? "haiku" : "opus"}-4-5` } }).then(told),
+  "the unified API's responses": (gateway, headers, is) => gw.call("ai/v1/responses", { gateway, headers, json: { input: "Lunch?", model: `openai/${is ? "gpt-4o-mini" : "gpt-4o"}` } }).then(told),
+  "the unified API's messages": (gateway, headers, is) => gw.call("ai/v1/messages", { gateway, headers, json: { ...CHAT, max_tokens: 50, model: `openai/${is ? "gpt-4o-mini" : "gpt-4o"}` } }).then(told),
+  "the unified API's models": (gateway, headers, is) => gw.call(`ai/v1beta/models/openai/${is ? "gpt-4o-mini" : "gpt-4o"}:generateContent`, { gateway, headers, json: { contents } }).then(told),
+  "ai/run": (gateway, headers, is) => gw.call(`ai/run/@cf/meta/llama-3.1-${is ? "8b" : "70b"}-instruct`, { gateway, headers, json: { prompt: "Lunch?" } }).then(told),
+  "a model of a route": (gateway, headers, is) => gw.call("ai/v1/chat/completions", { gateway, headers, json: { ...CHAT, model: `dynamic/${is ? "small" : "large"}` } }).then(told),
+  "a bound Worker": async (gateway, headers, is) => {
+    const caller = await gw.miniflare.getWorker("caller");
+    return told(await caller.fetch(`https://caller/v1/${ACCOUNT}/${gateway}/openai/chat/completions`, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: JSON.stringify({ ...CHAT, model: is ? "gpt-4o-mini" : "gpt-4o" }) }));
+  },
   "an alias": (gateway, headers, is) => gw.call("ai/v1/chat/completions", { gateway, headers, json: { ...CHAT, model: is ? "small" : "large" } }).then(told),
   "Cloudflare's REST": (gateway, headers, is) => fetch(`${gw.url}/client/v4/accounts/${ACCOUNT}/ai/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json", "cf-aig-gateway-id": gateway, ...headers }, body: JSON.stringify({ ...CHAT, model: `openai/${is ? "gpt-4o-mini" : "gpt-4o"}` }) }).then(told),
   "an element of a universal request": (gateway, headers, is) => fetch(`${gw.url}/v1/${ACCOUNT}/${gateway}`, { method: "POST", headers, body: JSON.stringify([{ provider: "openai", endpoint: "chat/completions", query: { ...CHAT, model: is ? "gpt-4o-mini" : "gpt-4o" } }]) }).then(told),
@@ -69,10 +82,20 @@ const DOORS = {
     });
   }),
 };
-const ALLOWED = ["openai/gpt-*-mini", "google-ai-studio/gemini-*-flash", "anthropic/claude-haiku-*"];
+const ALLOWED = ["openai/gpt-*-mini", "workers-ai/@cf/meta/*-8b-instruct", "google-ai-studio/gemini-*-flash", "anthropic/claude-haiku-*"];
 const aliases = { model_aliases: { small: "openai/gpt-4o-mini", large: "openai/gpt-4o" } };
 
+/** Routes with one model each. */
+async function routes(gateway) {
+  for (const [name, model] of [["small", "gpt-4o-mini"], ["large", "gpt-4o"]]) {
+    const elements = [{ id: "s", type: "start", outputs: { next: { elementId: "m" } } }, { id: "m", type: "model", properties: { provider: "openai", model, retries: 0, timeout: 0 }, outputs: { success: { elementId: "e" } } }, { id: "e", type: "end", outputs: {} }];
+    const made = await gw.api(`/gateways/${gateway}/routes`, { method: "POST", body: JSON.stringify({ name, elements }) });
+    assert.equal(made.status, 200, await made.text());
+  }
+}
+
 async function walk(gateway, headers, said) {
+  await routes(gateway);
   for (const [door, call] of Object.entries(DOORS)) {
     const before = gw.upstream.requests.length;
     const [refused, text] = await call(gateway, headers, false);
