@@ -2,12 +2,16 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import OpenAI from "openai";
+import { WebSocket } from "ws";
 import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
 const KEYS = JSON.stringify({ openai: "sk-operator-openai-0123456789", groq: "gsk-operator-0123456789", anthropic: "sk-ant-operator-0123456789" });
+/** Another Worker, which the operator bound to this one. */
+const CALLER = `export default { fetch: (request, env) => env.TOLLGATE.fetch("https://tollgate" + new URL(request.url).pathname, request) };`;
 let gw;
 before(async () => {
-  gw = await Gateway.start({ bindings: { PROVIDER_KEYS: KEYS } });
+  const others = [{ name: "caller", modules: [{ type: "ESModule", path: "caller.mjs", contents: CALLER }], compatibilityDate: "2026-11-01", serviceBindings: { TOLLGATE: "tollgate" } }];
+  gw = await Gateway.start({ others, bindings: { PROVIDER_KEYS: KEYS } });
   await gw.create("gw", { authentication: true });
   await gw.create("other", { authentication: true });
 });
@@ -82,6 +86,22 @@ test("every door of the unified API, universal elements and the account's addres
   assert.deepEqual([answer.status, ...told(answer).slice(0, 2)], [200, "openai", "gpt-4o"]);
   const rest = await fetch(`${gw.url}/client/v4/accounts/${ACCOUNT}/ai/v1/chat/completions`, { method: "POST", body: JSON.stringify({ model: "dynamic/doors", ...CHAT }), headers: { "content-type": "application/json", authorization: `Bearer ${TOKEN}`, "cf-aig-gateway-id": "gw" } });
   assert.deepEqual([rest.status, ...told(rest).slice(0, 2)], [200, "openai", "gpt-4o"]);
+  const bound = await (await gw.miniflare.getWorker("caller")).fetch(`https://caller/v1/${ACCOUNT}/gw/ai/v1/messages`, { method: "POST", body: JSON.stringify({ model: "dynamic/doors", max_tokens: 50, ...CHAT }), headers: { "content-type": "application/json", "cf-aig-authorization": `Bearer ${TOKEN}` } });
+  assert.deepEqual([bound.status, ...told(bound).slice(0, 2)], [200, "openai", "gpt-4o"]);
+  assert.deepEqual((await rows(bound, 1)).map(({ route: { name }, translated_from }) => [name, translated_from]), [["doors", "messages"]]);
+  const heard = await new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${gw.url.replace("http", "ws")}/v1/${ACCOUNT}/gw`, { headers: { "cf-aig-authorization": `Bearer ${TOKEN}` } });
+    socket.on("error", reject);
+    socket.on("open", () => socket.send(JSON.stringify({ type: "universal.create", request: { eventId: "by-socket", provider: "compat", endpoint: "chat/completions", query: { model: "dynamic/doors", ...CHAT } } })));
+    socket.on("message", (data) => {
+      resolve(String(data));
+      socket.close();
+    });
+  });
+  assert.match(heard, /universal\.created/);
+  // What models do beside conversing takes a model itself, and says so.
+  const run = await gw.call("ai/run", { json: { model: "dynamic/doors", input: { prompt: "Lunch?" } }, headers: { "cf-aig-authorization": `Bearer ${TOKEN}` } });
+  assert.equal(run.status, 400, await run.clone().text());
   const client = new OpenAI({ apiKey: TOKEN, baseURL: `${gw.url}/v1/${ACCOUNT}/gw/compat`, maxRetries: 0 });
   const stream = await client.chat.completions.create({ model: "dynamic/doors", ...CHAT, stream: true });
   let words = "";
