@@ -27,6 +27,14 @@ const NEVER = 1_000_000_000;
 /** A provider that speaks chat completions alone. */
 const ALIASES = { "gpt-4o": "groq/gpt-4o" };
 
+/** A route that asks one condition and has one model. */
+const ROUTE = [
+  { id: "s", type: "start", outputs: { next: { elementId: "c" } } },
+  { id: "c", type: "conditional", properties: { conditions: { "body.model": { $eq: "dynamic/bench" } } }, outputs: { true: { elementId: "m" }, false: { elementId: "e" } } },
+  { id: "m", type: "model", properties: { provider: "groq", model: "gpt-4o", retries: 0, timeout: 0 }, outputs: { success: { elementId: "e" } } },
+  { id: "e", type: "end", outputs: {} },
+];
+
 /** `works` says of the probe's two answers whether the control is there. */
 const TOLLGATE = [
   { name: "tollgate-no-log", title: "Tollgate, logging off", settings: { collect_logs: false } },
@@ -50,6 +58,7 @@ const TOLLGATE = [
   },
   { name: "unified", title: "Tollgate, the unified API", path: "/ai/v1/chat/completions", settings: { model_aliases: ALIASES } },
   { name: "translated", title: "… translated, from Messages to chat completions", path: "/ai/v1/messages", words: inMessages, settings: { model_aliases: ALIASES } },
+  { name: "routed", title: "… by a route with a condition and a model", path: "/ai/v1/chat/completions", words: byRoute, elements: ROUTE },
 ];
 
 const OTHERS = { portkey, litellm };
@@ -58,6 +67,11 @@ const OTHERS = { portkey, litellm };
 function inMessages(body) {
   const { model, user, stream, messages: [system, ...messages] } = JSON.parse(body);
   return JSON.stringify({ model, stream, max_tokens: 500, metadata: { user_id: user }, system: system.content, messages });
+}
+
+/** The same question for the route in a model's place. */
+function byRoute(body) {
+  return JSON.stringify({ ...JSON.parse(body), model: "dynamic/bench" });
 }
 
 function budget(limit) {
@@ -142,7 +156,7 @@ export function urlOf(gateway, id, path = "chat/completions") {
   return `${gateway.url}/v1/${ACCOUNT}/${id}/openai/${path}`;
 }
 
-async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works, path, words }, origin, stops, options) {
+async function tollgate({ name, title, settings, headers, authenticated, probe = settings, works, path, words, elements }, origin, stops, options) {
   const { gateway, pid } = await tollgateWorker(origin, stops, options);
   const sent = { ...headers, ...(authenticated && { "cf-aig-authorization": `Bearer ${await token(gateway)}` }) };
   if (works) {
@@ -156,6 +170,10 @@ async function tollgate({ name, title, settings, headers, authenticated, probe =
     if (!works(answers)) return null;
   }
   await gateway.create("bench", settings);
+  if (elements) {
+    const made = await gateway.api("/gateways/bench/routes", { method: "POST", body: JSON.stringify({ name: "bench", elements }) });
+    if (!made.ok) throw new Error(`the route is refused: ${await made.text()}`);
+  }
   const url = path ? `${gateway.url}/v1/${ACCOUNT}/bench${path}` : urlOf(gateway, "bench");
   const lane = { name, title, pid, gateway, words, request: request(url, sent) };
   if (authenticated && (await fetch(lane.request.url, { method: "POST", body: WORK.json.body, headers: HEADERS })).status !== 401) return null;

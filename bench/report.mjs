@@ -69,6 +69,7 @@ export function bars({ cells, delays, starts, size }) {
     ["a log can be read, p99, beside 16 connections that never pause", "most", 100, ms(delay("saturated")), "ms"],
     ["translated: an answer at 1 connection, p50, more than untranslated", "most", 1, compared(cells, "json-1", "p50", "translated", "unified", (a, b) => (a - b) / 1_000), "ms"],
     ["translated: 2,000 events: CPU, of untranslated", "most", 3, compared(cells, "sse2000-16", "cpu", "translated", "unified"), "×"],
+    ["a route with a condition and a model: an answer at 1 connection, p50, more than without", "most", 0.3, compared(cells, "json-1", "p50", "routed", "unified", (a, b) => (a - b) / 1_000), "ms"],
     ["first request on a fresh runtime, more than the bare Worker's", "most", 20, starts?.added.first ?? null, "ms"],
     ["wasm and js, compressed", "most", 1_000, size ? size.sum / 1_000 : null, "KB"],
   ];

@@ -35,10 +35,12 @@ const EVERY = ["direct", "bare", "served-bare", "tollgate-no-log", "tollgate", "
 const MAIN = ["direct", "bare", "served-bare", "tollgate-no-log", "tollgate", "served", "portkey"];
 /** The same request through the unified API, as it is and translated. */
 const UNIFIED = ["unified", "translated"];
+/** … and by a dynamic route. */
+const ROUTED = "routed";
 
 /** One after the other in each round. All of all with all would take an hour; what a bar depends on gets twice the time. */
 export const CELLS = [
-  { work: "json", connections: 1, lanes: [...EVERY, ...UNIFIED], long: true },
+  { work: "json", connections: 1, lanes: [...EVERY, ...UNIFIED, ROUTED], long: true },
   { work: "json", connections: 16, lanes: [...EVERY, "spend-limit"], long: true },
   { work: "json", connections: 64, lanes: EVERY },
   { work: "json50", connections: 1, lanes: ["bare", "tollgate", "served"] },
