@@ -269,6 +269,10 @@ async fn dispatched(
             let guard = guard(shell, request, alerts::name_to_look_up(body)).await;
             alerts::create(store, account, body, (new_id, entropy), (&guard, &shell.vault()), actor).await
         }
+        Endpoint::UpdateAlertWebhook => {
+            let guard = guard(shell, request, alerts::name_to_look_up(body)).await;
+            alerts::update(store, account, id, body, (&guard, &shell.vault()), actor).await
+        }
         Endpoint::DeleteAlertWebhook => alerts::delete(store, account, id, actor).await,
         // Dynamic routes.
         Endpoint::ListRoutes

@@ -168,6 +168,7 @@ endpoints! {
     (Endpoint::ListAlerts, "GET", "/accounts/{account}/ai-gateway/alerts", Read),
     (Endpoint::ListAlertWebhooks, "GET", "/accounts/{account}/ai-gateway/alerts/webhooks", Admin),
     (Endpoint::CreateAlertWebhook, "POST", "/accounts/{account}/ai-gateway/alerts/webhooks", Admin),
+    (Endpoint::UpdateAlertWebhook, "PATCH", "/accounts/{account}/ai-gateway/alerts/webhooks/{id}", Admin),
     (Endpoint::DeleteAlertWebhook, "DELETE", "/accounts/{account}/ai-gateway/alerts/webhooks/{id}", Admin),
     // The control plane: dynamic routes.
     (Endpoint::ListRoutes, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/routes", Read),

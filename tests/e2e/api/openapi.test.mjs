@@ -326,6 +326,7 @@ test("alerts", async () => {
   await run("CreateAlertWebhook", { json: { url: "https://api.example.com/hook" } });
   await run("ListAlertWebhooks");
   await run("ListAlerts");
+  await run("UpdateAlertWebhook", { path: { id: hook.id }, json: { events: ["model"], thresholds: null, gateway: null } });
   await run("DeleteAlertWebhook", { path: { id: hook.id } });
 });
 

@@ -128,6 +128,59 @@ test("a database that is nearly full, and a model that left the catalogue, are t
   }
 });
 
+test("logs that are lost are told", async () => {
+  const on = await Gateway.start({ upstream: gw.upstream, faulty: true, bindings: { ALLOW_INTERNAL_UPSTREAMS: "true", DATABASE_LIMIT_MB: "1000000" } });
+  try {
+    await on.create("gw");
+    const made = await on.api("/alerts/webhooks", { method: "POST", body: JSON.stringify({ url: `http://127.0.0.1:${receiver.address().port}/lost`, events: ["logs_lost"] }) });
+    assert.equal(made.status, 200, await made.clone().text());
+    const worker = await on.miniflare.getWorker();
+    await worker.scheduled({ cron: "* * * * *" });
+    assert.equal(of("/lost").length, 0);
+    await on.fault(1e9);
+    for (let n = 0; n < 3; n += 1) assert.equal((await on.call("openai/chat/completions", { json: CHAT })).status, 200);
+    const lost = async () => (await (await fetch(`${on.url}/health`)).json()).logs_lost;
+    await until(async () => (await lost()) === 3, "the loss", 120_000);
+    await on.fault(0);
+    await worker.scheduled({ cron: "* * * * *" });
+    await until(() => of("/lost").length === 1, "the alert");
+    const { type, gateway, data, summary } = JSON.parse(of("/lost")[0].text);
+    assert.deepEqual([type, gateway, data], ["logs_lost", null, { lost: 3 }]);
+    assert.match(summary, /^3 logs could not be written and are lost/);
+    await worker.scheduled({ cron: "* * * * *" });
+    assert.equal(of("/lost").length, 1);
+  } finally {
+    await on.miniflare.dispose();
+  }
+});
+
+test("a webhook is changed, and signs with its secret wherever it leads", async () => {
+  const gateway = await gw.create("changed", { rate_limiting_limit: 1, rate_limiting_interval: 86_400 });
+  const made = await hook("/old", { gateway, events: ["circuit"], thresholds: [0.9] });
+  const patch = async (body, id = made.id) => {
+    const answer = await gw.api(`/alerts/webhooks/${id}`, { method: "PATCH", body: JSON.stringify(body) });
+    return [answer.status, (await answer.json()).result];
+  };
+  const [status, shown] = await patch({ url: `http://localhost:${receiver.address().port}/new`, events: ["rate"], thresholds: [1] });
+  assert.deepEqual([status, shown.id, shown.gateway, shown.events, shown.thresholds, "secret" in shown], [200, made.id, gateway, ["rate"], [1], false]);
+  assert.equal((await chat(gateway)).status, 200);
+  await until(() => of("/new").length === 1, "the alert at its new address");
+  const signed = (secret) => {
+    const { headers, text } = of("/new").at(-1);
+    const [, at, given] = headers["tollgate-signature"].match(/^t=(\d+),v1=([0-9a-f]{64})$/);
+    return given === createHmac("sha256", secret).update(`${at}.${text}`).digest("hex");
+  };
+  assert.deepEqual([signed(made.secret), of("/old").length], [true, 0]);
+  assert.equal((await patch({ secret: "a-secret-of-my-own-0123", gateway: null, events: null }))[0], 200);
+  const other = await gw.create("changed-too", { rate_limiting_limit: 1, rate_limiting_interval: 86_400 });
+  assert.equal((await chat(other)).status, 200);
+  await until(() => of("/new").length === 2, "the alert of another gateway");
+  assert.equal(signed("a-secret-of-my-own-0123"), true);
+  for (const wrong of [{ url: "ftp://x" }, { url: null }, { events: [] }, { events: ["x"] }, { thresholds: [2] }, { secret: "short" }, { gateway: "unknown" }, { name: "x" }]) assert.equal((await patch(wrong))[0], 400, JSON.stringify(wrong));
+  assert.equal((await patch({ events: null }, "unknown"))[0], 404);
+  assert.equal((await gw.api(`/alerts/webhooks/${made.id}`, { method: "DELETE" })).status, 200);
+});
+
 test("a webhook leads to no internal address unless the operator allows it", async () => {
   const strict = await Gateway.start({ upstream: gw.upstream });
   try {
