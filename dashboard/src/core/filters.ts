@@ -53,6 +53,7 @@ export const FIELDS: Field[] = [
   { key: "step", label: "step", kind: "number" },
   { key: "attempt", label: "attempt", kind: "number" },
   { key: "answered", label: "answered", kind: "boolean" },
+  { key: "ingested", label: "handed in", kind: "boolean" },
 ];
 
 const KNOWN = new Map(FIELDS.map((field) => [field.key, field]));

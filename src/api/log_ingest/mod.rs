@@ -95,7 +95,9 @@ async fn create(store: &impl Store, place: &Place<'_>, body: &[u8], sent: Sent<'
     };
     let (mut lines, is_one) = read(body, &terms)?;
     if let ([Line { fate: Fate::Refused(reason), .. }], true) = (lines.as_slice(), is_one) {
-        let (field, rule) = reason.split_once(": ").unwrap_or(("", reason));
+        // Only the names of members have no blank.
+        let named = reason.split_once(": ").filter(|(field, _)| !field.contains(' '));
+        let (field, rule) = named.unwrap_or(("", reason));
         let path = std::iter::once("body").chain(field.split('.').filter(|part| !part.is_empty()));
         return Err(ApiError::invalid(path, rule));
     }

@@ -225,6 +225,8 @@ fn a_wrong_line_says_why_and_stops_no_other() {
     // A single one is refused as any body is.
     let (status, answer) = ask(&store, "POST", "/gw/logs", &with("cost", json!("free")));
     assert_eq!((status, &answer["errors"][0]["path"]), (400, &json!(["body", "cost"])));
+    let (status, answer) = ask(&store, "POST", "/gw/logs", "{");
+    assert_eq!((status, &answer["errors"][0]["path"]), (400, &json!(["body"])));
     for body in ["", " \n ", "[{}]", "\u{feff}"] {
         assert_eq!(ask(&store, "POST", "/gw/logs", body).0, 400, "{body:?}");
     }

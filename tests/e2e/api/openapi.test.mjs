@@ -401,7 +401,7 @@ test("every operation refuses as the document says", async () => {
       if (body) for (const text of body.type === "application/json" ? ["{", "[]", "", "\0"] : ["", "\n"]) await run(id, { status: 400, path, body: text });
       else await run(id, { status: 400, path, query: wrong ? { [wrong]: wrong === "includeStaging" ? "maybe" : 0 } : { ids: "" } });
     }
-    if (responses[413]) await run(id, { status: 413, path: { id: log }, body: "x".repeat((1 << 20) + 1) });
+    if (responses[413]) await run(id, { status: 413, path: { id: log }, body: "x".repeat((id === "IngestLogs" ? 4 << 20 : 1 << 20) + 1) });
     const wrong = await fetch(gw.url + document.operation(id).path({ account: ACCOUNT, gateway: "gw", provider: "openai", id: log, version: OLD }), { method: template.startsWith("/feedback") ? "PUT" : "OPTIONS", headers: { authorization: `Bearer ${TOKEN}` } });
     assert.deepEqual([wrong.status, document.complaint("/components/responses/Error/content/application~1json/schema", await wrong.json())], [405, null]);
   }

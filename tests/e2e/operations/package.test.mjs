@@ -103,8 +103,8 @@ test("there is no Rust, and Node is new enough", () => {
 });
 
 test("each command has a --help, and an unknown one is told what there is", () => {
-  assert.match(ran("--help").stdout, /start .*\n.*dev .*\n.*deploy .*\n.*token .*\n.*backup .*\n.*restore .*\n.*doctor /);
-  for (const name of ["start", "dev", "deploy", "token", "backup", "restore", "doctor"]) assert.match(ran(name, "--help").stdout, new RegExp(`^usage: tollgate ${name} `));
+  assert.match(ran("--help").stdout, /start .*\n.*dev .*\n.*deploy .*\n.*token .*\n.*export .*\n.*apply .*\n.*backup .*\n.*restore .*\n.*import .*\n.*doctor /);
+  for (const name of ["start", "dev", "deploy", "token", "export", "apply", "backup", "restore", "import", "doctor"]) assert.match(ran(name, "--help").stdout, new RegExp(`^usage: tollgate ${name} `));
   assert.match(ran("start", "--help").stdout, /--tls-cert FILE.*TLS_CERT/);
   assert.match(ran("--version").stdout, /^\d+\.\d+\.\d+\n$/);
   const { status, stderr } = run("npx", "tollgate", "strat");
