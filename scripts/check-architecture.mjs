@@ -16,7 +16,7 @@ export const ROOMS = {
   dlp: [["base", "pattern"], "what must not leave is found in a text, whatever the text is of"],
   policies: [["base", "pattern"], "what policies say of a request follows from what it is described by"],
   routes: [["base", "pattern"], "the way of a request through a graph follows from what it is described by"],
-  telemetry: [["base"], "formats of other systems; they know no request"],
+  telemetry: [["base"], "formats of other systems, and where spans go; they know no request"],
   wire: [["base", "http", "platform"], "an answer is read by its format, for the proxy and for evaluations alike"],
   providers: [["base", "http", "platform", "db"], "where a request goes depends on no key, gateway or log"],
   catalogue: [["base", "providers"], "what is known of a model, and what its name means, is the same for prices, translation and lists"],
@@ -31,7 +31,7 @@ export const ROOMS = {
   gateways: [
     [
       "base", "db", "http", "platform", "dlp", "policies", "providers", "catalogue", "cache", "guardrails", "auth", "credentials", "pricing",
-      "limit", "routes",
+      "limit", "routes", "telemetry",
     ],
     "a gateway is what a request runs under, before there is a log",
   ],
@@ -50,6 +50,10 @@ export const ROOMS = {
   logpush: [
     ["base", "db", "platform", "providers", "credentials", "gateways", "logs", "config"],
     "logs leave as they were written, and nothing of a request is needed",
+  ],
+  tracing: [
+    ["base", "db", "platform", "telemetry", "providers", "conversation", "credentials", "gateways", "logs", "config", "alerts"],
+    "a log becomes spans in the same way whatever it is of, and no request waits for them",
   ],
   feedback: [["base", "db", "http", "platform", "auth", "gateways", "logs"], "feedback belongs to a log, not to a route"],
   evaluate: [

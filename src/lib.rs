@@ -31,10 +31,10 @@ mod pricing;
 mod providers;
 mod proxy;
 mod routes;
-#[allow(dead_code, unused_imports, reason = "the setting otel comes next")]
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod tracing;
 mod translate;
 mod wire;
 
@@ -58,7 +58,7 @@ async fn scheduled(_event: ScheduledEvent, _env: Env, _context: ScheduleContext)
 /// What a queue delivers. Without the macro, which panics where a handler fails, and with it the types of messages.
 #[wasm_bindgen]
 pub fn queue(delivery: entry::queue::Delivery, env: JsValue, context: JsValue) -> Promise {
-    let runtime = begin::runtime(env.unchecked_into(), Context::new(context.unchecked_into()));
+    let runtime = Rc::new(begin::runtime(env.unchecked_into(), Context::new(context.unchecked_into())));
     promise(Box::pin(async move {
         entry::queue::receive(&delivery, &runtime).await;
         Ok(JsValue::UNDEFINED)

@@ -7,7 +7,7 @@ use crate::base::timestamp;
 use serde_json::Value;
 
 /// The kinds of events, as webhooks choose among them.
-pub const KINDS: &[&str] = &["spend", "rate", "circuit", "errors", "logs_lost", "database", "model"];
+pub const KINDS: &[&str] = &["spend", "rate", "circuit", "errors", "logs_lost", "database", "model", "telemetry"];
 
 /// How bodies can be written.
 pub const FORMATS: &[&str] = &["json", "slack"];

@@ -10,8 +10,8 @@ use crate::api::shell::{Shell, guard};
 use crate::api::subject::{Subject, found};
 use crate::api::{
     alerts, analytics, audit, billing, cache, catalogue, config_file, costs, datasets, evaluation_export,
-    evaluation_types, evaluations, facets, feedback, gateways, graphql, log_list, logpush, policies, provider_configs,
-    reprices, route_control, sessions, storage, tokens, views,
+    evaluation_types, evaluations, facets, feedback, gateways, graphql, log_list, logpush, metrics, policies,
+    provider_configs, reprices, route_control, sessions, storage, telemetry, tokens, views,
 };
 use crate::api::{log_control, log_ingest};
 use crate::auth::caller::Caller;
@@ -59,13 +59,12 @@ async fn dispatched(
         | Endpoint::AccountAi => {
             return Err(ApiError::not_found());
         }
+        Endpoint::GetMetrics => metrics::get(databases, shell, request).await.into(),
         // Gateways.
         Endpoint::ListGateways => gateways::list(store, account, query, caller).await.into(),
-        Endpoint::CreateGateway => {
-            gateways::create(databases, account, body, actor, new_id.clone(), &bounds.gateways).await
-        }
+        Endpoint::CreateGateway => telemetry::create(databases, shell, request).await?,
         Endpoint::GetGateway => gateways::get(store, account, gateway).await.into(),
-        Endpoint::UpdateGateway => gateways::update(store, account, gateway, (body, request.if_match), actor).await,
+        Endpoint::UpdateGateway => telemetry::update(store, shell, request).await?,
         Endpoint::DeleteGateway => gateways::delete(store, account, gateway, actor).await,
         Endpoint::GetUrl => {
             subject.gateway().await?;
@@ -85,6 +84,7 @@ async fn dispatched(
             analytics::get(store, place.key, query, request.now_ms).await.into()
         }
         Endpoint::GraphQl => graphql::answer(databases, body, caller, request.now_ms).await.into(),
+        Endpoint::GetTelemetry => telemetry::get(store, &subject.gateway().await?).await.into(),
         Endpoint::PurgeCache => cache::purge(store, &subject.place().await?, query, actor).await,
         Endpoint::GetLimits => shell.limits(&subject.gateway().await?).await.into(),
         // Logs, and feedback on them.
@@ -395,6 +395,7 @@ mod tests {
             query: Query::parse(query),
             body: body.as_bytes(),
             if_match: None,
+            accept: None,
             caller: &Caller::Admin,
             origin: "http://localhost",
             now_ms: NOW,

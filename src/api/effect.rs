@@ -107,6 +107,7 @@ mod tests {
             query: Query::parse(""),
             body: body.as_bytes(),
             if_match: None,
+            accept: None,
             caller,
             origin: "http://localhost",
             now_ms: NOW,

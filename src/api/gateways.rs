@@ -251,6 +251,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
                 // After the audit row, which goes by what the statement before it changed.
                 Statement::new("DELETE FROM provider_configs WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM policies WHERE gateway = ?1", key()),
+                Statement::new("DELETE FROM otel_destinations WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM alert_webhooks WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM logpush_destinations WHERE gateway = ?1", key()),
                 Statement::new(format!("DELETE FROM route_versions WHERE {of_route}"), key()),

@@ -28,6 +28,7 @@ pub mod log_ingest;
 pub mod log_list;
 pub mod logpush;
 pub mod logs;
+pub mod metrics;
 #[cfg(test)]
 mod openapi_tests;
 pub mod policies;
@@ -42,6 +43,7 @@ pub mod sessions;
 pub mod shell;
 pub mod storage;
 mod subject;
+pub mod telemetry;
 pub mod tokens;
 pub mod views;
 

@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// The header `if-match`: the versions of a resource that may be changed.
     pub if_match: Option<&'a str>,
+    /// The header `accept`.
+    pub accept: Option<&'a str>,
     pub caller: &'a Caller,
     /// Scheme and host the caller used, for URLs in answers.
     pub origin: &'a str,
@@ -61,6 +63,7 @@ impl<'a> Request<'a> {
             query,
             body,
             if_match: None,
+            accept: None,
             caller: self.caller,
             origin: self.origin,
             now_ms: self.now_ms,

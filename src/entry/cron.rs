@@ -26,6 +26,7 @@ use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
 use crate::platform::{Runtime, console, now, random};
+use crate::tracing::send_worker as tracing;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -71,6 +72,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     pieces(runtime).await;
     objects(runtime).await;
     unread(runtime).await;
+    tracing::deliver(runtime).await;
     watching::everything(runtime).await;
     // Last, because it may wait for the hosts of others.
     Box::pin(send_worker::everything(runtime)).await;

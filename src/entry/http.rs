@@ -209,9 +209,11 @@ async fn carried(
     }
     let most = if asked.route.endpoint == Endpoint::IngestLogs { log_ingest::MAX_BODY } else { MAX_BODY };
     let body = body(&incoming.request, most, BODY_SECONDS).await?;
-    let reply =
-        carried_out(control::Request { body: &body, if_match: incoming.headers.get("if-match"), ..asked }, runtime)
-            .await?;
+    let header = |name| incoming.headers.get(name);
+    let reply = carried_out(
+        control::Request { body: &body, if_match: header("if-match"), accept: header("accept"), ..asked },
+        runtime,
+    )
     match &reply.object {
         Some(span) => reply::streamed(&reply, span, runtime).await,
         None => Ok(message_worker::response(&reply)),
@@ -252,6 +254,7 @@ fn asked<'a>(
         query: Query::parse(query.strip_prefix('?').unwrap_or(query)),
         body: &[],
         if_match: None,
+        accept: None,
         caller,
         origin,
         now_ms: now(),

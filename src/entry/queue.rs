@@ -6,7 +6,10 @@ use crate::logs::queue::{self, Message};
 use crate::logs::queue_worker::Queue;
 use crate::logs::writer_worker;
 use crate::platform::{Runtime, console, js, now};
+use crate::tracing::parcel::Parcel;
+use crate::tracing::send_worker;
 use js_sys::{Array, Object};
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 /// How long a delivery may be worked on, in milliseconds. The platform allows minutes; what is left comes again.
@@ -34,12 +37,18 @@ extern "C" {
 
 /// Writes what a queue delivers. Each message is told on its own whether it is done with, and nothing is thrown: that would
 /// bring all of them again.
-pub async fn receive(delivery: &Delivery, runtime: &Runtime) {
+pub async fn receive(delivery: &Delivery, runtime: &Rc<Runtime>) {
     let until = now() + BUDGET_MS;
     let (mut delivered, mut messages): (Vec<Delivered>, Vec<Message>) = (Vec::new(), Vec::new());
+    let (mut traced, mut parcels): (Vec<Delivered>, Vec<(Parcel, u32)>) = (Vec::new(), Vec::new());
     for one in delivery.messages() {
         let one: Delivered = one.unchecked_into();
         let attempts = one.attempts() as u32;
+        if let Some(parcel) = one.body().as_string().and_then(|text| Parcel::read(&text)) {
+            traced.push(one);
+            parcels.push((parcel, attempts));
+            continue;
+        }
         match one.body().as_string().and_then(|text| Message::read(&text, writer_worker::naming(), attempts)) {
             Some(message) => {
                 delivered.push(one);
@@ -81,6 +90,15 @@ pub async fn receive(delivery: &Delivery, runtime: &Runtime) {
     }
     if failed > 0 {
         said(&json!({ "level": "error", "event": "queue_write_failed", "messages": failed, "cause": cause }));
+    }
+    // Behind the logs, which no destination may hold up.
+    if !parcels.is_empty() {
+        for (one, again) in traced.iter().zip(send_worker::receive(runtime, &parcels).await) {
+            match again {
+                None => one.ack(),
+                Some(seconds) => one.retry(&js::object(&[("delaySeconds", seconds.into())])),
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::platform::{Carried, Runtime, now, pause};
 use crate::proxy::caller::Caller;
 use crate::proxy::universal as elements;
 use crate::proxy::universal_worker;
+use crate::tracing::send_worker as tracing;
 use futures_util::future::LocalBoxFuture;
 use js_sys::{Date, Error, JSON, Object, Promise, Reflect};
 use std::rc::Rc;
@@ -165,6 +166,7 @@ pub fn settled(patience: f64) -> Promise {
             pause(SETTLE_LOOK_MS).await;
         }
         writer_worker::drain(&runtime, attach_worker::written).await;
+        tracing::drain(&runtime).await;
         let left = crash_worker::underway();
         let reason = "the Worker was stopped while the request was under way";
         let lost: Vec<Lost> =

@@ -10,6 +10,7 @@ use crate::gateways::settings::GatewaySettings;
 use crate::guardrails::Guardrails;
 use crate::http::cors::Cors;
 use crate::limit::rules::Limits;
+use crate::telemetry::destination;
 use serde_json::Map;
 use std::rc::Rc;
 
@@ -177,8 +178,10 @@ impl Gateway {
     }
 
     pub fn read(row: GatewayRow) -> Result<Self, StoreError> {
-        let settings = GatewaySettings::read(&row.settings)
+        let mut settings = GatewaySettings::read(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
+        // An older version stored the secrets of destinations as they were given.
+        destination::mask(&mut settings.otel);
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));

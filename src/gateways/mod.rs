@@ -1,6 +1,7 @@
 //! A gateway: its row, its settings, what an isolate remembers of it, and where its logs are.
 
 pub mod catalogue;
+pub mod exporters;
 pub mod gateway;
 pub mod settings;
 pub mod shards;

@@ -11,6 +11,7 @@ use crate::http::envelope::ApiError;
 use crate::limit::rules::UnknownModel;
 use crate::limit::rules::{self, Limits, RateKey, RateRule};
 use crate::limit::window::Technique;
+use crate::telemetry::destination;
 pub use fields::{CIRCUIT_BOUNDS, TIMEOUT_FLOOR};
 use fields::{Fields, MAX_DAYS};
 use serde::Serialize;
@@ -86,6 +87,7 @@ settings! {
         pub max_calls: u64 = MAX_CALLS,
         /// What names of models mean; null for no others than they say: Tollgate's own. See `catalogue/aliases.rs`.
         pub model_aliases: Value = Value::Null,
+        /// Where spans are sent, without what is secret of it. See `telemetry/destination.rs`.
         pub otel: Value = Value::Null,
         /// Whether cookies go to providers and come back from them: Tollgate's own.
         pub provider_cookies: bool = false,
@@ -164,7 +166,8 @@ impl GatewaySettings {
         fields.text("logpush_public_key", 16, 1_024, &mut to.logpush_public_key);
         fields.integer("max_calls", 1, 100, &mut to.max_calls);
         fields.checked("model_aliases", aliases::check, &mut to.model_aliases);
-        fields.json("otel", Value::is_array, "an array", &mut to.otel);
+        fields.checked("otel", destination::check, &mut to.otel);
+        destination::mask(&mut to.otel);
         fields.boolean("provider_cookies", &mut to.provider_cookies);
         fields.integer("rate_limiting_interval", 0, MAX_INTEGER, &mut to.rate_limiting_interval);
         fields.integer("rate_limiting_limit", 0, MAX_INTEGER, &mut to.rate_limiting_limit);
@@ -189,6 +192,7 @@ impl GatewaySettings {
     /// Gives ids to the rules that came without, made of one that is unique.
     pub fn name_rules(&mut self, seed: &str) {
         rules::mint_ids(&mut self.rate_limiting_rules, seed);
+        rules::mint_ids(&mut self.otel, seed);
         if let Some(rules) = self.spend_limits.get_mut("rules") {
             rules::mint_ids(rules, seed);
         }

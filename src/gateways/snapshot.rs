@@ -6,6 +6,7 @@ use crate::credentials::key::StoredKey;
 use crate::credentials::stored;
 use crate::db::store::{FromRow, Row, Statement, Store, StoreError, column};
 use crate::gateways::catalogue;
+use crate::gateways::exporters::{self, Exporter};
 use crate::gateways::gateway::{self, Gateway};
 use crate::limit::watch::Watch;
 use crate::policies;
@@ -31,6 +32,8 @@ pub struct GatewaySnapshot {
     /// The models that the account knows, of this version; 0 stands for the built-in ones alone.
     pub catalogue: Catalogue,
     pub catalogue_version: u64,
+    /// The places that spans are sent to.
+    pub exporters: Option<Rc<[Rc<Exporter>]>>,
     /// The dynamic routes that callers may name in a model's place.
     pub routes: Vec<Deployed>,
 }
@@ -66,12 +69,13 @@ pub async fn read_without_catalogue(
 ) -> Result<Option<GatewaySnapshot>, StoreError> {
     let sql = format!(
         "SELECT {}, {} AS keys, {} AS custom, {} AS prices, {POLICIES} AS policies, {THRESHOLDS} AS thresholds, \
-         {} AS routes, coalesce({}, 0) AS catalogue_version FROM gateways WHERE account_id = ?1 AND id = ?2",
+         {} AS routes, {} AS exporters, coalesce({}, 0) AS catalogue_version FROM gateways WHERE account_id = ?1 AND id = ?2",
         gateway::COLUMNS,
         stored::OF_GATEWAY,
         upstream::SELECT,
         rules::select(),
         deployed::OF_GATEWAY,
+        exporters::OF_GATEWAY,
         catalogue::VERSION,
     );
     store.row::<GatewaySnapshot>(Statement::new(sql, [account.into(), id.into()])).await
@@ -86,9 +90,11 @@ impl FromRow for GatewaySnapshot {
         let catalogue_version: u64 = column(&mut row, "catalogue_version")?;
         let thresholds: Option<String> = column(&mut row, "thresholds")?;
         let routes: String = column(&mut row, "routes")?;
+        let places: Option<String> = column(&mut row, "exporters")?;
         let gateway = Gateway::from_row(row)?;
         Ok(Self {
             watch: thresholds.as_deref().and_then(|thresholds| watch(&gateway, thresholds)),
+            exporters: places.as_deref().and_then(|places| exporters::of(&gateway, places)),
             gateway,
             keys: stored::keys(&keys)?,
             custom: upstream::from_json(&custom),

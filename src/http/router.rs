@@ -66,6 +66,7 @@ endpoints! {
     (Endpoint::Health, "GET", "/health", Open),
     (Endpoint::OpenApi, "GET", "/openapi.json", Open),
     (Endpoint::Root, "GET", "/", Open),
+    (Endpoint::GetMetrics, "GET", "/metrics", Read),
     // The dashboard: its session, its way to run requests, and the page, which is the same at all other addresses.
     (Endpoint::SignIn, "POST", "/dashboard/session", Open),
     (Endpoint::SignOut, "DELETE", "/dashboard/session", Open),
@@ -92,6 +93,7 @@ endpoints! {
     (Endpoint::GetAnalytics, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/analytics", Read),
     // Cloudflare's analytics. The account stands in the query.
     (Endpoint::GraphQl, "POST", "/client/v4/graphql", Read),
+    (Endpoint::GetTelemetry, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/telemetry", Read),
     (Endpoint::PurgeCache, "DELETE", "/accounts/{account}/ai-gateway/gateways/{gateway}/cache", Edit),
     // The control plane: logs.
     (Endpoint::GetLimits, "GET", "/accounts/{account}/ai-gateway/gateways/{gateway}/limits", Read),
@@ -239,7 +241,8 @@ pub enum NoRoute {
 pub fn plane(path: &str) -> Plane {
     let path = path.strip_prefix("/client/v4").unwrap_or(path);
     let is_ai = path.strip_prefix("/accounts/").and_then(|path| path.split('/').nth(1)) == Some("ai");
-    let control = ["/accounts/", "/feedback", "/dashboard", "/graphql"].iter().any(|start| path.starts_with(start));
+    let planes = ["/accounts/", "/feedback", "/dashboard", "/graphql", "/metrics"];
+    let control = planes.iter().any(|start| path.starts_with(start));
     if control && !is_ai { Plane::Control } else { Plane::Data }
 }
 

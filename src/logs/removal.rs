@@ -74,7 +74,8 @@ pub async fn sweep(store: &impl Store, whose: &Whose, now_ms: u64, limit: u32) -
         while delete_logs_slice(store, key, limit).await? {}
         delete_evaluations(store, key).await?;
         while responses::remove_gateway(store, key).await? {}
-        store.batch(vec![Statement::new("DELETE FROM rollup WHERE gateway = ?1", [key.into()])]).await?;
+        let sums = ["DELETE FROM rollup WHERE gateway = ?1", "DELETE FROM totals WHERE gateway = ?1"];
+        store.batch(sums.map(|sql| Statement::new(sql, [key.into()])).into()).await?;
         if now_ms.saturating_sub(deleted_at) > LAST_LOGS_MS {
             let done = [
                 "DELETE FROM log_storage WHERE gateway = ?1",

@@ -8,6 +8,7 @@ pub mod by_metadata;
 pub mod figures;
 mod mend;
 pub mod merge;
+pub mod totals;
 
 use crate::db::store::{Bind, Statement};
 use crate::db::write_once::{WriteKey, is_new};
@@ -34,7 +35,13 @@ pub struct RollupRow {
     provider: String,
     model: String,
     figures: Figures,
+    statuses: Statuses,
 }
+
+/// Requests by the first digit of their status; 0 for those without one. Kept answers are not among them. Totals alone have them.
+pub type Statuses = [f64; STATUSES];
+
+pub const STATUSES: usize = 6;
 
 /// The requests of some records, added up, and the claims of those whose usage may have been counted before.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +62,13 @@ impl Tally {
     pub fn count(&mut self, record: &LogRecord) {
         let model = record.model.as_deref().unwrap_or("");
         let time = record.created_at - record.created_at % MINUTE_MS;
+        if let Some(row) = self.row(record.gateway, time, &record.provider, model)
+            && record.answered
+            && !record.cached
+            && let Some(number) = row.statuses.get_mut(usize::from(record.status_code.unwrap_or(0) / 100))
+        {
+            *number += 1.0;
+        }
         let is_paid = record.claim.as_ref().is_some_and(|claim| claim.has_usage);
         if let Some(figures) = self.figures(record.gateway, time, &record.provider, model) {
             count(record, figures);
@@ -78,6 +92,10 @@ impl Tally {
 
     /// The figures of a row, which is made if there is none.
     fn figures(&mut self, gateway: i64, time: u64, provider: &str, model: &str) -> Option<&mut Figures> {
+        self.row(gateway, time, provider, model).map(|row| &mut row.figures)
+    }
+
+    fn row(&mut self, gateway: i64, time: u64, provider: &str, model: &str) -> Option<&mut RollupRow> {
         let place = |rows: &[RollupRow], provider: &str, model: &str| {
             let wanted = (gateway, time, provider, model);
             rows.iter().position(|row| (row.gateway, row.time, row.provider.as_str(), row.model.as_str()) == wanted)
@@ -93,13 +111,18 @@ impl Tally {
         let place = found.unwrap_or(self.0.len());
         if found.is_none() {
             let (provider, model) = (provider.to_owned(), model.to_owned());
-            self.0.push(RollupRow { gateway, time, provider, model, figures: Figures::default() });
+            let (figures, statuses) = (Figures::default(), Statuses::default());
+            self.0.push(RollupRow { gateway, time, provider, model, figures, statuses });
         }
-        self.0.get_mut(place).map(|row| &mut row.figures)
+        self.0.get_mut(place)
     }
 
-    /// A JSON array of rows: gateway, time, provider, model, and the figures in the order of their columns.
+    /// A JSON array of rows: gateway, time, provider, model, the figures in the order of their columns, and the statuses.
     pub fn json(&self) -> String {
+        self.written(true)
+    }
+
+    fn written(&self, with_statuses: bool) -> String {
         let mut text = String::from("[");
         for row in &self.0 {
             if text.len() > 1 {
@@ -109,7 +132,8 @@ impl Tally {
             text.push_str(&Value::from(row.provider.as_str()).to_string());
             text.push(',');
             text.push_str(&Value::from(row.model.as_str()).to_string());
-            for figure in row.figures.iter() {
+            let statuses = row.statuses.iter().copied().filter(|_| with_statuses);
+            for figure in row.figures.iter().chain(statuses) {
                 match figure {
                     0.0 => text.push_str(",0"),
                     figure => {
@@ -154,8 +178,9 @@ impl Correction {
         }
     }
 
+    /// Rows without statuses: what was counted once does not become less, so that totals leave them out.
     pub fn json(&self) -> String {
-        self.0.json()
+        self.0.written(false)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::proxy::guard;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::{Changed, Taken};
 use crate::proxy::request_screening;
+use crate::proxy::traced::Traced;
 use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
 use crate::proxy::{credentials, session_worker, stream_usage_worker};
@@ -120,6 +121,7 @@ impl Arrival<'_> {
             passes_cookies: snapshot.gateway.settings.provider_cookies,
             gateway_headers: gateway_headers(options),
             mark: options.collect_log.then(|| Rc::new(Mark::new(&call.id))),
+            traced: Traced::begin(snapshot, caller.trace, &asked.headers, self.at),
             allotment: None,
             arrived: self.at,
             client,

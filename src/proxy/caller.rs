@@ -7,6 +7,7 @@ use crate::http::headers::Headers;
 use crate::platform::Runtime;
 use crate::proxy::guard::OriginFacts;
 use crate::proxy::hop::Hop;
+use crate::telemetry::context::Trace;
 use std::cell::Cell;
 use std::rc::Rc;
 use web_sys::AbortSignal;
@@ -46,6 +47,8 @@ pub struct Caller {
     pub origin: Option<Rc<str>>,
     /// True where the request around this one has our token in a header that its client takes to other hosts.
     pub token_travels: bool,
+    /// The trace that a request around this one has begun.
+    pub trace: Option<Trace>,
     /// The model that a route sends the request to.
     pub hop: Option<Rc<Hop>>,
 }

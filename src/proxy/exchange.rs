@@ -22,6 +22,7 @@ use crate::proxy::cache::Cache;
 use crate::proxy::judges::Judges;
 use crate::proxy::limits::Admission;
 use crate::proxy::screening::{self, Screening};
+use crate::proxy::traced::Traced;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::translation::Translation;
 use crate::routes::deployed;
@@ -87,6 +88,8 @@ pub struct Exchange {
     pub gateway_headers: Vec<(&'static str, String)>,
     /// Tells that the row is still to come.
     pub mark: Option<Rc<Mark>>,
+    /// How the request is told of as spans, if its gateway sends any.
+    pub traced: Option<Box<Traced>>,
     /// Room for the request's body, while it waits for its row.
     pub allotment: Option<Rc<GrowingAllotment>>,
     /// When the request arrived, or when this attempt of it began.
@@ -212,12 +215,16 @@ impl Exchange {
             let own = outcome.facts.response_id.take();
             outcome.facts.response_id = translation.seen_id(own, &self.call.id);
         }
-        let Self { runtime, call, admission, rates, mark, allotment, .. } = self;
+        let Self { runtime, call, admission, rates, mark, allotment, traced, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unreported_cost(&outcome));
         let set_aside = admission.as_ref().filter(|admission| admission.reserves()).map(|_| call.estimate());
+        let called = traced.as_ref().and_then(|traced| traced.called(&call, &outcome));
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
+        if let Some(traced) = traced {
+            traced.tell(&runtime, &record, called.as_ref());
+        }
         if let Some(admission) = &admission {
             let model = record.answer_model.as_deref().or(record.model.as_deref());
             match charge::of(&record, set_aside) {

@@ -5,6 +5,7 @@ use crate::logs::call::{Failure, Outcome};
 use crate::proxy::circuits;
 use crate::proxy::exchange::{self, Exchange};
 use crate::proxy::response::Held;
+use crate::telemetry::context::Trace;
 use web_sys::Response;
 
 /// An attempt without an answer that the client should get while there are others to make.
@@ -102,6 +103,11 @@ impl Failed {
             End::Unanswered(_) => "unreachable".to_owned(),
             End::Refused(refusal) => format!("refused {}", refusal.status),
         }
+    }
+
+    /// The trace that the attempt belongs to.
+    pub fn trace(&self) -> Option<Trace> {
+        self.exchange.traced.as_ref().map(|traced| traced.trace)
     }
 
     /// The event that the attempt belongs to.

@@ -38,6 +38,7 @@ pub async fn prompt(
         names: metadata.iter().map(|(name, _)| name.clone()).collect(),
         metadata: Value::Object(object::of(metadata.iter().cloned())),
         ask,
+        trace: exchange.traced.as_ref().map(|traced| traced.trace),
     });
     if exchange.call.request_type == RequestType::WebSocket {
         for phase in [Phase::Prompt, Phase::Response].into_iter().filter(|phase| guardrails.is_for(*phase)) {

@@ -9,7 +9,7 @@ use crate::http::refusal::Refusal;
 use crate::http::router::{Access, Endpoint, Route};
 use crate::logs::call::{Failure, RequestType};
 use crate::platform::js::{self, Watch};
-use crate::platform::{Runtime, blocks, now};
+use crate::platform::{Runtime, blocks, now, random};
 use crate::proxy::arrival::Arrival;
 use crate::proxy::attempts::Attempts;
 use crate::proxy::authorization::{self, Admitted};
@@ -177,6 +177,9 @@ pub async fn attempt(
             return Some(exchange.refuse(&refusal, failure));
         }
     }
+    if let Some(traced) = &mut exchange.traced {
+        traced.url = Some(prepared.url.as_str().into());
+    }
     let (arrival, caller, plan) = (&arrival, &caller, options.retry);
     Attempts { arrival, caller, prepared, options: &options, plan, by_key: 0, dialect }.make(exchange, failures).await
 }
@@ -268,6 +271,7 @@ fn judge(asked: Asked) -> Pin<Box<dyn Future<Output = Result<String, String>>>> 
             trusted: true,
             is_check: true,
             is_signed: asked.question.is_signed,
+            trace: asked.trace.map(|trace| trace.within(random(), now())),
             signal: Some(AbortSignal::timeout_with_u32(PATIENCE_MS)),
             ..Caller::default()
         };

@@ -5,6 +5,7 @@ use crate::guardrails::{About, Engine, Guardrails, Phase, Question, Seen, Verdic
 use crate::http::refusal::Refusal;
 use crate::logs::call::Call;
 use crate::platform::Runtime;
+use crate::telemetry::context::Trace;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -20,6 +21,8 @@ pub struct Judges {
     /// The keys of the metadata.
     pub names: Vec<String>,
     pub ask: Ask,
+    /// The trace of the request that is judged.
+    pub trace: Option<Trace>,
 }
 
 /// What is asked of a model, and of which gateway.
@@ -28,6 +31,7 @@ pub struct Asked {
     pub account: String,
     pub gateway: String,
     pub event_id: String,
+    pub trace: Option<Trace>,
     pub runtime: Rc<Runtime>,
 }
 
@@ -88,6 +92,7 @@ impl Judges {
                     account: self.account.clone(),
                     gateway: self.gateway.clone(),
                     event_id: event_id.to_owned(),
+                    trace: self.trace,
                     runtime: Rc::clone(runtime),
                 });
                 let all = &all;

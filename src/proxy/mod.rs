@@ -39,6 +39,7 @@ pub mod screening;
 pub mod session;
 pub mod session_worker;
 pub mod stream_usage_worker;
+pub mod traced;
 pub mod unified;
 pub mod universal;
 pub mod universal_worker;

@@ -243,6 +243,7 @@ impl Sender<'_> {
             terms: presented.terms.clone(),
             step: self.caller.step + self.hops,
             is_followed: self.caller.is_followed || has_fallback,
+            trace: failures.first().and_then(Failed::trace).or(self.caller.trace),
             hop: Some(Rc::new(hop)),
             ..self.caller.clone()
         };

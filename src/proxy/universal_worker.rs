@@ -80,7 +80,8 @@ pub async fn run(body: &str, outer: &Headers, route: Route<'_>, caller: &Caller,
             outer.0.push(("cf-aig-event-id".to_owned(), event));
         }
         let is_followed = step as usize + 1 < elements.len();
-        let caller = Caller { step, is_followed, ..caller.clone() };
+        let trace = failures.first().and_then(Failed::trace).or(caller.trace);
+        let caller = Caller { step, is_followed, trace, ..caller.clone() };
         let Ok(request) = made(element, &universal::merged(&outer, element)) else { break };
         let route = Route { endpoint: Endpoint::Proxy, provider: &element.provider, rest: &element.path, ..route };
         let answered =

@@ -15,6 +15,17 @@ pub struct TraceContext {
     pub is_sampled: Option<bool>,
 }
 
+/// What the spans of one request have in common: the request's own is the parent of those of its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub id: TraceId,
+    /// The request's own span.
+    pub root: SpanId,
+    pub parent: Option<SpanId>,
+    /// When the request came, in milliseconds.
+    pub begun: u64,
+}
+
 // === impl TraceContext ===
 
 impl TraceContext {
@@ -36,6 +47,31 @@ impl TraceContext {
         }
         Some(Self { trace: id(trace)?, parent: Some(id(parent)?), is_sampled: Some(flags & 1 == 1) })
     }
+}
+
+// === impl Trace ===
+
+impl Trace {
+    /// `None` where the caller has decided that the trace is not to be sampled.
+    pub fn begin(context: Option<TraceContext>, random: [u128; 2], now_ms: u64) -> Option<Self> {
+        if context.is_some_and(|context| context.is_sampled == Some(false)) {
+            return None;
+        }
+        let [first, second] = random;
+        let id = context.map_or_else(|| (first | 1).to_be_bytes(), |context| context.trace);
+        let parent = context.and_then(|context| context.parent);
+        Some(Self { id, root: span_id(second), parent, begun: now_ms })
+    }
+
+    /// A request that this one makes.
+    pub fn within(&self, random: u128, now_ms: u64) -> Self {
+        Self { root: span_id(random), parent: Some(self.root), begun: now_ms, ..*self }
+    }
+}
+
+/// A span's id of random bits.
+pub fn span_id(random: u128) -> SpanId {
+    (random as u64 | 1).to_be_bytes()
 }
 
 /// Whether a destination that takes a part of all traces takes this one: every span of a trace is decided alike, and so by each
@@ -99,6 +135,22 @@ mod tests {
         ] {
             assert_eq!(TraceContext::of(None, None, Some(&wrong)), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_trace_goes_on_with_what_the_caller_has_begun() {
+        let context = TraceContext::of(None, None, Some(&format!("00-{TRACE}-{PARENT}-01")));
+        let trace = Trace::begin(context, [5, 6], 7).unwrap();
+        assert_eq!(
+            (trace.id[0], trace.parent.map(|id| id[7]), trace.root, trace.begun),
+            (0x4b, Some(0xb7), span_id(6), 7)
+        );
+        let inner = trace.within(9, 8);
+        assert_eq!((inner.id, inner.parent, inner.root), (trace.id, Some(trace.root), span_id(9)));
+        let own = Trace::begin(None, [0, 0], 0).unwrap();
+        assert!(own.parent.is_none() && own.id != [0; 16] && own.root != [0; 8]);
+        let unsampled = TraceContext::of(None, None, Some(&format!("00-{TRACE}-{PARENT}-00")));
+        assert_eq!(Trace::begin(unsampled, [5, 6], 7), None);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl World {
             query: Query::parse(query),
             body: body.as_bytes(),
             if_match: None,
+            accept: None,
             caller: &Caller::Admin,
             origin: "http://localhost",
             now_ms: NOW + u64::from(number),

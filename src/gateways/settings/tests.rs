@@ -36,7 +36,7 @@ fn every_field_is_kept_as_given() {
     let given = json!({
         "authentication": true, "byok_only": true, "cache_invalidate_on_update": true, "cache_ttl": 300, "circuit_breaker": {"failures": 5, "window": 60, "cooldown": 30}, "collect_logs": false, "cors": {"origins": ["https://app.example.com"], "max_age": 60}, "custom_cost": "ignore",
         "dlp": {"enabled": true}, "first_byte_timeout": 60, "guardrails": {"prompt": {}}, "idle_timeout": 0, "log_body_retention_days": 7, "log_classification": true, "log_management": 10_000,
-        "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_plain": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "model_aliases": {"claude-*": "openai/gpt-5"}, "otel": [{"url": "x"}], "provider_cookies": true,
+        "log_management_strategy": "DELETE_OLDEST", "log_retention_days": 7, "logpush": true, "logpush_plain": true, "logpush_public_key": "0123456789abcdef", "max_calls": 7, "model_aliases": {"claude-*": "openai/gpt-5"}, "otel": [{"url": "https://otel.example"}], "provider_cookies": true,
         "rate_limiting_interval": 60, "rate_limiting_limit": 10,
         "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "resign": true, "retry_backoff": "linear",
         "retry_delay": 60_000, "retry_max_attempts": 5, "session_from": ["traceparent"], "spend_limits": {"enabled": true, "rules": []}, "store_id": "s", "stream_usage": "ask",

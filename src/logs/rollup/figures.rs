@@ -41,6 +41,10 @@ pub const LENGTH: usize = SUMS.len() + 2 * BUCKETS;
 /// Those that are shown of times.
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
 
+/// Where the counts of durations begin among the figures, and those of times to the first byte.
+pub const DURATIONS: usize = SUMS.len();
+pub const FIRST_BYTES: usize = DURATIONS + BUCKETS;
+
 /// The two histograms: their columns begin with these letters.
 const HISTOGRAMS: [char; 2] = ['d', 'f'];
 
@@ -68,6 +72,8 @@ pub enum Sum {
     Cost,
     Unpriced,
     SavedCost,
+    Durations,
+    FirstBytes,
 }
 
 /// Which of the two times of a request.
@@ -160,7 +166,7 @@ impl Figures {
     /// Adds a time in milliseconds.
     pub fn time(&mut self, time: Time, ms: u64) {
         let bucket = BOUNDS.partition_point(|bound| *bound < ms);
-        self.add_at(Sum::SavedCost as usize + 1 + time as usize, ms as f64);
+        self.add_at(Sum::Durations as usize + time as usize, ms as f64);
         self.add_at(SUMS.len() + time as usize * BUCKETS + bucket, 1.0);
     }
 
@@ -189,7 +195,7 @@ impl Figures {
         let from = SUMS.len() + time as usize * BUCKETS;
         let counts = self.0.get(from..from + BUCKETS).unwrap_or_default();
         let count: f64 = counts.iter().sum();
-        let sum = self.at(Sum::SavedCost as usize + 1 + time as usize);
+        let sum = self.at(Sum::Durations as usize + time as usize);
         let mut shown = Map::new();
         shown.insert("count".to_owned(), Value::from(count as i64));
         shown.insert("avg".to_owned(), Value::from((count > 0.0).then(|| (sum / count).round() as i64)));

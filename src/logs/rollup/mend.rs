@@ -3,6 +3,7 @@
 
 use crate::db::put_aside::{self, TALLIES};
 use crate::db::store::{Statement, Store, StoreError, row};
+use crate::logs::rollup::STATUSES;
 use crate::logs::rollup::figures::LENGTH;
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ fn check(text: &str) -> Result<(), String> {
         let (keys, figures) = row.split_at_checked(KEYS)?;
         let [gateway, time, provider, model] = keys else { return None };
         let named = gateway.is_i64() && time.is_u64() && provider.is_string() && model.is_string();
-        (named && figures.len() <= LENGTH && figures.iter().all(Value::is_number)).then_some(())
+        (named && figures.len() <= LENGTH + STATUSES && figures.iter().all(Value::is_number)).then_some(())
     };
     match rows.iter().position(|row| fault(row).is_none()) {
         Some(place) => Err(format!("its row {place} is not of gateway, time, provider, model and figures")),

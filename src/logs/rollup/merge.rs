@@ -5,7 +5,7 @@
 
 use crate::db::store::{Bind, Statement, Store, StoreError};
 use crate::logs::rollup::figures::{columns, sane, summed};
-use crate::logs::rollup::{MINUTE_MS, OTHER, mend};
+use crate::logs::rollup::{MINUTE_MS, OTHER, mend, totals};
 use crate::providers::table::PROVIDERS;
 use serde_json::Value;
 
@@ -37,8 +37,8 @@ pub async fn merge_tallies(store: &impl Store, now_ms: u64) -> Result<(), StoreE
     repeat(store, vec![left(store.pace().merged)], now_ms, &|| false).await
 }
 
-/// Carries each step out until there is nothing more to do, or no more time. The second statement of a step removes what the
-/// first has added.
+/// Carries each step out until there is nothing more to do, or no more time. The last statement of a step removes what those
+/// before it have added.
 async fn repeat(
     store: &impl Store,
     steps: Vec<Vec<Statement>>,
@@ -90,7 +90,7 @@ fn left(at_once: u32) -> Vec<Statement> {
     );
     let figure = |place: usize, _: &str| format!("(v->>{})", place + 4);
     let added = added(&rows, "rows", ["v->>0", "v->>1", "v->>2", "v->>3"], &figure, None);
-    vec![added, Statement::new(format!("DELETE FROM tallies WHERE id IN ({first})"), [])]
+    vec![added, totals::add(&first), Statement::new(format!("DELETE FROM tallies WHERE id IN ({first})"), [])]
 }
 
 /// Adds the oldest hour of minutes, or day of hours, to its hour or day, if it lies before `end`.

@@ -339,7 +339,7 @@ fn the_search_for_old_rows_reads_no_others() {
     let planned = Planned::new(Sqlite::new());
     block_on(run(&planned, NOW, &|| false)).unwrap();
     let plans = planned.plans.into_inner();
-    assert_eq!(plans.len(), 7);
+    assert_eq!(plans.len(), 8);
     for (plan, sql) in plans {
         for line in plan.lines().filter(|line| line.contains("rollup") && !line.contains("PRIMARY KEY")) {
             assert!(line.contains("rollup_by_age (<expr>=? AND time"), "{line}\n{sql}");

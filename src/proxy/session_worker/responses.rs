@@ -96,7 +96,8 @@ impl Connection {
         let method = "POST".to_owned();
         let facts = begun.facts.clone();
         let call = Call { id, created_at: arrived, method, facts, request_size: None, ..template.call.clone() };
-        Exchange { call, admission: None, mark, allotment: None, arrived, ..template.clone() }
+        let traced = template.traced.as_ref().map(|traced| traced.within(arrived));
+        Exchange { call, admission: None, mark, traced, allotment: None, arrived, ..template.clone() }
     }
 
     /// Keeps the message that asks for a response for its row.

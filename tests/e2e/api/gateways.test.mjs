@@ -29,7 +29,7 @@ const SETTINGS = {
   logpush: true,
   logpush_plain: true,
   logpush_public_key: "k".repeat(16),
-  otel: [{ url: "https://otel.example", headers: {}, authorization: "a" }],
+  otel: [{ id: "o", url: "https://9.9.9.9", headers: {}, content_type: "json" }],
   provider_cookies: true,
   rate_limiting_interval: 60,
   rate_limiting_limit: 100,

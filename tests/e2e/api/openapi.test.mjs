@@ -71,6 +71,12 @@ test("gateways", async () => {
   await run("UpdateGateway", { path: { gateway: "full" }, json: result });
   await run("GetGateway", { path: { gateway: "full" } });
   for (const gateway of ["gw", "full"]) await run("GetStorage", { path: { gateway } });
+  const otel = [{ url: "https://127.0.0.1/v1/traces", headers: { "x-team": "a" }, authorization: "Bearer b", content_type: "protobuf", preset: "datadog", sample: 0.5, content: true }];
+  await run("UpdateGateway", { path: { gateway: "full" }, json: { otel }, status: 400 });
+  await run("UpdateGateway", { path: { gateway: "full" }, json: { otel: [{ ...otel[0], url: "https://8.8.8.8/v1/traces" }] } });
+  for (const gateway of ["gw", "full"]) await run("GetTelemetry", { path: { gateway } });
+  for (const query of [{}, { account: ACCOUNT, gateway: "gw" }]) await run("GetMetrics", { query });
+  await run("GetMetrics", { query: { gateway: "none" }, status: 404 });
   await run("ListGateways", { query: { search: "g", per_page: 1, page: 1 } });
   await run("ListGateways", { path: { account: "nobody" } });
   for (const provider of ["openai", "universal"]) await run("GetUrl", { path: { provider } });
