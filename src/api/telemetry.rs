@@ -48,9 +48,10 @@ struct Place {
     checked: bool,
 }
 
-/// What a body says of destinations, where it says anything new.
+/// What a body says of destinations.
 struct Named {
-    places: Vec<Place>,
+    /// `None` where they are those that there are.
+    places: Option<Vec<Place>>,
     /// The body with the ids of all destinations.
     body: Vec<u8>,
 }
@@ -69,7 +70,7 @@ pub async fn create(
     let store = databases.first();
     let id = object(body)?.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let gateway = gateway::find(store, account, &id).await?.ok_or_else(ApiError::not_found)?;
-    let rows = sealed(store, &shell.vault(), &gateway, &named.places).await?;
+    let rows = sealed(store, &shell.vault(), &gateway, named.places.as_deref().unwrap_or_default()).await?;
     store.batch(kept(&gateway, rows)).await?;
     Ok(made)
 }
@@ -82,15 +83,23 @@ pub async fn update(store: &impl Store, shell: &impl Shell, request: &Request<'_
         false => None,
     };
     let named = match &gateway {
-        Some(gateway) => named(shell, request, Some(&gateway.settings)).await?,
+        Some(gateway) => {
+            let sql = "SELECT id FROM otel_destinations WHERE gateway = ?1";
+            let rows = store.ids(Statement::new(sql, [gateway.key.into()])).await?;
+            let is_active = gateway.settings.otel.as_array().is_none_or(|all| all.len() <= rows.len());
+            named(shell, request, Some((&gateway.settings, is_active))).await?
+        }
         None => None,
     };
     let (Some(gateway), Some(named)) = (gateway, named) else {
         return Ok(gateways::update(store, account, id, (request.body, request.if_match), actor).await);
     };
-    let rows = sealed(store, &shell.vault(), &gateway, &named.places).await?;
+    let rows = match &named.places {
+        Some(places) => Some(sealed(store, &shell.vault(), &gateway, places).await?),
+        None => None,
+    };
     let done = gateways::update(store, account, id, (&named.body, request.if_match), actor).await;
-    if done.reply.is_ok()
+    if let Some(rows) = rows.filter(|_| done.reply.is_ok())
         && let Some(now) = gateway::find(store, account, id).await?
     {
         store.batch(kept(&now, rows)).await?;
@@ -98,11 +107,11 @@ pub async fn update(store: &impl Store, shell: &impl Shell, request: &Request<'_
     Ok(done)
 }
 
-/// The destinations that a body names, unless they are those that there are.
+/// The destinations that a body names, if it names any.
 async fn named(
     shell: &impl Shell,
     request: &Request<'_>,
-    stored: Option<&GatewaySettings>,
+    stored: Option<(&GatewaySettings, bool)>,
 ) -> Result<Option<Named>, ApiError> {
     // What is wrong with the body the handler says.
     let Ok(mut body) = object(request.body) else { return Ok(None) };
@@ -110,7 +119,7 @@ async fn named(
     if stored.is_none() && given.is_null() || destination::check(&given).is_err() && !given.is_null() {
         return Ok(None);
     }
-    let known = stored.map_or(&Value::Null, |stored| &stored.otel);
+    let known = stored.map_or(&Value::Null, |(stored, _)| &stored.otel);
     let mut otel = given.clone();
     adopt_ids(&mut otel, known);
     rules::mint_ids(&mut otel, &request.new_id);
@@ -119,8 +128,13 @@ async fn named(
     let given = listed(&given);
     let mut masked = otel.clone();
     destination::mask(&mut masked);
-    if listed(&masked) == listed(known) && !given.iter().any(brings_secrets) {
-        return Ok(None);
+    body.insert("otel".to_owned(), otel.clone());
+    let body = Value::Object(body).to_string().into_bytes();
+    // What an older version stored, or a document of the whole account, is looked at once it can be sent to.
+    let is_active = stored.is_some_and(|(_, is_active)| is_active) || !request.caller.is_admin();
+    let is_left = is_active || given.iter().any(|one| destination::secrets(one).is_none());
+    if listed(&masked) == listed(known) && !given.iter().any(brings_secrets) && is_left {
+        return Ok(Some(Named { places: None, body }));
     }
     if !request.caller.is_admin() {
         let message = "Only the admin token may change otel: it says who is sent what this gateway is asked. Leave it out, or send it as it is";
@@ -145,8 +159,7 @@ async fn named(
         let message = "The headers of otel are kept sealed, for which the operator has to set ENCRYPTION_KEY";
         return Err(ApiError::unavailable(message));
     }
-    body.insert("otel".to_owned(), otel);
-    Ok(Some(Named { places, body: Value::Object(body).to_string().into_bytes() }))
+    Ok(Some(Named { places: Some(places), body }))
 }
 
 fn unknown_secret(place: &str) -> ApiError {

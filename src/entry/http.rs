@@ -214,6 +214,7 @@ async fn carried(
         control::Request { body: &body, if_match: header("if-match"), accept: header("accept"), ..asked },
         runtime,
     )
+    .await?;
     match &reply.object {
         Some(span) => reply::streamed(&reply, span, runtime).await,
         None => Ok(message_worker::response(&reply)),

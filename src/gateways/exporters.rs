@@ -20,12 +20,15 @@ pub struct Exporter {
     pub checked: bool,
 }
 
+/// Those of a gateway.
+pub type Exporters = Rc<[Rc<Exporter>]>;
+
 /// The places of the gateway in a row of `gateways`, as one JSON array for [`of`]; null where there is none.
 pub const OF_GATEWAY: &str = "(SELECT json_group_array(json_array(id, secret, key_id, checked)) FROM otel_destinations \
      WHERE gateway = gateways.key HAVING count(*) > 0)";
 
 /// Those of a gateway that spans may be sent to: what an older version stored has no row, and was never looked at.
-pub fn of(gateway: &Gateway, rows: &str) -> Option<Rc<[Rc<Exporter>]>> {
+pub fn of(gateway: &Gateway, rows: &str) -> Option<Exporters> {
     let rows: Vec<Value> = serde_json::from_str(rows).ok()?;
     let mut all = Vec::new();
     for destination in Destination::all(&gateway.settings.otel) {
@@ -46,7 +49,7 @@ pub fn of(gateway: &Gateway, rows: &str) -> Option<Rc<[Rc<Exporter>]>> {
 }
 
 /// Those of a gateway that is known by its key.
-pub async fn by_key(store: &impl Store, gateway: &Gateway) -> Result<Option<Rc<[Rc<Exporter>]>>, StoreError> {
+pub async fn by_key(store: &impl Store, gateway: &Gateway) -> Result<Option<Exporters>, StoreError> {
     row! {
         struct Rows {
             rows: Option<String>,

@@ -9,7 +9,7 @@ use crate::config::isolate_worker::config;
 use crate::credentials::vault::Vault;
 use crate::credentials::vault_worker::EnvVault;
 use crate::db::store::{Bind, Statement, Store};
-use crate::gateways::exporters::{self, Exporter};
+use crate::gateways::exporters::{self, Exporter, Exporters};
 use crate::gateways::gateway;
 use crate::logs::queue::{self, Outbox as _};
 use crate::logs::queue_worker::Queue;
@@ -275,7 +275,7 @@ fn tell(runtime: &Rc<Runtime>, exporter: &Exporter, count: &Count) {
 /// Sends what a queue has delivered, each with how often it has been delivered. Returns for each after how many seconds it is to come
 /// again; `None` for what is settled.
 pub async fn receive(runtime: &Rc<Runtime>, parcels: &[(Parcel, u32)]) -> Vec<Option<u32>> {
-    let mut known: Vec<(i64, Option<Rc<[Rc<Exporter>]>>)> = Vec::new();
+    let mut known: Vec<(i64, Option<Exporters>)> = Vec::new();
     let mut fates = Vec::new();
     for (parcel, attempts) in parcels {
         let again = queue::delay(*attempts);
@@ -318,7 +318,7 @@ pub async fn receive(runtime: &Rc<Runtime>, parcels: &[(Parcel, u32)]) -> Vec<Op
     fates
 }
 
-async fn of_gateway(runtime: &Runtime, key: i64) -> Result<Option<Rc<[Rc<Exporter>]>>, crate::db::store::StoreError> {
+async fn of_gateway(runtime: &Runtime, key: i64) -> Result<Option<Exporters>, crate::db::store::StoreError> {
     let store = runtime.database();
     match gateway::by_key(&store, key).await? {
         Some(gateway) => exporters::by_key(&store, &gateway).await,

@@ -30,6 +30,7 @@ fn asked(store: &impl Databases, caller: &Caller, method: &str, path: &str, body
         query: Query::parse(query),
         body: body.as_bytes(),
         if_match: None,
+        accept: None,
         caller,
         origin: "http://localhost",
         now_ms: NOW,
