@@ -141,6 +141,6 @@ mod tests {
         assert_eq!(unused["spend"][0]["counters"], json!([]));
         let counter = json!({ "partition": {}, "count": 0, "remaining": 10, "resets_at": "1970-01-01T00:01:00.000Z" });
         assert_eq!(unused["rate"][0]["counters"], json!([counter]));
-        assert_eq!(result(&Limits::default(), &[]), json!({ "rate": [], "spend": [] }));
+        assert_eq!(result(&Limits::default(), &[]), json!({ "rate": [], "spend": [], "circuits": [] }));
     }
 }
