@@ -60,6 +60,10 @@ export const ROOMS = {
     ["base", "db", "http", "pattern", "wire", "conversation", "pricing", "gateways", "logs"],
     "evaluations read logs; they run in any isolate, and so know no request",
   ],
+  batches: [
+    ["base", "db", "wire", "providers", "limit", "gateways", "logs", "dlp"],
+    "what results say is read the same by the cron and behind a caller's request",
+  ],
   api: [null, "the control plane and the proxy know nothing of each other", ["proxy", "entry"]],
   proxy: [null, "no proxied request depends on a handler of the control plane", ["api", "entry"]],
   entry: [null, "it calls all others; nothing calls it", []],

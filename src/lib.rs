@@ -8,6 +8,7 @@ mod alerts;
 mod api;
 mod auth;
 mod base;
+mod batches;
 mod cache;
 mod catalogue;
 mod config;

@@ -9,7 +9,7 @@ use crate::credentials::vault_worker;
 use crate::db::databases::Databases;
 use crate::db::put_aside;
 use crate::db::whose::Whose;
-use crate::entry::{judge, watching};
+use crate::entry::{batches, judge, watching};
 use crate::evaluate::run;
 use crate::feedback::pending;
 use crate::gateways::shards_worker;
@@ -73,6 +73,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     objects(runtime).await;
     unread(runtime).await;
     tracing::deliver(runtime).await;
+    batches::due(runtime).await;
     watching::everything(runtime).await;
     // Last, because it may wait for the hosts of others.
     Box::pin(send_worker::everything(runtime)).await;

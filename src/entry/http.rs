@@ -9,6 +9,7 @@ use crate::base::id;
 use crate::base::json::json;
 use crate::catalogue::table;
 use crate::config::isolate_worker::config;
+use crate::entry::batches;
 use crate::entry::cors;
 use crate::entry::cron;
 use crate::entry::dashboard;
@@ -80,7 +81,9 @@ async fn answered(asked: &Incoming, runtime: &Rc<Runtime>) -> Response {
         Ok(route @ Route { endpoint: Endpoint::Proxy, .. }) => {
             let origin = Some(config(runtime).public_origin(&asked.url));
             let caller = caller::Caller { origin, ..caller::Caller::default() };
-            handle::handle(asked, route, query, caller, runtime).await
+            let answer = handle::handle(asked, route, query, caller, runtime).await;
+            batches::behind(asked, &route, &answer, runtime);
+            answer
         }
         Ok(route @ Route { endpoint: Endpoint::AccountAi, .. }) => {
             let route = Route { gateway: named_gateway(&asked.headers), provider: AI, ..route };

@@ -1,5 +1,6 @@
 //! How the runtime calls Tollgate: requests, bound Workers, the cron trigger, queues, the limiter object.
 
+pub mod batches;
 pub mod begin;
 pub mod cors;
 pub mod cron;

@@ -96,6 +96,8 @@ pub enum RequestType {
     Message,
     /// A model that is asked whether another request, or its answer, may go on.
     Guardrail,
+    /// A line of a batch.
+    Batch,
 }
 
 /// Whose key the provider was sent. Never the key.
@@ -252,6 +254,7 @@ impl RequestType {
             Self::Native => "native",
             Self::WebSocket | Self::Message => "websocket",
             Self::Guardrail => "guardrail",
+            Self::Batch => "batch",
         }
     }
 }

@@ -33,6 +33,10 @@ impl Costed {
     pub fn new(call: &Call, facts: &Facts, status: Option<u16>, failure: Option<&Failure>, success: bool) -> Self {
         let broken = failure.is_some() && facts.finish_reason.is_none();
         let mut usage = if broken { begun(facts.usage) } else { facts.usage };
+        if usage.is_sum && facts.thing.id.is_some() {
+            // What a batch used is told by the lines of its results, which have logs of their own.
+            usage = Usage::default();
+        }
         if success {
             usage = call.with_asked(usage);
         }

@@ -99,7 +99,7 @@ pub async fn delete_logs_slice(store: &impl Store, key: i64, limit: u32) -> Resu
     Ok(ids.len() == limit as usize)
 }
 
-/// Removes what was done with the logs of a deleted gateway: datasets, evaluations, new prices and views.
+/// Removes what was done with the logs of a deleted gateway: datasets, evaluations, new prices, views and batches.
 async fn delete_evaluations(store: &impl Store, key: i64) -> Result<(), StoreError> {
     let statements = [
         "DELETE FROM verdicts WHERE evaluation_id IN (SELECT id FROM evaluations WHERE gateway = ?1)",
@@ -108,6 +108,7 @@ async fn delete_evaluations(store: &impl Store, key: i64) -> Result<(), StoreErr
         "DELETE FROM datasets WHERE gateway = ?1",
         "DELETE FROM reprices WHERE gateway = ?1",
         "DELETE FROM views WHERE gateway = ?1",
+        "DELETE FROM batches WHERE gateway = ?1",
     ];
     store.batch(statements.map(|sql| Statement::new(sql, [key.into()])).into()).await.map(drop)
 }

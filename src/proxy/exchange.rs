@@ -1,7 +1,9 @@
 //! A proxied request under way, with what its row in the log will need.
 
+use crate::batches::stored::{self, Keeps};
 use crate::config::isolate_worker::config;
 use crate::credentials::key::KeyLimit;
+use crate::db::store::Store;
 use crate::dlp::Redactor;
 use crate::feedback::attach_worker;
 use crate::http::envelope::Reply;
@@ -16,7 +18,7 @@ use crate::logs::crash_worker::Mark;
 use crate::logs::record::LogRecord;
 use crate::logs::writer_worker;
 use crate::platform::allotment::GrowingAllotment;
-use crate::platform::{Runtime, now, random};
+use crate::platform::{Runtime, console, now, random};
 use crate::proxy::answer_links::{self, Door, Links};
 use crate::proxy::cache::Cache;
 use crate::proxy::judges::Judges;
@@ -215,6 +217,7 @@ impl Exchange {
             let own = outcome.facts.response_id.take();
             outcome.facts.response_id = translation.seen_id(own, &self.call.id);
         }
+        self.remember_batch(&outcome);
         let Self { runtime, call, admission, rates, mark, allotment, traced, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
@@ -240,6 +243,19 @@ impl Exchange {
         drop((admission, rates));
         drop(allotment);
         writer_worker::submit(record, self.collect_log, mark, &runtime, attach_worker::written).await;
+    }
+
+    /// Remembers a batch that the request has made, or asked for: its results are going to be logs.
+    fn remember_batch(&self, outcome: &Outcome) {
+        if outcome.status != Some(200) || outcome.failure.is_some() {
+            return;
+        }
+        let keeps = Keeps { log: self.collect_log, bodies: self.collect_payload };
+        let Some(remember) = stored::remember(&self.call, &outcome.facts, keeps, &self.caps) else { return };
+        let store = self.runtime.database_of(self.call.shard);
+        self.runtime.beside(async move {
+            console::failed("batch_not_remembered", store.batch(vec![remember]).await.map(drop));
+        });
     }
 
     pub fn finish(self, outcome: Outcome, response: Response) -> Response {

@@ -219,6 +219,27 @@ pub async fn show(runtime: &Runtime, gateway: &Gateway) -> Result<Reply, ApiErro
     Ok(Reply::result(show::shown(&gateway.limits, &counters, isolate_breaker::shown(gateway), now())))
 }
 
+/// Charges the budgets that a request is for with what it has caused long after its answer: once, whatever is repeated of it. `caps`
+/// are those of policies and tokens, as they were when it was made.
+pub async fn charge(
+    runtime: &Runtime,
+    gateway: i64,
+    limits: &Limits,
+    asked: &LimitSubject<'_>,
+    (thing, cost): (String, u64),
+    caps: &[Demand],
+) -> Result<(), String> {
+    let plan = LimitCheck::new(limits, asked, || 0);
+    let by_answer = plan.later.iter().filter_map(|later| later.demand(asked.model?));
+    let demands: Vec<Demand> = plan.spends().into_iter().chain(by_answer).chain(caps.iter().cloned()).collect();
+    if demands.is_empty() {
+        return Ok(());
+    }
+    let charges = vec![Charge { thing, made_at: None, cost: Some(cost), meanwhile: 0 }];
+    let message = Message::Settle { id: format!("{:032x}", random()), cost: 0, demands, charges };
+    call(runtime, gateway, &message, LATER_PATIENCE_MS).await.map(drop)
+}
+
 /// Forgets the counters of a gateway that was deleted.
 pub async fn forget(runtime: &Runtime, gateway: i64) {
     complain("limits_not_forgotten", call(runtime, gateway, &Message::Forget, LATER_PATIENCE_MS).await);

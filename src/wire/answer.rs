@@ -74,6 +74,7 @@ shape! {
         "result" => Inside(result),
         "metadata" => Inside(metadata),
         "messageStop" => Inside(ended),
+        "name" => Text,
         "custom_id" => Seen,
         "success" => Seen,
         "generated_text" => Seen,

@@ -61,6 +61,8 @@ impl Facts {
             }
             _ => None,
         };
+        // Gemini's have no kind, and are named by their path.
+        let id = id.or_else(|| answer.text("name").filter(|name| object.is_empty() && name.starts_with("batches/")));
         if let Some(id) = id {
             thing.id = Some(id.to_owned());
         }
