@@ -12,6 +12,7 @@ use crate::proxy::unified::Unified;
 use crate::proxy::unified::beyond;
 use crate::proxy::unified::door::{Door, Work};
 use crate::proxy::unified::translation::Translation;
+use crate::translate::capability::is_openai_reasoning;
 use crate::translate::json::Json;
 use crate::translate::{self, Format};
 use crate::wire::request::Said;
@@ -176,7 +177,7 @@ fn translated(
     if let Some(inner) = json.get("generateContentRequest").filter(|_| counts) {
         json = inner.clone();
     }
-    let to = if counts { spoken.first().copied().unwrap_or(Format::Chat) } else { target(spoken, &json) };
+    let to = if counts { spoken.first().copied().unwrap_or(Format::Chat) } else { target(spoken, &json, name) };
     let stream = door.work == Work::Stream || json.flag("stream") == Some(true);
     let place = formats::place(upstream, to, name, stream)?;
     let translated = translate::request(from, to, &json, name, stream, &place.model).map_err(|untranslatable| {
@@ -218,14 +219,15 @@ fn translated(
     Ok(Plan { provider: slug.to_owned(), rest, query: Some(place.query), body: text, unified, dropped })
 }
 
-/// The provider's format that a request is translated to. Responses have no sequences to stop at, and give one answer.
-fn target(spoken: &[Format], body: &Json) -> Format {
+/// The provider's format that a request is translated to. Responses have no sequences to stop at, and give one answer. OpenAI's models
+/// that think take no such sequences in either format, and the newer ones take tools in Responses only.
+fn target(spoken: &[Format], body: &Json, model: &str) -> Format {
     let config = |name| body.at(&["generationConfig", name]);
-    let stops = !body.list("stop_sequences").is_empty()
-        || config("stopSequences").is_some()
-        || config("candidateCount").and_then(Json::as_u64).is_some_and(|n| n > 1);
+    let stops = !body.list("stop_sequences").is_empty() || config("stopSequences").is_some();
+    let several = config("candidateCount").and_then(Json::as_u64).is_some_and(|n| n > 1);
+    let wants_chat = several || (stops && !is_openai_reasoning(model));
     let first = spoken.first().copied().unwrap_or(Format::Chat);
-    if first == Format::Responses && stops && spoken.contains(&Format::Chat) { Format::Chat } else { first }
+    if first == Format::Responses && wants_chat && spoken.contains(&Format::Chat) { Format::Chat } else { first }
 }
 
 /// A body in Anthropic's format as another vendor takes it whose path names the model.

@@ -188,8 +188,11 @@ fn a_request_goes_translated_where_its_provider_speaks_another_format() {
     let body = messages("mistral/m").to_string();
     let counted = planned(&door::of_ai("v1/messages/count_tokens").unwrap(), &body, &[], Mode::WhereNeeded);
     assert_eq!(counted.unwrap_err().status, 404);
-    let stops = json!({ "model": "openai/gpt-5", "max_tokens": 5, "messages": user, "stop_sequences": ["x"] });
-    assert_eq!(ask("v1/messages", stops).1, "chat/completions");
+    // Models that think take no sequences to stop at anywhere, and the newer ones no tools in chat completions.
+    for (model, wanted) in [("openai/gpt-4.1", "chat/completions"), ("openai/gpt-5.6", "responses")] {
+        let stops = json!({ "model": model, "max_tokens": 5, "messages": user, "stop_sequences": ["x"] });
+        assert_eq!(ask("v1/messages", stops).1, wanted, "{model}");
+    }
 }
 
 #[test]
