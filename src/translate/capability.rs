@@ -29,6 +29,8 @@ pub struct Capabilities {
     pub refuses_sampling: bool,
     /// Takes a JSON schema for its answer.
     pub has_schemas: bool,
+    /// Refuses the effort between high and the most.
+    pub lacks_xhigh: bool,
 }
 
 /// Families whose servers take `reasoning_effort` beside OpenAI's own.
@@ -38,8 +40,13 @@ const TAKE_EFFORT: &[&str] = &["gpt-oss", "gpt-6", "grok-3-mini", "gemini-2.5", 
 const WANT_THOUGHTS: &[&str] = &["deepseek", "kimi", "glm", "minimax"];
 
 /// What is assumed of a model that the catalogue does not know.
-const UNKNOWN: Capabilities =
-    Capabilities { max_output: None, thinking: ThinkingForm::None, refuses_sampling: false, has_schemas: false };
+const UNKNOWN: Capabilities = Capabilities {
+    max_output: None,
+    thinking: ThinkingForm::None,
+    refuses_sampling: false,
+    has_schemas: false,
+    lacks_xhigh: false,
+};
 
 /// What is assumed of Gemini's models from the third generation on that the catalogue does not know.
 const NEW_GEMINI: Capabilities = Capabilities {
@@ -47,6 +54,7 @@ const NEW_GEMINI: Capabilities = Capabilities {
     thinking: ThinkingForm::Level,
     refuses_sampling: false,
     has_schemas: true,
+    lacks_xhigh: false,
 };
 
 /// The same of OpenAI's models that think.
@@ -55,6 +63,7 @@ const NEW_OPENAI: Capabilities = Capabilities {
     thinking: ThinkingForm::Level,
     refuses_sampling: true,
     has_schemas: true,
+    lacks_xhigh: false,
 };
 
 /// What a model can do, by its name with or without what Bedrock and routers put before it.
@@ -62,8 +71,10 @@ pub fn of(model: &str) -> Capabilities {
     let model = model.to_ascii_lowercase();
     let of_family = |family| model.find(family).and_then(|at| model.get(at..));
     if let Some(name) = of_family("claude-") {
-        let known = shortened(&name.replace('.', "-"), |name| facts("anthropic", name));
-        return known.map_or(UNKNOWN, |facts| Capabilities::of(&facts));
+        let name = name.replace('.', "-");
+        let known = shortened(&name, |name| facts("anthropic", name));
+        let known = known.map_or(UNKNOWN, |facts| Capabilities::of(&facts));
+        return Capabilities { lacks_xhigh: name.contains("-4-6"), ..known };
     }
     if let Some(name) = of_family("gemini-") {
         let known = shortened(name, |name| facts("google-ai-studio", name));
@@ -164,6 +175,16 @@ impl Capabilities {
             },
             refuses_sampling: facts.refuses_sampling(),
             has_schemas: facts.accepts("schema"),
+            lacks_xhigh: false,
+        }
+    }
+
+    /// The word for an effort, as Anthropic's models take it that decide themselves how much they think.
+    pub fn effort(&self, effort: Effort) -> &'static str {
+        match effort {
+            Effort::Minimal => Effort::Low.word(),
+            Effort::Xhigh if self.lacks_xhigh => Effort::High.word(),
+            other => other.word(),
         }
     }
 }

@@ -923,3 +923,52 @@ fn what_is_left_out_of_an_answer_is_said() {
     let plain = json!({ "content": [{ "type": "text", "text": "Ramen." }], "stop_reason": "end_turn" });
     assert_eq!(back(Format::Chat, Format::Messages, &asked(Format::Chat)).answered(&ordered(&plain)).2, "");
 }
+
+#[test]
+fn a_model_that_decides_how_much_it_thinks_does_so_in_short_answers_too() {
+    let body = |thinking: Value| json!({ "model": "m", "max_tokens": 900, "thinking": thinking, "messages": [{ "role": "user", "content": "hi" }] });
+    let (adaptive, budget) = (json!({ "type": "adaptive" }), json!({ "type": "enabled", "budget_tokens": 2048 }));
+    let on_bedrock = |model, thinking: &Value| {
+        let translated = translated(Format::Messages, Format::Converse, model, &body(thinking.clone()));
+        let more = translated.body.get("additionalModelRequestFields").map(plain);
+        (more, translated.notes.dropped.fields().join(","))
+    };
+    let new = "us.anthropic.claude-opus-4-6-v1";
+    assert_eq!(on_bedrock(new, &adaptive), (Some(json!({ "thinking": adaptive })), String::new()));
+    let medium = json!({ "thinking": adaptive, "output_config": { "effort": "medium" } });
+    assert_eq!(on_bedrock(new, &budget), (Some(medium), String::new()));
+    // A budget has to fit into the answer.
+    assert_eq!(on_bedrock("anthropic.claude-sonnet-4-5-20250929-v1:0", &budget), (None, "thinking".to_owned()));
+}
+
+#[test]
+fn a_file_in_a_data_url_is_inline_in_either_member() {
+    for member in ["file_data", "file_url"] {
+        let file = json!({ "type": "input_file", "filename": "data.csv", member: "data:text/csv;base64,YSxi" });
+        let body = json!({ "model": "m", "input": [{ "role": "user", "content": [{ "type": "input_text", "text": "hi" }, file] }] });
+        let sent = sent(Format::Responses, Format::Converse, CLAUDE, &body);
+        let document = &sent["messages"][0]["content"][1]["document"];
+        assert_eq!((&document["format"], &document["source"]["bytes"]), (&json!("csv"), &json!("YSxi")), "{member}");
+    }
+}
+
+#[test]
+fn an_effort_is_a_word_that_the_model_knows() {
+    for (model, effort, wanted) in [
+        ("claude-opus-4-6", "xhigh", "high"),
+        ("claude-sonnet-4.6", "xhigh", "high"),
+        ("claude-opus-4-6", "max", "max"),
+        ("claude-opus-4-7", "xhigh", "xhigh"),
+        ("claude-opus-4-7", "minimal", "low"),
+    ] {
+        let body =
+            json!({ "model": "m", "reasoning_effort": effort, "messages": [{ "role": "user", "content": "hi" }] });
+        assert_eq!(
+            sent(Format::Chat, Format::Messages, model, &body)["output_config"]["effort"],
+            wanted,
+            "{model} {effort}"
+        );
+        let more = &sent(Format::Chat, Format::Converse, &format!("us.anthropic.{model}-v1"), &body)["additionalModelRequestFields"];
+        assert_eq!(more["output_config"]["effort"], wanted, "{model} {effort} on Bedrock");
+    }
+}

@@ -208,12 +208,12 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
     let forced = matches!(request.choice, Some(Choice::Any | Choice::One(_))) || is_output_a_tool(request, can);
     let thinks = match request.thinking {
         None | Some(Thinking::Off) => false,
-        Some(_) if calls_unthought || forced || max_tokens.is_some_and(|most| most <= LEAST_BUDGET) => {
+        Some(_) if calls_unthought || forced => {
             notes.dropped.note("thinking");
             false
         }
         Some(wanted) => match can.thinking {
-            ThinkingForm::Budget => {
+            ThinkingForm::Budget if max_tokens.is_none_or(|most| most > LEAST_BUDGET) => {
                 let budget = match wanted {
                     Thinking::Budget(tokens) => tokens,
                     Thinking::Effort(effort) => effort.budget(),
@@ -226,9 +226,13 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
             }
             ThinkingForm::Adaptive => {
                 more.set("thinking", members! { "type": "adaptive" });
-                if let Thinking::Effort(effort) = wanted {
-                    let effort = if effort == Effort::Minimal { Effort::Low } else { effort };
-                    more.set("output_config", members! { "effort": effort.word() });
+                let effort = match wanted {
+                    Thinking::Effort(effort) => Some(effort),
+                    Thinking::Budget(tokens) => Some(Effort::of_budget(tokens)),
+                    _ => None,
+                };
+                if let Some(effort) = effort {
+                    more.set("output_config", members! { "effort": can.effort(effort) });
                 }
                 true
             }

@@ -247,9 +247,8 @@ fn encode_thinking(
         };
         body.set("thinking", members! { "type": "adaptive" });
         if let Some(effort) = effort {
-            let effort = if effort == Effort::Minimal { Effort::Low } else { effort };
             let mut config = body.get("output_config").cloned().unwrap_or_else(Json::object);
-            config.set("effort", effort.word());
+            config.set("effort", can.effort(effort));
             body.set("output_config", config);
         }
         return true;

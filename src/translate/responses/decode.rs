@@ -215,8 +215,7 @@ fn parts(item: &Json, name: &str, place: &str) -> Result<Vec<Block>, Untranslata
             }
             "input_file" => {
                 let source = match (part.text("file_data"), part.text("file_url"), part.text("file_id")) {
-                    (Some(data), ..) => source_of_url(data, &place)?,
-                    (None, Some(url), _) => Source::Url(url.to_owned()),
+                    (Some(own), ..) | (None, Some(own), _) => source_of_url(own, &place)?,
                     (None, None, Some(id)) => Source::File(id.to_owned()),
                     _ => return Err(Untranslatable::new(place, "the file has no file_data, file_url or file_id")),
                 };
