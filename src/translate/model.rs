@@ -28,6 +28,8 @@ pub struct Request {
     pub sampling: Sampling,
     pub stop: Vec<String>,
     pub thinking: Option<Thinking>,
+    /// Only an effort was given: one of Anthropic's models does not think for that.
+    pub is_effort_alone: bool,
     /// Whether the caller wants to read what the model thought.
     pub thoughts_shown: bool,
     pub output: Option<Output>,

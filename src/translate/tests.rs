@@ -937,6 +937,13 @@ fn a_model_that_decides_how_much_it_thinks_does_so_in_short_answers_too() {
     assert_eq!(on_bedrock(new, &adaptive), (Some(json!({ "thinking": adaptive })), String::new()));
     let medium = json!({ "thinking": adaptive, "output_config": { "effort": "medium" } });
     assert_eq!(on_bedrock(new, &budget), (Some(medium), String::new()));
+    // An effort alone asks no model of Anthropic's to think.
+    let mut alone = body(json!(null));
+    alone["output_config"] = json!({ "effort": "high" });
+    alone["temperature"] = json!(0.5);
+    let sent = sent(Format::Messages, Format::Converse, new, &alone);
+    assert_eq!(sent["additionalModelRequestFields"], json!({ "output_config": { "effort": "high" } }));
+    assert_eq!(sent["inferenceConfig"]["temperature"], 0.5);
     // A budget has to fit into the answer.
     assert_eq!(on_bedrock("anthropic.claude-sonnet-4-5-20250929-v1:0", &budget), (None, "thinking".to_owned()));
 }

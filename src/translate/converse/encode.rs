@@ -225,7 +225,9 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
                 true
             }
             ThinkingForm::Adaptive => {
-                more.set("thinking", members! { "type": "adaptive" });
+                if !request.is_effort_alone {
+                    more.set("thinking", members! { "type": "adaptive" });
+                }
                 let effort = match wanted {
                     Thinking::Effort(effort) => Some(effort),
                     Thinking::Budget(tokens) => Some(Effort::of_budget(tokens)),
@@ -234,7 +236,7 @@ fn encode_config(request: &Request, can: &Capabilities, turns: &[Turn], body: &m
                 if let Some(effort) = effort {
                     more.set("output_config", members! { "effort": can.effort(effort) });
                 }
-                true
+                !request.is_effort_alone
             }
             _ => {
                 notes.dropped.note("thinking");

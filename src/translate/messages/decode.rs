@@ -89,6 +89,7 @@ pub fn decode(body: &Json, notes: &mut Notes) -> Result<Request, Untranslatable>
         Some("adaptive") => Some(effort.map_or(Thinking::Adaptive, Thinking::Effort)),
         _ => effort.map(Thinking::Effort),
     };
+    request.is_effort_alone = body.get("thinking").is_none_or(Json::is_null) && effort.is_some();
     let format = body.at(&["output_config", "format"]).or_else(|| body.get("output_format"));
     request.output = format.and_then(|format| format.get("schema")).map(|schema| Output::Schema {
         name: None,
