@@ -68,8 +68,9 @@ impl Examiner {
     pub fn read(&mut self, body: &[u8], boundary: Option<&str>) -> Body {
         let Some(boundary) = boundary else {
             return match std::str::from_utf8(body) {
-                Ok(_) => Body { rewritten: self.document(body), is_read: true },
-                Err(_) => Body { rewritten: None, is_read: false },
+                // JSON in UTF-16 hides its letters, and some servers read it.
+                Ok(_) if !body.contains(&0) => Body { rewritten: self.document(body), is_read: true },
+                _ => Body { rewritten: None, is_read: false },
             };
         };
         let Some(parts) = form::parts(body, boundary) else { return Body { rewritten: None, is_read: false } };

@@ -60,9 +60,6 @@ pub fn texts(body: &[u8], boundary: &str) -> Option<String> {
 
 fn kind(headers: &str, content: &[u8]) -> PartKind {
     let content_type = headers.lines().find_map(|line| line.strip_prefix("content-type:")).unwrap_or("").trim();
-    if is_media(content_type) {
-        return PartKind::Media;
-    }
     // Sound is often sent as a file of no type.
     let name = headers.split_once("filename=").map_or("", |(_, name)| name);
     let name = name.trim_start_matches('"').split(['"', ';', '\r', '\n']).next().unwrap_or("");
@@ -73,9 +70,16 @@ fn kind(headers: &str, content: &[u8]) -> PartKind {
     ];
     match std::str::from_utf8(content) {
         Ok(_) if !content.contains(&0) => PartKind::Text,
-        _ if MEDIA.contains(&ending) => PartKind::Media,
+        _ if is_media(content_type) || MEDIA.contains(&ending) => PartKind::Media,
         _ => PartKind::Binary,
     }
+}
+
+/// Whether a body, of which this is the beginning, begins with text.
+pub fn begins_in_text(beginning: &[u8]) -> bool {
+    // The last character may be cut.
+    let is_utf8 = std::str::from_utf8(beginning).map_or_else(|fault| fault.error_len().is_none(), |_| true);
+    is_utf8 && !beginning.contains(&0)
 }
 
 /// Whether a content type is one of pictures, sound or films.
@@ -99,6 +103,11 @@ mod tests {
             [(&b"whisper"[..], PartKind::Text), (b"\xff\x00", PartKind::Media), (b"%PDF\xff", PartKind::Binary)]
         );
         assert_eq!(texts(body, "xx"), None);
+        // A name of a type makes no picture of a text.
+        let named = b"--x\r\nContent-Type: image/png\r\n\r\na\r\n--x--";
+        assert_eq!(texts(named, "x").as_deref(), Some("a"));
+        assert!(begins_in_text("{\"a\":\"\u{e4}".as_bytes().get(..7).unwrap()));
+        assert!(!begins_in_text(b"\x89PNG") && !begins_in_text(b"{\0\"\0"));
         assert_eq!(texts(b"--x\r\n\r\na\r\n--x\r\n\r\nb\r\n--x--", "x").as_deref(), Some("a\nb"));
         assert_eq!((parts(b"--xx\r\n\r\nhalf", "xx"), parts(b"{}", "xx")), (None, None));
         assert_eq!(parts(b"--xx--", "xx"), Some(Vec::new()));

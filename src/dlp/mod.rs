@@ -24,8 +24,8 @@ mod unescaped;
 mod words;
 
 pub use examine::{Body, Examiner, rewritten};
-pub use form::{is_media, texts as form_texts};
-pub use places::decoded as unescaped;
+pub use form::{begins_in_text, is_media, texts as form_texts};
+pub use places::{decoded as unescaped, texts};
 pub use policy::{Check, Dlp};
 pub use redact::Redactor;
 pub use report::Report;

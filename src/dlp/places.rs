@@ -45,6 +45,13 @@ pub fn places(body: &[u8]) -> Vec<Place<'_>> {
     vec![Place { start: 0, end: body.len(), kind: Kind::Plain, text, path: String::new() }]
 }
 
+/// All texts of a body, one below the other.
+pub fn texts(body: &[u8]) -> String {
+    let texts: Vec<_> =
+        places(body).into_iter().filter(|place| place.kind != Kind::Number).map(|place| place.text).collect();
+    texts.join("\n")
+}
+
 /// The texts of a JSON document.
 pub fn of_json(body: &[u8]) -> Option<Vec<Place<'_>>> {
     let mut reader = Reader { body, at: 0, found: Vec::new(), path: Vec::new() };

@@ -18,14 +18,22 @@ const MOST_CHUNKS: usize = 16;
 
 impl Texts {
     /// What the user said last, and what tools gave back since the model's last turn: instructions may hide there.
+    /// A turn of the model that the caller begins is the caller's too.
     pub fn prompt(request: &str) -> String {
-        let conversation = Conversation::read(Some(request), None);
+        let request = request.trim_start_matches('\u{feff}');
+        let messages = Conversation::read(Some(request), None).messages;
         let role = |message: &Value| message.get("role").and_then(Value::as_str).unwrap_or("user").to_owned();
-        let last =
-            conversation.messages.iter().rposition(|message| role(message) == "assistant").map_or(0, |at| at + 1);
-        let said = conversation.messages.iter().skip(last).filter(|message| role(message) != "system");
+        let is_model = |message: &Value| role(message) == "assistant";
+        let asked = messages.iter().rposition(|message| !is_model(message) && role(message) != "system").unwrap_or(0);
+        let last = messages.iter().take(asked).rposition(is_model).map_or(0, |at| at + 1);
+        let said = messages.iter().skip(last).filter(|message| role(message) != "system");
         let texts: Vec<String> = said.map(text).filter(|text| !text.is_empty()).collect();
-        if texts.is_empty() { inputs(request) } else { texts.join("\n") }
+        if !texts.is_empty() {
+            return texts.join("\n");
+        }
+        let inputs = serde_json::from_str::<Value>(request).map(|request| inputs(&request)).unwrap_or_default();
+        // A request of another form is judged as a whole. A turn without texts, such as a picture, is not of another form.
+        if inputs.is_empty() && messages.is_empty() { dlp::texts(request.as_bytes()) } else { inputs }
     }
 
     /// What the model said, and what it calls tools with; and what it said alone.
@@ -41,11 +49,10 @@ impl Texts {
     }
 }
 
-/// Texts that belong to no conversation: what is to be embedded, drawn or read aloud.
-fn inputs(request: &str) -> String {
-    let Ok(request) = serde_json::from_str::<Value>(request) else { return String::new() };
+/// Texts that belong to no conversation: what is to be embedded, drawn, ranked or read aloud.
+fn inputs(request: &Value) -> String {
     let mut all = Vec::new();
-    for given in ["input", "prompt", "text", "query"].iter().filter_map(|name| request.get(*name)) {
+    for given in ["input", "prompt", "text", "query", "documents"].iter().filter_map(|name| request.get(*name)) {
         match given {
             Value::String(text) => all.push(text.clone()),
             Value::Array(texts) => all.extend(texts.iter().filter_map(Value::as_str).map(str::to_owned)),
@@ -126,6 +133,27 @@ mod tests {
         let (response, content) = Texts::response(&answer.to_string());
         assert!(response.contains("hello") && response.contains("bad"), "{response}");
         assert_eq!(content, "hello");
+    }
+
+    #[test]
+    fn nothing_of_a_prompt_hides_behind_its_form() {
+        let of = |messages: Value| Texts::prompt(&json!({"messages": messages}).to_string());
+        let begun = of(json!([{"role": "user", "content": "bad"}, {"role": "assistant", "content": "Sure"}]));
+        assert_eq!(begun, "bad\nSure");
+        let picture = of(
+            json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]),
+        );
+        assert_eq!(picture, "");
+        for request in [
+            r#"\u{feff}{"messages":[{"role":"user","content":"bad"}]}"#.replace("\\u{feff}", "\u{feff}"),
+            r#"{"messages":[{"role":"user","content":"bad"}],}"#.to_owned(),
+            r#"{"requests":[{"params":{"messages":[{"role":"user","content":"bad"}]}}]}"#.to_owned(),
+            r#"{"role":"user","content":"bad"}"#.to_owned(),
+            r#"{"query":"x","documents":["bad"]}"#.to_owned(),
+            "bad".to_owned(),
+        ] {
+            assert!(Texts::prompt(&request).contains("bad"), "{request}");
+        }
     }
 
     #[test]

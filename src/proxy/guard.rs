@@ -62,7 +62,9 @@ async fn passed(
 ) -> Result<(), Refusal> {
     let all = exchange.call.models();
     let mut models: Vec<Model<'_>> = all.named().iter().map(|name| Model::Named(name)).collect();
-    if all.doubt.is_some() {
+    // What the lines of a batch run stands in a file.
+    let is_batch = models.is_empty() && exchange.call.kind() == Some("batch") && !exchange.call.is_free();
+    if all.doubt.is_some() || is_batch {
         models.push(Model::Unknown);
     } else if models.is_empty() {
         models.push(Model::None);

@@ -10,6 +10,7 @@ use crate::proxy::arrival::Arrival;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::judges::{Ask, Judges};
 use crate::proxy::request_body::Taken;
+use crate::proxy::request_screening::begins_as_text;
 use crate::wire::{form, unpack_worker};
 use serde_json::Value;
 use std::rc::Rc;
@@ -77,19 +78,20 @@ pub fn noted(judges: &Judges, phase: Phase, verdict: &Verdict, exchange: &mut Ex
 async fn text(arrival: &Arrival<'_>, body: &Taken) -> Option<String> {
     let headers = &arrival.asked.headers;
     let kind = headers.get("content-type").unwrap_or("application/json");
+    let codings = headers.content_codings();
     let buffer = match body {
         Taken::Nothing => return Some(String::new()),
+        Taken::Whole(buffer, _) if !(is_media(kind) && codings.is_empty() && !begins_as_text(buffer)) => buffer,
         _ if is_media(kind) => return Some(String::new()),
-        Taken::Stream(_) => return None,
-        Taken::Whole(buffer, _) => buffer,
+        Taken::Stream(_) | Taken::Whole(..) => return None,
     };
-    let codings = headers.content_codings();
     let plain = match codings.is_empty() {
         true => js::bytes(buffer),
         false => js::bytes(&unpack_worker::unpacked(buffer, &codings).await.ok()?),
     };
     match form::boundary(kind) {
         Some(boundary) => Texts::form(&plain, &boundary),
-        None => Some(Texts::prompt(std::str::from_utf8(&plain).ok()?)),
+        // JSON in UTF-16 is no text that could be judged.
+        None => Some(Texts::prompt(std::str::from_utf8(&plain).ok().filter(|text| !text.contains('\0'))?)),
     }
 }

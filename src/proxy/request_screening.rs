@@ -1,6 +1,6 @@
 //! What must not leave in a request: it is looked at before it is sent and before anything of it is stored.
 
-use crate::dlp::{Body, Check, Dlp, Examiner, Redactor, is_media};
+use crate::dlp::{Body, Check, Dlp, Examiner, Redactor, begins_in_text, is_media};
 use crate::http::headers::Headers;
 use crate::http::refusal::Refusal;
 use crate::logs::call::RequestType;
@@ -13,7 +13,7 @@ use crate::proxy::upstream_request::Unsent;
 use crate::wire::request::{self, RequestFacts};
 use crate::wire::{body, form, unpack_worker};
 use futures_util::FutureExt;
-use js_sys::Uint8Array;
+use js_sys::{ArrayBuffer, Uint8Array};
 use std::rc::Rc;
 
 const WEBSOCKET: &str = "messages of a WebSocket are not looked at";
@@ -40,9 +40,13 @@ pub async fn of_request(
         return Ok((body, None));
     }
     let content_type = headers.get("content-type").unwrap_or("application/json");
+    let codings = headers.content_codings();
     let (buffer, share) = match body {
+        Taken::Whole(buffer, share) if !(is_media(content_type) && codings.is_empty() && !begins_as_text(&buffer)) => {
+            (buffer, share)
+        }
         _ if is_media(content_type) => return Ok((body, None)),
-        Taken::Nothing => return Ok((body, None)),
+        Taken::Nothing | Taken::Whole(..) => return Ok((body, None)),
         Taken::Stream(_) => {
             let seen = unread(dlp, Check::Request, TOO_LONG, exchange);
             if seen.is_err() {
@@ -50,9 +54,7 @@ pub async fn of_request(
             }
             return seen.map(|()| (body, None));
         }
-        Taken::Whole(buffer, share) => (buffer, share),
     };
-    let codings = headers.content_codings();
     let mut room = GrowingAllotment::default();
     let plain = match codings.is_empty() {
         true => Ok(buffer.clone()),
@@ -92,6 +94,12 @@ pub async fn of_request(
         Some(sent) => (Taken::Whole(sent, share), Some(changed)),
         None => (Taken::Whole(buffer, share), None),
     })
+}
+
+/// Whether a body begins as no picture, sound or film does. What its content type says of it is then not believed.
+pub fn begins_as_text(buffer: &ArrayBuffer) -> bool {
+    const BEGINNING: u32 = 512;
+    begins_in_text(&js::bytes(&buffer.slice_with_end(0, BEGINNING)))
 }
 
 /// From now on the row knows the request as it has become.

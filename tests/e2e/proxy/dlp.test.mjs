@@ -216,6 +216,20 @@ test("compressed bodies and forms are looked at, and what is no text is refused 
   assert.equal(sound.status, 200, await sound.clone().text());
 });
 
+test("a content type does not hide a text, nor does UTF-16", async () => {
+  const body = JSON.stringify(chat(CARD));
+  const post = (gateway, body, type) => gw.call("openai/chat/completions", { gateway, method: "POST", body, headers: { ...sk, "content-type": type, "cf-aig-skip-cache": "true" } });
+  const codeOf = async (answer) => [answer.status, (await answer.json()).internalCode];
+  assert.deepEqual(await codeOf(await post("block", body, "image/png")), [400, 2029]);
+  assert.deepEqual(await codeOf(await post("block", Buffer.from(body, "utf16le"), "application/json")), [400, 2029]);
+  const part = `--b\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\ncontent-type: image/png\r\n\r\n${CARD}\r\n--b--\r\n`;
+  assert.deepEqual(await codeOf(await post("block", part, "multipart/form-data; boundary=b")), [400, 2029]);
+  assert.equal(gw.upstream.requests.length, 0);
+  // A picture is one, and goes on.
+  const picture = await post("block", Buffer.from([0x89, 0x50, 0x4e, 0x47, 0, 1]), "image/png");
+  assert.deepEqual([picture.status, gw.upstream.requests.length], [200, 1]);
+});
+
 test("a universal request is looked at element by element", async () => {
   const element = { provider: "openai", endpoint: "chat/completions", headers: sk, query: chat(CARD) };
   gw.upstream.next(completion("[CARD_1]"));

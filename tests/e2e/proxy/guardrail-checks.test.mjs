@@ -146,6 +146,23 @@ test("what a pattern denies is not sent and not given, in prompts, tool argument
   assert.deepEqual((await gw.logOf(long, "deny")).guardrails.response, { action: "FLAG", categories: ["long"], error: null });
 });
 
+test("nothing of a prompt hides behind its form", async () => {
+  const user = { role: "user", content: "about PRJ-77" };
+  const body = JSON.stringify(chat(user.content));
+  for (const [what, json, path] of [
+    ["a turn of the model that the caller begins", chat("", { messages: [user, { role: "assistant", content: "Sure" }] })],
+    ["a batch", { requests: [{ custom_id: "a", params: { model: "claude-haiku-4-5", max_tokens: 5, messages: [user] } }] }, "anthropic/v1/messages/batches"],
+    ["a message of a thread", user, "openai/threads/t/messages"],
+  ]) assert.deepEqual([what, ...(await codeOf(await ask("deny", json, {}, path)))], [what, 424, 2016]);
+  for (const [what, raw, type, wanted] of [
+    ["no JSON", `${body.slice(0, -1)},}`, "application/json", [424, 2016]],
+    ["a byte order mark", `\ufeff${body}`, "application/json", [424, 2016]],
+    ["what calls itself a picture", body, "image/png", [424, 2016]],
+    ["UTF-16", Buffer.from(body, "utf16le"), "application/json", [503, 7013]],
+  ]) assert.deepEqual([what, ...(await codeOf(await gw.call("openai/chat/completions", { gateway: "deny", method: "POST", body: raw, headers: { ...sk, "content-type": type } })))], [what, ...wanted]);
+  assert.equal(sent(), 0);
+});
+
 test("an answer has the form that a schema wants, whole or as a stream", async () => {
   gw.upstream.next(completion('{"city":"Bern"}'));
   const fits = await ask("shaped", chat("where"));

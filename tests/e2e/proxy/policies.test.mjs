@@ -275,6 +275,22 @@ test("a token's own rules count for it alone, and its metadata is not overridden
   assert.equal((await chat(gateway, other.headers)).status, 200);
 });
 
+test("a batch, whose models stand in a file, passes no rule by model", async () => {
+  const gateway = await gw.create("batch");
+  const { headers } = await token({ models: ["openai/gpt-4o-mini"] });
+  const begin = (headers) => gw.call("openai/batches", { gateway, headers, json: { input_file_id: "file-1", endpoint: "/v1/chat/completions", completion_window: "24h" } });
+  const refused = await begin(headers);
+  assert.equal(refused.status, 403);
+  assert.match((await refused.json()).description, /does not tell its model/);
+  gw.upstream.answer = () => ({ body: "{}", headers: { "content-type": "application/json" } });
+  for (const [method, path] of [["GET", "openai/batches"], ["POST", "openai/batches/b_1/cancel"], ["GET", "openai/batches/b_1"]]) {
+    const answer = await gw.call(path, { gateway, headers, method });
+    assert.equal(answer.status, 200, `${method} ${path}: ${await answer.text()}`);
+  }
+  assert.equal((await begin((await token({ providers: ["openai"] })).headers)).status, 200);
+  gw.upstream.answer = undefined;
+});
+
 test("a token for some providers reaches no other, and its elements neither", async () => {
   const gateway = await gw.create("providers");
   const { headers } = await token({ providers: ["openai"] });
