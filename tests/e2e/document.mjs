@@ -77,7 +77,7 @@ export class Operation {
     if (!media) return `content type '${type}' is not documented for ${status}`;
     if (!response.content[media].schema) return null;
     try {
-      return this.document.complaint(`${pointer}/content/${media.replaceAll("/", "~1")}/schema`, JSON.parse(text));
+      return this.document.complaint(`${pointer}/content/${media.replaceAll("/", "~1")}/schema`, media.includes("json") || media === "*/*" ? JSON.parse(text) : text);
     } catch (error) {
       if (error instanceof SyntaxError) return `no JSON: ${error.message}`;
       throw error;

@@ -394,7 +394,7 @@ test("every operation refuses as the document says", async () => {
     }
     if (responses[404]) {
       const json = id === "GiveFeedback" ? { data: {} } : undefined;
-      await run(id, { status: 404, json, path: template.startsWith("/feedback") ? {} : { account: "a.b" } });
+      await run(id, { status: 404, json, path: template.startsWith("/feedback") ? {} : { account: "a.b" }, query: id === "GetMetrics" ? { gateway: "unknown" } : undefined });
       if (/\{(gateway|id)\}/.test(template) && !template.startsWith("/feedback")) {
         await run(id, { status: 404, path: { gateway: "unknown" }, json: body && { name: "x" } });
       }

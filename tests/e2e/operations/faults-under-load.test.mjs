@@ -202,6 +202,30 @@ describe("with a Worker that crashes when it is asked to", () => {
     });
   }
 
+  test("what an instance that crashes leaves has no body of a gateway that keeps none", { timeout: 60_000 }, async () => {
+    await gw.create("quiet", { zdr: true });
+    gw.upstream.answer = (asked) => (asked.body.includes("quincunx") ? { headers: { "content-type": "application/json" }, body: JSON.stringify({ id: "a", model: "gpt-4o", choices: [{ index: 0, message: { role: "assistant", content: "a zeugma" }, finish_reason: "stop" }], usage: { prompt_tokens: 5, completion_tokens: 1 } }) } : provider(asked));
+    const seen = [];
+    const ask = async () => {
+      const answer = await gw.call("openai/chat/completions", { gateway: "quiet", json: { model: "gpt-4o", messages: [{ role: "user", content: "what is quincunx" }] } }).catch(() => null);
+      const text = await answer?.text().catch(() => "");
+      if (answer?.status === 200 && text.includes("zeugma")) seen.push(answer.headers.get("cf-aig-log-id"));
+    };
+    // With the database down the records wait in the instance that crashes, and its text is all that is left of them.
+    await ask();
+    await gw.fault(1e9);
+    await Promise.all(Array.from({ length: 10 }, ask));
+    await (await fetch(`${gw.url}/__crash/panic`)).arrayBuffer();
+    await gw.fault(0);
+    await ask();
+    assert.ok(seen.length >= 5, `${seen.length} answers`);
+    await until(async () => (await gw.rows("SELECT id FROM logs WHERE id IN (SELECT value FROM json_each(?1))", JSON.stringify(seen))).length === seen.length, "the rows of what was left");
+    for (const { name } of await gw.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE '\\_cf%' ESCAPE '\\'")) {
+      assert.doesNotMatch(JSON.stringify(await gw.rows(`SELECT * FROM "${name}"`)), /quincunx|zeugma/, name);
+    }
+    gw.upstream.answer = provider;
+  });
+
   test("a stream that begins when its instance has crashed is waited for no longer", { timeout: 60_000 }, async () => {
     const sent = gw.upstream.requests.length;
     gw.upstream.next({ events: EVENTS, pause: 10, delay: 1_000 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { isNewEnough, wasmHash } from "../../../server/base.mjs";
 import { ownConfig } from "../../../server/config.mjs";
@@ -87,14 +87,16 @@ const logStatus = async ({ url }, id) => (await raw(`${url}/accounts/local/ai-ga
 test("the package has what a server needs, and no sources, tests or secrets", () => {
   for (const name of ["build/index.js", "build/index_bg.wasm", "server/cli.mjs", "server/serve.mjs", "server/served.js", "wrangler.toml", "docs/self-hosting.md", "dashboard/dist/THIRD-PARTY-LICENSES.txt", "LICENSE", "README.md"]) assert.ok(files.includes(name), name);
   assert.equal(files.filter((name) => name.startsWith("migrations/") && name.endsWith(".sql")).length, fs.readdirSync(join(root, "migrations")).filter((name) => name.endsWith(".sql")).length);
-  assert.deepEqual(files.filter((name) => !/^(build\/index(\.js|_bg\.wasm)|dashboard\/dist\/.+|clients\/logpush\/[\w-]+\.mjs|docs\/[\w./-]+|migrations\/.+|server\/[\w-]+\.m?js|wrangler\.toml|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(name)), []);
+  assert.deepEqual(files.filter((name) => !/^(build\/index(\.js|_bg\.wasm)|dashboard\/dist\/.+|clients\/logpush\/[\w-]+\.mjs|docs\/[\w./-]+|migrations\/.+|server\/(import\/)?[\w-]+\.m?js|wrangler\.toml|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(name)), []);
   const { scripts, peerDependencies, devDependencies } = JSON.parse(fs.readFileSync(join(root, "package.json"), "utf8"));
   for (const [name, wanted] of Object.entries(peerDependencies)) assert.equal(devDependencies[name], wanted, name);
   assert.equal(scripts.prepack, "node scripts/setup.mjs build");
   // Everything that the server imports comes with it.
   const imported = files.filter((name) => /^server\//.test(name)).flatMap((name) => [...fs.readFileSync(join(root, name), "utf8").matchAll(/(?:from|import\() ?"([^".:/][^":]*)"/g)].map(([, specifier]) => specifier));
   for (const name of new Set(imported)) assert.ok(name in peerDependencies || ["esbuild", "workerd"].includes(name), name);
-  for (const { 1: path } of files.filter((name) => /^server\//.test(name)).flatMap((name) => [...fs.readFileSync(join(root, name), "utf8").matchAll(/(?:from|import\(?) ?"(\.[^"]*)"/g)])) assert.ok(path === "./index.js" || files.includes(join("server", path)), path);
+  for (const name of files.filter((name) => /^server\//.test(name))) {
+    for (const [, path] of fs.readFileSync(join(root, name), "utf8").matchAll(/(?:from|import\(?) ?"(\.[^"]*)"/g)) assert.ok(path === "./index.js" || files.includes(join(dirname(name), path)), `${name}: ${path}`);
+  }
 });
 
 test("there is no Rust, and Node is new enough", () => {
