@@ -1,7 +1,7 @@
 //! What a document changes: compared with what there is, without asking or writing anything.
 
 use super::document::refused;
-use super::same::same;
+use super::same::{destinations_stay, same};
 use super::step::{Step, change};
 use super::{
     Ask, COSTS, Current, KEYS, MASK, NO_SETTINGS, OF_GATEWAY, POLICIES, PROVIDERS, ROUTES, Section, WEBHOOKS,
@@ -42,6 +42,11 @@ struct At<'a> {
 
 fn body(fields: Map<String, Value>) -> String {
     Value::Object(fields).to_string()
+}
+
+fn headers_of(provider: &Map<String, Value>) -> Map<String, Value> {
+    let text = provider.get("headers").and_then(Value::as_str).unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 // === impl Plan ===
@@ -152,7 +157,9 @@ impl Plan {
             if same(parsed.get(&name).unwrap_or(&Value::Null), was(&name)) {
                 continue;
             }
-            if value.to_string().contains("\"***\"") {
+            // The gateway's own route keeps the headers of destinations that stay.
+            let is_kept = name == "otel" && shown.is_some() && destinations_stay(&value, was(&name));
+            if !is_kept && value.to_string().contains("\"***\"") {
                 self.warnings.push(format!(
                     "{}.{name}: it has a value that the document does not show, and is left as it is; PUT …/gateways/{id} changes it",
                     at.join(".")
@@ -240,7 +247,16 @@ impl Plan {
                             sent.insert(name.clone(), value.clone());
                         }
                     }
-                    let asks = self.updates(section, (&base, text_of(shown, "id")), fields, sent, &place, at);
+                    // A secret cannot be compared, so it goes along with what can.
+                    if let Some(secret) =
+                        fields.get("secret").filter(|_| section.name == WEBHOOKS.name && !sent.is_empty())
+                    {
+                        sent.insert("secret".to_owned(), secret.clone());
+                    }
+                    if section.name == PROVIDERS.name {
+                        self.missing_headers(fields, shown, &place.join("."));
+                    }
+                    let asks = Self::updates(section, (&base, text_of(shown, "id")), sent);
                     match asks.is_empty() {
                         true => self.unchanged += 1,
                         false => self.steps.push(step("update", Value::Object(changes), asks)),
@@ -310,31 +326,31 @@ impl Plan {
     }
 
     fn without_masked_headers(&mut self, sent: &mut Map<String, Value>, place: &str) {
-        let Some(Value::String(text)) = sent.get("headers") else { return };
-        let Ok(mut headers) = serde_json::from_str::<Map<String, Value>>(text) else { return };
-        let hidden: Vec<String> =
-            headers.iter().filter(|(_, value)| **value == MASK).map(|(name, _)| name.clone()).collect();
-        if hidden.is_empty() {
-            return;
+        let mut headers = headers_of(sent);
+        if self.missing_headers(sent, &Value::Null, place) {
+            headers.retain(|_, value| *value != MASK);
+            sent.insert("headers".to_owned(), body(headers).into());
         }
-        headers.retain(|_, value| *value != MASK);
+    }
+
+    /// Warns of headers that only the document names, and does not show.
+    fn missing_headers(&mut self, given: &Map<String, Value>, shown: &Value, place: &str) -> bool {
+        let kept = shown.as_object().map(headers_of).unwrap_or_default();
+        let mut hidden = headers_of(given);
+        hidden.retain(|name, value| *value == MASK && !kept.contains_key(name));
+        if hidden.is_empty() {
+            return false;
+        }
+        let names: Vec<&str> = hidden.keys().map(String::as_str).collect();
         self.warnings.push(format!(
             "{place}.headers: the document does not show {}; PATCH …/custom-providers/{{id}} adds it",
-            hidden.join(", ")
+            names.join(", ")
         ));
-        sent.insert("headers".to_owned(), body(headers).into());
+        true
     }
 
     /// The requests that make one what the document says.
-    fn updates(
-        &mut self,
-        section: &Section,
-        (base, id): (&str, &str),
-        fields: &Map<String, Value>,
-        sent: Map<String, Value>,
-        place: &[String],
-        at: &At<'_>,
-    ) -> Vec<Ask> {
+    fn updates(section: &Section, (base, id): (&str, &str), sent: Map<String, Value>) -> Vec<Ask> {
         if sent.is_empty() || section.name == KEYS.name {
             return Vec::new();
         }
@@ -347,16 +363,9 @@ impl Plan {
                 ask("POST", format!("{one}/deployments"), body(deployed)),
             ];
         }
-        if section.name == WEBHOOKS.name {
-            // A webhook is made anew, which takes its secret.
-            let fresh = self.creates(section, fields, place, at);
-            return fresh.map_or(Vec::new(), |fresh| {
-                vec![ask("POST", base.to_owned(), body(fresh)), ask("DELETE", one, String::new())]
-            });
-        }
         let (method, path) = match section.name {
             name if name == POLICIES.name => ("PUT", format!("{one}?commit=true")),
-            name if name == PROVIDERS.name || name == COSTS.name => ("PATCH", one),
+            name if [PROVIDERS.name, COSTS.name, WEBHOOKS.name].contains(&name) => ("PATCH", one),
             _ => ("PUT", one),
         };
         vec![ask(method, path, body(sent))]

@@ -1,6 +1,8 @@
 //! Whether a document says what is so already.
 
 use super::MASK;
+use crate::providers::address;
+use crate::telemetry::destination;
 use serde_json::Value;
 
 /// Whether a value of a document is the one that is shown. What is stored may be written otherwise, with the same meaning: numbers,
@@ -32,6 +34,20 @@ pub fn same(given: &Value, shown: &Value) -> bool {
 
 fn is_written(value: &Value, text: &str) -> bool {
     serde_json::from_str::<Value>(text).is_ok_and(|read| same(value, &read))
+}
+
+/// Whether each destination of `otel` that is given without its secrets is one that there is, on the same host.
+pub fn destinations_stay(given: &Value, stored: &Value) -> bool {
+    let text = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let stored = stored.as_array().map_or(&[][..], Vec::as_slice);
+    given.as_array().into_iter().flatten().filter(|one| destination::secrets(one).is_none()).all(|one| {
+        let (id, url) = (text(one, "id"), text(one, "url"));
+        stored.iter().any(|known| {
+            let is_it = if id.is_empty() { text(known, "url") == url } else { text(known, "id") == id };
+            let is_there = address::origin_of(&text(known, "url")) == address::origin_of(&url);
+            is_it && is_there && destination::secrets(known).is_none()
+        })
+    })
 }
 
 /// What a field has that nothing was said of.
@@ -73,6 +89,24 @@ mod tests {
             (json!("1"), json!(1)),
         ] {
             assert!(!same(&given, &shown), "{given} {shown}");
+        }
+    }
+
+    #[test]
+    fn destinations_stay_on_their_host() {
+        let stored = json!([
+            { "id": "a", "url": "https://a.example/x", "headers": { "k": "***" } },
+            { "id": "b", "url": "https://b.example/x", "headers": {} },
+        ]);
+        for (given, stays) in [
+            (json!([{ "id": "a", "url": "https://a.example/y", "headers": { "k": "***" }, "sample": 0.5 }]), true),
+            (json!([{ "url": "https://a.example/x", "authorization": "***" }, { "url": "https://new.example" }]), true),
+            (json!([{ "id": "a", "url": "https://evil.example/x", "headers": { "k": "***" } }]), false),
+            (json!([{ "url": "https://a.example/y", "headers": { "k": "***" } }]), false),
+            (json!([{ "id": "b", "url": "https://b.example/x", "headers": { "k": "***" } }]), false),
+            (json!(null), true),
+        ] {
+            assert_eq!(destinations_stay(&given, &stored), stays, "{given}");
         }
     }
 }

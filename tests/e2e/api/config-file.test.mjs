@@ -110,6 +110,41 @@ test("a document that one part refuses changes nothing, and its place is named",
   }
 });
 
+test("a change beside a secret is made, and the secret stays", async () => {
+  const account = "third";
+  const make = async (path, body, method = "POST") => {
+    const answer = await gw.api(path, { account, method, body: JSON.stringify(body) });
+    assert.equal(answer.status, 200, await answer.clone().text());
+  };
+  await make("/gateways", { id: "gw", collect_logs: true });
+  await make("/gateways/gw", { otel: [{ url: "https://api.example.com/spans", authorization: `Bearer ${CANARY}` }] }, "PUT");
+  await make("/alerts/webhooks", { url: "https://api.example.com/hook", secret: CANARY });
+  await make("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com" });
+  const kept = async () => [await gw.rows("SELECT otel_destinations.id, secret FROM otel_destinations JOIN gateways ON key = gateway WHERE account_id = ?1", account), await gw.rows("SELECT id, secret FROM alert_webhooks WHERE account_id = ?1", account)].flat();
+  const before = await kept();
+  const document = await exported(account);
+  const { otel } = document.gateways[0].settings;
+  otel[0].sample = 0.5;
+  otel.push({ url: "https://api.example.com/others" });
+  document.alert_webhooks[0].thresholds = [0.5];
+  const done = await put(document, { account });
+  assert.deepEqual([done.update, done.warnings], [2, []], JSON.stringify(done));
+  const after = await exported(account);
+  assert.deepEqual(after.gateways[0].settings.otel.map(({ url, sample, authorization }) => [url, sample, authorization]), [["https://api.example.com/spans", 0.5, "***"], ["https://api.example.com/others", undefined, undefined]]);
+  assert.deepEqual(after.alert_webhooks[0].thresholds, [0.5]);
+  assert.deepEqual((await kept()).filter(({ secret }) => secret), before);
+  assert.deepEqual((await put(document, { account })).changes, []);
+  // It goes to no other host, and what only a secret can bring is told as often as it lacks.
+  after.gateways[0].settings.otel[0].url = "https://elsewhere.example.com/spans";
+  after.custom_providers[0].headers = '{"authorization":"***"}';
+  for (const _ of [1, 2]) {
+    const left = await put(after, { account });
+    assert.deepEqual(left.changes, []);
+    assert.deepEqual(left.warnings.map((warning) => warning.split(":")[0]).sort(), ["custom_providers.0.headers", "gateways.0.settings.otel"]);
+  }
+  assert.deepEqual((await kept()).filter(({ secret }) => secret), before);
+});
+
 test("only the admin token reads and writes it, and each account has its own", async () => {
   const answer = await gw.api("/tokens", { method: "POST", body: JSON.stringify({ name: "editor", permissions: ["read", "edit", "run"] }) });
   const { value } = (await answer.json()).result;
