@@ -327,9 +327,11 @@ test("policies", async () => {
   await run("DeletePolicy", { path: { ...path, id: made.id } });
 });
 
+let webhook;
+
 test("alerts", async () => {
   const { result: hook } = await run("CreateAlertWebhook", { json: { url: "https://api.example.com/hook", gateway: "gw", format: "slack", events: ["spend", "rate"], thresholds: [0.5, 1] } });
-  await run("CreateAlertWebhook", { json: { url: "https://api.example.com/hook" } });
+  webhook = (await run("CreateAlertWebhook", { json: { url: "https://api.example.com/hook" } })).result;
   await run("ListAlertWebhooks");
   await run("ListAlerts");
   await run("UpdateAlertWebhook", { path: { id: hook.id }, json: { events: ["model"], thresholds: null, gateway: null } });
@@ -400,7 +402,7 @@ test("every operation refuses as the document says", async () => {
       }
     }
     if (responses[400]) {
-      const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id, routes: route.id };
+      const kinds = { datasets: dataset.id, costs: cost.id, "custom-providers": provider.id, provider_configs: key.id, routes: route.id, webhooks: webhook.id };
       const kind = Object.keys(kinds).find((name) => template.includes(`/${name}/`));
       const path = { id: kinds[kind] ?? log };
       const wrong = ["page", "limit", "granularity", "fields", "includeStaging"].find((name) => parameters.some((parameter) => parameter.name === name));
