@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
-import { build, nodeProgram, wranglerEnv } from "./setup.mjs";
+import { build, nodeProgram, testOptions, wranglerEnv } from "./setup.mjs";
 import { cache, complaint, Failure, main, readText, root, say, withLock } from "./toolchain.mjs";
 
 const HERE = join(root, "tests/clients");
@@ -92,7 +92,7 @@ export function clients(part = "", update = false) {
   build();
   say("clients (node --test)");
   const env = { ...wranglerEnv(), CLIENTS_PART: part, CLIENTS_MISSING: missing.join(","), ...(packages === null && { CLIENTS_NPM_MISSING: "1" }), ...(interpreter && { CLIENTS_PYTHON: interpreter }), ...(update && { CLIENTS_UPDATE: "1" }) };
-  return spawnSync(nodeProgram, ["--test", "tests/clients/clients.test.mjs"], { cwd: root, env, stdio: "inherit" }).status === 0;
+  return spawnSync(nodeProgram, [...testOptions, "tests/clients/clients.test.mjs"], { cwd: root, env, stdio: "inherit" }).status === 0;
 }
 
 await main(import.meta.url, (options) => {

@@ -14,6 +14,8 @@ export { wrangler, wranglerEnv };
 
 /** The Node of the npm packages: wrangler wants at least version 22, whatever the machine has. */
 export const nodeProgram = join(root, "node_modules/.bin/node");
+/** What Node is given for any tests. The last of these ends a file that waits for what never comes, after 20 minutes, so that the others are reported. */
+export const testOptions = ["--import", "./tests/ends.mjs", "--test", "--test-timeout=1200000"];
 /** Where a build goes. The one that crashes on demand is kept apart from what could be deployed. */
 const FOLDERS = { release: "build", dev: "build", panicking: "target/panicking" };
 const WASM_TARGET = join(root, "target/wasm");

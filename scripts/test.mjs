@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { ensureChromium } from "./chromium.mjs";
 import { clients, ensurePython } from "./clients.mjs";
 import { fuzz } from "./fuzz.mjs";
-import { build, nodeProgram, wranglerEnv } from "./setup.mjs";
+import { build, nodeProgram, testOptions, wranglerEnv } from "./setup.mjs";
 import { Failure, main, root, say } from "./toolchain.mjs";
 
 const END_TO_END = "tests/e2e";
@@ -34,7 +34,7 @@ function testEndToEnd(part = "", python = process.env.CLIENTS_PYTHON) {
   build();
   if (files.some((file) => file.includes("faults-under-load"))) build("panicking");
   say("end-to-end tests (node --test)");
-  return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...files], { ...wranglerEnv(), ...(python && { CLIENTS_PYTHON: python }) });
+  return succeeds(nodeProgram, [...testOptions, "--test-concurrency=2", ...files], { ...wranglerEnv(), ...(python && { CLIENTS_PYTHON: python }) });
 }
 
 /** The dashboard's pure parts, its types, and its pages in a real browser against the built Worker. */
@@ -46,7 +46,7 @@ function testDashboard(part = "") {
   if (pages.length + pure.length === 0) throw new Failure(`no test of the dashboard has "${part}" in its name`);
   const env = { ...wranglerEnv(), CHROMIUM: ensureChromium() };
   const isTyped = succeeds(nodeProgram, ["node_modules/typescript/bin/tsc", "-p", "dashboard"], env);
-  return succeeds(nodeProgram, ["--test", "--test-concurrency=2", ...pure, ...pages], env) && isTyped;
+  return succeeds(nodeProgram, [...testOptions, "--test-concurrency=2", ...pure, ...pages], env) && isTyped;
 }
 
 await main(import.meta.url, ([suite, part]) => {

@@ -35,6 +35,12 @@ export default class extends WorkerEntrypoint {
   }
 }`;
 
+/** Those that run. A test that fails before it stops its server leaves it behind; then this process takes it along when it ends. */
+const running = new Set();
+process.once("exit", () => {
+  for (const { child } of running) child.kill("SIGTERM");
+});
+
 export class Served extends Gateway {
   /** What it printed. */
   text = "";
@@ -82,7 +88,11 @@ export class Served extends Gateway {
     for (const stream of [served.child.stdout, served.child.stderr]) stream.on("data", (piece) => (served.text += piece));
     served.ended = new Promise((resolve) => served.child.once("close", (code, signal) => resolve(signal ?? code)));
     served.over = false;
-    void served.ended.then(() => (served.over = true));
+    running.add(served);
+    void served.ended.then(() => {
+      served.over = true;
+      running.delete(served);
+    });
     if (isReady) {
       await until(() => served.over || /ready on/.test(served.text), "npm start", PATIENCE);
       assert.ok(!served.over, `npm start ended:\n${served.text}`);
