@@ -116,7 +116,7 @@ impl Held {
             Some(_) => {
                 let framing = reader.form().map_or(Framing::Json, |(framing, _)| framing);
                 let given = translated::given(&exchange, reader.status, framing, &js::bytes(&kept.buffer));
-                translated::changed(&mut edits, given.is_stream);
+                translated::changed(&mut edits, given.content_type);
                 Uint8Array::from(given.text.as_bytes()).buffer()
             }
             None => kept.buffer.clone(),

@@ -195,7 +195,7 @@ fn finished(
     let mut bytes = js::bytes(&kept);
     if exchange.translation().is_some() {
         let given = given(&exchange, reader.status, framing, &bytes);
-        changed(&mut edits, given.is_stream);
+        changed(&mut edits, given.content_type);
         status = given.status;
         bytes = given.text.into_bytes();
         framing = Framing::Sse;

@@ -11,11 +11,13 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::judges::Judges;
 use crate::proxy::response::judge::Judge;
 use crate::proxy::response::reader::{Broken, Reader};
-use crate::proxy::response::translated::changed;
+use crate::proxy::response::translated::changed_stream;
 use crate::proxy::response::ways::{BROKE_OFF, keep_and_log};
 use crate::proxy::screening::BLOCKED;
 use crate::proxy::stream_usage_worker;
+use crate::proxy::unified::array::Elements;
 use crate::proxy::unified::blocks::Blocks;
+use crate::proxy::unified::translation::Translation;
 use crate::translate::model::Failure as Told;
 use crate::translate::{self, Format};
 use crate::wire::Framing;
@@ -35,6 +37,7 @@ struct Passage {
     screen: Screen,
     /// What turns it into the caller's format.
     blocks: Option<Blocks>,
+    elements: Option<Elements>,
     restoring: Screen,
     /// What may be kept of it.
     copy: Copied,
@@ -54,12 +57,14 @@ pub fn given(
     let blocks = blocks.and_then(|(own, form)| own.blocks(&exchange.call.id, now() / 1_000, form));
     let is_lines = form.is_some_and(|(framing, _)| framing == Framing::Lines);
     let is_translated = blocks.is_some();
+    let elements = exchange.translation().filter(|_| is_translated).and_then(Translation::elements);
     let limit = if exchange.cache.is_to_keep() { crate::cache::MAX_SIZE } else { crate::wire::body::MAX_BODY as u64 };
     let passage = Passage {
         examiner,
         judge: judges.map(|judges| Judge::new(judges, is_lines)),
         screen: Screen::of(is_lines),
         blocks,
+        elements,
         restoring: Screen::of(is_lines && !is_translated),
         copy: Copied::new(limit, form),
         format: exchange.unified.as_ref().map_or(Format::Chat, |unified| unified.caller),
@@ -67,8 +72,8 @@ pub fn given(
     let mut edits = exchange.marks(reader.status, &reader.headers);
     edits.remove("content-encoding");
     edits.remove("content-length");
-    if is_translated {
-        changed(&mut edits, true);
+    if let Some(own) = exchange.translation().filter(|_| is_translated) {
+        changed_stream(&mut edits, own);
     }
     let edits = edits.to_json();
     let (readable, writable) = blocks::pipe(None);
@@ -143,6 +148,9 @@ impl Passage {
             if let Some(refusal) = &refusal {
                 reader.watch.end();
                 out.extend_from_slice(self.refusal(refusal, exchange).as_bytes());
+            }
+            if let Some(elements) = &mut self.elements {
+                out = elements.next(&String::from_utf8_lossy(&out), is_last || refusal.is_some()).into_bytes();
             }
             let chunk = Uint8Array::from(out.as_slice());
             if !out.is_empty() && JsFuture::from(to.write_with_chunk(&chunk)).await.is_err() {

@@ -8,7 +8,7 @@ use crate::platform::now;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
 use crate::proxy::response::ways::{short, teed};
-use crate::proxy::unified::translation::Given;
+use crate::proxy::unified::translation::{Given, JSON, Translation};
 use crate::wire::Framing;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsValue;
@@ -35,7 +35,7 @@ pub async fn translated(
         // The runtime unpacks a compressed body for its reader.
         reader.headers.0.retain(|(name, _)| name != "content-encoding" && name != "content-length");
         let mut edits = exchange.marks(reader.status, &reader.headers);
-        changed(&mut edits, true);
+        exchange.translation().into_iter().for_each(|own| changed_stream(&mut edits, own));
         let edits = edits.to_json();
         let client = exchange.client.clone();
         return Ok(teed(stream, client, reader, exchange, |body| js::answered(&upstream, body, &edits)));
@@ -59,7 +59,7 @@ pub async fn translated(
         exchange.warn(&given.dropped);
     }
     let mut edits = exchange.marks(reader.status, &reader.headers);
-    changed(&mut edits, given.is_stream);
+    changed(&mut edits, given.content_type);
     let edits = edits.to_json();
     let base = match given.status {
         None => upstream,
@@ -76,20 +76,29 @@ pub async fn translated(
 /// What a client gets of an answer that is there as a whole.
 pub fn given(exchange: &Exchange, status: u16, framing: Framing, body: &[u8]) -> Given {
     match exchange.translation() {
-        None => Given { text: String::new(), is_stream: false, status: None, dropped: String::new() },
+        None => Given { text: String::new(), content_type: JSON, status: None, dropped: String::new() },
         Some(own) if status >= 300 => {
-            Given { text: own.error(status, body), is_stream: false, status: None, dropped: String::new() }
+            Given { text: own.error(status, body), content_type: JSON, status: None, dropped: String::new() }
         }
         Some(own) => own.whole(&exchange.call.id, now() / 1_000, framing, body),
     }
 }
 
 /// What is said of the body holds for another one.
-pub fn changed(edits: &mut Edits<'_>, is_stream: bool) {
+pub fn changed(edits: &mut Edits<'_>, content_type: &'static str) {
     for name in ["content-encoding", "content-length"].iter().chain(DIGESTS) {
         edits.remove(*name);
     }
-    edits.set("content-type", if is_stream { "text/event-stream; charset=utf-8" } else { "application/json" });
+    edits.set("content-type", content_type);
+}
+
+/// The same for a stream that goes on event by event.
+pub fn changed_stream(edits: &mut Edits<'_>, translation: &Translation) {
+    changed(edits, translation.stream_type());
+    if translation.is_array {
+        // JSON is compressed on its way, and the compressor keeps elements back.
+        edits.set("content-encoding", "identity");
+    }
 }
 
 fn without_key(buffer: ArrayBuffer, exchange: &Exchange) -> ArrayBuffer {

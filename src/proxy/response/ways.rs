@@ -13,6 +13,7 @@ use crate::proxy::responses::stored_worker;
 use crate::proxy::stream_usage_worker;
 use crate::proxy::unified::blocks::Blocks;
 use crate::proxy::unified::pump;
+use crate::proxy::unified::translation::Translation;
 
 use futures_util::future::{OptionFuture, join, join3};
 use js_sys::ArrayBuffer;
@@ -66,7 +67,7 @@ pub fn teed(
     let blocks = blocks.and_then(|(own, form)| own.blocks(&exchange.call.id, now() / 1_000, form));
     let broke_off = blocks.as_ref().map(Blocks::broke_off);
     let (body, sent) = match blocks {
-        Some(blocks) => pump::piped(theirs, blocks),
+        Some(blocks) => pump::piped(theirs, blocks, exchange.translation().and_then(Translation::elements)),
         None if stream_usage_worker::is_cut(&exchange, reader.status, &reader.headers) => {
             stream_usage_worker::piped(&theirs)
         }

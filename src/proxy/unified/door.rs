@@ -1,6 +1,6 @@
 //! The addresses of the unified API, and which format each of them speaks.
 
-use crate::http::query;
+use crate::http::query::{self, Query};
 use crate::translate::Format;
 
 /// The segment of a path in a provider's place, for all formats. `compat` is the older one, for chat completions alone.
@@ -20,8 +20,26 @@ pub enum Work {
     Answer,
     /// A path that asks for a stream by itself.
     Stream,
+    /// The same without `alt=sse`: Google then gives an array.
+    Array,
     /// How many tokens a request has.
     Count,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// The same, as the query asks for it.
+    pub fn asked(self, query: &str) -> Self {
+        let is_array =
+            self.work == Work::Stream && Query::parse(query.trim_start_matches('?')).get("alt") != Some("sse");
+        Self { work: if is_array { Work::Array } else { self.work }, ..self }
+    }
+
+    /// True for a path that asks for a stream by itself.
+    pub fn streams(&self) -> bool {
+        matches!(self.work, Work::Stream | Work::Array)
+    }
 }
 
 /// What is below `compat`. Cloudflare's documentation writes the path in the singular, too; and clients send the version twice or not
@@ -99,6 +117,14 @@ mod tests {
         ] {
             assert_eq!(of_ai(path), None, "{path}");
         }
+        let stream = |query| of_ai("v1beta/models/openai/gpt-5:streamGenerateContent").unwrap().asked(query).work;
+        for query in ["?alt=sse", "?key=k&alt=sse"] {
+            assert_eq!(stream(query), Work::Stream, "{query}");
+        }
+        for query in ["", "?alt=json", "?key=k"] {
+            assert_eq!(stream(query), Work::Array, "{query}");
+        }
+        assert_eq!(of_ai("v1/messages").unwrap().asked("").work, Work::Answer);
         assert_eq!((of_compat("v1/v1/chat/completion"), of_compat("v1/messages")), (Some(CHAT), None));
     }
 }

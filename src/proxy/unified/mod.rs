@@ -1,6 +1,7 @@
 //! The unified API: one address for the models of all providers. A request in the format of one API goes to a provider of that
 //! format as it is, or to one of another format translated, and so does its answer.
 
+pub mod array;
 pub mod beyond;
 pub mod blocks;
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub fn plan(asked: &Asked<'_>, custom: &[CustomProvider]) -> Result<Plan, Refusa
     }
     // What is kept may be of another provider, and is put into this one's words.
     if spoken.contains(&door.format) && asked.past.own.is_none() {
-        let stream = door.work == Work::Stream;
+        let stream = door.streams();
         let place = formats::place(upstream, door.format, &name, stream)?;
         return untranslated(upstream, door.format, place, asked, body, head.model);
     }
@@ -178,7 +178,7 @@ fn translated(
         json = inner.clone();
     }
     let to = if counts { spoken.first().copied().unwrap_or(Format::Chat) } else { target(spoken, &json, name) };
-    let stream = door.work == Work::Stream || json.flag("stream") == Some(true);
+    let stream = door.streams() || json.flag("stream") == Some(true);
     let place = formats::place(upstream, to, name, stream)?;
     let translated = translate::request(from, to, &json, name, stream, &place.model).map_err(|untranslatable| {
         let translate::model::Problem { field, why } = &*untranslatable;
@@ -215,6 +215,7 @@ fn translated(
     json.set_some("previous_response_id", previous_id);
     let mut translation = Translation::new(from, to, translated, json, place.model, keeping);
     translation.counts = counts;
+    translation.is_array = door.work == Work::Array;
     let unified = Unified { session, ..unified(asked, key_form, Some(translation)) };
     Ok(Plan { provider: slug.to_owned(), rest, query: Some(place.query), body: text, unified, dropped })
 }

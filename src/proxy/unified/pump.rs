@@ -4,6 +4,7 @@
 use crate::platform::blocks::{self, block, reader_of};
 use crate::platform::pause;
 use crate::platform::promise::promise;
+use crate::proxy::unified::array::Elements;
 use crate::proxy::unified::blocks::Blocks;
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
@@ -20,13 +21,19 @@ const BLOCK: u32 = 64 * 1024;
 
 /// Puts a pipe that translates between a stream and the client. The second value resolves when the client has everything, and fails
 /// when the client left or the stream broke.
-pub fn piped(stream: ReadableStream, blocks: Blocks) -> (JsValue, Option<JsFuture>) {
+pub fn piped(stream: ReadableStream, blocks: Blocks, elements: Option<Elements>) -> (JsValue, Option<JsFuture>) {
     let (readable, writable) = blocks::pipe(None);
-    let moved = promise(Box::pin(async move { moved(stream, writable, blocks).await.map(|()| JsValue::UNDEFINED) }));
+    let moved =
+        promise(Box::pin(async move { moved(stream, writable, blocks, elements).await.map(|()| JsValue::UNDEFINED) }));
     (readable.into(), Some(moved.into()))
 }
 
-async fn moved(stream: ReadableStream, writable: WritableStream, mut blocks: Blocks) -> Result<(), JsValue> {
+async fn moved(
+    stream: ReadableStream,
+    writable: WritableStream,
+    mut blocks: Blocks,
+    mut elements: Option<Elements>,
+) -> Result<(), JsValue> {
     let (reader, writer) = (reader_of(&stream)?, writable.get_writer()?);
     let mut text = String::new();
     let (mut silence, mut is_silent) = (pin!(pause(PING_MS)), true);
@@ -39,6 +46,9 @@ async fn moved(stream: ReadableStream, writable: WritableStream, mut blocks: Blo
                     silence.set(pause(PING_MS));
                     if std::mem::replace(&mut is_silent, true) {
                         blocks.ping(&mut text);
+                        if let Some(elements) = &mut elements {
+                            text = elements.next(&text, false);
+                        }
                         if let Err(error) = write(&writer, &mut text).await {
                             let _ = JsFuture::from(reader.cancel()).await;
                             return Err(error);
@@ -59,6 +69,9 @@ async fn moved(stream: ReadableStream, writable: WritableStream, mut blocks: Blo
         if is_last {
             // The client learns in its own format that the stream broke.
             blocks.end(&mut text);
+        }
+        if let Some(elements) = &mut elements {
+            text = elements.next(&text, is_last);
         }
         if let Err(error) = write(&writer, &mut text).await {
             // The client has left; the provider is told to stop.

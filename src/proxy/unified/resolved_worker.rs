@@ -101,7 +101,7 @@ pub async fn resolved(
         COMPAT => door::of_compat(route.rest).ok_or_else(|| {
             Refusal::bad_path("compat serves chat/completions only; call the provider by its own name for the rest")
         })?,
-        AI if asked.method == "POST" => door::of_ai(route.rest).ok_or_else(|| unserved(route.rest))?,
+        AI if asked.method == "POST" => door::of_ai(route.rest).ok_or_else(|| unserved(route.rest))?.asked(query),
         AI => return Err(unserved(route.rest).into()),
         _ => return Ok(Found::Native),
     };

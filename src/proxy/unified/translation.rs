@@ -1,6 +1,7 @@
 //! What a translated request leaves for its answer: which formats are meant, and what the answer is read with.
 
 use crate::proxy::responses::Keeping;
+use crate::proxy::unified::array::Elements;
 use crate::proxy::unified::blocks::Blocks;
 use crate::translate::failure;
 use crate::translate::json::Json;
@@ -25,13 +26,17 @@ pub struct Translation {
     pub counts: bool,
     /// Whether the caller wants a stream.
     pub stream: bool,
+    /// Whether the stream is an array.
+    pub is_array: bool,
 }
+
+pub const JSON: &str = "application/json";
 
 /// An answer as the caller gets it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Given {
     pub text: String,
-    pub is_stream: bool,
+    pub content_type: &'static str,
     pub status: Option<u16>,
     /// What was left out of it; empty where nothing was.
     pub dropped: String,
@@ -57,7 +62,7 @@ impl Translation {
             (asked, _) => *asked = Json::Null,
         }
         let stream = translated.request.stream;
-        Self { from, to, translated, asked, model, keeping, counts: false, stream }
+        Self { from, to, translated, asked, model, keeping, counts: false, stream, is_array: false }
     }
 
     /// The format of the provider.
@@ -99,7 +104,7 @@ impl Translation {
             let (mut blocks, mut text) = (Blocks::new(self.answer(id, created), framing), String::new());
             blocks.push(body, &mut text);
             blocks.end(&mut text);
-            return Given { text, is_stream: true, status: None, dropped: String::new() };
+            return self.streamed(text);
         }
         let answer = self.answer(id, created);
         let Some(json) = std::str::from_utf8(body).ok().and_then(Json::parse) else {
@@ -107,7 +112,7 @@ impl Translation {
             let failure = Failure { status: 502, kind: None, message };
             return Given {
                 text: translate::error(self.from, &failure).to_string(),
-                is_stream: false,
+                content_type: JSON,
                 status: Some(502),
                 dropped: String::new(),
             };
@@ -119,15 +124,31 @@ impl Translation {
                 let message = "The provider's count of tokens has no number.".to_owned();
                 translate::error(self.from, &Failure { status: 502, kind: None, message })
             });
-            return Given { text: text.to_string(), is_stream: false, status, dropped: String::new() };
+            return Given { text: text.to_string(), content_type: JSON, status, dropped: String::new() };
         }
         if self.stream {
             let mut text = String::new();
             answer.whole_as_stream(&json, &mut text);
-            return Given { text, is_stream: true, status: None, dropped: String::new() };
+            return self.streamed(text);
         }
         let (written, status, dropped) = answer.answered(&json);
-        Given { text: written.to_string(), is_stream: false, status, dropped }
+        Given { text: written.to_string(), content_type: JSON, status, dropped }
+    }
+
+    /// What turns the events of a stream into the array that the caller wants.
+    pub fn elements(&self) -> Option<Elements> {
+        self.is_array.then(Elements::default)
+    }
+
+    /// What a stream is said to be.
+    pub fn stream_type(&self) -> &'static str {
+        if self.is_array { JSON } else { "text/event-stream; charset=utf-8" }
+    }
+
+    /// A stream that is there as a whole.
+    fn streamed(&self, events: String) -> Given {
+        let text = if self.is_array { Elements::of(&events) } else { events };
+        Given { text, content_type: self.stream_type(), status: None, dropped: String::new() }
     }
 
     /// An error of the provider in the caller's format.
