@@ -140,8 +140,13 @@ export function facts(entry, model) {
     max_output: entry.mode === "embedding" || entry.mode === "rerank" ? undefined : count(entry.max_output_tokens),
     accepts: accepts.length ? accepts : undefined,
     thinking: entry.supports_reasoning ? thinking(entry, model, isClaude) : undefined,
-    sampling: entry.supports_sampling_params === false ? false : undefined,
+    sampling: entry.supports_sampling_params === false || (entry.supports_reasoning && isSetByOpenAi(entry, model)) ? false : undefined,
   });
+}
+
+/** OpenAI's models refuse temperature and top_p while they think. 5.1, 5.2 and 5.4 do not think without an effort, and those for chats are not said to refuse anything. */
+function isSetByOpenAi(entry, model) {
+  return /^(openai|azure)$/.test(entry.litellm_provider) && /^(o\d|codex-mini|gpt-([5-9]|\d\d))/.test(model) && !/-chat|^gpt-5\.[124](-mini|-nano)?(-\d|$)/.test(model);
 }
 
 /** How a model is told to think: by a number of tokens, by a level, by an effort, or it decides itself. */

@@ -138,7 +138,11 @@ mod tests {
             opus.refuses_sampling() && ["image", "document", "tools", "schema"].iter().all(|what| opus.accepts(what))
         );
         let gpt = facts("openai", "gpt-5");
-        assert_eq!((gpt.kind, gpt.thinking(), gpt.refuses_sampling()), (Some("chat"), Some(Thinking::Effort), false));
+        assert_eq!((gpt.kind, gpt.thinking(), gpt.refuses_sampling()), (Some("chat"), Some(Thinking::Effort), true));
+        // Models that think refuse it, and those that do so only when they are told to do not.
+        let refusing = ["o3", "gpt-5.6", "gpt-6-sol", "gpt-5.4", "gpt-5-chat-latest", "gpt-4o"];
+        let refusing = refusing.map(|model| facts("openai", model).refuses_sampling());
+        assert_eq!(refusing, [true, true, true, false, false, false]);
         // One that has left the public table.
         assert_eq!(facts("anthropic", "claude-opus-4-1").max_output, Some(32_000));
     }
