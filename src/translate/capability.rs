@@ -129,6 +129,28 @@ pub fn is_openai_reasoning(model: &str) -> bool {
     is_of(model, &["o1", "o3", "o4", "gpt-5", "gpt-6"])
 }
 
+/// OpenAI's version of a model: 5 and 6 for gpt-5.6-mini.
+fn gpt(model: &str) -> Option<(u32, u32)> {
+    let version = bare(model).strip_prefix("gpt-")?.split('-').next()?;
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Whether a model takes marks of how far a prompt is to be kept. Earlier ones refuse them.
+pub fn takes_marks(model: &str) -> bool {
+    gpt(model) >= Some((5, 6))
+}
+
+/// Whether OpenAI's chat completions refuse tools for a model that thinks. Routers, which put a vendor before the name, take them.
+pub fn calls_unthinking(model: &str) -> bool {
+    !model.contains('/') && gpt(model) >= Some((5, 4)) && !always_thinks(model)
+}
+
+/// Whether one of OpenAI's newer models cannot be told not to think.
+fn always_thinks(model: &str) -> bool {
+    bare(model).contains("-pro") || is_of(model, &["gpt-6-astra", "gpt-6-rosalind", "gpt-6.1"])
+}
+
 /// Mistral's servers refuse members that they do not know, and ids that are not nine letters and digits.
 pub fn is_mistral(model: &str) -> bool {
     is_of(model, &["mistral", "magistral", "ministral", "codestral", "devstral", "pixtral", "open-mi"])
@@ -145,6 +167,7 @@ pub fn openai_effort(model: &str, thinking: Thinking) -> Option<&'static str> {
     }
     let (first, later) = (is_of(model, &["gpt-5"]) && !is_of(model, &["gpt-5."]), is_of(model, &["gpt-5.", "gpt-6"]));
     let effort = match thinking {
+        Thinking::Off if always_thinks(model) => return None,
         Thinking::Off if later => return Some("none"),
         Thinking::Off if first => return Some("minimal"),
         Thinking::Off => return None,
@@ -220,6 +243,25 @@ mod tests {
     }
 
     #[test]
+    fn versions_of_openais_models_are_compared_as_numbers() {
+        for (model, marks, unthinking) in [
+            ("gpt-5.6", true, true),
+            ("gpt-5.10-mini", true, true),
+            ("gpt-6", true, true),
+            ("openai/gpt-5.6-sol", true, false),
+            ("gpt-5.4-nano", false, true),
+            ("gpt-6.1-terra", true, false),
+            ("gpt-5.3-codex", false, false),
+            ("gpt-5", false, false),
+            ("gpt-4o", false, false),
+            ("gpt-oss-120b", false, false),
+            ("llama-3", false, false),
+        ] {
+            assert_eq!((takes_marks(model), calls_unthinking(model)), (marks, unthinking), "{model}");
+        }
+    }
+
+    #[test]
     fn models_of_openais_api_get_a_word_that_they_know() {
         use Thinking::{Adaptive, Budget, Effort as Word, Off};
         for (model, thinking, word) in [
@@ -231,6 +273,9 @@ mod tests {
             ("gpt-5-mini", Off, Some("minimal")),
             ("gpt-5-mini", Word(Effort::Max), Some("high")),
             ("gpt-5.1", Off, Some("none")),
+            ("gpt-5.4-pro", Off, None),
+            ("gpt-6.1-sol", Off, None),
+            ("gpt-6-sol", Off, Some("none")),
             ("gpt-5.2", Word(Effort::Max), Some("xhigh")),
             ("gpt-5.2", Budget(31_999), Some("high")),
         ] {

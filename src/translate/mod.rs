@@ -12,7 +12,10 @@ pub mod converse;
 pub mod count;
 pub mod failure;
 pub mod gemini;
+#[cfg(test)]
+mod hint_tests;
 pub mod json;
+pub mod media;
 pub mod messages;
 pub mod model;
 pub mod names;
@@ -51,7 +54,7 @@ pub fn request(
     model: &str,
 ) -> Result<Translated, Untranslatable> {
     let mut notes = Notes::default();
-    let request = match from {
+    let mut request = match from {
         Format::Chat => chat::decode::decode(body, &mut notes)?,
         Format::Responses => responses::decode::decode(body, &mut notes)?,
         Format::Messages => messages::decode::decode(body, &mut notes)?,
@@ -60,6 +63,10 @@ pub fn request(
     };
     if request.choices.is_some() && choices::list(to).is_none() {
         return Err(Untranslatable::new(choices::field(from), "the model's provider gives one answer to a request"));
+    }
+    // Anthropic and Amazon refuse more.
+    if matches!(to, Format::Messages | Format::Converse) {
+        notes.dropped.note_if(request.leave_marks(4), "cache_control beyond four");
     }
     let can = capability::of(model);
     let body = match to {

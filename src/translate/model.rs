@@ -291,6 +291,19 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Leaves the last of the marks for the cache, where a provider takes so many at most. Says whether there were more.
+    pub fn leave_marks(&mut self, most: usize) -> bool {
+        let tools = self.tools.iter_mut().map(|tool| &mut tool.cache);
+        let turns = self.turns.iter_mut().flat_map(|turn| &mut turn.blocks);
+        let blocks = self.system.iter_mut().chain(turns).map(|block| &mut block.cache);
+        let marks: Vec<_> = tools.chain(blocks).filter(|mark| mark.is_some()).collect();
+        let more = marks.len().saturating_sub(most);
+        marks.into_iter().take(more).for_each(|mark| *mark = None);
+        more > 0
+    }
+}
+
 // === impl Block ===
 
 impl Block {
@@ -311,15 +324,6 @@ impl Thought {
     /// Whether Anthropic signed it. The signatures of others stand behind their names and a colon, which base64 does not have.
     pub fn is_anthropics(&self) -> bool {
         self.signature.as_deref().is_some_and(|own| !own.is_empty() && !own.contains(':'))
-    }
-}
-
-// === impl Source ===
-
-impl Source {
-    pub fn inline(media_type: &str, data: &str) -> Self {
-        let media_type = if media_type == "image/jpg" { "image/jpeg" } else { media_type };
-        Self::Inline { media_type: media_type.to_owned(), data: data.to_owned() }
     }
 }
 

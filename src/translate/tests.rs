@@ -8,19 +8,19 @@ const NEW_CLAUDE: &str = "claude-opus-5";
 const GEMINI: &str = "gemini-2.5-pro";
 const GEMINI_3: &str = "gemini-3-pro";
 
-fn ordered(value: &Value) -> Json {
+pub(super) fn ordered(value: &Value) -> Json {
     Json::parse(&value.to_string()).unwrap()
 }
 
-fn plain(json: &Json) -> Value {
+pub(super) fn plain(json: &Json) -> Value {
     serde_json::from_str(&json.to_string()).unwrap()
 }
 
-fn translated(from: Format, to: Format, model: &str, body: &Value) -> Translated {
+pub(super) fn translated(from: Format, to: Format, model: &str, body: &Value) -> Translated {
     request(from, to, &ordered(body), "m", true, model).unwrap()
 }
 
-fn sent(from: Format, to: Format, model: &str, body: &Value) -> Value {
+pub(super) fn sent(from: Format, to: Format, model: &str, body: &Value) -> Value {
     plain(&translated(from, to, model, body).body)
 }
 
@@ -62,12 +62,12 @@ fn read(stream: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-fn streamed(caller: Format, provider: Format, events: &[Value]) -> Vec<(String, Value)> {
+pub(super) fn streamed(caller: Format, provider: Format, events: &[Value]) -> Vec<(String, Value)> {
     let events: Vec<(&str, Value)> = events.iter().map(|event| ("", event.clone())).collect();
     streamed_for(back(caller, provider, &asked(caller)), &events)
 }
 
-fn whole(caller: Format, provider: Format, answer: &Value) -> Value {
+pub(super) fn whole(caller: Format, provider: Format, answer: &Value) -> Value {
     plain(&back(caller, provider, &asked(caller)).whole(&ordered(answer)))
 }
 

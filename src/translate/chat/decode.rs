@@ -30,6 +30,8 @@ const KNOWN: &[&str] = &[
     "user",
     "safety_identifier",
     "prompt_cache_key",
+    "prompt_cache_retention",
+    "prompt_cache_options",
     "n",
     "verbosity",
     "store",
@@ -220,8 +222,9 @@ fn decode_call(call: &Json) -> ToolUse {
     }
 }
 
-fn cache(part: &Json) -> Option<Cache> {
-    let mark = part.get("cache_control")?;
+/// Where a caller marks how far the prompt is to be kept: in Anthropic's words or in OpenAI's.
+pub fn cache(part: &Json) -> Option<Cache> {
+    let mark = part.get("cache_control").or_else(|| part.get("prompt_cache_breakpoint"))?;
     Some(Cache { ttl: mark.text("ttl").map(str::to_owned) })
 }
 
@@ -257,7 +260,7 @@ fn decode_part(part: &Json, place: &str) -> Result<Content, Untranslatable> {
         "file" => {
             let file = part.get("file").unwrap_or(&Json::Null);
             let source = match (file.text("file_data"), file.text("file_id")) {
-                (Some(data), _) => source_of_url(data, place)?,
+                (Some(data), _) => source_of_data(data, file.text("filename"), place)?,
                 (None, Some(id)) => Source::File(id.to_owned()),
                 _ => return Err(Untranslatable::new(place, "the file has neither file_data nor file_id")),
             };
@@ -279,6 +282,13 @@ pub fn source_of_url(url: &str, place: &str) -> Result<Source, Untranslatable> {
         Some((media_type, data)) => Ok(Source::inline(media_type.split(';').next().unwrap_or_default(), data)),
         None => Err(Untranslatable::new(place, "a data URL must be in base64")),
     }
+}
+
+/// What a file of that name holds: base64, in a data URL or bare.
+pub fn source_of_data(data: &str, name: Option<&str>, place: &str) -> Result<Source, Untranslatable> {
+    let is_url = data.starts_with("data:") || data.contains("://");
+    let source = if is_url { source_of_url(data, place)? } else { Source::inline("", data) };
+    Ok(source.named(name))
 }
 
 pub fn url_of_source(source: &Source, place: &str) -> Result<String, Untranslatable> {

@@ -6,7 +6,7 @@ use crate::translate::capability::{is_mistral, is_openai_reasoning, openai_effor
 use crate::translate::chat::decode::url_of_source;
 use crate::translate::json::Json;
 use crate::translate::model::{
-    Choice, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool, ToolUse, Turn,
+    Block, Choice, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Tool, ToolUse, Turn,
     Untranslatable,
 };
 use crate::translate::names::{id_and_signature, nine, short};
@@ -15,16 +15,15 @@ use crate::translate::turns;
 pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json, Untranslatable> {
     let mut body = Json::object().with("model", model);
     let mut messages = Vec::new();
-    if let Some(text) = turns::text(&request.system) {
-        messages.push(members! { "role": "system", "content": text });
-    }
+    let marks = capability::takes_marks(model);
+    messages.extend(instructions(&request.system, marks, "text"));
     for (n, turn) in request.turns.iter().enumerate() {
         let place = format!("messages[{n}]");
         match turn.role {
-            Role::User => encode_user(turn, &place, model, &mut messages)?,
+            Role::User => encode_user(turn, &place, model, marks, &mut messages)?,
             Role::Assistant => messages.extend(encode_assistant(turn, model, notes)),
             Role::System => {
-                messages.extend(turns::text(&turn.blocks).map(|own| members! { "role": "system", "content": own }))
+                messages.extend(instructions(&turn.blocks, marks, "text"));
             }
         }
     }
@@ -34,11 +33,15 @@ pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json,
     body.set_some("n", request.choices);
     encode_sampling(request, model, &mut body, notes);
     encode_tools(request, &mut body, notes);
-    if let Some(thinking) = request.thinking {
-        let effort = openai_effort(model, thinking);
-        notes.dropped.note_if(effort.is_none() && thinking != Thinking::Off, "thinking");
-        body.set_some("reasoning_effort", effort);
-    }
+    let thinks = request.thinking.is_some_and(|thinking| thinking != Thinking::Off);
+    let is_unthinking = body.get("tools").is_some() && capability::calls_unthinking(model);
+    let effort = match request.thinking {
+        // These refuse tools without the word, too.
+        _ if is_unthinking => Some("none"),
+        thinking => thinking.and_then(|thinking| openai_effort(model, thinking)),
+    };
+    notes.dropped.note_if(thinks && (is_unthinking || effort.is_none()), "thinking");
+    body.set_some("reasoning_effort", effort);
     body.set_some(
         "response_format",
         request.output.as_ref().map(|output| match output {
@@ -147,7 +150,13 @@ pub fn parameters(tool: &Tool) -> Option<Json> {
 }
 
 /// Results of tools come first, each as a message; what they have beside text follows as a message of the user.
-fn encode_user(turn: &Turn, place: &str, model: &str, messages: &mut Vec<Json>) -> Result<(), Untranslatable> {
+fn encode_user(
+    turn: &Turn,
+    place: &str,
+    model: &str,
+    marks: bool,
+    messages: &mut Vec<Json>,
+) -> Result<(), Untranslatable> {
     let mut rest: Vec<Json> = Vec::new();
     for block in &turn.blocks {
         match &block.content {
@@ -165,20 +174,68 @@ fn encode_user(turn: &Turn, place: &str, model: &str, messages: &mut Vec<Json>) 
                     }
                 }
                 let id = call_id(&result.id, model);
-                messages.push(members! { "role": "tool", "tool_call_id": id, "content": texts.join("\n") });
+                let texts = members! { "type": "text", "text": texts.join("\n") };
+                let content = bare(vec![marked(texts, marks && is_marked(block))]);
+                messages.push(members! { "role": "tool", "tool_call_id": id, "content": content });
             }
-            Content::Text(text) if !text.is_empty() => rest.push(members! { "type": "text", "text": text }),
-            Content::Media(media) => rest.push(encode_media(media, place)?),
+            Content::Text(text) if !text.is_empty() => {
+                rest.push(marked(members! { "type": "text", "text": text }, marks && is_marked(block)));
+            }
+            Content::Media(media) => rest.push(marked(encode_media(media, place)?, marks && is_marked(block))),
             _ => {}
         }
     }
-    let content = match rest.as_slice() {
-        [] => return Ok(()),
-        [one] if one.kind() == "text" => one.get("text").cloned().unwrap_or_default(),
-        _ => Json::Array(rest),
-    };
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let content = bare(rest);
     messages.push(members! { "role": "user", "content": content });
     Ok(())
+}
+
+/// Instructions as a message; none where they have no text. `kind` is what the format calls a text. Parts stay apart where one of
+/// them has a mark that the model takes.
+pub fn instructions(blocks: &[Block], marks: bool, kind: &str) -> Option<Json> {
+    let content = if marks && blocks.iter().any(is_marked) {
+        let parts = blocks.iter().filter_map(|block| match &block.content {
+            Content::Text(text) if !text.is_empty() => {
+                Some(marked(members! { "type": kind, "text": text }, is_marked(block)))
+            }
+            _ => None,
+        });
+        Some(Json::Array(parts.collect())).filter(|parts| parts.as_array().is_some_and(|own| !own.is_empty()))
+    } else {
+        turns::text(blocks).map(Json::from)
+    };
+    content.map(|content| members! { "role": "system", "content": content })
+}
+
+/// Whether the prompt is to be kept up to the end of a block.
+pub fn is_marked(block: &Block) -> bool {
+    let inner = match &block.content {
+        Content::ToolResult(result) => result.content.as_slice(),
+        _ => &[],
+    };
+    block.cache.is_some() || inner.iter().any(|own| own.cache.is_some())
+}
+
+/// A part with OpenAI's mark of how far the prompt is to be kept, where it is to have one.
+pub fn marked(mut part: Json, is_marked: bool) -> Json {
+    if is_marked {
+        part.set("prompt_cache_breakpoint", members! { "mode": "explicit" });
+    }
+    part
+}
+
+/// Parts as content: a single text that says no more is written as a string.
+pub fn bare(parts: Vec<Json>) -> Json {
+    match parts.as_slice() {
+        [] => Json::from(""),
+        [one] if one.text("text").is_some() && one.get("prompt_cache_breakpoint").is_none() => {
+            one.get("text").cloned().unwrap_or_default()
+        }
+        _ => Json::Array(parts),
+    }
 }
 
 fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {

@@ -4,6 +4,7 @@ use crate::members;
 use crate::translate::capability::{Capabilities, LEAST_BUDGET, ThinkingForm};
 use crate::translate::chat::encode::parameters;
 use crate::translate::json::Json;
+use crate::translate::media;
 use crate::translate::model::{
     Block, Cache, Choice, Content, Effort, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Turn,
     Untranslatable,
@@ -138,11 +139,11 @@ fn format(media_type: &str) -> Option<&'static str> {
         "text/csv" => "csv",
         "text/html" => "html",
         "text/markdown" => "md",
-        "text/plain" => "txt",
         "application/msword" => "doc",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
         "application/vnd.ms-excel" => "xls",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
+        text if media::is_text(text) => "txt",
         _ => return None,
     })
 }
@@ -156,13 +157,23 @@ fn encode_media(media: &Media, number: usize, place: &str) -> Result<Json, Untra
         Source::Url(_) => return no("Bedrock fetches no URL, and Tollgate never does; send it inline"),
         Source::File(_) => return no("another provider keeps this file; send it inline"),
     };
+    let named = |name: &str| media::type_of(name).and_then(format);
+    let by_name = media.name.as_deref().and_then(named);
     let kind = match &media.source {
-        Source::Inline { media_type, .. } => format(media_type),
-        Source::Text(_) => Some("txt"),
-        _ => Some(if media.kind == MediaKind::Image { "png" } else { "pdf" }),
+        Source::Inline { media_type, .. } => format(media_type).or(by_name),
+        Source::Text(_) => Some(by_name.filter(|kind| matches!(*kind, "csv" | "html" | "md")).unwrap_or("txt")),
+        Source::Url(url) => named(url).or(by_name),
+        Source::File(_) => None,
     };
-    let Some(kind) = kind else { return no("Bedrock does not take this media type") };
+    let Some(kind) = kind else {
+        return no(
+            "Bedrock wants to know what kind of file this is; give its media type, or a name that ends in .pdf, .csv, .md, .txt, .html, .doc, .docx, .xls, .xlsx, .png, .jpg, .gif or .webp",
+        );
+    };
+    let is_picture = matches!(kind, "png" | "jpeg" | "gif" | "webp");
     match media.kind {
+        MediaKind::Image if !is_picture => no("Bedrock takes images as PNG, JPEG, GIF or WebP"),
+        MediaKind::Document if is_picture => Ok(members! { "image": members! { "format": kind, "source": source } }),
         MediaKind::Image => Ok(members! { "image": members! { "format": kind, "source": source } }),
         MediaKind::Audio => no("Bedrock's models take no audio"),
         MediaKind::Document => {

@@ -5,6 +5,7 @@ use crate::members;
 use crate::translate::capability::{Capabilities, ThinkingForm};
 use crate::translate::chat::encode::parameters;
 use crate::translate::json::Json;
+use crate::translate::media;
 use crate::translate::model::{
     Choice, Content, Effort, Media, Notes, Output, Request, Role, Source, Thinking, ToolResult, Turn, Untranslatable,
 };
@@ -150,22 +151,6 @@ fn encode_result(result: &ToolResult, place: &str) -> Result<(Json, Vec<Json>), 
     Ok((response, media))
 }
 
-/// What a file is by its name, as far as Gemini takes it. Without it Google's own word for the file is used.
-fn media_type(url: &str) -> Option<&'static str> {
-    Some(match url.rsplit('.').next()?.to_ascii_lowercase().as_str() {
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "heic" => "image/heic",
-        "pdf" => "application/pdf",
-        "txt" => "text/plain",
-        "mp3" => "audio/mp3",
-        "wav" => "audio/wav",
-        "mp4" => "video/mp4",
-        _ => return None,
-    })
-}
-
 fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
     match &media.source {
         Source::Inline { media_type, data } => {
@@ -175,7 +160,7 @@ fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
         Source::Text(text) => Ok(members! { "text": text }),
         Source::Url(url) if url.starts_with("gs://") || url.contains("generativelanguage.googleapis.com") => {
             let mut file = members! { "fileUri": url };
-            file.set_some("mimeType", media_type(url));
+            file.set_some("mimeType", media::type_of(url));
             Ok(members! { "fileData": file })
         }
         Source::Url(_) => {

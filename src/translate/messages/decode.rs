@@ -165,7 +165,7 @@ fn decode_media(block: &Json, kind: MediaKind, place: &str) -> Result<Media, Unt
     let source = block.get("source").unwrap_or(&Json::Null);
     let text = |name: &str| source.text(name).unwrap_or_default().to_owned();
     let source = match source.kind() {
-        "base64" => Source::inline(&text("media_type"), &text("data")),
+        "base64" => Source::inline(&text("media_type"), &text("data")).named(block.text("title")),
         "url" => Source::Url(text("url")),
         "file" => Source::File(text("file_id")),
         "text" => Source::Text(text("data")),

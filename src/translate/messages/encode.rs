@@ -120,19 +120,23 @@ fn encode_block(block: &Block, place: &str, notes: &mut Notes) -> Result<Json, U
 }
 
 fn encode_media(media: &Media, place: &str) -> Result<Json, Untranslatable> {
+    let is_picture = matches!(&media.source, Source::Inline { media_type, .. } if media_type.starts_with("image/"));
     let kind = match media.kind {
         MediaKind::Image => "image",
+        MediaKind::Document if is_picture => "image",
         MediaKind::Document => "document",
         MediaKind::Audio => return Err(Untranslatable::new(place, "Anthropic's models take no audio")),
     };
-    let source = match &media.source {
+    // Anthropic takes texts as texts, and no other files than these and PDF.
+    let words = media.source.words().map(Source::Text);
+    let source = match words.as_ref().unwrap_or(&media.source) {
         Source::Inline { media_type, data } => members! { "type": "base64", "media_type": media_type, "data": data },
         Source::Url(url) => members! { "type": "url", "url": url },
         Source::File(id) => members! { "type": "file", "file_id": id },
         Source::Text(text) => members! { "type": "text", "media_type": "text/plain", "data": text },
     };
     let mut encoded = members! { "type": kind, "source": source };
-    if media.kind == MediaKind::Document {
+    if kind == "document" {
         encoded.set_some("title", media.name.as_ref());
     }
     Ok(encoded)

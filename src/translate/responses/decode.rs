@@ -1,6 +1,8 @@
 //! Requests as clients of OpenAI's Responses API make them. <https://platform.openai.com/docs/api-reference/responses/create>
 
-use crate::translate::chat::decode::{decode_choice, decode_function, effort, instruct, push, schema, source_of_url};
+use crate::translate::chat::decode::{
+    cache, decode_choice, decode_function, effort, instruct, push, schema, source_of_data, source_of_url,
+};
 use crate::translate::json::Json;
 use crate::translate::model::{
     Block, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thought, Tool, ToolResult, ToolUse,
@@ -37,6 +39,7 @@ const KNOWN: &[&str] = &[
     "conversation",
     "top_logprobs",
     "prompt_cache_retention",
+    "prompt_cache_options",
 ];
 
 /// Tools that a coding agent runs itself but that are no functions: other models are not told of them.
@@ -215,7 +218,8 @@ fn parts(item: &Json, name: &str, place: &str) -> Result<Vec<Block>, Untranslata
             }
             "input_file" => {
                 let source = match (part.text("file_data"), part.text("file_url"), part.text("file_id")) {
-                    (Some(own), ..) | (None, Some(own), _) => source_of_url(own, &place)?,
+                    (Some(own), ..) => source_of_data(own, part.text("filename"), &place)?,
+                    (None, Some(own), _) => source_of_url(own, &place)?,
                     (None, None, Some(id)) => Source::File(id.to_owned()),
                     _ => return Err(Untranslatable::new(place, "the file has no file_data, file_url or file_id")),
                 };
@@ -230,7 +234,7 @@ fn parts(item: &Json, name: &str, place: &str) -> Result<Vec<Block>, Untranslata
                 return Err(Untranslatable::new(place, format!("Tollgate knows no part of the type '{other:.40}'")));
             }
         };
-        blocks.push(content.into());
+        blocks.push(Block { cache: cache(part), ..content.into() });
     }
     Ok(blocks)
 }

@@ -1,9 +1,11 @@
 //! Requests as OpenAI's Responses API takes them.
 
 use crate::members;
-use crate::translate::capability::{is_openai_reasoning, openai_effort};
+use crate::translate::capability::{self, is_openai_reasoning, openai_effort};
 use crate::translate::chat::decode::url_of_source;
-use crate::translate::chat::encode::{bounded, parameters, refused_by_reasoning};
+use crate::translate::chat::encode::{
+    bare, bounded, instructions, is_marked, marked, parameters, refused_by_reasoning,
+};
 use crate::translate::json::Json;
 use crate::translate::model::{
     Choice, Content, Media, MediaKind, Notes, Output, Request, Role, Source, Thinking, Turn, Untranslatable,
@@ -13,10 +15,17 @@ use crate::translate::turns;
 
 pub fn encode(request: &Request, model: &str, notes: &mut Notes) -> Result<Json, Untranslatable> {
     let mut body = Json::object().with("model", model);
-    body.set_some("instructions", turns::text(&request.system));
+    let marks = capability::takes_marks(model);
     let mut items = Vec::new();
+    if marks && request.system.iter().any(is_marked) {
+        // `instructions` have no place for a mark.
+        let message = instructions(&request.system, marks, "input_text");
+        items.extend(message.map(|own| own.with("role", "developer").with("type", "message")));
+    } else {
+        body.set_some("instructions", turns::text(&request.system));
+    }
     for (n, turn) in request.turns.iter().enumerate() {
-        encode_turn(turn, &format!("messages[{n}]"), &mut items, notes)?;
+        encode_turn(turn, &format!("messages[{n}]"), marks, &mut items, notes)?;
     }
     body.set("input", items);
     body.set("store", false);
@@ -102,7 +111,15 @@ fn encode_reasoning(request: &Request, model: &str, body: &mut Json, notes: &mut
     body.set("reasoning", reasoning);
 }
 
-fn encode_turn(turn: &Turn, place: &str, items: &mut Vec<Json>, notes: &mut Notes) -> Result<(), Untranslatable> {
+fn encode_turn(
+    turn: &Turn,
+    place: &str,
+    marks: bool,
+    items: &mut Vec<Json>,
+    notes: &mut Notes,
+) -> Result<(), Untranslatable> {
+    // What the model itself said takes no mark.
+    let marks = marks && turn.role != Role::Assistant;
     let (role, kind) = match turn.role {
         Role::User => ("user", "input_text"),
         Role::Assistant => ("assistant", "output_text"),
@@ -116,10 +133,12 @@ fn encode_turn(turn: &Turn, place: &str, items: &mut Vec<Json>, notes: &mut Note
     };
     for block in &turn.blocks {
         match &block.content {
-            Content::Text(text) if !text.is_empty() => content.push(members! { "type": kind, "text": text }),
+            Content::Text(text) if !text.is_empty() => {
+                content.push(marked(members! { "type": kind, "text": text }, marks && is_marked(block)));
+            }
             Content::Refusal(text) => content.push(members! { "type": "refusal", "refusal": text }),
             Content::Text(_) | Content::Redacted(_) => {}
-            Content::Media(media) => content.push(encode_media(media, place)?),
+            Content::Media(media) => content.push(marked(encode_media(media, place)?, marks && is_marked(block))),
             Content::Thinking(thought) => {
                 // Encrypted content is OpenAI's own; what others signed means nothing to it.
                 if let Some(sealed) = thought.signature.as_ref().and_then(|own| own.strip_prefix("openai:")) {
@@ -157,11 +176,13 @@ fn encode_turn(turn: &Turn, place: &str, items: &mut Vec<Json>, notes: &mut Note
                         _ => {}
                     }
                 }
-                let output = match output.as_slice() {
-                    [] => Json::from(""),
-                    [one] if one.kind() == "input_text" => one.get("text").cloned().unwrap_or_default(),
-                    _ => Json::Array(output),
-                };
+                if marks
+                    && is_marked(block)
+                    && let Some(last) = output.pop()
+                {
+                    output.push(marked(last, true));
+                }
+                let output = bare(output);
                 items.push(
                     members! { "type": "function_call_output", "call_id": safe_id(&result.id), "output": output },
                 );

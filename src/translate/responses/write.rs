@@ -74,6 +74,7 @@ fn item(block: &Block, id: &str, n: usize, status: &str) -> Option<Json> {
         Content::Thinking(thought) => {
             let summary = if thought.text.is_empty() { Vec::new() } else { vec![summary(&thought.text)] };
             let mut item = members! { "id": item_id("rs", id, n), "type": "reasoning", "summary": summary };
+            item.set_some("status", Some(status).filter(|own| *own == "incomplete"));
             item.set_some("encrypted_content", thought.signature.as_deref().map(sealed));
             item
         }
@@ -149,8 +150,11 @@ fn response(answer: &Answer, echo: &Echo, created: u64, status: &str, details: J
 /// A whole answer.
 pub fn write(answer: &Answer, echo: &Echo, created: u64) -> Json {
     let (status, details) = ended(answer.finish);
+    let last = answer.blocks.len();
     let items = answer.blocks.iter().enumerate();
-    let items = items.filter_map(|(n, block)| item(block, &answer.id, n, "completed")).collect();
+    // What was cut off is the last item.
+    let status_of = |n: usize| if n + 1 == last { status } else { "completed" };
+    let items = items.filter_map(|(n, block)| item(block, &answer.id, n, status_of(n))).collect();
     let whole = response(answer, echo, created, status, details, items);
     if let Some(kept) = &echo.kept {
         kept.replace(Some((response_id(&answer.id), whole.to_string())));
@@ -168,6 +172,8 @@ pub struct ResponsesWriter {
     /// The place and the id of the open item.
     open: Option<(u64, String)>,
     has_arguments: bool,
+    /// The open item has ended. Whether it is whole is known when the next thing happens.
+    is_ending: bool,
 }
 
 // === impl ResponsesWriter ===
@@ -244,7 +250,8 @@ impl ResponsesWriter {
         self.send(kind, data, out);
     }
 
-    fn closed(&mut self, out: &mut String) {
+    fn closed(&mut self, status: &str, out: &mut String) {
+        self.is_ending = false;
         if !self.has_arguments && matches!(self.last(), Some(Content::ToolUse(call)) if !call.is_custom) {
             self.answer.add(&Event::More("{}".to_owned()));
             self.delta("{}", out);
@@ -284,7 +291,7 @@ impl ResponsesWriter {
             }
             _ => {}
         }
-        if let Some(item) = item(&block, &self.answer.id, index as usize, "completed") {
+        if let Some(item) = item(&block, &self.answer.id, index as usize, status) {
             self.send("response.output_item.done", members! { "output_index": index, "item": item }, out);
         }
     }
@@ -292,6 +299,11 @@ impl ResponsesWriter {
 
 impl Writer for ResponsesWriter {
     fn event(&mut self, event: &Event, out: &mut String) {
+        match event {
+            Event::Finish { reason, .. } if self.is_ending => self.closed(ended(Some(*reason)).0, out),
+            Event::Open(_) | Event::Error(_) | Event::End if self.is_ending => self.closed("completed", out),
+            _ => {}
+        }
         self.answer.add(event);
         match event {
             Event::Start { .. } => {
@@ -301,7 +313,7 @@ impl Writer for ResponsesWriter {
             }
             Event::Open(_) => self.opened(out),
             Event::More(text) => self.delta(text, out),
-            Event::Close => self.closed(out),
+            Event::Close => self.is_ending = true,
             Event::Signature(_) | Event::Citation(_) | Event::Usage(_) | Event::Finish { .. } | Event::Dropped(_) => {}
             // Clients want a response before it fails.
             Event::Error(failure) if self.sequence == 0 => {
