@@ -188,13 +188,13 @@ impl Call {
 
     /// All models that limits have to take the request to be for.
     pub fn models(&self) -> Models {
-        let RequestFacts { others, unread, .. } = &self.facts;
+        let RequestFacts { others, tools, unread, .. } = &self.facts;
         let (model, path) = (self.asked_model(), self.model_of_path());
         let is_named = model.is_some() || path.is_some();
         let doubt = unread.or((!is_named).then_some("it names no model"));
         // What stands deep in a body counts only where nothing else names a model.
         let others = others.iter().filter(|_| model.is_some() || path.is_none() || unread.is_some());
-        let named = model.into_iter().chain(path.as_deref()).chain(others.map(String::as_str));
+        let named = model.into_iter().chain(path.as_deref()).chain(others.chain(tools).map(String::as_str));
         Models::new(named, doubt.filter(|_| self.runs_a_model))
     }
 

@@ -21,6 +21,8 @@ pub struct RequestFacts {
     pub model: Option<String>,
     /// Other models that a provider may take the request to be for: of a key that is there twice, of a list to choose from.
     pub others: Vec<String>,
+    /// Models that tools of the request run beside its own: one that draws, or one that is asked for advice.
+    pub tools: Vec<String>,
     /// Why the body may name a model that is not among these.
     pub unread: Option<&'static str>,
     /// True when the caller asked for a stream in the body.
@@ -179,8 +181,8 @@ fn json(text: &[u8]) -> RequestFacts {
                 facts.others.extend(guess::models(rest));
                 facts.unread = Some(FOLLOWED);
             }
-            if facts.model.is_none() && facts.others.is_empty() {
-                // A name that stands deeper may be what the provider goes by.
+            if facts.model.is_none() && facts.others.is_empty() && facts.tools.is_empty() {
+                // A name that stands deeper may be what the provider goes by; a tool's is not.
                 facts.others = guess::models(text.get(..MAX_GUESSED).unwrap_or(text));
             }
             facts
@@ -197,14 +199,20 @@ fn guessed(text: &[u8], why: &'static str) -> RequestFacts {
 }
 
 fn of_json(named: Named) -> RequestFacts {
-    let Named { mut models, is_odd, stream, max_tokens, asked, said, .. } = named;
+    let Named { mut models, mut tools, is_odd, stream, max_tokens, asked, said, .. } = named;
     // Of a key that is there twice most readers take the last one; those of its kind that are more telling come first.
     let best = models.iter().map(|(rank, _)| *rank).min();
     let at = models.iter().rposition(|(rank, _)| Some(*rank) == best);
     let model = at.map(|at| models.remove(at).1);
     let others = models.into_iter().map(|(_, name)| name);
     let unread = is_odd.then_some(NO_TEXT);
-    checked(RequestFacts { model, others: others.collect(), unread, stream, max_tokens, asked, said })
+    let mut unread = unread;
+    if tools.len() > MAX_NAMES || tools.iter().any(|name| name.len() > MAX_NAME) {
+        tools.truncate(MAX_NAMES);
+        tools.retain(|name| name.len() <= MAX_NAME);
+        unread = Some(TOO_MANY);
+    }
+    checked(RequestFacts { model, others: others.collect(), tools, unread, stream, max_tokens, asked, said })
 }
 
 fn of_form(fields: form::Fields) -> RequestFacts {
@@ -232,7 +240,7 @@ fn of_fields(all: Vec<(String, String)>, is_doubtful: bool) -> RequestFacts {
 
 /// Names without the blanks around them, each of them once, and as many as a request may have.
 fn checked(facts: RequestFacts) -> RequestFacts {
-    let RequestFacts { model, others, mut unread, stream, max_tokens, asked, said } = facts;
+    let RequestFacts { model, others, tools, mut unread, stream, max_tokens, asked, said } = facts;
     let mut all: Vec<String> = Vec::new();
     for name in model.into_iter().chain(others) {
         let name =
@@ -248,7 +256,7 @@ fn checked(facts: RequestFacts) -> RequestFacts {
         unread = Some(TOO_MANY);
     }
     let mut all = all.into_iter();
-    RequestFacts { model: all.next(), others: all.collect(), unread, stream, max_tokens, asked, said }
+    RequestFacts { model: all.next(), others: all.collect(), tools, unread, stream, max_tokens, asked, said }
 }
 
 /// Two readings of one body.
@@ -257,6 +265,7 @@ fn with(first: RequestFacts, second: RequestFacts) -> RequestFacts {
     checked(RequestFacts {
         model: first.model,
         others,
+        tools: first.tools.into_iter().chain(second.tools).collect(),
         unread: first.unread.or(second.unread),
         stream: first.stream || second.stream,
         max_tokens: first.max_tokens.or(second.max_tokens),

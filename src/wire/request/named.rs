@@ -12,6 +12,8 @@ use std::fmt;
 pub struct Named {
     /// Names of models, with how telling the place is: 0 is the most.
     pub models: Vec<(u8, String)>,
+    /// Models that tools of the request run.
+    pub tools: Vec<String>,
     /// True when a model is something else than a text.
     pub is_odd: bool,
     pub stream: bool,
@@ -68,6 +70,7 @@ enum Member {
     CacheKey,
     /// What holds a request in some APIs.
     Request,
+    Tools,
     Other,
 }
 
@@ -131,6 +134,12 @@ impl Named {
                 let Named { models, max_tokens, .. } = inner.unwrap_or_default();
                 self.models.extend(models.into_iter().map(|(rank, model)| (rank + 5, model)));
                 self.max_tokens = self.max_tokens.or(max_tokens);
+            }
+            Member::Tools => {
+                let Inner(inner) = map.next_value()?;
+                // Only `model` itself: a tool's `version` is none of a model.
+                let models = inner.unwrap_or_default().models.into_iter().filter(|(rank, _)| *rank == 0);
+                self.tools.extend(models.map(|(_, model)| model));
             }
             Member::Other => {
                 map.next_value::<IgnoredAny>()?;
@@ -196,7 +205,7 @@ impl<'de> Deserialize<'de> for Inner {
                 while let Some(key) = map.next_key::<Member>()? {
                     // One step down is enough, and a limit for what is hostile.
                     match key {
-                        Member::Config | Member::Request => {
+                        Member::Config | Member::Request | Member::Tools => {
                             map.next_value::<IgnoredAny>()?;
                         }
                         key => named.take(key, &mut map)?,
@@ -271,6 +280,7 @@ impl Member {
             {
                 Self::Folded
             }
+            "tools" => Self::Tools,
             _ => Self::Other,
         }
     }

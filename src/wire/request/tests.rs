@@ -54,6 +54,30 @@ fn what_is_no_model_as_everybody_reads_it_is_said() {
 }
 
 #[test]
+fn models_of_tools_are_kept_apart() {
+    let of = |tools: &str| json(&format!(r#"{{"model":"gpt-5","tools":{tools}}}"#));
+    for (tools, found) in [
+        (
+            r#"[{"type":"image_generation","model":"gpt-image-1"},{"type":"advisor","model":"big"}]"#,
+            &["gpt-image-1", "big"][..],
+        ),
+        (r#"[{"m\u006fdel":"a","model":"b","version":"c"}]"#, &["a", "b"]),
+        (r#"[{"type":"function","name":"f","parameters":{"properties":{"model":{"type":"string"}}}}]"#, &[]),
+        (r#"{"model":"a"}"#, &["a"]),
+        (r#"[null,5,"x",[{"model":"a"}]]"#, &["a"]),
+        ("null", &[]),
+    ] {
+        let facts = of(tools);
+        assert_eq!((facts.model.as_deref(), facts.unread), (Some("gpt-5"), None), "{tools}");
+        assert_eq!(facts.tools, found, "{tools}");
+    }
+    let many = of(&format!("[{}]", vec![r#"{"model":"a"}"#; 40].join(",")));
+    assert_eq!((many.unread, many.tools.len()), (Some(TOO_MANY), MAX_NAMES));
+    // A tool's model is not that of the request.
+    assert_eq!(json(r#"{"tools":[{"model":"a"}]}"#).model, None);
+}
+
+#[test]
 fn every_name_that_a_provider_may_go_by_is_kept() {
     for (body, found) in [
         (r#"{"model":"a","model":"b"}"#, &["b", "a"][..]),

@@ -142,6 +142,29 @@ test("a judge asks the guard like any caller", async () => {
   assert.equal(gw.upstream.requests.length, sent);
 });
 
+test("models that tools run are asked of the guard like the request's own", async () => {
+  const gateway = await gw.create("tool-models", { authentication: true });
+  await policy(gateway, { name: "everyone" });
+  await policy(gateway, { name: "no pictures", resource: { model: "openai/gpt-image-*" }, action: { type: "block" } });
+  const { headers } = await token({ models: ["openai/gpt-4o"] });
+  const open = await gw.create("tool-tokens", { authentication: true });
+  const draws = (model) => ({ model: "gpt-4o", input: "Draw", tools: [{ type: "function", name: "f", parameters: { properties: { model: { type: "string" } } } }, { type: "image_generation", model }] });
+  for (const [where, who, said] of [[gateway, admin, /'no pictures'/], [open, headers, /and not for 'gpt-image-1'/]]) {
+    const before = gw.upstream.requests.length;
+    const refused = await gw.call("openai/responses", { gateway: where, headers: who, json: draws("gpt-image-1") });
+    assert.equal(refused.status, 403);
+    assert.match(await refused.clone().text(), said);
+    assert.equal(gw.upstream.requests.length, before, "nothing is sent");
+    const row = await gw.logOf(refused, where);
+    assert.deepEqual([row.status_code, row.model, said.test(row.error)], [403, "gpt-4o", true]);
+    // A tool's model does not stand for the request's, which its provider may take from elsewhere.
+    const hidden = await gw.call("openai/responses", { gateway: where, headers: who, json: { ...draws("gpt-4o"), model: undefined, prompt: { id: "pmpt_1" } } });
+    assert.deepEqual([hidden.status, gw.upstream.requests.length], [403, before], await hidden.text());
+    const passed = await gw.call("openai/responses", { gateway: where, headers: who, json: draws("gpt-4o") });
+    assert.equal(passed.status, 200, await passed.text());
+  }
+});
+
 test("each response of a provider's WebSocket asks the guard", async () => {
   const gateway = await sockets.create("messages");
   await policy(gateway, { name: "small ones", resource: { model: ALLOWED } }, sockets);
