@@ -11,7 +11,8 @@ use crate::http::envelope::{ApiError, Reply};
 use crate::http::page::Page;
 use crate::http::query::Query;
 use crate::providers::table;
-use crate::routes::graph::Graph;
+use crate::routes::deployed;
+use crate::routes::graph::{Graph, Kind};
 use serde_json::{Map, Value};
 
 /// An isolate reads all routes of a gateway as one row, for which D1 allows 2 MB.
@@ -225,11 +226,23 @@ pub(super) fn elements(body: &Map<String, Value>) -> Result<String, ApiError> {
     let given = body.get("elements").unwrap_or(&Value::Null);
     let refused = |path: &str, reason: String| ApiError::invalid(["body"].into_iter().chain(path.split('.')), reason);
     let graph = Graph::parse(given).map_err(|wrong| refused(&wrong.path, wrong.reason))?;
-    for model in graph.models() {
+    for (place, element) in graph.elements.iter().enumerate() {
+        let Kind::Model(model) = &element.kind else { continue };
+        let refused = |name: &str, reason| refused(&format!("elements[{place}].properties.{name}"), reason);
         let slug = model.provider.as_str();
-        if table::find(slug).is_none() && !slug.starts_with("custom-") {
+        if table::find(slug).is_none() && slug.strip_prefix("custom-").is_none_or(str::is_empty) {
             let hint = table::nearest(slug).map_or(String::new(), |nearest| format!(" Did you mean '{nearest}'?"));
-            return Err(refused("elements", format!("Tollgate knows no provider '{slug}'.{hint}")));
+            return Err(refused("provider", format!("Tollgate knows no provider '{slug}'.{hint}")));
+        }
+        let name = model.model.as_str();
+        if name.trim() != name || name.chars().any(char::is_control) {
+            return Err(refused(
+                "model",
+                "A model's name has no blanks around it and no control characters".to_owned(),
+            ));
+        }
+        if name.to_ascii_lowercase().starts_with(deployed::PREFIX) {
+            return Err(refused("model", format!("'{name}' is a route, and a route leads to models only")));
         }
     }
     let text = given.to_string();

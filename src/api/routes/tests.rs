@@ -114,6 +114,8 @@ fn what_is_no_route_is_refused_with_its_place() {
     made(&store, 1, &json!({ "name": "support", "elements": elements("gpt-5") })).reply.unwrap();
     let mut unknown = elements("gpt-5");
     unknown[1]["properties"]["provider"] = json!("opnai");
+    let mut nameless = elements("gpt-5");
+    nameless[1]["properties"]["provider"] = json!("custom-");
     let mut dangling = elements("gpt-5");
     dangling[0]["outputs"]["next"]["elementId"] = json!("x");
     for (given, place) in [
@@ -121,7 +123,12 @@ fn what_is_no_route_is_refused_with_its_place() {
         (json!({ "elements": elements("m") }), "body.name"),
         (json!({ "name": "dynamic/x", "elements": elements("m") }), "body.name"),
         (json!({ "name": "support", "elements": elements("m") }), "body.name"),
-        (json!({ "name": "x", "elements": unknown }), "body.elements"),
+        (json!({ "name": "x", "elements": unknown }), "body.elements[1].properties.provider"),
+        (json!({ "name": "x", "elements": nameless }), "body.elements[1].properties.provider"),
+        (json!({ "name": "x", "elements": elements("dynamic/y") }), "body.elements[1].properties.model"),
+        (json!({ "name": "x", "elements": elements("Dynamic/y") }), "body.elements[1].properties.model"),
+        (json!({ "name": "x", "elements": elements(" gpt-5") }), "body.elements[1].properties.model"),
+        (json!({ "name": "x", "elements": elements("gpt\n5") }), "body.elements[1].properties.model"),
         (json!({ "name": "x", "elements": dangling }), "body.elements[0].outputs.next.elementId"),
         (json!({ "name": "x", "elements": elements("m"), "comment": "" }), "body.comment"),
     ] {

@@ -181,6 +181,24 @@ test("a new version holds once it is deployed, and an older one again", async ()
   assert.equal(await provider(), "openai");
 });
 
+test("a model that can never be called is refused when it is stored, with its place", async () => {
+  const gateway = await gw.create("never");
+  for (const [properties, place] of [
+    [{ provider: "openai", model: "dynamic/other" }, "model"],
+    [{ provider: "openai", model: " gpt-4o" }, "model"],
+    [{ provider: "opnai", model: "gpt-4o" }, "provider"],
+    [{ provider: "custom-", model: "gpt-4o" }, "provider"],
+  ]) {
+    const elements = [{ id: "s", type: "start", outputs: { next: { elementId: "m" } } }, { id: "m", type: "model", properties: { retries: 0, timeout: 0, ...properties }, outputs: { success: { elementId: "e" } } }, { id: "e", type: "end", outputs: {} }];
+    const answer = await gw.api(`/gateways/${gateway}/routes`, { method: "POST", body: JSON.stringify({ name: "never", elements }) });
+    const { errors } = await answer.json();
+    assert.deepEqual([answer.status, errors[0].path.join(".")], [400, `body.elements[1].properties.${place}`]);
+  }
+  const called = await gw.call("ai/v1/chat/completions", { gateway, json: { model: "dynamic/never", messages: [{ role: "user", content: "hi" }] }, headers: { authorization: "Bearer sk-test-0123456789" } });
+  assert.ok(called.status >= 400, await called.text());
+  assert.equal((await gw.logOf(called, gateway)).status_code, called.status);
+});
+
 test("unknown routes and those of another gateway are refused, and their names stay harmless", async () => {
   await route("theirs", [start("m"), model("m", "openai", "gpt-4o"), end], "other");
   for (const name of ["theirs", "nothing", "../x", "é\u0000"]) {
