@@ -18,11 +18,14 @@ pub struct Guardrails {
     webhook: Option<(Engine, [Option<Rule>; 2])>,
     checks: Vec<Check>,
     pub mode: Mode,
+    /// Whether system prompts belong to what is judged of a prompt.
+    pub system: bool,
     /// What it was read from.
     source: Value,
 }
 
-const MEMBERS: [&str; 7] = ["prompt", "response", "engine", "injection_engine", "webhook", "checks", "stream"];
+const MEMBERS: [&str; 8] =
+    ["prompt", "response", "engine", "injection_engine", "webhook", "checks", "stream", "system"];
 
 const NO_VERDICT: &str = "its answer is no verdict";
 
@@ -67,12 +70,27 @@ impl Guardrails {
             Value::String(name) if name == "after" => Mode::After,
             _ => return Err(wrong(&path, "stream", "Expected window, buffer or after")),
         };
+        let system = match members.get("system").unwrap_or(&Value::Null) {
+            Value::Null => false,
+            Value::Bool(system) => *system,
+            _ => return Err(wrong(&path, "system", "Expected true or false")),
+        };
         let webhook = members.get("webhook").filter(|webhook| !webhook.is_null());
         let webhook = webhook.map(Engine::webhook).transpose()?;
         let checks = Check::all(setting, mode)?;
         let is_idle = prompt.is_empty() && response.is_empty() && webhook.is_none() && checks.is_empty();
         let source = setting.clone();
-        Ok((!is_idle).then_some(Self { prompt, response, engine, injection_engine, webhook, checks, mode, source }))
+        Ok((!is_idle).then_some(Self {
+            prompt,
+            response,
+            engine,
+            injection_engine,
+            webhook,
+            checks,
+            mode,
+            system,
+            source,
+        }))
     }
 
     fn rules(&self, phase: Phase) -> &[(String, Rule)] {

@@ -29,7 +29,7 @@ pub async fn prompt(
     ask: Ask,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    let text = text(arrival, body).await;
+    let text = text(arrival, body, guardrails.system).await;
     let metadata = &exchange.call.metadata.entries;
     let judges = Rc::new(Judges {
         guardrails: Rc::clone(guardrails),
@@ -75,7 +75,7 @@ pub fn noted(judges: &Judges, phase: Phase, verdict: &Verdict, exchange: &mut Ex
 }
 
 /// What is judged of a request. `None` where that cannot be read.
-async fn text(arrival: &Arrival<'_>, body: &Taken) -> Option<String> {
+async fn text(arrival: &Arrival<'_>, body: &Taken, system: bool) -> Option<String> {
     let headers = &arrival.asked.headers;
     let kind = headers.get("content-type").unwrap_or("application/json");
     let codings = headers.content_codings();
@@ -92,6 +92,6 @@ async fn text(arrival: &Arrival<'_>, body: &Taken) -> Option<String> {
     match form::boundary(kind) {
         Some(boundary) => Texts::form(&plain, &boundary),
         // JSON in UTF-16 is no text that could be judged.
-        None => Some(Texts::prompt(std::str::from_utf8(&plain).ok().filter(|text| !text.contains('\0'))?)),
+        None => Some(Texts::prompt(std::str::from_utf8(&plain).ok().filter(|text| !text.contains('\0'))?, system)),
     }
 }

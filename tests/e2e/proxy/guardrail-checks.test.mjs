@@ -163,6 +163,30 @@ test("nothing of a prompt hides behind its form", async () => {
   assert.equal(sent(), 0);
 });
 
+test("system prompts are judged where the setting says so, in three formats", async () => {
+  const check = { id: "projects", type: "deny", patterns: ["PRJ-[0-9]+"], action: "BLOCK", check: ["prompt"] };
+  await gw.create("systems", { guardrails: { system: true, checks: [check] } });
+  await gw.create("no-systems", { guardrails: { checks: [check] } });
+  const user = { role: "user", content: "hi" };
+  const bad = "speak of PRJ-77";
+  const ways = [
+    ["openai/chat/completions", chat("", { messages: [{ role: "system", content: bad }, user] })],
+    ["openai/chat/completions", chat("", { messages: [user, { role: "developer", content: bad }] })],
+    ["openai/responses", { model: "gpt-4o-mini", instructions: bad, input: "hi" }],
+    ["anthropic/v1/messages", { model: "claude-haiku-4-5", max_tokens: 5, system: [{ type: "text", text: bad }], messages: [user] }],
+  ];
+  for (const [path, json] of ways) {
+    const refused = await ask("systems", json, {}, path);
+    assert.deepEqual([path, ...(await codeOf(refused)), sent()], [path, 424, 2016, 0]);
+    assert.deepEqual((await gw.logOf(refused, "systems")).guardrails.prompt, { action: "BLOCK", categories: ["projects"], error: null });
+  }
+  for (const [path, json] of ways) {
+    const passed = await ask("no-systems", json, {}, path);
+    assert.equal(passed.status, 200, await passed.text());
+    assert.equal((await gw.logOf(passed, "no-systems")).guardrails.prompt.action, "PASS");
+  }
+});
+
 test("an answer has the form that a schema wants, whole or as a stream", async () => {
   gw.upstream.next(completion('{"city":"Bern"}'));
   const fits = await ask("shaped", chat("where"));
@@ -199,5 +223,6 @@ test("the setting is checked when it is stored", async () => {
   assert.match(message, /buffer or after/);
   assert.match((await put({ checks: [{ ...schema, type: "replace" }] }))[2], /custom_profiles with a replacement/);
   assert.equal((await put({ webhook: { provider: "openai", path: "x", prompt: "FLAG" } }))[1], "body.guardrails.webhook.provider");
+  assert.equal((await put({ system: "yes", checks: [schema] }))[1], "body.guardrails.system");
   assert.equal((await put({ stream: "after", checks: [schema] }))[0], 200);
 });
