@@ -8,6 +8,7 @@ let gw;
 before(async () => {
   gw = await Gateway.start({ bindings: { PROVIDER_KEYS: JSON.stringify({ "aws-bedrock": JSON.stringify({ accessKeyId: "AKIDEXAMPLE", secretAccessKey: "secretsecretsecret", region: "us-east-1" }) }) } });
   await gw.create("gw");
+  for (const action of ["REDACT", "BLOCK"]) await gw.create(action.toLowerCase(), { dlp: { enabled: true, restore: true, policies: [{ id: "cards", enabled: true, action, check: ["REQUEST", "RESPONSE"], profiles: ["credit_card"] }] } });
 });
 beforeEach(() => (gw.upstream.requests.length = 0));
 after(() => gw.stop());
@@ -65,6 +66,25 @@ test("an array whose stream breaks ends with an error, and one that is left out 
   gw.upstream.next({ events: all.toSpliced(at + 1, 0, `event: content_block_delta\ndata: ${JSON.stringify({ type: "content_block_delta", index: 0, delta: cited })}\n\n`) });
   const answer = await stream("anthropic/claude-sonnet-4-5");
   assert.match((await answer.json()).at(-1)["cf-aig-warning"], /left out of the answer: citations/);
+});
+
+test("an array that is looked at for cards is one", async () => {
+  const said = (words) => [...words.map((content) => chunk({ content })), ...WORDS.slice(2)];
+  const ask = (gateway, text) => gw.call("ai/v1beta/models/groq/llama:streamGenerateContent", { gateway, json: { contents: [{ role: "user", parts: [{ text }] }] }, headers: key });
+  const text = (all) => all.flatMap(({ candidates }) => candidates?.[0].content.parts ?? []).map((part) => part.text).join("");
+  // A placeholder of the request comes back as what it stands for, and a card of the answer does not come.
+  for (const [asked, words, wanted] of [["card 4111 1111 1111 1111", ["You said [CAR", "D_1]."], /^You said 4111 1111 1111 1111\.$/], ["card?", ["It is 4111 1111", " 1111 1111."], /^It is \[CARD_1\]\.$/]]) {
+    gw.upstream.next({ events: said(words) });
+    const answer = await ask("redact", asked);
+    assert.match(answer.headers.get("content-type"), /^application\/json/);
+    assert.match(text(await answer.json()), wanted);
+    assert.equal((await gw.logOf(answer, "redact")).success, true);
+  }
+  gw.upstream.next({ events: said(["It is 4111 1111", " 1111 1111."]) });
+  const blocked = await ask("block", "card?");
+  const all = await blocked.json();
+  assert.ok(all.at(-1).error.message && !text(all).includes("4111 1111 1111"), JSON.stringify(all));
+  assert.equal((await gw.logOf(blocked, "block")).success, false);
 });
 
 test("Google's own array goes through as it is, and its tokens are in the row", async () => {
