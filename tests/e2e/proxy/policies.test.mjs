@@ -279,6 +279,46 @@ test("64 parallel requests at a policy's cap for 10 give exactly 10", async () =
   assert.equal((await chat(gateway, costs(0.1))).status, 403);
 });
 
+/** How many of 64 requests at once get past; they wait at the provider until all have been decided on. */
+async function passedOf64(gateway, headers) {
+  const before = gw.upstream.requests.length;
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  gw.upstream.answer = () => ({ after: released, body: "{}", headers: { "content-type": "application/json" } });
+  let refused = 0;
+  const sent = Promise.all(Array.from({ length: 64 }, async () => {
+    const answer = await chat(gateway, headers);
+    refused += answer.status === 429 ? 1 : 0;
+    await answer.text();
+    return answer.status;
+  }));
+  await until(() => gw.upstream.requests.length - before + refused === 64, "all to be decided on");
+  release();
+  const passed = (await sent).filter((status) => status === 200).length;
+  gw.upstream.answer = undefined;
+  assert.equal(gw.upstream.requests.length - before, passed, "what was refused is not sent");
+  return passed;
+}
+
+test("64 parallel requests give exactly the cap of every period, and of a token's own rules", async () => {
+  for (const period of ["hourly", "daily", "weekly", "monthly"]) {
+    const gateway = await gw.create(`cap-${period}`);
+    await policy(gateway, { name: period, actor: "team:{metadata.team}", action: { type: "limit", amount: 0.5, period, technique: "named-interval" } });
+    const hour = () => Math.floor(Date.now() / 3_600_000);
+    const run = async (team, began = hour()) => {
+      const passed = await passedOf64(gateway, { ...costs(0.1), ...tagged({ team }) });
+      // A period that ended meanwhile has begun anew.
+      return began === hour() ? passed : run(`${team}-again`);
+    };
+    assert.equal(await run("a"), 5, period);
+  }
+  const gateway = await gw.create("own-64", { authentication: true });
+  const few = await token({ rate_limiting_rules: [{ id: "few", limit: 7, interval: 31_536_000 }] });
+  assert.equal(await passedOf64(gateway, few.headers), 7);
+  const budget = await token({ spend_limits: { rules: [{ id: "budget", limit: 0.6, limitType: "cost", window: 31_536_000, reserve: true }] } });
+  assert.equal(await passedOf64(gateway, { ...budget.headers, "cf-aig-custom-cost": '{"total_cost":0.1}' }), 6);
+});
+
 test("a token's own rules count for it alone, and its metadata is not overridden", async () => {
   const gateway = await gw.create("own", { authentication: true });
   const limited = await token({ metadata: { team: "search", level: 2 }, rate_limiting_rules: [{ id: "few", limit: 3, interval: 86_400 }], spend_limits: { rules: [{ id: "budget", limit: 0.5, limitType: "cost", window: 86_400 }] } });
