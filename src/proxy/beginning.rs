@@ -36,39 +36,93 @@ const MOST: usize = 64 * 1024;
 /// How long an answer that was opened is held back, in milliseconds: a model may think for minutes before its first word.
 const OPENED_MS: u64 = 1_000;
 
-/// Reads the beginning of a stream.
-fn read(framing: Framing, bytes: &[u8]) -> Beginning {
-    let mut beginning = Beginning::Nothing;
-    let mut note = |name: &[u8], ends_at: usize, told: &dyn Fn() -> Json| {
-        let facts = wire::read(framing, 200, bytes.get(..ends_at).unwrap_or(bytes));
-        beginning = match facts.error {
-            Some(_) => Beginning::Failed(status_of(&told())),
-            None if OPENING.contains(&name) => Beginning::Opened,
-            None => Beginning::Begun,
+/// The beginning of a stream, as it comes. No event is read twice.
+struct Opening {
+    framing: Framing,
+    /// What has come of the event that has not ended.
+    pending: Vec<u8>,
+    /// How many bytes have come in all.
+    came: usize,
+    beginning: Beginning,
+}
+
+// === impl Opening ===
+
+impl Opening {
+    fn new(framing: Framing) -> Self {
+        Self { framing, pending: Vec::new(), came: 0, beginning: Beginning::Nothing }
+    }
+
+    /// Whether what came does not say yet how the stream begins.
+    fn is_open(&self) -> bool {
+        self.came < MOST && matches!(self.beginning, Beginning::Nothing | Beginning::Opened)
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        // The end of an event may have come in several pieces.
+        let seam = self.pending.len().saturating_sub(LONGEST_END - 1);
+        self.pending.extend_from_slice(piece);
+        self.came += piece.len();
+        let consumed = match self.framing {
+            Framing::AwsEventStream => self.frames(),
+            _ if self.pending.get(seam..).is_some_and(has_end) => self.events(),
+            _ => 0,
         };
-        beginning == Beginning::Opened
-    };
-    if framing == Framing::AwsEventStream {
-        let mut frames = Frames::new(bytes);
+        self.pending.drain(..consumed.min(self.pending.len()));
+    }
+
+    fn frames(&mut self) -> usize {
+        let mut frames = Frames::new(&self.pending);
+        let mut begins_at = 0;
         while let Some(frame) = frames.next() {
+            let ends_at = self.pending.len() - frames.left();
             let told = || {
                 let name = String::from_utf8_lossy(frame.exception.unwrap_or_default());
                 members! { "error": members! { "type": &*name } }
             };
-            if !note(frame.event, bytes.len() - frames.left(), &told) {
+            let bytes = self.pending.get(begins_at..ends_at).unwrap_or_default();
+            self.beginning = said(self.framing, frame.event, bytes, &told);
+            begins_at = ends_at;
+            if self.beginning != Beginning::Opened {
                 break;
             }
         }
-    } else {
+        begins_at
+    }
+
+    fn events(&mut self) -> usize {
+        // `Events` leaves a byte order mark out of what it counts.
+        let bytes = self.pending.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.pending);
         let mut events = Events::new(bytes);
+        let mut begins_at = 0;
         while let Some(data) = events.next() {
             let told = || std::str::from_utf8(&data).ok().and_then(Json::parse).unwrap_or_default();
-            if !note(events.name(), events.consumed(), &told) {
+            let event = bytes.get(begins_at..events.consumed()).unwrap_or_default();
+            self.beginning = said(self.framing, events.name(), event, &told);
+            begins_at = events.consumed();
+            if self.beginning != Beginning::Opened {
                 break;
             }
         }
+        self.pending.len() - bytes.len() + events.consumed()
     }
-    beginning
+}
+
+/// The longest end of an event: two line ends, of two bytes each.
+const LONGEST_END: usize = 4;
+
+/// Whether an empty line may be among the bytes. `\r\n` is a single line end.
+fn has_end(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| matches!(pair, b"\n\n" | b"\r\r" | b"\n\r"))
+}
+
+/// What one event says. `told` is its JSON, for an error's status.
+fn said(framing: Framing, name: &[u8], bytes: &[u8], told: &dyn Fn() -> Json) -> Beginning {
+    match wire::read(framing, 200, bytes).error {
+        Some(_) => Beginning::Failed(status_of(&told())),
+        None if OPENING.contains(&name) => Beginning::Opened,
+        None => Beginning::Begun,
+    }
 }
 
 /// The status that stands for an error within a stream.
@@ -92,10 +146,10 @@ pub async fn awaited(mut answer: Answer, first_byte_ms: u64, asked_at: u64) -> R
         waited_ms: None,
     };
     let reader = blocks::reader_of(&ours).map_err(|error| broken(&error))?;
-    let (mut bytes, mut beginning) = (Vec::new(), Beginning::Nothing);
-    while bytes.len() < MOST && matches!(beginning, Beginning::Nothing | Beginning::Opened) {
+    let mut opening = Opening::new(framing);
+    while opening.is_open() {
         let left = first_byte_ms.saturating_sub(now().saturating_sub(asked_at));
-        let most_ms = match beginning {
+        let most_ms = match opening.beginning {
             Beginning::Opened => Some(OPENED_MS),
             _ => (first_byte_ms > 0).then_some(left),
         };
@@ -107,11 +161,10 @@ pub async fn awaited(mut answer: Answer, first_byte_ms: u64, asked_at: u64) -> R
         match next {
             Some(Ok(Some(piece))) => {
                 answer.watch.came();
-                bytes.extend(piece.to_vec());
-                beginning = read(framing, &bytes);
+                opening.push(&piece.to_vec());
             }
             // What came goes on, and so does what follows.
-            None if beginning == Beginning::Opened => break,
+            None if opening.beginning == Beginning::Opened => break,
             None => {
                 answer.watch.stop();
                 for cancelled in [reader.cancel(), theirs.cancel()] {
@@ -123,10 +176,9 @@ pub async fn awaited(mut answer: Answer, first_byte_ms: u64, asked_at: u64) -> R
             Some(Ok(None)) => {
                 // The last event of some servers lacks its empty line.
                 if framing == Framing::Sse {
-                    bytes.extend(b"\n\n");
-                    beginning = read(framing, &bytes);
+                    opening.push(b"\n\n");
                 }
-                if matches!(beginning, Beginning::Nothing | Beginning::Opened) {
+                if matches!(opening.beginning, Beginning::Nothing | Beginning::Opened) {
                     let cause = "its stream ended before it said anything".to_owned();
                     return Err(NoAnswer { cause, waited_ms: None });
                 }
@@ -136,7 +188,7 @@ pub async fn awaited(mut answer: Answer, first_byte_ms: u64, asked_at: u64) -> R
         }
     }
     let _ = JsFuture::from(reader.cancel()).await;
-    if let Beginning::Failed(status) = beginning {
+    if let Beginning::Failed(status) = opening.beginning {
         answer.failed = Some(status);
     }
     let made = js::answered(&answer.response, &theirs, &Edits::default().to_json());
@@ -148,6 +200,41 @@ pub async fn awaited(mut answer: Answer, first_byte_ms: u64, asked_at: u64) -> R
 mod tests {
     use super::*;
     use Beginning::{Begun, Failed, Nothing, Opened};
+
+    /// What the bytes say, which is the same in pieces of any length.
+    fn read(framing: Framing, bytes: &[u8]) -> Beginning {
+        let in_pieces_of = |length: usize| {
+            let mut opening = Opening::new(framing);
+            for piece in bytes.chunks(length) {
+                if opening.is_open() {
+                    opening.push(piece);
+                }
+            }
+            opening.beginning
+        };
+        let whole = in_pieces_of(bytes.len().max(1));
+        for length in 1..bytes.len() {
+            assert_eq!(in_pieces_of(length), whole, "pieces of {length}: {}", String::from_utf8_lossy(bytes));
+        }
+        whole
+    }
+
+    #[test]
+    fn what_was_read_is_not_read_again() {
+        for end in ["\n", "\r\n", "\r"] {
+            let mut opening = Opening::new(Framing::Sse);
+            for _ in 0..100 {
+                opening.push(format!("event: ping{end}data: {{}}{end}{end}: alive{end}{end}x").as_bytes());
+                assert_eq!((opening.beginning, &opening.pending[..]), (Opened, &b"x"[..]));
+                opening.push(format!("{end}{end}y").as_bytes());
+                assert_eq!(opening.pending, b"y");
+                opening.push(format!("{end}{end}").as_bytes());
+            }
+            // An event that has not ended is looked at where it grows.
+            opening.push(format!("data: a{end}data: b{end}").as_bytes());
+            assert!(!has_end(&opening.pending[opening.pending.len() - 10..]));
+        }
+    }
 
     #[test]
     fn a_stream_says_first_whether_it_fails() {
@@ -169,6 +256,7 @@ mod tests {
             (start, Opened),
             (&format!("{start}event: ping\ndata: {{\"type\":\"ping\"}}\n\n"), Opened),
             (&format!("{start}{overloaded}"), Failed(529)),
+            (&format!("\u{feff}{start}: alive\n\n{overloaded}"), Failed(529)),
             (&format!("{start}event: content_block_start\ndata: {{}}\n\n{overloaded}"), Begun),
             (created, Opened),
             (&format!("{created}{failed}"), Failed(429)),
