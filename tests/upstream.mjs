@@ -67,7 +67,7 @@ export class Upstream {
 
   /**
    * What the next request that nothing was said about gets. One of:
-   * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms; with either of them
+   * `{file}` a fixture; `{status, headers, body}`; `{events, pause}` an event every `pause` ms, each when `before(index)` has resolved; with either of them
    * `cut: n` breaks the connection after n bytes or events, and with a body `stall` sends no more of it for so many ms.
    * `{piece, times}` sends one buffer again and again, as fast as it is read. `{reset: true}` answers nothing; `{hang: true}` never answers;
    * `delay` answers so many ms later, `after` when a promise is kept.
@@ -162,6 +162,7 @@ async function answer(behaviour, request, response, seen) {
   if (events) {
     response.writeHead(status, { "content-type": "text/event-stream", "x-request-id": "req_standin", ...headers });
     for (const [index, event] of events.entries()) {
+      await behaviour.before?.(index);
       if (index === behaviour.cut || seen.closed) return response.destroy();
       response.write(event);
       seen.sent = index + 1;
