@@ -3,9 +3,10 @@
 use crate::db::pace::Pace;
 use crate::db::store::{Bind, Row, Statement, Store, StoreError};
 use rusqlite::types::{Value as Sql, ValueRef};
-use rusqlite::{Connection, StatementStatus, params_from_iter};
+use rusqlite::{Connection, MAIN_DB, StatementStatus, params_from_iter};
 use serde_json::{Map, Value};
 use std::cell::{Cell, RefCell};
+use std::sync::LazyLock;
 
 /// D1 allows no more bound parameters in a statement.
 const MAX_BINDS: usize = 100;
@@ -45,14 +46,10 @@ pub struct Faulty<S> {
 
 impl Sqlite {
     pub fn new() -> Self {
-        let connection = Connection::open_in_memory().unwrap();
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|kind| kind == "sql")).collect();
-        files.sort();
-        for file in files {
-            connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
-        }
+        // Every ALTER TABLE reads the whole schema again, so that the migrations take longer than most tests.
+        static MIGRATED: LazyLock<Vec<u8>> = LazyLock::new(migrated);
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.deserialize_read_exact(MAIN_DB, MIGRATED.as_slice(), MIGRATED.len(), false).unwrap();
         Self {
             connection: RefCell::new(connection),
             objects: RefCell::default(),
@@ -124,6 +121,19 @@ impl Store for Sqlite {
     async fn object(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.objects.borrow().iter().find(|(name, _)| name == id).map(|(_, object)| object.clone()))
     }
+}
+
+/// The bytes of a database with all migrations applied.
+fn migrated() -> Vec<u8> {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|kind| kind == "sql")).collect();
+    files.sort();
+    for file in files {
+        connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+    }
+    connection.serialize(MAIN_DB).unwrap().to_vec()
 }
 
 /// The rows that a statement finds, and how many steps that took.
