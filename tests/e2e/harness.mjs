@@ -98,7 +98,7 @@ export class Gateway {
     gateway.db = gateway.dbs[0];
     for (const db of gateway.dbs) {
       const made = await db.prepare("SELECT name FROM sqlite_master WHERE name = 'gateways'").first();
-      if (!made) for (const statement of migrations()) await db.prepare(statement).run();
+      if (!made) await db.batch(migrations().map((statement) => db.prepare(statement)));
     }
     return gateway;
   }
@@ -174,13 +174,17 @@ export class Gateway {
   }
 }
 
-/** A port that nothing listens on. */
+/** A port that nothing listens on. It is below those that systems hand out by themselves, so that no socket of another test gets it before it is used. */
 export async function freePort() {
   const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 11_000 + Math.floor(Math.random() * 21_000);
+    const isFree = await new Promise((resolve) => server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
+    server.removeAllListeners("error").removeAllListeners("listening");
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** A request by node:http, which shows what fetch hides: raw bytes, broken connections, single chunks. */
@@ -203,7 +207,7 @@ export function raw(url, { method = "GET", headers = {}, body, onData, onHeaders
 }
 
 /** Waits for something that happens elsewhere, such as the stand-in noticing a closed connection. */
-export async function until(condition, what, patience = 10_000) {
+export async function until(condition, what, patience = 30_000) {
   for (const end = Date.now() + patience; Date.now() < end; ) {
     if (await condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -161,20 +161,22 @@ test("every route opens for the permissions it names, within the token's account
 });
 
 test("a token is shown once, expires, is rolled and revoked, and never reaches a provider", async () => {
-  const made = await post("/tokens", { name: "app", permissions: ["run"], gateways: ["locked"], expires_at: new Date(Date.now() + 3_000).toISOString() });
+  const expires = new Date(Date.now() + 3_600_000).toISOString();
+  const made = await post("/tokens", { name: "app", permissions: ["run"], gateways: ["locked"], expires_at: expires });
   assert.match(made.value, /^tgt_[\w-]{43}$/);
   const use = (value) => gw.call("openai/models", { gateway: "locked", headers: { "x-api-key": value, authorization: "Bearer sk-provider" } });
   assert.equal((await use(made.value)).status, 200);
   assert.equal(gw.upstream.last.headers["x-api-key"], undefined);
   assert.equal(gw.upstream.last.headers.authorization, "Bearer sk-provider");
   const shown = await gw.result(`/tokens/${made.id}`);
-  assert.equal(shown.value, undefined);
+  assert.deepEqual([shown.value, shown.expires_at], [undefined, expires]);
   await until(async () => (await gw.result(`/tokens/${made.id}`)).last_used_at !== null, "the time of the last use");
   const rows = JSON.stringify(await gw.rows("SELECT * FROM tokens"));
   assert.ok(!rows.includes(made.value));
   const rolled = await post(`/tokens/${made.id}/roll`, {});
   assert.notEqual(rolled.value, made.value);
   assert.deepEqual([(await use(made.value)).status, (await use(rolled.value)).status], [401, 200]);
+  await gw.rows("UPDATE tokens SET expires_at = ? WHERE id = ?", Date.now() - 1, made.id);
   await until(async () => (await use(rolled.value)).status === 401, "the token to expire");
   // Unknown tokens of our form are not passed on either, also where no token is wanted.
   await gw.create("open");

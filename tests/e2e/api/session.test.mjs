@@ -184,8 +184,10 @@ test("D15: a session ends with its token, with signing out and with another admi
   const two = await session(rolled.value);
   await gw.api(`/tokens/${rolled.id}/roll`, { method: "POST" });
   assert.equal((await gateways(two)).status, 401);
-  const brief = await token(["read"], { expires_at: new Date(Date.now() + 2_000).toISOString() });
+  const brief = await token(["read"], { expires_at: new Date(Date.now() + 3_600_000).toISOString() });
   const three = await session(brief.value);
+  assert.equal((await gateways(three)).status, 200);
+  await gw.rows("UPDATE tokens SET expires_at = ? WHERE id = ?", Date.now() - 1, brief.id);
   await until(async () => (await gateways(three)).status === 401, "the token to expire");
   const four = await session(TOKEN);
   const out = await fetch(`${gw.url}/dashboard/session`, { method: "DELETE", headers: { ...four, ...SAME } });
