@@ -139,7 +139,7 @@ mod tests {
         );
         let gpt = facts("openai", "gpt-5");
         assert_eq!((gpt.kind, gpt.thinking(), gpt.refuses_sampling()), (Some("chat"), Some(Thinking::Effort), true));
-        // Models that think refuse it, and those that do so only when they are told to do not.
+        // Models that think refuse it. Those that think only when a request asks for it do not.
         let refusing = ["o3", "gpt-5.6", "gpt-6-sol", "gpt-5.4", "gpt-5-chat-latest", "gpt-4o"];
         let refusing = refusing.map(|model| facts("openai", model).refuses_sampling());
         assert_eq!(refusing, [true, true, true, false, false, false]);

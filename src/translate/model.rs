@@ -289,9 +289,7 @@ impl Request {
     pub fn offered(&self) -> impl Iterator<Item = &Tool> {
         self.tools.iter().filter(|tool| self.allowed.as_ref().is_none_or(|names| names.contains(&tool.name)))
     }
-}
 
-impl Request {
     /// Leaves the last of the marks for the cache, where a provider takes so many at most. Says whether there were more.
     pub fn leave_marks(&mut self, most: usize) -> bool {
         let tools = self.tools.iter_mut().map(|tool| &mut tool.cache);
