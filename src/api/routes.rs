@@ -225,7 +225,7 @@ fn route_name(body: &Map<String, Value>) -> Result<&str, ApiError> {
 pub(super) fn elements(body: &Map<String, Value>) -> Result<String, ApiError> {
     let given = body.get("elements").unwrap_or(&Value::Null);
     let refused = |path: &str, reason: String| ApiError::invalid(["body"].into_iter().chain(path.split('.')), reason);
-    let graph = Graph::parse(given).map_err(|wrong| refused(&wrong.path, wrong.reason))?;
+    let graph = Graph::parse_new(given).map_err(|wrong| refused(&wrong.path, wrong.reason))?;
     for (place, element) in graph.elements.iter().enumerate() {
         let Kind::Model(model) = &element.kind else { continue };
         let refused = |name: &str, reason| refused(&format!("elements[{place}].properties.{name}"), reason);

@@ -109,6 +109,12 @@ impl Graph {
         parse::graph(elements)
     }
 
+    /// Reads elements that are to be stored. What older versions of Tollgate have stored is still read, though it would be refused now.
+    pub fn parse_new(elements: &Value) -> Result<Self, Wrong> {
+        let graph = Self::parse(elements)?;
+        parse::gap(elements).map_or(Ok(graph), Err)
+    }
+
     pub fn element(&self, place: usize) -> Option<&Element> {
         self.elements.get(place)
     }

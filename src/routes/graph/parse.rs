@@ -11,6 +11,7 @@ const MOST_ARMS: usize = 6;
 const MOST_RETRIES: u64 = 5;
 const MOST_TIMEOUT: u64 = 600_000;
 const MOST_WINDOW: u64 = 366 * 24 * 60 * 60;
+const ROUNDING: f64 = 0.1;
 const TYPES: &str = "start, conditional, percentage, rate, model and end";
 
 pub(super) fn graph(given: &Value) -> Result<Graph, Wrong> {
@@ -92,6 +93,25 @@ fn check(graph: &Graph) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// Where the outputs of a percentage leave some requests without a way.
+pub(super) fn gap(elements: &Value) -> Option<Wrong> {
+    elements.as_array()?.iter().enumerate().find_map(|(place, element)| {
+        let outputs = element.get("outputs")?.as_object()?;
+        if element.get("type")?.as_str()? != "percentage" || outputs.contains_key("else") {
+            return None;
+        }
+        let parts = outputs.keys().filter_map(|name| crate::base::number::parse(name.strip_suffix('%')?));
+        let sum: f64 = parts.sum();
+        // Three thirds of 33.33 % are meant to be all.
+        ((sum - 100.0).abs() > ROUNDING).then(|| Wrong {
+            path: format!("elements[{place}].outputs"),
+            reason: format!(
+                "the outputs of a percentage have {sum} % together: add an output else for the others, or make it 100 %"
+            ),
+        })
+    })
 }
 
 fn wrong<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, Wrong> {

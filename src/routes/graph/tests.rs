@@ -98,3 +98,39 @@ fn what_could_lead_a_request_astray_is_refused_with_its_place() {
         json!([{"id": "s", "type": "start", "outputs": {"next": {"elementId": "e"}}}, {"id": "e", "type": "end"}]);
     assert!(Graph::parse(&without_model).unwrap_err().reason.contains("has a model"));
 }
+
+#[test]
+fn a_percentage_says_where_all_requests_go() {
+    let with = |outputs: &[&str]| {
+        let mut elements = everything();
+        let to = json!({"elementId": "r"});
+        elements[2]["outputs"] =
+            outputs.iter().map(|name| ((*name).to_owned(), to.clone())).collect::<serde_json::Map<_, _>>().into();
+        elements
+    };
+    for (outputs, sum) in
+        [(vec!["10%", "50%"], Some("60 %")), (vec!["99.5%"], Some("99.5 %")), (vec!["0.3%", "99.8%"], None)]
+    {
+        let elements = with(&outputs);
+        let (stored, new) = (Graph::parse(&elements), Graph::parse_new(&elements));
+        match sum {
+            // What is stored is still walked.
+            Some(sum) => {
+                assert!(stored.is_ok(), "{outputs:?}");
+                let wrong = new.unwrap_err();
+                assert_eq!(wrong.path, "elements[2].outputs");
+                assert!(wrong.reason.contains(sum), "{}", wrong.reason);
+            }
+            None => assert_eq!(new.unwrap_err().path, "elements[2].outputs"),
+        }
+    }
+    for outputs in [
+        vec!["100%"],
+        vec!["40%", "60%"],
+        vec!["33.33%", "33.330%", "33.3300%"],
+        vec!["0%", "else"],
+        vec!["1%", "else"],
+    ] {
+        assert!(Graph::parse_new(&with(&outputs)).is_ok(), "{outputs:?}");
+    }
+}
