@@ -77,7 +77,10 @@ export class Operation {
     if (!media) return `content type '${type}' is not documented for ${status}`;
     if (!response.content[media].schema) return null;
     try {
-      return this.document.complaint(`${pointer}/content/${media.replaceAll("/", "~1")}/schema`, media.includes("json") || media === "*/*" ? JSON.parse(text) : text);
+      const schema = `${pointer}/content/${media.replaceAll("/", "~1")}/schema`;
+      // A schema of lines is of each of them.
+      if (media === "application/x-ndjson") return text.split("\n").filter(Boolean).map((line) => this.document.complaint(schema, JSON.parse(line))).find(Boolean) ?? null;
+      return this.document.complaint(schema, media.includes("json") || media === "*/*" ? JSON.parse(text) : text);
     } catch (error) {
       if (error instanceof SyntaxError) return `no JSON: ${error.message}`;
       throw error;

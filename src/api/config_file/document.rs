@@ -1,6 +1,6 @@
 //! The form of a document, before it is looked at what it says.
 
-use super::{OF_ACCOUNT, OF_GATEWAY, VERSION, list_of, text_of};
+use super::{ENDPOINT, OF_ACCOUNT, OF_GATEWAY, VERSION, list_of, text_of};
 use crate::gateways::gateway::is_gateway_id;
 use crate::http::envelope::ApiError;
 use serde_json::{Map, Value};
@@ -32,7 +32,7 @@ pub fn document(mut body: Map<String, Value>, only: Option<&str>) -> Result<Map<
         let mut place = vec!["gateways".to_owned(), index.to_string()];
         let given = gateway.as_object().ok_or_else(|| refused(&place, "Expected an object"))?;
         let known: Vec<&str> =
-            ["id", "settings"].into_iter().chain(OF_GATEWAY.iter().map(|section| section.name)).collect();
+            ["id", "settings", ENDPOINT].into_iter().chain(OF_GATEWAY.iter().map(|section| section.name)).collect();
         members(given, &known, &place)?;
         let id = text_of(gateway, "id");
         place.push("id".to_owned());
@@ -65,10 +65,14 @@ fn members(object: &Map<String, Value>, known: &[&str], place: &[String]) -> Res
         let is_right = match name.as_str() {
             "tollgate" | "id" => true,
             "settings" | "catalogue" => value.is_object(),
+            ENDPOINT => value.is_object() || value.is_null(),
             _ => value.is_array(),
         };
         if !is_right {
-            return Err(refused(&at, "Expected an object for settings and catalogue, and a list for all else"));
+            return Err(refused(
+                &at,
+                "Expected an object for settings, catalogue and logpush_endpoint, and a list for all else",
+            ));
         }
     }
     Ok(())

@@ -2,17 +2,21 @@
 //! written by the resources' own routes, each asked as if a caller asked it, so that a document can do what requests can, and no more.
 
 mod document;
+mod endpoint;
 pub mod import;
 mod plan;
 mod same;
+mod secrets;
 mod step;
 #[cfg(test)]
 mod tests;
 
+use crate::api::custom_providers;
 use crate::api::effect::Handled;
 use crate::base::mask;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::query::Query;
+use crate::policies;
 use crate::providers::upstream;
 use serde_json::{Map, Value};
 use std::pin::Pin;
@@ -57,21 +61,7 @@ const PROVIDERS: Section = Section {
     list: "/result",
     is_paged: true,
     keys: &["slug"],
-    fields: &[
-        "slug",
-        "name",
-        "base_url",
-        "headers",
-        "enable",
-        "beta",
-        "formats",
-        "position",
-        "description",
-        "link",
-        "curl_example",
-        "js_example",
-        "logo",
-    ],
+    fields: custom_providers::FIELDS,
 };
 
 const COSTS: Section = Section {
@@ -110,7 +100,7 @@ const POLICIES: Section = Section {
     list: "/result",
     is_paged: false,
     keys: &["name"],
-    fields: &["name", "actor", "resource", "condition", "action"],
+    fields: policies::stored::FIELDS,
 };
 
 const DATASETS: Section = Section {
@@ -129,10 +119,13 @@ const KEYS: Section = Section {
     list: "/result",
     is_paged: true,
     keys: &["provider_slug", "alias"],
-    fields: &["provider_slug", "alias", "default_config"],
+    fields: &["provider_slug", "alias", "default_config", "rate_limit", "rate_limit_period", "weight"],
 };
 
 const OF_GATEWAY: [&Section; 4] = [&ROUTES, &POLICIES, &DATASETS, &KEYS];
+
+/// Of a gateway: where its log push goes.
+const ENDPOINT: &str = "logpush_endpoint";
 
 /// What a gateway shows beside its settings.
 const NO_SETTINGS: &[&str] =
@@ -325,6 +318,7 @@ impl Current {
                     let shown = listed(path, section.list, section.is_paged, ask).await?;
                     gateway.insert(section.name.to_owned(), shown.iter().map(|shown| section.kept(shown)).collect());
                 }
+                gateway.insert(ENDPOINT.to_owned(), endpoint::read(account, &id, ask).await?);
             }
             gateways.push(Value::Object(gateway));
         }

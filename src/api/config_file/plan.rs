@@ -4,7 +4,7 @@ use super::document::refused;
 use super::same::{destinations_stay, same};
 use super::step::{Step, change};
 use super::{
-    Ask, COSTS, Current, KEYS, MASK, NO_SETTINGS, OF_GATEWAY, POLICIES, PROVIDERS, ROUTES, Section, WEBHOOKS,
+    Ask, COSTS, Current, ENDPOINT, KEYS, MASK, NO_SETTINGS, OF_GATEWAY, POLICIES, PROVIDERS, ROUTES, Section, WEBHOOKS,
     at_account, at_gateway, list_of, text_of,
 };
 use crate::base::json;
@@ -40,11 +40,11 @@ struct At<'a> {
     place: &'a [String],
 }
 
-fn body(fields: Map<String, Value>) -> String {
+pub(super) fn body(fields: Map<String, Value>) -> String {
     Value::Object(fields).to_string()
 }
 
-fn headers_of(provider: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn headers_of(provider: &Map<String, Value>) -> Map<String, Value> {
     let text = provider.get("headers").and_then(Value::as_str).unwrap_or_default();
     serde_json::from_str(text).unwrap_or_default()
 }
@@ -71,6 +71,10 @@ impl Plan {
             let (nothing, at) = (Map::new(), At { gateway: Some(id), place: &place });
             for section in OF_GATEWAY {
                 plan.section(section, given, found.unwrap_or(&nothing), &at, terms, &mut deletes)?;
+            }
+            if let Some(wanted) = given.get(ENDPOINT) {
+                let was = found.and_then(|found| found.get(ENDPOINT)).unwrap_or(&Value::Null);
+                plan.endpoint((terms.account, id), &place, wanted, was);
             }
         }
         let named = |id: &str| list_of(document, "gateways").iter().any(|gateway| text_of(gateway, "id") == id);
@@ -255,6 +259,10 @@ impl Plan {
                     }
                     if section.name == PROVIDERS.name {
                         self.missing_headers(fields, shown, &place.join("."));
+                        self.left_behind(&mut sent, shown, &place.join("."));
+                    }
+                    if section.name == KEYS.name {
+                        self.of_keys_alone(&mut changes, &mut sent, &place.join("."));
                     }
                     let asks = Self::updates(section, (&base, text_of(shown, "id")), sent);
                     match asks.is_empty() {
@@ -325,33 +333,9 @@ impl Plan {
         Some(sent)
     }
 
-    fn without_masked_headers(&mut self, sent: &mut Map<String, Value>, place: &str) {
-        let mut headers = headers_of(sent);
-        if self.missing_headers(sent, &Value::Null, place) {
-            headers.retain(|_, value| *value != MASK);
-            sent.insert("headers".to_owned(), body(headers).into());
-        }
-    }
-
-    /// Warns of headers that only the document names, and does not show.
-    fn missing_headers(&mut self, given: &Map<String, Value>, shown: &Value, place: &str) -> bool {
-        let kept = shown.as_object().map(headers_of).unwrap_or_default();
-        let mut hidden = headers_of(given);
-        hidden.retain(|name, value| *value == MASK && !kept.contains_key(name));
-        if hidden.is_empty() {
-            return false;
-        }
-        let names: Vec<&str> = hidden.keys().map(String::as_str).collect();
-        self.warnings.push(format!(
-            "{place}.headers: the document does not show {}; PATCH …/custom-providers/{{id}} adds it",
-            names.join(", ")
-        ));
-        true
-    }
-
     /// The requests that make one what the document says.
     fn updates(section: &Section, (base, id): (&str, &str), sent: Map<String, Value>) -> Vec<Ask> {
-        if sent.is_empty() || section.name == KEYS.name {
+        if sent.is_empty() {
             return Vec::new();
         }
         let ask = |method, path: String, body| Ask { method, path, body, is_rehearsal: false };

@@ -107,9 +107,12 @@ fn filled(world: &World, account: &str) {
     world.done("POST", &format!("{gateway}/policies?commit=true"), policy);
     let filters = json!([{ "key": "success", "operator": "eq", "value": [false] }]);
     world.done("POST", &format!("{gateway}/datasets"), json!({ "name": "failed", "filters": filters }));
-    let key =
-        json!({ "provider_slug": "openai", "alias": "prod", "secret": "sk-canary-0123456789", "default_config": true });
+    let key = json!({ "provider_slug": "openai", "alias": "prod", "secret": "sk-canary-0123456789", "default_config": true, "weight": 2 });
     world.done("POST", &format!("{gateway}/provider_configs"), key);
+    let push = json!({ "url": "https://logs.example.com/in", "authorization": "Bearer canary-of-a-push" });
+    world.done("PUT", &format!("{gateway}/logpush"), push);
+    let push = json!({ "url": "https://logs.example.com/plain" });
+    world.done("PUT", &format!("{at}/gateways/other/logpush"), push);
 }
 
 #[test]
@@ -123,17 +126,27 @@ fn what_was_exported_makes_another_account_the_same() {
     let rehearsed = world.imported("b/ai-gateway/import?dry_run=true", &document);
     let kinds: Vec<&str> =
         rehearsed["changes"].as_array().unwrap().iter().map(|change| change["kind"].as_str().unwrap()).collect();
-    let wanted = ["catalogue", "custom_providers", "costs", "gateways", "routes", "policies", "datasets", "gateways"];
+    let wanted = [
+        "catalogue",
+        "custom_providers",
+        "costs",
+        "gateways",
+        "routes",
+        "policies",
+        "datasets",
+        "gateways",
+        "logpush_endpoint",
+    ];
     assert_eq!((kinds, &rehearsed["dry_run"]), (wanted.to_vec(), &json!(true)));
-    // The webhooks, the header and the key.
-    assert_eq!(rehearsed["warnings"].as_array().unwrap().len(), 4, "{rehearsed}");
+    // The webhooks, the header, the key and the endpoint with a secret.
+    assert_eq!(rehearsed["warnings"].as_array().unwrap().len(), 5, "{rehearsed}");
     assert_eq!(world.exported("b")["gateways"], json!([]));
 
     let rows = world.audit();
     let (status, said, effects) = world.ask("PUT", "b/ai-gateway/import", &document);
-    assert_eq!((status, &said["result"]["create"]), (200, &json!(7)), "{said}");
+    assert_eq!((status, &said["result"]["create"]), (200, &json!(8)), "{said}");
     assert!(effects.contains(&Effect::SyncShards) && effects.contains(&Effect::ForgetSnapshots));
-    assert_eq!(world.audit(), rows + 8);
+    assert_eq!(world.audit(), rows + 9);
     let mut other = world.exported("b");
     assert_eq!(other["custom_providers"][0]["headers"], r#"{"x-team":"blue"}"#);
     assert_eq!(
@@ -148,11 +161,11 @@ fn what_was_exported_makes_another_account_the_same() {
     }
 
     // A second time there is nothing to do, in both accounts.
-    for (account, unchanged) in [("b", 8), ("a", 11)] {
+    for (account, unchanged) in [("b", 9), ("a", 13)] {
         let again = world.imported(&format!("{account}/ai-gateway/import?prune=true"), &document);
         assert_eq!((&again["changes"], &again["unchanged"]), (&json!([]), &json!(unchanged)), "{again}");
     }
-    assert_eq!(world.audit(), rows + 8);
+    assert_eq!(world.audit(), rows + 9);
 }
 
 #[test]
@@ -274,4 +287,39 @@ fn an_import_that_stops_goes_on_when_it_is_sent_again() {
     let second = world.imported("a/ai-gateway/import", &document);
     assert_eq!((&second["create"], &second["remaining"], &second["unchanged"]), (&json!(11), &json!(0), &json!(60)));
     assert_eq!(world.imported("a/ai-gateway/import", &document)["unchanged"], 71);
+}
+
+#[test]
+fn weights_and_endpoints_follow_the_document_and_secrets_stay_with_their_host() {
+    let world = World::new();
+    filled(&world, "a");
+    let mut document = world.exported("a");
+    assert_eq!(document["gateways"][0]["logpush_endpoint"]["authorization"], "***");
+    assert_eq!(document["gateways"][0]["provider_configs"][0]["weight"], 2);
+    document["gateways"][0]["provider_configs"][0]["weight"] = json!(7);
+    document["gateways"][0]["provider_configs"][0]["default_config"] = json!(false);
+    document["gateways"][0]["logpush_endpoint"] = json!({ "url": "https://logs.example.com/new" });
+    document["gateways"][1]["logpush_endpoint"] = json!(null);
+    document["custom_providers"][0]["base_url"] = json!("https://elsewhere.example.com");
+    document["custom_providers"][0]["headers"] = json!(r#"{"x-team":"green","authorization":"***"}"#);
+    let done = world.imported("a/ai-gateway/import", &document);
+    assert_eq!((&done["update"], &done["delete"]), (&json!(3), &json!(1)), "{done}");
+    let warnings: Vec<&str> = done["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|said| said.as_str().unwrap().split(':').next().unwrap())
+        .collect();
+    assert_eq!(warnings, ["custom_providers.0.base_url", "gateways.0.provider_configs.0.default_config"]);
+    let after = world.exported("a");
+    assert_eq!(after["custom_providers"][0]["headers"], r#"{"x-team":"green"}"#);
+    let [first, second] = [0, 1].map(|at| &after["gateways"][at]);
+    assert_eq!(first["provider_configs"][0]["weight"], 7);
+    assert_eq!(first["logpush_endpoint"], json!({ "url": "https://logs.example.com/new" }));
+    assert_eq!(second["logpush_endpoint"], json!(null));
+    // What only a secret can bring is left as it is, and no other host gets it.
+    document["gateways"][0]["logpush_endpoint"] = json!({ "url": "https://evil.example.com", "authorization": "***" });
+    let left = world.imported("a/ai-gateway/import", &document);
+    assert_eq!(left["changes"], json!([]), "{left}");
+    assert!(left["warnings"].to_string().contains("gateways.0.logpush_endpoint"), "{left}");
 }

@@ -28,7 +28,8 @@ use serde_json::{Map, Value};
 
 const MAX_PER_PAGE: u64 = 100;
 
-const FIELDS: &[&str] = &[
+/// What a request may give of one.
+pub const FIELDS: &[&str] = &[
     "name",
     "slug",
     "base_url",
