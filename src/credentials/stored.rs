@@ -1,8 +1,9 @@
-//! The keys that gateways store: how they are read with a gateway's row, cleared, and sealed anew.
+//! The keys that gateways store: how they are read with a gateway's row, cleared, and, with the secrets of destinations, sealed anew.
 
 use crate::credentials::key::{Held, KeyLimit, StoredKey};
 use crate::credentials::vault::{Bound, Reference, Sealed, Vault};
 use crate::db::store::{FromRow, Row as Columns, Statement, Store, StoreError, row};
+use crate::providers::address;
 
 /// How many keys are sealed anew at a time.
 const RESEALED_AT_ONCE: i64 = 50;
@@ -54,29 +55,43 @@ pub fn clear_statement(account: &str, provider: &str, base: &str) -> Statement {
     )
 }
 
+/// What is sealed, a row each: its table, what finds it there, and what it is bound to. Headers of `otel` and secrets of `logpush` and of
+/// webhooks are bound to the origin of a URL, as the API seals them.
+const SEALED: &str = "SELECT 'provider_configs' AS place, c.id AS id, g.account_id, g.key AS gateway, c.provider, c.alias, c.upstream, \
+       NULL AS url, c.secret, c.key_id FROM provider_configs c JOIN gateways g ON g.key = c.gateway \
+     UNION ALL SELECT 'otel_destinations', o.gateway || ' ' || o.id, g.account_id, g.key, 'otel', o.id, NULL, \
+       (SELECT value->>'url' FROM json_each(g.settings->'otel') WHERE value->>'id' = o.id), o.secret, o.key_id \
+       FROM otel_destinations o JOIN gateways g ON g.key = o.gateway \
+     UNION ALL SELECT 'logpush_destinations', l.gateway || '', g.account_id, g.key, 'logpush', '', NULL, l.url, l.secret, l.key_id \
+       FROM logpush_destinations l JOIN gateways g ON g.key = l.gateway \
+     UNION ALL SELECT 'alert_webhooks', id, account_id, 0, 'alert-webhook', id, NULL, url, secret, key_id FROM alert_webhooks";
+
 /// Seals with the newest encryption key what was sealed with an older one, so that the older can be taken away. What
 /// cannot be opened stays: its encryption key may come back.
 pub async fn reseal(store: &impl Store, vault: &impl Vault) -> Result<(), StoreError> {
     row! {
         struct Older {
+            place: String,
             id: String,
             account_id: String,
             gateway: i64,
             provider: String,
             alias: String,
             upstream: Option<String>,
+            url: Option<String>,
             secret: String,
             key_id: String,
         }
     }
     let Some(current) = vault.current() else { return Ok(()) };
-    let mut after = String::new();
+    let mut after = (String::new(), String::new());
     loop {
         let older = Statement::new(
-            "SELECT c.id, g.account_id, c.gateway, c.provider, c.alias, c.upstream, c.secret, c.key_id \
-             FROM provider_configs c JOIN gateways g ON g.key = c.gateway \
-             WHERE c.secret IS NOT NULL AND c.key_id IS NOT NULL AND c.key_id <> ?1 AND c.id > ?2 ORDER BY c.id LIMIT ?3",
-            [current.into(), after.as_str().into(), RESEALED_AT_ONCE.into()],
+            format!(
+                "SELECT * FROM ({SEALED}) WHERE secret IS NOT NULL AND key_id IS NOT NULL AND key_id <> ?1 \
+                 AND (place, id) > (?2, ?3) ORDER BY place, id LIMIT ?4"
+            ),
+            [current.into(), after.0.as_str().into(), after.1.as_str().into(), RESEALED_AT_ONCE.into()],
         );
         let rows: Vec<Older> = store.rows(older).await?;
         let count = rows.len();
@@ -86,20 +101,19 @@ pub async fn reseal(store: &impl Store, vault: &impl Vault) -> Result<(), StoreE
                 gateway: row.gateway,
                 provider: &row.provider,
                 alias: &row.alias,
-                upstream: row.upstream.as_deref(),
+                upstream: row.url.as_deref().map(address::origin_of).or(row.upstream.as_deref()),
             };
             let old = Sealed { text: row.secret.clone(), key_id: row.key_id.clone() };
             if let Ok(plain) = vault.open(&old, &bound).await
                 && let Ok(new) = vault.seal(&plain, &bound).await
             {
-                // Unless another request has put in another key meanwhile.
-                let update = Statement::new(
-                    "UPDATE provider_configs SET secret = ?3, key_id = ?4 WHERE id = ?1 AND secret = ?2",
-                    [row.id.as_str().into(), row.secret.into(), new.text.into(), new.key_id.into()],
-                );
+                // What a secret is bound to makes its text its own. Another request may have put in another one meanwhile.
+                let sql =
+                    format!("UPDATE {} SET secret = ?2, key_id = ?3 WHERE secret = ?1 AND key_id <> ?3", row.place);
+                let update = Statement::new(sql, [row.secret.into(), new.text.into(), new.key_id.into()]);
                 store.batch(vec![update]).await?;
             }
-            after = row.id;
+            after = (row.place, row.id);
         }
         if count < RESEALED_AT_ONCE as usize {
             return Ok(());

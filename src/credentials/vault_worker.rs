@@ -77,7 +77,7 @@ impl Vault for EnvVault<'_> {
         let key = keys
             .iter()
             .find(|key| key.id == sealed.key_id)
-            .ok_or_else(|| format!("ENCRYPTION_KEY does not list the key {} that it was sealed with", sealed.key_id))?;
+            .ok_or_else(|| format!("ENCRYPTION_KEY does not list the key {} that it was sealed with. List that key, or store the secret anew", sealed.key_id))?;
         let broken = || "its ciphertext is damaged or belongs elsewhere".to_owned();
         let bytes = URL_SAFE_NO_PAD.decode(&sealed.text).map_err(|_| broken())?;
         let (nonce, rest) = bytes.split_at_checked(NONCE).ok_or_else(broken)?;

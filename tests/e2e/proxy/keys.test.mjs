@@ -266,6 +266,35 @@ test("a change of the encryption key loses nothing, and the older one can go", a
   }
 });
 
+test("secrets of destinations are sealed anew like keys: headers of spans, an endpoint's authorization, a webhook's secret", async () => {
+  const folder = fresh();
+  const internal = { ALLOW_INTERNAL_UPSTREAMS: "true" };
+  const url = `${gw.upstream.origin}/destinations`;
+  const tables = ["otel_destinations", "logpush_destinations", "alert_webhooks"];
+  const sealedBy = async (on) => (await Promise.all(tables.map((table) => on.rows(`SELECT key_id FROM ${table}`)))).flat().map(({ key_id }) => key_id);
+  let older;
+  await restarted(folder, { bindings: internal }, async (on) => {
+    await on.create("gw", { logpush: true, logpush_plain: true, otel: [{ url: `${url}/v1/traces`, authorization: "Bearer of-spans-1" }] });
+    for (const [method, path, body] of [["PUT", "/gateways/gw/logpush", { url, authorization: "Bearer of-logs-1" }], ["POST", "/alerts/webhooks", { url, secret: "whsec-of-alerts-1" }]]) {
+      const set = await on.api(path, { method, body: JSON.stringify(body) });
+      assert.equal(set.status, 200, await set.clone().text());
+    }
+    older = await sealedBy(on);
+    assert.deepEqual([older.length, new Set(older).size], [3, 1]);
+  });
+  await restarted(folder, { bindings: { ...internal, ENCRYPTION_KEY: `${NEWER},${ENCRYPTION_KEY}` } }, async (on) => {
+    await (await on.miniflare.getWorker("tollgate")).scheduled({ cron: "* * * * *" });
+    await until(async () => (await sealedBy(on)).every((id) => id !== older[0]), "the secrets to be sealed anew");
+  });
+  await restarted(folder, { bindings: { ...internal, ENCRYPTION_KEY: NEWER } }, async (on) => {
+    gw.upstream.requests.length = 0;
+    await on.logOf(await on.call("openai/chat/completions", { json: CHAT, headers: bearer(KEY("own")) }));
+    await (await on.miniflare.getWorker("tollgate")).scheduled({ cron: "* * * * *" });
+    const came = () => gw.upstream.requests.filter(({ provider }) => provider === "destinations").map(({ headers }) => headers.authorization);
+    await until(() => came().includes("Bearer of-spans-1") && came().includes("Bearer of-logs-1"), "both with their secrets");
+  });
+});
+
 test("what cannot be decrypted is refused visibly, and no other key is sent in its place", async () => {
   const folder = fresh();
   const PROVIDER_KEYS = JSON.stringify({ openai: KEY("operator") });
