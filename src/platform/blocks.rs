@@ -21,7 +21,7 @@ extern "C" {
     pub type Byob;
     /// Resolves with fewer bytes than asked for only at the end. <https://developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader/>
     #[wasm_bindgen(method, catch, js_name = readAtLeast)]
-    fn read_at_least(this: &Byob, bytes: u32, view: &Uint8Array) -> Result<Promise, JsValue>;
+    pub fn read_at_least(this: &Byob, bytes: u32, view: &Uint8Array) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method)]
     pub fn cancel(this: &Byob) -> Promise;
     #[wasm_bindgen(method, js_name = releaseLock)]

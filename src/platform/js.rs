@@ -224,9 +224,19 @@ pub async fn chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8A
 
 /// What a reader's promise brings; `None` at the end of its stream.
 pub async fn read(promise: Promise) -> Result<Option<Uint8Array>, JsValue> {
-    let read = JsFuture::from(promise).await?;
-    if Reflect::get(&read, &JsValue::from_str("done"))?.is_truthy() {
-        return Ok(None);
+    Ok(piece(JsFuture::from(promise).await?))
+}
+
+/// What a reader has read. A stream of events is read thousands of times, so that the names of members are the import's.
+pub fn piece(read: JsValue) -> Option<Uint8Array> {
+    #[wasm_bindgen]
+    extern "C" {
+        type Read;
+        #[wasm_bindgen(method, getter)]
+        fn done(this: &Read) -> bool;
+        #[wasm_bindgen(method, getter)]
+        fn value(this: &Read) -> Option<Uint8Array>;
     }
-    Ok(Some(Reflect::get(&read, &JsValue::from_str("value"))?.unchecked_into()))
+    let read: Read = read.unchecked_into();
+    if read.done() { None } else { read.value() }
 }

@@ -1,17 +1,18 @@
 //! Moves a provider's stream to the client in the caller's format. A slow client holds it up, and has what came meanwhile translated
 //! at once.
 
-use crate::platform::blocks::{self, block, reader_of};
-use crate::platform::pause;
+use crate::platform::blocks::{self, reader_of};
 use crate::platform::promise::promise;
+use crate::platform::{js, pause};
 use crate::proxy::unified::array::Elements;
 use crate::proxy::unified::blocks::Blocks;
-use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStream, WritableStream, WritableStreamDefaultWriter};
+use web_sys::{ReadableStream, WritableStream};
 
 /// After so long without an event the client gets a sign of life, in milliseconds.
 const PING_MS: u64 = 10_000;
@@ -28,6 +29,15 @@ pub fn piped(stream: ReadableStream, blocks: Blocks, elements: Option<Elements>)
     (readable.into(), Some(moved.into()))
 }
 
+/// What the pump has waited for.
+enum Came {
+    Read(Result<JsValue, JsValue>),
+    Written(Result<JsValue, JsValue>),
+    Silence,
+}
+
+/// One write is under way at most. What comes meanwhile is translated and gathered, so that a client that is behind gets blocks and not
+/// events; and when a block of it waits, the provider waits, too.
 async fn moved(
     stream: ReadableStream,
     writable: WritableStream,
@@ -35,60 +45,73 @@ async fn moved(
     mut elements: Option<Elements>,
 ) -> Result<(), JsValue> {
     let (reader, writer) = (reader_of(&stream)?, writable.get_writer()?);
-    let mut text = String::new();
-    let (mut silence, mut is_silent) = (pin!(pause(PING_MS)), true);
+    // The same memory for each read: a stream has thousands of events.
+    let read = |view: &Uint8Array| reader.read_at_least(1, view).map(JsFuture::from);
+    let mut reading = Some(read(&Uint8Array::new_with_length(BLOCK))?);
+    let (mut writing, mut text): (Option<JsFuture>, _) = (None, String::new());
+    let (mut silence, mut is_silent) = (Box::pin(pause(PING_MS)), true);
+    // The stream has ended; the second value is how it broke.
+    let (mut is_last, mut broken, mut unread) = (false, None, None);
     loop {
-        let mut next = pin!(block(&reader, 1, BLOCK));
-        let next = loop {
-            match select(next.as_mut(), silence.as_mut()).await {
-                Either::Left((next, _)) => break next,
-                Either::Right(_) => {
-                    silence.set(pause(PING_MS));
-                    if std::mem::replace(&mut is_silent, true) {
-                        blocks.ping(&mut text);
-                        if let Some(elements) = &mut elements {
-                            text = elements.next(&text, false);
-                        }
-                        if let Err(error) = write(&writer, &mut text).await {
-                            let _ = JsFuture::from(reader.cancel()).await;
-                            return Err(error);
-                        }
-                    }
-                }
-            }
-        };
-        is_silent = false;
-        let (is_last, broken) = match next {
-            Ok(Some(piece)) => {
-                blocks.push(&piece.to_vec(), &mut text);
-                (false, None)
-            }
-            Ok(None) => (true, None),
-            Err(error) => (true, Some(error)),
-        };
-        if is_last {
-            // The client learns in its own format that the stream broke.
-            blocks.end(&mut text);
+        if let (None, false) = (&writing, text.is_empty()) {
+            writing = Some(JsFuture::from(writer.write_with_chunk(&Uint8Array::from(text.as_bytes()))));
+            text.clear();
         }
-        if let Some(elements) = &mut elements {
-            text = elements.next(&text, is_last);
+        if text.len() < BLOCK as usize
+            && let Some(view) = unread.take()
+        {
+            reading = Some(read(&view)?);
         }
-        if let Err(error) = write(&writer, &mut text).await {
-            // The client has left; the provider is told to stop.
-            let _ = JsFuture::from(reader.cancel()).await;
-            return Err(error);
-        }
-        if is_last {
+        if is_last && writing.is_none() {
             let closed = JsFuture::from(writer.close()).await;
             return broken.map_or(closed.map(drop), Err);
         }
+        let came = poll_fn(|context| {
+            // Much of what a fast provider sends is there when it is asked for.
+            if let Some(Poll::Ready(read)) = reading.as_mut().map(|reading| Pin::new(reading).poll(context)) {
+                return Poll::Ready(Came::Read(read));
+            }
+            if let Some(Poll::Ready(written)) = writing.as_mut().map(|writing| Pin::new(writing).poll(context)) {
+                return Poll::Ready(Came::Written(written));
+            }
+            silence.as_mut().poll(context).map(|()| Came::Silence)
+        });
+        let before = text.len();
+        match came.await {
+            Came::Read(read) => {
+                (reading, is_silent) = (None, false);
+                match read.map(js::piece) {
+                    Ok(Some(piece)) => {
+                        blocks.push(&piece.to_vec(), &mut text);
+                        unread = Some(Uint8Array::new(&piece.buffer()));
+                    }
+                    Ok(None) => is_last = true,
+                    Err(error) => (is_last, broken) = (true, Some(error)),
+                }
+                if is_last {
+                    // The client learns in its own format that the stream broke.
+                    blocks.end(&mut text);
+                }
+            }
+            Came::Written(written) => {
+                writing = None;
+                if let Err(error) = written {
+                    // The client has left; the provider is told to stop.
+                    let _ = JsFuture::from(reader.cancel()).await;
+                    return Err(error);
+                }
+                continue;
+            }
+            Came::Silence => {
+                silence = Box::pin(pause(PING_MS));
+                if std::mem::replace(&mut is_silent, true) && writing.is_none() {
+                    blocks.ping(&mut text);
+                }
+            }
+        }
+        if let Some(elements) = &mut elements {
+            let events = text.split_off(before);
+            text.push_str(&elements.next(&events, is_last));
+        }
     }
-}
-
-async fn write(writer: &WritableStreamDefaultWriter, text: &mut String) -> Result<(), JsValue> {
-    if !text.is_empty() {
-        JsFuture::from(writer.write_with_chunk(&Uint8Array::from(text.as_bytes()))).await?;
-        text.clear();
-    }
-    Ok(())
 }
