@@ -77,7 +77,11 @@ async fn noted(store: &impl Store, account: &str, id: &str) -> Result<Reply, Api
             "log_classification",
             "Cloudflare labels logs by models of its own, which are not here; evaluations do such work",
         ),
-        (!stripe.is_null(), "stripe", "no usage is sent to Stripe; the costs of logs can be exported"),
+        (
+            !stripe.is_null(),
+            "stripe",
+            "no usage is sent to Stripe, and its key is not kept; the costs of logs can be exported",
+        ),
         (
             store_id.is_some(),
             "store_id",

@@ -180,8 +180,9 @@ impl Gateway {
     pub fn read(row: GatewayRow) -> Result<Self, StoreError> {
         let mut settings = GatewaySettings::read(&row.settings)
             .map_err(|error| StoreError(format!("the settings of gateway '{}' cannot be read: {error}", row.id)))?;
-        // An older version stored the secrets of destinations as they were given.
+        // An older version stored the secrets of destinations, and the key of Stripe, as they were given.
         destination::mask(&mut settings.otel);
+        settings.forget_stripe_key();
         let cache = Epoch::read(row.cache_generation, &row.cache_purged);
         let GatewayRow { key, account_id, id, internal_id, created_at, modified_at, shard, .. } = row;
         let (limits, cors) = (settings.limits(), Cors::of(&settings.cors));

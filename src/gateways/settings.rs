@@ -3,6 +3,7 @@
 
 mod fields;
 
+use crate::base::mask::MASK;
 use crate::base::patience;
 use crate::catalogue::aliases;
 use crate::dlp::Dlp;
@@ -183,6 +184,7 @@ impl GatewaySettings {
         fields.text("store_id", 1, 1_024, &mut to.store_id);
         fields.choice("stream_usage", &[AS_SENT, ASK], &mut to.stream_usage);
         fields.json("stripe", Value::is_object, "an object", &mut to.stripe);
+        to.forget_stripe_key();
         fields.one_of("unknown_model", UnknownModel::NAMES, &mut to.unknown_model);
         fields.choice("workers_ai_billing_mode", &["postpaid", "unified"], &mut to.workers_ai_billing_mode);
         fields.boolean("zdr", &mut to.zdr);
@@ -196,6 +198,12 @@ impl GatewaySettings {
         if let Some(rules) = self.spend_limits.get_mut("rules") {
             rules::mint_ids(rules, seed);
         }
+    }
+
+    /// A key that pays for nothing here is not kept.
+    pub fn forget_stripe_key(&mut self) {
+        let members = self.stripe.as_object_mut().into_iter().flat_map(Map::values_mut);
+        members.filter(|value| value.is_string()).for_each(|value| *value = MASK.into());
     }
 
     /// Whether logs that are written are to be pushed: encrypted, or as they are.

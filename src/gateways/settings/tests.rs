@@ -40,9 +40,16 @@ fn every_field_is_kept_as_given() {
         "rate_limiting_interval": 60, "rate_limiting_limit": 10,
         "rate_limiting_rules": [{"id": "t", "key": "token", "limit": 5, "interval": 60}], "rate_limiting_technique": "sliding", "resign": true, "retry_backoff": "linear",
         "retry_delay": 60_000, "retry_max_attempts": 5, "session_from": ["traceparent"], "spend_limits": {"enabled": true, "rules": []}, "store_id": "s", "stream_usage": "ask",
-        "stripe": {"authorization": "a"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
+        "stripe": {"authorization": "***"}, "unknown_model": "block", "workers_ai_billing_mode": "unified", "zdr": true,
     });
     assert_eq!(serde_json::to_value(parse(given.clone()).unwrap()).unwrap(), given);
+}
+
+#[test]
+fn a_key_of_stripe_is_not_kept() {
+    let given = json!({"stripe": {"authorization": "Bearer sk_live_1", "usage_events": [{"payload": "p"}]}});
+    let kept = json!({"authorization": "***", "usage_events": [{"payload": "p"}]});
+    assert_eq!(parse(given).unwrap().stripe, kept);
 }
 
 #[test]

@@ -42,7 +42,7 @@ const SETTINGS = {
   spend_limits: { enabled: true, rules: [{ id: "r", limit: 1, limitType: "cost", window: 60, metadata: { team: { mode: "partition" } } }] },
   store_id: "store",
   stream_usage: "ask",
-  stripe: { authorization: "a", usage_events: [{ payload: "p" }] },
+  stripe: { authorization: "***", usage_events: [{ payload: "p" }] },
   unknown_model: "block",
   workers_ai_billing_mode: "unified",
   zdr: true,
@@ -69,6 +69,17 @@ test("every setting is stored and shown, and survives being sent back", async ()
   const again = (await (await put("full", { ...made.result, wholesale: true, internal: false })).json()).result;
   assert.deepEqual({ ...again, modified_at }, made.result);
   assert.ok(again.modified_at >= modified_at);
+});
+
+test("a key of Stripe's is kept nowhere", async () => {
+  const key = "Bearer sk_live_51ABCDEFGHIJKLMNOPQRSTUV";
+  const stripe = { authorization: key, usage_events: [{ payload: "p" }] };
+  const answers = [await (await post({ id: "striped", ...REQUIRED, stripe })).json(), await (await put("striped", { stripe })).json(), await gw.result("/gateways/striped")];
+  assert.deepEqual(answers.at(-1).stripe, { ...stripe, authorization: "***" });
+  assert.match(answers[1].messages[0].message, /^stripe is stored and has no effect: no usage is sent to Stripe, and its key is not kept/);
+  const [row] = await gw.rows("SELECT settings FROM gateways WHERE id = 'striped'");
+  const seen = JSON.stringify([answers, row, await gw.result("/audit"), await (await gw.api("/export")).text()]);
+  assert.ok(row.settings && !seen.includes("sk_live"), seen);
 });
 
 test("null and missing fields have their defaults", async () => {
