@@ -11,9 +11,9 @@ import { Unusable } from "./import/fields.mjs";
 import { rowsOf } from "./import/rows.mjs";
 import { Logs, Refusals } from "./import/target.mjs";
 
-const FORMATS = { langfuse: () => import("./import/langfuse.mjs"), helicone: () => import("./import/helicone.mjs"), litellm: () => import("./import/litellm.mjs") };
+const FORMATS = { langfuse: () => import("./import/langfuse.mjs"), helicone: () => import("./import/helicone.mjs"), litellm: () => import("./import/litellm.mjs"), bedrock: () => import("./import/bedrock.mjs") };
 
-export const USAGE = "cloudflare [OPTIONS], or import langfuse|helicone|litellm|feedback FILE [OPTIONS]";
+export const USAGE = "cloudflare [OPTIONS], or import langfuse|helicone|litellm|bedrock|feedback FILE [OPTIONS]";
 export const HELP = [
   { name: "account", value: "ID", about: "the account, at Cloudflare and here" },
   { name: "to-account", value: "NAME", usual: "the same", about: "the account here" },
@@ -24,6 +24,8 @@ export const HELP = [
   { name: "no-logs", about: "cloudflare: everything but logs" },
   { name: "rate", value: "N", usual: String(RATE), about: "cloudflare: calls in five minutes" },
   { name: "provider", value: "NAME", usual: "such rows are not taken", about: "a file: the provider of rows that name none" },
+  { name: "job", value: "ID", about: "bedrock: the model invocation job that a file is of" },
+  { name: "model", value: "ID", about: "bedrock: the job's model" },
   { name: "state", value: "FILE", usual: "tollgate-import-ACCOUNT.json", about: "cloudflare: how far it is" },
   { name: "refused", value: "FILE", usual: "tollgate-import-refused.ndjson", about: "what was not taken, with the reason" },
   { name: "dry-run", about: "says what would be done, and does nothing" },
@@ -36,6 +38,7 @@ export async function run(args, folder = process.cwd(), env = process.env) {
   if (!known.includes(source)) throw new Failure(`import takes ${known.join(", ")}${source ? `, not "${source}"` : ""}. See tollgate import --help.`);
   const wantsFile = source !== "cloudflare";
   if (more.length > 0 || wantsFile !== (file !== undefined)) throw new Failure(wantsFile ? `import ${source} takes one file.` : "import cloudflare takes no file.");
+  for (const name of ["job", "model"]) if (source === "bedrock" && !values[name]) throw new Failure(`import bedrock takes --job and --model, which its files do not say; --${name} is missing.`);
   const account = values["to-account"] ?? values.account ?? (wantsFile ? "local" : undefined);
   if (!account) throw new Failure("name the account with --account: 32 hexadecimal digits in the address of Cloudflare's dashboard.");
   const url = (values.to ?? addressOf(chosen([], { home: folder }))).replace(/\/$/, "");
@@ -56,7 +59,7 @@ export async function run(args, folder = process.cwd(), env = process.env) {
   async function taken() {
     if (source === "cloudflare") return cloudflare({ values, to, url, account, folder, env, refusals });
     if (source === "feedback") return given({ api: new Api({ name: "Tollgate", token, base: url }), file: resolve(folder, file), account, gateway: values.gateway, refusals, isDry });
-    return fromFile({ format: await FORMATS[source](), file: resolve(folder, file), api: to, gateway, refusals, isDry, provider: values.provider });
+    return fromFile({ format: await FORMATS[source](), file: resolve(folder, file), api: to, gateway, refusals, isDry, given: values });
   }
   console.log(sum);
   if (refusals.count > 0) say(`${refusals.count} were not taken; ${refusals.file} has each with the reason.`);
@@ -86,7 +89,7 @@ function readToken(file) {
   }
 }
 
-async function fromFile({ format, file, api, gateway, refusals, isDry, provider }) {
+async function fromFile({ format, file, api, gateway, refusals, isDry, given }) {
   const path = `/gateways/${encodeURIComponent(gateway)}`;
   if ((await api.text(path, { optional: true })) === null) throw new Failure(`Tollgate has no gateway ${gateway} in this account. Make it, or name another one with --gateway.`);
   const logs = new Logs({ api, path: `${path}/logs`, refusals, isDry });
@@ -97,7 +100,7 @@ async function fromFile({ format, file, api, gateway, refusals, isDry, provider 
     if (reason) logs.refuse({ row }, reason);
     else {
       try {
-        for (const log of format.logsOf(content, { provider })) await logs.add(log, where);
+        for (const log of format.logsOf(content, given)) await logs.add(log, where);
       } catch (error) {
         if (!(error instanceof Unusable)) throw error;
         logs.refuse(where, error.message);

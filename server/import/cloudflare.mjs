@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { Failure, say } from "../base.mjs";
 import { Refused } from "./calls.mjs";
-import { log, metadata, text, timeOf, whole } from "./fields.mjs";
+import { log, metadata, object, text, timeOf, whole } from "./fields.mjs";
 import { Logs } from "./target.mjs";
 
 /** What a page of logs may have at most. */
@@ -42,7 +42,7 @@ export async function imported({ from, to, account, options, refusals, progress 
   const missing = wanted?.split(",").filter((id) => !all.some((gateway) => gateway.id === id)) ?? [];
   if (missing.length > 0) throw new Failure(`the account has no gateway ${missing.join(", ")}. It has ${all.map(({ id }) => id).join(", ") || "none"}.`);
   const one = new Import({ from, to, account, options, refusals, progress });
-  await one.customProviders();
+  await one.costs(await one.customProviders());
   for (const gateway of gateways) await one.gateway(gateway);
   return one.summary;
 }
@@ -108,13 +108,27 @@ class Import {
   async customProviders() {
     const [there, here] = await this.both("custom providers", "/custom-providers");
     for (const { name, slug, base_url, description, link, enable, beta, position, curl_example, js_example, headers } of there) {
-      if (here.some((one) => one.slug === slug)) {
-        this.note(`custom provider ${slug}: is there`);
-        continue;
-      }
-      const content = log({ name, slug, base_url, description, link, enable, beta, position, curl_example, js_example });
-      await this.make("custom provider", slug, "/custom-providers", content);
-      if (headers && headers !== "{}") this.note(`custom provider ${slug}: set its headers again, for their values are secret`);
+      const known = here.find((one) => one.slug === slug);
+      if (known) this.note(`custom provider ${slug}: is there`);
+      else await this.make("custom provider", slug, "/custom-providers", log({ name, slug, base_url, description, link, enable, beta, position, curl_example, js_example }));
+      const missing = Object.keys(object(headers)).filter((header) => !(header.toLowerCase() in object(known?.headers)));
+      if (missing.length > 0) this.note(`custom provider ${slug}: set its headers again, for what is secret does not leave Cloudflare: ${missing.join(", ")}`);
+    }
+    return there;
+  }
+
+  /** Prices of the account's own. Here a custom provider has another id. */
+  async costs(providers) {
+    const [there, here] = await this.both("prices", "/custom-providers/costs");
+    const key = (slug, { model, model_rule: rule }) => [slug, model, rule ?? "equals"].join(" ");
+    const known = new Set(here.map((one) => key(one.provider, one)));
+    for (const { account_provider_id: id, provider, model, model_rule, cost_in, cost_out, token_pricing, enable } of there) {
+      const own = providers.find((one) => one.id === id)?.slug;
+      const slug = own ? `custom-${own}` : provider ?? id;
+      const name = key(slug, { model, model_rule });
+      if (known.has(name)) this.note(`price ${name}: is there`);
+      else await this.make("price", name, "/custom-providers/costs", log({ account_provider_id: slug, model, model_rule, cost_in, cost_out, enable, token_pricing: rates(token_pricing) }));
+      known.add(name);
     }
   }
 
@@ -124,6 +138,8 @@ class Import {
     const there = await this.to.text(path, { optional: true });
     if (there) this.note(`gateway ${id}: is there, its settings stay as they are`);
     else await this.makeGateway(source);
+    const here = there ? JSON.parse(there).result : {};
+    for (const name of LEFT_OUT) if (isSet(source[name]) && !isSet(here[name])) this.note(`gateway ${id}: set ${name} again, which is secret or Cloudflare's own`);
     await this.routes(path);
     await this.providerConfigs(path);
     const datasets = await this.datasets(path);
@@ -134,7 +150,6 @@ class Import {
   async makeGateway(source) {
     const { id } = source;
     const settings = Object.fromEntries(Object.entries(source).filter(([name, value]) => value !== null && ![...NOT_SETTINGS, ...LEFT_OUT].includes(name)));
-    for (const name of LEFT_OUT) if (source[name] && (!Array.isArray(source[name]) || source[name].length > 0)) this.note(`gateway ${id}: set ${name} again, which is secret or Cloudflare's own`);
     if (this.options["dry-run"]) return this.note(`gateway ${id}: would be made`);
     for (;;) {
       try {
@@ -263,6 +278,14 @@ class Import {
       throw new Failure(`${error.message}. The token may list logs and not read their bodies: leave out --bodies, or use one that has AI Gateway Read.`);
     }
   }
+}
+
+const isSet = (setting) => Boolean(setting) && (!Array.isArray(setting) || setting.length > 0);
+
+/** Rates by kind, which an answer has as a text. */
+function rates(said) {
+  const found = Object.entries(object(said)).filter(([, rate]) => rate !== null);
+  return found.length > 0 ? Object.fromEntries(found) : undefined;
 }
 
 /** A log of Cloudflare's as `POST …/logs` takes it. */

@@ -26,14 +26,14 @@ export async function* rowsOf(file) {
 /** The text of a file. Bytes that are none are said, and not guessed. */
 async function* decoded(file) {
   const head = Buffer.alloc(3);
-  let handle;
   try {
-    handle = fs.openSync(file, "r");
+    const handle = fs.openSync(file, "r");
+    // Of a folder only this fails.
+    fs.readSync(handle, head, 0, 3, 0);
+    fs.closeSync(handle);
   } catch (error) {
     throw new Failure(`${file} cannot be read: ${error.code}.`);
   }
-  fs.readSync(handle, head, 0, 3, 0);
-  fs.closeSync(handle);
   const [encoding] = ENCODINGS.find(([, mark]) => mark.every((byte, at) => head[at] === byte)) ?? ["utf-8"];
   const decoder = new TextDecoder(encoding, { fatal: true });
   const wrong = () => new Failure(`${file} is not in ${encoding.toUpperCase()}. Save it as UTF-8; for example: iconv -f WINDOWS-1252 -t UTF-8 ${file}`);

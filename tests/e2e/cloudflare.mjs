@@ -6,9 +6,9 @@ export const CF_ACCOUNT = "0123456789abcdef0123456789abcdef";
 
 export class CloudflareApi {
   /** `gateways` maps ids to `{settings, logs, routes, datasets, evaluations, provider_configs}`; `faults` is what each n-th call gets. */
-  static async start({ gateways, customProviders = [], evaluationTypes = [] }) {
+  static async start({ gateways, customProviders = [], costs = [], evaluationTypes = [] }) {
     const api = new CloudflareApi();
-    Object.assign(api, { gateways, customProviders, evaluationTypes, calls: 0, writes: [], faults: [], times: [] });
+    Object.assign(api, { gateways, customProviders, costs, evaluationTypes, calls: 0, writes: [], faults: [], times: [] });
     api.server = createServer((request, response) => api.answer(request, response));
     await new Promise((resolve) => api.server.listen(0, "127.0.0.1", resolve));
     api.origin = `http://127.0.0.1:${api.server.address().port}`;
@@ -49,6 +49,7 @@ export class CloudflareApi {
     };
     if (path === "/gateways") return list(Object.values(this.gateways).map(({ settings }) => settings), 100);
     if (path === "/custom-providers") return list(this.customProviders, 100);
+    if (path === "/custom-providers/costs") return list(this.costs, 100);
     if (path === "/evaluation-types") return list(this.evaluationTypes, 50);
     const [, id, kind, one, part] = path?.match(/^\/gateways\/([^/]+)\/([a-z_]+)(?:\/([^/]+))?(?:\/([^/]+))?$/) ?? [];
     const gateway = this.gateways[id];

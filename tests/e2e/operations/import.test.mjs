@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -19,6 +20,7 @@ let cf;
 let folder;
 before(async () => {
   gw = await Gateway.start();
+  gw.upstream.names["api.example.com"] = ["8.8.8.8"];
   await gw.create("files");
   folder = fs.mkdtempSync(join(tmpdir(), "tollgate-import-"));
   cf = await CloudflareApi.start(account());
@@ -64,14 +66,20 @@ function account() {
         bodies: { [logOf(9_001).id]: { request: '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"What is AES?"}]}', response: '{"choices":[{"message":{"content":"A cipher."}}]}' } },
       },
     },
-    customProviders: [{ id: "c-1", name: "Own", slug: "own", base_url: "https://192.0.2.1/v1", enable: true, headers: '{"authorization":"***"}' }],
+    customProviders: [{ id: "c-1", name: "Own", slug: "own", base_url: "https://api.example.com/v1", enable: true, headers: '{"authorization":"***"}' }],
+    costs: [
+      { id: "p-1", account_provider_id: "c-1", model: "m", model_rule: "starts-with", cost_in: 0.000001, cost_out: 0.000002, cost_type: "tokens", token_pricing: null, enable: true, changed_by: "manual", weight: 0 },
+      { id: "p-2", account_provider_id: "c-1", model: "n", cost_type: "tokens", token_pricing: '{"input_tokens":0.000003,"output_tokens":0.000004,"total_tokens":null}', enable: true, changed_by: "manual", weight: 0 },
+      { id: "p-3", account_provider_id: "c-gone", model: "n", cost_in: 0.000001, cost_type: "tokens", enable: true, changed_by: "manual", weight: 0 },
+    ],
     evaluationTypes: [{ id: "t-1", name: "Cost", type: "cost", enable: true }, { id: "t-2", name: "Speed", type: "speed", enable: true }],
   };
 }
 
 /** Runs the command; `kill` is told when the process may be killed. */
-async function tollgate(args, { env = {}, kill } = {}) {
+async function tollgate(args, { env = {}, kill, started } = {}) {
   const child = spawn(process.execPath, [CLI, "import", ...args], { cwd: folder, env: { ...process.env, TOLLGATE_TOKEN: TOKEN, CLOUDFLARE_API_TOKEN: CF_TOKEN, CLOUDFLARE_API_BASE_URL: cf.url, ...env } });
+  started?.(child);
   const output = { out: "", err: "" };
   child.stdout.on("data", (text) => (output.out += text));
   child.stderr.on("data", (text) => (output.err += text));
@@ -92,6 +100,7 @@ test("a dry run reads, says what would be done, and does nothing", async () => {
   assert.match(out, /gateway prod: would be made/);
   assert.match(out, new RegExp(`gateway prod: ${LOGS} logs would be read`));
   assert.match(out, /route support: would be made/);
+  assert.match(out, /price custom-own m starts-with: would be made/);
   assert.equal((await gw.api("/gateways/prod")).status, 404);
   assert.ok(!fs.existsSync(join(folder, `tollgate-import-${ACCOUNT}.json`)));
 });
@@ -109,6 +118,9 @@ test("ten thousand logs, killed in the middle and resumed, are the same on both 
   assert.equal(await countOf("prod"), LOGS);
   assert.match(resumed.out, /provider key openai\/default: store it again/);
   assert.match(resumed.out, /evaluation monthly: made/);
+  // The one that resumes has not made them, and says all the same what is to be set.
+  assert.match(resumed.out, /custom provider own: is there\ncustom provider own: set its headers again.*: authorization/);
+  assert.match(resumed.out, /gateway prod: set otel again/);
   assert.match(resumed.err, /gateway prod: \d+ of \d+ logs read/);
   assert.deepEqual(cf.writes, []);
   const [theirs, ours] = await Promise.all([listed(new Cloudflare({ apiToken: CF_TOKEN, baseURL: cf.url }), CF_ACCOUNT), listed(new Cloudflare({ apiToken: TOKEN, baseURL: `${gw.url}/client/v4` }), ACCOUNT)]);
@@ -132,6 +144,50 @@ async function listed(sdk, account_id) {
   return found.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+test("an import that is killed behind each of its writes leaves the same as one that is not", { timeout: 120_000 }, async () => {
+  const of = (path) => cf.gateways.prod[path];
+  const named = (name) => ({ ...of("datasets")[0], id: `d-${name}`, name });
+  cf.gateways.steps = {
+    settings: { id: "steps", ...settings, otel: null, guardrails: null }, logs: Array.from({ length: 620 }, (_, n) => ({ ...logOf(n), id: `steps-${n}` })), bodies: {},
+    routes: of("routes"), datasets: [named("one"), named("two")], provider_configs: [],
+    evaluations: [{ ...of("evaluations")[0], datasets: [named("one")] }, { ...of("evaluations")[0], id: "e-2", name: "weekly", datasets: [named("two")] }],
+  };
+  cf.customProviders.push({ ...cf.customProviders[0], id: "c-2", name: "Second", slug: "second" });
+  // A door before Tollgate: it carries a write out, and the import never learns of it.
+  const written = new Set();
+  let child;
+  const door = createServer(async (request, response) => {
+    const chunks = await Array.fromAsync(request);
+    const body = Buffer.concat(chunks);
+    const answer = await fetch(gw.url + request.url, { method: request.method, headers: { authorization: request.headers.authorization, ...(body.length > 0 && { "content-type": request.headers["content-type"] }) }, ...(body.length > 0 && { body }) });
+    const text = await answer.text();
+    const key = `${request.method} ${request.url} ${body}`;
+    if (request.method !== "GET" && !written.has(key)) {
+      written.add(key);
+      return child.kill("SIGKILL");
+    }
+    response.writeHead(answer.status, { "content-type": "application/json" }).end(text);
+  });
+  await new Promise((resolve) => door.listen(0, "127.0.0.1", resolve));
+  let last;
+  for (let runs = 0; runs < 20 && last?.code !== 0; runs += 1) {
+    const args = ["cloudflare", "--account", CF_ACCOUNT, "--to", `http://127.0.0.1:${door.address().port}`, "--to-account", ACCOUNT, "--gateway", "steps", "--state", "steps.json", "--refused", "steps.ndjson"];
+    last = await tollgate(args, { started: (process) => (child = process) });
+  }
+  door.closeAllConnections();
+  await new Promise((resolve) => door.close(resolve));
+  assert.equal(last.code, 0, last.err);
+  const kinds = new Set([...written].map((key) => key.split(" ")[1].split("/").slice(4).join("/")));
+  assert.deepEqual([...kinds].sort(), ["custom-providers", "custom-providers/costs", "gateways", "gateways/steps/datasets", "gateways/steps/evaluations", "gateways/steps/logs", "gateways/steps/routes"]);
+  assert.ok(written.size >= 10, [...written].map((key) => key.slice(0, 80)).join("\n"));
+  assert.equal(await countOf("steps"), 620);
+  assert.equal((await gw.rows("SELECT logs FROM log_storage WHERE gateway = (SELECT key FROM gateways WHERE id = 'steps')"))[0].logs, 620);
+  const names = async (path) => (await gw.result(`/gateways/steps/${path}`)).map(({ name }) => name).sort();
+  assert.deepEqual([await names("datasets"), await names("evaluations")], [["one", "two"], ["monthly", "weekly"]]);
+  assert.equal((await (await gw.api("/gateways/steps/routes")).json()).data.routes.length, 1);
+  assert.equal((await gw.result("/custom-providers?search=second")).length, 1);
+});
+
 test("what does not come over is said: settings, keys, secrets", async () => {
   const made = await gw.result("/gateways/prod");
   assert.deepEqual([made.cache_ttl, made.authentication, made.guardrails], [60, true, null]);
@@ -142,6 +198,9 @@ test("what does not come over is said: settings, keys, secrets", async () => {
   assert.equal(route.name, "support");
   const [dataset] = await gw.result("/gateways/prod/datasets");
   assert.equal(dataset.name, "liked");
+  assert.match(refused, /"price":"c-gone n equals"/);
+  const prices = await gw.result("/custom-providers/costs?order_by=model");
+  assert.deepEqual(prices.map(({ provider, model, model_rule, cost_in, token_pricing }) => [provider, model, model_rule, cost_in, token_pricing && JSON.parse(token_pricing).output_tokens]).sort((a, b) => (a[1] < b[1] ? -1 : 1)), [["custom-own", "m", "starts-with", 0.000001, undefined], ["custom-own", "n", "equals", undefined, 0.000004]]);
 });
 
 test("bodies come with --bodies, and a log that cannot be taken is listed", async () => {
@@ -162,7 +221,9 @@ test("wrong tokens, accounts and options say what to do", async () => {
     [cloudflare("--since", "soon"), {}, /--since/],
     [["cloudflare"], {}, /--account/],
     [["langfuse"], {}, /takes one file/],
-    [["datadog", "x"], {}, /import takes cloudflare, langfuse, helicone, litellm, feedback/],
+    [["datadog", "x"], {}, /import takes cloudflare, langfuse, helicone, litellm, bedrock, feedback/],
+    [["bedrock", "x", "--job", "j"], {}, /--model is missing/],
+    [["langfuse", ".", "--to", gw.url, "--account", ACCOUNT, "--gateway", "files"], {}, /. cannot be read: EISDIR/],
     [["langfuse", "none.jsonl", "--to", gw.url, "--account", ACCOUNT, "--gateway", "files"], {}, /none.jsonl cannot be read/],
   ]) {
     const { code, err } = await tollgate(args, { env: { ...env } });
@@ -235,6 +296,29 @@ test("LiteLLM: spend logs, without hashes of keys", async () => {
   const failed = all.find((one) => !one.success);
   assert.deepEqual([failed.id.slice(0, 7), failed.status_code, failed.error], ["sha256:", 429, "too many"]);
   assert.ok(!JSON.stringify(all).includes("hash-of-a-key") && !JSON.stringify(all).includes("10.1.2.3"));
+});
+
+test("Bedrock: the results of a batch, at the price of batches, once", async () => {
+  const model = "anthropic.claude-3-haiku-20240307-v1:0";
+  const rule = { account_provider_id: "aws-bedrock", model, token_pricing: { input_tokens: 1e-6, output_tokens: 2e-6, service_tiers: { batch: 0.5 } } };
+  const made = await gw.api("/custom-providers/costs", { method: "POST", body: JSON.stringify(rule) });
+  assert.equal(made.status, 200, await made.text());
+  const name = file("results.jsonl.out", ndjson([
+    { recordId: "CALL0000001", modelInput: { messages: [{ role: "user", content: "What is AES?" }] }, modelOutput: { content: [{ type: "text", text: "A cipher." }], usage: { input_tokens: 1_000, output_tokens: 100 } } },
+    { recordId: "CALL0000002", modelInput: { messages: [] }, error: { errorCode: 400, errorMessage: "no messages" } },
+    { recordId: "CALL0000003" },
+    '{"recordId":"CALL00',
+  ]));
+  const options = ["--job", "a1b2c3", "--model", model];
+  const { code, out, err } = await fromFile("bedrock", name, ...options);
+  assert.equal(code, 0, err);
+  assert.match(out, /4 rows read: 2 logs taken, 0 were there, 2 not taken/);
+  const log = await gw.result("/gateways/files/logs/a1b2c3:CALL0000001");
+  assert.deepEqual([log.provider, log.model, log.tokens_in, log.tokens_out, log.event_id, log.metadata, log.success], ["aws-bedrock", model, 1_000, 100, "CALL0000001", { job: "a1b2c3" }, true]);
+  assert.ok(Math.abs(log.cost - 0.0006) < 1e-9, String(log.cost));
+  const failed = await gw.result("/gateways/files/logs/a1b2c3:CALL0000002");
+  assert.deepEqual([failed.success, failed.status_code, failed.error], [false, 400, "no messages"]);
+  assert.match((await fromFile("bedrock", name, ...options)).out, /0 logs taken, 2 were there, 2 not taken/);
 });
 
 test("rows of 20 MB, foreign encodings and cut files", async () => {
