@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Whose batches have the same form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// OpenAI, and all that speak its API.
+    /// OpenAI, and all that speak its API; Mistral, whose batches differ in their words alone.
     OpenAi,
     Anthropic,
     Gemini,
@@ -42,6 +42,9 @@ pub enum State {
 /// What Gemini's batches are found under.
 const GEMINI: &str = "v1beta/batches/";
 
+/// Where Mistral has its batches.
+const MISTRAL: &str = "batch/jobs";
+
 /// What a request has to do with a batch, by its path.
 pub fn seen<'a>(provider: &str, method: &str, rest: &'a str) -> Option<Seen<'a>> {
     let rest = rest.trim_end_matches('/');
@@ -49,12 +52,13 @@ pub fn seen<'a>(provider: &str, method: &str, rest: &'a str) -> Option<Seen<'a>>
     if is_gemini && method == "POST" && rest.ends_with(":batchGenerateContent") {
         return Some(Seen { family: Family::Gemini, id: None, base: GEMINI });
     }
-    let at = rest.find("batches")?;
-    let (before, after) = (rest.get(..at)?, rest.get(at + "batches".len()..)?);
+    let word = if provider == "mistral" { MISTRAL } else { "batches" };
+    let at = rest.find(word)?;
+    let (before, after) = (rest.get(..at)?, rest.get(at + word.len()..)?);
     if !(before.is_empty() || before.ends_with('/')) || before.ends_with("files/") {
         return None;
     }
-    let base = rest.get(..at + "batches".len())?;
+    let base = rest.get(..at + word.len())?;
     let family = match before.ends_with("messages/") {
         true => Family::Anthropic,
         false if is_gemini => Family::Gemini,
@@ -83,11 +87,14 @@ impl Family {
         match self {
             Self::OpenAi => {
                 let status = text("/status").unwrap_or("");
-                if !["completed", "failed", "expired", "cancelled", "canceled"].contains(&status) {
+                let over = ["completed", "success", "failed", "expired", "timeout_exceeded", "cancelled", "canceled"];
+                if !over.iter().any(|word| word.eq_ignore_ascii_case(status)) {
                     return State::Open;
                 }
-                let base = path.rfind("batches/").and_then(|at| path.get(..at)).unwrap_or("");
-                let files = ["/output_file_id", "/error_file_id"].into_iter().filter_map(text);
+                let before = path.rfind("batches/").or_else(|| path.rfind(MISTRAL));
+                let base = before.and_then(|at| path.get(..at)).unwrap_or("");
+                let files = ["/output_file_id", "/error_file_id", "/output_file", "/error_file"];
+                let files = files.into_iter().filter_map(text);
                 let files = files.filter(|id| is_id(id)).map(|id| format!("{base}files/{id}/content"));
                 ended(files.collect(), status)
             }

@@ -28,6 +28,9 @@ fn a_path_tells_what_a_request_has_to_do_with_a_batch() {
             Some((Family::Gemini, None)),
         ),
         ("google-ai-studio", "GET", "v1beta/batches/b1", Some((Family::Gemini, Some("b1")))),
+        ("mistral", "POST", "v1/batch/jobs", Some((Family::OpenAi, None))),
+        ("mistral", "GET", "v1/batch/jobs/j", Some((Family::OpenAi, Some("j")))),
+        ("mistral", "POST", "v1/batch/jobs/j/cancel", None),
         ("openai", "GET", "batches", None),
         ("openai", "POST", "batches/batch_1/cancel", None),
         ("openai", "POST", "chat/completions", None),
@@ -63,6 +66,13 @@ fn a_batch_has_ended_when_its_provider_says_so_and_its_results_are_where_it_says
             "batches/b",
             json!({ "status": "failed", "output_file_id": "../../x" }),
             State::Ended { files: vec![], note: Some("it ended without results: failed".to_owned()) },
+        ),
+        (Family::OpenAi, "v1/batch/jobs/j", json!({ "status": "RUNNING" }), State::Open),
+        (
+            Family::OpenAi,
+            "v1/batch/jobs/j",
+            json!({ "status": "TIMEOUT_EXCEEDED", "output_file": "f-1", "error_file": "f-2" }),
+            ended(&["v1/files/f-1/content", "v1/files/f-2/content"]),
         ),
         (Family::Anthropic, "v1/messages/batches/m", json!({ "processing_status": "canceling" }), State::Open),
         (

@@ -166,8 +166,14 @@ pub fn bedrock(rest: &str) -> Result<(String, String), Fault> {
     let host = match service {
         "bedrock-runtime" => format!("https://bedrock-runtime.{region}.amazonaws.com"),
         "bedrock-mantle" => format!("https://bedrock-mantle.{region}.api.aws"),
+        // The host that has batches has also what manages an account, which is no caller's business.
+        "bedrock" if matches!(segment(path).0, "model-invocation-job" | "model-invocation-jobs") => {
+            format!("https://bedrock.{region}.amazonaws.com")
+        }
         _ => {
-            return Err(Fault::path("aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle"));
+            return Err(Fault::path(
+                "aws-bedrock/{service}/…: the service is bedrock-runtime or bedrock-mantle, or bedrock for model-invocation-job and model-invocation-jobs",
+            ));
         }
     };
     Ok((host, path.to_owned()))

@@ -52,7 +52,17 @@ const BY_NAME: &[(&[&str], Option<&str>)] = &[
 
 /// Words of a path that tell a kind, wherever they stand, in this order. What is more telling comes first.
 const BY_PATH: &[(&str, &[&str])] = &[
-    ("batch", &["batches", "message-batches", "batchgeneratecontent", "asyncbatchembedcontent", "batch-inference"]),
+    (
+        "batch",
+        &[
+            "batches",
+            "message-batches",
+            "batchgeneratecontent",
+            "asyncbatchembedcontent",
+            "batch-inference",
+            "model-invocation-job",
+        ],
+    ),
     ("moderation", &["moderations"]),
     ("rerank", &["rerank"]),
     ("ocr", &["ocr", "parse"]),

@@ -85,6 +85,11 @@ fn templated_parts_become_hosts() {
         ),
         (
             "aws-bedrock",
+            "bedrock/us-east-1/model-invocation-job/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Amodel-invocation-job%2Fj",
+            "https://bedrock.us-east-1.amazonaws.com/model-invocation-job/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Amodel-invocation-job%2Fj",
+        ),
+        (
+            "aws-bedrock",
             "bedrock-mantle/eu-west-1/anthropic/v1/messages",
             "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1/messages",
         ),
@@ -198,6 +203,8 @@ fn hostile_parts_are_refused() {
         ("azure-openai", "r/openai/../x"),
         ("aws-bedrock", "bedrock-runtime/us-east-1.evil.com/x"),
         ("aws-bedrock", "s3/us-east-1/x"),
+        ("aws-bedrock", "bedrock/us-east-1/provisioned-model-throughput"),
+        ("aws-bedrock", "bedrock/us-east-1/model-invocation-jobs-x"),
         ("aws-bedrock", "bedrock-runtime/us_east/x"),
         ("google-vertex-ai", "v1/projects/p/locations/evil.com%2f/x"),
         ("baseten", "model/a.b/x"),

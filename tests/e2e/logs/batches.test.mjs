@@ -5,14 +5,14 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
 
-const KEYS = JSON.stringify({ openai: "sk-operator-openai-0123456789", "google-ai-studio": "AIzaOperator0123456789" });
+const KEYS = JSON.stringify({ openai: "sk-operator-openai-0123456789", mistral: "operator-mistral-0123456789", "google-ai-studio": "AIzaOperator0123456789" });
 const OWN = { "cf-aig-authorization": `Bearer ${TOKEN}` };
 const RULE = { id: "month", limitType: "cost", limit: 1000, window: 86_400 * 30 };
 
 let gw, answers, asked;
 before(async () => {
   gw = await Gateway.start({ faulty: true, bindings: { PROVIDER_KEYS: KEYS } });
-  for (const id of ["gw", "broken", "own", "google", "quiet"]) {
+  for (const id of ["gw", "broken", "own", "google", "mistral", "quiet"]) {
     await gw.create(id, { authentication: true, collect_logs: id !== "quiet", spend_limits: { enabled: true, rules: [RULE] } });
   }
 });
@@ -161,6 +161,24 @@ test("Gemini's results are read from their file, and where they stand in the bat
     assert.deepEqual(rows.map(({ event_id, status_code, tokens_in }) => [event_id, status_code, tokens_in]), [["a", 200, 100], ["b", 400, null]], id);
     near(rows[0].cost, (100 * 0.15 + 10 * 1.25) / 1e6, id);
   }
+});
+
+test("Mistral's results are read from both of their files, at a price of one's own", async () => {
+  const model = "mistral-small-2603";
+  const rule = { account_provider_id: "mistral", model, token_pricing: { input_tokens: 1e-6, output_tokens: 2e-6, service_tiers: { batch: 0.5 } } };
+  assert.equal((await gw.api("/custom-providers/costs", { method: "POST", body: JSON.stringify(rule) })).status, 200);
+  const job = { id: "job-1", object: "batch", input_files: ["in"], endpoint: "/v1/chat/completions", model, errors: [], created_at: 1, total_requests: 2, completed_requests: 0, succeeded_requests: 0, failed_requests: 0 };
+  answers["POST /v1/batch/jobs"] = json({ ...job, status: "QUEUED" });
+  answers["GET /v1/batch/jobs/job-1"] = json({ ...job, status: "SUCCESS", output_file: "out-1", error_file: "err-1" });
+  answers["GET /v1/files/out-1/content"] = lines([{ id: "b-1", custom_id: "a", response: { status_code: 200, body: { ...completion(1), model } }, error: null }]);
+  answers["GET /v1/files/err-1/content"] = lines([{ id: "b-2", custom_id: "b", response: { status_code: 422, body: { message: "no messages" } }, error: null }]);
+  const made = await gw.call("mistral/v1/batch/jobs", { gateway: "mistral", json: { input_files: ["in"], endpoint: "/v1/chat/completions", model }, headers: OWN });
+  assert.equal(made.status, 200, await made.text());
+  await until(async () => (await gw.rows("SELECT id FROM batches WHERE id = 'job-1'")).length === 1, "the batch to be remembered");
+  await read("job-1");
+  const rows = await logs("mistral");
+  assert.deepEqual(rows.map(({ event_id, status_code, provider, tokens_in }) => [event_id, status_code, provider, tokens_in]), [["a", 200, "mistral", 1000], ["b", 422, "mistral", null]]);
+  near(rows[0].cost, (1000 * 1 + 100 * 2) / 2e6, "the line");
 });
 
 test("where logs are off, lines are counted and leave none", async () => {
