@@ -3,6 +3,7 @@
 use crate::alerts::event::{Event, formatted, signature};
 use crate::alerts::journal::{self, Due, bound};
 use crate::base::id;
+use crate::base::join_all::{Work, join_all};
 use crate::config::isolate_worker::config;
 use crate::credentials::vault::{Sealed, Vault};
 use crate::credentials::vault_worker::EnvVault;
@@ -19,6 +20,9 @@ use web_sys::{Headers, RequestInit, RequestRedirect};
 
 /// A webhook that takes longer is tried again later, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
+
+/// The runtime holds six connections at once, of which the database may need one.
+const AT_ONCE: usize = 5;
 
 /// So many events are remembered as told, so that the database is not asked for each request.
 const MAX_KNOWN: usize = 2_000;
@@ -53,15 +57,24 @@ async fn raised(runtime: &Rc<Runtime>, event: Event) {
     }
 }
 
-/// Delivers what is due.
+/// Delivers what is due, a few at once: a webhook that does not answer keeps no other waiting for long.
 pub async fn deliver(runtime: &Rc<Runtime>) {
+    match journal::due(&runtime.database(), now()).await {
+        Ok(all) => {
+            for some in all.chunks(AT_ONCE) {
+                join_all(some.iter().map(|due| Box::pin(deliver_one(runtime, due)) as Work<'_>).collect()).await;
+            }
+        }
+        Err(error) => console::failed("alerts_not_delivered", Err(error)),
+    }
+}
+
+async fn deliver_one(runtime: &Rc<Runtime>, due: &Due) {
     let store = runtime.database();
     let delivered = async {
-        for due in journal::due(&store, now()).await? {
-            if journal::claim(&store, &due, now()).await? {
-                let sent = sent(runtime, &due).await;
-                journal::settle(&store, &due, sent, now()).await?;
-            }
+        if journal::claim(&store, due, now()).await? {
+            let sent = sent(runtime, due).await;
+            journal::settle(&store, due, sent, now()).await?;
         }
         Ok::<(), StoreError>(())
     };

@@ -11,7 +11,8 @@ before(async () => {
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     told.push({ path: request.url, headers: request.headers, text: String(Buffer.concat(chunks)) });
-    response.writeHead(answer(request.url)).end();
+    const given = answer(request.url);
+    if (given !== null) response.writeHead(given.status ?? given, given.headers).end();
   });
   await new Promise((resolve) => receiver.listen(0, "127.0.0.1", resolve));
   gw = await Gateway.start({ bindings: { ALLOW_INTERNAL_UPSTREAMS: "true", DATABASE_LIMIT_MB: "1000000" } });
@@ -90,6 +91,49 @@ test("a webhook that fails is tried again, keeps no request waiting, and may be 
   await cron();
   await until(() => of("/down").length > before, "another try");
   await until(async () => (await deliveries()).every(({ status }) => status === "delivered"), "all to be delivered");
+});
+
+test("a redirect is no delivery, is not followed, and a webhook that never answers keeps no other waiting", async () => {
+  const gateway = await gw.create("led", { rate_limiting_limit: 1, rate_limiting_interval: 86_400 });
+  const elsewhere = `http://localhost:${receiver.address().port}/private`;
+  // Those that hang come first.
+  answer = (path) => (path.startsWith("/hangs") ? null : path === "/led" ? { status: 307, headers: { location: elsewhere } } : 200);
+  for (const path of ["/hangs-1", "/hangs-2", "/hangs-3", "/led", "/prompt"]) await hook(path, { gateway, events: ["rate"], thresholds: [1] });
+  const begun = Date.now();
+  assert.equal((await chat(gateway)).status, 200);
+  assert.ok(Date.now() - begun < 5_000, "no request waits for a webhook");
+  await until(() => of("/prompt").length === 1, "the one that answers");
+  assert.ok(Date.now() - begun < 9_000, "it does not wait for those that hang");
+  const deliveries = async () => (await gw.result("/alerts")).filter((alert) => alert.gateway === gateway).flatMap((alert) => alert.deliveries);
+  const errors = async () => (await deliveries()).map(({ error }) => error).filter(Boolean).sort();
+  await until(async () => (await errors()).length === 4, "the failures to be noted", 30_000);
+  assert.deepEqual((await errors()).map((error) => error.match(/status 307|within 10000 ms/)?.[0]), ["status 307", "within 10000 ms", "within 10000 ms", "within 10000 ms"]);
+  assert.ok((await deliveries()).filter(({ error }) => error).every(({ status, attempts, next_at }) => status === "pending" && attempts === 1 && Date.parse(next_at) > begun));
+  assert.equal(of("/private").length, 0);
+  // An hour later it is given up.
+  await gw.rows("UPDATE alerts SET created_at = created_at - 3600000 WHERE gateway = (SELECT key FROM gateways WHERE id = 'led')");
+  await gw.rows("UPDATE alert_deliveries SET next_at = 0 WHERE status = 'pending' AND error LIKE '%307%'");
+  await cron();
+  await until(async () => (await deliveries()).some(({ status, attempts, next_at }) => status === "failed" && attempts === 2 && next_at === null), "the end of it");
+});
+
+test("64 parallel requests at a budget and at a circuit make each event once", async () => {
+  const spender = await gw.create("spends-at-once", budget(1));
+  await hook("/at-once", { gateway: spender, events: ["spend"] });
+  assert.equal((await chat(spender, costs(0.79))).status, 200);
+  await Promise.all(Array.from({ length: 64 }, () => chat(spender, costs(0.01))));
+  await until(() => of("/at-once").length >= 2, "both shares");
+  const breaks = await gw.create("breaks-at-once", { circuit_breaker: { failures: 3, window: 60, cooldown: 60 } });
+  await hook("/broken", { gateway: breaks, events: ["circuit"] });
+  gw.upstream.answer = () => ({ status: 500, body: "{}" });
+  try {
+    await Promise.all(Array.from({ length: 64 }, () => chat(breaks)));
+  } finally {
+    gw.upstream.answer = undefined;
+  }
+  await until(() => of("/broken").length >= 1, "the circuit");
+  await cron();
+  assert.deepEqual([of("/at-once").map(({ text }) => JSON.parse(text).threshold).sort(), of("/broken").length], [[0.8, 1], 1]);
 });
 
 test("a circuit that opens and a share of failures are told", async () => {
