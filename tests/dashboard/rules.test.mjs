@@ -260,5 +260,54 @@ test("a webhook is made and told of a budget, and the page says what, when and w
   await until(async () => (await page.getByRole("button", { name: "Refresh (r)" }).click(), /delivered/.test((await row.textContent()) ?? "")), "the delivery");
   assert.ok(!(await page.content()).includes(secret));
   await looksRight(page, "alerts");
+  // What is changed keeps its secret and its gateway.
+  await page.getByRole("row", { name: /openai.hook/ }).getByRole("button", { name: "Change" }).click();
+  await dialog.getByLabel("Shares of a limit").fill("0.5");
+  await dialog.getByLabel("a provider is left alone").uncheck();
+  await dialog.getByRole("button", { name: "Store" }).click();
+  await page.getByRole("cell", { name: "50%" }).waitFor();
+  const changed = (await (await gateway.api("/alerts/webhooks")).json()).result[0];
+  assert.deepEqual([changed.id, changed.gateway, changed.thresholds, changed.url], [webhook.id, "alerted", [0.5], webhook.url]);
+  assert.deepEqual([changed.events.includes("circuit"), changed.events.includes("telemetry"), changed.events.length], [false, true, 7]);
+  await page.context().close();
+});
+
+test("stored keys get weights by a form, and requests are shared by them", async () => {
+  await gateway.create("weighed");
+  const page = await dashboard.open({ path: "weighed/keys" });
+  for (const [alias, weight] of [["one", "2"], ["two", ""]]) {
+    await page.getByRole("button", { name: "New key" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Provider").fill("openai");
+    await dialog.getByLabel("Alias").fill(alias);
+    await dialog.getByLabel("Key", { exact: true }).fill(`sk-weighed-${alias}-0123456789`);
+    await dialog.getByLabel("Weight").fill(weight);
+    await dialog.getByLabel("used where a caller brings no key").uncheck();
+    await dialog.getByRole("button", { name: "Store" }).click();
+    await page.getByRole("row", { name: new RegExp(`openai ?${alias}`) }).waitFor();
+  }
+  const weights = async () => Object.fromEntries((await gateway.result("/gateways/weighed/provider_configs")).map(({ alias, weight }) => [alias, weight]));
+  assert.deepEqual(await weights(), { one: 2, two: 0 });
+  await page.getByRole("row", { name: /openai ?two/ }).getByRole("button", { name: "Change" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Weight").fill("many");
+  await dialog.getByRole("button", { name: "Store" }).click();
+  await dialog.locator(".field-error").waitFor();
+  await dialog.getByLabel("Weight").fill("1000");
+  await dialog.getByRole("button", { name: "Store" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await page.getByRole("row", { name: /openai ?two.*1.000/ }).waitFor();
+  assert.deepEqual(await weights(), { one: 2, two: 1_000 });
+  const sent = await gateway.call("openai/chat/completions", { gateway: "weighed", headers: { "cf-aig-authorization": `Bearer ${TOKEN}`, authorization: undefined }, json: { model: "gpt-4o", messages: [{ role: "user", content: "Hello" }] } });
+  assert.equal(sent.status, 200, await sent.text());
+  await looksRight(page, "keys with weights");
+  await page.context().close();
+});
+
+test("the setting for spans is among those that act", async () => {
+  await gateway.create("traced");
+  const page = await dashboard.open({ path: "traced/settings" });
+  await page.getByLabel("otel").fill('[{"url": "https://otel.example.com/v1/traces"}]');
+  assert.match(await page.locator(".panel", { has: page.getByLabel("otel") }).textContent(), /Where spans of each request go/);
   await page.context().close();
 });

@@ -30,10 +30,11 @@ export const GROUPS: { name: string; keys: string[] }[] = [
   { name: "Retries and time", keys: ["retry_max_attempts", "retry_delay", "retry_backoff", "max_calls", "circuit_breaker", "first_byte_timeout", "idle_timeout"] },
   { name: "Models", keys: ["model_aliases"] },
   { name: "Checks", keys: ["guardrails", "dlp"] },
+  { name: "Traces", keys: ["otel"] },
 ];
 
 /** Fields that older or other clients send and Tollgate keeps without acting on them. */
-export const KEPT = ["log_classification", "otel", "store_id", "stripe", "workers_ai_billing_mode"];
+export const KEPT = ["log_classification", "store_id", "stripe", "workers_ai_billing_mode"];
 
 const HELP: Record<string, string> = {
   authentication: "Callers need a token of Tollgate's that may run.",
@@ -51,6 +52,7 @@ const HELP: Record<string, string> = {
   logpush_plain: "Without a key, logs are pushed as they are.",
   zdr: "No body of any kind is kept, whatever headers say.",
   guardrails: "See the page “Guardrails & DLP”.",
+  otel: "Where spans of each request go, such as [{\"url\": \"https://otel.example.com/v1/traces\", \"authorization\": \"Bearer …\"}]. *** keeps a secret that is stored: see docs/telemetry.md.",
   dlp: "See the page “Guardrails & DLP”.",
   log_body_retention_days: "Days after which their bodies are removed.",
   rate_limiting_limit: "Requests in an interval for the whole gateway; empty for no limit.",

@@ -45,6 +45,7 @@ const KINDS: [string, string][] = [
   ["logs_lost", "logs could not be written"],
   ["database", "a database is nearly full"],
   ["model", "a model in use left the catalogue"],
+  ["telemetry", "spans did not reach their destination"],
 ];
 
 export function AlertsPage() {
@@ -82,10 +83,18 @@ function Webhooks() {
   const path = accountPath("/alerts/webhooks");
   const list = useResource(path, (signal) => result<Webhook[]>(path, { signal }));
   const isMaking = useSignal(false);
+  const changed = useSignal<Webhook | null>(null);
   const made = useSignal<Webhook | null>(null);
   const events = useSignal<string[]>(KINDS.map(([kind]) => kind));
   const isHereOnly = useSignal(true);
   const isSlack = useSignal(false);
+  const open = (one: Webhook | null) => {
+    changed.value = one;
+    events.value = one?.events ?? KINDS.map(([kind]) => kind);
+    isHereOnly.value = one === null || one.gateway !== null;
+    isSlack.value = one?.format === "slack";
+    isMaking.value = true;
+  };
   const remove = (one: Webhook) => window.confirm(`Remove the webhook ${one.url}?`) && void attempt(() => api(`${path}/${one.id}`, { method: "DELETE" }), list.reload);
   return (
     <TablePanel
@@ -93,28 +102,29 @@ function Webhooks() {
       of={list}
       none="Nobody is told yet"
       advice="A webhook gets each alert once, signed, and is tried for an hour."
-      actions={<Button onClick={() => (isMaking.value = true)}>New webhook</Button>}
+      actions={<Button onClick={() => open(null)}>New webhook</Button>}
       columns={[
         ["URL", ({ url }) => visible(url)],
         ["Gateway", ({ gateway }) => gateway ?? <span class="faint">all</span>],
         ["Form", ({ format }) => format],
         ["Kinds", ({ events: kinds }) => kinds?.join(", ") ?? <span class="faint">all</span>],
         ["At", ({ thresholds }) => thresholds.map((share) => `${Math.round(share * 100)}%`).join(", ")],
-        ["Actions", (one) => <Button kind="quiet" class="danger" onClick={() => remove(one)}>Remove</Button>, "actions"],
+        ["Actions", (one) => <><Button kind="quiet" onClick={() => open(one)}>Change</Button><Button kind="quiet" class="danger" onClick={() => remove(one)}>Remove</Button></>, "actions"],
       ]}
     >
       {isMaking.value && (
         <FormDialog
-          title="New webhook"
+          title={changed.value ? "Change a webhook" : "New webhook"}
           close={() => (isMaking.value = false)}
           fields={[
-            { name: "url", label: "URL", placeholder: "https://hooks.example.com/tollgate" },
-            { name: "thresholds", label: "Shares of a limit", value: "0.8, 1", help: "At which it is told: up to five, from 0.01 to 1" },
+            { name: "url", label: "URL", placeholder: "https://hooks.example.com/tollgate", value: changed.value?.url },
+            { name: "thresholds", label: "Shares of a limit", value: changed.value?.thresholds.join(", ") ?? "0.8, 1", help: "At which it is told: up to five, from 0.01 to 1" },
           ]}
           submit={async ({ url, thresholds = "" }) => {
             const shares = thresholds.split(/[\s,]+/).filter(Boolean).map(Number);
-            const json = { url, gateway: isHereOnly.value ? place.value.gateway : null, format: isSlack.value ? "slack" : "json", events: events.value.length === KINDS.length ? null : events.value, thresholds: shares.length > 0 ? shares : null };
-            made.value = await result<Webhook>(path, { json });
+            const json = { url, gateway: isHereOnly.value ? (changed.value?.gateway ?? place.value.gateway) : null, format: isSlack.value ? "slack" : "json", events: events.value.length === KINDS.length ? null : events.value, thresholds: shares.length > 0 ? shares : null };
+            if (changed.value) await api(`${path}/${changed.value.id}`, { method: "PATCH", json });
+            else made.value = await result<Webhook>(path, { json });
             isMaking.value = false;
             list.reload();
           }}
@@ -123,7 +133,7 @@ function Webhooks() {
             <legend>Is told when</legend>
             {KINDS.map(([kind, text]) => <CheckOf key={kind} of={events} id={kind}>{text}</CheckOf>)}
           </fieldset>
-          <Check of={isHereOnly}>for {place.value.gateway} only</Check>
+          <Check of={isHereOnly}>for {changed.value?.gateway ?? place.value.gateway} only</Check>
           <Check of={isSlack}>as text, as Slack's incoming webhooks take it</Check>
         </FormDialog>
       )}

@@ -8,7 +8,7 @@ import { pathTo, place } from "../state/router.ts";
 import { isAdmin, may } from "../state/session.ts";
 import { attempt } from "../state/toasts.ts";
 import type { Log, ProviderConfig, Token } from "../state/types.ts";
-import { Check, CheckOf, FormDialog } from "../ui/form_dialog.tsx";
+import { Check, CheckOf, FormDialog, type TextField } from "../ui/form_dialog.tsx";
 import { Button, CodeBlock, Dialog, PageHead, TablePanel, Time } from "../ui/kit.tsx";
 
 export function KeysPage() {
@@ -101,9 +101,15 @@ function NewToken({ close, made }: { close: () => void; made: (token: Token) => 
 
 // === stored keys ===
 
+const WEIGHT: TextField = { name: "weight", label: "Weight", optional: true, placeholder: "none", help: "1 to 1,000: its part of the requests to this provider. Where the provider turns it away, the next key is tried." };
+
+/** What was typed as a weight; what is no number goes to the server, which says so. */
+const asWeight = (text: string) => (text.trim() === "" ? 0 : Number.isFinite(Number(text)) ? Number(text) : text);
+
 function StoredKeys() {
   const { list, remove, isMaking } = useList<ProviderConfig>(gatewayPath("/provider_configs"));
   const isDefault = useSignal(true);
+  const weighed = useSignal<ProviderConfig | null>(null);
   return (
     <TablePanel
       title="Stored keys of providers"
@@ -115,6 +121,7 @@ function StoredKeys() {
         ["Provider", (key) => <>{key.provider_slug}{key.default_config && <span class="tag">default</span>}</>],
         ["Alias", ({ alias }) => visible(alias)],
         ["Key", ({ secret_preview: preview, secret_id }) => <code>{preview ? `…${preview}` : secret_id}</code>],
+        ["Weight", (key) => <>{key.weight > 0 ? integer(key.weight) : <span class="faint">none</span>}{may("edit") && <Button kind="quiet" onClick={() => (weighed.value = key)}>Change</Button>}</>, "nowrap"],
         ["Stored", ({ modified_at }) => <Time at={modified_at} relative />, "nowrap"],
         ["Last used", (key) => <LastUse of={key} />, "nowrap"],
         ["Actions", (key) => <><TestCall provider={key.provider_slug} alias={key.alias} />{may("edit") && <Button kind="quiet" class="danger" onClick={() => remove(key, `Delete the key “${key.alias}” of ${key.provider_slug}?`)}>Delete</Button>}</>, "actions"],
@@ -128,15 +135,28 @@ function StoredKeys() {
             { name: "provider_slug", label: "Provider", placeholder: "openai" },
             { name: "alias", label: "Alias", placeholder: "production", help: "Letters, digits, . _ -" },
             { name: "secret", label: "Key", secret: true, help: "It is sealed, and never shown again." },
+            WEIGHT,
           ]}
-          submit={async (values) => {
-            await api(gatewayPath("/provider_configs"), { json: { ...values, default_config: isDefault.value } });
+          submit={async ({ weight, ...values }) => {
+            await api(gatewayPath("/provider_configs"), { json: { ...values, default_config: isDefault.value, ...(weight && { weight: asWeight(weight) }) } });
             list.reload();
             isMaking.value = false;
           }}
         >
           <Check of={isDefault}>used where a caller brings no key</Check>
         </FormDialog>
+      )}
+      {weighed.value && (
+        <FormDialog
+          title={`The weight of “${weighed.value.alias}”`}
+          close={() => (weighed.value = null)}
+          fields={[{ ...WEIGHT, value: weighed.value.weight > 0 ? String(weighed.value.weight) : "" }]}
+          submit={async ({ weight = "" }) => {
+            await api(gatewayPath(`/provider_configs/${weighed.value?.id ?? ""}`), { method: "PUT", json: { weight: asWeight(weight) } });
+            list.reload();
+            weighed.value = null;
+          }}
+        />
       )}
     </TablePanel>
   );

@@ -257,6 +257,7 @@ export interface ProviderConfig {
   provider_slug: string;
   alias: string;
   default_config: boolean;
+  weight: number;
   secret_preview: string;
   has_secret: boolean;
   secret_id: string;

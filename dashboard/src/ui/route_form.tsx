@@ -24,6 +24,7 @@ const PROPERTIES: Record<string, Property[]> = {
     { name: "limitType", label: "Counts", kind: ["count", "cost"] },
     { name: "window", label: "Window, s", kind: "number" },
     { name: "key", label: "For each", kind: "text", placeholder: "metadata.user" },
+    { name: "technique", label: "Window is", kind: ["sliding", "fixed"] },
   ],
   model: [
     { name: "provider", label: "Provider", kind: "text", placeholder: "openai" },
