@@ -403,6 +403,7 @@ mod tests {
             entropy: [7; 32],
             mark: MarkKey([7; 32]),
             guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+            metadata_entries: 5,
             bounds: &Bounds::USUAL,
         };
         block_on(handle(store, &TestShell(pause), &request)).reply.unwrap_or_else(|error| error.reply())

@@ -115,6 +115,7 @@ mod tests {
             entropy: [7; 32],
             mark: MARK,
             guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+            metadata_entries: 5,
             bounds: &Bounds::USUAL,
         };
         let Handled { reply, effects } = block_on(control::handle(store, &TestShell(async |_| {}), &request));

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub mark: MarkKey,
     /// What decides where a custom provider may lead.
     pub guard: Guard,
+    /// How many entries of a request's metadata are kept.
+    pub metadata_entries: usize,
     /// How many of each kind can be made.
     pub bounds: &'a Bounds,
 }
@@ -71,6 +73,7 @@ impl<'a> Request<'a> {
             entropy,
             mark: self.mark,
             guard: self.guard.clone(),
+            metadata_entries: self.metadata_entries,
             bounds: self.bounds,
         }
     }

@@ -22,7 +22,7 @@ pub async fn handle(store: &impl Store, place: &Place<'_>, request: &Request<'_>
         Endpoint::GetRouteVersion => route_versions::version(store, place, id, route.version).await.into(),
         Endpoint::ListRouteDeployments => route_versions::deployments(store, place, id, query).await.into(),
         Endpoint::SimulateRoute => {
-            let at = (request.now_ms, entropy);
+            let at = (request.now_ms, entropy, request.metadata_entries);
             route_simulation::simulate(store, place, id, body, at).await.into()
         }
         Endpoint::DeployRoute => route_versions::deploy(store, place, id, body, ids, actor).await,

@@ -2,13 +2,15 @@
 
 use super::routes::stored;
 use super::{Place, object, only};
+use crate::auth::tokens;
 use crate::base::json::json;
 use crate::db::store::Store;
+use crate::gateways::gateway;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::headers::Headers;
-use crate::logs::session;
+use crate::logs::{metadata, session};
 use crate::pattern::budget::Meter;
-use crate::routes::asked::{Asked, Draw, STEPS, no_rest};
+use crate::routes::asked::{Asked, Draw, STEPS, Token, no_rest};
 use crate::routes::deployed::PREFIX;
 use crate::routes::graph::Graph;
 use crate::routes::learn::Dice;
@@ -27,7 +29,7 @@ pub async fn simulate(
     place: &Place<'_>,
     id: &str,
     body: &[u8],
-    (now_ms, entropy): (u64, &[u8; 32]),
+    (now_ms, entropy, entries): (u64, &[u8; 32], usize),
 ) -> Result<Reply, ApiError> {
     let (name, elements, learned) = stored(store, place, id, None).await?;
     let given = object(body)?;
@@ -45,7 +47,15 @@ pub async fn simulate(
         || ApiError::invalid(["body", "version_id"], "This version of Tollgate cannot read these elements");
     let elements: Value = serde_json::from_str(&elements).map_err(|_| unreadable())?;
     let graph = Graph::parse(&elements).map_err(|_| unreadable())?;
-    let metadata: Vec<(String, Value)> = members(&given, "metadata")?.into_iter().collect();
+    // The rules of the header hold here, too, and those of the token.
+    let mut tags = metadata::parse(&Value::Object(members(&given, "metadata")?).to_string(), entries);
+    let token = match text("token_id")? {
+        Some(id) => tokens::by_id(store, place.account, id).await?,
+        None => None,
+    };
+    let terms = token.as_ref().map(|token| &*token.terms);
+    tags.pin(terms.map_or(&[], |terms| &terms.metadata), entries);
+    let metadata = tags.entries;
     let lower = |(name, value): (String, Value)| {
         (name.to_ascii_lowercase(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
@@ -72,14 +82,21 @@ pub async fn simulate(
         model: text("model")?.unwrap_or(&called),
         provider: text("provider")?.unwrap_or("compat"),
         path: text("path")?.unwrap_or("chat/completions"),
-        token_id: text("token_id")?,
+        token: Token {
+            id: text("token_id")?,
+            name: terms.map(|terms| terms.name.as_str()),
+            owner: terms.and_then(|terms| terms.owner.as_deref()),
+            metadata: terms.map_or(&[], |terms| &terms.metadata),
+        },
         now_ms: number("now")?.unwrap_or(now_ms),
         read: OnceCell::new(),
     };
+    let gateway = gateway::by_key(store, place.key).await?;
+    let session_from = gateway.map(|gateway| gateway.session_from).unwrap_or_default();
     let mut chance = Draw {
         dice: Dice(seed),
         metadata: &metadata,
-        session: session::of_headers(&headers),
+        session: session::of_call(&headers, facts.body(), &session_from),
         event_id: headers.get("cf-aig-event-id").map(str::to_owned),
         learned: serde_json::from_str(&learned).unwrap_or(Value::Null),
     };
@@ -142,7 +159,7 @@ mod tests {
     }
 
     fn simulated(store: &Sqlite, key: i64, body: &Value) -> Result<Value, ApiError> {
-        let reply = block_on(simulate(store, &place(key), "r", body.to_string().as_bytes(), (0, &[7; 32])))?;
+        let reply = block_on(simulate(store, &place(key), "r", body.to_string().as_bytes(), (0, &[7; 32], 5)))?;
         Ok(serde_json::from_str::<Value>(&reply.body).unwrap()["result"].clone())
     }
 

@@ -265,6 +265,7 @@ fn asked<'a>(
         new_id: id::mint(now(), random()),
         entropy,
         mark: admin.mark_key(),
+        metadata_entries: config(runtime).max_metadata_entries,
         bounds: &config(runtime).bounds,
         guard: Guard { internal_allowed: config(runtime).allow_internal_upstreams, found: Lookup::NotAsked },
     })

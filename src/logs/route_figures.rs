@@ -107,7 +107,7 @@ impl Learner {
         Ok(Value::Object(all).to_string())
     }
 
-    /// Each attempt counts for the output by which it came.
+    /// Each attempt counts for the output by which it came. What an output led to in another version says nothing of this one.
     async fn figures(
         &self,
         logs: &impl Store,
@@ -119,11 +119,17 @@ impl Learner {
             "SELECT path.value->>'output' AS output, count(*) AS samples, sum(one.v) AS sum, sum(one.v * one.v) AS squares FROM \
              (SELECT route, {} AS v FROM logs WHERE gateway = ?1 AND route_id = ?2 AND created_at >= ?3 \
               ORDER BY created_at DESC LIMIT {MOST_LOGS}) AS one, json_each(one.route, '$.path') AS path \
-             WHERE one.v IS NOT NULL AND path.value->>'element' = ?4 GROUP BY 1",
+             WHERE one.v IS NOT NULL AND one.route->>'version' = ?5 AND path.value->>'element' = ?4 GROUP BY 1",
             value(learning.goal)
         );
         let since = now_ms.saturating_sub(learning.window.saturating_mul(1_000));
-        let binds = [self.gateway.into(), self.id.as_str().into(), Bind::Int(since as i64), element.into()];
+        let binds = [
+            self.gateway.into(),
+            self.id.as_str().into(),
+            Bind::Int(since as i64),
+            element.into(),
+            self.version.as_str().into(),
+        ];
         logs.rows(Statement::new(sql, binds)).await
     }
 }
@@ -179,7 +185,12 @@ mod tests {
     }
 
     fn logged(n: u32, output: &str, good: bool) -> LogRecord {
-        let route = json!({"name": "split", "path": [{"element": "p", "output": output}]}).to_string();
+        logged_by("v", n, output, good)
+    }
+
+    fn logged_by(version: &str, n: u32, output: &str, good: bool) -> LogRecord {
+        let route =
+            json!({"name": "split", "version": version, "path": [{"element": "p", "output": output}]}).to_string();
         let call = Call { route: Some(route), route_id: Some("r".to_owned()), ..call(&format!("log-{n:06}")) };
         let outcome = answered(Facts::default());
         LogRecord::new(call, if good { outcome } else { Outcome { status: Some(500), ..outcome } })
@@ -226,6 +237,20 @@ mod tests {
         block_on(renew(&store, NOW + 8 * 86_400_000)).unwrap();
         let text = block_on(store.ids(Statement::new("SELECT learned AS id FROM routes", []))).unwrap();
         assert!(text[0].contains("\"samples\":0"), "{text:?}");
+    }
+
+    #[test]
+    fn what_another_version_led_to_is_not_learned_from() {
+        let store = with_route(&json!({"goal": "success", "min_samples": 1}));
+        let of = |version: &str, from: u32| -> Vec<LogRecord> {
+            (from..from + 20).map(|n| logged_by(version, n, "50%", version == "v")).collect()
+        };
+        block_on(group_commit::write(&store, of("older", 0).into(), async |_| {}));
+        assert_eq!(learned(&store)["p"]["arms"][0]["samples"], json!(0));
+        block_on(group_commit::write(&store, of("v", 20).into(), async |_| {}));
+        let arm = learned(&store)["p"]["arms"][0].clone();
+        assert_eq!(arm["samples"], json!(20));
+        assert!(arm["mean"].as_f64() > Some(0.9), "{arm}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::http::headers::Headers;
 use crate::wire::request::Said;
+use serde_json::Value;
 
 /// Headers that name a session, in the order in which they count: ours, the common one, those of Claude Code, Codex and opencode, and
 /// that of routers that keep a session on one machine.
@@ -37,7 +38,7 @@ pub fn of_trace(headers: &Headers, session_from: &[String]) -> Option<String> {
 /// The session that a request's body names before its chain is looked at: Anthropic's clients put it behind the user.
 pub fn of_user(said: &Said) -> Option<String> {
     let user = said.user_id.as_deref()?;
-    if let Ok(object) = serde_json::from_str::<serde_json::Value>(user) {
+    if let Ok(object) = serde_json::from_str::<Value>(user) {
         return named(object.get("session_id")?.as_str()?);
     }
     let id = user.rsplit_once("session_")?.1;
@@ -53,6 +54,17 @@ pub fn of_user(said: &Said) -> Option<String> {
 pub fn of_cache_key(said: &Said, session_from: &[String]) -> Option<String> {
     let is_wanted = session_from.iter().any(|from| from == "prompt_cache_key");
     said.prompt_cache_key.as_deref().filter(|_| is_wanted).and_then(named)
+}
+
+/// The session of a request that has not been sent yet, by which routes and keys stick to a caller.
+pub fn of_call(headers: &Headers, body: Option<&Value>, session_from: &[String]) -> Option<String> {
+    let in_body = || {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let user_id = text(body?.pointer("/metadata/user_id"));
+        let said = Said { user_id, prompt_cache_key: text(body?.get("prompt_cache_key")), ..Said::default() };
+        of_user(&said).or_else(|| of_cache_key(&said, session_from))
+    };
+    of_headers(headers).or_else(in_body).or_else(|| of_trace(headers, session_from))
 }
 
 fn named(text: &str) -> Option<String> {

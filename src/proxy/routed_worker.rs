@@ -15,12 +15,11 @@ use crate::proxy::caller::Caller;
 use crate::proxy::failures::Failed;
 use crate::proxy::hop::{self, Hop};
 use crate::proxy::limits;
-use crate::routes::asked::{self, Asked, Draw};
+use crate::routes::asked::{self, Asked, Draw, Token};
 use crate::routes::deployed::{self, Deployed, PREFIX};
 use crate::routes::graph::{Graph, Model};
 use crate::routes::learn::Dice;
 use crate::routes::walk::{Stop, Walk};
-use crate::wire::request::Said;
 use futures_util::future::LocalBoxFuture;
 use js_sys::Uint8Array;
 use std::cell::{OnceCell, RefCell};
@@ -88,14 +87,14 @@ pub async fn walked(
         model: &model,
         provider: around.route.provider,
         path: around.route.rest,
-        token_id: around.presented.token_id(),
+        token: token(around.presented),
         now_ms: now(),
         read: OnceCell::new(),
     };
     let mut chance = Draw {
         dice: Dice(random() as u64),
         metadata: &tags,
-        session: session_of(&facts, around),
+        session: session::of_call(headers, facts.body(), &around.snapshot.gateway.session_from),
         event_id: headers.get("cf-aig-event-id").map(str::to_owned),
         learned: if route.learned.len() > 2 {
             serde_json::from_str(&route.learned).unwrap_or_default()
@@ -170,18 +169,12 @@ pub async fn walked(
     }
 }
 
-/// The session by which a percentage keeps its arm.
-fn session_of(facts: &Asked<'_>, around: &Around<'_>) -> Option<String> {
-    let from = &around.snapshot.gateway.session_from;
-    let own = session::of_headers(&around.asked.headers);
-    own.or_else(|| {
-        let text = |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_str).map(str::to_owned);
-        let body = facts.body()?;
-        let user_id = text(body.pointer("/metadata/user_id"));
-        let said = Said { user_id, prompt_cache_key: text(body.get("prompt_cache_key")), ..Said::default() };
-        session::of_user(&said).or_else(|| session::of_cache_key(&said, from))
-    })
-    .or_else(|| session::of_trace(&around.asked.headers, from))
+/// What conditions see of the caller's token.
+fn token(presented: &Presented) -> Token<'_> {
+    let Some((id, terms)) = presented.token_id().zip(presented.terms.as_deref()) else {
+        return Token { id: presented.token_id(), ..Token::default() };
+    };
+    Token { id: Some(id), name: Some(&terms.name), owner: terms.owner.as_deref(), metadata: &terms.metadata }
 }
 
 fn graph(route: &Deployed) -> Option<Rc<Graph>> {

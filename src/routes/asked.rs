@@ -23,10 +23,19 @@ pub struct Asked<'a> {
     pub model: &'a str,
     pub provider: &'a str,
     pub path: &'a str,
-    pub token_id: Option<&'a str>,
+    pub token: Token<'a>,
     pub now_ms: u64,
     /// The body once a condition has looked at it.
     pub read: OnceCell<Option<Value>>,
+}
+
+/// The token that let the caller in.
+#[derive(Clone, Copy, Default)]
+pub struct Token<'a> {
+    pub id: Option<&'a str>,
+    pub name: Option<&'a str>,
+    pub owner: Option<&'a str>,
+    pub metadata: &'a [(String, Value)],
 }
 
 pub struct Draw<'a> {
@@ -73,7 +82,10 @@ impl Facts for Asked<'_> {
             Field::Model => self.model.into(),
             Field::Provider => self.provider.into(),
             Field::Path => self.path.into(),
-            Field::TokenId => self.token_id?.into(),
+            Field::TokenId => self.token.id?.into(),
+            Field::TokenName => self.token.name?.into(),
+            Field::TokenOwner => self.token.owner?.into(),
+            Field::TokenMetadata(key) => tag(self.token.metadata, key)?.clone(),
             Field::EstimatedInput => self.body.len().div_ceil(BYTES_A_TOKEN).into(),
             Field::HourUtc => (self.now_ms / 3_600_000 % 24).into(),
         })
@@ -117,7 +129,7 @@ mod tests {
             model: "dynamic/r",
             provider: "compat",
             path: "chat/completions",
-            token_id: Some("t"),
+            token: Token { id: Some("t"), name: Some("app"), owner: Some("ann"), metadata: &metadata },
             now_ms: 1_700_000_000_000,
             read: OnceCell::new(),
         };
@@ -130,6 +142,9 @@ mod tests {
             ("provider", json!("compat")),
             ("path", json!("chat/completions")),
             ("token.id", json!("t")),
+            ("token.name", json!("app")),
+            ("token.owner", json!("ann")),
+            ("token.metadata.plan", json!("free")),
             ("tokens.estimated_input", json!(12)),
             ("time.hour_utc", json!(22)),
         ] {

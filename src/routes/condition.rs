@@ -35,6 +35,10 @@ pub enum Field {
     Provider,
     Path,
     TokenId,
+    TokenName,
+    TokenOwner,
+    /// A value of the metadata that the token itself has.
+    TokenMetadata(String),
     EstimatedInput,
     HourUtc,
 }
@@ -51,6 +55,8 @@ pub enum Test {
     EndsWith(String),
     Size(u64),
     Element(Box<Test>),
+    /// An element of a list for which all of these hold, each at its path within the element.
+    Members(Vec<(Vec<String>, Self)>),
     Type(&'static str),
     /// All of them.
     Each(Vec<Self>),
@@ -107,7 +113,7 @@ impl Condition {
             Self::Not(one) => Ok(!Box::pin(one.holds(facts, meter)).await?),
             Self::Field(field, test) => {
                 let value = facts.value(field);
-                test.passes(value.as_ref(), matches!(field, Field::Metadata(_) | Field::Header(_)), meter).await
+                test.passes(value.as_ref(), field.is_text(), meter).await
             }
         }
     }
@@ -116,10 +122,18 @@ impl Condition {
 // === impl Field ===
 
 impl Field {
+    /// Whether a caller can send numbers as texts only.
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Metadata(_) | Self::TokenMetadata(_) | Self::Header(_))
+    }
+
     pub(in crate::routes) fn parse(name: &str) -> Result<Self, String> {
         let rest = |prefix: &str| name.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(str::to_owned);
         if let Some(key) = rest("metadata.") {
             return Ok(Self::Metadata(key));
+        }
+        if let Some(key) = rest("token.metadata.") {
+            return Ok(Self::TokenMetadata(key));
         }
         if let Some(header) = rest("headers.") {
             return Ok(Self::Header(header.to_ascii_lowercase()));
@@ -132,12 +146,14 @@ impl Field {
             "provider" => Self::Provider,
             "path" => Self::Path,
             "token.id" => Self::TokenId,
+            "token.name" => Self::TokenName,
+            "token.owner" => Self::TokenOwner,
             "tokens.estimated_input" => Self::EstimatedInput,
             "time.hour_utc" => Self::HourUtc,
             _ => {
                 return Err(format!(
                     "{name} is no field of a request: they are metadata.<key>, headers.<name>, body.<path>, model, provider, path, \
-                     token.id, tokens.estimated_input and time.hour_utc"
+                     token.id, token.name, token.owner, token.metadata.<key>, tokens.estimated_input and time.hour_utc"
                 ));
             }
         })
@@ -180,6 +196,21 @@ impl Test {
             Self::Element(test) => {
                 for element in value.and_then(Value::as_array).into_iter().flatten() {
                     if Box::pin(test.passes(Some(element), is_text, meter)).await? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Self::Members(all) => {
+                for element in value.and_then(Value::as_array).into_iter().flatten() {
+                    let mut holds = true;
+                    for (path, test) in all {
+                        holds = Box::pin(test.passes(member(element, path), is_text, meter)).await?;
+                        if !holds {
+                            break;
+                        }
+                    }
+                    if holds {
                         return Ok(true);
                     }
                 }

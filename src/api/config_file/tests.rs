@@ -47,6 +47,7 @@ impl World {
             entropy: [number; 32],
             mark: MarkKey([7; 32]),
             guard: Guard { internal_allowed: true, found: Lookup::NotAsked },
+            metadata_entries: 5,
             bounds: &Bounds::USUAL,
         };
         let handled = block_on(control::handle(&self.store, &TestShell(async |_| {}), &request));

@@ -38,6 +38,7 @@ fn asked(store: &impl Databases, caller: &Caller, method: &str, path: &str, body
         entropy: [7; 32],
         mark: MarkKey([7; 32]),
         guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+        metadata_entries: 5,
         bounds: &Bounds::USUAL,
     };
     let reply = block_on(control::handle(store, &TestShell(async |_| {}), &request)).reply;

@@ -71,6 +71,7 @@ fn ask_as(databases: &impl Databases, caller: &Caller, method: &str, path: &str,
         entropy: [7; 32],
         mark: MARK,
         guard: Guard { internal_allowed: false, found: Lookup::NotAsked },
+        metadata_entries: 5,
         bounds: &crate::config::bounds::Bounds::USUAL,
     };
     let reply =

@@ -140,7 +140,7 @@ impl Parser {
                 Some(size) => Test::Size(size),
                 None => return self.wrong("a whole number belongs here"),
             },
-            "$elemMatch" => Test::Element(Box::new(self.test(value)?)),
+            "$elemMatch" => self.element(value)?,
             "$not" => not(self.test(value)?),
             "$type" => match TYPES.iter().find(|known| value.as_str() == Some(**known)) {
                 Some(known) => Test::Type(known),
@@ -153,6 +153,20 @@ impl Parser {
                 ));
             }
         })
+    }
+
+    /// `{"$gt": 2}` for lists of values, or `{"role": "tool", "content.0.type": {"$ne": "text"}}` for lists of objects.
+    fn element(&mut self, given: &Value) -> Result<Test, Wrong> {
+        let is_of_members =
+            |object: &&Map<String, Value>| !object.is_empty() && !object.keys().any(|name| name.starts_with('$'));
+        let members = given.as_object().filter(is_of_members);
+        let Some(members) = members else { return Ok(Test::Element(Box::new(self.test(given)?))) };
+        let mut all = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            let test = self.within(name.clone(), |parser| parser.test(value))?;
+            all.push((name.split('.').map(str::to_owned).collect(), test));
+        }
+        Ok(Test::Members(all))
     }
 
     fn ordered(&self, value: &Value) -> Result<Value, Wrong> {

@@ -25,7 +25,7 @@ impl Facts for Given {
 fn holds(condition: &Value) -> bool {
     let given = Given {
         metadata: json!({"plan": "free", "age": "41", "score": 7, "vip": "true", "none": null}),
-        body: json!({"messages": [{"role": "user", "content": "hi"}], "temperature": 0.5, "tags": ["a", "b", 3], "tools": []}),
+        body: json!({"messages": [{"role": "user", "content": "hi"}], "temperature": 0.5, "tags": ["a", "b", 3], "tools": [], "rows": [[1], [2, 3]]}),
     };
     let condition = Condition::parse(condition).unwrap_or_else(|wrong| panic!("{condition}: {wrong:?}"));
     block_on(condition.holds(&given, &Meter::new(100_000, async || {}))).unwrap()
@@ -56,6 +56,21 @@ fn each_operator_holds_and_does_not() {
         (json!({"body.tools": {"$size": 0, "$type": "array"}}), json!({"body.tools": {"$type": "object"}})),
         (json!({"body.messages.0.role": "user"}), json!({"body.messages.1.role": {"$exists": true}})),
         (json!({"body.tags": {"$elemMatch": {"$gt": 2}}}), json!({"body.tags": {"$elemMatch": {"$gt": 3}}})),
+        (
+            json!({"body.messages": {"$elemMatch": {"role": "user", "content": {"$startsWith": "h"}}}}),
+            json!({"body.messages": {"$elemMatch": {"role": "user", "content": "x"}}}),
+        ),
+        (
+            json!({"body.messages": {"$elemMatch": {"name": {"$exists": false}}}}),
+            json!({"body.tags": {"$elemMatch": {"role": "user"}}}),
+        ),
+        (
+            json!({"body.rows": {"$elemMatch": {"$elemMatch": {"$gte": 3}}}}),
+            json!({"body.rows": {"$elemMatch": {"$gte": 3}}}),
+        ),
+        // A list is compared whole, and an object by its path.
+        (json!({"body.tags": ["a", "b", 3]}), json!({"body.tags": "a"})),
+        (json!({"body.tags": {"$in": [["a", "b", 3]]}}), json!({"body.tags": {"$in": ["a"]}})),
         (json!({"metadata.score": {"$not": {"$gt": 7}}}), json!({"metadata.score": {"$not": {"$gte": 7}}})),
         (
             json!({"$and": [{"model": "openai/gpt-5"}, {"time.hour_utc": {"$gte": 9, "$lt": 17}}]}),
@@ -96,6 +111,9 @@ fn what_makes_no_sense_is_refused_with_its_place() {
         (json!({"model": {"$options": "i"}}), "model.$options", "no operator"),
         (json!({"model": {"$size": -1}}), "model.$size", "whole number"),
         (json!({"model": {"$type": "int"}}), "model.$type", "one of string"),
+        (json!({"body.a": {"$elemMatch": {"x": {"$like": 1}}}}), "body.a.$elemMatch.x.$like", "no operator"),
+        (json!({"body.a": {"$elemMatch": {"a": 1, "$gt": 1}}}), "body.a.$elemMatch.a", "no operator"),
+        (json!({"token.secret": 1}), "token.secret", "token.owner"),
         (json!({"model": {"$exists": 1}}), "model.$exists", "true or false"),
         (json!({"$and": wide}), "$and.[127].model", "256 parts"),
     ] {
@@ -130,7 +148,16 @@ fn any_json() -> impl Strategy<Value = Value> {
             "$gt",
             "$regex",
             "$elemMatch",
+            "$nor",
+            "$ne",
+            "$nin",
+            "$exists",
+            "$contains",
+            "$startsWith",
+            "$size",
+            "$type",
             "metadata.plan",
+            "token.metadata.plan",
             "body.a.0",
             "model",
             "x",
@@ -147,6 +174,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
     #[test]
     fn what_is_stored_can_be_asked_of_anything(condition in any_json(), body in any_json()) {
         if let Ok(parsed) = Condition::parse(&condition) {

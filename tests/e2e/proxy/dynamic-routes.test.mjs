@@ -240,3 +240,103 @@ test("a percentage with a goal learns from the logs, shows what it knows, and se
     gw.upstream.answer = undefined;
   }
 });
+
+test("a condition sees the caller's token: its name, its owner and its own metadata; a simulation with its id as well", async () => {
+  const when = (condition) => [start("c"), { id: "c", type: "conditional", properties: { condition }, outputs: { true: to("a"), false: to("b") } }, model("a", "openai", "gpt-4o"), model("b", "groq", "llama"), end];
+  const made = await gw.api("/tokens", { method: "POST", body: JSON.stringify({ name: "shop", permissions: ["run"], owner: "ann", metadata: { team: "blue", seats: 7 } }) });
+  const { id, value } = (await made.json()).result;
+  for (const [n, condition] of [{ "token.name": "shop" }, { "token.owner": { $in: ["ann", "bob"] } }, { "token.metadata.seats": { $gte: 7 } }, { "token.metadata.team": "blue", "metadata.team": "blue" }, { "token.id": id }].entries()) {
+    const route_ = await route(`token-${n}`, when(condition));
+    const headers = { "cf-aig-metadata": '{"team":"red"}' };
+    const [own, admins] = [await call(`token-${n}`, { headers: { ...headers, "cf-aig-authorization": `Bearer ${value}` } }), await call(`token-${n}`, { headers })];
+    assert.deepEqual([told(own)[0], told(admins)[0]], ["openai", "groq"], JSON.stringify(condition));
+    for (const [token_id, output] of [[id, "true"], [undefined, "false"]]) {
+      const answer = await gw.api(`/gateways/gw/routes/${route_.id}/simulate`, { method: "POST", body: JSON.stringify({ token_id, metadata: { team: "red" } }) });
+      assert.equal((await answer.json()).result.path[1].output, output, JSON.stringify([condition, token_id]));
+    }
+  }
+});
+
+test("a percentage that does not say where all requests go is refused with its place", async () => {
+  const elements = (outputs) => [start("p"), { id: "p", type: "percentage", properties: {}, outputs: Object.fromEntries(outputs.map((name) => [name, to("m")])) }, model("m", "openai", "gpt-4o"), end];
+  const { id } = await route("whole", elements(["40%", "60%"]));
+  for (const [path, body] of [["/gateways/gw/routes", { name: "gap" }], [`/gateways/gw/routes/${id}/versions`, {}]]) {
+    const answer = await gw.api(path, { method: "POST", body: JSON.stringify({ ...body, elements: elements(["10%", "50%"]) }) });
+    const [{ code, message, path: place }] = (await answer.json()).errors;
+    assert.deepEqual([answer.status, code, place.join(".")], [400, 7001, "body.elements[1].outputs"]);
+    assert.match(message, /60 % together.*else/);
+  }
+});
+
+/** Numbers that look random and come again: mulberry32. */
+function dice(seed) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** A route of up to eight elements, each of which leads to later ones only. */
+function randomElements(random) {
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const count = 3 + Math.floor(random() * 6);
+  const ids = Array.from({ length: count }, (_, at) => `n${at}`);
+  const conditions = [{ "metadata.plan": "free" }, { "metadata.user": { $gt: 5 } }, { "headers.x-tier": { $exists: true } }, { "body.messages.0.content": { $regex: "lun.h", $options: "i" } }, { "body.messages": { $elemMatch: { role: "user" } } }, { "body.max_tokens": { $lt: 50 } }, { $nor: [{ model: "x" }, { path: { $startsWith: "images" } }] }, { provider: { $in: ["compat", "ai"] } }, { "tokens.estimated_input": { $gte: 30 } }];
+  const middle = ids.map((id, at) => {
+    const later = () => to(pick([...ids.slice(at + 1), "e"]));
+    const type = at === count - 1 ? "model" : pick(["conditional", "percentage", "rate", "model", "model"]);
+    if (type === "conditional") return { id, type, properties: { condition: pick(conditions) }, outputs: { true: later(), false: to(ids[at + 1]) } };
+    if (type === "percentage") return { id, type, properties: { sticky: pick(["session", "metadata.user"]) }, outputs: { "30%": later(), "20%": later(), else: to(ids[at + 1]) } };
+    if (type === "rate") return { id, type, properties: { limit: pick([0, 1_000]), limitType: "count", window: 3_600, key: "" }, outputs: { success: to(ids[at + 1]), fallback: later() } };
+    return { id, type, properties: { provider: "openai", model: `gpt-4o-${at}`, retries: 0, timeout: 0 }, outputs: { success: to("e"), fallback: to(ids[at + 1] ?? "e") } };
+  });
+  return [start("n0"), ...middle, end];
+}
+
+test("a simulation tells the very way that a request takes, over random routes and requests", async () => {
+  const random = dice(20_261_128);
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  gw.upstream.answer = ({ body }) => (body && failed.has(JSON.parse(body).model) ? failing(503) : undefined);
+  let failed = new Set();
+  const seen = new Set();
+  try {
+    for (let round = 0; round < 40; round += 1) {
+      const elements = randomElements(random);
+      const { id } = await route(`random-${round}`, elements);
+      const bad = elements.filter(({ type }) => type === "model" && random() < 0.4);
+      failed = new Set(bad.map(({ properties }) => properties.model));
+      const full = elements.filter(({ type, properties }) => type === "rate" && properties.limit === 0);
+      const metadata = { plan: pick(["free", "paid"]), user: pick(["3", "9", "ann"]) };
+      const json = { messages: [{ role: "user", content: pick(["Lunch?", "Hi"]) }], max_tokens: pick([10, 100]) };
+      // A session in the header, in the body, or none at all: the way sticks to metadata or to the session alike.
+      const session = { "cf-aig-session-id": `s${Math.floor(random() * 9)}`, ...(random() < 0.5 && { "x-tier": "gold" }) };
+      const answer = await call(`random-${round}`, { json, headers: { ...session, "cf-aig-metadata": JSON.stringify(metadata), "cf-aig-route-path": "1" } });
+      const simulated = (await (await gw.api(`/gateways/gw/routes/${id}/simulate`, { method: "POST", body: JSON.stringify({ metadata, headers: session, body: { model: `dynamic/random-${round}`, ...json }, failing: [...bad, ...full].map(({ id: one }) => one) }) })).json()).result;
+      const told_ = answer.headers.get("cf-aig-route-path")?.split(",").map((step) => step.split(":").slice(0, 2).join(":"));
+      const way = simulated.path.map(({ element, output }) => `${element}:${output}`);
+      // The header ends at the element that answered; where none did, the row of the last attempt has the way.
+      const last = simulated.models.at(-1);
+      const expected = last ? [...way.slice(0, way.findIndex((step) => step.startsWith(`${last.element}:`))), last.element] : [...way, ""];
+      assert.deepEqual(told_, expected, JSON.stringify({ round, elements, metadata, json, session }));
+      assert.equal(answer.ok, simulated.answered, JSON.stringify({ round, status: answer.status }));
+      await answer.arrayBuffer();
+      for (const step of way) seen.add(step.split(":")[1]);
+      await gw.api(`/gateways/gw/routes/${id}`, { method: "DELETE" });
+    }
+  } finally {
+    gw.upstream.answer = undefined;
+  }
+  for (const output of ["true", "false", "30%", "else", "fallback", "success"]) assert.ok(seen.has(output), `${output} of ${[...seen]}`);
+});
+
+test("a simulated request keeps the arm of its session, however the session is named", async () => {
+  const { id } = await route("named", [start("p"), { id: "p", type: "percentage", properties: { sticky: "session" }, outputs: { "50%": to("a"), else: to("b") } }, model("a", "openai", "gpt-4o"), model("b", "groq", "llama"), end]);
+  for (let n = 0; n < 8; n += 1) {
+    const json = { metadata: { user_id: JSON.stringify({ session_id: `body-${n}` }) } };
+    const real = (await call("named", { json })).headers.get("cf-aig-provider");
+    const answer = await gw.api(`/gateways/gw/routes/${id}/simulate`, { method: "POST", body: JSON.stringify({ body: { ...CHAT, ...json } }) });
+    assert.equal((await answer.json()).result.models[0].provider, real, `session ${n}`);
+  }
+});
