@@ -20,7 +20,14 @@ export async function* rowsOf(file) {
   const start = text.trimStart()[0];
   if (start === "{") yield* jsonRows(split(all, "line"));
   else if (start === "[") yield* arrayRows(all);
-  else yield* csvRows(all);
+  else yield* csvRows(all, separatorOf(text));
+}
+
+/** What stands between fields, by the header: spreadsheets of many countries write semicolons. */
+function separatorOf(text) {
+  const header = text.slice(0, Math.max(text.indexOf("\n"), 0) || text.length);
+  const count = (separator) => header.split(separator).length;
+  return [",", ";", "\t"].reduce((best, one) => (count(one) > count(best) ? one : best));
 }
 
 /** The text of a file. Bytes that are none are said, and not guessed. */
@@ -128,9 +135,9 @@ async function* arrayRows(texts) {
   if (!ended) yield { number: number + 1, reason: "the file ends within its array: it was cut" };
 }
 
-async function* csvRows(texts) {
+async function* csvRows(texts, separator) {
   let [names, number] = [null, 0];
-  for await (const { fields, isCut, isLong } of records(texts)) {
+  for await (const { fields, isCut, isLong } of records(texts, separator)) {
     if (fields.length === 1 && fields[0] === "" && !isLong) continue;
     if (!names) {
       names = fields.map((name) => name.trim());
@@ -144,8 +151,8 @@ async function* csvRows(texts) {
   }
 }
 
-/** Records of CSV: fields in quotes have commas, line ends and doubled quotes. */
-async function* records(texts) {
+/** Records of CSV: fields in quotes have separators, line ends and doubled quotes. */
+async function* records(texts, separator) {
   let [fields, field, quoted, closing, length] = [[], "", false, false, 0];
   const record = (isCut = false) => {
     const done = { fields: [...fields, field], isCut, isLong: length > MOST };
@@ -173,7 +180,7 @@ async function* records(texts) {
         if (end < 0) break;
         [at, closing] = [end, true];
       } else if (char === '"' && field === "") quoted = true;
-      else if (char === ",") {
+      else if (char === separator) {
         fields.push(field);
         field = "";
       } else if (char === "\n") yield record();

@@ -347,4 +347,8 @@ test("feedback comes from a CSV file", async () => {
   assert.deepEqual([log.feedback, log.feedback_data], [1, { rating: 5, comment: 'very, "very" good' }]);
   assert.equal((await gw.result("/gateways/files/logs/chatcmpl-1")).feedback, -1);
   assert.deepEqual(refusedOf(name).map(({ row }) => row), [4, 5, 3]);
+  // A spreadsheet's, with semicolons and commas in its texts.
+  const semicolons = file("semicolons.csv", Buffer.from('\ufeffid;rating;comment\r\nobs-1;2;"kurz; knapp, gut"\r\n', "utf16le"));
+  assert.match((await fromFile("feedback", semicolons)).out, /1 rows given as feedback, 0 not taken/);
+  assert.equal((await gw.result("/gateways/files/logs/obs-1")).feedback_data.comment, "kurz; knapp, gut");
 });
