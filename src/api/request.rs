@@ -58,7 +58,9 @@ impl<'a> Request<'a> {
     /// A request by the same caller, at the same moment, with ids and randomness of its own.
     pub(super) fn another<'b>(&'b self, route: Route<'b>, query: Query, body: &'b [u8], number: u32) -> Request<'b> {
         let digest = Sha256::new().chain_update(self.entropy).chain_update(number.to_be_bytes()).finalize();
-        let random = digest.iter().take(10).fold(0, |sum, byte| (sum << 8) | u128::from(*byte));
+        let random = digest.iter().take(8).fold(0, |sum, byte| (sum << 8) | u128::from(*byte));
+        // What one document makes is listed in its order: all of it has one time, and the ids decide.
+        let random = random | (u128::from(number & 0xfff) << 64);
         let entropy = Sha256::digest(digest).into();
         Request {
             route,

@@ -229,6 +229,16 @@ fn masked(setting: &mut Value) {
 // === impl Section ===
 
 impl Section {
+    /// The list, in an order of its own: two accounts that have the same are written the same. Policies may have one name, and stay in
+    /// the order in which they were made.
+    fn all(&self, shown: &[Value]) -> Value {
+        let mut all: Vec<Value> = shown.iter().map(|shown| self.kept(shown)).collect();
+        if self.name != POLICIES.name {
+            all.sort_by_cached_key(|item| self.key(item));
+        }
+        Value::Array(all)
+    }
+
     /// One of the list, with its id.
     fn kept(&self, shown: &Value) -> Value {
         let mut kept = Map::new();
@@ -287,7 +297,7 @@ impl Current {
             whole.insert("catalogue".to_owned(), Value::Object(catalogue));
             for section in OF_ACCOUNT {
                 let shown = listed(at_account(account, section.path), section.list, section.is_paged, ask).await?;
-                whole.insert(section.name.to_owned(), shown.iter().map(|shown| section.kept(shown)).collect());
+                whole.insert(section.name.to_owned(), section.all(&shown));
             }
         }
         let shown = match only {
@@ -316,12 +326,13 @@ impl Current {
                 for section in OF_GATEWAY {
                     let path = at_gateway(account, &id, section.path);
                     let shown = listed(path, section.list, section.is_paged, ask).await?;
-                    gateway.insert(section.name.to_owned(), shown.iter().map(|shown| section.kept(shown)).collect());
+                    gateway.insert(section.name.to_owned(), section.all(&shown));
                 }
                 gateway.insert(ENDPOINT.to_owned(), endpoint::read(account, &id, ask).await?);
             }
             gateways.push(Value::Object(gateway));
         }
+        gateways.sort_by_cached_key(|gateway| text_of(gateway, "id").to_owned());
         whole.insert("gateways".to_owned(), gateways.into());
         Ok(Self { whole })
     }

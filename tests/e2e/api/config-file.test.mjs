@@ -89,6 +89,61 @@ test("no secret is in the document, and all else makes another account the same"
   }
 });
 
+test("an account whose secrets are left aside is the same on an empty Tollgate, whatever it has", async () => {
+  const make = async (path, body, method = "POST") => {
+    const answer = await gw.api(path, { account: "whole", method, body: JSON.stringify(body) });
+    assert.equal(answer.status, 200, `${path} ${await answer.clone().text()}`);
+    return (await answer.json()).result;
+  };
+  await make("/custom-providers", { name: "Own", slug: "own", base_url: "https://api.example.com/v1", headers: '{"x-team":"blue"}', enable: true, formats: ["responses", "chat"], position: 3, description: "of ours", link: "https://example.com" });
+  await make("/custom-providers/costs", { account_provider_id: "custom-own", model: "m", model_rule: "contains", token_pricing: { input_tokens: 1e-6, output_tokens: 2e-6, service_tiers: { batch: 0.5 } } });
+  await make("/custom-providers/costs", { account_provider_id: "openai", model: "gpt-4o", cost_in: 0, cost_out: 1.25e-6, enable: false });
+  await make("/catalogue", { as_of: "2026-11-01", prices: [{ provider: "openai", model: "gpt-5", input: 2, output: 3 }] }, "PUT");
+  await make("/gateways", {
+    id: "full", authentication: true, byok_only: true, cache_ttl: 300, cache_invalidate_on_update: true, circuit_breaker: { failures: 3, window: 60, cooldown: 30 }, cors: { origins: ["https://app.example.com"] }, custom_cost: "ignore",
+    first_byte_timeout: 30, idle_timeout: 90, log_body_retention_days: 7, log_retention_days: 30, log_management: 100_000, log_management_strategy: "DELETE_OLDEST", max_calls: 5, model_aliases: { "claude-*": "openai/gpt-5" },
+    provider_cookies: true, rate_limiting_limit: 50, rate_limiting_interval: 60, rate_limiting_technique: "sliding", rate_limiting_rules: [{ key: "token", limit: 5, interval: 60 }], retry_max_attempts: 3, retry_delay: 500, retry_backoff: "exponential",
+    session_from: ["traceparent"], spend_limits: { enabled: true, rules: [{ id: "month", limitType: "cost", limit: 10, window: 86_400 * 30 }] }, stream_usage: "ask", unknown_model: "block", logpush: true, logpush_plain: true,
+    guardrails: { prompt: { P1: "BLOCK" }, response: { S1: "FLAG" } }, dlp: { enabled: true, action: "BLOCK", profiles: ["secrets", "contact"] }, otel: [{ url: "https://api.example.com/v1/traces", sample: 0.5, content: true, content_type: "protobuf" }],
+  });
+  await make("/gateways", { id: "empty" });
+  await make("/gateways/full/logpush", { url: "https://api.example.com/logs" }, "PUT");
+  for (const name of ["z", "a"]) await make("/gateways/full/datasets", { name, filters: [] });
+  await make("/gateways/full/datasets", { name: "bad", enable: false, filters: [{ key: "metadata.team", operator: "contains", value: ["a", "b"] }, { key: "cost", operator: "gt", value: [0.5] }] });
+  for (const name of ["first", "second", "first"]) await make("/gateways/full/policies?commit=true", { name, actor: "*", resource: { model: `${name}-*` }, action: { type: "block" } });
+  for (const name of ["cheap", "dear"]) assert.equal((await gw.api("/gateways/full/routes", { account: "whole", method: "POST", body: JSON.stringify({ name, elements: ELEMENTS }) })).status, 200);
+  const document = await exported("whole");
+  const done = await put(document, { account: "copy" });
+  assert.deepEqual([done.warnings, done.remaining], [[], 0]);
+  const bare = (value) => JSON.parse(JSON.stringify(value, (name, one) => (name === "id" && typeof one === "string" && one.length > 30 ? undefined : one)));
+  assert.deepEqual(bare(await exported("copy")), bare(document));
+  for (const account of ["copy", "whole"]) assert.deepEqual((await put(document, { account, query: "prune=true" })).changes, [], account);
+});
+
+test("what has secrets everywhere tells none of them", async () => {
+  const account = "canaries";
+  const make = async (path, body, method = "POST") => {
+    const answer = await gw.api(path, { account, method, body: JSON.stringify(body) });
+    assert.equal(answer.status, 200, `${path} ${await answer.clone().text()}`);
+  };
+  await make("/gateways", { id: "gw", logpush: true, logpush_plain: true });
+  await make("/gateways/gw", { otel: [{ url: "https://api.example.com/spans", authorization: `Bearer ${CANARY}`, headers: { "x-api-key": CANARY } }] }, "PUT");
+  await make("/gateways/gw/logpush", { url: "https://api.example.com/logs", authorization: `Bearer ${CANARY}` }, "PUT");
+  await make("/gateways/gw/provider_configs", { alias: "a", provider_slug: "openai", secret: `sk-${CANARY}`, weight: 3 });
+  await make("/custom-providers", { name: "x", slug: "x", base_url: "https://api.example.com", headers: JSON.stringify({ "x-key": CANARY }) });
+  await make("/alerts/webhooks", { url: "https://api.example.com/hook", secret: CANARY });
+  await make("/alerts/webhooks", { url: `https://api.example.com/services/${CANARY}`, format: "slack" });
+  const document = await exported(account);
+  assert.ok(!JSON.stringify(document).includes(CANARY), JSON.stringify(document));
+  assert.deepEqual([document.gateways[0].logpush_endpoint, document.gateways[0].provider_configs[0].weight], [{ url: "https://api.example.com/logs", authorization: "***" }, 3]);
+  // Neither does a plan, of this account or of an empty one.
+  for (const one of [account, "no-canaries"]) {
+    const plan = await put({ ...document, gateways: [{ ...document.gateways[0], logpush_endpoint: { url: "https://api.example.com/other", authorization: CANARY } }] }, { account: one, query: "dry_run=true" });
+    assert.ok(!JSON.stringify(plan).includes(CANARY), JSON.stringify(plan));
+  }
+  assert.deepEqual((await put(document, { account })).changes, []);
+});
+
 test("a document that one part refuses changes nothing, and its place is named", async () => {
   const before = await exported();
   const rows = (await gw.rows("SELECT id FROM audit")).length;
