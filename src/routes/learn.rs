@@ -99,11 +99,17 @@ pub fn weights(goal: Goal, known: &[Known], written: &[f64], floor: f64, least: 
     let free = (1.0 - floor * known.len() as f64).max(0.0);
     let is_learned = known.iter().all(|arm| arm.samples >= least);
     let weight = |share: f64| if is_learned { floor + share * free } else { share };
+    // No value is beyond what the goal can have, though the normal distribution goes on.
+    let (least, most) = match goal {
+        Goal::Feedback | Goal::Success => (0.0, 1.0),
+        Goal::Cost | Goal::Latency => (0.0, f64::MAX),
+        Goal::Score => (f64::MIN, f64::MAX),
+    };
     let beliefs = believed.iter().zip(wins).map(|((mean, deviation), share)| Belief {
         weight: weight(share),
-        low: mean - TWENTIETH * deviation,
+        low: (mean - TWENTIETH * deviation).max(least),
         mean: *mean,
-        high: mean + TWENTIETH * deviation,
+        high: (mean + TWENTIETH * deviation).min(most),
     });
     beliefs.collect()
 }
@@ -243,6 +249,18 @@ mod tests {
         let beliefs = weights(Goal::Feedback, &known, &[0.1, 0.9], 0.05, 20, 1);
         assert_eq!(beliefs.iter().map(|belief| belief.weight).collect::<Vec<_>>(), [0.1, 0.9]);
         assert!(beliefs[0].low > beliefs[1].high, "{beliefs:?}");
+    }
+
+    #[test]
+    fn an_interval_has_no_values_that_the_goal_cannot_have() {
+        for good in [0, 1, 7] {
+            let known = [Known { samples: 7, good, sum: 7.0, squares: 700.0 }];
+            for goal in [Goal::Feedback, Goal::Success, Goal::Cost, Goal::Latency] {
+                let Belief { low, mean, high, .. } = weights(goal, &known, &[1.0], 0.05, 5, 1)[0];
+                assert!(0.0 <= low && low <= mean && mean <= high, "{goal:?} {low} {mean} {high}");
+                assert!(!goal.is_share() || high <= 1.0, "{goal:?} {high}");
+            }
+        }
     }
 
     #[test]

@@ -161,7 +161,8 @@ function PropertyField({ property: { label, kind, placeholder }, value, set }: {
     <Field label={label} error={wrong.value || undefined}>
       {(id, about) => {
         const shared = { id, "aria-describedby": about, value: shown };
-        if (Array.isArray(kind)) return <select {...shared} onChange={({ currentTarget }) => take(currentTarget.value)}>{kind.map((choice) => <option key={choice} value={choice}>{choice || "no"}</option>)}</select>;
+        // What is not written is the first of the choices.
+        if (Array.isArray(kind)) return <select {...shared} value={shown || kind[0]} onChange={({ currentTarget }) => take(currentTarget.value)}>{kind.map((choice) => <option key={choice} value={choice}>{choice || "no"}</option>)}</select>;
         if (kind === "json") return <textarea {...shared} class="code" rows={2} spellcheck={false} placeholder={placeholder} onInput={({ currentTarget }) => take(currentTarget.value)} />;
         return <input {...shared} inputMode={kind === "number" ? "decimal" : "text"} placeholder={placeholder} onInput={({ currentTarget }) => take(currentTarget.value)} />;
       }}

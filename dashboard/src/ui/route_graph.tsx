@@ -3,8 +3,9 @@ import { edgeKey, edgesOf, placed, summary, type Element } from "../core/graph.t
 import type { Passed } from "../core/way.ts";
 import { integer, percent, visible } from "../core/format.ts";
 
-const WIDTH = 164;
-const GAP = 106;
+const WIDTH = 150;
+/** The longest figures of a way, such as "fallback 200 · 100%", have room in it. */
+const GAP = 134;
 const OUTPUT = 20;
 const HEIGHT = 54;
 

@@ -138,13 +138,33 @@ test("a route goes on to its next model", async () => {
   await until(async () => {
     gw.upstream.next({ events: [START, OVERLOADED] });
     gw.upstream.next({ events: events.chat(2, { model: "gpt-4o" }) });
-    const answer = await gw.call("ai/v1/chat/completions", { json: { ...CHAT, model: "dynamic/lunch" }, headers: auth });
+    const answer = await gw.call("ai/v1/chat/completions", { json: { ...CHAT, model: "dynamic/lunch" }, headers: { ...auth, "cf-aig-route-path": "1" } });
     if (answer.status !== 200) return false;
+    assert.equal(answer.headers.get("cf-aig-route-path"), "start:next,a:fallback:529,b");
     assert.match(await answer.text(), /\[DONE\]/);
     const found = await rows(answer, 2);
     assert.deepEqual(found.map(({ provider, success }) => [provider, success]), [["anthropic", 0], ["openai", 1]]);
+    assert.deepEqual(JSON.parse(found[1].route).path[1], { element: "a", output: "fallback", reason: "529" });
     return true;
   }, "the route");
+  // What fails within a stream is told apart as well: by the status that its error names, and by none.
+  const made = await gw.api("/gateways/gw/routes", {
+    method: "POST",
+    body: JSON.stringify({ name: "own", elements: [
+      { id: "start", type: "start", outputs: { next: { elementId: "a" } } },
+      { id: "a", type: "model", properties: { provider: "openai", model: "gpt-4o", timeout: 0, retries: 0 }, outputs: { success: { elementId: "end" }, fallback: { elementId: "b" } } },
+      { id: "b", type: "model", properties: { provider: "openai", model: "gpt-4o-mini", timeout: 0, retries: 0 }, outputs: { success: { elementId: "end" } } },
+      { id: "end", type: "end", outputs: {} },
+    ] }),
+  });
+  assert.equal(made.status, 200, await made.clone().text());
+  for (const [behaviour, reason] of [[{ events: ['data: {"error":{"message":"no room","code":503}}\n\n'] }, "503"], [{ events: [] }, "unreachable"]]) {
+    gw.upstream.next(behaviour);
+    good();
+    const answer = await gw.call("compat/chat/completions", { json: { ...CHAT, model: "dynamic/own" }, headers: { ...auth, "cf-aig-route-path": "1" } });
+    assert.match(await answer.text(), /\[DONE\]/);
+    assert.equal(answer.headers.get("cf-aig-route-path"), `start:next,a:fallback:${reason},b`);
+  }
 });
 
 test("a circuit opens for a stream that begins with a fault of the provider", async () => {
