@@ -69,6 +69,9 @@ test("Cloudflare's SDK makes a route, deploys it and rolls it back, and OpenAI's
   const { deployments } = (await api.listDeployments(made.id, of)).data;
   assert.ok(deployments.length >= 3);
   assert.equal((await api.getVersion(second, { ...of, id: made.id })).version_id ?? second, second);
+  const { routes } = (await api.list("gw", { account_id: ACCOUNT })).data;
+  assert.deepEqual(routes.map(({ id, name, version }) => [id, name, version.version_id]), [[made.id, "life", first]]);
+  assert.equal((await api.get(made.id, of)).deployment.version_id, first);
   await api.update(made.id, { ...of, name: "renamed" });
   await assert.rejects(ask({}), OpenAI.BadRequestError);
   await api.delete(made.id, of);
