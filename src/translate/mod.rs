@@ -25,6 +25,7 @@ pub mod property_tests;
 pub mod responses;
 pub mod schema;
 pub mod signatures;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod turns;

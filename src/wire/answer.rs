@@ -171,7 +171,9 @@ shape! { bedrock_tier { "type" => Text, } }
 shape! { metadata { "usage" => Json, "request_id" => Text, "duration" => Json, } }
 shape! { heard { "duration" => Json, } }
 // An image: of OpenAI's API and those like it, and of Google's Imagen.
-shape! { made { "b64_json" => Seen, "url" => Seen, "bytesBase64Encoded" => Seen, } }
+shape! { made { "b64_json" => Seen, "url" => Seen, "bytesBase64Encoded" => Seen, "embeddings" => Inside(vertex), } }
+shape! { vertex { "statistics" => Inside(statistics), } }
+shape! { statistics { "token_count" => Json, } }
 
 /// Where a document stands, as far as that tells what it may say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -305,6 +307,12 @@ impl Facts {
             if let Some(out) = outs.reduce(u64::saturating_add) {
                 alone(self, "outputTokens", Some(&out.into()));
             }
+        }
+        // Of Vertex AI's embeddings each has its own.
+        let embedded = answer.list("predictions").iter().filter_map(|made| made.get("embeddings")?.get("statistics"));
+        let embedded = embedded.filter_map(|own| crate::wire::counts::whole(own.json("token_count")?));
+        if let Some(all) = embedded.reduce(u64::saturating_add) {
+            alone(self, "inputTokens", Some(&all.into()));
         }
         if answer.has("generated_text") || answer.has("token") {
             let details = answer.get("details");

@@ -1,14 +1,20 @@
 //! What models do beside conversing: embeddings, images, speech, transcripts, ranking, and whatever Workers AI runs. Such a request goes
-//! to the provider's own endpoint in the caller's words; only the model's name changes.
+//! to the provider's own endpoint in the caller's words; only the model's name changes. Where there is none, `translate::tasks` may have
+//! the model's own words for it.
 
 use crate::base::fault::shortened;
 use crate::catalogue::resolve::Named;
 use crate::http::query;
 use crate::http::refusal::Refusal;
 use crate::providers::fault::Fault;
+use crate::providers::format::Format;
+use crate::providers::formats;
 use crate::providers::paths;
 use crate::providers::table::KeyForm;
 use crate::providers::upstream::{CustomProvider, Upstream};
+use crate::translate::json::Json;
+use crate::translate::model::Notes;
+use crate::translate::tasks::{self, Mapped, Words};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -32,6 +38,19 @@ pub struct Sent {
     pub rest: String,
     pub body: Vec<u8>,
     pub key_form: KeyForm,
+    /// By what the answer is read, where the request was written anew.
+    pub mapped: Option<Mapped>,
+    /// What was left out of it then.
+    pub dropped: Vec<String>,
+}
+
+/// Where a model is asked.
+struct Place {
+    provider: String,
+    rest: String,
+    model: String,
+    key_form: KeyForm,
+    words: Option<Words>,
 }
 
 /// Where providers serve each task below their base, in OpenAI's words, and ranking in Cohere's. Google's and Cohere's endpoints for
@@ -105,8 +124,16 @@ pub fn sent(
             let part = form_model(body, boundary).ok_or_else(|| bad(task, "it has no field 'model'"))?;
             let text = body.get(part.clone()).and_then(|part| std::str::from_utf8(part).ok());
             let model = text.ok_or_else(|| bad(task, "its model is not UTF-8"))?.trim();
-            let (provider, rest, model, key_form) = place(task, model, custom, resolve)?;
-            Ok(Sent { provider, rest, body: spliced(body, part, model.as_bytes()), key_form })
+            let at = place(task, model, custom, resolve)?;
+            let body = spliced(body, part, at.model.as_bytes());
+            Ok(Sent {
+                provider: at.provider,
+                rest: at.rest,
+                body,
+                key_form: at.key_form,
+                mapped: None,
+                dropped: Vec::new(),
+            })
         }
         (Task::Transcription, None) => Err(bad(task, "it is no multipart/form-data")),
         _ => {
@@ -114,28 +141,52 @@ pub fn sent(
             let head: Head<'_> = serde_json::from_str(text).map_err(|error| bad(task, &error.to_string()))?;
             let raw = head.model.ok_or_else(|| bad(task, "it has no model"))?.get();
             let model: String = serde_json::from_str(raw).map_err(|_| bad(task, "the model is no string"))?;
-            let (provider, rest, model, key_form) = place(task, &model, custom, resolve)?;
+            let at = place(task, &model, custom, resolve)?;
+            if let Some(words) = at.words {
+                return mapped(task, text, words, at);
+            }
             let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-            let body = spliced(body, start..start.saturating_add(raw.len()), Value::from(model).to_string().as_bytes());
-            Ok(Sent { provider, rest, body, key_form })
+            let name = Value::from(at.model).to_string();
+            let body = spliced(body, start..start.saturating_add(raw.len()), name.as_bytes());
+            Ok(Sent {
+                provider: at.provider,
+                rest: at.rest,
+                body,
+                key_form: at.key_form,
+                mapped: None,
+                dropped: Vec::new(),
+            })
         }
     }
 }
 
-/// Where a model is asked for a task: the provider, its path, its name of the model, and how it takes a key.
+/// The request in the words of the model's maker.
+fn mapped(task: &Task, text: &str, words: Words, at: Place) -> Result<Sent, Refusal> {
+    let json = Json::parse(text).ok_or_else(|| bad(task, "it is nested too deeply"))?;
+    let mut notes = Notes::default();
+    let (body, mapped) = tasks::request(words, &at.model, &json, &mut notes).map_err(|wrong| {
+        bad(task, &format!("{}: {} (the model's provider is {})", wrong.field, wrong.why, at.provider))
+    })?;
+    let dropped = notes.dropped.fields().to_vec();
+    let Place { provider, rest, key_form, .. } = at;
+    Ok(Sent { provider, rest, body: body.to_string().into_bytes(), key_form, mapped: Some(mapped), dropped })
+}
+
+/// Where a model is asked for a task.
 fn place(
     task: &Task,
     model: &str,
     custom: &[CustomProvider],
     resolve: &dyn Fn(&str) -> Result<Named, Fault>,
-) -> Result<(String, String, String, KeyForm), Refusal> {
+) -> Result<Place, Refusal> {
     let Named { provider, model, .. } = resolve(model)?;
     let upstream = Upstream::find(&provider, custom)?;
     let slug = upstream.slug();
     let known = task.endpoints();
     if let Upstream::Custom(own) = upstream {
         let version = if own.has_path() { "" } else { "v1/" };
-        return Ok((slug.to_owned(), format!("{version}{}", task.path()), model, KeyForm::Bearer));
+        let (provider, rest) = (slug.to_owned(), format!("{version}{}", task.path()));
+        return Ok(Place { provider, rest, model, key_form: KeyForm::Bearer, words: None });
     }
     if slug == "azure-openai" && *task != Task::Rerank {
         let (resource, deployment) = model.split_once('/').filter(|(_, name)| !name.is_empty()).ok_or_else(|| {
@@ -147,7 +198,23 @@ fn place(
             return Err(Fault::path("azure-openai: the resource in the model's name is no name of one").into());
         }
         let rest = format!("{resource}/openai/v1/{}", task.path());
-        return Ok((slug.to_owned(), rest, deployment.to_owned(), upstream.key_form()));
+        let (provider, model, key_form) = (slug.to_owned(), deployment.to_owned(), upstream.key_form());
+        return Ok(Place { provider, rest, model, key_form, words: None });
+    }
+    if let Some(reached) = tasks::reached(slug, task.path()) {
+        let format = if slug == "aws-bedrock" { Format::Converse } else { Format::Gemini };
+        let at = formats::place(upstream, format, &model, false)?;
+        let words = tasks::words(slug, task.path(), &at.model).ok_or_else(|| {
+            let (path, model) = (task.path(), shortened(&at.model));
+            Refusal::bad_path(format!("ai/v1/{path} does not reach '{model}'. Of {slug} it reaches {reached}."))
+        })?;
+        // The address of a conversation, with the verb of these models.
+        let rest = match at.rest.rsplit_once(':') {
+            Some((before, _)) if format == Format::Gemini => format!("{before}:predict"),
+            _ => format!("{}/invoke", at.rest.trim_end_matches("/converse")),
+        };
+        let (provider, key_form) = (slug.to_owned(), upstream.key_form());
+        return Ok(Place { provider, rest, model: at.model, key_form, words: Some(words) });
     }
     let Some((_, rest)) = known.iter().find(|(of, _)| *of == slug) else {
         let others: Vec<&str> = known.iter().map(|(slug, _)| *slug).collect();
@@ -159,7 +226,7 @@ fn place(
         )));
     };
     let key_form = if slug == "google-ai-studio" { KeyForm::Bearer } else { upstream.key_form() };
-    Ok((slug.to_owned(), (*rest).to_owned(), model, key_form))
+    Ok(Place { provider: slug.to_owned(), rest: (*rest).to_owned(), model, key_form, words: None })
 }
 
 /// Workers AI runs a model by its name in the path, with the input as the body.
@@ -187,7 +254,8 @@ fn run(
             shortened(&model)
         )));
     }
-    Ok(Sent { provider, rest: format!("run/{model}"), body: input, key_form: upstream.key_form() })
+    let (rest, key_form) = (format!("run/{model}"), upstream.key_form());
+    Ok(Sent { provider, rest, body: input, key_form, mapped: None, dropped: Vec::new() })
 }
 
 fn text<'a>(task: &Task, body: &'a [u8]) -> Result<&'a str, Refusal> {
@@ -324,6 +392,39 @@ mod tests {
                 task.endpoints().iter().all(|(slug, _)| table::find(slug).is_some_and(|found| found.slug == *slug))
             );
             assert_eq!(of_ai(&format!("v1/{}", task.path())), Some(task));
+        }
+    }
+
+    #[test]
+    fn models_without_such_an_endpoint_are_asked_in_their_own_words() {
+        let titan = "amazon.titan-embed-text-v2:0";
+        let body = format!(r#"{{"model":"aws-bedrock/us-east-1/{titan}","input":"a","odd":1}}"#);
+        let sent = asked("v1/embeddings", "application/json", body.as_bytes()).unwrap();
+        assert_eq!((sent.mapped.is_some(), sent.dropped), (true, vec!["odd".to_owned()]));
+        let rest = "bedrock-runtime/us-east-1/model/amazon.titan-embed-text-v2%3A0/invoke";
+        assert_eq!(json("v1/embeddings", &body), is("aws-bedrock", rest, r#"{"inputText":"a"}"#));
+        let rest = "v1/projects/p/locations/global/publishers/google/models/gemini-embedding-001:predict";
+        let body = r#"{"model":"google-vertex-ai/p/global/gemini-embedding-001","input":"a"}"#;
+        assert_eq!(json("v1/embeddings", body), is("google-vertex-ai", rest, r#"{"instances":[{"content":"a"}]}"#));
+        for (path, body, wanted) in [
+            (
+                "v1/embeddings",
+                r#"{"model":"aws-bedrock/us-east-1/amazon.nova-pro-v1:0","input":"a"}"#,
+                "it reaches amazon.titan-embed-text-…",
+            ),
+            (
+                "v1/embeddings",
+                r#"{"model":"aws-bedrock/us-east-1/cohere.embed-v4:0","input":[7]}"#,
+                "input: a text or a list of texts is wanted",
+            ),
+            (
+                "v1/audio/speech",
+                r#"{"model":"aws-bedrock/us-east-1/cohere.embed-v4:0","input":"a"}"#,
+                "has no such endpoint",
+            ),
+        ] {
+            let refused = asked(path, "application/json", body.as_bytes()).unwrap_err();
+            assert!(refused.status == 400 && refused.description.contains(wanted), "{}", refused.description);
         }
     }
 

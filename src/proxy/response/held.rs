@@ -115,7 +115,7 @@ impl Held {
         let body = match exchange.translation() {
             Some(_) => {
                 let framing = reader.form().map_or(Framing::Json, |(framing, _)| framing);
-                let given = translated::given(&exchange, reader.status, framing, &js::bytes(&kept.buffer));
+                let given = translated::given(&exchange, &reader, framing, &js::bytes(&kept.buffer));
                 translated::changed(&mut edits, given.content_type);
                 Uint8Array::from(given.text.as_bytes()).buffer()
             }

@@ -194,7 +194,7 @@ fn finished(
     let mut status = None;
     let mut bytes = js::bytes(&kept);
     if exchange.translation().is_some() {
-        let given = given(&exchange, reader.status, framing, &bytes);
+        let given = given(&exchange, &reader, framing, &bytes);
         changed(&mut edits, given.content_type);
         status = given.status;
         bytes = given.text.into_bytes();

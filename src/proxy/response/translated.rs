@@ -9,7 +9,7 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::response::reader::{Broken, DIGESTS, Reader};
 use crate::proxy::response::ways::{short, teed};
 use crate::proxy::unified::translation::{Given, JSON, Translation};
-use crate::wire::Framing;
+use crate::wire::{Framing, usage};
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsValue;
 use web_sys::Response;
@@ -54,7 +54,7 @@ pub async fn translated(
         true => without_key(buffer, &exchange),
         false => buffer,
     };
-    let given = given(&exchange, reader.status, framing, &js::bytes(&buffer));
+    let given = given(&exchange, &reader, framing, &js::bytes(&buffer));
     if !given.dropped.is_empty() {
         exchange.warn(&given.dropped);
     }
@@ -74,13 +74,17 @@ pub async fn translated(
 }
 
 /// What a client gets of an answer that is there as a whole.
-pub fn given(exchange: &Exchange, status: u16, framing: Framing, body: &[u8]) -> Given {
+pub fn given(exchange: &Exchange, reader: &Reader, framing: Framing, body: &[u8]) -> Given {
+    let status = reader.status;
     match exchange.translation() {
         None => Given { text: String::new(), content_type: JSON, status: None, dropped: String::new() },
         Some(own) if status >= 300 => {
             Given { text: own.error(status, body), content_type: JSON, status: None, dropped: String::new() }
         }
-        Some(own) => own.whole(&exchange.call.id, now() / 1_000, framing, body),
+        Some(own) => {
+            let tokens = usage::from_headers(|name| reader.headers.get(name)).tokens_in;
+            own.whole(&exchange.call.id, now() / 1_000, framing, (body, tokens))
+        }
     }
 }
 

@@ -186,13 +186,7 @@ fn translated(
             "{field}: {why} (the model's provider is {slug}, and the request is translated for it)"
         ))
     })?;
-    let mut dropped: String = translated.notes.dropped.fields().join(",");
-    if mode == Mode::Strict && !dropped.is_empty() {
-        return Err(Refusal::bad_chat(format!(
-            "cf-aig-translate is strict, and {slug} has no place for: {dropped}. Leave these out, or the header."
-        )));
-    }
-    dropped = dropped.chars().filter(|char| matches!(char, '!'..='~')).take(MAX_DROPPED).collect();
+    let dropped = left_out(translated.notes.dropped.fields(), mode, slug)?;
     let (rest, text) = match counts {
         false => (place.rest, translated.body.to_string()),
         true => {
@@ -218,6 +212,17 @@ fn translated(
     translation.is_array = door.work == Work::Array;
     let unified = Unified { session, ..unified(asked, key_form, Some(translation)) };
     Ok(Plan { provider: slug.to_owned(), rest, query: Some(place.query), body: text, unified, dropped })
+}
+
+/// What is said of the fields that a provider has no place for, if they may be left out.
+pub fn left_out(fields: &[String], mode: Mode, slug: &str) -> Result<String, Refusal> {
+    let all = fields.join(",");
+    if mode == Mode::Strict && !all.is_empty() {
+        return Err(Refusal::bad_chat(format!(
+            "cf-aig-translate is strict, and {slug} has no place for: {all}. Leave these out, or the header."
+        )));
+    }
+    Ok(all.chars().filter(|char| matches!(char, '!'..='~')).take(MAX_DROPPED).collect())
 }
 
 /// The provider's format that a request is translated to. Responses have no sequences to stop at, and give one answer. OpenAI's models

@@ -22,6 +22,7 @@ use crate::proxy::unified::Unified;
 use crate::proxy::unified::door::{self, AI, Door};
 use crate::proxy::unified::headers;
 use crate::proxy::unified::plan::{self, Asked, Mode, Past, Plan};
+use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{MAX_KEPT, Unsent};
 use crate::routes::deployed;
 use crate::translate::Format;
@@ -187,11 +188,15 @@ async fn tasked(asked: &Incoming, task: &Task, caller: &Caller<'_>) -> Result<Re
     let reach = Reach::new(&asked.headers, caller.query, caller.snapshot, caller.presented, caller.runtime);
     let resolve = |model: &str| reach.resolve(model);
     let content_type = asked.headers.get("content-type");
-    let Sent { provider, rest, body, key_form } =
+    let Sent { provider, rest, body, key_form, mapped, dropped } =
         task::sent(task, content_type, &bytes, &caller.snapshot.custom, &resolve)?;
     drop(bytes);
-    let (asked, unified) = rewritten(asked, caller, &body, Unified::of_task(task, key_form))?;
-    Ok(Resolved { asked, unified, dropped: String::new(), provider, rest, query: None, _share: allotment })
+    let dropped = plan::left_out(&dropped, mode(asked)?, &provider)?;
+    let mut unified = Unified::of_task(task, key_form);
+    unified.translation = mapped.map(Translation::of_task);
+    let query = unified.translation.is_some().then_some("");
+    let (asked, unified) = rewritten(asked, caller, &body, unified)?;
+    Ok(Resolved { asked, unified, dropped, provider, rest, query, _share: allotment })
 }
 
 /// A request about a response that is not kept here, on its way to OpenAI.
@@ -272,7 +277,8 @@ impl Resolved {
         if let [own @ None, _] = &mut exchange.call.session {
             own.clone_from(&self.unified.session);
         }
-        let translated = self.unified.translation.is_some();
+        // The words of embeddings and images have no names.
+        let translated = self.unified.translation.as_ref().is_some_and(|own| own.mapped().is_none());
         exchange.call.translated_from = translated.then(|| self.unified.caller.name());
         if let Some(keeping) = self.unified.translation.as_ref().and_then(|translation| translation.keeping()) {
             stored_worker::decide(keeping, exchange);

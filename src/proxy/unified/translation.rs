@@ -5,8 +5,9 @@ use crate::proxy::unified::array::Elements;
 use crate::proxy::unified::blocks::Blocks;
 use crate::translate::failure;
 use crate::translate::json::Json;
-use crate::translate::model::Failure;
+use crate::translate::model::{Failure, Notes, Request};
 use crate::translate::responses::write::response_id;
+use crate::translate::tasks::Mapped;
 use crate::translate::{self, Format, Return, Translated};
 use crate::wire::Framing;
 use std::rc::Rc;
@@ -22,6 +23,8 @@ pub struct Translation {
     model: String,
     /// Where the answer is to be asked for later.
     keeping: Option<Keeping>,
+    /// What the answer is read with that is no conversation.
+    mapped: Option<Mapped>,
     /// Whether it is asked how many tokens the request has.
     pub counts: bool,
     /// Whether the caller wants a stream.
@@ -62,7 +65,18 @@ impl Translation {
             (asked, _) => *asked = Json::Null,
         }
         let stream = translated.request.stream;
-        Self { from, to, translated, asked, model, keeping, counts: false, stream, is_array: false }
+        Self { from, to, translated, asked, model, keeping, mapped: None, counts: false, stream, is_array: false }
+    }
+
+    /// What is left of a request that is no conversation.
+    pub fn of_task(mapped: Mapped) -> Self {
+        let nothing = Translated { body: Json::Null, request: Request::default(), notes: Notes::default() };
+        let none = Self::new(Format::Chat, Format::Chat, nothing, Json::Null, String::new(), None);
+        Self { mapped: Some(mapped), ..none }
+    }
+
+    pub fn mapped(&self) -> Option<&Mapped> {
+        self.mapped.as_ref()
     }
 
     /// The format of the provider.
@@ -99,7 +113,8 @@ impl Translation {
     }
 
     /// A whole answer in the caller's format; a status goes with it where it is none after all.
-    pub fn whole(&self, id: &str, created: u64, framing: Framing, body: &[u8]) -> Given {
+    /// `tokens` are those of the input, where the provider tells them beside its answer.
+    pub fn whole(&self, id: &str, created: u64, framing: Framing, (body, tokens): (&[u8], Option<u64>)) -> Given {
         if matches!(framing, Framing::Sse | Framing::AwsEventStream) {
             let (mut blocks, mut text) = (Blocks::new(self.answer(id, created), framing), String::new());
             blocks.push(body, &mut text);
@@ -117,6 +132,13 @@ impl Translation {
                 dropped: String::new(),
             };
         };
+        if let Some(mapped) = &self.mapped {
+            let (written, status) = match mapped.answer(&json, tokens, id, created) {
+                Ok(written) => (written, None),
+                Err(failure) => (translate::error(self.from, &failure), Some(failure.status)),
+            };
+            return Given { text: written.to_string(), content_type: JSON, status, dropped: String::new() };
+        }
         if self.counts {
             let counted = translate::count::answer(self.from, &json);
             let status = counted.is_none().then_some(502);
