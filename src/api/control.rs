@@ -10,7 +10,7 @@ use crate::api::shell::{Shell, guard};
 use crate::api::subject::{Subject, found};
 use crate::api::{
     alerts, analytics, audit, billing, cache, catalogue, config_file, costs, datasets, evaluation_export,
-    evaluation_types, evaluations, facets, feedback, gateways, graphql, log_list, logpush, metrics, policies,
+    evaluation_types, evaluations, facets, feedback, gateways, graphql, limits, log_list, logpush, metrics, policies,
     provider_configs, reprices, route_control, sessions, storage, telemetry, tokens, views,
 };
 use crate::api::{log_control, log_ingest};
@@ -86,7 +86,11 @@ async fn dispatched(
         Endpoint::GraphQl => graphql::answer(databases, body, caller, request.now_ms).await.into(),
         Endpoint::GetTelemetry => telemetry::get(store, &subject.gateway().await?).await.into(),
         Endpoint::PurgeCache => cache::purge(store, &subject.place().await?, query, actor).await,
-        Endpoint::GetLimits => shell.limits(&subject.gateway().await?).await.into(),
+        Endpoint::GetLimits => {
+            let mut gateway = subject.gateway().await?;
+            gateway.limits = limits::of_all(store, &gateway).await?;
+            shell.limits(&gateway).await.into()
+        }
         // Logs, and feedback on them.
         Endpoint::ListLogs => {
             let (store, place) = subject.logs().await?;

@@ -21,6 +21,7 @@ pub mod facets;
 pub mod feedback;
 pub mod gateways;
 pub mod graphql;
+pub mod limits;
 pub mod log_arrival;
 mod log_control;
 pub mod log_export;

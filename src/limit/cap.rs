@@ -28,6 +28,23 @@ impl Cap {
         format!("policy/{name}")
     }
 
+    /// All counters of its window, whichever bucket they are for.
+    pub fn all(&self) -> Demand {
+        Demand { part: String::new(), ..self.demand(Takes::Later) }
+    }
+
+    /// Whether a counter is for a bucket of this policy, whose bucket here still has its fields in braces.
+    pub fn is_for(&self, counter: &str) -> bool {
+        let bucket: Vec<String> = serde_json::from_str(counter).unwrap_or_default();
+        let before = self.bucket.split('{').next().unwrap_or("");
+        let behind = self.bucket.rsplit('}').next().unwrap_or("");
+        match bucket.first() {
+            Some(bucket) if before.len() == self.bucket.len() => *bucket == self.bucket,
+            Some(bucket) => bucket.starts_with(before) && bucket.ends_with(behind),
+            None => false,
+        }
+    }
+
     pub fn demand(&self, takes: Takes) -> Demand {
         let part = part(std::slice::from_ref(&self.bucket));
         Demand { rule: self.counters(), part, window: self.window, limit: spend::from_dollars(self.limit), takes }

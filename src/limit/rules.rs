@@ -24,6 +24,7 @@ impl UnknownModel {
 #[cfg(test)]
 pub mod tests;
 
+use super::cap::Cap;
 use super::spend;
 use super::window::{Technique, Window};
 use crate::base::fault::Invalid;
@@ -36,6 +37,8 @@ pub struct Limits {
     pub spend: Vec<SpendRule>,
     /// What becomes of requests whose model is not known; each rule decides for itself where this is not set.
     pub unknown_model: Option<UnknownModel>,
+    /// The caps of policies, where limits are looked at: a request has those of its own.
+    pub caps: Vec<Cap>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +120,7 @@ impl Limits {
         let enabled = spend_limits.get("enabled") != Some(&Value::Bool(false));
         let rules = spend_limits.get("rules").map(list).unwrap_or_default();
         let spend = rules.iter().filter(|_| enabled).filter_map(|rule| SpendRule::parse(rule, &[]).ok());
-        Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect(), unknown_model: None }
+        Self { rate: gateway.into_iter().chain(rate).collect(), spend: spend.collect(), ..Self::default() }
     }
 
     /// These limits with those of a token. Its counters are its own: no rule of an operator's has a dot in its id.

@@ -51,6 +51,26 @@ impl Window {
         Self { length_ms: seconds.saturating_mul(1_000).max(1), technique }
     }
 
+    /// A calendar window of UTC, by the name that policies have for it.
+    pub fn calendar(period: &str) -> Self {
+        match period {
+            "hourly" => Self::seconds(3_600, Technique::Fixed),
+            "daily" => Self::seconds(86_400, Technique::Fixed),
+            "weekly" => Self::week(),
+            _ => Self::month(),
+        }
+    }
+
+    /// The name that policies have for a calendar window.
+    pub fn period(self) -> &'static str {
+        match self.technique {
+            Technique::Week => "weekly",
+            Technique::Month => "monthly",
+            _ if self.length_ms == 3_600_000 => "hourly",
+            _ => "daily",
+        }
+    }
+
     pub fn week() -> Self {
         Self { length_ms: 7 * DAY_MS, technique: Technique::Week }
     }

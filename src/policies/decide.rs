@@ -147,7 +147,7 @@ async fn decide_one(policies: &[Policy], fields: &Value, provider: &str, model: 
             (_, Err(_) | Ok(None)) => {}
             (action, Ok(Some(actor))) => {
                 matched = true;
-                let name = format!("{actor} {}", policy.resource.name());
+                let name = policy.bucket(&actor);
                 let place = buckets.iter().position(|(bucket, _)| bucket.name == name);
                 let place = place.unwrap_or_else(|| {
                     buckets.push((Bucket { name, caps: BTreeMap::new() }, false));
@@ -200,6 +200,11 @@ fn resolved(actor: &str, fields: &Value) -> Result<String, String> {
 // === impl Policy ===
 
 impl Policy {
+    /// What counts together under it, for an actor with or without its fields.
+    pub fn bucket(&self, actor: &str) -> String {
+        format!("{actor} {}", self.resource.name())
+    }
+
     /// Whether its condition has to be asked, by the resource alone.
     fn may_be_about(&self, provider: &str, model: Model<'_>) -> bool {
         let has_provider = self.resource.has_provider(provider);

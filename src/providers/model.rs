@@ -74,9 +74,24 @@ pub fn is_placeholder(provider: &str, model: &str) -> bool {
 
 /// Whether a request costs nothing whatever its answer says: it reads, removes or ends something, or counts tokens.
 pub fn is_free(method: &str, rest: &str) -> bool {
-    const LAST: &[&str] = &["cancel", "count_tokens", "count-tokens", "input_tokens", "countTokens"];
-    let last = rest.rsplit(['/', ':']).next().unwrap_or(rest);
-    matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS") || (method == "POST" && LAST.contains(&last))
+    const LAST: &[&str] = &[
+        "cancel",
+        "computeTokens",
+        "count_tokens",
+        "count-tokens",
+        "countTokens",
+        "detokenize",
+        "hangup",
+        "input_tokens",
+        "pause",
+        "reject",
+        "stop",
+        "tokenize",
+    ];
+    let rest = query::understood(rest);
+    let last = rest.rsplit(['/', ':']).next().unwrap_or("");
+    matches!(method, "GET" | "HEAD" | "DELETE" | "OPTIONS")
+        || (matches!(method, "POST" | "PUT") && LAST.contains(&last))
 }
 
 /// Whether a request goes on with something that was made by another.
@@ -195,6 +210,11 @@ mod tests {
             ("POST", "v1/messages/count_tokens", true),
             ("POST", "v1beta/models/gemini-2.5-flash:countTokens", true),
             ("POST", "v1beta/batches/b1:cancel", true),
+            ("POST", "v1beta/models/gemini-2.5-flash%3AcountTokens", true),
+            ("PUT", "fal-ai/flux/requests/r/cancel", true),
+            ("POST", "fine_tuning/jobs/j/pause", true),
+            ("POST", "v1/tokenize", true),
+            ("PATCH", "a/cancel", false),
             ("POST", "responses", false),
             ("POST", "batches", false),
             ("PUT", "anything", false),

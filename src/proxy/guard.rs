@@ -11,9 +11,9 @@ use crate::gateways::snapshot::GatewaySnapshot;
 use crate::http::headers::Headers;
 use crate::http::refusal::Refusal;
 use crate::limit::cap::Cap;
-use crate::limit::window::{Technique, Window};
+use crate::limit::window::Window;
 use crate::platform::Runtime;
-use crate::policies::decide::{Action, Bucket, Decision, Model, Period, Reason, decide};
+use crate::policies::decide::{Action, Bucket, Decision, Model, Reason, decide};
 use crate::policies::names;
 use crate::proxy::exchange::Exchange;
 use futures_util::FutureExt;
@@ -173,18 +173,9 @@ fn caps(bucket: &Bucket) -> impl Iterator<Item = Cap> {
     bucket.caps.iter().map(|(period, cap)| Cap {
         policy: cap.policy.clone(),
         bucket: bucket.name.clone(),
-        window: window(*period),
+        window: Window::calendar(period.name()),
         limit: cap.amount,
     })
-}
-
-fn window(period: Period) -> Window {
-    match period {
-        Period::Hour => Window::seconds(3_600, Technique::Fixed),
-        Period::Day => Window::seconds(86_400, Technique::Fixed),
-        Period::Week => Window::week(),
-        Period::Month => Window::month(),
-    }
 }
 
 // === impl OriginFacts ===

@@ -123,7 +123,26 @@ fn what_is_no_expression_is_refused_at_its_character() {
     assert!(Expression::parse(&vec!["(metadata.team == 'x')"; 100].join(" || ")).is_ok());
 }
 
+/// Expressions of every form, up to four deep.
+fn sentences() -> impl Strategy<Value = String> {
+    let leaf = "metadata\\.(team|level|other|tags)|cf\\.user\\.(email|groups)|model|true|null|[1-9][0-9]{0,2}|'[a-z]{0,3}'|\\[1, 'a'\\]";
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let operator = prop::sample::select(vec!["==", "!=", "<", ">=", "in", "&&", "||", "+"]);
+        prop_oneof![
+            (inner.clone(), operator, inner.clone()).prop_map(|(a, by, b)| format!("({a} {by} {b})")),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+            inner.clone().prop_map(|a| format!("!({a})")),
+            inner.clone().prop_map(|a| format!("size({a})")),
+            inner.clone().prop_map(|a| format!("cf.user.groups.exists(g, g == {a})")),
+            inner.prop_map(|a| format!("({a}).matches('^a+$')")),
+        ]
+    })
+}
+
 proptest! {
+    // So many texts are random, and nearly so many are sentences of the grammar.
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
     #[test]
     fn no_text_makes_the_parser_or_the_evaluation_fail(
         text in "(metadata|\\.team|model| in |\\(|\\)|\\[|\\]|'a'|1|,|==|<|&&|\\|\\||!|\\?|:|has\\(|\\.exists\\(x, |\\.matches\\('|\\+|-|\\PC){0,24}",
@@ -131,5 +150,13 @@ proptest! {
         if let Ok(expression) = Expression::parse(&text) {
             let _ = block_on(expression.value(&fields(), 1_000));
         }
+    }
+
+    #[test]
+    fn what_is_put_together_by_the_grammar_is_read_and_ends(text in sentences()) {
+        let expression = Expression::parse(&text).unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
+        let _ = block_on(expression.value(&fields(), 1_000));
+        // With few steps it ends as well, by saying so or with a value.
+        let _ = block_on(expression.value(&fields(), 3));
     }
 }

@@ -131,21 +131,24 @@ impl Named {
             }
             Member::Request => {
                 let Inner(inner) = map.next_value()?;
-                let Named { models, max_tokens, .. } = inner.unwrap_or_default();
+                let Named { models, tools, max_tokens, .. } = inner.unwrap_or_default();
+                self.tools.extend(tools);
                 self.models.extend(models.into_iter().map(|(rank, model)| (rank + 5, model)));
                 self.max_tokens = self.max_tokens.or(max_tokens);
             }
             Member::Tools => {
                 let Inner(inner) = map.next_value()?;
                 // Only `model` itself: a tool's `version` is none of a model.
-                let models = inner.unwrap_or_default().models.into_iter().filter(|(rank, _)| *rank == 0);
-                self.tools.extend(models.map(|(_, model)| model));
+                let Named { models, tools, .. } = inner.unwrap_or_default();
+                let models = models.into_iter().filter(|(rank, _)| *rank == 0).map(|(_, model)| model);
+                self.tools.extend(models.chain(tools));
             }
             Member::Other => {
                 map.next_value::<IgnoredAny>()?;
             }
         }
         self.models.truncate(MAX_MODELS);
+        self.tools.truncate(MAX_MODELS);
         Ok(())
     }
 
@@ -203,9 +206,9 @@ impl<'de> Deserialize<'de> for Inner {
                 // What it says for its user is not asked.
                 let mut named = Named { skims: true, ..Named::default() };
                 while let Some(key) = map.next_key::<Member>()? {
-                    // One step down is enough, and a limit for what is hostile.
+                    // One step down is enough, and a limit for what is hostile; but requests within requests have tools.
                     match key {
-                        Member::Config | Member::Request | Member::Tools => {
+                        Member::Config | Member::Request => {
                             map.next_value::<IgnoredAny>()?;
                         }
                         key => named.take(key, &mut map)?,
@@ -217,8 +220,11 @@ impl<'de> Deserialize<'de> for Inner {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Inner, A::Error> {
                 let mut all = Named::default();
                 while let Some(Inner(inner)) = list.next_element()? {
-                    all.models.extend(inner.unwrap_or_default().models);
+                    let Named { models, tools, .. } = inner.unwrap_or_default();
+                    all.models.extend(models);
                     all.models.truncate(MAX_MODELS);
+                    all.tools.extend(tools);
+                    all.tools.truncate(MAX_MODELS);
                 }
                 Ok(Inner(Some(all)))
             }

@@ -74,6 +74,16 @@ fn models_of_tools_are_kept_apart() {
     let many = of(&format!("[{}]", vec![r#"{"model":"a"}"#; 40].join(",")));
     assert_eq!((many.unread, many.tools.len()), (Some(TOO_MANY), MAX_NAMES));
     // A tool's model is not that of the request.
+    // A session and a request within have tools of their own.
+    for body in [
+        r#"{"session":{"model":"gpt-realtime","tools":[{"type":"x","model":"a"}]}}"#,
+        r#"{"requests":[{"model":"gpt-5","tools":[{"model":"a"}]}]}"#,
+        r#"{"model":"gpt-5","tools":[{"type":"x","tools":[{"model":"a"}]}]}"#,
+    ] {
+        assert_eq!(json(body).tools, ["a"], "{body}");
+    }
+    let deep = format!("{}1{}", r#"{"tools":["#.repeat(60), "]}".repeat(60));
+    assert!(json(&deep).tools.is_empty());
     assert_eq!(json(r#"{"tools":[{"model":"a"}]}"#).model, None);
 }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
 import { createServer } from "node:http";
 import { after, before, beforeEach, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { WebSocket } from "ws";
 import { Providers } from "../../websockets.mjs";
 import { ACCOUNT, Gateway, TOKEN, until } from "../harness.mjs";
@@ -51,6 +52,11 @@ const chat = (gateway, headers = admin, json = CHAT) => gw.call("openai/chat/com
 
 /** A request at each door, for a model of a provider. Gives what the client was told: its status, and the text of the answer. */
 const told = async (answer) => [answer.status, await answer.text()];
+/** Where the test provider knows no answer of its own. */
+const plainly = (is, send) => {
+  if (is) gw.upstream.next({ body: "{}", headers: { "content-type": "application/json" } });
+  return send().then(told);
+};
 const contents = [{ role: "user", parts: [{ text: "Lunch?" }] }];
 const DOORS = {
   "a model in the path": (gateway, headers, is) => gw.call(`google-ai-studio/v1beta/models/${is ? "gemini-2.5-flash" : "gemini-2.5-pro"}:generateContent`, { gateway, headers, json: { contents } }).then(told),
@@ -71,6 +77,19 @@ const DOORS = {
   },
   "an alias": (gateway, headers, is) => gw.call("ai/v1/chat/completions", { gateway, headers, json: { ...CHAT, model: is ? "small" : "large" } }).then(told),
   "Cloudflare's REST": (gateway, headers, is) => fetch(`${gw.url}/client/v4/accounts/${ACCOUNT}/ai/v1/chat/completions`, { method: "POST", headers: { "content-type": "application/json", "cf-aig-gateway-id": gateway, ...headers }, body: JSON.stringify({ ...CHAT, model: `openai/${is ? "gpt-4o-mini" : "gpt-4o"}` }) }).then(told),
+  "a response that goes on with another": (gateway, headers, is) => plainly(is, () => gw.call("openai/responses", { gateway, headers, json: { previous_response_id: "resp_1", input: "And?", model: is ? "gpt-4o-mini" : "gpt-4o" } })),
+  "a count of tokens": (gateway, headers, is) => plainly(is, () => gw.call("anthropic/v1/messages/count_tokens", { gateway, headers, json: { ...CHAT, model: `claude-${is ? "haiku" : "opus"}-4-5` } })),
+  "a batch in one body": (gateway, headers, is) => plainly(is, () => gw.call("anthropic/v1/messages/batches", { gateway, headers, json: { requests: [{ custom_id: "a", params: { ...CHAT, max_tokens: 5, model: `claude-${is ? "haiku" : "opus"}-4-5` } }] } })),
+  "a session that is begun": (gateway, headers, is) => plainly(is, () => gw.call("openai/realtime/client_secrets", { gateway, headers, json: { session: { type: "realtime", model: is ? "gpt-4o-mini" : "gpt-4o" } } })),
+  "a tool of a session": (gateway, headers, is) => plainly(is, () => gw.call("openai/realtime/client_secrets", { gateway, headers, json: { session: { type: "realtime", model: "gpt-4o-mini", tools: [{ type: "image_generation", model: is ? "gpt-4o-mini" : "gpt-image-1" }] } } })),
+  "a tool": (gateway, headers, is) => plainly(is, () => gw.call("openai/responses", { gateway, headers, json: { input: "Draw", model: "gpt-4o-mini", tools: [{ type: "image_generation", model: is ? "gpt-4o-mini" : "gpt-image-1" }] } })),
+  "a form": (gateway, headers, is) => plainly(is, () => {
+    const body = new FormData();
+    body.set("file", new Blob([Buffer.from([255, 251, 0])], { type: "audio/mpeg" }), "a.mp3");
+    body.set("model", is ? "gpt-4o-mini" : "gpt-4o-transcribe");
+    return gw.call("openai/audio/transcriptions", { gateway, headers, method: "POST", body });
+  }),
+  "a compressed body": (gateway, headers, is) => plainly(is, () => gw.call("openai/chat/completions", { gateway, method: "POST", headers: { ...headers, "content-type": "application/json", "content-encoding": "gzip" }, body: gzipSync(JSON.stringify({ ...CHAT, model: is ? "gpt-4o-mini" : "gpt-4o" })) })),
   "an element of a universal request": (gateway, headers, is) => fetch(`${gw.url}/v1/${ACCOUNT}/${gateway}`, { method: "POST", headers, body: JSON.stringify([{ provider: "openai", endpoint: "chat/completions", query: { ...CHAT, model: is ? "gpt-4o-mini" : "gpt-4o" } }]) }).then(told),
   "a message of the gateway's WebSocket": (gateway, headers, is) => new Promise((resolve, reject) => {
     const socket = new WebSocket(`${gw.url.replace("http", "ws")}/v1/${ACCOUNT}/${gateway}`, { headers });
@@ -375,10 +394,60 @@ test("a budget that is used up lets through what costs nothing", async () => {
   for (const [method, path] of [
     ["GET", "openai/models"], ["GET", "openai/batches"], ["GET", "openai/responses/resp_1"], ["GET", "openai/files/file_1/content"], ["POST", "openai/responses/resp_1/cancel"], ["POST", "openai/batches/b_1/cancel"],
     ["DELETE", "openai/responses/resp_1"], ["DELETE", "openai/files/file_1"], ["POST", "anthropic/v1/messages/count_tokens"], ["POST", "anthropic/v1/messages/batches/b_1/cancel"], ["GET", "anthropic/v1/messages/batches/b_1/results"],
-    ["POST", "google-ai-studio/v1beta/models/gemini-2.5-pro:countTokens"], ["POST", "google-ai-studio/v1beta/batches/b:cancel"],
+    ["GET", "anthropic/v1/models"], ["GET", "google-ai-studio/v1beta/models"], ["GET", "openai/batches/b_1"], ["GET", "openai/responses/resp_1/input_items"], ["GET", "openai/vector_stores"], ["HEAD", "openai/models"], ["DELETE", "anthropic/v1/messages/batches/b_1"], ["DELETE", "google-ai-studio/v1beta/files/f"],
+    ["POST", "openai/responses/input_tokens"], ["POST", "openai/uploads/u/cancel"], ["POST", "openai/fine_tuning/jobs/j/cancel"], ["POST", "openai/fine_tuning/jobs/j/pause"], ["POST", "openai/threads/t/runs/r/cancel"], ["POST", "openai/realtime/calls/c/hangup"],
+    ["POST", "google-ai-studio/v1beta/models/gemini-2.5-pro%3AcountTokens"], ["POST", "google-ai-studio/v1beta/models/gemini-2.5-pro:countTokens"], ["POST", "google-ai-studio/v1beta/batches/b:cancel"],
   ]) {
     const answer = await gw.call(path, { gateway, method, headers: { ...admin, ...(method === "POST" && { "content-type": "application/json" }) }, ...(method === "POST" && { body: '{"model":"claude-haiku-4-5","messages":[]}' }) });
     assert.equal(answer.status, 200, `${method} ${path}: ${await answer.text()}`);
   }
+  for (const [method, path] of [["POST", "openai/responses"], ["POST", "openai/images/generations"], ["POST", "anthropic/v1/messages"], ["POST", "openai/responses/compact"]]) {
+    const answer = await gw.call(path, { gateway, method, headers: { ...admin, "content-type": "application/json" }, body: '{"model":"claude-haiku-4-5","input":"a","messages":[]}' });
+    assert.equal(answer.status, 429, `${method} ${path}: ${await answer.text()}`);
+  }
   assert.equal((await chat(gateway)).status, 429);
+});
+
+test("the limits of a gateway show the rules of tokens and the caps of policies", async () => {
+  const gateway = await gw.create("shown-limits", { authentication: true });
+  await policy(gateway, { name: "team cap", actor: "team:{metadata.team}", action: { type: "limit", amount: 2, period: "weekly" } });
+  const { id, headers } = await token({ rate_limiting_rules: [{ id: "few", limit: 3, interval: 86_400 }], spend_limits: { rules: [{ id: "own", limit: 5, limitType: "cost", window: 86_400 }] } });
+  assert.equal((await chat(gateway, { ...headers, "cf-aig-custom-cost": '{"total_cost":0.25}', ...tagged({ team: "a" }) })).status, 200);
+  const limits = () => gw.result(`/gateways/${gateway}/limits`);
+  await until(async () => (await limits()).policies[0].counters[0]?.spent === 0.25, "the cost to be counted");
+  const { rate, spend, policies } = await limits();
+  const few = rate.find((rule) => rule.id === `token.${id}.few`);
+  assert.deepEqual([few.key, few.limit, few.counters[0].count], ["token", 3, 1]);
+  assert.equal(spend.find((rule) => rule.id === `token.${id}.own`).counters[0].spent, 0.25);
+  const [{ counters: [{ partition, remaining }], ...cap }] = policies;
+  assert.deepEqual([cap, partition, remaining], [{ policy: "team cap", limit: 2, period: "weekly", more_counters: false }, { bucket: "team:a :" }, 1.75]);
+});
+
+test("what a caller writes gets around neither a policy nor the metadata of its token", async () => {
+  const gateway = await gw.create("attacked", { authentication: true });
+  await policy(gateway, { name: "search only", condition: 'metadata.team == "search"' });
+  await policy(gateway, { name: "no large ones", resource: { model: "openai/gpt-4o" }, action: { type: "block" } });
+  const { headers } = await token({ metadata: { team: "shop" } });
+  const search = await token({ metadata: { team: "search" } });
+  const small = { ...CHAT, model: "gpt-4o-mini" };
+  // Another team, in every way in which metadata comes.
+  for (const more of [tagged({ team: "search" }), { "cf-aig-metadata": '{"team":"shop","team":"search"}' }, { "cf-aig-metadata": '{"\\u0074eam":"search"}' }]) assert.equal((await chat(gateway, { ...headers, ...more }, small)).status, 403);
+  const universal = await fetch(`${gw.url}/v1/${ACCOUNT}/${gateway}`, { method: "POST", headers, body: JSON.stringify([{ provider: "openai", endpoint: "chat/completions", headers: tagged({ team: "search" }), query: small }]) });
+  assert.equal(universal.status, 403);
+  assert.equal((await chat(gateway, search.headers, small)).status, 200);
+  const before = gw.upstream.requests.length;
+  const raw = (body, more = {}) => gw.call("openai/chat/completions", { gateway, method: "POST", headers: { ...search.headers, "content-type": "application/json", ...more }, body });
+  const messages = JSON.stringify(CHAT.messages);
+  for (const body of [
+    `{"model":" gpt-4o ","messages":${messages}}`, `{"model":"models/gpt-4o","messages":${messages}}`, `{"model":"GPT-4O","messages":${messages}}`, `{"m\\u006fdel":"gpt-4o","messages":${messages}}`, `{"model":"gpt-4o-mini","Model":"gpt-4o","messages":${messages}}`,
+    `{"model":"gpt-4o-mini","models":["gpt-4o"],"messages":${messages}}`, `{"model":["gpt-4o"],"messages":${messages}}`, `{"model":"gpt-4o-mini","messages":${messages}}{"model":"gpt-4o"}`, Buffer.from(`{"model":"gpt-4o","messages":${messages}}`, "utf16le"),
+  ]) {
+    const answer = await raw(body);
+    assert.equal(answer.status, 403, `${body}: ${await answer.text()}`);
+  }
+  for (const endpoint of ["chat/completions#/cancel", "chat/completions?/cancel", "models/../chat/completions", "chat/comple\ttions"]) {
+    const answer = await fetch(`${gw.url}/v1/${ACCOUNT}/${gateway}`, { method: "POST", headers: search.headers, body: JSON.stringify([{ provider: "openai", endpoint, query: CHAT }]) });
+    assert.ok([400, 403].includes(answer.status), `${endpoint}: ${await answer.text()}`);
+  }
+  assert.equal(gw.upstream.requests.length, before, "nothing was sent");
 });
