@@ -25,7 +25,7 @@ mod words;
 
 pub use examine::{Body, Examiner, rewritten};
 pub use form::{begins_in_text, is_media, texts as form_texts};
-pub use places::{decoded as unescaped, texts};
+pub use places::{Kind, Place, decoded as unescaped, of_json as places_of_json, texts};
 pub use policy::{Check, Dlp};
 pub use redact::Redactor;
 pub use report::Report;

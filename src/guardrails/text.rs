@@ -3,6 +3,7 @@
 use crate::conversation::Conversation;
 use crate::dlp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// What is judged of a request and of its answer.
 pub struct Texts;
@@ -30,10 +31,13 @@ impl Texts {
         let is_judged = |at: usize, message: &Value| if role(message) == "system" { system } else { at >= last };
         let said = messages.iter().enumerate().filter(|(at, message)| is_judged(*at, message));
         let texts: Vec<String> = said.map(|(_, message)| text(message)).filter(|text| !text.is_empty()).collect();
+        let given = serde_json::from_str::<Value>(request).unwrap_or_default();
         if !texts.is_empty() {
-            return texts.join("\n");
+            let known = texts.join("\n");
+            let more = beside(request, &given, &known, system);
+            return if more.is_empty() { known } else { format!("{known}\n{more}") };
         }
-        let inputs = serde_json::from_str::<Value>(request).map(|request| inputs(&request)).unwrap_or_default();
+        let inputs = inputs(&given);
         // A request of another form is judged as a whole. A turn without texts, such as a picture, is not of another form.
         if inputs.is_empty() && messages.is_empty() { dlp::texts(request.as_bytes()) } else { inputs }
     }
@@ -49,6 +53,83 @@ impl Texts {
     pub fn form(body: &[u8], boundary: &str) -> Option<String> {
         dlp::form_texts(body, boundary)
     }
+}
+
+/// Members that hold turns, and members with texts of which some providers read one and some another.
+const TURNS: &[&str] = &["messages", "input", "inputs", "contents", "chat_history"];
+const GIVEN: &[&str] = &["prompt", "message", "inputText", "transcript", "query", "documents", "prediction"];
+
+/// Members that name or point at something.
+const LABELS: &[&str] = &[
+    "type",
+    "role",
+    "id",
+    "name",
+    "model",
+    "version",
+    "url",
+    "image_url",
+    "file_url",
+    "uri",
+    "file_id",
+    "call_id",
+    "tool_call_id",
+    "tool_use_id",
+    "signature",
+    "encrypted_content",
+    "media_type",
+    "mimeType",
+    "format",
+    "detail",
+    "status",
+];
+
+/// What is sent along with the last turn, and is not in its text as a conversation shows it: documents, results of other tools, variables,
+/// and what stands in a second member or under a key that is there twice, since a provider may read either.
+fn beside(text: &str, given: &Value, known: &str, system: bool) -> String {
+    let is_text = |place: &dlp::Place<'_>| place.kind == dlp::Kind::String;
+    let strings =
+        |text: &str| dlp::places_of_json(text.as_bytes()).map(|all| all.iter().filter(|one| is_text(one)).count());
+    if strings(text) != strings(&given.to_string()) {
+        return dlp::texts(text.as_bytes());
+    }
+    let lines: BTreeSet<&str> = known.lines().collect();
+    let turns: Vec<(&str, Vec<bool>)> =
+        TURNS.iter().filter_map(|name| Some((*name, judged(given.get(*name)?.as_array()?, system)))).collect();
+    let is_sent = |path: &str| {
+        let (first, rest) = path.find(['.', '[']).and_then(|at| path.split_at_checked(at)).unwrap_or((path, ""));
+        let last = path.rsplit('.').next().and_then(|last| last.split('[').next()).unwrap_or("");
+        if LABELS.contains(&last) && !rest.is_empty() {
+            return false;
+        }
+        let index = || rest.strip_prefix('[')?.split(']').next()?.parse::<usize>().ok();
+        match turns.iter().find(|(name, _)| *name == first) {
+            Some((_, judged)) => index().is_none_or(|at| judged.get(at) != Some(&false)),
+            None => GIVEN.contains(&first) || TURNS.contains(&first) || path == "text",
+        }
+    };
+    let mut more = Vec::new();
+    for place in dlp::places_of_json(text.as_bytes()).unwrap_or_default() {
+        if is_text(&place) && is_sent(&place.path) && place.text.lines().any(|line| !lines.contains(line)) {
+            more.push(place.text);
+        }
+    }
+    more.join("\n")
+}
+
+/// Which turns of a list are judged.
+fn judged(turns: &[Value], system: bool) -> Vec<bool> {
+    let text = |turn: &Value, name: &str| turn.get(name).and_then(Value::as_str).unwrap_or("").to_ascii_lowercase();
+    let is_system = |turn: &Value| matches!(text(turn, "role").as_str(), "system" | "developer");
+    let is_model = |turn: &Value| {
+        let kind = text(turn, "type");
+        matches!(text(turn, "role").as_str(), "model" | "assistant" | "chatbot")
+            || kind.ends_with("call")
+            || matches!(kind.as_str(), "reasoning" | "thought" | "item_reference")
+    };
+    let asked = turns.iter().rposition(|turn| !is_model(turn) && !is_system(turn)).unwrap_or(0);
+    let last = turns.iter().take(asked).rposition(is_model).map_or(0, |at| at + 1);
+    turns.iter().enumerate().map(|(at, turn)| if is_system(turn) { system } else { at >= last }).collect()
 }
 
 /// Texts that belong to no conversation: what is to be embedded, drawn, ranked or read aloud.
@@ -155,6 +236,42 @@ mod tests {
             "bad".to_owned(),
         ] {
             assert!(Texts::prompt(&request, false).contains("bad"), "{request}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_text_of_a_turn_is_judged() {
+        let user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
+        let hi = json!([{"role": "user", "content": "hi"}]);
+        for request in [
+            user(
+                json!([{"type": "text", "text": "hi"}, {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "bad"}}]),
+            ),
+            user(
+                json!([{"type": "text", "text": "hi"}, {"type": "document", "title": "bad", "source": {"type": "content", "content": "x"}}]),
+            ),
+            user(
+                json!([{"type": "text", "text": "hi"}, {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "search_result", "source": "s", "title": "bad", "content": []}]}]),
+            ),
+            json!({"input": [{"type": "message", "role": "user", "content": "hi"}, {"type": "custom_tool_call_output", "call_id": "c", "output": "bad"}]}),
+            json!({"input": [{"role": "user", "content": "hi"}, {"type": "shell_call_output", "call_id": "c", "output": [{"stdout": "bad"}]}]}),
+            json!({"input": "hi", "prompt": {"id": "p", "variables": {"x": "bad"}}}),
+            json!({"input": "hi", "prompt": "bad"}),
+            json!({"messages": hi, "input": [{"role": "user", "content": "bad"}]}),
+            json!({"messages": hi, "contents": [{"role": "user", "parts": [{"text": "bad"}]}]}),
+            json!({"message": "hi", "documents": [{"data": {"text": "bad"}}]}),
+        ] {
+            assert!(Texts::prompt(&request.to_string(), false).contains("bad"), "{request}");
+        }
+        let twice = r#"{"messages":[{"role":"user","content":"bad"}],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"hi"}]}"#;
+        assert!(Texts::prompt(twice, false).contains("bad"));
+        // Names, places, pictures, earlier turns and what only the system says are not.
+        for request in [
+            json!({"model": "bad", "messages": [{"role": "user", "content": "bad"}, {"role": "assistant", "content": "bad"}, {"role": "user", "name": "bad", "content": [
+                {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "https://bad/", "detail": "bad"}}]}], "tools": [{"type": "function", "function": {"name": "bad", "description": "bad"}}]}),
+            json!({"instructions": "bad", "input": [{"type": "function_call", "call_id": "bad", "name": "bad", "arguments": "bad"}, {"role": "user", "content": "hi"}], "text": {"format": {"type": "json_schema", "name": "bad"}}}),
+        ] {
+            assert_eq!(Texts::prompt(&request.to_string(), false), "hi", "{request}");
         }
     }
 

@@ -88,6 +88,7 @@ impl Verdict {
         let action = match (self.is_blocked, self.categories.is_empty()) {
             (true, _) => "BLOCK",
             (false, false) => "FLAG",
+            (false, true) if self.error.is_some() => "UNSCANNED",
             (false, true) => "PASS",
         };
         let mut row: Value = before.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| json!({}));

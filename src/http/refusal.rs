@@ -130,7 +130,8 @@ impl Refusal {
     /// What a rule may block, and no model has judged.
     pub fn unjudged(phase: &str, why: &str) -> Self {
         let description = format!(
-            "This gateway lets no {phase} pass that its guardrails have not judged, and that was not possible: {}. Try again;              the setting guardrails says which model is asked.",
+            "This gateway lets no {phase} pass that its guardrails have not judged, and that was not possible: {}. Try again; \
+             the setting guardrails says which model is asked.",
             why.chars().take(300).collect::<String>()
         );
         Self::new(503, 7013, "Guardrails are unavailable", description)

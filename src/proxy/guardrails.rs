@@ -67,8 +67,8 @@ pub fn noted(judges: &Judges, phase: Phase, verdict: &Verdict, exchange: &mut Ex
     judges.noted(phase, verdict, &mut exchange.call)?;
     if verdict.error.is_some() {
         exchange.warn(match phase {
-            Phase::Prompt => "guardrails: the prompt was not judged, or not all of it; the log says why",
-            Phase::Response => "guardrails: the answer was not judged, or not all of it; the log says why",
+            Phase::Prompt => "guardrails: unscanned: the prompt was not judged, or not all of it; the log says why",
+            Phase::Response => "guardrails: unscanned: the answer was not judged, or not all of it; the log says why",
         });
     }
     Ok(())

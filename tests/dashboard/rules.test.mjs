@@ -205,10 +205,13 @@ test("guardrails are set for prompts and answers, and what the table has no plac
   await page.getByLabel("S1 in prompts").selectOption("FLAG");
   await page.getByLabel("P1 in prompts").selectOption("BLOCK");
   await page.getByLabel("S10 in answers").selectOption("BLOCK");
+  await page.getByLabel("judge system prompts too").check();
+  await page.getByLabel("Streams").selectOption("buffer");
   await page.locator(".panel", { has: page.getByRole("heading", { name: "Guardrails", exact: true }) }).getByRole("button", { name: "Store" }).click();
   await page.getByText("Settings stored").waitFor();
   const { guardrails } = await gateway.result("/gateways/guarded");
   assert.deepEqual([guardrails.prompt, guardrails.response], [{ S1: "FLAG", P1: "BLOCK" }, { S10: "BLOCK" }]);
+  assert.deepEqual([guardrails.system, guardrails.stream], [true, "buffer"]);
   await page.reload();
   await page.getByLabel("S1 in prompts").waitFor();
   assert.equal(await page.getByLabel("S1 in prompts").inputValue(), "FLAG");

@@ -175,10 +175,13 @@ function DlpPanel(props: SettingProps) {
 
 type Phase = "prompt" | "response";
 
+/** What has a control of its own. */
+const OWN = ["prompt", "response", "system", "stream"];
+
 function GuardrailsPanel(props: SettingProps) {
   const before = (props.gateway.guardrails ?? {}) as Record<string, unknown>;
   const given = useSignal(before);
-  const { prompt, response, ...rest } = before;
+  const { prompt, response, system, stream, ...rest } = before;
   const more = useSignal(Object.keys(rest).length > 0 ? JSON.stringify(rest, null, 2) : "");
   const wrong = useSignal("");
   const phase = (name: Phase) => (given.value[name] ?? {}) as Record<string, string>;
@@ -191,11 +194,15 @@ function GuardrailsPanel(props: SettingProps) {
     wrong.value = "";
     try {
       const read: unknown = text.trim() === "" ? {} : JSON.parse(text);
-      const { prompt: asked, response: answered } = given.value;
-      given.value = { ...(asked !== undefined && { prompt: asked }), ...(answered !== undefined && { response: answered }), ...(read as Record<string, unknown>) };
+      if (read === null || typeof read !== "object" || Array.isArray(read)) wrong.value = "This is no object";
+      else given.value = { ...Object.fromEntries(OWN.filter((name) => name in given.value).map((name) => [name, given.value[name]])), ...(read as Record<string, unknown>) };
     } catch {
       wrong.value = "This is not JSON";
     }
+  };
+  const choose = (name: string, value: unknown) => {
+    const { [name]: _, ...others } = given.value;
+    given.value = value === undefined ? others : { ...others, [name]: value };
   };
   const isEmpty = Object.values(given.value).every((value) => Object.keys((value ?? {}) as object).length === 0);
   return (
@@ -217,7 +224,9 @@ function GuardrailsPanel(props: SettingProps) {
           ]),
         ]}
       />
-      <Field label="Engine and other checks" error={wrong.value || undefined} help="JSON: everything of the setting but the table above">{(id, about) => <textarea id={id} aria-describedby={about} class="code" rows={4} spellcheck={false} disabled={!may("edit")} placeholder="{}" value={more.value} onInput={({ currentTarget }) => typeMore(currentTarget.value)} />}</Field>
+      <Field label="Streams" help="When an answer is judged that comes piece by piece">{(id, about) => <select id={id} aria-describedby={about} disabled={!may("edit")} value={String(given.value.stream ?? "window")} onChange={({ currentTarget }) => choose("stream", currentTarget.value === "window" ? undefined : currentTarget.value)}><option value="window">in parts that wait until they are judged</option><option value="buffer">as a whole, before any of it goes on</option><option value="after">when it has gone on, for the log alone</option></select>}</Field>
+      <label class="check"><input type="checkbox" disabled={!may("edit")} checked={given.value.system === true} onChange={() => choose("system", given.value.system === true ? undefined : true)} /> judge system prompts too</label>
+      <Field label="Engine and other checks" error={wrong.value || undefined} help="JSON: everything of the setting but what stands above">{(id, about) => <textarea id={id} aria-describedby={about} class="code" rows={4} spellcheck={false} disabled={!may("edit")} placeholder="{}" value={more.value} onInput={({ currentTarget }) => typeMore(currentTarget.value)} />}</Field>
     </SettingPanel>
   );
 }

@@ -71,7 +71,8 @@ const NOTHING: &str = "nullif(0, 0)";
 
 /// The stronger of the two actions that guardrails took. Within a text of JSON no quote stands without a backslash.
 const GUARDED: &str = "CASE WHEN instr(logs.guardrails, '\"action\":\"BLOCK\"') THEN 'BLOCK' \
-     WHEN instr(logs.guardrails, '\"action\":\"FLAG\"') THEN 'FLAG' WHEN logs.guardrails IS NOT NULL THEN 'PASS' END";
+     WHEN instr(logs.guardrails, '\"action\":\"FLAG\"') THEN 'FLAG' \
+     WHEN instr(logs.guardrails, '\"action\":\"UNSCANNED\"') THEN 'UNSCANNED' WHEN logs.guardrails IS NOT NULL THEN 'PASS' END";
 
 pub static FIELDS: &[Field] = &[
     field("id", "coalesce(logs.ingested_id, logs.id)", Kind::Text),

@@ -107,7 +107,7 @@ test("a webhook that is down, slow, leads elsewhere or lies has given no verdict
     gw.upstream.next(completion("Fine."));
     const passed = await ask("hook-flags", chat("hello"));
     assert.equal(passed.status, 200, what);
-    assert.match(passed.headers.get("cf-aig-warning"), /guardrails: the prompt was not judged/, what);
+    assert.match(passed.headers.get("cf-aig-warning"), /guardrails: unscanned: the prompt was not judged/, what);
     await passed.text();
     assert.ok((await gw.logOf(passed, "hook-flags")).guardrails.prompt.error, what);
     gw.upstream.requests.length = 0;
