@@ -331,6 +331,16 @@ test("64 parallel requests give exactly the cap of every period, and of a token'
     };
     assert.equal(await run("a"), 5, period);
   }
+  // A cap of a bucket that another policy lifts stops no request, and a block stops all.
+  const lifted = await gw.create("cap-lifted");
+  const cap = { actor: "team:{metadata.team}", action: { type: "limit", amount: 0.5, period: "monthly", technique: "named-interval" } };
+  await policy(lifted, { name: "cap", ...cap });
+  await policy(lifted, { name: "free", actor: cap.actor, condition: 'metadata.team == "a"' });
+  assert.equal(await passedOf64(lifted, { ...costs(0.1), ...tagged({ team: "a" }) }), 64);
+  assert.equal(await passedOf64(lifted, { ...costs(0.1), ...tagged({ team: "b" }) }), 5);
+  await policy(lifted, { name: "none", condition: 'metadata.team == "c"', action: { type: "block" } });
+  const blocked = await Promise.all(Array.from({ length: 64 }, () => chat(lifted, { ...costs(0.1), ...tagged({ team: "c" }) })));
+  assert.ok(blocked.every(({ status }) => status === 403));
   const gateway = await gw.create("own-64", { authentication: true });
   const few = await token({ rate_limiting_rules: [{ id: "few", limit: 7, interval: 31_536_000 }] });
   assert.equal(await passedOf64(gateway, few.headers), 7);
