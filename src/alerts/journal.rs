@@ -98,8 +98,13 @@ pub async fn claim(store: &impl Store, due: &Due, now: u64) -> Result<bool, Stor
     Ok(store.batch(vec![Statement::new(sql, binds)]).await?.first() == Some(&1))
 }
 
-/// Notes how a delivery went.
-pub async fn settle(store: &impl Store, due: &Due, sent: Result<(), String>, now: u64) -> Result<(), StoreError> {
+/// Notes how a delivery went, and says it: `delivered`, `pending` or `failed`.
+pub async fn settle(
+    store: &impl Store,
+    due: &Due,
+    sent: Result<(), String>,
+    now: u64,
+) -> Result<&'static str, StoreError> {
     let next = sent.as_ref().err().and_then(|_| next_try(due.happened, due.attempts, now));
     let status = match (&sent, next) {
         (Ok(()), _) => "delivered",
@@ -118,7 +123,8 @@ pub async fn settle(store: &impl Store, due: &Due, sent: Result<(), String>, now
         error.into(),
         delivered.into(),
     ];
-    store.batch(vec![Statement::new(sql, binds)]).await.map(drop)
+    store.batch(vec![Statement::new(sql, binds)]).await?;
+    Ok(status)
 }
 
 /// Removes what is too old to be told twice, and deliveries to webhooks that are no more.

@@ -8,7 +8,7 @@ use crate::config::isolate_worker::config;
 use crate::credentials::vault::{Sealed, Vault};
 use crate::credentials::vault_worker::EnvVault;
 use crate::db::store::StoreError;
-use crate::platform::{Runtime, console, js, now, random, within};
+use crate::platform::{Runtime, console, counted, js, now, random, within};
 use crate::providers::address;
 use crate::providers::resolver_worker;
 use crate::providers::upstream::CustomProvider;
@@ -21,8 +21,10 @@ use web_sys::{Headers, RequestInit, RequestRedirect};
 /// A webhook that takes longer is tried again later, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
 
-/// The runtime holds six connections at once, of which the database may need one.
-const AT_ONCE: usize = 5;
+/// How long deliveries are begun in one run, in milliseconds, and to how many webhooks at once: the runtime holds six connections, of
+/// which the database may need one.
+const BUDGET_MS: u64 = 20_000;
+const LANES: usize = 5;
 
 /// So many events are remembered as told, so that the database is not asked for each request.
 const MAX_KNOWN: usize = 2_000;
@@ -57,28 +59,49 @@ async fn raised(runtime: &Rc<Runtime>, event: Event) {
     }
 }
 
-/// Delivers what is due, a few at once: a webhook that does not answer keeps no other waiting for long.
+/// Delivers what is due, to some webhooks at once: one that hangs keeps nothing from the others, and is left after a failure.
 pub async fn deliver(runtime: &Rc<Runtime>) {
-    match journal::due(&runtime.database(), now()).await {
-        Ok(all) => {
-            for some in all.chunks(AT_ONCE) {
-                join_all(some.iter().map(|due| Box::pin(deliver_one(runtime, due)) as Work<'_>).collect()).await;
+    let due = match journal::due(&runtime.database(), now()).await {
+        Ok(due) => due,
+        Err(error) => return console::failed("alerts_not_delivered", Err(error)),
+    };
+    let mut by_webhook: Vec<Vec<Due>> = Vec::new();
+    for due in due {
+        match by_webhook.iter_mut().find(|all| all.first().is_some_and(|first| first.webhook_id == due.webhook_id)) {
+            Some(all) => all.push(due),
+            None => by_webhook.push(vec![due]),
+        }
+    }
+    let until = now() + BUDGET_MS;
+    let waiting = RefCell::new(by_webhook.into_iter());
+    let lane = async || {
+        loop {
+            let Some(all) = waiting.borrow_mut().next() else { break };
+            for due in all {
+                let is_over = now() >= until;
+                match if is_over { Ok(false) } else { told(runtime, &due).await } {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => return console::failed("alerts_not_delivered", Err(error)),
+                }
             }
         }
-        Err(error) => console::failed("alerts_not_delivered", Err(error)),
-    }
+    };
+    join_all((0..LANES).map(|_| Box::pin(lane()) as Work<'_>).collect()).await;
+    counted::settle(runtime);
 }
 
-async fn deliver_one(runtime: &Rc<Runtime>, due: &Due) {
+/// Tells a webhook of an event. False where it was not reached.
+async fn told(runtime: &Rc<Runtime>, due: &Due) -> Result<bool, StoreError> {
     let store = runtime.database();
-    let delivered = async {
-        if journal::claim(&store, due, now()).await? {
-            let sent = sent(runtime, due).await;
-            journal::settle(&store, due, sent, now()).await?;
-        }
-        Ok::<(), StoreError>(())
-    };
-    console::failed("alerts_not_delivered", delivered.await);
+    if !journal::claim(&store, due, now()).await? {
+        return Ok(true);
+    }
+    let status = journal::settle(&store, due, sent(runtime, due).await, now()).await?;
+    if status != "pending" {
+        counted::add(counted::ALL, "alerts", format!("{} {status}", due.account_id), 1);
+    }
+    Ok(status == "delivered")
 }
 
 async fn sent(runtime: &Rc<Runtime>, due: &Due) -> Result<(), String> {

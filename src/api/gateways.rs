@@ -258,6 +258,7 @@ pub async fn delete(store: &impl Store, account: &str, id: &str, actor: &Actor<'
                 Statement::new("DELETE FROM otel_destinations WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM alert_webhooks WHERE gateway = ?1", key()),
                 Statement::new("DELETE FROM logpush_destinations WHERE gateway = ?1", key()),
+                Statement::new("DELETE FROM counted WHERE gateway = ?1", key()),
                 Statement::new(format!("DELETE FROM route_versions WHERE {of_route}"), key()),
                 Statement::new(format!("DELETE FROM route_deployments WHERE {of_route}"), key()),
                 Statement::new("DELETE FROM routes WHERE gateway = ?1", key()),

@@ -4,12 +4,14 @@ use super::{alerts, object, only};
 use crate::api::custom_providers::Guard;
 use crate::api::request::Request;
 use crate::api::shell::{Shell, guard};
+use crate::auth::caller::Caller;
 use crate::base::json::json;
 use crate::base::timestamp;
 use crate::credentials::vault::Vault;
 use crate::db::audit::{self, Actor, Change};
 use crate::db::store::{Bind, Statement, Store, row};
 use crate::gateways::gateway::Gateway;
+use crate::gateways::settings::GatewaySettings;
 use crate::http::envelope::{ApiError, Reply};
 use crate::http::router::Endpoint;
 use crate::logpush::batch::{self, Destination};
@@ -128,6 +130,21 @@ async fn changed<S: Store>(
 fn change<'a>(action: &'static str, gateway: &'a Gateway, body: &'a Map<String, Value>) -> Change<'a> {
     let Gateway { account_id, id, .. } = gateway;
     Change { action, account: account_id, gateway: Some(id), target: id, fields: audit::fields(body) }
+}
+
+/// The settings that say who can read what is pushed.
+pub const FORM: &[&str] = &["logpush_public_key", "logpush_plain"];
+
+/// Refuses a change of those to tokens: what left encrypted for one reader would leave for another, and the bucket cannot tell.
+pub fn may_change(caller: &Caller, stored: &GatewaySettings, body: &Map<String, Value>) -> Result<(), ApiError> {
+    let plain = body.get("logpush_plain").is_some_and(|plain| *plain != stored.logpush_plain);
+    let key = body.get("logpush_public_key").is_some_and(|key| key.as_str() != stored.logpush_public_key.as_deref());
+    if caller.is_admin() || !(plain || key) {
+        return Ok(());
+    }
+    let message = "Only the admin token may change logpush_public_key and logpush_plain: they say who can read the logs that leave. Leave \
+                   them out, or send them as they are";
+    Err(ApiError::forbidden(message))
 }
 
 /// Why nothing is pushed, and what to do about it.

@@ -43,6 +43,44 @@ row! {
     }
 }
 
+row! {
+    /// Of the table `counted`.
+    struct Counted {
+        gateway: i64,
+        name: String,
+        label: String,
+        number: u64,
+        until: Option<u64>,
+    }
+}
+
+row! {
+    struct Pushed {
+        gateway: i64,
+        pushed: u64,
+        lost: u64,
+    }
+}
+
+/// Counters of the table `counted`: their name there and on the page, what they are, and their labels.
+const OTHERS: [(&str, &str, &str, &[&str]); 5] = [
+    (
+        "circuit",
+        "tollgate_circuits_opened",
+        "How often a provider was left alone because it failed repeatedly.",
+        &["provider"],
+    ),
+    ("guardrail", "tollgate_guardrail", "What guardrails said of requests.", &["phase", "action", "category"]),
+    (
+        "push_failures",
+        "tollgate_logpush_failures",
+        "Batches of logs that did not arrive, and were tried again later.",
+        &[],
+    ),
+    ("alerts", "tollgate_alerts", "Alerts by what became of them, for each webhook.", &["account", "result"]),
+    ("lost", "tollgate_logs_lost", "Logs of all gateways that could not be written.", &[]),
+];
+
 /// The series of a gateway's provider and model.
 struct Total<'a> {
     labels: [(&'static str, &'a str); 4],
@@ -122,7 +160,7 @@ pub async fn get(databases: &impl Databases, shell: &impl Shell, request: &Reque
     if gateways.is_empty() && query.get("gateway").is_some() {
         return Err(ApiError::not_found());
     }
-    let mut rows: Vec<Row> = Vec::new();
+    let (mut rows, mut pushed): (Vec<Row>, Vec<Pushed>) = (Vec::new(), Vec::new());
     for (shard, store) in databases.all() {
         let keys: Vec<i64> = gateways.iter().filter(|one| one.shard == shard).map(|one| one.key).collect();
         if !keys.is_empty() {
@@ -130,7 +168,10 @@ pub async fn get(databases: &impl Databases, shell: &impl Shell, request: &Reque
             let sql = "SELECT gateway, provider, model, figures FROM totals WHERE gateway IN (SELECT value FROM json_each(?1)) \
                        ORDER BY gateway, provider, model LIMIT ?2";
             let binds: [Bind; 2] = [Value::from(keys).to_string().into(), MAX_ROWS.into()];
-            rows.extend(store.rows::<Row>(Statement::new(sql, binds)).await?);
+            rows.extend(store.rows::<Row>(Statement::new(sql, binds.clone())).await?);
+            let sql = "SELECT gateway, pushed, lost FROM logpush_progress WHERE gateway IN (SELECT value FROM json_each(?1)) \
+                       ORDER BY gateway LIMIT ?2";
+            pushed.extend(store.rows::<Pushed>(Statement::new(sql, binds)).await?);
         }
     }
     let format = Format::of(request.accept);
@@ -141,8 +182,22 @@ pub async fn get(databases: &impl Databases, shell: &impl Shell, request: &Reque
     let keys: Vec<i64> = gateways.iter().map(|one| one.key).collect();
     let sql = "SELECT gateway, id, exported, rejected, dropped FROM otel_destinations \
                WHERE gateway IN (SELECT value FROM json_each(?1)) ORDER BY gateway, id";
-    let spans: Vec<Spans> = store.rows(Statement::new(sql, [Value::from(keys).to_string().into()])).await?;
+    let keys = Value::from(keys).to_string();
+    let spans: Vec<Spans> = store.rows(Statement::new(sql, [keys.as_str().into()])).await?;
     traced(&spans, &gateways, &mut page);
+    push(&pushed, &gateways, &mut page);
+    // What is no gateway's is not shown to a token that reaches some gateways only.
+    let is_wide = caller.gateways().is_none() && query.get("gateway").is_none();
+    let sql = "SELECT gateway, name, label, number, until FROM counted WHERE gateway IN (SELECT value FROM json_each(?1)) \
+               OR (gateway = 0 AND ?2) ORDER BY name, gateway, label LIMIT ?3";
+    let binds: [Bind; 3] = [keys.into(), is_wide.into(), MAX_ROWS.into()];
+    let mut others: Vec<Counted> = store.rows(Statement::new(sql, binds)).await?;
+    others.retain(|one| match one.name.as_str() {
+        "alerts" => account.is_none_or(|account| one.label.split(' ').next() == Some(account)),
+        "lost" => caller.is_admin(),
+        _ => true,
+    });
+    counted_others(&others, &gateways, request.now_ms, &mut page);
     if let (Some(_), [one]) = (query.get("gateway"), gateways.as_slice()) {
         limited(store, shell, one, &mut page).await?;
     }
@@ -210,6 +265,44 @@ fn traced(spans: &[Spans], gateways: &[Gateway], page: &mut Page) {
             page.sample(name, "_total", &labels, number as f64);
         }
     }
+}
+
+fn push(pushed: &[Pushed], gateways: &[Gateway], page: &mut Page) {
+    let name = "tollgate_logpush_logs";
+    page.family(name, "counter", "Logs that were pushed, and those that retention removed before they were.");
+    for of in pushed {
+        let Some(gateway) = gateways.iter().find(|one| one.key == of.gateway) else { continue };
+        for (result, number) in [("pushed", of.pushed), ("lost", of.lost)] {
+            let labels = [("account", gateway.account_id.as_str()), ("gateway", &gateway.id), ("result", result)];
+            page.sample(name, "_total", &labels, number as f64);
+        }
+    }
+}
+
+fn counted_others(all: &[Counted], gateways: &[Gateway], now_ms: u64, page: &mut Page) {
+    let mut family = |of: &str,
+                      name: &str,
+                      (kind, suffix): (&str, &str),
+                      help: &str,
+                      labels: &[&str],
+                      value: fn(&Counted, u64) -> f64| {
+        page.family(name, kind, help);
+        for one in all.iter().filter(|one| one.name == of) {
+            let gateway = gateways.iter().find(|gateway| gateway.key == one.gateway);
+            let mut shown: Vec<(&str, &str)> = Vec::new();
+            if let Some(gateway) = gateway {
+                shown.extend([("account", gateway.account_id.as_str()), ("gateway", gateway.id.as_str())]);
+            }
+            shown.extend(labels.iter().copied().zip(one.label.splitn(labels.len().max(1), ' ')));
+            page.sample(name, suffix, &shown, value(one, now_ms));
+        }
+    };
+    for (of, name, help, labels) in OTHERS {
+        family(of, name, ("counter", "_total"), help, labels, |one, _| one.number as f64);
+    }
+    let help = "1 where the isolate that spoke last leaves a provider alone.";
+    let is_open = |one: &Counted, now_ms: u64| f64::from(u8::from(one.until.is_some_and(|until| until > now_ms)));
+    family("circuit", "tollgate_circuit_open", ("gauge", ""), help, &["provider"], is_open);
 }
 
 /// Where the limits of one gateway stand; of a rule with several counters the one that has the least left.

@@ -3,6 +3,7 @@
 use super::object;
 use crate::api::effect::Handled;
 use crate::api::gateways;
+use crate::api::logpush;
 use crate::api::request::Request;
 use crate::api::shell::{Shell, guard};
 use crate::base::json::json;
@@ -78,10 +79,17 @@ pub async fn create(
 /// [`gateways::update`], with the destinations that the body names.
 pub async fn update(store: &impl Store, shell: &impl Shell, request: &Request<'_>) -> Result<Handled, ApiError> {
     let (account, id, actor) = (request.route.account, request.route.gateway, &request.actor());
-    let gateway = match object(request.body).is_ok_and(|body| body.contains_key("otel")) {
+    let body = object(request.body).unwrap_or_default();
+    let names = |all: &[&str]| all.iter().any(|name| body.contains_key(*name));
+    let has_otel = names(&["otel"]);
+    let gateway = match has_otel || names(logpush::FORM) {
         true => gateway::find(store, account, id).await?,
         false => None,
     };
+    if let Some(gateway) = &gateway {
+        logpush::may_change(request.caller, &gateway.settings, &body)?;
+    }
+    let gateway = gateway.filter(|_| has_otel);
     let named = match &gateway {
         Some(gateway) => {
             let sql = "SELECT id FROM otel_destinations WHERE gateway = ?1";

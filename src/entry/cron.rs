@@ -25,7 +25,7 @@ use crate::logs::route_figures;
 use crate::logs::writer_worker;
 use crate::platform::bodies::Bodies;
 use crate::platform::d1::D1Store;
-use crate::platform::{Runtime, console, now, random};
+use crate::platform::{Runtime, console, counted, now, random};
 use crate::tracing::send_worker as tracing;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -77,6 +77,7 @@ pub async fn everything(runtime: &Rc<Runtime>) {
     watching::everything(runtime).await;
     // Last, because it may wait for the hosts of others.
     Box::pin(send_worker::everything(runtime)).await;
+    counted::write(runtime).await;
 }
 
 /// Tells the operator of rows that were put aside because they could not be read.

@@ -54,14 +54,15 @@ row! {
     }
 }
 
-/// The gateways that have something to push now, the one first that has waited longest.
+/// The gateways that have something to push now, the one first that has waited longest. What failed last comes behind the others, unless
+/// its turn has not come for long.
 pub async fn due(store: &impl Store, now_ms: u64) -> Result<Vec<Due>, StoreError> {
     let sql = "SELECT key, account_id, id, settings->>'logpush_public_key' AS public_key, coalesce(settings->>'logpush_plain', 0) AS plain \
          FROM gateways LEFT JOIN logpush_progress ON logpush_progress.gateway = gateways.key \
          WHERE settings->>'logpush' = 1 AND coalesce(next_at, 0) <= ?1 AND coalesce(lease_until, 0) <= ?1 \
          AND (batch IS NOT NULL OR EXISTS (SELECT 1 FROM logs_to_push WHERE logs_to_push.gateway = gateways.key)) \
-         ORDER BY coalesce(served_at, 0), key LIMIT ?2";
-    store.rows(Statement::new(sql, [at(now_ms), MOST_DUE.into()])).await
+         ORDER BY coalesce(failures, 0) > 0 AND served_at > ?1 - ?3, coalesce(served_at, 0), key LIMIT ?2";
+    store.rows(Statement::new(sql, [at(now_ms), MOST_DUE.into(), at(2 * LONGEST_WAIT_MS)])).await
 }
 
 /// Takes over the batch of a gateway, or chooses one under the name `id`. `None` where another isolate works on it, or where there is

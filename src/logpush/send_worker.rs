@@ -1,6 +1,7 @@
 //! Sends batches of logs, within a budget: what is left goes on in the next minute.
 
 use crate::base::id;
+use crate::base::join_all::{Work, join_all};
 use crate::base::json::json;
 use crate::config::isolate_worker::config;
 use crate::credentials::vault::{Bound, Sealed, Vault};
@@ -12,11 +13,12 @@ use crate::logpush::line::{self, Pushed};
 use crate::logs::bodies;
 use crate::logs::pieces::read;
 use crate::platform::bodies::put_into;
-use crate::platform::{Runtime, console, js, now, random, within};
+use crate::platform::{Runtime, console, counted, js, now, random, within};
 use crate::providers::address;
 use crate::providers::resolver_worker;
 use crate::providers::upstream::CustomProvider;
 use js_sys::{Promise, Uint8Array};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -26,8 +28,11 @@ use web_sys::{Headers, RequestInit, RequestRedirect};
 const BUDGET_MS: u64 = 20_000;
 const MOST_BATCHES: u32 = 20;
 
-/// An endpoint that takes longer is tried again later, in milliseconds.
-const PATIENCE_MS: u64 = 20_000;
+/// How many are under way at once: each has a batch in memory.
+const LANES: usize = 4;
+
+/// An endpoint that takes longer is tried again later, in milliseconds: less than the budget, which others share.
+const PATIENCE_MS: u64 = 10_000;
 
 /// The binding of the bucket.
 const BUCKET: &str = "LOGPUSH";
@@ -44,28 +49,37 @@ extern "C" {
     fn end(this: &Pack) -> Promise;
 }
 
-/// Pushes what is due, of each database in turn.
+/// Pushes what is due, of each database in turn, some gateways at once: an endpoint that hangs keeps a lane for a while, and nothing from
+/// the others.
 pub async fn everything(runtime: &Rc<Runtime>) {
     let until = now() + BUDGET_MS;
-    let mut left = MOST_BATCHES;
+    let left = Cell::new(MOST_BATCHES);
+    let is_over = || left.get() == 0 || now() >= until;
     for (_, store) in runtime.databases().all() {
-        let pushed = async {
-            while left > 0 && now() < until {
-                let due = batch::due(store, now()).await?;
-                if due.is_empty() {
+        while !is_over() {
+            let due = match batch::due(store, now()).await {
+                Ok(due) if due.is_empty() => break,
+                Ok(due) => RefCell::new(due.into_iter()),
+                Err(error) => {
+                    console::failed("logpush_failed", Err(error));
                     break;
                 }
-                for gateway in due {
-                    if left == 0 || now() >= until {
-                        break;
-                    }
-                    left -= 1;
-                    push(runtime, store, &gateway).await?;
+            };
+            let failed = Cell::new(false);
+            let lane = async || {
+                while !is_over() && !failed.get() {
+                    let Some(gateway) = due.borrow_mut().next() else { break };
+                    left.set(left.get() - 1);
+                    let pushed = push(runtime, store, &gateway).await;
+                    failed.set(failed.get() || pushed.is_err());
+                    console::failed("logpush_failed", pushed);
                 }
+            };
+            join_all((0..LANES).map(|_| Box::pin(lane()) as Work<'_>).collect()).await;
+            if failed.get() {
+                break;
             }
-            Ok::<(), StoreError>(())
-        };
-        console::failed("logpush_failed", pushed.await);
+        }
     }
 }
 
@@ -78,6 +92,7 @@ async fn push(runtime: &Rc<Runtime>, store: &impl Store, due: &Due) -> Result<()
         Err(error) => {
             let line = json!({ "level": "error", "event": "logpush_not_delivered", "account": due.account_id, "gateway": due.id, "cause": error });
             console::error(&line);
+            counted::add(due.key, "push_failures", String::new(), 1);
             batch::failed(store, due.key, &batch, &error, now()).await
         }
     }

@@ -11,7 +11,7 @@ use crate::logs::queue::{self, Outbox};
 use crate::logs::queue_worker::Queue;
 use crate::logs::record::LogRecord;
 use crate::platform::bodies::{self as bucket, Bodies};
-use crate::platform::{Runtime, console, now, pause, random};
+use crate::platform::{Runtime, console, counted, now, pause, random};
 use futures_util::FutureExt;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -151,7 +151,11 @@ async fn deliver(group: Rc<Group>, queue: &Queue, runtime: &Runtime) {
     let weight = group.records.iter().map(LogRecord::weight).sum();
     let lost = queue::send(queue, &store, &group, naming(), mint, &pause).await;
     WRITING.with_borrow_mut(|writing| writing.retain(|(_, other)| !Rc::ptr_eq(other, &group)));
-    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, lost.logs.iter().map(|lost| lost.requests).sum()));
+    let number = lost.logs.iter().map(|lost| lost.requests).sum();
+    if number > 0 {
+        counted::add(counted::ALL, "lost", String::new(), number);
+    }
+    WAITING.with_borrow_mut(|waiting| waiting.settled(weight, number));
     losing(Some(group.shard), !lost.logs.is_empty());
     say("log_lost", lost.logs, self::lost().0);
     lose_bodies(lost.bodies);

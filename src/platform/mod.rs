@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod bodies;
 pub mod build;
 pub mod console;
+pub mod counted;
 pub mod d1;
 pub mod js;
 pub mod memory;

@@ -163,6 +163,11 @@ impl Breaker {
         circuit.open_until.is_some_and(|until| until > now)
     }
 
+    /// Until when a circuit lets no request through, if it is open.
+    pub fn open_until(&mut self, gateway: i64, provider: &str) -> Option<u64> {
+        self.find(gateway, provider)?.open_until
+    }
+
     /// Where a gateway's circuits stand, as `GET …/limits` shows them: open ones first, then those that failed most.
     pub fn shown(&self, gateway: i64, settings: Settings, now: u64) -> Value {
         let of_gateway = self.circuits.iter().filter(|circuit| circuit.gateway == gateway);

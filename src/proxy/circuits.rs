@@ -3,7 +3,7 @@
 use crate::gateways::settings::GatewaySettings;
 use crate::http::message_worker::Answer;
 use crate::http::refusal::Refusal;
-use crate::platform::now;
+use crate::platform::{counted, now};
 use crate::providers::address;
 use crate::proxy::circuit_breaker::{self, Breaker, End, Settings};
 use crate::proxy::exchange::Exchange;
@@ -73,7 +73,16 @@ pub fn note(
         Err(NoAnswer { waited_ms: None, .. }) => End::Unreached,
     };
     let circuit = circuit(exchange, url);
-    BREAKER.with_borrow_mut(|breaker| breaker.note(exchange.call.gateway, &circuit, settings, end, now()))
+    let gateway = exchange.call.gateway;
+    BREAKER.with_borrow_mut(|breaker| {
+        let before = breaker.open_until(gateway, &circuit);
+        let is_open = breaker.note(gateway, &circuit, settings, end, now());
+        let after = breaker.open_until(gateway, &circuit);
+        if before != after {
+            counted::circuit(gateway, &exchange.call.provider, before.is_none(), after.unwrap_or(0));
+        }
+        is_open
+    })
 }
 
 /// Only gateways with a breaker need the name.

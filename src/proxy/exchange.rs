@@ -18,7 +18,7 @@ use crate::logs::crash_worker::Mark;
 use crate::logs::record::LogRecord;
 use crate::logs::writer_worker;
 use crate::platform::allotment::GrowingAllotment;
-use crate::platform::{Runtime, console, now, random};
+use crate::platform::{Runtime, console, counted, now, random};
 use crate::proxy::answer_links::{self, Door, Links};
 use crate::proxy::cache::Cache;
 use crate::proxy::judges::Judges;
@@ -28,6 +28,7 @@ use crate::proxy::traced::Traced;
 use crate::proxy::unified::Unified;
 use crate::proxy::unified::translation::Translation;
 use crate::routes::deployed;
+use serde_json::Value;
 use std::rc::Rc;
 use web_sys::{AbortSignal, Response};
 
@@ -242,7 +243,11 @@ impl Exchange {
         }
         drop((admission, rates));
         drop(allotment);
+        if record.answered {
+            count(&record);
+        }
         writer_worker::submit(record, self.collect_log, mark, &runtime, attach_worker::written).await;
+        counted::settle(&runtime);
     }
 
     /// Remembers a batch that the request has made, or asked for: its results are going to be logs.
@@ -290,5 +295,26 @@ pub fn refused(refusal: &Refusal, failure: Failure) -> Outcome {
         content_type: Some("application/json".to_owned()),
         failure: Some(failure),
         ..Outcome::default()
+    }
+}
+
+/// Counts what guardrails said of a request, for `/metrics`.
+fn count(record: &LogRecord) {
+    let said: Option<Value> = record.guardrails.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    for (phase, verdict) in said.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        let action = verdict.get("action").and_then(Value::as_str).unwrap_or_default();
+        let mut categories: Vec<&str> = verdict
+            .get("categories")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if categories.is_empty() {
+            categories.push("");
+        }
+        for category in categories {
+            counted::add(record.gateway, "guardrail", format!("{phase} {action} {category}"), 1);
+        }
     }
 }

@@ -1,7 +1,10 @@
 // Logs that are pushed: to a bucket and to an endpoint, encrypted and as they are, again after failures, and nothing that was not stored.
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { decrypted } from "../../../clients/logpush/decrypt.mjs";
@@ -134,6 +137,57 @@ test("a destination that is down, slow to say so, or breaks off gets the same ba
   assert.deepEqual([failures, waiting, pushed, error !== null], [0, 0, 4, true], "the last failure stays visible");
 });
 
+test("an endpoint that hangs keeps no other gateway waiting, and its batch comes later", async () => {
+  const hanging = await gw.create("hanging", { logpush: true, logpush_plain: true });
+  const others = await Promise.all([0, 1, 2, 3, 4].map((n) => gw.create(`prompt-${n}`, { logpush: true, logpush_plain: true })));
+  await endpoint(hanging);
+  await chat(hanging);
+  for (const gateway of others) await chat(gateway);
+  const held = [];
+  answer = (response) => held.push(response);
+  const begun = Date.now();
+  const run = cron();
+  await until(async () => (await Promise.all(others.map(status))).every(({ pushed }) => pushed === 1), "the batches of the others");
+  assert.ok(held.length === 1 && (await status(hanging)).pushed === 0, "the others arrived while it hung");
+  await run;
+  assert.match((await status(hanging)).error, /did not answer within 10 s/);
+  held[0].destroy();
+  answer = (response) => response.writeHead(202, { "content-type": "text/html" }).end("<p>Thank you");
+  await now();
+  await cron();
+  assert.deepEqual([(await status(hanging)).pushed, got[0].headers["tollgate-batch-id"] === got[1].headers["tollgate-batch-id"]], [1, true]);
+  assert.ok(Date.now() - begun < 120_000);
+});
+
+test("a Worker that is ended in the middle of a push sends the same batch when it is there again", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-push-"));
+  const start = () => Gateway.start({ upstream: gw.upstream, folder, bindings: { ALLOW_INTERNAL_UPSTREAMS: "true" } });
+  let arrived;
+  const reached = new Promise((resolve) => (arrived = resolve));
+  answer = () => arrived();
+  const first = await start();
+  await first.create("gw", { logpush: true, logpush_plain: true });
+  const set = await first.api("/gateways/gw/logpush", { method: "PUT", body: JSON.stringify({ url: `http://127.0.0.1:${receiver.address().port}/in` }) });
+  assert.equal(set.status, 200);
+  await first.logOf(await first.call("openai/chat/completions", { json: CHAT }));
+  const run = (await first.miniflare.getWorker()).scheduled({ cron: "* * * * *" }).catch(() => {});
+  await reached;
+  await first.miniflare.dispose();
+  await run;
+  answer = (response) => response.writeHead(200).end();
+  const second = await start();
+  try {
+    await second.rows("UPDATE logpush_progress SET lease_until = 0, next_at = 0");
+    for (const _ of [1, 2]) await (await second.miniflare.getWorker()).scheduled({ cron: "* * * * *" });
+    const [before, after, ...more] = got.map(({ headers, body }) => [headers["tollgate-batch-id"], lines(body).map(({ ID }) => ID)]);
+    assert.deepEqual([after, more], [before, []], "the same logs under the same name, and then nothing");
+    assert.equal((await second.result("/gateways/gw/logpush")).pushed, 1);
+  } finally {
+    await second.miniflare.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test("what people delete is not pushed, and a gateway that goes takes its destination along", async () => {
   const gateway = await gw.create("deleted", { logpush: true, logpush_plain: true });
   await endpoint(gateway);
@@ -200,4 +254,10 @@ test("only the admin may say where logs go", async () => {
   const as = (method, body) => gw.api(path, { method, headers: { authorization: `Bearer ${value}` }, body });
   assert.deepEqual([(await as("GET")).status, (await as("PUT", '{"url":"https://x.example.com"}')).status, (await as("DELETE")).status], [200, 403, 403]);
   assert.notEqual(value, TOKEN);
+  // Nor may another make readable what left encrypted.
+  await gw.create("readers", { logpush: true, logpush_public_key: publicKey });
+  const edit = (body) => gw.api("/gateways/readers", { method: "PUT", headers: { authorization: `Bearer ${value}` }, body: JSON.stringify(body) });
+  for (const body of [{ logpush_plain: true }, { logpush_public_key: null }, { logpush_public_key: "x".repeat(64), logpush_plain: true }]) assert.equal((await edit(body)).status, 403, JSON.stringify(body));
+  assert.equal((await edit({ ...(await gw.result("/gateways/readers")), cache_ttl: 60 })).status, 200, "as they are they can be sent");
+  assert.equal((await status("readers")).form, "encrypted");
 });

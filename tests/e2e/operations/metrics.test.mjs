@@ -16,11 +16,11 @@ try {
   missing = `no Prometheus: ${error.message}`;
 }
 before(async () => {
-  gw = await Gateway.start({ databases: 2 });
+  gw = await Gateway.start({ databases: 2, bindings: { ALLOW_INTERNAL_UPSTREAMS: "true" } });
   await gw.create("gw");
   await gw.create("other", { log_database: 1 });
 });
-after(() => gw.stop());
+after(() => gw.stop(/logpush_not_delivered/));
 
 const CHAT = { model: "gpt-4o", messages: [{ role: "user", content: "Lunch?" }] };
 const sk = { authorization: "Bearer sk-client-0123456789" };
@@ -108,8 +108,65 @@ test("a token sees what it reaches, and a gateway shows where its limits stand",
   assert.equal((await page()).headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
 });
 
+test("circuits, guardrails, pushes and alerts are counted in the database, for whichever instance is asked", async () => {
+  const hooked = `${gw.upstream.origin}/hook`;
+  const check = { id: "projects", type: "deny", patterns: ["prj-[0-9]+"], action: "FLAG" };
+  await gw.create("events", { circuit_breaker: { failures: 2, window: 3600, cooldown: 3600 }, guardrails: { checks: [check] }, logpush: true, logpush_plain: true });
+  const hook = await gw.api("/alerts/webhooks", { method: "POST", body: JSON.stringify({ url: hooked, gateway: "events", events: ["circuit"] }) });
+  assert.equal(hook.status, 200, await hook.clone().text());
+  await chat("events", { ...CHAT, messages: [{ role: "user", content: "about prj-7" }] });
+  await chat("events");
+  gw.upstream.answer = () => ({ status: 500, body: "{}" });
+  for (let n = 0; n < 4; n += 1) await chat("events");
+  // The upstream that failed is the webhook's, too.
+  gw.upstream.answer = () => ({ status: 200, body: "{}" });
+  await until(async () => (await gw.rows("UPDATE alert_deliveries SET next_at = 0 WHERE next_at IS NOT NULL AND attempts > 0 RETURNING 1")).length === 1, "the alert");
+  await (await gw.miniflare.getWorker()).scheduled({ cron: "* * * * *" });
+  gw.upstream.answer = undefined;
+  const label = (more) => `{account="${ACCOUNT}",gateway="events",${more}}`;
+  let all;
+  const wanted = () => ({
+    opened: all.get(`tollgate_circuits_opened_total${label('provider="openai"')}`),
+    open: all.get(`tollgate_circuit_open${label('provider="openai"')}`),
+    flagged: all.get(`tollgate_guardrail_total${label('phase="prompt",action="FLAG",category="projects"')}`),
+    // No bucket is bound here, so that no batch arrives.
+    failures: all.get(`tollgate_logpush_failures_total{account="${ACCOUNT}",gateway="events"}`),
+    pushed: all.get(`tollgate_logpush_logs_total${label('result="pushed"')}`),
+    alerts: all.get(`tollgate_alerts_total{account="${ACCOUNT}",result="delivered"}`),
+  });
+  await until(async () => ((all = await samples()), wanted().alerts === 1 && wanted().opened === 1), "what was counted");
+  assert.deepEqual(wanted(), { opened: 1, open: 1, flagged: 1, failures: 1, pushed: 0, alerts: 1 });
+  const narrow = await gw.api("/tokens", { method: "POST", body: JSON.stringify({ name: "narrow", permissions: ["read_metadata"], gateways: ["events"] }) });
+  const seen = [...(await samples({}, { authorization: `Bearer ${(await narrow.json()).result.value}` })).keys()];
+  assert.ok(seen.some((name) => name.startsWith("tollgate_circuit_open")) && !seen.some((name) => name.startsWith("tollgate_alerts")));
+});
+
+test("logs that are lost are counted, and stay counted when the instance is gone", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-metrics-"));
+  const lost = async (on) => Number(/^tollgate_logs_lost_total (\d+)$/m.exec(await (await fetch(`${on.url}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })).text())?.[1] ?? 0);
+  const losing = await Gateway.start({ upstream: gw.upstream, faulty: true, folder });
+  try {
+    await losing.create("gw");
+    await losing.fault(1e9);
+    assert.equal((await losing.call("openai/chat/completions", { json: CHAT, headers: sk })).status, 200);
+    await until(() => losing.output.some((line) => line.includes("log_lost")), "the loss", 120_000);
+    await losing.fault(0);
+    await (await losing.miniflare.getWorker()).scheduled({ cron: "* * * * *" });
+    await until(async () => (await lost(losing)) === 1, "the count");
+  } finally {
+    await losing.miniflare.dispose();
+  }
+  const next = await Gateway.start({ upstream: gw.upstream, folder });
+  try {
+    assert.equal(await lost(next), 1);
+  } finally {
+    await next.miniflare.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test("promtool has nothing to say against the page", { skip: missing }, async () => {
-  for (const query of [{}, { gateway: "limited" }, { gateway: "names" }]) {
+  for (const query of [{}, { gateway: "limited" }, { gateway: "names" }, { gateway: "events" }]) {
     const checked = spawnSync(programs.promtool, ["check", "metrics"], { input: await (await page(query)).text(), encoding: "utf8" });
     assert.deepEqual([checked.status, checked.stdout, checked.stderr], [0, "", ""]);
   }
