@@ -33,3 +33,28 @@ for (const [what, size, asked, most] of [["12 MB that are translated", 12, trans
     }
   });
 }
+
+test("two requests of 12 MB that are translated at once are answered or refused, and the isolate goes on", async (t) => {
+  const gw = await Gateway.start({ runtime: { inspectorPort: 0 } });
+  const isolate = await Isolate.of(gw.miniflare, "tollgate");
+  try {
+    await gw.create("gw");
+    const [path, json] = translated("ramen ".repeat((12 * MB) / 6 - 100));
+    const ask = (json) => gw.call(path, { json, headers: { authorization: "Bearer sk-client-0123456789" } });
+    const answers = await Promise.all([ask(json), ask(json)]);
+    for (const answer of answers) {
+      const text = await answer.text();
+      assert.ok([200, 413, 429, 503].includes(answer.status), `${answer.status}: ${text.slice(0, 300)}`);
+      if (answer.status !== 200) assert.match(JSON.parse(text).error.message, /\w+ \w+ \w+/);
+    }
+    assert.ok(answers.some(({ status }) => status === 200), "one of them is answered");
+    const [, small] = translated("ramen");
+    assert.equal((await ask(small)).status, 200);
+    const wasm = await isolate.wasm();
+    t.diagnostic(`statuses ${answers.map(({ status }) => status)}, ${Math.round(wasm / MB)} MB of wasm at most`);
+    assert.ok(wasm < LIMIT_MB * MB, `${wasm} bytes of wasm`);
+  } finally {
+    isolate.close();
+    await gw.stop();
+  }
+});
