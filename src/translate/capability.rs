@@ -124,9 +124,10 @@ fn is_of(model: &str, families: &[&str]) -> bool {
     families.iter().any(|family| name.starts_with(family))
 }
 
-/// OpenAI's models that think take no sampling parameters, no stop sequences, and another name for the bound.
+/// OpenAI's models that think take no sampling parameters, no stop sequences, and another name for the bound. The model of ChatGPT that
+/// is named like them does not think.
 pub fn is_openai_reasoning(model: &str) -> bool {
-    is_of(model, &["o1", "o3", "o4", "gpt-5", "gpt-6"])
+    is_of(model, &["o1", "o3", "o4", "gpt-5", "gpt-6"]) && !bare(model).starts_with("gpt-5-chat")
 }
 
 /// OpenAI's version of a model: 5 and 6 for gpt-5.6-mini.
