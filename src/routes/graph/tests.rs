@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use serde_json::json;
 
 pub fn everything() -> Value {
@@ -132,5 +133,76 @@ fn a_percentage_says_where_all_requests_go() {
         vec!["1%", "else"],
     ] {
         assert!(Graph::parse_new(&with(&outputs)).is_ok(), "{outputs:?}");
+    }
+}
+
+/// Elements that lead anywhere, themselves included; a few lead nowhere.
+fn any_elements() -> impl Strategy<Value = Value> {
+    let element = (0..7_usize, proptest::collection::vec(0..9_usize, 3));
+    proptest::collection::vec(element, 1..7).prop_map(|drawn| {
+        let last = drawn.len();
+        let to = |place: usize| json!({"elementId": if place >= last { "e".to_owned() } else { format!("n{place}") }});
+        let mut all = vec![json!({"id": "s", "type": "start", "outputs": {"next": to(0)}})];
+        all.extend(drawn.iter().enumerate().map(|(place, (kind, to_places))| {
+            // Mostly forward, so that many are good.
+            let out = |at: usize| to(if to_places[at] == 8 { place } else { place + 1 + to_places[at] % 3 });
+            let (kind, properties, outputs) = match kind {
+                0 => (
+                    "conditional",
+                    json!({"condition": {"model": "a"}}),
+                    json!({"true": out(0), "false": to(place + 1)}),
+                ),
+                1 => ("percentage", json!({}), json!({"40%": out(0), "10%": out(1), "else": to(place + 1)})),
+                2 => ("rate", json!({"limit": 1}), json!({"success": to(place + 1), "fallback": out(0)})),
+                3 => ("end", json!({}), json!({})),
+                _ => (
+                    "model",
+                    json!({"provider": "openai", "model": "m"}),
+                    json!({"success": out(0), "fallback": to(place + 1)}),
+                ),
+            };
+            json!({"id": format!("n{place}"), "type": kind, "properties": properties, "outputs": outputs})
+        }));
+        all.push(json!({"id": "e", "type": "end", "outputs": {}}));
+        all.into()
+    })
+}
+
+/// Whether an element can come to itself again, found without marks.
+fn has_circle(elements: &Value) -> bool {
+    let all = elements.as_array().unwrap();
+    let next = |id: &str| -> Vec<String> {
+        let outputs = all.iter().find(|element| element["id"] == id).map(|element| element["outputs"].clone());
+        let outputs = outputs.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        outputs.values().map(|output| output["elementId"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut here = vec!["s".to_owned()];
+    for _ in 0..=all.len() {
+        here = here.iter().flat_map(|id| next(id)).collect();
+        here.sort();
+        here.dedup();
+    }
+    !here.is_empty()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #[test]
+    fn what_is_stored_ends_for_every_request_and_circles_are_refused(elements in any_elements(), draws in proptest::collection::vec(0.0..1.0_f64, 9)) {
+        match Graph::parse_new(&elements) {
+            Err(wrong) => prop_assert!(wrong.path.starts_with("elements"), "{wrong:?}"),
+            Ok(graph) => {
+                prop_assert!(!has_circle(&elements), "{elements}");
+                // Whatever the numbers and the answers are, the way has an end.
+                let (mut place, mut steps) = (graph.start, 0);
+                while let Some(element) = graph.element(place) {
+                    let outputs = element.kind.outputs();
+                    let number = draws[steps % draws.len()];
+                    let Some((_, next)) = outputs.get((number * outputs.len() as f64) as usize) else { break };
+                    (place, steps) = (*next, steps + 1);
+                    prop_assert!(steps <= graph.elements.len(), "{elements}");
+                }
+            }
+        }
     }
 }
