@@ -1,8 +1,9 @@
 //! Looks through texts and bodies for what a gateway's policies are about, and puts placeholders where they say so.
 
+use crate::dlp::across::{self, Found};
 use crate::dlp::entry::Entry;
 use crate::dlp::form::{self, PartKind};
-use crate::dlp::places::{Kind, Place, decoded, of_json, places};
+use crate::dlp::places::{Kind, Place, of_json, places};
 use crate::dlp::policy::{Action, Check, Dlp};
 use crate::dlp::redact::{Redactor, escaped};
 use crate::dlp::report::Report;
@@ -25,14 +26,6 @@ pub struct Examiner {
     longest: usize,
 }
 
-/// A thing that was found at bytes `start` to `end`: an entry, or behind those a profile of the gateway's own, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Found {
-    item: u8,
-    start: usize,
-    end: usize,
-}
-
 /// What became of a body that was looked through.
 pub struct Body {
     /// `None` where it stays as it is.
@@ -46,6 +39,9 @@ const STEPS: u64 = 8_000_000;
 
 /// What is not looked at because patterns would take too long.
 const TOO_DEAR: &str = "the patterns of custom_profiles take too long on this text";
+
+/// What a row says of a place whose path has something in it that was looked for.
+const HIDDEN: &str = "…";
 
 /// A match of a pattern may be found that is so long and in several parts of a stream, in bytes.
 const LONGEST_MATCH: usize = 256;
@@ -119,13 +115,29 @@ impl Examiner {
 
     /// The body with placeholders; `None` where it stays as it is.
     pub fn body(&mut self, body: &[u8]) -> Option<Vec<u8>> {
-        rewritten(body, |place| self.text(&place.text, &place.path, place.kind == Kind::Plain, body))
+        let places = places(body);
+        let mut across = across::found(&places, |text| self.find(&Unescaped::of(text, false)));
+        let mut at = 0;
+        rewritten_in(body, &places, |place| {
+            at += 1;
+            let more = across.remove(&(at - 1)).unwrap_or_default();
+            self.text_with(&place.text, &place.path, place.kind == Kind::Plain, body, more)
+        })
     }
 
     /// A text with placeholders. `around` is the body it is of.
     pub fn text(&mut self, text: &str, path: &str, is_plain: bool, around: &[u8]) -> Option<String> {
+        self.text_with(text, path, is_plain, around, Vec::new())
+    }
+
+    /// The same; `more` was found in this text with others.
+    fn text_with(&mut self, text: &str, path: &str, is_plain: bool, around: &[u8], more: Vec<Found>) -> Option<String> {
         let is_json = !is_plain && matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
-        let found = self.find(&Unescaped::of(text, is_json));
+        let mut found = self.find(&Unescaped::of(text, is_json));
+        if !more.is_empty() {
+            found.extend(more);
+            found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+        }
         if found.is_empty() { None } else { self.noted(text, &found, path, is_json, around) }
     }
 
@@ -151,22 +163,29 @@ impl Examiner {
     fn find(&mut self, read: &Unescaped<'_>) -> Vec<Found> {
         let (wanted, text) = (self.dlp.wanted(self.check), &*read.text);
         let found = scan::find(text, wanted);
-        let mut found: Vec<Found> =
-            found.into_iter().map(|Finding { entry, start, end }| Found { item: entry as u8, start, end }).collect();
+        let mut found: Vec<(u8, usize, usize)> =
+            found.into_iter().map(|Finding { entry, start, end }| (entry as u8, start, end)).collect();
         let dlp = Rc::clone(&self.dlp);
         for (at, own) in dlp.own.iter().enumerate() {
             let item = (Entry::COUNT + at) as u8;
             if wanted.has_item(item) {
                 let own = own.find(text, &mut self.steps);
-                found.extend(own.into_iter().map(|(start, end)| Found { item, start, end }));
+                found.extend(own.into_iter().map(|(start, end)| (item, start, end)));
             }
         }
         if self.steps.is_over() {
             self.report.unscanned(self.check, TOO_DEAR);
         }
-        for found in &mut found {
-            (found.start, found.end) = (read.original(found.start), read.original(found.end));
-        }
+        let mut found: Vec<Found> = found
+            .into_iter()
+            .map(|(item, start, end)| Found {
+                item,
+                start: read.original(start),
+                end: read.original(end),
+                said: text.get(start..end).unwrap_or("").to_owned(),
+                is_rest: false,
+            })
+            .collect();
         found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
         found
     }
@@ -176,22 +195,28 @@ impl Examiner {
         let dlp = Rc::clone(&self.dlp);
         let mut made = String::new();
         let (mut copied, mut is_changed) = (0, false);
-        for Found { item, start, end } in found {
-            let action = self.report.note(&dlp, self.check, *item, path, *start);
+        // The names of a document's members may be what is looked for.
+        let path = if self.find(&Unescaped::of(path, false)).is_empty() { path } else { HIDDEN };
+        for Found { item, start, end, said, is_rest } in found {
+            let action = match is_rest {
+                true => dlp.action(self.check, *item),
+                false => self.report.note(&dlp, self.check, *item, path, *start),
+            };
             self.is_blocked |= action == Action::Block;
             // Of two that overlap the first one has the place; it covers what it can.
             if action == Action::Flag || *end <= copied {
                 continue;
             }
             let start = (*start).max(copied);
-            let (before, original) = (text.get(copied..start).unwrap_or(""), text.get(start..*end).unwrap_or(""));
+            let before = text.get(copied..start).unwrap_or("");
             made.push_str(before);
             let (_, label) = dlp.names(*item);
             let placeholder = match dlp.replacement(*item) {
                 Some(fixed) if is_json => escaped(fixed),
                 Some(fixed) => fixed.to_owned(),
-                None if is_json => self.redactor.placeholder(label, &decoded(original), around),
-                None => self.redactor.placeholder(label, original, around),
+                // Its placeholder stands where it began. A text that is empty some providers refuse.
+                None if *is_rest && !text.get(*end..).unwrap_or("").trim().is_empty() => String::new(),
+                None => self.redactor.placeholder(label, said, around),
             };
             // A number of a document within a string has no quotes; a placeholder needs them.
             let is_bare = is_json && before.trim_end().ends_with(':');
@@ -205,11 +230,19 @@ impl Examiner {
 }
 
 /// A body of which some texts became others; `None` where none did.
-pub fn rewritten(body: &[u8], mut other: impl FnMut(&Place<'_>) -> Option<String>) -> Option<Vec<u8>> {
+pub fn rewritten(body: &[u8], other: impl FnMut(&Place<'_>) -> Option<String>) -> Option<Vec<u8>> {
+    rewritten_in(body, &places(body), other)
+}
+
+fn rewritten_in(
+    body: &[u8],
+    places: &[Place<'_>],
+    mut other: impl FnMut(&Place<'_>) -> Option<String>,
+) -> Option<Vec<u8>> {
     let mut made: Vec<u8> = Vec::new();
     let (mut copied, mut is_changed) = (0, false);
-    for place in places(body) {
-        let Some(text) = other(&place) else { continue };
+    for place in places {
+        let Some(text) = other(place) else { continue };
         made.extend_from_slice(body.get(copied..place.start).unwrap_or(&[]));
         made.extend_from_slice(place.written(&text).as_bytes());
         copied = place.end;

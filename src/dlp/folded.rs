@@ -54,21 +54,37 @@ impl<'a> Folded<'a> {
     }
 }
 
+/// The digit of a script that a character is.
+fn digit(code: u32) -> Option<u8> {
+    const ZEROS: [u32; 16] = [
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0xf20, 0x1040,
+    ];
+    ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code)).map(|zero| (code - zero) as u8)
+}
+
 fn fold(character: char) -> Option<u8> {
     let code = character as u32;
     Some(match code {
         0..0x80 => code as u8,
-        // Soft hyphen, zero-width characters, marks of direction, word joiner, byte order mark.
-        0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2064 | 0xfeff => return None,
+        // Soft hyphen, zero-width characters, marks of direction, joiners, what chooses a form or a key around a character, tags.
+        0xad | 0x34f | 0x61c | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0x20e3 => return None,
+        0xfe00..=0xfe0f | 0xfeff | 0xe0000..=0xe01ef => return None,
         0xa0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => b' ',
-        0x2010..=0x2015 | 0x2212 | 0xfe58 | 0xfe63 => b'-',
+        0x2010..=0x2015 | 0x2043 | 0x2212 | 0xfe58 | 0xfe63 => b'-',
+        0xb7 | 0x2022 | 0x2024 | 0x2027 | 0x2219 | 0x22c5 | 0x30fb => b'.',
+        0x2044 | 0x2215 => b'/',
+        0x2028 | 0x2029 | 0x85 => b'\n',
         // Full-width forms of ASCII.
         0xff01..=0xff5e => (code - 0xff01) as u8 + b'!',
-        // Digits of Arabic, Persian, Hindi and Bengali texts.
-        0x660..=0x669 => (code - 0x660) as u8 + b'0',
-        0x6f0..=0x6f9 => (code - 0x6f0) as u8 + b'0',
-        0x966..=0x96f => (code - 0x966) as u8 + b'0',
-        0x9e6..=0x9ef => (code - 0x9e6) as u8 + b'0',
+        // Digits that are raised, lowered, in a circle, or of the letters of mathematics.
+        0xb2 | 0xb3 => (code - 0xb0) as u8 + b'0',
+        0xb9 => b'1',
+        0x2070 | 0x2074..=0x2079 => (code - 0x2070) as u8 + b'0',
+        0x2080..=0x2089 => (code - 0x2080) as u8 + b'0',
+        0x2460..=0x2468 => (code - 0x2460) as u8 + b'1',
+        0x1d7ce..=0x1d7ff => ((code - 0x1d7ce) % 10) as u8 + b'0',
+        // Digits of other scripts, Arabic first; a zero stands at the beginning of each ten.
+        0x660..=0x1099 if digit(code).is_some() => digit(code)? + b'0',
         _ if character.is_alphabetic() => LETTER,
         _ => OTHER,
     })

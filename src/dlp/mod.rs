@@ -3,6 +3,7 @@
 //!
 //! Detectors read a text as [`folded::Folded`] shows it, and say where in the original they found something.
 
+mod across;
 mod checks;
 mod contact;
 mod entry;

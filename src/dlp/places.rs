@@ -21,7 +21,9 @@ pub struct Place<'a> {
 pub enum Kind {
     /// Within the quotes of a JSON string.
     String,
-    /// A number of a JSON document. It is in the text as it was written.
+    /// The name of a member, within its quotes.
+    Key,
+    /// A number of a JSON document. The text has its digits.
     Number,
     /// The whole body.
     Plain,
@@ -29,6 +31,9 @@ pub enum Kind {
 
 /// A number of fewer digits belongs to no person and no account.
 const LEAST_DIGITS: usize = 9;
+
+/// A number of more digits is none of an account.
+const MOST_DIGITS: usize = 40;
 
 /// Deeper documents are read as one text.
 const MOST_DEPTH: usize = 128;
@@ -47,8 +52,11 @@ pub fn places(body: &[u8]) -> Vec<Place<'_>> {
 
 /// All texts of a body, one below the other.
 pub fn texts(body: &[u8]) -> String {
-    let texts: Vec<_> =
-        places(body).into_iter().filter(|place| place.kind != Kind::Number).map(|place| place.text).collect();
+    let texts: Vec<_> = places(body)
+        .into_iter()
+        .filter(|place| !matches!(place.kind, Kind::Number | Kind::Key))
+        .map(|place| place.text)
+        .collect();
     texts.join("\n")
 }
 
@@ -83,7 +91,7 @@ impl Place<'_> {
     pub fn written(&self, text: &str) -> String {
         match self.kind {
             Kind::Plain => text.to_owned(),
-            Kind::String => escaped(text),
+            Kind::String | Kind::Key => escaped(text),
             // A placeholder is no number, so the number becomes a string.
             Kind::Number => serde_json::Value::from(text).to_string(),
         }
@@ -108,7 +116,11 @@ impl<'a> Reader<'a> {
         self.blanks();
         match self.peek() {
             b'{' => self.list(b'}', |reader, _| {
-                let (_, _, text) = reader.string()?;
+                let (start, end, text) = reader.string()?;
+                if !is_name(&text) {
+                    let path = reader.path();
+                    reader.found.push(Place { start, end, kind: Kind::Key, text: text.clone(), path });
+                }
                 reader.blanks();
                 reader.take(b':')?;
                 reader.path.push(Step::Key(text.into_owned()));
@@ -184,9 +196,11 @@ impl<'a> Reader<'a> {
             rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')).count();
         self.at += length;
         let text = std::str::from_utf8(rest.get(..length)?).ok().filter(|text| !text.is_empty())?;
-        if text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if text.len() >= LEAST_DIGITS
+            && let Some(text) = whole(text)
+        {
             let path = self.path();
-            self.found.push(Place { start, end: self.at, kind: Kind::Number, text: Cow::Borrowed(text), path });
+            self.found.push(Place { start, end: self.at, kind: Kind::Number, text, path });
         }
         Some(())
     }
@@ -278,6 +292,24 @@ pub fn decoded(raw: &str) -> String {
         text.push('\u{fffd}');
     }
     text
+}
+
+/// The digits of a number that has no part behind the point, however it is written: `4.111e15`.
+fn whole(number: &str) -> Option<Cow<'_, str>> {
+    if number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Cow::Borrowed(number));
+    }
+    let (mantissa, power) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (front, behind) = mantissa.strip_prefix('-').unwrap_or(mantissa).split_once('.').unwrap_or((mantissa, ""));
+    let behind = behind.trim_end_matches('0');
+    let zeros = power.parse::<usize>().ok()?.checked_sub(behind.len()).filter(|zeros| *zeros <= MOST_DIGITS)?;
+    let digits = format!("{}{behind}{}", front.trim_start_matches('-'), "0".repeat(zeros));
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(Cow::Owned(digits))
+}
+
+/// Whether a member's name is one of an API, in which nothing stands that people wrote.
+fn is_name(key: &str) -> bool {
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn is_file(text: &str) -> bool {

@@ -129,6 +129,11 @@ impl Dlp {
         })
     }
 
+    /// The strongest action of those policies.
+    pub fn action(&self, check: Check, item: u8) -> Action {
+        self.about(check, item).map(|(policy, _)| policy.action).max().unwrap_or(Action::Flag)
+    }
+
     /// What stands in the place of an item where that is no placeholder.
     pub fn replacement(&self, item: u8) -> Option<&str> {
         self.own.get(usize::from(item).checked_sub(Entry::COUNT)?)?.replacement.as_deref()

@@ -85,9 +85,10 @@ fn word(scan: &Scan<'_>, at: usize) -> (Option<Hit>, usize) {
     }
     let end = at + length;
     if scan.byte(at).is_ascii_digit() {
-        if kinds == DIGIT {
+        if kinds & LETTERS == 0 {
             let (hit, run_end) = numbers::run(scan, at);
-            return (hit.or_else(|| contact::national_phone(scan, at)), if hit.is_some() { end } else { run_end });
+            let is_over = hit.is_some_and(|(entry, ..)| entry != Entry::Phone) || kinds != DIGIT;
+            return (hit, if is_over { end.max(if hit.is_some() { 0 } else { run_end }) } else { run_end });
         }
         return (words::mixed(scan, at, end), end);
     }

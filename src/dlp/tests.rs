@@ -24,6 +24,25 @@ const FOUND: &[(Entry, &str)] = &[
     (Entry::CreditCard, "«4\u{200b}111 1111 1111 1111»"),
     (Entry::CreditCard, "on 2024-11-27 «5555 5555 5555 4444»"),
     (Entry::CreditCard, "(«6011111111111117»)"),
+    (Entry::CreditCard, "«4111_1111_1111_1111»"),
+    (Entry::CreditCard, "«4111/1111/1111/1111»"),
+    (Entry::CreditCard, "«4111\u{2009}1111\u{2007}1111\u{202f}1111»"),
+    (Entry::CreditCard, "«4111\u{2012}1111\u{2013}1111\u{2014}1111»"),
+    (Entry::CreditCard, "it is\n«4111\n1111\n1111\n1111»\nand 123"),
+    (Entry::CreditCard, "it is «4111 1111\r\n1111 1111»"),
+    (Entry::CreditCard, "«4111 - 1111 - 1111 - 1111»"),
+    (Entry::CreditCard, "«4111  1111  1111  1111»"),
+    (Entry::CreditCard, "a=1&card=«4111+1111+1111+1111»&b=2"),
+    (Entry::CreditCard, "«4111·1111·1111·1111»"),
+    (Entry::CreditCard, "«４１１１．１１１１．１１１１．１１１１»"),
+    (Entry::CreditCard, "«𝟒𝟏𝟏𝟏 ¹¹¹¹ ₁₁₁₁ ①①①①»"),
+    (Entry::CreditCard, "«๔๑๑๑ ๑๑๑๑ ๑๑๑๑ ๑๑๑๑»"),
+    (Entry::CreditCard, "«4\u{fe0f}\u{20e3}1\u{fe0f}\u{20e3}1\u{200d}1\u{2060}1111\u{feff}1111\u{ad}1111»"),
+    (Entry::UsSsn, "«123_45_6789»"),
+    (Entry::UsSsn, "«123/45/6789»"),
+    (Entry::Iban, "«GB82_WEST_1234_5698_7654_32»"),
+    (Entry::Iban, "«GB82\nWEST\n1234\n5698\n7654\n32»"),
+    (Entry::Phone, "tel\n12\n«555-123-4567»"),
     (Entry::Iban, "IBAN «GB82 WEST 1234 5698 7654 32» please"),
     (Entry::Iban, "«DE89370400440532013000»"),
     (Entry::AbaRouting, "routing number «021000021»"),
@@ -99,6 +118,9 @@ fn ordinary_texts_have_nothing() {
         "DE89370400440532013001 GB82 WEST 1234 5698 7654 33 XX12 ABCD",
         "4111 1111 1111 1112, 4111-1111 1111-1111, 41111111111111112222222222",
         "AB123456E DFIQUV12 ABCDE1234F ABCDEFGH",
+        "4111\n1111\n1111\n1111\n1111\n2222",
+        "451\n23\n8841 and 451\t23\t8841 and 41111111\n11111111",
+        "a_4111_1111 4111_1111_1111_1111_1111 4111111111111111_1 4111_1111_1111_1111_a",
         "-----BEGIN CERTIFICATE-----\nMIIEow\n-----END CERTIFICATE-----",
     ] {
         assert_eq!(found(text), [], "{text}");
@@ -225,6 +247,75 @@ fn placeholders_are_stable_and_go_back() {
     assert_eq!(everything().body(b"{\"a\":\"nothing\"}"), None);
 }
 
+fn redacted(body: &Value) -> Value {
+    let mut examiner = redacting(&["credit_card", "email"]);
+    examiner.body(body.to_string().as_bytes()).map_or(Value::Null, |body| serde_json::from_slice(&body).unwrap())
+}
+
+#[test]
+fn what_is_split_over_the_parts_of_a_message_is_found() {
+    let parts = |texts: &[&str]| {
+        let parts: Vec<Value> = texts.iter().map(|text| json!({"type": "text", "text": text})).collect();
+        json!({ "messages": [{ "role": "user", "content": parts }] })
+    };
+    for (asked, sent) in [
+        (&["my 4111 1111", "1111 1111 is it"][..], &["my [CARD_1]", " is it"][..]),
+        (&["my 4111 1111 ", "1111 1111"], &["my [CARD_1]", "[CARD_1]"]),
+        (&["411111111", "1111111."], &["[CARD_1]", "."]),
+        (&["4111", "1111", "1111", "1111", "x"], &["[CARD_1]", "[CARD_1]", "[CARD_1]", "[CARD_1]", "x"]),
+        (&["4", "11111111111111", "1"], &["[CARD_1]", "[CARD_1]", "[CARD_1]"]),
+        (&["to ann@exam", "ple.com now"], &["to [EMAIL_1]", " now"]),
+        (&["4111 1111 1111 1111", "4111 1111"], &["[CARD_1]", "4111 1111"]),
+    ] {
+        assert_eq!(redacted(&parts(asked)), parts(sent), "{asked:?}");
+    }
+    assert_eq!(redacted(&parts(&["4111 1111 is", "1111 1111"])), Value::Null);
+    let gemini = json!({"contents": [{"parts": [{"text": "4111 1111"}, {"text": "1111 1111"}]}], "x": ["a", "b"]});
+    assert_eq!(redacted(&gemini).pointer("/contents/0/parts/0/text"), Some(&json!("[CARD_1]")));
+    let mut examiner = redacting(&["credit_card"]);
+    examiner.body(parts(&["4111 1111", "1111 1111"]).to_string().as_bytes());
+    let row: Value = serde_json::from_str(&examiner.report.row().unwrap()).unwrap();
+    assert_eq!(row["found"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn every_place_of_a_document_is_looked_at() {
+    const CARD: &str = "4111 1111 1111 1111";
+    for path in [
+        "/prompt/variables/card",
+        "/messages/0/content/0/source/data",
+        "/tools/0/function/description",
+        "/tools/0/input_schema/properties/card/enum/0",
+        "/messages/0/content/0/input/deep/er",
+        "/system/0/text",
+        "/metadata/user_id",
+    ] {
+        let mut body = json!(CARD);
+        for step in path.rsplit('/').filter(|step| !step.is_empty()) {
+            body = if step == "0" { json!([body]) } else { json!({ step: body }) };
+        }
+        assert_eq!(redacted(&body).pointer(path), Some(&json!("[CARD_1]")), "{path}");
+    }
+    let read = |body: &str| {
+        let mut examiner = redacting(&["credit_card", "email"]);
+        let made = examiner.body(body.as_bytes()).map(|body| String::from_utf8(body).unwrap()).unwrap_or_default();
+        assert!(!examiner.report.row().unwrap_or_default().contains("4111"), "{body}");
+        made
+    };
+    let twice = format!("{{\"a\":\"x\",\"a\":\"{CARD}\",\"a\":4111111111111111}}");
+    assert_eq!(read(&twice), r#"{"a":"x","a":"[CARD_1]","a":"[CARD_2]"}"#);
+    assert_eq!(read(&format!("{{\"{CARD}\":{{\"mail\":\"a@b.co\"}}}}")), r#"{"[CARD_1]":{"mail":"[EMAIL_1]"}}"#);
+    for number in
+        ["4111111111111111", "4.111111111111111e15", "4111111111111111.0", "411111111111111.1E1", "-4111111111111111"]
+    {
+        assert_eq!(read(&format!("[{number}]")), r#"["[CARD_1]"]"#, "{number}");
+    }
+    assert_eq!(read("[4.111111111111111e14,4.111111111111111e99999,1.5e-7,4111111111111111.5]"), "");
+    let address = json!({"url": "https://a.example/?c=4111%201111%201111%201111&d=1"});
+    assert_eq!(redacted(&address), json!({"url": "https://a.example/?c=[CARD_1]&d=1"}));
+    assert_eq!(read("c=4111%2D1111%2D1111%2D1111&m=a%40b.co"), "c=[CARD_1]&m=[EMAIL_1]");
+}
+
 #[test]
 fn documents_on_lines_and_texts_of_forms_are_looked_at() {
     let lines = format!("{}\n\n{}\n", json!({"text": "a\n4111 1111 1111 1111"}), json!({"text": "b"}));
@@ -279,7 +370,10 @@ proptest! {
     #[test]
     fn a_valid_card_is_found_however_it_is_written(
         body in proptest::collection::vec(b'0'..=b'9', 14),
-        separator in proptest::sample::select(vec!["", " ", "-", ".", "\u{a0}", "\u{2011}"]),
+        separator in proptest::sample::select(vec![
+            "", " ", "-", ".", "\u{a0}", "\u{2009}", "\u{2007}", "\u{2011}", "\u{2012}", "\u{2013}", "/", "_", "\n", " - ", "+", "%20",
+            "\u{200b}",
+        ]),
         escaped in any::<bool>(),
         before in "[a-z ,:(]{0,8}[ ,:(]",
         after in "[ ,;)!?][a-z ]{0,8}",

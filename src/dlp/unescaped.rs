@@ -1,4 +1,5 @@
-//! A JSON document within a string, such as the arguments of a tool, as its own strings are meant: an escape can hide a digit.
+//! A text as it is meant: a JSON document within a string, such as the arguments of a tool, has escapes of its own, and an address or a
+//! form has others. An escape can hide a digit.
 
 use std::borrow::Cow;
 
@@ -23,15 +24,20 @@ enum Escape {
 
 impl<'a> Unescaped<'a> {
     pub fn of(text: &'a str, is_json: bool) -> Self {
-        if !is_json || !text.contains('\\') {
+        let next = |rest: &str| match is_json {
+            true => memchr::memchr2(b'\\', b'%', rest.as_bytes()),
+            false => memchr::memchr(b'%', rest.as_bytes()),
+        };
+        if next(text).is_none() {
             return Self { text: Cow::Borrowed(text), ends: Vec::new(), open: text.len() };
         }
         let (mut made, mut ends, mut open) = (String::with_capacity(text.len()), Vec::new(), text.len());
         let mut rest = text;
-        while let Some(at) = rest.find('\\') {
+        while let Some(at) = next(rest) {
             let (plain, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
             made.push_str(plain);
-            let length = match escape(from) {
+            let is_percent = from.starts_with('%');
+            let length = match if is_percent { percent(from) } else { escape(from) } {
                 Escape::Means(char, length) => {
                     made.push(char);
                     ends.push((made.len(), text.len() - from.len() + length));
@@ -43,7 +49,7 @@ impl<'a> Unescaped<'a> {
                     from.len()
                 }
                 Escape::None => {
-                    made.push('\\');
+                    made.push(if is_percent { '%' } else { '\\' });
                     1
                 }
             };
@@ -59,6 +65,26 @@ impl<'a> Unescaped<'a> {
         let (here, there) = before.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or((0, 0));
         there + (at - here)
     }
+}
+
+/// What a text begins with that is escaped as in an address.
+fn percent(text: &str) -> Escape {
+    let mut bytes = Vec::new();
+    for at in 0..4 {
+        let rest = text.get(at * 3..).unwrap_or("");
+        let digits = rest.get(1..3).filter(|_| rest.starts_with('%')).map(|digits| u8::from_str_radix(digits, 16));
+        let Some(Ok(value)) = digits else {
+            let hex = rest.get(1..).unwrap_or("");
+            let is_open = (rest.is_empty() || rest.starts_with('%')) && hex.len() < 2;
+            let is_open = is_open && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            return if is_open { Escape::Unfinished } else { Escape::None };
+        };
+        bytes.push(value);
+        if let Some(char) = std::str::from_utf8(&bytes).ok().and_then(|known| known.chars().next()) {
+            return Escape::Means(char, (at + 1) * 3);
+        }
+    }
+    Escape::None
 }
 
 /// The escape that a text begins with.
@@ -117,6 +143,11 @@ mod tests {
         assert_eq!(text.get(read.original(from)..read.original(from + 2)), Some(r"\u0034\u0031"));
         assert_eq!((read.original(read.text.len()), read.open), (text.len(), text.len()));
         assert_eq!(Unescaped::of(text, false).text, text);
+        let text = "a%20b%C2%A0c%e2%80%89d 5% %zz %c3x %F0%9F%98%80%";
+        let read = Unescaped::of(text, false);
+        assert_eq!((&*read.text, read.open), ("a b\u{a0}c\u{2009}d 5% %zz %c3x 😀%", text.len() - 1));
+        let from = read.text.find('c').unwrap();
+        assert_eq!(text.get(read.original(from)..read.original(from + 1)), Some("c"));
         for (open, at) in [
             (r"a\", 1),
             (r"a\u", 1),
@@ -133,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_place_leads_back(text in "(\\\\u00[3-5][0-9a-f]|\\\\[nt\"u]|\\\\ud83d\\\\ude00|[a-z0-9é\\\\]){0,30}") {
+        fn each_place_leads_back(text in "(%[2-5][0-9a-f]|%c2%a0|%|\\\\u00[3-5][0-9a-f]|\\\\[nt\"u]|\\\\ud83d\\\\ude00|[a-z0-9é\\\\]){0,30}") {
             let read = Unescaped::of(&text, true);
             let mut last = 0;
             for (at, _) in read.text.char_indices().chain([(read.text.len(), ' ')]) {

@@ -61,7 +61,8 @@ fn iban(scan: &Scan<'_>, at: usize) -> Option<usize> {
         match byte {
             b'0'..=b'9' | b'A'..=b'Z' => text.push(byte),
             b'a'..=b'z' => text.push(byte.to_ascii_uppercase()),
-            b' ' | b'-' if text.len().is_multiple_of(4) && scan.byte(place + 1).is_ascii_alphanumeric() => {}
+            b' ' | b'-' | b'.' | b'/' | b'_' | b'+' | b'\n'
+                if text.len().is_multiple_of(4) && scan.byte(place + 1).is_ascii_alphanumeric() => {}
             _ => break,
         }
         place += 1;
