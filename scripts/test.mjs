@@ -34,7 +34,7 @@ function testEndToEnd(part = "", python = process.env.CLIENTS_PYTHON) {
   build();
   if (files.some((file) => file.includes("faults-under-load"))) build("panicking");
   say("end-to-end tests (node --test)");
-  return succeeds(nodeProgram, [...testOptions, "--test-concurrency=2", ...files], { ...wranglerEnv(), ...(python && { CLIENTS_PYTHON: python }) });
+  return succeeds(nodeProgram, [...testOptions, "--test-concurrency=3", ...files], { ...wranglerEnv(), ...(python && { CLIENTS_PYTHON: python }) });
 }
 
 /** The dashboard's pure parts, its types, and its pages in a real browser against the built Worker. */
