@@ -141,6 +141,23 @@ impl Examiner {
         if found.is_empty() { None } else { self.noted(text, &found, path, is_json, around) }
     }
 
+    /// A query with placeholders. What it has of credentials stays: it goes to the provider, and is masked where it is stored.
+    pub fn query(&mut self, query: &str) -> Option<String> {
+        const CREDENTIALS: [&str; 7] = ["key", "token", "secret", "signature", "credential", "auth", "sig"];
+        let mut is_changed = false;
+        let parts: Vec<String> = query
+            .split('&')
+            .map(|part| {
+                let name = part.split('=').next().unwrap_or("").to_ascii_lowercase();
+                let is_credential = CREDENTIALS.iter().any(|known| name.ends_with(known));
+                let other = if is_credential { None } else { self.text(part, "query", true, query.as_bytes()) };
+                is_changed |= other.is_some();
+                other.unwrap_or_else(|| part.to_owned())
+            })
+            .collect();
+        is_changed.then(|| parts.join("&"))
+    }
+
     /// The next part of a text that comes in parts: `pending` stands behind `before`, of which nothing is told any more. Gives what
     /// can be said of it, and how many of its bytes that is.
     pub fn part(&mut self, before: &str, pending: &str, is_end: bool, path: &str, is_json: bool) -> (String, usize) {

@@ -303,6 +303,17 @@ impl Arrival<'_> {
         if prepared.changed == Some(Changed::Unpacked) {
             outgoing.remove("content-encoding");
         }
+        let mut url = url;
+        if let Some(screening) = &exchange.screening {
+            url = screening.address(&url).unwrap_or(url);
+            for (name, value) in &self.asked.headers.0 {
+                if !outgoing.names(name)
+                    && let Some(other) = screening.header(name, value)
+                {
+                    outgoing.set(name.clone(), other);
+                }
+            }
+        }
         let url = credential.present(self.asked, url, &mut outgoing, &prepared.body, exchange).await?;
         prepared.address(url, &outgoing);
         Ok(())

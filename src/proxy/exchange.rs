@@ -4,7 +4,7 @@ use crate::batches::stored::{self, Keeps};
 use crate::config::isolate_worker::config;
 use crate::credentials::key::KeyLimit;
 use crate::db::store::Store;
-use crate::dlp::Redactor;
+use crate::dlp::{Redactor, Report};
 use crate::feedback::attach_worker;
 use crate::http::envelope::Reply;
 use crate::http::headers::{Edits, Headers};
@@ -213,12 +213,16 @@ impl Exchange {
     }
 
     /// Counts the attempt, leaves its row if there is to be one, and says what it did cost.
-    pub async fn log(self, mut outcome: Outcome) {
+    pub async fn log(mut self, mut outcome: Outcome) {
         if let Some(translation) = self.translation() {
             let own = outcome.facts.response_id.take();
             outcome.facts.response_id = translation.seen_id(own, &self.call.id);
         }
         self.remember_batch(&outcome);
+        if let Some(screening) = self.screening.take() {
+            // It was told when the request came.
+            screening.conceal(&mut self.call, Report::default());
+        }
         let Self { runtime, call, admission, rates, mark, allotment, traced, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =

@@ -21,6 +21,22 @@ const TOO_LONG: &str = "the request body is too long to be looked at";
 const NO_ROOM: &str = "there is no memory to look at the request body";
 const NO_TEXT: &str = "the request body, or a file in it, is no text";
 
+const KEPT_IN: &str = "The request has something in it that this gateway's setting dlp keeps from leaving; the header cf-aig-dlp \
+     says which profiles it belongs to. It was not sent.";
+
+/// Looks at what a request says beside its body.
+fn beside(exchange: &mut Exchange) -> Result<(), Unsent> {
+    let Some(screening) = exchange.screening.clone() else { return Ok(()) };
+    let body = exchange.call.body.take();
+    let report = std::mem::take(&mut exchange.call.dlp);
+    let examiner = screening.conceal(&mut exchange.call.clone(), report);
+    exchange.call.body = body;
+    let is_blocked = examiner.is_blocked();
+    exchange.call.dlp = examiner.report;
+    tell(exchange);
+    if is_blocked { Err(Refusal::data_loss(false, KEPT_IN).into()) } else { Ok(()) }
+}
+
 /// Looks through a request. Gives what is to be sent, and how it differs.
 pub async fn of_request(
     body: Taken,
@@ -30,6 +46,7 @@ pub async fn of_request(
 ) -> Result<(Taken, Option<Changed>), Unsent> {
     let screening = |redactor| Some(Rc::new(Screening { dlp: Rc::clone(dlp), redactor }));
     exchange.screening = screening(Redactor::default());
+    beside(exchange)?;
     if exchange.call.request_type == RequestType::WebSocket {
         for check in [Check::Request, Check::Response].into_iter().filter(|check| dlp.is_for(*check)) {
             unread(dlp, check, WEBSOCKET, exchange)?;
@@ -82,9 +99,7 @@ pub async fn of_request(
     });
     if is_blocked {
         tell(exchange);
-        let what = "The request has something in it that this gateway's setting dlp keeps from leaving; the header cf-aig-dlp \
-             says which profiles it belongs to. It was not sent.";
-        return Err(Refusal::data_loss(false, what).into());
+        return Err(Refusal::data_loss(false, KEPT_IN).into());
     }
     if !is_read {
         unread(dlp, Check::Request, NO_TEXT, exchange)?;

@@ -230,6 +230,23 @@ test("a content type does not hide a text, nor does UTF-16", async () => {
   assert.deepEqual([picture.status, gw.upstream.requests.length], [200, 1]);
 });
 
+test("what stands beside the body is kept out of rows, and of what is sent", async () => {
+  // A number that no other test sends: the whole database is looked through.
+  const [card, digits] = ["4012 8888 8888 1881", "4012888888881881"];
+  const beside = { "cf-aig-metadata": JSON.stringify({ user: card, n: Number(digits), [digits]: "x" }), "cf-aig-event-id": digits, "cf-aig-session-id": `s ${card}`, "x-note": card, "cf-aig-skip-cache": "true" };
+  gw.upstream.next(completion("Fine."));
+  const answer = await ask("redact", chat(`hello ${digits}`), `openai/chat/completions?note=4012%208888%208888%201881&n=${digits}`, beside);
+  assert.equal((await answer.json()).choices[0].message.content, "Fine.");
+  const sent = gw.upstream.last;
+  assert.doesNotMatch(JSON.stringify([sent.body, sent.url, sent.headers]), /4012.{0,3}8888/);
+  const log = await gw.logOf(answer, "redact");
+  const tables = await gw.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'");
+  for (const { name } of tables) assert.doesNotMatch(JSON.stringify(await gw.rows(`SELECT * FROM "${name}" WHERE 1`)), /4012.{0,3}8888.{0,3}8888/, name);
+  assert.equal(log.dlp_action, "REDACT");
+  const stopped = await ask("block", chat("hello"), "openai/chat/completions", { "cf-aig-metadata": JSON.stringify({ user: card }) });
+  assert.deepEqual([stopped.status, (await stopped.json()).internalCode], [400, 2029]);
+});
+
 test("a universal request is looked at element by element", async () => {
   const element = { provider: "openai", endpoint: "chat/completions", headers: sk, query: chat(CARD) };
   gw.upstream.next(completion("[CARD_1]"));
