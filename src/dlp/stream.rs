@@ -305,6 +305,13 @@ fn channel(value: &Value, kind: &str, path: &str) -> Option<String> {
             }
         }
     };
+    // What a block begins with is the beginning of its text.
+    let path = match (kind, path.strip_prefix("content_block.")) {
+        ("content_block_start", Some(name @ ("text" | "thinking"))) => {
+            return channel(value, "content_block_delta", &format!("delta.{name}"));
+        }
+        _ => path,
+    };
     numbered(at, &mut key);
     for step in path.split('.') {
         let (name, index) = step.split_once('[').map_or((step, None), |(name, index)| (name, Some(index)));

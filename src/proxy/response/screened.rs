@@ -23,6 +23,7 @@ use crate::proxy::stream_usage_worker;
 use crate::wire::eventstream::Frames;
 use crate::wire::{self, Framing, body};
 use js_sys::{ArrayBuffer, Uint8Array};
+use serde::de::IgnoredAny;
 use std::rc::Rc;
 use wasm_bindgen::JsValue;
 use web_sys::Response;
@@ -98,6 +99,7 @@ pub async fn screened(
         Err(cause) => return Err((Box::new(exchange), format!("the answer broke off: {cause}"))),
     };
     let bytes = js::bytes(&buffer);
+    let framing = framed(framing, &bytes);
     let (kept, examiner) = looked_at(&bytes, framing, &kind, examiner);
     let is_blocked = examiner.as_ref().is_some_and(|(examiner, is_readable)| {
         examiner.is_blocked() || (!is_readable && examiner.dlp.is_strict(Check::Response))
@@ -134,7 +136,8 @@ pub fn stored(buffer: &mut ArrayBuffer, reader: &Reader, exchange: &mut Exchange
     let examiner = screening.examiner(exchange.call.dlp.clone());
     let kind = reader.headers.get("content-type").unwrap_or("");
     let framing = Framing::of(kind).unwrap_or(Framing::Json);
-    let (kept, examined) = looked_at(&js::bytes(buffer), framing, kind, Some(examiner));
+    let bytes = js::bytes(buffer);
+    let (kept, examined) = looked_at(&bytes, framed(framing, &bytes), kind, Some(examiner));
     let Some((examiner, is_readable)) = examined else { return };
     exchange.call.dlp = examiner.report;
     if let Some(kept) = kept {
@@ -142,6 +145,16 @@ pub fn stored(buffer: &mut ArrayBuffer, reader: &Reader, exchange: &mut Exchange
     } else if !is_readable {
         *buffer = ArrayBuffer::new(0);
     }
+}
+
+/// What an answer is, whatever its content type says: events under another name would be read as one text, in which a number that comes
+/// in parts is none.
+fn framed(framing: Framing, bytes: &[u8]) -> Framing {
+    if framing != Framing::AwsEventStream && is_events(bytes) { Framing::Sse } else { framing }
+}
+
+fn is_events(bytes: &[u8]) -> bool {
+    [&b"data:"[..], b"event:", b"id:", b":"].iter().any(|begin| bytes.trim_ascii_start().starts_with(begin))
 }
 
 /// What may be kept of a body, if it differs from what came, and whether all of it could be read.
@@ -172,6 +185,15 @@ fn looked_at(
             }
         }
         _ if !kind.is_empty() && !body::is_text(kind) => (None, Some((examiner, false))),
+        _ if let Some(spans) = elements(bytes) => {
+            let all: Vec<Vec<u8>> = spans.iter().filter_map(|(start, end)| bytes.get(*start..*end).map(line)).collect();
+            let changed = changed_events(&all, &mut examiner);
+            match (examiner.is_blocked(), changed) {
+                (true, _) => (Some(Vec::new()), Some((examiner, true))),
+                (false, None) => (None, Some((examiner, false))),
+                (false, Some(changed)) => (Some(respanned(bytes, &spans, &changed)), Some((examiner, true))),
+            }
+        }
         _ => {
             let read = examiner.read(bytes, None);
             (read.rewritten, Some((examiner, read.is_read)))
@@ -236,15 +258,21 @@ fn finished(
 
 /// A binary event stream of which some texts become others. `None` where it is not known which event has become what.
 fn reframed(bytes: &[u8], work: &mut dyn Work) -> Option<Vec<u8>> {
-    let line = |payload: &[u8]| {
-        let plain = wire::eventstream::unwrapped(payload);
-        let mut line: Vec<u8> = plain.as_deref().unwrap_or(payload).to_vec();
-        line.retain(|byte| !matches!(byte, b'\n' | b'\r'));
-        line
-    };
-    let before: Vec<Vec<u8>> = Frames::new(bytes).map(|frame| line(frame.payload)).collect();
+    let unwrapped = |payload: &[u8]| line(wire::eventstream::unwrapped(payload).as_deref().unwrap_or(payload));
+    let before: Vec<Vec<u8>> = Frames::new(bytes).map(|frame| unwrapped(frame.payload)).collect();
+    let changed = changed_events(&before, work)?;
+    Some(wire::eventstream::rewritten(bytes, changed.iter().map(Option::as_deref)))
+}
+
+/// JSON on one line. A line's end within a text has an escape.
+fn line(json: &[u8]) -> Vec<u8> {
+    json.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
+}
+
+/// What becomes of each of some events, of which a text may be in several. `None` where it is not known which has become what.
+fn changed_events(before: &[Vec<u8>], work: &mut dyn Work) -> Option<Vec<Option<Vec<u8>>>> {
     let (mut screen, mut out) = (Screen::default(), Vec::new());
-    for event in &before {
+    for event in before {
         screen.push(&[b"data: ", event.as_slice(), b"\n\n"].concat(), work, &mut out);
     }
     screen.end(work, &mut out);
@@ -258,8 +286,49 @@ fn reframed(bytes: &[u8], work: &mut dyn Work) -> Option<Vec<u8>> {
     if after.len() != before.len() {
         return None;
     }
-    let changed = before.iter().zip(after).map(|(before, after)| (before != after).then_some(after));
-    Some(wire::eventstream::rewritten(bytes, changed))
+    Some(before.iter().zip(after).map(|(before, after)| (before != after).then(|| after.to_vec())).collect())
+}
+
+/// Where the elements are of a stream that is an array, as Gemini's is without `alt=sse`.
+/// <https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent>
+fn elements(bytes: &[u8]) -> Option<Vec<(usize, usize)>> {
+    let blanks = |from: usize| bytes.get(from..).map_or(0, |rest| rest.len() - rest.trim_ascii_start().len());
+    let mut at = blanks(0);
+    if bytes.get(at) != Some(&b'[') || memchr::memmem::find(bytes, b"\"candidates\"").is_none() {
+        return None;
+    }
+    let mut all = Vec::new();
+    loop {
+        at += 1;
+        at += blanks(at);
+        if bytes.get(at) != Some(&b'{') {
+            return None;
+        }
+        let mut values = serde_json::Deserializer::from_slice(bytes.get(at..)?).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let end = at + values.byte_offset();
+        all.push((at, end));
+        at = end + blanks(end);
+        match bytes.get(at) {
+            Some(b',') => {}
+            Some(b']') => return Some(all),
+            _ => return None,
+        }
+    }
+}
+
+/// A text in which some spans have become others.
+fn respanned(bytes: &[u8], spans: &[(usize, usize)], changed: &[Option<Vec<u8>>]) -> Vec<u8> {
+    let (mut made, mut copied) = (Vec::with_capacity(bytes.len()), 0);
+    for ((start, end), other) in spans.iter().zip(changed) {
+        if let Some(other) = other {
+            made.extend_from_slice(bytes.get(copied..*start).unwrap_or(&[]));
+            made.extend_from_slice(other);
+            copied = *end;
+        }
+    }
+    made.extend_from_slice(bytes.get(copied..).unwrap_or(&[]));
+    made
 }
 
 /// A body with what its placeholders stand for.
@@ -267,8 +336,11 @@ pub fn restored(bytes: &[u8], framing: Framing, redactor: &Redactor) -> Option<V
     if framing == Framing::AwsEventStream {
         return reframed(bytes, &mut Restorer(redactor));
     }
-    let is_stream = bytes.starts_with(b"data:") || bytes.starts_with(b"event:") || bytes.starts_with(b":");
-    if is_stream {
+    if let Some(spans) = elements(bytes) {
+        let all: Vec<Vec<u8>> = spans.iter().filter_map(|(start, end)| bytes.get(*start..*end).map(line)).collect();
+        return changed_events(&all, &mut Restorer(redactor)).map(|changed| respanned(bytes, &spans, &changed));
+    }
+    if is_events(bytes) {
         let (mut screen, mut out, mut work) = (Screen::default(), Vec::new(), Restorer(redactor));
         screen.push(bytes, &mut work, &mut out);
         screen.end(&mut work, &mut out);
