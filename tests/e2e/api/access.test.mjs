@@ -196,7 +196,7 @@ test("every change leaves a row that says who changed what, without values", asy
   const editor = await post("/tokens", { name: "editor", permissions: ["edit"] });
   await gw.create("audited");
   const as = (path, init) => fetch(`${gw.url}/accounts/${ACCOUNT}/ai-gateway${path}`, { ...init, headers: bearer(editor.value) });
-  await as("/gateways/audited", { method: "PUT", body: JSON.stringify({ cache_ttl: 60, logpush_public_key: "secret-value-0123456789" }) });
+  await as("/gateways/audited", { method: "PUT", body: JSON.stringify({ cache_ttl: 60, store_id: "secret-value-0123456789" }) });
   const made = (await (await as("/gateways/audited/datasets", { method: "POST", body: JSON.stringify({ name: "d", enable: true, filters: [] }) })).json()).result;
   await as(`/gateways/audited/datasets/${made.id}`, { method: "PUT", body: JSON.stringify({ name: "e" }) });
   await as(`/gateways/audited/datasets/${made.id}`, { method: "DELETE" });
@@ -208,7 +208,7 @@ test("every change leaves a row that says who changed what, without values", asy
     ["gateway.update", editor.id],
     ["gateway.create", "admin"],
   ]);
-  assert.deepEqual(rows[3].fields, ["cache_ttl", "logpush_public_key"]);
+  assert.deepEqual(rows[3].fields, ["cache_ttl", "store_id"]);
   assert.ok(!JSON.stringify(rows).includes("secret-value"));
   const tokens = await gw.result(`/audit?target=${editor.id}`);
   assert.deepEqual(tokens.map(({ action }) => action), ["token.create"]);
