@@ -15,6 +15,9 @@ const UNDER_WAY_MS: u64 = 60_000;
 
 const AT_ONCE: i64 = 50;
 
+/// So many of one webhook at once.
+const OF_A_WEBHOOK: i64 = 10;
+
 row! {
     /// A webhook that is to be told of an event.
     pub struct Due {
@@ -75,13 +78,16 @@ pub async fn raise(store: &impl Store, event: &Event, id: &str, now: u64) -> Res
     Ok(changed.get(1).is_some_and(|deliveries| *deliveries > 0))
 }
 
-/// What is to be delivered now.
+/// What is to be delivered now: some of each webhook, so that one that is not reached holds up no other.
 pub async fn due(store: &impl Store, now: u64) -> Result<Vec<Due>, StoreError> {
     let sql = "SELECT d.alert_id, d.webhook_id, w.account_id, w.url, w.format, w.secret, w.key_id, w.checked, a.body, \
-               a.created_at AS happened, d.attempts FROM alert_deliveries d \
+               a.created_at AS happened, d.attempts FROM ( \
+                 SELECT alert_id, webhook_id, attempts, next_at, \
+                   row_number() OVER (PARTITION BY webhook_id ORDER BY next_at) AS place FROM alert_deliveries \
+                 WHERE next_at IS NOT NULL AND next_at <= ?1) d \
                JOIN alert_webhooks w ON w.id = d.webhook_id JOIN alerts a ON a.id = d.alert_id \
-               WHERE d.next_at IS NOT NULL AND d.next_at <= ?1 ORDER BY d.next_at LIMIT ?2";
-    store.rows(Statement::new(sql, [Bind::Int(now as i64), AT_ONCE.into()])).await
+               WHERE d.place <= ?3 ORDER BY d.next_at LIMIT ?2";
+    store.rows(Statement::new(sql, [Bind::Int(now as i64), AT_ONCE.into(), OF_A_WEBHOOK.into()])).await
 }
 
 /// Takes a delivery over. False where another isolate has.
@@ -226,6 +232,21 @@ mod tests {
         assert!(block_on(claim(&store, first, NOW)).unwrap() && !block_on(claim(&store, first, NOW)).unwrap());
         block_on(settle(&store, first, Ok(()), NOW)).unwrap();
         assert_eq!(block_on(due(&store, NOW)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn many_deliveries_of_one_webhook_hold_up_no_other() {
+        let store = store(&[("dead", Some(1), None)]);
+        for n in 0..60 {
+            let event = Event { name: n.to_string(), ..event(1.0) };
+            assert!(block_on(raise(&store, &event, &n.to_string(), NOW)).unwrap());
+        }
+        let sql = "INSERT INTO alert_webhooks (id, account_id, gateway, url, format, events, thresholds, secret, key_id, checked, created_at) \
+                   VALUES ('well', 'acct', 1, 'https://x', 'json', NULL, '[0.8,1.0]', 's', 'k', 1, 0)";
+        block_on(store.batch(vec![Statement::new(sql, [])])).unwrap();
+        assert!(block_on(raise(&store, &event(0.8), "late", NOW + 1)).unwrap());
+        let due = block_on(due(&store, NOW + 1)).unwrap();
+        assert!(due.iter().any(|due| due.webhook_id == "well") && due.len() == 11, "{}", due.len());
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::collections::HashMap;
 /// So much on each side of an end is looked at, in bytes.
 const AROUND: usize = 160;
 
+/// Short parts of about so many bytes are looked at together, so that many of them cost no more than one long text.
+const AT_ONCE: usize = 2_048;
+
 /// A thing that was found at bytes `start` to `end`: an entry, or behind those a profile of the gateway's own, by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -41,9 +44,9 @@ pub fn found(places: &[Place<'_>], mut look: impl FnMut(&str) -> Vec<Found>) -> 
         if all.peek().is_some_and(|(_, other)| *other == list) {
             continue;
         }
-        for meets in 1..group.len() {
-            let (before, behind) = group.split_at_checked(meets).unwrap_or((&[], &[]));
-            look_between(places, before, behind, &mut look, &mut across);
+        let mut from = Some(0).filter(|_| group.len() > 1);
+        while let Some(first) = from {
+            from = look_from(places, &group, first, &mut look, &mut across);
         }
         group.clear();
     }
@@ -53,60 +56,80 @@ pub fn found(places: &[Place<'_>], mut look: impl FnMut(&str) -> Vec<Found>) -> 
 /// The list of which a text is a part: `messages[0].content` of `messages[0].content[1].text`.
 fn list<'p>(place: &'p Place<'_>) -> Option<&'p str> {
     let path = place.path.as_str();
-    let part = path.strip_suffix(".text").filter(|_| place.kind == Kind::String)?;
+    let part = path.strip_suffix(".text").filter(|_| place.kind == Kind::String && !place.text.is_empty())?;
     let (list, _) = part.strip_suffix(']')?.rsplit_once('[')?;
     (!list.is_empty()).then_some(list)
 }
 
-fn look_between(
+/// Looks at the end of one text, the texts behind it, and the beginning of the one that is too short a part no more. Gives the place in the
+/// group of the text that the next look begins with; `None` at the end of the group.
+fn look_from(
     places: &[Place<'_>],
-    before: &[usize],
-    behind: &[usize],
+    group: &[usize],
+    first: usize,
     look: &mut impl FnMut(&str) -> Vec<Found>,
     across: &mut Across,
-) {
-    let text = |of: &usize| places.get(*of).map_or("", |place| &*place.text);
-    let (mut pieces, mut room) = (Vec::new(), AROUND);
-    for of in before.iter().rev() {
-        let text = text(of);
-        let mut from = text.len().saturating_sub(room);
-        while !text.is_char_boundary(from) {
-            from -= 1;
-        }
-        pieces.insert(0, Piece { of: *of, from, text: text.get(from..).unwrap_or("") });
-        room = room.saturating_sub(text.len());
-        if room == 0 {
-            break;
-        }
+) -> Option<usize> {
+    let text = |at: usize| group.get(at).and_then(|of| places.get(*of)).map_or("", |place| &*place.text);
+    let piece = |at: usize, from: usize, text| Piece { of: group.get(at).copied().unwrap_or(0), from, text };
+    let begin = text(first);
+    let mut from = begin.len().saturating_sub(AROUND);
+    while !begin.is_char_boundary(from) {
+        from -= 1;
     }
-    let middle = pieces.len();
-    room = AROUND;
-    for of in behind {
-        let text = text(of);
-        let mut end = text.len().min(room);
+    let mut pieces = vec![piece(first, from, begin.get(from..).unwrap_or(""))];
+    let (mut length, mut next) = (0, None);
+    for at in first + 1..group.len() {
+        let text = text(at);
+        let mut end = text.len().min(AROUND);
         while !text.is_char_boundary(end) {
             end += 1;
         }
-        pieces.push(Piece { of: *of, from: 0, text: text.get(..end).unwrap_or("") });
-        room = room.saturating_sub(text.len());
-        if room == 0 {
+        pieces.push(piece(at, 0, text.get(..end).unwrap_or("")));
+        length += end;
+        if text.len() > AROUND {
+            next = Some(at);
+            break;
+        }
+        if length >= AT_ONCE && at + 1 < group.len() {
+            // The next look has enough of what stands before.
+            let mut back = 0;
+            let begin = (first + 1..=at).rev().find(|at| {
+                back += text_length(places, group, *at);
+                back >= AROUND
+            });
+            next = Some(begin.unwrap_or(at));
             break;
         }
     }
-    // A number goes on in the next part, or a group of it ends with the part.
-    for between in ["", " "] {
-        let texts: Vec<&str> = pieces.iter().map(|piece| piece.text).collect();
-        let joined = texts.join(between);
-        let meet = texts.iter().take(middle).map(|text| text.len() + between.len()).sum::<usize>();
-        for found in look(&joined).into_iter().filter(|found| found.start + between.len() < meet && found.end > meet) {
-            spread(&found, &pieces, between.len(), across);
+    if pieces.len() > 1 {
+        // A number goes on in the next part, or a group of it ends with the part.
+        for between in ["", " "] {
+            let texts: Vec<&str> = pieces.iter().map(|piece| piece.text).collect();
+            for found in look(&texts.join(between)) {
+                spread(&found, &pieces, between.len(), across);
+            }
         }
     }
+    next
+}
+
+fn text_length(places: &[Place<'_>], group: &[usize], at: usize) -> usize {
+    group.get(at).and_then(|of| places.get(*of)).map_or(0, |place| place.text.len())
 }
 
 /// Gives each text its share of something that was found.
 fn spread(found: &Found, pieces: &[Piece<'_>], gap: usize, across: &mut Across) {
     let (mut at, mut is_rest) = (0, false);
+    // What stands in one of them alone is found there.
+    let mut begins = pieces.iter().scan(0, |at, piece| {
+        let begin = *at;
+        *at += piece.text.len() + gap;
+        Some((begin, begin + piece.text.len()))
+    });
+    if begins.any(|(begin, end)| begin <= found.start && found.end <= end) {
+        return;
+    }
     for piece in pieces {
         let (start, end) = (found.start.max(at), found.end.min(at + piece.text.len()));
         if start < end {

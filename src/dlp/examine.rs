@@ -133,7 +133,7 @@ impl Examiner {
     /// The same; `more` was found in this text with others.
     fn text_with(&mut self, text: &str, path: &str, is_plain: bool, around: &[u8], more: Vec<Found>) -> Option<String> {
         let is_json = !is_plain && matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
-        let mut found = self.find(&Unescaped::of(text, is_json));
+        let mut found = self.find_both(&Unescaped::of(text, is_json), text, is_json);
         if !more.is_empty() {
             found.extend(more);
             found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
@@ -152,7 +152,9 @@ impl Examiner {
                 let is_credential = CREDENTIALS.iter().any(|known| name.ends_with(known));
                 let other = if is_credential { None } else { self.text(part, "query", true, query.as_bytes()) };
                 is_changed |= other.is_some();
-                other.unwrap_or_else(|| part.to_owned())
+                // A replacement of the gateway's own must not end the query, nor begin another member.
+                let within = |text: String| text.replace('&', "%26").replace('#', "%23").replace(' ', "%20");
+                other.map_or_else(|| part.to_owned(), within)
             })
             .collect();
         is_changed.then(|| parts.join("&"))
@@ -165,7 +167,7 @@ impl Examiner {
         let read = Unescaped::of(&text, is_json);
         let waits = || read.original(tail::begin(&read.text, self.longest)).min(read.open).max(before.len());
         let mut cut = if is_end { text.len() } else { waits() };
-        let mut found = self.find(&read);
+        let mut found = self.find_both(&read, &text, is_json);
         found.retain(|found| found.start >= before.len());
         if let Some(across) = found.iter().find(|found| found.start < cut && found.end > cut) {
             cut = across.start;
@@ -175,6 +177,20 @@ impl Examiner {
         let given = if found.is_empty() { None } else { self.noted(ready, &found, path, is_json, ready.as_bytes()) };
         let given = given.as_deref().unwrap_or(ready);
         (given.get(before.len()..).unwrap_or("").to_owned(), cut.saturating_sub(before.len()))
+    }
+
+    /// What stands in a text as an address would have it, and as it is written.
+    fn find_both(&mut self, read: &Unescaped<'_>, text: &str, is_json: bool) -> Vec<Found> {
+        let mut found = self.find(read);
+        if let Some(plain) = Unescaped::without_percent(text, is_json) {
+            for more in self.find(&plain) {
+                if !found.iter().any(|known| known.start < more.end && known.end > more.start) {
+                    found.push(more);
+                }
+            }
+            found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+        }
+        found
     }
 
     fn find(&mut self, read: &Unescaped<'_>) -> Vec<Found> {

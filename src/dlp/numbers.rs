@@ -116,8 +116,12 @@ pub(super) fn run(scan: &Scan<'_>, at: usize) -> (Option<Hit>, usize) {
     let first = usize::from(is_tail || scan.before(at) == b'.');
     let hit = (first..run.groups.len()).find_map(|from| run.hit(scan, from));
     let mut lines = run.groups.iter().zip(&run.gaps).enumerate().filter(|(at, (_, gap))| *at == 0 || gap.is_loose);
-    let phone = || lines.find_map(|(_, ((start, _), _))| contact::national_phone(scan, *start));
-    (hit.or_else(phone), end)
+    let phone = lines.find_map(|(_, ((start, _), _))| contact::national_phone(scan, *start));
+    let first = match (hit, phone) {
+        (Some((_, shape, _)), Some((_, dialled, _))) if dialled < shape => phone,
+        _ => hit.or(phone),
+    };
+    (first, end)
 }
 
 // === impl Run ===

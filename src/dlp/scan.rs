@@ -87,8 +87,8 @@ fn word(scan: &Scan<'_>, at: usize) -> (Option<Hit>, usize) {
     if scan.byte(at).is_ascii_digit() {
         if kinds & LETTERS == 0 {
             let (hit, run_end) = numbers::run(scan, at);
-            let is_over = hit.is_some_and(|(entry, ..)| entry != Entry::Phone) || kinds != DIGIT;
-            return (hit, if is_over { end.max(if hit.is_some() { 0 } else { run_end }) } else { run_end });
+            // Behind what was found another number may stand.
+            return (hit, if hit.is_some() { end } else { end.max(run_end) });
         }
         return (words::mixed(scan, at, end), end);
     }

@@ -279,6 +279,43 @@ fn what_is_split_over_the_parts_of_a_message_is_found() {
 }
 
 #[test]
+fn many_small_parts_cost_no_more_than_a_long_text() {
+    let places = |texts: &[&str]| {
+        let parts: Vec<Value> = texts.iter().map(|text| json!({ "text": text })).collect();
+        json!({ "content": parts }).to_string()
+    };
+    for texts in [vec![""; 4_000], vec!["a"; 4_000]] {
+        let body = places(&texts);
+        let (mut looks, mut bytes) = (0, 0);
+        across::found(&places::places(body.as_bytes()), |text| {
+            (looks, bytes) = (looks + 1, bytes + text.len());
+            Vec::new()
+        });
+        assert!(looks <= 10 && bytes <= 20_000, "{looks} looks at {bytes} bytes");
+    }
+    // A number is found wherever the looks begin.
+    for before in (0..2_600).step_by(13) {
+        let filler = "x".repeat(before % 7 + 1) + " ";
+        let mut texts = vec![filler.as_str(); before];
+        texts.extend(["4111 11", "11 1111 ", "1111", " x"]);
+        let body = json!({ "content": texts.iter().map(|text| json!({ "text": text })).collect::<Vec<_>>() });
+        let told = redacted(&body);
+        let at = |at: usize| told.pointer(&format!("/content/{}/text", before + at)).cloned();
+        assert_eq!(at(0), Some(json!("[CARD_1]")), "{before}");
+    }
+}
+
+#[test]
+fn a_sign_of_an_escape_hides_nothing() {
+    for text in ["LIKE '%4111111111111111%'", "100%4111 1111 1111 1111"] {
+        assert_ne!(redacted(&json!({ "a": text })), Value::Null, "{text}");
+    }
+    let column = "Phone: 415-555-2671\n415-555-2672\n4111 1111 1111 1111";
+    let found: Vec<Entry> = found(column).into_iter().map(|(entry, _)| entry).collect();
+    assert_eq!(found, [Entry::Phone, Entry::Phone, Entry::CreditCard]);
+}
+
+#[test]
 fn every_place_of_a_document_is_looked_at() {
     const CARD: &str = "4111 1111 1111 1111";
     for path in [

@@ -24,10 +24,19 @@ enum Escape {
 
 impl<'a> Unescaped<'a> {
     pub fn of(text: &'a str, is_json: bool) -> Self {
-        let next = |rest: &str| match is_json {
+        Self::read(text, |rest| match is_json {
             true => memchr::memchr2(b'\\', b'%', rest.as_bytes()),
             false => memchr::memchr(b'%', rest.as_bytes()),
-        };
+        })
+    }
+
+    /// As it is meant where `%` is no escape: a pattern of SQL has such signs, too. `None` where that is no difference.
+    pub fn without_percent(text: &'a str, is_json: bool) -> Option<Self> {
+        memchr::memchr(b'%', text.as_bytes())?;
+        Some(Self::read(text, |rest| if is_json { memchr::memchr(b'\\', rest.as_bytes()) } else { None }))
+    }
+
+    fn read(text: &'a str, next: impl Fn(&str) -> Option<usize>) -> Self {
         if next(text).is_none() {
             return Self { text: Cow::Borrowed(text), ends: Vec::new(), open: text.len() };
         }
@@ -72,7 +81,8 @@ fn percent(text: &str) -> Escape {
     let mut bytes = Vec::new();
     for at in 0..4 {
         let rest = text.get(at * 3..).unwrap_or("");
-        let digits = rest.get(1..3).filter(|_| rest.starts_with('%')).map(|digits| u8::from_str_radix(digits, 16));
+        let is_hex = |digits: &&str| rest.starts_with('%') && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = rest.get(1..3).filter(is_hex).map(|digits| u8::from_str_radix(digits, 16));
         let Some(Ok(value)) = digits else {
             let hex = rest.get(1..).unwrap_or("");
             let is_open = (rest.is_empty() || rest.starts_with('%')) && hex.len() < 2;

@@ -27,6 +27,7 @@ use crate::proxy::guard;
 use crate::proxy::options::Options;
 use crate::proxy::request_body::{Changed, Taken};
 use crate::proxy::request_screening;
+use crate::proxy::screening::Screening;
 use crate::proxy::traced::Traced;
 use crate::proxy::unified::translation::Translation;
 use crate::proxy::upstream_request::{self, Keep, Prepared, Unsent};
@@ -114,7 +115,8 @@ impl Arrival<'_> {
             is_check: caller.is_check,
             is_signed: caller.is_signed,
             judges: None,
-            screening: None,
+            // A refusal before the body was looked at leaves a row, too.
+            screening: snapshot.gateway.dlp.as_ref().filter(|_| !caller.is_check).map(Screening::of),
             navigates: caller.navigates || response_headers::navigates(&asked.headers),
             door,
             unified: None,

@@ -218,17 +218,29 @@ impl Exchange {
             let own = outcome.facts.response_id.take();
             outcome.facts.response_id = translation.seen_id(own, &self.call.id);
         }
-        self.remember_batch(&outcome);
-        if let Some(screening) = self.screening.take() {
+        let screening = self.screening.take();
+        if let Some(screening) = &screening {
+            let rest = self.call.rest.clone();
             // It was told when the request came.
             screening.conceal(&mut self.call, Report::default());
+            // The path says which batch it is.
+            let concealed = std::mem::replace(&mut self.call.rest, rest);
+            self.remember_batch(&outcome);
+            self.call.rest = concealed;
+        } else {
+            self.remember_batch(&outcome);
         }
         let Self { runtime, call, admission, rates, mark, allotment, traced, .. } = self;
         let duration = now().saturating_sub(self.arrived);
         let unsaid =
             admission.as_ref().filter(|admission| admission.reserves()).and_then(|_| call.unreported_cost(&outcome));
         let set_aside = admission.as_ref().filter(|admission| admission.reserves()).map(|_| call.estimate());
-        let called = traced.as_ref().and_then(|traced| traced.called(&call, &outcome));
+        let mut called = traced.as_ref().and_then(|traced| traced.called(&call, &outcome));
+        if let (Some(screening), Some(called)) = (&screening, &mut called)
+            && let Some(url) = screening.word(&called.url)
+        {
+            called.url = url;
+        }
         let record = LogRecord::new(call, Outcome { duration, ..outcome });
         if let Some(traced) = traced {
             traced.tell(&runtime, &record, called.as_ref());

@@ -30,14 +30,19 @@ pub async fn prompt(
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
     let text = text(arrival, body, guardrails.system).await;
-    let metadata = &exchange.call.metadata.entries;
+    let mut metadata = exchange.call.metadata.entries.clone();
+    let mut event_id = exchange.call.event_id.clone();
+    if let Some(screening) = &exchange.screening {
+        screening.conceal_words(&mut metadata, &mut event_id);
+    }
     let judges = Rc::new(Judges {
         guardrails: Rc::clone(guardrails),
         account: arrival.route.account.to_owned(),
         gateway: arrival.route.gateway.to_owned(),
         asked: text.as_deref().unwrap_or("").chars().take(MOST_ASKED).collect(),
         names: metadata.iter().map(|(name, _)| name.clone()).collect(),
-        metadata: Value::Object(object::of(metadata.iter().cloned())),
+        metadata: Value::Object(object::of(metadata)),
+        event_id,
         ask,
         trace: exchange.traced.as_ref().map(|traced| traced.trace),
     });
@@ -55,7 +60,7 @@ pub async fn prompt(
     let verdict = match &text {
         Some(text) => {
             let seen = Seen { text, content: text, length: text.chars().count(), is_whole: true };
-            judges.judged(Phase::Prompt, &seen, &exchange.call.event_id, &exchange.runtime).await
+            judges.judged(Phase::Prompt, &seen, &exchange.runtime).await
         }
         None => Verdict::unsure(UNREAD.to_owned(), guardrails.blocks(Phase::Prompt)),
     };

@@ -17,7 +17,9 @@ pub struct Judges {
     pub gateway: String,
     /// What was asked, as far as a judge of the answer needs it.
     pub asked: String,
+    /// As the row has it, and the event's name, too: they leave for other hosts.
     pub metadata: Value,
+    pub event_id: String,
     /// The keys of the metadata.
     pub names: Vec<String>,
     pub ask: Ask,
@@ -61,7 +63,7 @@ impl Judges {
     }
 
     /// What is found in a text. Models and the webhook are not asked about one that a check blocks.
-    pub async fn judged(&self, phase: Phase, seen: &Seen<'_>, event_id: &str, runtime: &Rc<Runtime>) -> Verdict {
+    pub async fn judged(&self, phase: Phase, seen: &Seen<'_>, runtime: &Rc<Runtime>) -> Verdict {
         let checked = self.guardrails.checked(phase, seen, &self.names).await;
         if checked.is_blocked || seen.text.trim().is_empty() {
             return checked;
@@ -84,14 +86,14 @@ impl Judges {
                     text: part,
                     before: &self.asked,
                     gateway: &self.gateway,
-                    event_id,
+                    event_id: &self.event_id,
                     metadata: &self.metadata,
                 };
                 let asked = (self.ask)(Asked {
                     question: engine.question(&about),
                     account: self.account.clone(),
                     gateway: self.gateway.clone(),
-                    event_id: event_id.to_owned(),
+                    event_id: self.event_id.clone(),
                     trace: self.trace,
                     runtime: Rc::clone(runtime),
                 });

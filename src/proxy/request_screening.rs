@@ -8,7 +8,7 @@ use crate::platform::allotment::GrowingAllotment;
 use crate::platform::js;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::request_body::{Changed, Taken};
-use crate::proxy::screening::{HEADER, Screening};
+use crate::proxy::screening::{HEADER, Screening, is_looked_at};
 use crate::proxy::upstream_request::Unsent;
 use crate::wire::request::{self, RequestFacts};
 use crate::wire::{body, form, unpack_worker};
@@ -25,11 +25,16 @@ const KEPT_IN: &str = "The request has something in it that this gateway's setti
      says which profiles it belongs to. It was not sent.";
 
 /// Looks at what a request says beside its body.
-fn beside(exchange: &mut Exchange) -> Result<(), Unsent> {
-    let Some(screening) = exchange.screening.clone() else { return Ok(()) };
+fn beside(headers: &Headers, exchange: &mut Exchange) -> Result<(), Unsent> {
+    let Some(screening) = exchange.screening.clone().filter(|screening| screening.dlp.is_for(Check::Request)) else {
+        return Ok(());
+    };
     let body = exchange.call.body.take();
     let report = std::mem::take(&mut exchange.call.dlp);
-    let examiner = screening.conceal(&mut exchange.call.clone(), report);
+    let mut examiner = screening.conceal(&mut exchange.call.clone(), report);
+    for (name, value) in headers.0.iter().filter(|(name, _)| is_looked_at(name)) {
+        examiner.text(value, name, true, value.as_bytes());
+    }
     exchange.call.body = body;
     let is_blocked = examiner.is_blocked();
     exchange.call.dlp = examiner.report;
@@ -46,7 +51,7 @@ pub async fn of_request(
 ) -> Result<(Taken, Option<Changed>), Unsent> {
     let screening = |redactor| Some(Rc::new(Screening { dlp: Rc::clone(dlp), redactor }));
     exchange.screening = screening(Redactor::default());
-    beside(exchange)?;
+    beside(headers, exchange)?;
     if exchange.call.request_type == RequestType::WebSocket {
         for check in [Check::Request, Check::Response].into_iter().filter(|check| dlp.is_for(*check)) {
             unread(dlp, check, WEBSOCKET, exchange)?;

@@ -21,7 +21,7 @@ pub struct Traced {
 
 /// The call of a provider, without what is secret of its URL.
 pub struct Called {
-    url: String,
+    pub url: String,
     method: String,
 }
 

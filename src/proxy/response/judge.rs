@@ -73,7 +73,7 @@ impl Judge {
         let is_empty = said.text.trim().is_empty();
         let seen =
             Seen { text: if is_empty { "" } else { &text }, content: &said.content, length: self.length, is_whole };
-        let verdict = self.judges.judged(Phase::Response, &seen, &exchange.call.event_id, &exchange.runtime).await;
+        let verdict = self.judges.judged(Phase::Response, &seen, &exchange.runtime).await;
         let mut from = text.len().saturating_sub(OVERLAP);
         while !text.is_char_boundary(from) {
             from += 1;

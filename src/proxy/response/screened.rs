@@ -122,7 +122,7 @@ pub async fn screened(
     if let Some(judges) = judges {
         let (text, content) = Texts::response(&wire::stored(framing, js::bytes(&kept)));
         let seen = Seen { text: &text, content: &content, length: text.chars().count(), is_whole: true };
-        let verdict = judges.judged(Phase::Response, &seen, &exchange.call.event_id, &exchange.runtime).await;
+        let verdict = judges.judged(Phase::Response, &seen, &exchange.runtime).await;
         if let Err(refusal) = guardrails::noted(&judges, Phase::Response, &verdict, &mut exchange) {
             return Ok(refused(reader, Some(kept), &refusal, exchange).await);
         }

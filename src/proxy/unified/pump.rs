@@ -104,6 +104,9 @@ async fn moved(
             }
             Came::Silence => {
                 silence = Box::pin(pause(PING_MS));
+                if is_last {
+                    continue;
+                }
                 if std::mem::replace(&mut is_silent, true) && writing.is_none() {
                     blocks.ping(&mut text);
                 }

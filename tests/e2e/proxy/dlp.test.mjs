@@ -240,6 +240,14 @@ test("what stands beside the body is kept out of rows, and of what is sent", asy
   const sent = gw.upstream.last;
   assert.doesNotMatch(JSON.stringify([sent.body, sent.url, sent.headers]), /4012.{0,3}8888/);
   const log = await gw.logOf(answer, "redact");
+  // A batch is remembered with its caller, and a request without a provider is refused before its body is looked at.
+  gw.upstream.next({ body: JSON.stringify({ id: "batch_1", object: "batch", status: "validating", endpoint: "/v1/chat/completions", input_file_id: "file-1" }), headers: { "content-type": "application/json" } });
+  const batch = await ask("redact", { input_file_id: "file-1", endpoint: "/v1/chat/completions", completion_window: "24h" }, "openai/batches", beside);
+  assert.equal(batch.status, 200, await batch.clone().text());
+  await gw.logOf(batch, "redact");
+  const unknown = await ask("redact", chat("x"), "opnai/chat/completions", beside);
+  assert.equal(unknown.status, 400);
+  assert.equal((await gw.rows("SELECT count(*) AS n FROM batches"))[0].n, 1);
   const tables = await gw.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'");
   for (const { name } of tables) assert.doesNotMatch(JSON.stringify(await gw.rows(`SELECT * FROM "${name}" WHERE 1`)), /4012.{0,3}8888.{0,3}8888/, name);
   assert.equal(log.dlp_action, "REDACT");
