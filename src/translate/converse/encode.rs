@@ -315,6 +315,8 @@ fn encode_tools(request: &Request, can: &Capabilities, turns: &[Turn], body: &mu
         Output::Json => members! { "type": "object" },
     });
     let has_own = !tools.is_empty();
+    // Where a tool of the caller's own has to be called, no other may be there that a model could call in its place.
+    let json = json.filter(|_| !(has_own && matches!(request.choice, Some(Choice::Any | Choice::One(_)))));
     let is_json = json.is_some();
     if let Some(schema) = json {
         notes.json_tool = true;
@@ -334,7 +336,7 @@ fn encode_tools(request: &Request, can: &Capabilities, turns: &[Turn], body: &mu
     notes.dropped.note_if(request.tools.iter().any(|tool| tool.strict == Some(true)), "strict");
     let mut config = members! { "tools": tools };
     let choice = match &request.choice {
-        _ if is_json && has_own => Some(members! { "any": Json::object() }),
+        Some(Choice::Auto) | None if is_json && has_own => Some(members! { "any": Json::object() }),
         _ if is_json => Some(members! { "tool": members! { "name": JSON_TOOL } }),
         Some(Choice::Auto) => Some(members! { "auto": Json::object() }),
         Some(Choice::Any) => Some(members! { "any": Json::object() }),

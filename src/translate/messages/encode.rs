@@ -180,6 +180,8 @@ fn encode_tools(request: &Request, json_tool: Option<Json>, body: &mut Json, not
     }
     notes.dropped.note_if(request.tools.iter().any(|tool| tool.strict == Some(true)), "strict");
     let has_own = !tools.is_empty();
+    // Where a tool of the caller's own has to be called, no other may be there that a model could call in its place.
+    let json_tool = json_tool.filter(|_| !(has_own && matches!(request.choice, Some(Choice::Any | Choice::One(_)))));
     let is_json = json_tool.is_some();
     if !has_own && !is_json && has_calls(&request.turns) {
         // Anthropic wants tools where the history has calls.
@@ -198,7 +200,7 @@ fn encode_tools(request: &Request, json_tool: Option<Json>, body: &mut Json, not
     }
     body.set("tools", tools);
     let mut choice = match (&request.choice, is_json) {
-        (_, true) if has_own => Some(members! { "type": "any" }),
+        (Some(Choice::Auto) | None, true) if has_own => Some(members! { "type": "any" }),
         (_, true) => Some(members! { "type": "tool", "name": JSON_TOOL }),
         (Some(Choice::Auto), _) => Some(members! { "type": "auto" }),
         (Some(Choice::None), _) => Some(members! { "type": "none" }),

@@ -154,8 +154,11 @@ impl MessagesReader {
         match (within("ephemeral_5m_input_tokens"), within("ephemeral_1h_input_tokens")) {
             (None, None) => replace(&mut self.usage.cache_write_5m, "cache_creation_input_tokens"),
             (short, long) => {
-                self.usage.cache_write_5m = short.unwrap_or(0);
-                self.usage.cache_write_1h = long.unwrap_or(0);
+                // What the two do not name was written all the same.
+                let (short, long) = (short.unwrap_or(0), long.unwrap_or(0));
+                let whole = usage.count("cache_creation_input_tokens").unwrap_or(0);
+                self.usage.cache_write_5m = short + whole.saturating_sub(short.saturating_add(long));
+                self.usage.cache_write_1h = long;
             }
         }
         self.state.use_up(self.usage, out);

@@ -67,6 +67,36 @@ fn case_34_and_35_a_schema_as_a_tool() {
     body["tools"] = json!([TOOL()]);
     let both = translated(Format::Chat, Format::Messages, old, &body);
     assert_eq!(plain(&both.body)["tool_choice"]["type"], "any");
+    let model =
+        |format: Format| if format == Format::Messages { old } else { "anthropic.claude-3-5-haiku-20241022-v1:0" };
+    for (choice, messages, converse, tools) in [
+        (
+            json!("none"),
+            json!({ "type": "tool", "name": "json_tool" }),
+            json!({ "tool": { "name": "json_tool" } }),
+            None,
+        ),
+        (json!("required"), json!({ "type": "any" }), json!({ "any": {} }), Some(1)),
+        (
+            json!({ "type": "function", "function": { "name": "weather" } }),
+            json!({ "type": "tool", "name": "weather" }),
+            json!({ "tool": { "name": "weather" } }),
+            Some(1),
+        ),
+    ] {
+        body["tool_choice"] = choice.clone();
+        let mut told = sent(Format::Chat, Format::Messages, model(Format::Messages), &body);
+        if let Some(choice) = told["tool_choice"].as_object_mut() {
+            choice.remove("disable_parallel_tool_use");
+        }
+        assert_eq!(told["tool_choice"], messages, "{choice}");
+        let other = sent(Format::Chat, Format::Converse, model(Format::Converse), &body);
+        assert_eq!(other["toolConfig"]["toolChoice"], converse, "{choice}");
+        if let Some(count) = tools {
+            assert_eq!(told["tools"].as_array().map(Vec::len), Some(count), "{choice}");
+            assert_eq!(other["toolConfig"]["tools"].as_array().map(Vec::len), Some(count), "{choice}");
+        }
+    }
     let of_tool = |name: &str| json!({ "id": "m", "content": [{ "type": "tool_use", "id": "t", "name": name, "input": { "x": 1 } }], "stop_reason": "tool_use" });
     let answered = |name: &str| {
         let back = Return::new(Format::Chat, Format::Messages, &both, &ordered(&body), "i", "m", 1);
