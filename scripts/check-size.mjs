@@ -6,7 +6,7 @@ import { Failure, main, root } from "./toolchain.mjs";
 
 const FILES = ["build/index.js", "build/index_bg.wasm"];
 // Far below what a free plan may upload; docs/decisions.md ("Why is the Worker larger than 1 MB") has how it came to be.
-const LIMIT = 1_300_000;
+const LIMIT = 1_325_000;
 
 function compressedSize(path) {
   const file = join(root, path);
