@@ -61,8 +61,8 @@ fn list<'p>(place: &'p Place<'_>) -> Option<&'p str> {
     (!list.is_empty()).then_some(list)
 }
 
-/// Looks at the end of one text, the texts behind it, and the beginning of the one that is too short a part no more. Gives the place in the
-/// group of the text that the next look begins with; `None` at the end of the group.
+/// Looks at one window of a group of parts: the end of its first part, the short parts behind that, and the beginning of the next long one. Gives
+/// the place in the group at which the next window begins; `None` at the group's end.
 fn look_from(
     places: &[Place<'_>],
     group: &[usize],

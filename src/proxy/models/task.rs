@@ -53,6 +53,16 @@ struct Place {
     words: Option<Words>,
 }
 
+// === impl Place ===
+
+impl Place {
+    /// What goes there in the words that it came in.
+    fn sent(self, body: Vec<u8>) -> Sent {
+        let Self { provider, rest, key_form, .. } = self;
+        Sent { provider, rest, body, key_form, mapped: None, dropped: Vec::new() }
+    }
+}
+
 /// Where providers serve each task below their base, in OpenAI's words, and ranking in Cohere's. Google's and Cohere's endpoints for
 /// clients of OpenAI take the key as a bearer token.
 const EMBEDDINGS: &[(&str, &str)] = &[
@@ -126,14 +136,7 @@ pub fn sent(
             let model = text.ok_or_else(|| bad(task, "its model is not UTF-8"))?.trim();
             let at = place(task, model, custom, resolve)?;
             let body = spliced(body, part, at.model.as_bytes());
-            Ok(Sent {
-                provider: at.provider,
-                rest: at.rest,
-                body,
-                key_form: at.key_form,
-                mapped: None,
-                dropped: Vec::new(),
-            })
+            Ok(at.sent(body))
         }
         (Task::Transcription, None) => Err(bad(task, "it is no multipart/form-data")),
         _ => {
@@ -146,16 +149,9 @@ pub fn sent(
                 return mapped(task, text, words, at);
             }
             let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-            let name = Value::from(at.model).to_string();
+            let name = Value::from(at.model.as_str()).to_string();
             let body = spliced(body, start..start.saturating_add(raw.len()), name.as_bytes());
-            Ok(Sent {
-                provider: at.provider,
-                rest: at.rest,
-                body,
-                key_form: at.key_form,
-                mapped: None,
-                dropped: Vec::new(),
-            })
+            Ok(at.sent(body))
         }
     }
 }

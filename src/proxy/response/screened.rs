@@ -178,26 +178,26 @@ fn looked_at(
         }
         Framing::AwsEventStream => {
             let other = reframed(bytes, &mut examiner);
-            let is_readable = other.is_some();
-            match examiner.is_blocked() {
-                true => (Some(Vec::new()), Some((examiner, true))),
-                false => (other, Some((examiner, is_readable))),
-            }
+            seen(other, examiner)
         }
         _ if !kind.is_empty() && !body::is_text(kind) => (None, Some((examiner, false))),
         _ if let Some(spans) = elements(bytes) => {
-            let all: Vec<Vec<u8>> = spans.iter().filter_map(|(start, end)| bytes.get(*start..*end).map(line)).collect();
-            let changed = changed_events(&all, &mut examiner);
-            match (examiner.is_blocked(), changed) {
-                (true, _) => (Some(Vec::new()), Some((examiner, true))),
-                (false, None) => (None, Some((examiner, false))),
-                (false, Some(changed)) => (Some(respanned(bytes, &spans, &changed)), Some((examiner, true))),
-            }
+            let other = respanned(bytes, &spans, &mut examiner);
+            seen(other, examiner)
         }
         _ => {
             let read = examiner.read(bytes, None);
             (read.rewritten, Some((examiner, read.is_read)))
         }
+    }
+}
+
+/// What a stream that was looked at event by event has become. Nothing is kept of one that is blocked.
+fn seen(other: Option<Vec<u8>>, examiner: Examiner) -> (Option<Vec<u8>>, Option<(Examiner, bool)>) {
+    let is_readable = other.is_some();
+    match examiner.is_blocked() {
+        true => (Some(Vec::new()), Some((examiner, true))),
+        false => (other, Some((examiner, is_readable))),
     }
 }
 
@@ -317,18 +317,19 @@ fn elements(bytes: &[u8]) -> Option<Vec<(usize, usize)>> {
     }
 }
 
-/// A text in which some spans have become others.
-fn respanned(bytes: &[u8], spans: &[(usize, usize)], changed: &[Option<Vec<u8>>]) -> Vec<u8> {
+/// An array whose elements are events, of which some texts become others. `None` where it is not known which has become what.
+fn respanned(bytes: &[u8], spans: &[(usize, usize)], work: &mut dyn Work) -> Option<Vec<u8>> {
+    let before: Vec<Vec<u8>> = spans.iter().filter_map(|(start, end)| bytes.get(*start..*end).map(line)).collect();
     let (mut made, mut copied) = (Vec::with_capacity(bytes.len()), 0);
-    for ((start, end), other) in spans.iter().zip(changed) {
+    for ((start, end), other) in spans.iter().zip(changed_events(&before, work)?) {
         if let Some(other) = other {
             made.extend_from_slice(bytes.get(copied..*start).unwrap_or(&[]));
-            made.extend_from_slice(other);
+            made.extend_from_slice(&other);
             copied = *end;
         }
     }
     made.extend_from_slice(bytes.get(copied..).unwrap_or(&[]));
-    made
+    Some(made)
 }
 
 /// A body with what its placeholders stand for.
@@ -337,8 +338,7 @@ pub fn restored(bytes: &[u8], framing: Framing, redactor: &Redactor) -> Option<V
         return reframed(bytes, &mut Restorer(redactor));
     }
     if let Some(spans) = elements(bytes) {
-        let all: Vec<Vec<u8>> = spans.iter().filter_map(|(start, end)| bytes.get(*start..*end).map(line)).collect();
-        return changed_events(&all, &mut Restorer(redactor)).map(|changed| respanned(bytes, &spans, &changed));
+        return respanned(bytes, &spans, &mut Restorer(redactor));
     }
     if is_events(bytes) {
         let (mut screen, mut out, mut work) = (Screen::default(), Vec::new(), Restorer(redactor));
